@@ -1,0 +1,136 @@
+"""Every exception that tfbundle raises about a file.
+
+One hierarchy, so that a caller who opens files of unknown origin needs a single ``except`` clause::
+
+    TfBundleError(Exception)                 .path .offset
+    ├─ FormatError(ValueError)               the bytes break the format
+    │   ├─ TruncatedError                    the file ends too early
+    │   └─ ChecksumError                     .expected .actual
+    ├─ UnsupportedError(NotImplementedError) valid, but not readable here
+    └─ MissingFileError(FileNotFoundError)   a shard or an index that is not there
+
+Each class also extends the built-in exception that a person would reach for, and keeps what it knows in
+attributes. All of them pickle, so that they survive the way back from a worker process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+__all__ = [
+    "ChecksumError",
+    "FormatError",
+    "MissingFileError",
+    "TfBundleError",
+    "TruncatedError",
+    "UnsupportedError",
+]
+
+
+class TfBundleError(Exception):
+    """The base of every error that tfbundle raises about a file.
+
+    ``path`` is the file that the message is about (``None`` for bytes that came from no file), ``offset`` the
+    place in it in bytes, ``tensor`` the tensor that was asked for and ``shard`` the number of its data file;
+    each is ``None`` where it does not apply.
+    """
+
+    message: str
+    path: str | None
+    offset: int | None
+    tensor: str | None
+    shard: int | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        offset: int | None = None,
+        tensor: str | None = None,
+        shard: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = None if path is None else os.fspath(path)
+        self.offset = offset
+        self.tensor = tensor
+        self.shard = shard
+
+    def __str__(self) -> str:
+        place = []
+        if self.path is not None:
+            # A message that already speaks of the file need not be followed by its name.
+            place += [self.path] if self.path not in self.message else []
+        if self.offset is not None:
+            place.append(f"offset {self.offset}")
+        return f"{self.message} ({', '.join(place)})" if place else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only notes that a caller added start with an underscore; what is left are the keyword arguments.
+        facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return _restore, (type(self), facts)
+
+
+def _restore(cls: type[TfBundleError], facts: dict[str, Any]) -> TfBundleError:
+    return cls(**facts)
+
+
+class FormatError(TfBundleError, ValueError):
+    """The bytes break the format: damage, or a file of another kind."""
+
+
+class TruncatedError(FormatError):
+    """The file ends before what it promises."""
+
+
+class ChecksumError(FormatError):
+    """A stored checksum and the bytes it covers disagree.
+
+    ``expected`` is the unmasked CRC-32C that the file states, ``actual`` the one of the bytes that were read.
+    """
+
+    expected: int | None
+    actual: int | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expected: int | None = None,
+        actual: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+        offset: int | None = None,
+        tensor: str | None = None,
+        shard: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, offset=offset, tensor=tensor, shard=shard)
+        self.expected = expected
+        self.actual = actual
+
+
+class UnsupportedError(TfBundleError, NotImplementedError):
+    """The file is valid as far as can be told, but this library does not read what it holds."""
+
+
+class MissingFileError(TfBundleError, FileNotFoundError):
+    """A file that belongs to what was asked for is not there.
+
+    As for every ``FileNotFoundError``, ``errno`` is ``ENOENT`` and ``filename`` is the absent path.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        offset: int | None = None,
+        tensor: str | None = None,
+        shard: int | None = None,
+    ) -> None:
+        super().__init__(message, path=path, offset=offset, tensor=tensor, shard=shard)
+        self.errno = errno.ENOENT
+        self.strerror = os.strerror(errno.ENOENT)
+        self.filename = self.path
