@@ -1,0 +1,1 @@
+"""What TensorBoard's `audio` plugin stores with each series."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `histograms` plugin stores with each series."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `hparams` plugin stores: experiments, hyperparameters and how sessions ended."""

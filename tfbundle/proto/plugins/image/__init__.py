@@ -1,0 +1,1 @@
+"""What TensorBoard's `images` plugin stores with each series."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `mesh` plugin stores with each series."""

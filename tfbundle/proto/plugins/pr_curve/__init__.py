@@ -1,0 +1,1 @@
+"""What TensorBoard's `pr_curves` plugin stores with each series."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `projector` plugin reads beside a checkpoint."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `scalars` plugin stores with each series."""

@@ -1,0 +1,1 @@
+"""What TensorBoard's `text` plugin stores with each series."""
