@@ -60,13 +60,39 @@ class TfBundleError(Exception):
         self.shard = shard
 
     def __str__(self) -> str:
+        # What the message already speaks of need not be said again.
+        text = self.message
+        if self.tensor is not None and repr(self.tensor) not in text:
+            text = f"tensor {self.tensor!r}: {text}"
         place = []
-        if self.path is not None:
-            # A message that already speaks of the file need not be followed by its name.
-            place += [self.path] if self.path not in self.message else []
-        if self.offset is not None:
+        if self.path is not None and self.path not in text:
+            place.append(self.path)
+        if self.offset is not None and str(self.offset) not in text:
             place.append(f"offset {self.offset}")
-        return f"{self.message} ({', '.join(place)})" if place else self.message
+        return f"{text} ({', '.join(place)})" if place else text
+
+    def locate(
+        self,
+        *,
+        path: str | None = None,
+        offset: int | None = None,
+        tensor: str | None = None,
+        shard: int | None = None,
+    ) -> TfBundleError:
+        """Fill in what was not known where the error arose, and return the error to be raised again.
+
+        Code that decodes bytes knows neither their file nor their tensor; whoever called it does. ``offset`` is
+        where the decoded bytes begin in the file.
+        """
+        if self.path is None:
+            self.path = path
+            if offset is not None:
+                self.offset = offset + (self.offset or 0)
+        if self.tensor is None:
+            self.tensor = tensor
+        if self.shard is None:
+            self.shard = shard
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only notes that a caller added start with an underscore; what is left are the keyword arguments.

@@ -1,0 +1,115 @@
+"""The value that a bundle's index stores under a tensor's name: ``BundleEntryProto``, decoded and checked.
+
+Two steps, because a listing of a hundred thousand tensors wants shapes alone. ``decode_facts`` gives type, shape and
+slices; ``decode_location`` says where the bytes lie, and refuses a size that does not fit the shape. TensorFlow writes
+an entry's fields in order, type and shape first::
+
+    08 dtype | 12 n [shape, n bytes] | 18 shard | 20 offset | 28 size | 35 crc32c, 4 bytes LE
+
+so that tensors of the same type and shape share their first bytes, and these are decoded once. An entry in any other
+form goes through protobuf with the same result.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.checkpoint.slice_keys import FULL
+from tfbundle.checkpoint.slices import TensorSlice, locate_slice
+from tfbundle.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
+from tfbundle.errors import FormatError
+from tfbundle.proto import BundleEntryProto, TensorShapeProto, TensorSliceProto
+
+# numpy and TensorFlow count elements and bytes in signed 64-bit integers.
+_LARGEST_COUNT = (1 << 63) - 1
+# TensorFlow's own bound (TensorShape::MaxDimensions).
+_LARGEST_RANK = 254
+
+# Fields 3 to 6 in order, each at most once. It does not match an entry with slices.
+_VARINT = rb"[\x80-\xff]{0,9}[\0-\x7f]"
+_LOCATION = re.compile(
+    rb"(?:\x18" + _VARINT + rb")?(?:\x20" + _VARINT + rb")?(?:\x28" + _VARINT + rb")?(?:\x35.{4})?", re.DOTALL
+)
+
+
+class Facts(NamedTuple):
+    """What is known of a tensor without reading it: its ``DataType`` number, shape, and slices if it has any."""
+
+    data_type: int
+    shape: tuple[int, ...]
+    slices: tuple[TensorSlice, ...]
+
+
+class Location(NamedTuple):
+    """Where a tensor's bytes lie: shard, offset and size in bytes, and their masked CRC-32C."""
+
+    shard: int
+    offset: int
+    size: int
+    crc: int
+
+
+def decode_facts(value: bytes) -> Facts:
+    """Type, shape and slices; raises ``FormatError`` where they are not a tensor's."""
+    if len(value) > 4 and value[0] == 0x08 and value[1] < 0x80 and value[2] == 0x12 and value[3] < 0x80:
+        head = 4 + value[3]
+        if _LOCATION.fullmatch(value, head):
+            return _decode_head(value[:head])
+    return _facts(_parse(value))
+
+
+def decode_location(value: bytes, facts: Facts) -> Location:
+    """Where the bytes of an unpartitioned tensor lie; raises ``FormatError`` where that cannot be."""
+    entry = _parse(value)
+    location = Location(entry.shard_id, entry.offset, entry.size, entry.crc32c)
+    if location.offset < 0 or location.size < 0:
+        raise FormatError(f"its entry states offset {location.offset} and size {location.size}")
+    if facts.data_type not in (DT_STRING, DT_VARIANT):
+        wanted = prod(facts.shape) * numpy_dtype(facts.data_type).itemsize
+        if location.size != wanted:
+            raise FormatError(
+                f"its entry states {location.size} bytes, but {data_type_name(facts.data_type)} of shape "
+                f"{list(facts.shape)} takes {wanted}"
+            )
+    return location
+
+
+@lru_cache(maxsize=4096)
+def _decode_head(head: bytes) -> Facts:
+    return _facts(_parse(head))
+
+
+def _parse(value: bytes) -> BundleEntryProto:
+    try:
+        return BundleEntryProto.FromString(value)
+    except DecodeError:
+        raise FormatError("its entry is not a BundleEntryProto") from None
+
+
+def _facts(entry: BundleEntryProto) -> Facts:
+    shape = decode_shape(entry.shape)
+    return Facts(entry.dtype, shape, tuple(locate_slice(_extents(piece), shape) for piece in entry.slices))
+
+
+def _extents(piece: TensorSliceProto) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent
+    )
+
+
+def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
+    """The dimensions of a stored tensor; raises ``FormatError`` for a shape that none can have."""
+    dims = tuple(dim.size for dim in shape.dim)
+    if shape.unknown_rank or any(size < 0 for size in dims):
+        raise FormatError(f"its shape is not known in full: {'unknown rank' if shape.unknown_rank else list(dims)}")
+    if len(dims) > _LARGEST_RANK:
+        raise FormatError(f"it has {len(dims)} dimensions, more than TensorFlow's {_LARGEST_RANK}")
+    # Zeros are left out: numpy computes strides from the other dimensions even where there are no elements.
+    if prod(size for size in dims if size) * 16 > _LARGEST_COUNT:
+        raise FormatError(f"its shape {list(dims)} has more elements than can be addressed")
+    return dims

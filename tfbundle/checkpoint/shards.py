@@ -1,0 +1,91 @@
+"""The ``.data-?????-of-?????`` files of a bundle, opened when they are first needed.
+
+A training job may overwrite or delete its checkpoint at any time. The index that was read says nothing about data
+files that were written after it, so a shard is handed out only while the path of the index still leads to the file
+that was opened, and a shard that had to be closed in between must come back as the same file. Once open, a file that
+was renamed over or deleted keeps its bytes; one that is written to in place is noticed by ``ByteSource``.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.storage import ByteSource, FileIdentity, is_file
+
+# Checkpoints of large models have thousands of shards, and many systems allow a process 1024 open files, or 256.
+_MOST_OPEN = 64
+
+
+class Shards:
+    """The data files of one bundle, by number, for any number of threads."""
+
+    def __init__(self, prefix: str, count: int, index: ByteSource) -> None:
+        """``count`` is the number of shards that the header states; nothing is opened yet."""
+        self.prefix = prefix
+        self.count = count
+        self._index = index
+        self._open: dict[int, ByteSource] = {}
+        self._seen: dict[int, FileIdentity] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def path(self, shard: int) -> str:
+        """The file name of a shard."""
+        return f"{self.prefix}.data-{shard:05d}-of-{self.count:05d}"
+
+    def source(self, shard: int) -> ByteSource:
+        """An open shard.
+
+        Raises ``FormatError`` for a number that the bundle does not have, or if the checkpoint was replaced since
+        its index was read, and ``MissingFileError`` where the file is not there.
+        """
+        source = self._open.get(shard)
+        if source is not None:
+            return source
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"the checkpoint {self.prefix} is closed; read before close(), or open it again")
+            return self._open.get(shard) or self._open_shard(shard)
+
+    def _open_shard(self, shard: int) -> ByteSource:
+        if not 0 <= shard < self.count:
+            raise FormatError(
+                f"the index places it in shard {shard}, and the checkpoint has {self.count}",
+                path=self._index.path,
+                shard=shard,
+            )
+        path = self.path(shard)
+        try:
+            source = ByteSource(path)
+        except MissingFileError:
+            raise self._missing(shard, path) from None
+        # In this order: a checkpoint that is replaced after both checks leaves the open files as they are.
+        if self._seen.setdefault(shard, source.identity) != source.identity or not self._index.same_file():
+            raise FormatError(
+                f"the checkpoint {self.prefix} was overwritten or deleted while it was being read; open it again",
+                path=path,
+                shard=shard,
+            )
+        if len(self._open) >= _MOST_OPEN:
+            del self._open[next(iter(self._open))]
+        self._open[shard] = source
+        return source
+
+    def _missing(self, shard: int, path: str) -> MissingFileError:
+        if not is_file(self._index.path):
+            reason = f"the checkpoint {self.prefix} was deleted while it was being read"
+        else:
+            reason = (
+                f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
+                "copy it beside the index, or read the tensors in other shards"
+            )
+        return MissingFileError(reason, path=path, shard=shard)
+
+    def close(self) -> None:
+        """Close every file; a later ``source`` is a ``ValueError``."""
+        with self._lock:
+            self._closed = True
+            for source in self._open.values():
+                source.close()
+            self._open.clear()

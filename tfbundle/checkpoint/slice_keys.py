@@ -1,0 +1,53 @@
+"""The table keys under which slices of partitioned tensors are stored.
+
+A slice's key is a run of ordered codes (TensorFlow, ``util/saved_tensor_slice_util``), after which slices sort by
+name, then by place::
+
+    [number 0][string: tensor's name][number: rank]  then for each dimension  [signed: start][signed: length]
+
+A dimension that is taken whole has start 0 and length -1. Since every such key opens with a NUL byte, and the table
+is sorted, slices precede all tensors with ordinary names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfbundle.errors import FormatError
+from tfbundle.formats import coding
+
+# The length that stands for a whole dimension.
+FULL = -1
+
+# A dimension takes at least two bytes of its key, so this many cannot be exceeded by an honest one.
+_LARGEST_RANK = 254
+
+Extent = tuple[int, int]
+
+
+def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
+    """The key of the slice of tensor ``name`` with the given (start, length) a dimension."""
+    parts = [b"\0", coding.encode_ordered_string(name), coding.encode_ordered_number(len(extents))]
+    for start, length in extents:
+        parts += (coding.encode_ordered_signed(start), coding.encode_ordered_signed(length))
+    return b"".join(parts)
+
+
+def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
+    """The inverse of ``encode_slice_key``; ``FormatError`` for a key of another kind."""
+    end = len(key)
+    zero, pos = coding.decode_ordered_number(key, 0, end)
+    if zero:
+        raise FormatError("a slice key opens with the number 0", offset=0)
+    name, pos = coding.decode_ordered_string(key, pos, end)
+    rank, pos = coding.decode_ordered_number(key, pos, end)
+    if rank > _LARGEST_RANK:
+        raise FormatError(f"a slice key has rank {rank}, more than TensorFlow's {_LARGEST_RANK}", offset=pos)
+    extents = []
+    for _ in range(rank):
+        start, pos = coding.decode_ordered_signed(key, pos, end)
+        length, pos = coding.decode_ordered_signed(key, pos, end)
+        extents.append((start, length))
+    if pos != end:
+        raise FormatError("a slice key goes on behind its last dimension", offset=pos)
+    return name, tuple(extents)

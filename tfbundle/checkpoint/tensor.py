@@ -1,0 +1,226 @@
+"""One tensor of a checkpoint: known at once, read when asked for.
+
+The contract, whatever the file's format:
+
+1. Making a ``Tensor`` and asking for its name, shape or dtype reads no tensor data.
+2. ``read()`` returns an array that the caller owns, in native byte order, after its checksum has been verified.
+3. ``tensor[index]`` equals ``tensor.read()[index]`` for every basic index, and reads only the bytes that it needs.
+4. There is no cursor: any number of threads may read one tensor.
+5. A tensor pickles as the place where it lies. The copy reopens the file when it is first read, and raises
+   ``FormatError`` if another checkpoint has taken that place since.
+
+How bytes become arrays is the business of a ``Store``; each format implements one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tfbundle.checkpoint.selection import Selection, parse_index
+from tfbundle.dtypes import DT_STRING, data_type_name, numpy_dtype
+from tfbundle.errors import FormatError, TfBundleError
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.entry import Facts
+    from tfbundle.checkpoint.slices import TensorSlice
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Range(NamedTuple):
+    """A stored piece of a tensor: ``size`` bytes at ``offset`` of the file ``path``.
+
+    ``crc`` is the CRC-32C that the checkpoint states for the piece (for strings, by their own rule), or ``None``
+    where the format has none for it alone.
+    """
+
+    path: str
+    offset: int
+    size: int
+    crc: int | None
+
+
+class Store(Protocol):
+    """What a checkpoint format does for its tensors.
+
+    A record is whatever the format keeps of one tensor; two records are equal if and only if the file says the same
+    of both, checksums included.
+    """
+
+    path: str
+
+    def find(self, name: str) -> Any:
+        """The record of a tensor, or ``None``."""
+
+    def facts(self, name: str, record: Any) -> Facts:
+        """Type, shape and slices."""
+
+    def read(self, name: str, record: Any) -> Array:
+        """The whole tensor, verified, as an array of its own."""
+
+    def read_selection(self, name: str, record: Any, selection: Selection) -> Array:
+        """The selected elements in ascending order, as an array of shape ``selection.counts``."""
+
+    def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
+        """Where the tensor's bytes lie."""
+
+    def reopening(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
+        """A picklable function with its arguments that opens the same store again."""
+
+
+class Tensor:
+    """A tensor in a checkpoint: its facts at hand, its values in the file.
+
+    ``tensor.read()`` or ``np.asarray(tensor)`` gives the whole array; ``tensor[10:20, :]`` reads a part, for which
+    integers, slices with any step, ``...`` and ``np.newaxis`` will do. The checksum covers a tensor as a whole, so
+    that a part **cannot be verified** (except of strings, which are always read whole); call ``read()`` where that
+    matters more than speed.
+
+    Attributes that describe the tensor raise ``FormatError`` if what the file says of it makes no sense; the
+    other tensors of the checkpoint stay readable.
+    """
+
+    __slots__ = ("_facts", "_record", "_reopening", "_store", "name")
+
+    name: str
+    """The tensor's name; bytes in it that are not UTF-8 are escaped by ``surrogateescape``."""
+
+    def __init__(self, store: Store, name: str, record: Any) -> None:
+        self.name = name
+        self._store: Store | None = store
+        self._record = record
+        self._facts: Facts | None = None
+        self._reopening: tuple[Callable[..., Store], tuple[Any, ...]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each dimension; ``()`` for a scalar."""
+        return self._known().shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self._known().shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements, as in numpy."""
+        return prod(self._known().shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype of what ``read()`` returns.
+
+        bfloat16, float8, float4, int4 and int2 are those of ``ml_dtypes``; quantised types are plain integers;
+        strings and variants are ``object``. Raises ``UnsupportedError`` for a type that no array holds.
+        """
+        return numpy_dtype(self._known().data_type)
+
+    @property
+    def data_type(self) -> str:
+        """TensorFlow's name of the type, such as ``"DT_QINT8"``."""
+        return data_type_name(self._known().data_type)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
+        if self.dtype.hasobject:
+            return sum(piece.size for piece in self.ranges)
+        return self.size * self.dtype.itemsize
+
+    @property
+    def slices(self) -> tuple[TensorSlice, ...]:
+        """The boxes in which a partitioned tensor is stored, or ``()``."""
+        return self._known().slices
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """Where the tensor lies: file, offset, size and checksum of each stored piece."""
+        return self._open().ranges(self.name, self._record)
+
+    def read(self) -> Array:
+        """The tensor as an array that the caller owns, without dimensions for a scalar.
+
+        Its checksum is verified unless the checkpoint was opened with ``verify=False``. Raises ``ChecksumError``
+        where it does not match, ``TruncatedError`` and ``MissingFileError`` where bytes or a file are not there,
+        and ``FormatError`` where slices are missing, or the file was replaced while it was read.
+        """
+        return self._open().read(self.name, self._record)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The part that a basic index selects, as an array that the caller owns (a numpy scalar if all integers).
+
+        The bytes are not verified: the checksum is one over the whole tensor.
+        """
+        selection = parse_index(index, self.shape)
+        return selection.finish(self._open().read_selection(self.name, self._record, selection))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("a tensor in a file becomes an array by reading, which is a copy; leave out copy=False")
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a tensor without dimensions")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        # Reading once is far cheaper than the item by item access that Python would fall back to.
+        return iter(self.read())
+
+    def __bool__(self) -> bool:
+        # A tensor is a thing that is there. Its truth as an array would need the file.
+        return True
+
+    def __repr__(self) -> str:
+        try:
+            facts = self._known()
+            pieces = f", {len(facts.slices)} slices" if facts.slices else ""
+            size = "" if facts.data_type == DT_STRING else f", {self.nbytes} bytes"
+            return f"<Tensor {self.name!r} shape={facts.shape} dtype={data_type_name(facts.data_type)}{size}{pieces}>"
+        except (TfBundleError, ValueError) as error:
+            return f"<Tensor {self.name!r}, unreadable: {error}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        reopening = self._reopening or self._open().reopening()
+        return _unpickle, (self.name, self._record, self._known(), reopening)
+
+    def _known(self) -> Facts:
+        facts = self._facts
+        if facts is None:
+            facts = self._facts = self._open().facts(self.name, self._record)
+        return facts
+
+    def _open(self) -> Store:
+        store = self._store
+        if store is None:
+            assert self._reopening is not None
+            function, arguments = self._reopening
+            store = function(*arguments)
+            if store.find(self.name) != self._record:
+                raise FormatError(
+                    f"{store.path} holds another {self.name!r} than when the tensor was pickled; "
+                    "the checkpoint was replaced since",
+                    path=store.path,
+                    tensor=self.name,
+                )
+            self._store = store
+        return store
+
+
+def _unpickle(
+    name: str, record: Any, facts: Facts, reopening: tuple[Callable[..., Store], tuple[Any, ...]]
+) -> Tensor:
+    tensor = Tensor.__new__(Tensor)
+    tensor.name = name
+    tensor._record = record
+    tensor._facts = facts
+    tensor._store = None
+    tensor._reopening = reopening
+    return tensor

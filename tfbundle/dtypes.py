@@ -1,0 +1,87 @@
+"""TensorFlow's data types and the numpy dtypes that hold them.
+
+The numbers and names are those of the ``DataType`` enum (TensorFlow, ``core/framework/types.proto``). numpy has no
+bfloat16, float8, int4 or int2; for these ``ml_dtypes`` is imported when one is first met. Quantised types become
+the plain integers that they are stored as, and strings ``object`` arrays of ``bytes``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tfbundle.errors import FormatError, UnsupportedError
+
+DT_STRING = 7
+DT_RESOURCE = 20
+DT_VARIANT = 21
+
+# What a variable reference adds to the number of the type it refers to.
+_REFERENCE = 100
+
+_NAMES = {
+    1: ("DT_FLOAT", "float32"),
+    2: ("DT_DOUBLE", "float64"),
+    3: ("DT_INT32", "int32"),
+    4: ("DT_UINT8", "uint8"),
+    5: ("DT_INT16", "int16"),
+    6: ("DT_INT8", "int8"),
+    DT_STRING: ("DT_STRING", "object"),
+    8: ("DT_COMPLEX64", "complex64"),
+    9: ("DT_INT64", "int64"),
+    10: ("DT_BOOL", "bool"),
+    11: ("DT_QINT8", "int8"),
+    12: ("DT_QUINT8", "uint8"),
+    13: ("DT_QINT32", "int32"),
+    14: ("DT_BFLOAT16", "bfloat16"),
+    15: ("DT_QINT16", "int16"),
+    16: ("DT_QUINT16", "uint16"),
+    17: ("DT_UINT16", "uint16"),
+    18: ("DT_COMPLEX128", "complex128"),
+    19: ("DT_HALF", "float16"),
+    DT_RESOURCE: ("DT_RESOURCE", ""),
+    DT_VARIANT: ("DT_VARIANT", "object"),
+    22: ("DT_UINT32", "uint32"),
+    23: ("DT_UINT64", "uint64"),
+    24: ("DT_FLOAT8_E5M2", "float8_e5m2"),
+    25: ("DT_FLOAT8_E4M3FN", "float8_e4m3fn"),
+    26: ("DT_FLOAT8_E4M3FNUZ", "float8_e4m3fnuz"),
+    27: ("DT_FLOAT8_E4M3B11FNUZ", "float8_e4m3b11fnuz"),
+    28: ("DT_FLOAT8_E5M2FNUZ", "float8_e5m2fnuz"),
+    29: ("DT_INT4", "int4"),
+    30: ("DT_UINT4", "uint4"),
+    31: ("DT_INT2", "int2"),
+    32: ("DT_UINT2", "uint2"),
+    33: ("DT_FLOAT4_E2M1FN", "float4_e2m1fn"),
+}
+
+
+def data_type_name(number: int) -> str:
+    """TensorFlow's name of a data type, such as ``"DT_FLOAT"``; ``"DT_57"`` for a number that it does not use."""
+    if number in _NAMES:
+        return _NAMES[number][0]
+    if number - _REFERENCE in _NAMES:
+        return _NAMES[number - _REFERENCE][0] + "_REF"
+    return f"DT_{number}"
+
+
+@lru_cache(maxsize=None)
+def numpy_dtype(number: int) -> np.dtype[Any]:
+    """The numpy dtype of a stored tensor, in native byte order.
+
+    ``UnsupportedError`` for resources, which exist in a running program alone, and ``FormatError`` for a number
+    that stands for no type or for a reference, which cannot be stored.
+    """
+    if number not in _NAMES:
+        raise FormatError(f"{number} is not the number of a data type that can be stored")
+    name, numpy_name = _NAMES[number]
+    if not numpy_name:
+        raise UnsupportedError(f"{name} names a thing in a running program; a file holds no value of it")
+    try:
+        return np.dtype(numpy_name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, numpy_name))

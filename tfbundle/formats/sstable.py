@@ -1,0 +1,337 @@
+"""Sorted string tables: the format of ``.index`` files and of V1 checkpoints (LevelDB's, ``doc/table_format.md``).
+
+::
+
+    file    [data block]* [metaindex block] [index block] [footer]
+    block   [contents][type: 0 raw, 1 Snappy][masked CRC-32C of contents and type, 4 bytes LE]
+    contents  [entry]* [restart offsets: uint32 LE]* [their count: uint32 LE]
+    entry   [shared: varint][unshared: varint][value size: varint][key's last bytes][value]
+    footer  [metaindex handle][index handle][zeros to 40 bytes][magic, 8 bytes LE]
+    handle  [offset: varint64][size: varint64]
+
+Keys are sorted, and each shares its first bytes with the one before it, except at a restart point, which holds a
+whole key; restart points make binary search possible. The index block maps a key at or behind each data block's
+last one to that block's handle.
+
+A lookup searches the index block, then one data block. Only a key that is found that way is trusted at once: before
+a key counts as absent the whole table is scanned, because search in a table that is not sorted proves nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from struct import Struct
+from typing import NamedTuple
+
+from tfbundle.errors import ChecksumError, FormatError, TruncatedError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.coding import decode_varint
+from tfbundle.storage import ByteSource
+
+FOOTER_SIZE = 48
+MAGIC = 0xDB4775248B80FB57
+TRAILER_SIZE = 5
+
+RAW, SNAPPY = 0, 1
+
+# The densest thing a Snappy stream can say is "copy 64 bytes" in three bytes, so no honest block grows more.
+_SNAPPY_LARGEST_GROWTH = 22
+# A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
+_BLOCKS_KEPT = 8
+
+_UINT32 = Struct("<I")
+_UINT64 = Struct("<Q")
+
+
+class BlockHandle(NamedTuple):
+    """Where a block lies: its offset in the file, and the size of its contents without the trailer."""
+
+    offset: int
+    size: int
+
+
+class Footer(NamedTuple):
+    """The last 48 bytes of a table."""
+
+    metaindex: BlockHandle
+    index: BlockHandle
+
+
+def decode_handle(data: bytes, pos: int, end: int) -> tuple[BlockHandle, int]:
+    """A block handle, and the position behind it."""
+    offset, pos = decode_varint(data, pos, end)
+    size, pos = decode_varint(data, pos, end)
+    return BlockHandle(offset, size), pos
+
+
+def decode_footer(data: bytes) -> Footer:
+    """The footer of a table from the file's last 48 bytes."""
+    if len(data) != FOOTER_SIZE:
+        raise TruncatedError(f"a table ends in {FOOTER_SIZE} bytes of footer, and the file has only {len(data)} bytes")
+    if _UINT64.unpack_from(data, FOOTER_SIZE - 8)[0] != MAGIC:
+        raise FormatError(
+            "the file does not end in a table's magic number; it was cut short or is not a checkpoint table",
+            offset=FOOTER_SIZE - 8,
+        )
+    metaindex, pos = decode_handle(data, 0, FOOTER_SIZE - 8)
+    index, _ = decode_handle(data, pos, FOOTER_SIZE - 8)
+    return Footer(metaindex, index)
+
+
+def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
+    """All keys and all values of a block's contents, in order.
+
+    Keys must ascend strictly, and each restart offset must lead to an entry that holds a whole key.
+    """
+    limit = _entries_end(data)
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    whole = set()
+    key = b""
+    pos = 0
+    while pos < limit:
+        # Nearly every entry has three one-byte varints. Four bytes follow the entries, so these reads are inside.
+        shared, unshared, value_size = data[pos], data[pos + 1], data[pos + 2]
+        if shared | unshared | value_size < 0x80:
+            start = pos + 3
+        else:
+            shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
+        middle = start + unshared
+        end = middle + value_size
+        if end > limit:
+            raise FormatError("an entry runs past the end of its block", offset=pos)
+        if shared:
+            if shared > len(key):
+                raise FormatError("an entry shares more bytes than the key before it has", offset=pos)
+            new = key[:shared] + data[start:middle]
+        else:
+            whole.add(pos)
+            new = data[start:middle]
+        if new <= key and keys:
+            raise FormatError(f"keys are not in order: {new!r} follows {key!r}", offset=pos)
+        keys.append(new)
+        values.append(data[middle:end])
+        key = new
+        pos = end
+    restarts = Struct(f"<{(len(data) - 4 - limit) // 4}I").unpack_from(data, limit)
+    # A block without entries still has its one restart offset, 0.
+    if not whole.issuperset(restarts) and (keys or any(restarts)):
+        raise FormatError("a restart offset does not lead to a whole key", offset=limit)
+    return keys, values
+
+
+def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
+    """The value under ``wanted`` by binary search over the restart points, or ``None``."""
+    limit = _entries_end(data)
+    low, high = 0, (len(data) - 4 - limit) // 4 - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _key_at_restart(data, middle, limit) <= wanted:
+            low = middle
+        else:
+            high = middle - 1
+    pos = _UINT32.unpack_from(data, limit + 4 * low)[0] if high >= 0 else limit
+    key = b""
+    while pos < limit:
+        shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
+        middle = start + unshared
+        end = middle + value_size
+        if end > limit:
+            raise FormatError("an entry runs past the end of its block", offset=pos)
+        if shared > len(key):
+            raise FormatError("an entry shares more bytes than the key before it has", offset=pos)
+        key = key[:shared] + data[start:middle]
+        if key >= wanted:
+            return data[middle:end] if key == wanted else None
+        pos = end
+    return None
+
+
+def _entries_end(data: bytes) -> int:
+    """Where a block's entries stop and its restart offsets begin."""
+    if len(data) < 4:
+        raise TruncatedError("a block is too short for its count of restart points", offset=0)
+    limit: int = len(data) - 4 - 4 * _UINT32.unpack_from(data, len(data) - 4)[0]
+    if limit < 0:
+        raise FormatError("a block claims more restart points than it has room for", offset=len(data) - 4)
+    return limit
+
+
+def _decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
+    shared, pos = decode_varint(data, pos, limit, 32)
+    unshared, pos = decode_varint(data, pos, limit, 32)
+    value_size, pos = decode_varint(data, pos, limit, 32)
+    return shared, unshared, value_size, pos
+
+
+def _key_at_restart(data: bytes, restart: int, limit: int) -> bytes:
+    pos = _UINT32.unpack_from(data, limit + 4 * restart)[0]
+    if pos >= limit:
+        raise FormatError("a restart offset lies outside of its block", offset=limit + 4 * restart)
+    shared, unshared, _, start = _decode_sizes(data, pos, limit)
+    if shared or start + unshared > limit:
+        raise FormatError("a restart offset does not lead to a whole key", offset=pos)
+    return data[start : start + unshared]
+
+
+def read_block(source: ByteSource, handle: BlockHandle, *, verify: bool = True) -> bytes:
+    """The contents of a block, decompressed. ``verify=False`` leaves its checksum unread."""
+    offset, size = handle
+    if offset + size + TRAILER_SIZE > source.size - FOOTER_SIZE:
+        raise FormatError(
+            f"{source.path} refers to a block at offset {offset} with {size} bytes, "
+            f"which is outside of the file's {source.size} bytes",
+            path=source.path,
+            offset=offset,
+        )
+    data = source.read_at(offset, size + TRAILER_SIZE)
+    kind = data[size]
+    if verify:
+        expected = unmask(_UINT32.unpack_from(data, size + 1)[0])
+        actual = crc32c(memoryview(data)[: size + 1])
+        if actual != expected:
+            raise ChecksumError(
+                f"the block at offset {offset} of {source.path} is damaged: its CRC-32C is {actual:#010x}, "
+                f"and {expected:#010x} is stored with it",
+                expected=expected,
+                actual=actual,
+                path=source.path,
+                offset=offset,
+            )
+    if kind == RAW:
+        return data[:size]
+    if kind == SNAPPY:
+        try:
+            return _decompress(data[:size])
+        except FormatError as error:
+            raise _located(error, source, handle) from None
+    raise FormatError(
+        f"the block at offset {offset} of {source.path} has the unknown compression type {kind}",
+        path=source.path,
+        offset=offset,
+    )
+
+
+def _decompress(data: bytes) -> bytes:
+    size, _ = decode_varint(data, 0, len(data), 32)
+    if size > len(data) * _SNAPPY_LARGEST_GROWTH:
+        raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
+    import snappy  # Released TensorFlow writes no compressed index, so most readers never need it.
+
+    try:
+        contents = bytes(snappy.uncompress(data))
+    except Exception as error:  # The class depends on the package's version.
+        raise FormatError(f"the Snappy data is malformed: {error}", offset=0) from None
+    if len(contents) != size:
+        raise FormatError(f"the Snappy data holds {len(contents)} bytes and claims {size}", offset=0)
+    return contents
+
+
+def _located(error: FormatError, source: ByteSource, handle: BlockHandle) -> FormatError:
+    """An error about a place in a block's contents, as one about a place in the file."""
+    return type(error)(
+        f"{source.path} is damaged: {error.message} (in the block at offset {handle.offset}, at {error.offset})",
+        path=source.path,
+        offset=handle.offset,
+    )
+
+
+class Table(Mapping[bytes, bytes]):
+    """A sorted string table in an open file; tables never change once they are written.
+
+    A lookup reads one block. Iteration goes through all blocks in order, and raises ``FormatError`` where the keys
+    do not ascend from the first to the last. Values are handed out as they are read and not kept.
+    """
+
+    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
+        """Read the footer and the index block; raises ``FormatError`` where the file is no table."""
+        self.source = source
+        self._verify = verify
+        tail = min(source.size, FOOTER_SIZE)
+        try:
+            self.footer = decode_footer(source.read_at(source.size - tail, tail))
+        except FormatError as error:
+            place = None if error.offset is None else source.size - tail + error.offset
+            raise type(error)(f"{source.path}: {error.message}", path=source.path, offset=place) from None
+        index = self.footer.index
+        try:
+            self._separators, handles = decode_block(read_block(source, index, verify=verify))
+            self.handles = [decode_handle(value, 0, len(value))[0] for value in handles]
+        except ChecksumError:
+            raise
+        except FormatError as error:
+            raise error if error.path else _located(error, source, index) from None
+        end = 0
+        for handle in self.handles:
+            # Blocks are written one behind the other. A table whose blocks overlap could name one a million times.
+            if handle.offset < end:
+                raise FormatError(
+                    f"{source.path} is damaged: its index block names overlapping data blocks",
+                    path=source.path,
+                    offset=handle.offset,
+                )
+            end = handle.offset + handle.size + TRAILER_SIZE
+        self._length: int | None = None
+        self._kept: dict[int, bytes] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.source.path!r}, {len(self.handles)} blocks>"
+
+    def __getitem__(self, key: bytes) -> bytes:
+        """The value under ``key``; ``KeyError`` only after the whole table has proved to be in order."""
+        value = self.find(key)
+        if value is None:
+            len(self)  # Scans the table once.
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[bytes]:
+        for keys, _ in self.blocks():
+            yield from keys
+
+    def __len__(self) -> int:
+        if self._length is None:
+            self._length = sum(len(keys) for keys, _ in self.blocks())
+        return self._length
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        number = bisect_left(self._separators, key)
+        if number == len(self._separators):
+            return None
+        try:
+            return find_in_block(self._block(number), key)
+        except FormatError as error:
+            raise error if error.path else _located(error, self.source, self.handles[number]) from None
+
+    def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """The keys and values of each data block, in the order of the table."""
+        last: bytes | None = None
+        for number, handle in enumerate(self.handles):
+            try:
+                keys, values = decode_block(self._block(number))
+                if keys:
+                    if last is not None and keys[0] <= last:
+                        raise FormatError(f"keys are not in order: {keys[0]!r} follows {last!r}", offset=0)
+                    last = keys[-1]
+                    if last > self._separators[number]:
+                        raise FormatError(f"key {last!r} lies behind the index block's key for its block", offset=0)
+                    if number and keys[0] <= self._separators[number - 1]:
+                        raise FormatError(f"key {keys[0]!r} lies before the index block's key for its block", offset=0)
+            except FormatError as error:
+                raise error if error.path else _located(error, self.source, handle) from None
+            yield keys, values
+
+    def _block(self, number: int) -> bytes:
+        with self._lock:
+            data = self._kept.get(number)
+        if data is None:
+            data = read_block(self.source, self.handles[number], verify=self._verify)
+            with self._lock:
+                if len(self._kept) >= _BLOCKS_KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[number] = data
+        return data

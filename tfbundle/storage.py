@@ -1,0 +1,259 @@
+"""The one door through which bytes come in: local files, read at offsets.
+
+A ``ByteSource`` is an open file seen as an array of bytes. It has no cursor, so many threads may read at once,
+and it checks each request against the size that the file had when it was opened, before anything is allocated.
+Reading copies (``read_at``, ``read_into``); ``view`` maps the file and copies nothing, for callers who accept
+that a mapped file must not shrink under them.
+
+Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which file it
+opened (``identity``): ``check_unchanged`` says whether the open file still holds what it held, and ``same_file``
+whether a path still leads to it.
+
+Everything else in the library touches the file system through this module alone.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import threading
+from typing import NamedTuple
+
+from tfbundle.errors import FormatError, MissingFileError, TruncatedError
+
+# Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
+_LARGEST_READ = 1 << 30
+
+
+class FileIdentity(NamedTuple):
+    """What tells one state of a file from another: where it lies, how long it is, when it was last written."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def _identity(facts: os.stat_result) -> FileIdentity:
+    return FileIdentity(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+class _Descriptor:
+    """A file descriptor that closes with its last user.
+
+    Readers hold a reference while they read. Closing a source from another thread therefore never hands their
+    descriptor's number to a file that is opened next.
+    """
+
+    __slots__ = ("lock", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.lock = threading.Lock()
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class ByteSource:
+    """A file that is open for reading at any offset, from any thread.
+
+    ``path`` is the name it was opened by, ``size`` its length in bytes at that time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open ``path``.
+
+        Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file: a
+        pipe would block for ever. Other ``OSError``s pass through.
+        """
+        self.path = os.fspath(path)
+        try:
+            facts = os.stat(self.path)
+            if not stat.S_ISREG(facts.st_mode):
+                raise FormatError(f"{self.path} is {_kind(facts.st_mode)}, not a regular file", path=self.path)
+            descriptor = _Descriptor(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError(f"there is no file {self.path}", path=self.path) from None
+        except ValueError as error:
+            if isinstance(error, FormatError):
+                raise
+            # A NUL in the name; no such file can exist.
+            raise MissingFileError(f"there is no file {self.path!r}", path=self.path) from None
+        self._descriptor: _Descriptor | None = descriptor
+        self._map: mmap.mmap | None = None
+        self.identity = _identity(os.fstat(descriptor.number))
+        self.size = self.identity.size
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._descriptor is None else ""
+        return f"<ByteSource {self.path!r}, {self.size} bytes{closed}>"
+
+    def close(self) -> None:
+        """Let go of the file. Views that were handed out stay valid; a later read is a ``ValueError``."""
+        self._descriptor = None
+        self._map = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        descriptor = self._check(offset, size)
+        data = _read(descriptor, min(size, _LARGEST_READ), offset)
+        if len(data) == size:
+            return data
+        parts = [data]
+        done = len(data)
+        while done < size:
+            data = _read(descriptor, min(size - done, _LARGEST_READ), offset + done)
+            if not data:
+                raise self._shrunk(offset + done)
+            parts.append(data)
+            done += len(data)
+        return b"".join(parts)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``, a writable view of plain bytes, from ``offset``; a ``TruncatedError`` if the file ends."""
+        size = len(buffer)
+        descriptor = self._check(offset, size)
+        done = 0
+        while done < size:
+            got = _read_into(descriptor, buffer[done : done + _LARGEST_READ], offset + done)
+            if not got:
+                raise self._shrunk(offset + done)
+            done += got
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.
+
+        A mapped file that another process cuts short ends this process with SIGBUS when the lost pages are
+        touched; no library can turn that into an exception. Use it for files that stay as they are.
+        """
+        descriptor = self._check(offset, size)
+        if size == 0:
+            return memoryview(b"")  # An empty file cannot be mapped.
+        mapped = self._map
+        if mapped is None:
+            mapped = self._map = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ)
+        return memoryview(mapped)[offset : offset + size]
+
+    def check_unchanged(self) -> None:
+        """Raise ``FormatError`` if the open file was written to since it was opened."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            return
+        # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
+        if _identity(os.fstat(descriptor.number)) != self.identity:
+            raise FormatError(
+                f"{self.path} was overwritten while it was being read; open the checkpoint again", path=self.path
+            )
+
+    def same_file(self) -> bool:
+        """Whether the path still leads to the file that was opened, as it was then."""
+        try:
+            return _identity(os.stat(self.path)) == self.identity
+        except OSError:
+            return False
+
+    def _check(self, offset: int, size: int) -> _Descriptor:
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise ValueError(f"{self.path} is closed; read before close(), or outside of the with block open it again")
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise TruncatedError(
+                f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
+                "the file was cut short, or belongs to another checkpoint",
+                path=self.path,
+                offset=offset,
+            )
+        return descriptor
+
+    def _shrunk(self, offset: int) -> TruncatedError:
+        return TruncatedError(
+            f"{self.path} became shorter while it was being read; open it again", path=self.path, offset=offset
+        )
+
+
+# POSIX reads at an offset in one call. Elsewhere (Windows) the descriptor's own position serves, under a lock.
+def _read_positioned(descriptor: _Descriptor, size: int, offset: int) -> bytes:
+    return os.pread(descriptor.number, size, offset)
+
+
+def _read_seeking(descriptor: _Descriptor, size: int, offset: int) -> bytes:
+    with descriptor.lock:
+        os.lseek(descriptor.number, offset, os.SEEK_SET)
+        return os.read(descriptor.number, size)
+
+
+def _read_into_positioned(descriptor: _Descriptor, buffer: memoryview, offset: int) -> int:
+    return os.preadv(descriptor.number, [buffer], offset)
+
+
+def _read_into_copying(descriptor: _Descriptor, buffer: memoryview, offset: int) -> int:
+    # The portable way passes through a copy; a bounded one, so that a large tensor never lies in memory twice.
+    data = _read(descriptor, min(len(buffer), 1 << 20), offset)
+    buffer[: len(data)] = data
+    return len(data)
+
+
+_read = _read_positioned if hasattr(os, "pread") else _read_seeking
+_read_into = _read_into_positioned if hasattr(os, "preadv") else _read_into_copying
+
+
+def _kind(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if test(mode):
+            return name
+    return "something else"
+
+
+class FileStat(NamedTuple):
+    """What a listing needs to know of a file: its size in bytes, and its time of change in seconds since 1970."""
+
+    size: int
+    mtime: float
+
+
+def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """The whole file, or its first ``limit`` bytes; raises as ``ByteSource`` does."""
+    source = ByteSource(path)
+    try:
+        return source.read_at(0, source.size if limit is None else min(limit, source.size))
+    finally:
+        source.close()
+
+
+def is_file(path: str) -> bool:
+    """Whether ``path`` is something other than a folder that could be opened (links are followed)."""
+    return os.path.lexists(path) and not os.path.isdir(path) if _valid(path) else False
+
+
+def is_folder(path: str) -> bool:
+    """Whether ``path`` is a folder (links are followed)."""
+    return _valid(path) and os.path.isdir(path)
+
+
+def list_folder(path: str) -> list[str]:
+    """The sorted base names in a folder; ``MissingFileError`` if there is no such folder."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"there is no folder {path}", path=path) from None
+
+
+def stat_file(path: str) -> FileStat | None:
+    """Size and time of a regular file, or ``None`` where there is none."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
+
+
+def _valid(path: str) -> bool:
+    return "\0" not in path
