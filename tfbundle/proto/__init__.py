@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tfbundle.proto.checkpoint_state_pb2 import CheckpointState as CheckpointState
     from tfbundle.proto.cluster_pb2 import ClusterDef as ClusterDef
     from tfbundle.proto.cluster_pb2 import JobDef as JobDef
-    from tfbundle.proto.composite_tensor_variant_pb2 import CompositeTensorVariantMetadata as CompositeTensorVariantMetadata
+    from tfbundle.proto.composite_tensor_variant_pb2 import (
+        CompositeTensorVariantMetadata as CompositeTensorVariantMetadata,
+    )
     from tfbundle.proto.config_pb2 import RunMetadata as RunMetadata
     from tfbundle.proto.config_pb2 import SessionMetadata as SessionMetadata
     from tfbundle.proto.control_flow_pb2 import CondContextDef as CondContextDef
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from tfbundle.proto.function_pb2 import FunctionDefLibrary as FunctionDefLibrary
     from tfbundle.proto.function_pb2 import GradientDef as GradientDef
     from tfbundle.proto.function_pb2 import RegisteredGradient as RegisteredGradient
-    from tfbundle.proto.graph_pb2 import GraphDef as GraphDef
     from tfbundle.proto.graph_debug_info_pb2 import GraphDebugInfo as GraphDebugInfo
+    from tfbundle.proto.graph_pb2 import GraphDef as GraphDef
     from tfbundle.proto.histogram_pb2 import HistogramProto as HistogramProto
     from tfbundle.proto.keras.saved_metadata_pb2 import SavedMetadata as SavedMetadata
     from tfbundle.proto.meta_graph_pb2 import AssetFileDef as AssetFileDef
@@ -90,10 +92,10 @@ if TYPE_CHECKING:
     from tfbundle.proto.summary_pb2 import Summary as Summary
     from tfbundle.proto.summary_pb2 import SummaryDescription as SummaryDescription
     from tfbundle.proto.summary_pb2 import SummaryMetadata as SummaryMetadata
-    from tfbundle.proto.tensor_pb2 import TensorProto as TensorProto
-    from tfbundle.proto.tensor_pb2 import VariantTensorDataProto as VariantTensorDataProto
     from tfbundle.proto.tensor_bundle_pb2 import BundleEntryProto as BundleEntryProto
     from tfbundle.proto.tensor_bundle_pb2 import BundleHeaderProto as BundleHeaderProto
+    from tfbundle.proto.tensor_pb2 import TensorProto as TensorProto
+    from tfbundle.proto.tensor_pb2 import VariantTensorDataProto as VariantTensorDataProto
     from tfbundle.proto.tensor_shape_pb2 import TensorShapeProto as TensorShapeProto
     from tfbundle.proto.tensor_slice_pb2 import TensorSliceProto as TensorSliceProto
     from tfbundle.proto.trackable_object_graph_pb2 import RegisteredSaver as RegisteredSaver
