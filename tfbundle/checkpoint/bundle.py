@@ -25,8 +25,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from tfbundle.checkpoint.bulk import read_small
 from tfbundle.checkpoint.entry import Facts, Location, decode_facts, decode_location
-from tfbundle.checkpoint.payload import decode_strings, decode_variants
+from tfbundle.checkpoint.names import index_path
+from tfbundle.checkpoint.payload import ByteOrder, decode_strings, decode_variants
 from tfbundle.checkpoint.selection import Selection, intersect, parse_index, plan_reads
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import decode_slice_key, encode_slice_key
@@ -53,11 +55,6 @@ class Piece(NamedTuple):
     data_type: int
     shape: tuple[int, ...]
     location: Location
-
-
-def index_path(prefix: str) -> str:
-    """The name of a V2 checkpoint's index file."""
-    return prefix + ".index"
 
 
 def encode_name(name: str) -> bytes:
@@ -93,7 +90,8 @@ class BundleStore:
         self.table = Table(self._index, verify=verify)
         header = self._read_header()
         self.shards = Shards(prefix, header.num_shards, self._index)
-        self._swapped = (header.endianness == BundleHeaderProto.BIG) != (sys.byteorder == "big")
+        self._byteorder: ByteOrder = "big" if header.endianness == BundleHeaderProto.BIG else "little"
+        self.swapped = self._byteorder != sys.byteorder
         self._records: dict[str, bytes] | None = None
 
     def _read_header(self) -> BundleHeaderProto:
@@ -253,6 +251,14 @@ class BundleStore:
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        records = self.records()
+        if mmap:
+            return {name: self.view(name, records[name]) for name in names}
+        found = read_small(self, {name: records[name] for name in names})
+        return {name: found[name] if name in found else self.read(name, records[name]) for name in names}
+
     def view(self, name: str, record: bytes) -> Array:
         """A read-only array: a view of the mapped file where the stored bytes are the array, else one of its own."""
         pieces = self.pieces(name, record)
@@ -274,7 +280,7 @@ class BundleStore:
     def _is_plain(self, piece: Piece) -> bool:
         """Whether the stored bytes are the array's."""
         dtype = numpy_dtype(piece.data_type)
-        return not dtype.hasobject and not (self._swapped and dtype.itemsize > 1) and piece.location.size > 0
+        return not dtype.hasobject and not (self.swapped and dtype.itemsize > 1) and piece.location.size > 0
 
     def _check_complete(self, facts: Facts, pieces: list[tuple[TensorSlice | None, Piece]]) -> None:
         gap = find_gap([part for part, _ in pieces if part is not None], facts.shape)
@@ -307,7 +313,7 @@ class BundleStore:
                 source.check_unchanged()
         elif self.verify:
             self._compare(source, place, 0)
-        if self._swapped:
+        if self.swapped:
             array.byteswap(inplace=True)
         return array
 
@@ -316,10 +322,10 @@ class BundleStore:
         count = prod(piece.shape)
         data = source.read_at(place.offset, place.size)
         expected = unmask(place.crc) if self.verify else None
-        decode: Callable[[bytes, int, int | None], list[Any]]
+        decode: Callable[[bytes, int, int | None, ByteOrder], list[Any]]
         decode = decode_strings if piece.data_type == DT_STRING else decode_variants
         try:
-            elements = decode(data, count, expected)
+            elements = decode(data, count, expected, self._byteorder)
         except FormatError as error:
             source.check_unchanged()
             raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
@@ -346,7 +352,7 @@ class BundleStore:
             data = source.read_at(place.offset + span.offset, span.size)
             array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
         source.check_unchanged()
-        if self._swapped:
+        if self.swapped:
             array.byteswap(inplace=True)
         return array
 

@@ -60,12 +60,12 @@ def decode_facts(value: bytes) -> Facts:
         head = 4 + value[3]
         if _LOCATION.fullmatch(value, head):
             return _decode_head(value[:head])
-    return _facts(_parse(value))
+    return _facts(parse_entry(value))
 
 
 def decode_location(value: bytes, facts: Facts) -> Location:
     """Where the bytes of an unpartitioned tensor lie; raises ``FormatError`` where that cannot be."""
-    entry = _parse(value)
+    entry = parse_entry(value)
     location = Location(entry.shard_id, entry.offset, entry.size, entry.crc32c)
     if location.offset < 0 or location.size < 0:
         raise FormatError(f"its entry states offset {location.offset} and size {location.size}")
@@ -81,10 +81,11 @@ def decode_location(value: bytes, facts: Facts) -> Location:
 
 @lru_cache(maxsize=4096)
 def _decode_head(head: bytes) -> Facts:
-    return _facts(_parse(head))
+    return _facts(parse_entry(head))
 
 
-def _parse(value: bytes) -> BundleEntryProto:
+def parse_entry(value: bytes) -> BundleEntryProto:
+    """The message itself; raises ``FormatError`` where the bytes are none."""
     try:
         return BundleEntryProto.FromString(value)
     except DecodeError:

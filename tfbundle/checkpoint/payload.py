@@ -4,8 +4,9 @@ A string tensor of n elements (TensorFlow, ``util/tensor_bundle``)::
 
     [length: varint64] * n  [masked CRC-32C of the lengths]  [bytes of all elements]
 
-Both its CRCs, the inner one and the entry's, run over each length as uint32 LE (uint64 LE where 32 bits do not
-hold it) and not over the varints; the entry's goes on over the inner checksum as stored and the bytes.
+Both its CRCs, the inner one and the entry's, run over each length as uint32 (uint64 where 32 bits do not hold it) and
+not over the varints; the entry's goes on over the inner checksum as stored and the bytes. These numbers have the byte
+order of the bundle.
 
 A variant tensor repeats for each element::
 
@@ -17,20 +18,23 @@ where the CRC runs over the length as uint64 LE, the message, and each checksum 
 from __future__ import annotations
 
 from struct import Struct
+from typing import Literal
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tfbundle.errors import ChecksumError, FormatError, TruncatedError
+from tfbundle.errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.proto import VariantTensorDataProto
+
+ByteOrder = Literal["little", "big"]
 
 _UINT32 = Struct("<I")
 _UINT64 = Struct("<Q")
 
 
-def decode_strings(data: bytes, count: int, expected: int | None) -> list[bytes]:
+def decode_strings(data: bytes, count: int, expected: int | None, byteorder: ByteOrder) -> list[bytes]:
     """The ``count`` elements of a string tensor.
 
     ``expected`` is the CRC-32C that the entry states, or ``None`` to leave checksums unread.
@@ -55,11 +59,11 @@ def decode_strings(data: bytes, count: int, expected: int | None) -> list[bytes]
         )
     if expected is not None:
         if max(lengths, default=0) >> 32:
-            hashed = b"".join((_UINT64 if length >> 32 else _UINT32).pack(length) for length in lengths)
+            hashed = b"".join(length.to_bytes(8 if length >> 32 else 4, byteorder) for length in lengths)
         else:
-            hashed = np.array(lengths, "<u4").tobytes()
+            hashed = np.array(lengths, "<u4" if byteorder == "little" else ">u4").tobytes()
         crc = crc32c(hashed)
-        _compare(unmask(_UINT32.unpack_from(data, pos)[0]), crc, pos, "its strings' lengths")
+        _compare(unmask(int.from_bytes(data[pos:start], byteorder)), crc, pos, "the run of its strings' lengths")
         _compare(expected, crc32c(memoryview(data)[pos:], crc), 0, "it")
     strings = []
     for length in lengths:
@@ -68,8 +72,15 @@ def decode_strings(data: bytes, count: int, expected: int | None) -> list[bytes]
     return strings
 
 
-def decode_variants(data: bytes, count: int, expected: int | None) -> list[VariantTensorDataProto]:
-    """The ``count`` elements of a variant tensor, as messages; ``expected`` as for strings."""
+def decode_variants(
+    data: bytes, count: int, expected: int | None, byteorder: ByteOrder
+) -> list[VariantTensorDataProto]:
+    """The ``count`` elements of a variant tensor, as messages; ``expected`` as for strings.
+
+    Raises ``UnsupportedError`` for a big-endian bundle, which TensorFlow does not read either.
+    """
+    if byteorder == "big":
+        raise UnsupportedError("variants in a big-endian bundle have no known form")
     if count > len(data) // 5:
         raise TruncatedError(f"{count} variants need more than the {len(data)} bytes that are stored", offset=0)
     messages = []

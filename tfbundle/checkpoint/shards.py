@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 
+from tfbundle.checkpoint.names import shard_path
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.storage import ByteSource, FileIdentity, is_file
 
@@ -32,7 +33,7 @@ class Shards:
 
     def path(self, shard: int) -> str:
         """The file name of a shard."""
-        return f"{self.prefix}.data-{shard:05d}-of-{self.count:05d}"
+        return shard_path(self.prefix, shard, self.count)
 
     def source(self, shard: int) -> ByteSource:
         """An open shard.

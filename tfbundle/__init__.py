@@ -1,0 +1,82 @@
+"""tfbundle reads what TensorFlow writes beside a model into numpy, without TensorFlow.
+
+    import tfbundle
+
+    weights = tfbundle.load("run/")                          # a dict of numpy arrays
+    with tfbundle.open_checkpoint("run/model.ckpt-1000") as checkpoint:
+        tensor = checkpoint["conv1/weights"]                 # known at once, read when asked
+        tensor.shape, tensor.dtype, tensor[10:20, :]
+
+Every answer is right, or a ``TfBundleError`` that says what is wrong, where, and what to do.
+
+Names load the modules behind them when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from tfbundle._version import __version__
+from tfbundle.errors import (
+    ChecksumError,
+    FormatError,
+    MissingFileError,
+    TfBundleError,
+    TruncatedError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.checkpoint import Checkpoint, load, open_checkpoint
+    from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
+    from tfbundle.checkpoint.tensor import Tensor
+    from tfbundle.verification import Finding, Report, verify
+
+_MODULES = {
+    "Checkpoint": "checkpoint.checkpoint",
+    "CheckpointState": "checkpoint.state",
+    "Finding": "verification",
+    "Report": "verification",
+    "Tensor": "checkpoint.tensor",
+    "latest_checkpoint": "checkpoint.state",
+    "load": "checkpoint.checkpoint",
+    "open_checkpoint": "checkpoint.checkpoint",
+    "read_checkpoint_state": "checkpoint.state",
+    "verify": "verification",
+}
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointState",
+    "ChecksumError",
+    "Finding",
+    "FormatError",
+    "MissingFileError",
+    "Report",
+    "Tensor",
+    "TfBundleError",
+    "TruncatedError",
+    "UnsupportedError",
+    "__version__",
+    "latest_checkpoint",
+    "load",
+    "open_checkpoint",
+    "read_checkpoint_state",
+    "verify",
+]
+
+# Type checkers must not see this function, or any name at all would do.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load the module behind a public name, and keep the name."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,195 @@
+"""From the path that a person gave to the checkpoint it means.
+
+Any member of a checkpoint will do, so will its folder, and a SavedModel. What is meant is never guessed: a folder opens
+the checkpoint that its state file names or the only one there is, and anything else is an error that says what was
+found and what to pass instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import NoReturn
+
+from tfbundle.checkpoint.names import (
+    CheckpointFiles,
+    Folder,
+    Format,
+    find_files,
+    is_half_saved,
+    prefix_of_member,
+    prefix_of_v1_shard,
+    scan_folder,
+)
+from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.identify import FileKind, identify
+from tfbundle.storage import is_file, is_folder, list_folder, stat_file
+
+_SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+# Beyond this many, a list of candidates helps nobody.
+_MOST_LISTED = 10
+# How many files of a folder are opened to see whether one is a checkpoint.
+_MOST_OPENED = 100
+
+
+def find_checkpoint(path: str | os.PathLike[str], format: Format | None = None) -> CheckpointFiles:
+    """The checkpoint that ``path`` means.
+
+    ``path`` is a prefix, a member file (``.index``, ``.data-*``, ``.meta``, the state file, a V1 file), a folder, a
+    SavedModel's folder or file. Raises ``MissingFileError`` where there is no such checkpoint or a folder does not
+    say which, and ``UnsupportedError`` or ``FormatError`` where the path is a file of another kind.
+    """
+    path = os.fspath(path)
+    if is_folder(path):
+        return _in_folder(path, format)
+    if is_file(path):
+        return _from_file(path, format)
+    found = find_files(path, format)
+    if found is None and (prefix := prefix_of_member(path) or prefix_of_v1_shard(path)) is not None:
+        found = find_files(prefix, format)
+    if found is None:
+        _raise_missing(path, format)
+    return found
+
+
+def _from_file(path: str, format: Format | None) -> CheckpointFiles:
+    prefix = prefix_of_member(path)
+    if prefix is not None:
+        found = find_files(prefix, format)
+        if found is not None:
+            return found
+    kind = identify(path)
+    if kind is FileKind.BUNDLE_INDEX and prefix is None:
+        raise UnsupportedError(
+            f"{path} is {kind.value}, but is not called one; give it the name PREFIX.index, "
+            "with its data files beside it as PREFIX.data-00000-of-00001",
+            path=path,
+        )
+    if kind is FileKind.V1_TABLE:
+        # The V2 checkpoint of the same name wins; a file of a sharded set means the whole set.
+        found = find_files(path, format) or CheckpointFiles(path, "v1", (path,))
+        whole = prefix_of_v1_shard(path)
+        return (find_files(whole, "v1") if whole and found.format == "v1" else None) or found
+    if kind is FileKind.STATE:
+        return _from_state(read_checkpoint_state(path), format)
+    if os.path.basename(path) in _SAVED_MODEL_NAMES:
+        return _in_saved_model(os.path.dirname(path) or os.curdir, format)
+    found = find_files(path, "v2") if format != "v1" else None
+    if found is not None:
+        return found
+    if prefix is not None:
+        _raise_orphan(path, prefix, format)
+    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
+        raise FormatError(f"{path} is {kind.value}; {kind.advice}", path=path)
+    raise UnsupportedError(f"{path} is {kind.value}, not a checkpoint; {kind.advice}", path=path)
+
+
+def _raise_orphan(path: str, prefix: str, format: Format | None) -> NoReturn:
+    if path.endswith(".index"):  # It exists, so that only the asked-for format is absent.
+        raise MissingFileError(f"there is no V1 checkpoint {prefix}; {path} belongs to a V2 checkpoint", path=prefix)
+    raise MissingFileError(
+        f"the checkpoint of {path} has no index: {prefix}.index is not there, and without it nothing tells which "
+        "bytes are which tensor; copy it from where the checkpoint was written",
+        path=prefix + ".index",
+    )
+
+
+def _in_folder(folder: str, format: Format | None) -> CheckpointFiles:
+    state_path = os.path.join(folder, STATE_NAME)
+    if is_file(state_path):
+        return _from_state(read_checkpoint_state(state_path), format)
+    if any(is_file(os.path.join(folder, name)) for name in _SAVED_MODEL_NAMES):
+        return _in_saved_model(folder, format)
+    there = scan_folder(folder)
+    candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format)]
+    if not candidates and format != "v2":
+        candidates = _unnamed_v1(folder)
+    if len(candidates) == 1:
+        found = find_files(candidates[0], format)
+        assert found is not None
+        return found
+    if not candidates:
+        # A prefix may share its name with a folder.
+        found = find_files(folder.rstrip("/\\"), "v2") if format != "v1" else None
+        if found is not None:
+            return found
+    raise MissingFileError(_describe_folder(folder, there, candidates), path=folder)
+
+
+def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
+    prefix = os.path.join(folder, "variables", "variables")
+    found = find_files(prefix, format)
+    if found is None:
+        raise MissingFileError(
+            f"the SavedModel {folder} has no variables: {prefix}.index is not there", path=prefix + ".index"
+        )
+    return found
+
+
+def _unnamed_v1(folder: str) -> list[str]:
+    """V1 checkpoints that nothing but their content tells."""
+    paths = [os.path.join(folder, name) for name in list_folder(folder)[:_MOST_OPENED]]
+    return [path for path in paths if stat_file(path) and identify(path) is FileKind.V1_TABLE]
+
+
+def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
+    if candidates:
+        return (
+            f"{folder} has {len(candidates)} checkpoints and no state file to say which is meant; "
+            f"pass one of {_listed(candidates)}"
+        )
+    if is_half_saved(folder):
+        return f"{folder} is a half-saved checkpoint: training stopped while it was being written"
+    text = f"there is no checkpoint in the folder {folder}"
+    if there.half_saved:
+        text += f"; {_listed(there.half_saved)} is half-saved: training stopped while it was being written"
+    if there.without_index:
+        text += f"; {_listed(there.without_index)} has data files but no index"
+    below = [name for name in list_folder(folder) if is_folder(os.path.join(folder, name))]
+    below = [os.path.join(folder, name) for name in below if _has_checkpoint(os.path.join(folder, name))]
+    return f"{text}; there are some in {_listed(below)}" if below else text
+
+
+def _has_checkpoint(folder: str) -> bool:
+    try:
+        there = scan_folder(folder)
+    except OSError:
+        return False
+    return bool(there.v2 or there.v1) and not is_half_saved(folder)
+
+
+def _from_state(state: CheckpointState, format: Format | None) -> CheckpointFiles:
+    prefix = state.resolved
+    found = find_files(prefix, format) if prefix else None
+    if found is not None:
+        return found
+    there = scan_folder(state.folder)
+    others = [*there.v2, *there.v1]
+    listing = f"; {state.folder} holds {_listed(others)}, pass one of them" if others else ""
+    if not others and there.half_saved:
+        listing = f"; {_listed(there.half_saved)} is half-saved: training stopped while it was being written"
+    raise MissingFileError(
+        f"{state.path} names {state.model_checkpoint_path or 'no checkpoint'!r}, which is not there{listing}",
+        path=os.path.join(state.folder, state.model_checkpoint_path),
+    )
+
+
+def _raise_missing(path: str, format: Format | None) -> NoReturn:
+    prefix = prefix_of_member(path) or path
+    folder = os.path.dirname(prefix) or os.curdir
+    if not is_folder(folder):
+        raise MissingFileError(f"there is no checkpoint {path}: there is no folder {folder}", path=path)
+    if format and (other := find_files(prefix)):
+        raise MissingFileError(f"{prefix} is a {other.format} checkpoint, and {format} was asked for", path=path)
+    there = scan_folder(folder)
+    if prefix in there.without_index:
+        _raise_orphan(path, prefix, format)
+    close = difflib.get_close_matches(prefix, [*there.v2, *there.v1], n=3)
+    hint = f"; did you mean {_listed(close)}?" if close else ""
+    raise MissingFileError(f"there is no checkpoint {path}: {prefix}.index is not there{hint}", path=path)
+
+
+def _listed(paths: list[str] | tuple[str, ...]) -> str:
+    shown = ", ".join(paths[:_MOST_LISTED])
+    return f"{shown} and {len(paths) - _MOST_LISTED} more" if len(paths) > _MOST_LISTED else shown

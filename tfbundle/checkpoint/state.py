@@ -1,0 +1,100 @@
+"""The ``checkpoint`` file: which checkpoints of a folder training kept, and which is the latest.
+
+It is a ``CheckpointState`` message in text form::
+
+    model_checkpoint_path: "model.ckpt-30"
+    all_model_checkpoint_paths: "model.ckpt-20"
+    all_model_checkpoint_paths: "model.ckpt-30"
+
+Relative paths are relative to the file's folder. Absolute ones go stale when the folder moves to another place, or to
+another machine; what they meant is then looked for in the folder where the state file lies now.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import os
+from typing import NamedTuple
+
+from tfbundle.checkpoint.names import find_files
+from tfbundle.proto import CheckpointState as CheckpointStateProto
+from tfbundle.storage import is_file, is_folder, read_file
+
+STATE_NAME = "checkpoint"
+
+
+class CheckpointState(NamedTuple):
+    """What a state file says, as it is written there; ``resolve`` finds what lies where it points today.
+
+    Times are seconds since 1970. The lists of paths and timestamps run in parallel, oldest first; the timestamps
+    are empty in files of TensorFlow before 1.12.
+    """
+
+    path: str
+    model_checkpoint_path: str
+    all_model_checkpoint_paths: list[str]
+    all_model_checkpoint_timestamps: list[float]
+    last_preserved_timestamp: float
+
+    @property
+    def folder(self) -> str:
+        """The folder in which the state file lies."""
+        return os.path.dirname(self.path) or os.curdir
+
+    @property
+    def resolved(self) -> str | None:
+        """The prefix of the latest checkpoint as it lies now, or ``None`` if it is not there."""
+        return self.resolve(self.model_checkpoint_path)
+
+    @property
+    def all_resolved(self) -> list[str | None]:
+        """The same for each of ``all_model_checkpoint_paths``."""
+        return [self.resolve(path) for path in self.all_model_checkpoint_paths]
+
+    def resolve(self, stored: str) -> str | None:
+        """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder."""
+        if not stored or "\0" in stored:
+            return None
+        candidates = [os.path.join(self.folder, stored)]
+        # The folder may have moved together with folders below it, so longer and longer ends of the path are tried.
+        parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
+        if os.path.isabs(stored) or ntpath.splitdrive(stored)[0] or "\\" in stored:
+            candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, len(parts))]
+        return next((prefix for prefix in candidates if find_files(prefix)), None)
+
+
+def read_checkpoint_state(
+    path: str | os.PathLike[str], latest_filename: str | None = None
+) -> CheckpointState:
+    """Read a state file, given its folder or the file itself.
+
+    ``latest_filename`` is the file's name in the folder where it is not ``checkpoint``. Raises ``MissingFileError``
+    where there is none and ``FormatError`` where it is not a ``CheckpointState``.
+    """
+    path = os.fspath(path)
+    if is_folder(path):
+        path = os.path.join(path, latest_filename or STATE_NAME)
+    from tfbundle.formats.textproto import parse_text  # Most checkpoints are opened without a state file.
+
+    message = parse_text(read_file(path), CheckpointStateProto, path=path)
+    return CheckpointState(
+        path,
+        message.model_checkpoint_path,
+        list(message.all_model_checkpoint_paths),
+        list(message.all_model_checkpoint_timestamps),
+        message.last_preserved_timestamp,
+    )
+
+
+def latest_checkpoint(
+    checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
+) -> str | None:
+    """The prefix of the checkpoint that a folder's state file names as the latest, if it lies there, or ``None``.
+
+    Where the stored path is stale because the folder moved, the prefix is the one in the folder. A state file that
+    cannot be read raises ``FormatError``: it does not mean that there is no checkpoint.
+    """
+    path = os.path.join(os.fspath(checkpoint_dir), latest_filename or STATE_NAME)
+    if not is_file(path):
+        return None
+    return read_checkpoint_state(path).resolved
