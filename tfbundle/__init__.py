@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.checkpoint import Checkpoint, load, open_checkpoint
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.verification import Finding, Report, verify
+    from tfbundle.checkpoint.verification import Finding, Report, verify
 
 _MODULES = {
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
-    "Finding": "verification",
-    "Report": "verification",
+    "Finding": "checkpoint.verification",
+    "Report": "checkpoint.verification",
     "Tensor": "checkpoint.tensor",
     "latest_checkpoint": "checkpoint.state",
     "load": "checkpoint.checkpoint",
     "open_checkpoint": "checkpoint.checkpoint",
     "read_checkpoint_state": "checkpoint.state",
-    "verify": "verification",
+    "verify": "checkpoint.verification",
 }
 
 __all__ = [

@@ -7,7 +7,7 @@ the plain integers that they are stored as, and strings ``object`` arrays of ``b
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def data_type_name(number: int) -> str:
     return f"DT_{number}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def numpy_dtype(number: int) -> np.dtype[Any]:
     """The numpy dtype of a stored tensor, in native byte order.
 
@@ -84,4 +84,5 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, numpy_name))
+        extended: np.dtype[Any] = np.dtype(getattr(ml_dtypes, numpy_name))
+        return extended

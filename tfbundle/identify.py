@@ -154,9 +154,9 @@ def identify_source(source: ByteSource) -> FileKind:
     if _SAFETENSORS.match(head):
         return FileKind.SAFETENSORS
     for recognise in (_identify_table, _identify_records, _identify_text, _identify_message):
-        kind = recognise(source, head)
-        if kind is not None:
-            return kind
+        found = recognise(source, head)
+        if found is not None:
+            return found
     if _PICKLE.match(head):
         return FileKind.PICKLE
     return FileKind.UNKNOWN if head.strip(b"\0") else FileKind.ZEROS

@@ -144,7 +144,8 @@ class ByteSource:
         # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
         if _identity(os.fstat(descriptor.number)) != self.identity:
             raise FormatError(
-                f"{self.path} was overwritten while it was being read; open the checkpoint again", path=self.path
+                f"{self.path} was overwritten while it was being read; open the checkpoint again",
+                path=self.path,
             )
 
     def same_file(self) -> bool:
@@ -169,7 +170,9 @@ class ByteSource:
 
     def _shrunk(self, offset: int) -> TruncatedError:
         return TruncatedError(
-            f"{self.path} became shorter while it was being read; open it again", path=self.path, offset=offset
+            f"{self.path} became shorter while it was being read; open it again",
+            path=self.path,
+            offset=offset,
         )
 
 

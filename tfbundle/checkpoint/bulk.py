@@ -19,7 +19,7 @@ from tfbundle.errors import TfBundleError
 from tfbundle.formats.checksum import crc32c, mask
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.bundle import BundleStore
+    from tfbundle.checkpoint.pieces import PieceReader
     from tfbundle.checkpoint.tensor import Array
 
 # A tensor above this size is worth a read of its own.
@@ -38,25 +38,25 @@ class _Small(NamedTuple):
     facts: Facts
 
 
-def read_small(store: BundleStore, records: dict[str, bytes]) -> dict[str, Array]:
+def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Array]:
     """The small tensors among ``records``, verified as the store is; tensors with any trouble are left out."""
     arrays: dict[str, Array] = {}
     for stretch in _stretches(sorted(_choose(records))):
         first, last = stretch[0], stretch[-1]
         start = first.offset
         try:
-            source = store.shards.source(first.shard)
+            source = reader.shards.source(first.shard)
             data = source.read_at(start, last.offset + last.size - start)
-            if not store.verify:
+            if not reader.verify:
                 source.check_unchanged()
         except TfBundleError:
             continue
         for _, offset, size, crc, name, facts in stretch:
             pos = offset - start
-            if store.verify and mask(crc32c(data[pos : pos + size])) != crc:
+            if reader.verify and mask(crc32c(data[pos : pos + size])) != crc:
                 continue
             array = np.ndarray(facts.shape, numpy_dtype(facts.data_type), data, pos).copy()
-            arrays[name] = array.byteswap(inplace=True) if store.swapped else array
+            arrays[name] = array.byteswap(inplace=True) if reader.swapped else array
     return arrays
 
 

@@ -9,34 +9,32 @@
 The index is the authority; a shard is nothing but bytes. A partitioned tensor's entry lists its slices, and each
 slice has an entry of its own under a key from ``slice_keys``.
 
-A tensor is read piece by piece, a piece being a whole unpartitioned tensor or one slice. Bytes pass in chunks
-through the checksum while they are still in the processor's cache. Values that were not verified (a part, or with
-``verify=False``) are returned only if the file is still the one that was opened.
+Bytes become arrays in ``pieces``; this file knows which pieces a tensor has, and puts them together.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from tfbundle.checkpoint.bulk import read_small
-from tfbundle.checkpoint.entry import Facts, Location, decode_facts, decode_location
+from tfbundle.checkpoint.entry import Facts, decode_facts, decode_location
 from tfbundle.checkpoint.names import index_path
-from tfbundle.checkpoint.payload import ByteOrder, decode_strings, decode_variants
-from tfbundle.checkpoint.selection import Selection, intersect, parse_index, plan_reads
+from tfbundle.checkpoint.payload import ByteOrder
+from tfbundle.checkpoint.pieces import Piece, PieceReader, allocate
+from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import decode_slice_key, encode_slice_key
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap
 from tfbundle.checkpoint.tensor import Array, Range
-from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
-from tfbundle.errors import ChecksumError, FormatError, TfBundleError, UnsupportedError
-from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import ByteSource
@@ -45,16 +43,9 @@ HEADER_KEY = b""
 
 # The version of the format that is read here; a header may ask for a newer reader.
 _VERSION = 1
-# Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely.
-_CHUNK = 1 << 20
 
-
-class Piece(NamedTuple):
-    """An array as it is stored: its type, shape and place."""
-
-    data_type: int
-    shape: tuple[int, ...]
-    location: Location
+# The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
+Pieces = list[tuple[TensorSlice | None, Piece]]
 
 
 def encode_name(name: str) -> bytes:
@@ -90,8 +81,8 @@ class BundleStore:
         self.table = Table(self._index, verify=verify)
         header = self._read_header()
         self.shards = Shards(prefix, header.num_shards, self._index)
-        self._byteorder: ByteOrder = "big" if header.endianness == BundleHeaderProto.BIG else "little"
-        self.swapped = self._byteorder != sys.byteorder
+        byteorder: ByteOrder = "big" if header.endianness == BundleHeaderProto.BIG else "little"
+        self.reader = PieceReader(self.shards, byteorder, verify=verify)
         self._records: dict[str, bytes] | None = None
 
     def _read_header(self) -> BundleHeaderProto:
@@ -103,9 +94,13 @@ class BundleStore:
             header = BundleHeaderProto.FromString(value)
         except DecodeError:
             raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
-        if header.num_shards < 0 or header.endianness not in (BundleHeaderProto.LITTLE, BundleHeaderProto.BIG):
+        if header.num_shards < 0 or header.endianness not in (
+            BundleHeaderProto.LITTLE,
+            BundleHeaderProto.BIG,
+        ):
             raise FormatError(
-                f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}", path=path
+                f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
+                path=path,
             )
         if header.version.min_consumer > _VERSION or _VERSION in header.version.bad_consumers:
             raise UnsupportedError(
@@ -128,21 +123,39 @@ class BundleStore:
         """How another process opens this store."""
         return open_bundle, (self.path, self.verify)
 
+    @property
+    def tables(self) -> list[Table]:
+        """The index, which is the one table that a V2 checkpoint has."""
+        return [self.table]
+
     # Names and entries.
 
     def records(self) -> dict[str, bytes]:
         """Every tensor's entry by name, in the order of the table, which is validated as a whole."""
         records = self._records
         if records is None:
-            entries: dict[bytes, bytes] = {}
-            for keys, values in self.table.blocks():
-                entries.update(zip(keys, values, strict=True))
-            self._index.check_unchanged()
-            entries.pop(HEADER_KEY, None)
-            for key in self._slice_keys(entries):
-                del entries[key]
-            records = self._records = dict(zip(map(decode_name, entries), entries.values(), strict=True))
+            records = self._records = self._tensors(self.table.blocks())
         return records
+
+    def surviving_records(self) -> dict[str, bytes]:
+        """The same from those blocks of the index that are whole."""
+
+        def whole_blocks() -> Iterator[tuple[list[bytes], list[bytes]]]:
+            for number in range(len(self.table.handles)):
+                with suppress(FormatError):
+                    yield self.table.block(number)
+
+        return self._tensors(whole_blocks())
+
+    def _tensors(self, blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
+        entries: dict[bytes, bytes] = {}
+        for keys, values in blocks:
+            entries.update(zip(keys, values, strict=True))
+        self._index.check_unchanged()
+        entries.pop(HEADER_KEY, None)
+        for key in self._slice_keys(entries):
+            del entries[key]
+        return dict(zip(map(decode_name, entries), entries.values(), strict=True))
 
     def _slice_keys(self, entries: dict[bytes, bytes]) -> list[bytes]:
         """The keys that hold slices. A tensor's own name may open with NUL too, so its parent has to vouch for it."""
@@ -152,9 +165,7 @@ class BundleStore:
                 break  # Keys are sorted, and all slice keys open with NUL.
             try:
                 name, extents = decode_slice_key(key)
-                if name in entries and any(
-                    piece.extents == extents for piece in decode_facts(entries[name]).slices
-                ):
+                if name in entries and any(piece.extents == extents for piece in decode_facts(entries[name]).slices):
                     found.append(key)
             except TfBundleError:
                 continue
@@ -182,7 +193,7 @@ class BundleStore:
         except FormatError as error:
             raise error.locate(path=self._index.path, tensor=name) from None
 
-    def pieces(self, name: str, record: bytes) -> list[tuple[TensorSlice | None, Piece]]:
+    def pieces(self, name: str, record: bytes) -> Pieces:
         """The stored pieces of a tensor: itself, or those of its slices that have entries."""
         try:
             facts = decode_facts(record)
@@ -219,168 +230,86 @@ class BundleStore:
         """The whole tensor as an array of its own."""
         pieces = self.pieces(name, record)
         try:
-            if len(pieces) == 1 and pieces[0][0] is None:
-                return self._read_piece(pieces[0][1])
-            facts = decode_facts(record)
-            self._check_complete(facts, pieces)
-            array = _allocate(facts.data_type, facts.shape)
-            for part, piece in pieces:
-                assert part is not None
-                array[part.index] = self._read_piece(piece)
-            return array
+            if not pieces or pieces[0][0] is not None:
+                return self._assemble(decode_facts(record), pieces)
+            return self.reader.read(pieces[0][1])
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
+
+    def _assemble(self, facts: Facts, pieces: Pieces) -> Array:
+        self._check_complete(facts, pieces)
+        array = allocate(facts.data_type, facts.shape)
+        for part, piece in pieces:
+            array[_box(part).index] = self.reader.read(piece)
+        return array
 
     def read_selection(self, name: str, record: bytes, selection: Selection) -> Array:
         """The selected elements of a tensor in ascending order; unverified, but for strings and variants."""
         pieces = self.pieces(name, record)
-        facts = self.facts(name, record)
         try:
-            if len(pieces) == 1 and pieces[0][0] is None:
-                return self._read_part(pieces[0][1], selection)
-            boxes = [(piece, intersect(selection, part.starts, part.lengths)) for part, piece in pieces if part]
-            wanted = prod(selection.counts)
-            if sum(prod(box[0].counts) for _, box in boxes if box) != wanted:
-                self._check_complete(facts, pieces)
-            array = _allocate(facts.data_type, selection.counts)
-            for piece, box in boxes:
-                if box is not None:
-                    inner, target = box
-                    array[target] = self._read_part(piece, inner)
-            return array
+            if not pieces or pieces[0][0] is not None:
+                return self._assemble_part(decode_facts(record), pieces, selection)
+            return self.reader.read_part(pieces[0][1], selection)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
-    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
-        records = self.records()
-        if mmap:
-            return {name: self.view(name, records[name]) for name in names}
-        found = read_small(self, {name: records[name] for name in names})
-        return {name: found[name] if name in found else self.read(name, records[name]) for name in names}
-
-    def view(self, name: str, record: bytes) -> Array:
-        """A read-only array: a view of the mapped file where the stored bytes are the array, else one of its own."""
-        pieces = self.pieces(name, record)
-        part, piece = pieces[0] if len(pieces) == 1 else (None, None)
-        try:
-            if part is None and piece is not None and self._is_plain(piece):
-                place = piece.location
-                source = self.shards.source(place.shard)
-                data = source.view(place.offset, place.size)
-                if self.verify:
-                    self._compare(source, place, crc32c(data))
-                return _shaped(np.frombuffer(data, numpy_dtype(piece.data_type)), piece.shape)
-        except TfBundleError as error:
-            raise error.locate(path=self.path, tensor=name) from None
-        array = self.read(name, record)
-        array.flags.writeable = False
+    def _assemble_part(self, facts: Facts, pieces: Pieces, selection: Selection) -> Array:
+        found = []
+        for part, piece in pieces:
+            box = intersect(selection, _box(part).starts, _box(part).lengths)
+            if box is not None:
+                found.append((piece, *box))
+        if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
+            self._check_complete(facts, pieces)
+        array = allocate(facts.data_type, selection.counts)
+        for piece, inner, target in found:
+            array[target] = self.reader.read_part(piece, inner)
         return array
 
-    def _is_plain(self, piece: Piece) -> bool:
-        """Whether the stored bytes are the array's."""
-        dtype = numpy_dtype(piece.data_type)
-        return not dtype.hasobject and not (self.swapped and dtype.itemsize > 1) and piece.location.size > 0
-
-    def _check_complete(self, facts: Facts, pieces: list[tuple[TensorSlice | None, Piece]]) -> None:
-        gap = find_gap([part for part, _ in pieces if part is not None], facts.shape)
+    def _check_complete(self, facts: Facts, pieces: Pieces) -> None:
+        gap = find_gap([_box(part) for part, _ in pieces], facts.shape)
         if gap is not None:
             raise FormatError(
                 f"its region {gap} is in none of the {len(pieces)} slices that were saved; other regions can be "
                 "read by slicing"
             )
 
-    def _read_piece(self, piece: Piece) -> Array:
-        """One stored array, whole and verified."""
-        place = piece.location
-        source = self.shards.source(place.shard)
-        if piece.data_type in (DT_STRING, DT_VARIANT):
-            return self._read_objects(piece, source)
-        # Allocating waits until the file has proved long enough.
-        source.read_at(place.offset + place.size, 0)
-        array = _allocate(piece.data_type, piece.shape)
-        if place.size:
-            buffer = memoryview(array.reshape(-1).view(np.uint8))
-            if self.verify:
-                crc = 0
-                for start in range(0, place.size, _CHUNK):
-                    chunk = buffer[start : start + _CHUNK]
-                    source.read_into(place.offset + start, chunk)
-                    crc = crc32c(chunk, crc)
-                self._compare(source, place, crc)
-            else:
-                source.read_into(place.offset, buffer)
-                source.check_unchanged()
-        elif self.verify:
-            self._compare(source, place, 0)
-        if self.swapped:
-            array.byteswap(inplace=True)
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        records = self.records()
+        if mmap:
+            return {name: self.view(name, records[name]) for name in names}
+        found = read_small(self.reader, {name: records[name] for name in names})
+        return {name: found[name] if name in found else self.read(name, records[name]) for name in names}
+
+    def view(self, name: str, record: bytes) -> Array:
+        """A read-only array: a view of the mapped file where the stored bytes are the array, else one of its own."""
+        pieces = self.pieces(name, record)
+        if pieces and pieces[0][0] is None:
+            try:
+                view = self.reader.view(pieces[0][1])
+            except TfBundleError as error:
+                raise error.locate(path=self.path, tensor=name) from None
+            if view is not None:
+                return view
+        array = self.read(name, record)
+        array.flags.writeable = False
         return array
 
-    def _read_objects(self, piece: Piece, source: ByteSource) -> Array:
-        place = piece.location
-        count = prod(piece.shape)
-        data = source.read_at(place.offset, place.size)
-        expected = unmask(place.crc) if self.verify else None
-        decode: Callable[[bytes, int, int | None, ByteOrder], list[Any]]
-        decode = decode_strings if piece.data_type == DT_STRING else decode_variants
-        try:
-            elements = decode(data, count, expected, self._byteorder)
-        except FormatError as error:
-            source.check_unchanged()
-            raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
-        if not self.verify:
-            source.check_unchanged()
-        array = np.empty(count, object)
-        array[:] = elements
-        return _shaped(array, piece.shape)
+    def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[tuple[int, Callable[[], None]]]:
+        """What there is to check of a tensor: bytes, and a function that raises if they are not what was written.
 
-    def _read_part(self, piece: Piece, selection: Selection) -> Array:
-        """The selected elements of one stored array."""
-        if piece.data_type in (DT_STRING, DT_VARIANT):
-            # Where an element lies is known only after all lengths, so these are read whole.
-            index = tuple(
-                slice(start, start + (count - 1) * step + 1 if count else start, step)
-                for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
-            )
-            return self._read_piece(piece)[index]
-        place = piece.location
-        source = self.shards.source(place.shard)
-        source.read_at(place.offset + place.size, 0)
-        array = _allocate(piece.data_type, selection.counts)
-        for span in plan_reads(selection, piece.shape, array.itemsize):
-            data = source.read_at(place.offset + span.offset, span.size)
-            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
-        source.check_unchanged()
-        if self.swapped:
-            array.byteswap(inplace=True)
-        return array
-
-    def _compare(self, source: ByteSource, place: Location, actual: int) -> None:
-        expected = unmask(place.crc)
-        if actual == expected:
-            return
-        source.check_unchanged()
-        raise ChecksumError(
-            f"its {place.size} bytes at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
-            f"{expected:#010x} is stored; the data is damaged, or belongs to another checkpoint",
-            expected=expected,
-            actual=actual,
-            path=source.path,
-            offset=place.offset,
-            shard=place.shard,
-        )
+        Pieces in the shards ``absent`` are left out.
+        """
+        pieces = self.pieces(name, record)
+        facts = decode_facts(record)
+        if facts.slices:
+            yield 0, partial(self._check_complete, facts, pieces)
+        for _, piece in pieces:
+            if piece.location.shard not in absent:
+                yield piece.location.size, partial(self.reader.check, piece)
 
 
-def _allocate(data_type: int, shape: tuple[int, ...]) -> Array:
-    try:
-        return np.empty(shape, numpy_dtype(data_type))
-    except ValueError:
-        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
-
-
-def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        return array.reshape(shape)
-    except ValueError:
-        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
+def _box(part: TensorSlice | None) -> TensorSlice:
+    assert part is not None  # Only an unpartitioned tensor's piece has none, and that has no need of one.
+    return part

@@ -11,7 +11,7 @@ import fnmatch
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfbundle.checkpoint.v1 import V1Store
+    from tfbundle.checkpoint.verification import Report
 
 # What ``names`` of ``load`` may be: a glob, exact names, or stored names with the wanted ones.
 Names = str | Collection[str] | Mapping[str, str] | None
@@ -95,6 +96,12 @@ class Checkpoint(Mapping[str, Tensor]):
         """Let go of the files. Tensors can then no longer be read."""
         self._store.close()
 
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Check every checksum, as ``tfbundle.verify`` does. The files are opened anew."""
+        from tfbundle.checkpoint.verification import verify_files
+
+        return verify_files(self.prefix, self._files, progress)
+
     def __repr__(self) -> str:
         try:
             content = f"{len(self)} tensors"
@@ -136,9 +143,7 @@ def _reopen(prefix: str, format: Format, verify: bool) -> Checkpoint:
     return open_checkpoint(prefix, format=format, verify=verify)
 
 
-def open_checkpoint(
-    path: str | os.PathLike[str], *, format: Format | None = None, verify: bool = True
-) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], *, format: Format | None = None, verify: bool = True) -> Checkpoint:
     """Open a checkpoint; tensors are read when they are asked for.
 
     ``path`` is a prefix, any of the checkpoint's files, its folder, or a SavedModel. Where a V2 and a V1 checkpoint
@@ -151,10 +156,11 @@ def open_checkpoint(
     if format not in (None, "v1", "v2"):
         raise ValueError(f"format is 'v1', 'v2' or None, not {format!r}")
     files = find_checkpoint(path, format)
-    return Checkpoint(_open_store(files, verify), files)
+    return Checkpoint(open_store(files, verify), files)
 
 
-def _open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
+def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
+    """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
     try:
         if files.format == "v2":
             return BundleStore(files.prefix, verify=verify)

@@ -98,9 +98,7 @@ def _facts(entry: BundleEntryProto) -> Facts:
 
 
 def _extents(piece: TensorSliceProto) -> tuple[tuple[int, int], ...]:
-    return tuple(
-        (extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent
-    )
+    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
 
 
 def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:

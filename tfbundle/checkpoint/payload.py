@@ -55,7 +55,8 @@ def decode_strings(data: bytes, count: int, expected: int | None, byteorder: Byt
     start = pos + 4
     if start + sum(lengths) != end:
         raise FormatError(
-            f"{count} strings with {sum(lengths)} bytes do not fit the {end} bytes that are stored", offset=pos
+            f"{count} strings with {sum(lengths)} bytes do not fit the {end} bytes that are stored",
+            offset=pos,
         )
     if expected is not None:
         if max(lengths, default=0) >> 32:

@@ -75,7 +75,11 @@ def parse_index(index: Any, shape: tuple[int, ...]) -> Selection:
     where = ellipses[0] if ellipses else len(items)
     items[where : where + 1] = rest
 
-    starts, counts, steps, flips, result = [], [], [], [], []
+    starts: list[int] = []
+    counts: list[int] = []
+    steps: list[int] = []
+    flips: list[int] = []
+    result: list[int] = []
     for item in items:
         if item is None:
             result.append(1)

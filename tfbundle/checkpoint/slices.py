@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -116,7 +117,7 @@ def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, sect
         change[end] = change.get(end, 0) - area
     covered = 0
     edges = sorted(change)
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         covered += change[start]
         if covered < section:
             return start, end

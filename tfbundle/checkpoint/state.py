@@ -63,9 +63,7 @@ class CheckpointState(NamedTuple):
         return next((prefix for prefix in candidates if find_files(prefix)), None)
 
 
-def read_checkpoint_state(
-    path: str | os.PathLike[str], latest_filename: str | None = None
-) -> CheckpointState:
+def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | None = None) -> CheckpointState:
     """Read a state file, given its folder or the file itself.
 
     ``latest_filename`` is the file's name in the folder where it is not ``checkpoint``. Raises ``MissingFileError``
@@ -86,9 +84,7 @@ def read_checkpoint_state(
     )
 
 
-def latest_checkpoint(
-    checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
-) -> str | None:
+def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> str | None:
     """The prefix of the checkpoint that a folder's state file names as the latest, if it lies there, or ``None``.
 
     Where the stored path is stale because the folder moved, the prefix is the one in the folder. A state file that

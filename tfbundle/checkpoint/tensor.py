@@ -214,9 +214,7 @@ class Tensor:
         return store
 
 
-def _unpickle(
-    name: str, record: Any, facts: Facts, reopening: tuple[Callable[..., Store], tuple[Any, ...]]
-) -> Tensor:
+def _unpickle(name: str, record: Any, facts: Facts, reopening: tuple[Callable[..., Store], tuple[Any, ...]]) -> Tensor:
     tensor = Tensor.__new__(Tensor)
     tensor.name = name
     tensor._record = record

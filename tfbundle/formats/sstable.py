@@ -55,8 +55,8 @@ class BlockHandle(NamedTuple):
 class Footer(NamedTuple):
     """The last 48 bytes of a table."""
 
-    metaindex: BlockHandle
-    index: BlockHandle
+    metaindex_handle: BlockHandle
+    index_handle: BlockHandle
 
 
 def decode_handle(data: bytes, pos: int, end: int) -> tuple[BlockHandle, int]:
@@ -218,7 +218,8 @@ def _decompress(data: bytes) -> bytes:
     size, _ = decode_varint(data, 0, len(data), 32)
     if size > len(data) * _SNAPPY_LARGEST_GROWTH:
         raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
-    import snappy  # Released TensorFlow writes no compressed index, so most readers never need it.
+    # Released TensorFlow writes no compressed index, so that most readers never need this.
+    import snappy  # type: ignore[import-untyped]
 
     try:
         contents = bytes(snappy.uncompress(data))
@@ -255,7 +256,7 @@ class Table(Mapping[bytes, bytes]):
         except FormatError as error:
             place = None if error.offset is None else source.size - tail + error.offset
             raise type(error)(f"{source.path}: {error.message}", path=source.path, offset=place) from None
-        index = self.footer.index
+        index = self.footer.index_handle
         try:
             self._separators, handles = decode_block(read_block(source, index, verify=verify))
             self.handles = [decode_handle(value, 0, len(value))[0] for value in handles]
@@ -309,21 +310,23 @@ class Table(Mapping[bytes, bytes]):
 
     def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """The keys and values of each data block, in the order of the table."""
-        last: bytes | None = None
-        for number, handle in enumerate(self.handles):
-            try:
-                keys, values = decode_block(self._block(number))
-                if keys:
-                    if last is not None and keys[0] <= last:
-                        raise FormatError(f"keys are not in order: {keys[0]!r} follows {last!r}", offset=0)
-                    last = keys[-1]
-                    if last > self._separators[number]:
-                        raise FormatError(f"key {last!r} lies behind the index block's key for its block", offset=0)
-                    if number and keys[0] <= self._separators[number - 1]:
-                        raise FormatError(f"key {keys[0]!r} lies before the index block's key for its block", offset=0)
-            except FormatError as error:
-                raise error if error.path else _located(error, self.source, handle) from None
-            yield keys, values
+        return map(self.block, range(len(self.handles)))
+
+    def block(self, number: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and values of one data block.
+
+        Keys must lie between the index block's keys for the block before and this one; since those ascend, the blocks
+        are then in order among themselves.
+        """
+        try:
+            keys, values = decode_block(self._block(number))
+            if keys and keys[-1] > self._separators[number]:
+                raise FormatError(f"key {keys[-1]!r} lies behind the index block's key for its block", offset=0)
+            if keys and number and keys[0] <= self._separators[number - 1]:
+                raise FormatError(f"key {keys[0]!r} lies before the index block's key for its block", offset=0)
+        except FormatError as error:
+            raise error if error.path else _located(error, self.source, self.handles[number]) from None
+        return keys, values
 
     def _block(self, number: int) -> bytes:
         with self._lock:

@@ -1,0 +1,170 @@
+"""Stored arrays of a bundle: bytes of a shard as numpy values, and whether they are the bytes that were written.
+
+A piece is an unpartitioned tensor, or one slice of a partitioned one. Its bytes pass in chunks through the checksum
+while they are still in the processor's cache. Values that were not verified (a part, or with ``verify=False``) are
+handed out only if the file is still the one that was opened.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.checkpoint.entry import Location
+from tfbundle.checkpoint.payload import ByteOrder, decode_strings, decode_variants
+from tfbundle.checkpoint.selection import Selection, plan_reads
+from tfbundle.checkpoint.shards import Shards
+from tfbundle.checkpoint.tensor import Array
+from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
+from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.storage import ByteSource
+
+# Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely.
+_CHUNK = 1 << 20
+
+
+class Piece(NamedTuple):
+    """An array as it is stored: its ``DataType`` number, shape and place."""
+
+    data_type: int
+    shape: tuple[int, ...]
+    location: Location
+
+    @property
+    def is_objects(self) -> bool:
+        """Whether the elements vary in size, so that no element can be found without those before it."""
+        return self.data_type in (DT_STRING, DT_VARIANT)
+
+
+class PieceReader:
+    """Reads the pieces in a bundle's shards; safe for any number of threads."""
+
+    def __init__(self, shards: Shards, byteorder: ByteOrder, *, verify: bool) -> None:
+        """``byteorder`` is the one that the bundle's header states."""
+        self.shards = shards
+        self.byteorder = byteorder
+        self.verify = verify
+        self.swapped = byteorder != sys.byteorder
+
+    def read(self, piece: Piece) -> Array:
+        """The whole piece as an array of its own, verified."""
+        source = self._source(piece)
+        if piece.is_objects:
+            return self._read_objects(piece, source, verify=self.verify)
+        place = piece.location
+        array = allocate(piece.data_type, piece.shape)
+        buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
+        if self.verify:
+            crc = 0
+            for start in range(0, place.size, _CHUNK):
+                chunk = buffer[start : start + _CHUNK]
+                source.read_into(place.offset + start, chunk)
+                crc = crc32c(chunk, crc)
+            compare(source, place, crc)
+        else:
+            source.read_into(place.offset, buffer)
+            source.check_unchanged()
+        return self._native(array)
+
+    def read_part(self, piece: Piece, selection: Selection) -> Array:
+        """The selected elements in ascending order; unverified, but for strings and variants, which are read whole."""
+        if piece.is_objects:
+            index = tuple(
+                slice(start, start + (count - 1) * step + 1 if count else start, step)
+                for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
+            )
+            return self.read(piece)[index]
+        source = self._source(piece)
+        array = allocate(piece.data_type, selection.counts)
+        for span in plan_reads(selection, piece.shape, array.itemsize):
+            data = source.read_at(piece.location.offset + span.offset, span.size)
+            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        source.check_unchanged()
+        return self._native(array)
+
+    def view(self, piece: Piece) -> Array | None:
+        """A read-only view of the mapped file, verified, or ``None`` where the stored bytes are not the array."""
+        dtype = numpy_dtype(piece.data_type)
+        place = piece.location
+        if piece.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
+            return None
+        source = self._source(piece)
+        data = source.view(place.offset, place.size)
+        if self.verify:
+            compare(source, place, crc32c(data))
+        return _shaped(np.frombuffer(data, dtype), piece.shape)
+
+    def check(self, piece: Piece) -> None:
+        """Raise what ``read`` raises for damaged bytes, without making an array of them."""
+        source = self._source(piece)
+        if piece.is_objects:
+            self._read_objects(piece, source, verify=True)
+            return
+        place = piece.location
+        crc = 0
+        for start in range(0, place.size, _CHUNK):
+            crc = crc32c(source.read_at(place.offset + start, min(_CHUNK, place.size - start)), crc)
+        compare(source, place, crc)
+
+    def _source(self, piece: Piece) -> ByteSource:
+        """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
+        source = self.shards.source(piece.location.shard)
+        source.read_at(piece.location.offset + piece.location.size, 0)
+        return source
+
+    def _read_objects(self, piece: Piece, source: ByteSource, *, verify: bool) -> Array:
+        place = piece.location
+        data = source.read_at(place.offset, place.size)
+        decode: Callable[[bytes, int, int | None, ByteOrder], list[Any]]
+        decode = decode_strings if piece.data_type == DT_STRING else decode_variants
+        count = prod(piece.shape)
+        try:
+            elements = decode(data, count, unmask(place.crc) if verify else None, self.byteorder)
+        except FormatError as error:
+            source.check_unchanged()
+            raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
+        if not verify:
+            source.check_unchanged()
+        array = np.empty(count, object)
+        array[:] = elements
+        return _shaped(array, piece.shape)
+
+    def _native(self, array: Array) -> Array:
+        return array.byteswap(inplace=True) if self.swapped else array
+
+
+def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
+    """An array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
+    try:
+        return np.empty(shape, numpy_dtype(data_type))
+    except ValueError:
+        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
+
+
+def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return array.reshape(shape)
+    except ValueError:
+        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
+
+
+def compare(source: ByteSource, place: Location, actual: int) -> None:
+    """Hold the CRC-32C of the bytes that were read against the stored one."""
+    expected = unmask(place.crc)
+    if actual == expected:
+        return
+    source.check_unchanged()
+    raise ChecksumError(
+        f"its {place.size} bytes at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
+        f"{expected:#010x} is stored; the data is damaged, or belongs to another checkpoint",
+        expected=expected,
+        actual=actual,
+        path=source.path,
+        offset=place.offset,
+        shard=place.shard,
+    )
