@@ -1,0 +1,139 @@
+"""The values in the table of a V1 checkpoint: each is a ``SavedTensorSlices`` message, the meta or one slice.
+
+Numbers are those of the fields (TensorFlow, ``core/util/saved_tensor_slice.proto``)::
+
+    ""          1 meta     1 tensor, repeated    1 name   2 shape   3 type   4 slice, repeated
+                           2 versions
+    slice key   2 data     1 name   2 slice   3 data: a TensorProto without type and shape
+
+The outer messages are taken apart by hand. A slice may hold hundreds of megabytes, which protobuf would copy
+level by level; and protobuf refuses a name that is not UTF-8, which TensorFlow writes. Where a slice has
+another form than serializers give it, it passes through protobuf first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.checkpoint.slice_keys import FULL, Extent
+from tfbundle.errors import FormatError
+from tfbundle.formats.wire import BYTES, Field
+from tfbundle.proto import SavedSliceMeta, SavedTensorSlices, TensorSliceProto, VersionDef
+from tfbundle.tensor_proto import Array, decode_shape, decode_values, message_fields
+
+_META = SavedTensorSlices.META_FIELD_NUMBER
+_DATA = SavedTensorSlices.DATA_FIELD_NUMBER
+_TENSOR, _VERSIONS = 1, 2
+_NAME, _SLICE, _VALUES = 1, 2, 3
+
+
+class Meta(NamedTuple):
+    """What a file says of itself: the name of each tensor with its statement, and the versions."""
+
+    statements: list[tuple[bytes, bytes]]
+    versions: VersionDef
+
+
+class Statement(NamedTuple):
+    """What one file says of a tensor: ``DataType`` number, whole shape, and the slices that the file holds."""
+
+    data_type: int
+    shape: tuple[int, ...]
+    slices: tuple[tuple[Extent, ...], ...]
+
+
+def decode_meta(value: bytes) -> Meta:
+    """The value of the empty key; ``FormatError`` where it is no meta."""
+    statements = []
+    versions = []
+    for outer in message_fields(value, 0, len(value)):
+        if outer.wire_type != BYTES or outer.number != _META:
+            continue
+        for field in message_fields(value, outer.offset, outer.offset + outer.size):
+            if field.wire_type == BYTES and field.number == _TENSOR:
+                statements.append(_split_name(value, field))
+            elif field.wire_type == BYTES and field.number == _VERSIONS:
+                versions.append(value[field.offset : field.offset + field.size])
+    try:
+        # Serialized messages merge by standing one behind the other.
+        return Meta(statements, VersionDef.FromString(b"".join(versions)))
+    except DecodeError:
+        raise FormatError("the versions in the meta are not a VersionDef") from None
+
+
+def _split_name(value: bytes, statement: Field) -> tuple[bytes, bytes]:
+    """The name in a ``SavedSliceMeta``, and the message without it."""
+    name = b""
+    rest = []
+    start, end = statement.offset, statement.offset + statement.size
+    for field in message_fields(value, start, end):
+        stop = field.offset + field.size
+        if field.number == _NAME and field.wire_type == BYTES:
+            name = value[field.offset : stop]
+        else:
+            rest.append(value[start:stop])
+        start = stop
+    return name, b"".join(rest)
+
+
+def decode_statement(statement: bytes) -> Statement:
+    """Type, shape and slices in a ``SavedSliceMeta`` without its name; raises ``FormatError`` for nonsense."""
+    try:
+        meta = SavedSliceMeta.FromString(statement)
+    except DecodeError:
+        raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
+    return Statement(meta.type, decode_shape(meta.shape), tuple(map(_decode_extents, meta.slice)))
+
+
+def _decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
+    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
+
+
+def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
+    """The ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
+
+    Raises ``FormatError`` where the value is of another slice than the one with this name and these extents,
+    or has more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
+    """
+    outer = _fields_once(value, 0, len(value))
+    inner = _fields_once(value, *_span(outer, _DATA)) if outer is not None else None
+    if outer is None or inner is None:
+        try:
+            value = SavedTensorSlices.FromString(value).SerializeToString()
+        except DecodeError:
+            raise FormatError("the value of its slice is not a SavedTensorSlices") from None
+        outer = _fields_once(value, 0, len(value)) or {}
+        inner = _fields_once(value, *_span(outer, _DATA)) or {}
+    start, end = _span(inner, _NAME)
+    stored = value[start:end]
+    if stored != name:
+        raise FormatError(f"under the key of its slice stands a slice of {stored!r}")
+    start, end = _span(inner, _SLICE)
+    try:
+        places = _decode_extents(TensorSliceProto.FromString(value[start:end]))
+    except DecodeError:
+        raise FormatError("the place of its slice is not a TensorSliceProto") from None
+    if places != extents:
+        raise FormatError("under the key of its slice stands another slice")
+    elements = decode_values(value, *_span(inner, _VALUES), data_type)
+    if len(elements) != length:
+        raise FormatError(f"its slice holds {len(elements)} values for {length} elements")
+    return elements
+
+
+def _fields_once(data: bytes, pos: int, end: int) -> dict[int, Field] | None:
+    """The fields of a message by number, or ``None`` where one is repeated or of an unexpected wire type."""
+    found: dict[int, Field] = {}
+    for field in message_fields(data, pos, end):
+        if field.number in found or field.wire_type != BYTES:
+            return None
+        found[field.number] = field
+    return found
+
+
+def _span(fields: dict[int, Field], number: int) -> tuple[int, int]:
+    """From where to where a field's value goes; an absent field is an empty one, as protobuf has it."""
+    field = fields.get(number)
+    return (field.offset, field.offset + field.size) if field is not None else (0, 0)

@@ -1,0 +1,448 @@
+"""V1 checkpoints: tables that hold the values themselves, of TensorFlow before 0.12 and ``write_version=V1``.
+
+::
+
+    PREFIX                    one table:   ""         -> the meta: each tensor's type, shape and slices
+                                           slice key  -> the elements of one slice, in a TensorProto
+    PREFIX-00001-of-00003     or several, each with a meta of its own for what it holds
+
+An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all.
+Slices of one tensor may lie in several files; what their metas say has to agree.
+
+A value cannot be had in parts: its block is read, checked and perhaps decompressed whole. What this gives in
+return is that parts of a tensor are verified too. Blocks close at 256 KB, hence a tensor above that stands
+last in its block.
+
+TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of a set have to be
+there, for without its file a tensor would be missing without a word.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from tfbundle.checkpoint.bundle import decode_name, encode_name
+from tfbundle.checkpoint.entry import Facts
+from tfbundle.checkpoint.pieces import allocate
+from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement
+from tfbundle.checkpoint.selection import Selection, intersect
+from tfbundle.checkpoint.slice_keys import encode_slice_key
+from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
+from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.dtypes import data_type_name, numpy_dtype
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.formats.checksum import unmask
+from tfbundle.formats.sstable import Table
+from tfbundle.proto import VersionDef
+from tfbundle.storage import ByteSource, FileIdentity
+
+META_KEY = b""
+
+# The version of the format that is read here; a file may ask for a newer reader.
+_VERSION = 1
+# Many systems allow a process 256 open files.
+_MOST_OPEN = 64
+# Blocks that are kept for the next lookup take no more than this, unless a single one does.
+_KEPT_SIZE = 16 << 20
+# A value of this size ends its block, so that nobody will ask for the block again.
+_LARGE_VALUE = 1 << 20
+# An element takes at least a byte of a block, and Snappy makes no more than this of one byte.
+_LARGEST_GROWTH = 22
+
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
+
+
+class Block(NamedTuple):
+    """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
+
+    The checksum runs over the contents and the byte that tells their compression. It is ``None`` where the file
+    has no such place.
+    """
+
+    offset: int
+    size: int
+    crc: int | None
+
+
+class Part(NamedTuple):
+    """What one file says of a tensor: the file's number, the meta's statement, and its slices' blocks."""
+
+    file: int
+    statement: bytes
+    blocks: tuple[Block | None, ...]
+
+
+# One for each file that knows the tensor. The blocks' checksums tell whether it still holds the same values.
+Record = tuple[Part, ...]
+
+
+class Piece(NamedTuple):
+    """One slice of a tensor: its place in the tensor, and where it is stored."""
+
+    box: TensorSlice
+    file: int
+    block: Block | None
+
+
+def open_v1(path: str, files: tuple[str, ...], verify: bool) -> V1Store:
+    """The store of a V1 checkpoint, shared by all unpickled tensors that lie in it."""
+    key = (files, verify)
+    store = _shared.get(key)
+    if store is None or not store.is_current():
+        store = _shared[key] = V1Store(path, files, verify=verify)
+    return store
+
+
+_shared: WeakValueDictionary[tuple[tuple[str, ...], bool], V1Store] = WeakValueDictionary()
+
+
+class V1Store:
+    """An open V1 checkpoint."""
+
+    def __init__(self, path: str, files: Sequence[str], *, verify: bool) -> None:
+        """Open ``files`` and read their metas; ``path`` is what the person calls the checkpoint.
+
+        Raises ``MissingFileError`` where one of the set is not there, ``FormatError`` where a file is no V1
+        checkpoint, and ``UnsupportedError`` for a newer format.
+        """
+        self.path = path
+        self.verify = verify
+        self.files = tuple(files)
+        _check_set(path, self.files)
+        self._open: dict[int, SliceTable] = {}
+        self._seen: dict[int, FileIdentity] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        parts: dict[bytes, list[Part]] = {}
+        for number in range(len(self.files)):
+            table = self._table(number)
+            for name, statement in _read_meta(table):
+                found = parts.setdefault(name, [])
+                found.append(Part(number, statement, _find_blocks(table, name, statement)))
+        if len(self.files) > 1 and not self.is_current():
+            raise FormatError(f"{path} was overwritten while it was being opened; open it again", path=path)
+        self._records = {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
+
+    def close(self) -> None:
+        """Close every file; a later read is a ``ValueError``."""
+        with self._lock:
+            self._closed = True
+            for table in self._open.values():
+                table.source.close()
+            self._open.clear()
+
+    def is_current(self) -> bool:
+        """Whether the files at this path are still the ones that were opened."""
+        try:
+            return all(self._table(number).source.same_file() for number in range(len(self.files)))
+        except (TfBundleError, ValueError):
+            return False
+
+    def reopening(self) -> tuple[Callable[..., V1Store], tuple[Any, ...]]:
+        """How another process opens this store."""
+        return open_v1, (self.path, self.files, self.verify)
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """The table of each file."""
+        return map(self._table, range(len(self.files)))
+
+    def _table(self, number: int) -> SliceTable:
+        table = self._open.get(number)
+        if table is not None:
+            return table
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self.path} is closed; read before close(), or open it again")
+            table = self._open.get(number)
+            if table is None:
+                table = self._open_table(number)
+                if len(self._open) >= _MOST_OPEN:
+                    del self._open[next(iter(self._open))]
+                self._open[number] = table
+            return table
+
+    def _open_table(self, number: int) -> SliceTable:
+        source = ByteSource(self.files[number])
+        if self._seen.setdefault(number, source.identity) != source.identity:
+            raise FormatError(
+                f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
+            )
+        return SliceTable(source, verify=self.verify)
+
+    # Names and metas.
+
+    def records(self) -> dict[str, Record]:
+        """Every tensor's record by name, in the order of the names' bytes."""
+        return self._records
+
+    def find(self, name: str) -> Record | None:
+        """A tensor's record, or ``None``."""
+        return self._records.get(name)
+
+    def facts(self, name: str, record: Record) -> Facts:
+        """Type, shape and, if there are several, slices of a tensor."""
+        return self.pieces(name, record)[0]
+
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[Piece]]:
+        """What is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
+        pieces: list[Piece] = []
+        kinds: list[tuple[int, tuple[int, ...]]] = []
+        for part in record:
+            path = self.files[part.file]
+            try:
+                data_type, shape, slices = decode_statement(part.statement)
+                boxes = [locate_slice(extents, shape) for extents in slices]
+            except TfBundleError as error:
+                error.offset = None  # A place in the meta means nothing to anyone.
+                raise error.locate(path=path, tensor=name) from None
+            kinds.append((data_type, shape))
+            if kinds[0] != kinds[-1]:
+                raise FormatError(
+                    f"{self.files[record[0].file]} has it as {_describe(*kinds[0])}, and {path} as "
+                    f"{_describe(*kinds[-1])}",
+                    path=path,
+                    tensor=name,
+                )
+            pieces += map(Piece, boxes, [part.file] * len(boxes), part.blocks)
+        data_type, shape = kinds[0]
+        boxes = [piece.box for piece in pieces]
+        is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
+        return Facts(data_type, shape, () if is_whole else tuple(boxes)), pieces
+
+    def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
+        """The blocks that hold a tensor's slices, which they may share with other tensors.
+
+        A range is a block's contents, as compressed as they are, and the byte that tells how; so its checksum
+        covers exactly these bytes.
+        """
+        blocks = {(piece.file, piece.block): None for piece in self.pieces(name, record)[1]}
+        return tuple(
+            Range(self.files[file], block.offset, block.size + 1, None if block.crc is None else unmask(block.crc))
+            for file, block in blocks
+            if block is not None
+        )
+
+    # Values.
+
+    def read(self, name: str, record: Record) -> Array:
+        """The whole tensor as an array of its own."""
+        facts, pieces = self.pieces(name, record)
+        try:
+            self._check_complete(facts, pieces)
+            if not facts.slices:
+                values = self._read_piece(name, facts, pieces[0])
+                array = allocate(facts.data_type, facts.shape)
+                array.reshape(-1)[:] = values
+                return array
+            _check_size(facts, pieces)
+            array = allocate(facts.data_type, facts.shape)
+            for piece in pieces:
+                if piece.box.volume:
+                    array[piece.box.index] = self._read_piece(name, facts, piece).reshape(piece.box.lengths)
+            return array
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def read_selection(self, name: str, record: Record, selection: Selection) -> Array:
+        """The selected elements of a tensor in ascending order, verified; reads the slices that hold some."""
+        facts, pieces = self.pieces(name, record)
+        try:
+            found = []
+            for piece in pieces:
+                box = intersect(selection, piece.box.starts, piece.box.lengths)
+                if box is not None:
+                    found.append((piece, *box))
+            check_disjoint([piece.box for piece in pieces])
+            if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
+                self._check_complete(facts, pieces)
+            _check_size(facts, [piece for piece, _, _ in found])
+            array = allocate(facts.data_type, selection.counts)
+            for piece, inner, target in found:
+                index = tuple(
+                    slice(start, start + (count - 1) * step + 1, step)
+                    for start, count, step in zip(inner.starts, inner.counts, inner.steps, strict=True)
+                )
+                array[target] = self._read_piece(name, facts, piece).reshape(piece.box.lengths)[index]
+            return array
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def view(self, name: str, record: Record) -> Array:
+        """A read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
+        array = self.read(name, record)
+        array.flags.writeable = False
+        return array
+
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        read = self.view if mmap else self.read
+        # In the order of the file, for neighbours share a block.
+        arrays = {name: read(name, self._records[name]) for name in sorted(names, key=encode_name)}
+        return {name: arrays[name] for name in names}
+
+    def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[tuple[int, Callable[[], None]]]:
+        """What there is to check of a tensor: bytes, and a function that raises if they are not what was
+        written.
+
+        Files of a V1 checkpoint are never ``absent``.
+        """
+        facts, pieces = self.pieces(name, record)
+        yield 0, partial(self._check_complete, facts, pieces)
+        itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
+        for piece in pieces:
+            yield piece.box.volume * itemsize, partial(self._check_piece, name, facts, piece)
+
+    def _check_piece(self, name: str, facts: Facts, piece: Piece) -> None:
+        self._read_piece(name, facts, piece)
+
+    def _check_complete(self, facts: Facts, pieces: list[Piece]) -> None:
+        boxes = [piece.box for piece in pieces]
+        check_disjoint(boxes)
+        gap = find_gap(boxes, facts.shape)
+        if gap is not None or not boxes:
+            raise FormatError(
+                f"its region {gap} is in none of the {len(boxes)} slices that were saved; other regions can be "
+                "read by slicing"
+            )
+
+    def _read_piece(self, name: str, facts: Facts, piece: Piece) -> Array:
+        """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
+        table = self._table(piece.file)
+        source = table.source
+        key = encode_name(name)
+        extents = piece.box.extents
+        try:
+            value = table.get(encode_slice_key(key, extents))
+            if value is None:
+                raise FormatError(
+                    f"its region {piece.box} is listed, but {source.path} has no values for it; other regions "
+                    "can be read by slicing"
+                )
+            values = decode_slice(value, key, extents, facts.data_type, piece.box.volume)
+        except TfBundleError as error:
+            source.check_unchanged()
+            if error.path is None:
+                error.offset = None  # What is known is a place in the value, and its block may be compressed.
+            raise error.locate(path=source.path, offset=piece.block.offset if piece.block else None) from None
+        if not self.verify:
+            source.check_unchanged()
+        return values
+
+
+class SliceTable(Table):
+    """The table of a V1 checkpoint, whose blocks may be as large as the largest tensor."""
+
+    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
+        super().__init__(source, verify=verify)
+        self._checksums: dict[int, int | None] = {}
+
+    def locate(self, key: bytes) -> Block | None:
+        """The block in which ``key`` stands if it stands anywhere."""
+        number = bisect_left(self._separators, key)
+        if number == len(self.handles):
+            return None
+        offset, size = self.handles[number]
+        if number not in self._checksums:
+            try:
+                trailer = self.source.read_at(offset + size + 1, 4)
+                self._checksums[number] = int.from_bytes(trailer, "little")
+            except FormatError:
+                self._checksums[number] = None
+        return Block(offset, size, self._checksums[number])
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        value = super().find(key)
+        if value is not None and len(value) >= _LARGE_VALUE:
+            with self._lock:
+                self._kept.pop(bisect_left(self._separators, key), None)
+        return value
+
+    def _block(self, number: int) -> bytes:
+        data = super()._block(number)
+        with self._lock:
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_SIZE:
+                del self._kept[next(iter(self._kept))]
+        return data
+
+
+def _check_set(path: str, files: tuple[str, ...]) -> None:
+    """Raise unless ``files`` are a table of its own or all of a numbered set."""
+    if not files:
+        raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)
+    parts = [match for match in map(_PART.search, files) if match]
+    counts = sorted({int(match[2]) for match in parts})
+    if not counts:
+        return
+    if len(counts) > 1:
+        raise FormatError(
+            f"{path} has files of {' and of '.join(map(str, counts))}, so of more than one checkpoint; "
+            "move those of all but one elsewhere",
+            path=path,
+        )
+    present = {int(match[1]) for match in parts}
+    absent = [number for number in range(counts[0]) if number not in present]
+    if absent:
+        first = f"{parts[0].string[: parts[0].start()]}-{absent[0]:05d}-of-{counts[0]:05d}"
+        others = f", and so are {len(absent) - 1} others" if len(absent) > 1 else ""
+        raise MissingFileError(
+            f"the file {first} is absent{others} of the {counts[0]} that make up the V1 checkpoint {path}; "
+            "copy it beside the others",
+            path=first,
+        )
+
+
+def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
+    """The name of each tensor in a file, with what the file says of it."""
+    path = table.source.path
+    value = table.find(META_KEY)
+    if value is None:
+        raise FormatError(f"{path} has no meta; it is a table of another kind", path=path)
+    try:
+        meta = decode_meta(value)
+    except FormatError as error:
+        error.offset = None
+        raise error.locate(path=path) from None
+    table.source.check_unchanged()
+    _check_version(meta.versions, path)
+    return meta.statements
+
+
+def _check_version(version: VersionDef, path: str) -> None:
+    if version.min_consumer > _VERSION or _VERSION in version.bad_consumers:
+        raise UnsupportedError(
+            f"{path} asks for a reader of format version {version.min_consumer}, and this one reads version "
+            f"{_VERSION}; look for a newer tfbundle",
+            path=path,
+        )
+
+
+def _describe(data_type: int, shape: tuple[int, ...]) -> str:
+    return f"{data_type_name(data_type)} of shape {list(shape)}"
+
+
+def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Block | None, ...]:
+    try:
+        slices = decode_statement(statement).slices
+        return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
+    except FormatError:
+        return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.
+
+
+def _check_size(facts: Facts, pieces: list[Piece]) -> None:
+    """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
+    blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}
+    wanted = sum(piece.box.volume for piece in pieces)
+    stored = sum(blocks.values())
+    if wanted > stored * _LARGEST_GROWTH:
+        raise FormatError(
+            f"{wanted} elements of {data_type_name(facts.data_type)} cannot lie in {stored} bytes of blocks"
+        )
