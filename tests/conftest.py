@@ -1,7 +1,22 @@
-"""Settings of the whole test suite."""
+"""Settings of the whole test suite, and TensorFlow for the tests that hold the library against it."""
 
+import os
+import warnings
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Machines that run tests are shared: how long an example takes says nothing about the code.
 settings.register_profile("tfbundle", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tfbundle")
+
+
+@pytest.fixture(scope="session")
+def tf() -> Any:
+    """TensorFlow; without it the test is skipped."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("tensorflow", reason="compares with TensorFlow, which is not installed")
