@@ -19,6 +19,7 @@ a key counts as absent the whole table is scanned, because search in a table tha
 
 from __future__ import annotations
 
+import operator
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -119,6 +120,9 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
     # A block without entries still has its one restart offset, 0.
     if not whole.issuperset(restarts) and (keys or any(restarts)):
         raise FormatError("a restart offset does not lead to a whole key", offset=limit)
+    # What iteration yields has to be what a search finds.
+    if keys and (restarts[:1] != (0,) or any(map(operator.ge, restarts, restarts[1:]))):
+        raise FormatError("restart offsets do not ascend from the first entry", offset=limit)
     return keys, values
 
 
