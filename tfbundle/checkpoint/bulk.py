@@ -1,19 +1,23 @@
-"""Many small tensors at once: one read for a stretch of a shard, and not one for each tensor.
+"""Many small tensors at once: one read for a stretch of a shard, one decoding for all entries of a kind.
 
-A bundle keeps its tensors side by side, so that the thousands of biases, counters and scalars of a model lie in a few
-stretches. This reads each stretch once and cuts the arrays out of it. Whatever is not simple (large, partitioned,
-strings, or found damaged) is left to the ordinary way, which has one place for every error.
+A model's thousands of biases, counters and scalars lie side by side, and their entries differ in offset and checksum
+alone. So entries with the same first bytes (type and shape) and the same length become the rows of a matrix, whose
+columns are decoded by numpy; neighbours in a shard are read together; and the arrays are cut out of that.
+
+Whatever is not simple (large, partitioned, strings, an entry in another form, or found damaged) is left to the ordinary
+way, which has one place for every error.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.entry import Facts, decode_facts, parse_entry
+from tfbundle.checkpoint.entry import decode_facts
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.errors import TfBundleError
 from tfbundle.formats.checksum import crc32c, mask
@@ -24,76 +28,120 @@ if TYPE_CHECKING:
 
 # A tensor above this size is worth a read of its own.
 _SMALL = 64 << 10
-# Gaps up to this size are read along; a stretch never exceeds the window.
-_GAP = 64 << 10
+# Gaps up to this size are read along; a stretch of several tensors never exceeds the window.
+_GAP = 16 << 10
 _WINDOW = 4 << 20
-
-
-class _Small(NamedTuple):
-    shard: int
-    offset: int
-    size: int
-    crc: int
-    name: str
-    facts: Facts
-
-
-def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Array]:
-    """The small tensors among ``records``, verified as the store is; tensors with any trouble are left out."""
-    arrays: dict[str, Array] = {}
-    for stretch in _stretches(sorted(_choose(records))):
-        first, last = stretch[0], stretch[-1]
-        start = first.offset
-        try:
-            source = reader.shards.source(first.shard)
-            data = source.read_at(start, last.offset + last.size - start)
-            if not reader.verify:
-                source.check_unchanged()
-        except TfBundleError:
-            continue
-        for _, offset, size, crc, name, facts in stretch:
-            pos = offset - start
-            if reader.verify and mask(crc32c(data[pos : pos + size])) != crc:
-                continue
-            array = np.ndarray(facts.shape, numpy_dtype(facts.data_type), data, pos).copy()
-            arrays[name] = array.byteswap(inplace=True) if reader.swapped else array
-    return arrays
-
-
-def _choose(records: dict[str, bytes]) -> Iterator[_Small]:
-    sizes: dict[Facts, int] = {}
-    for name, record in records.items():
-        try:
-            facts = decode_facts(record)
-            size = sizes.get(facts)
-            if size is None:
-                dtype = numpy_dtype(facts.data_type)
-                small = not dtype.hasobject and not facts.slices and len(facts.shape) <= _RANK
-                size = sizes[facts] = prod(facts.shape) * dtype.itemsize if small else _SMALL + 1
-            if size <= _SMALL:
-                entry = parse_entry(record)
-                if entry.size == size and entry.offset >= 0:
-                    yield _Small(entry.shard_id, entry.offset, size, entry.crc32c, name, facts)
-        except TfBundleError:
-            continue
-
-
 # The rank that every supported numpy has arrays of.
 _RANK = 32
 
+_SHARD, _OFFSET, _SIZE, _CRC = 0x18, 0x20, 0x28, 0x35
+Column = np.ndarray[Any, np.dtype[np.int64]]
 
-def _stretches(tensors: list[_Small]) -> Iterator[list[_Small]]:
-    """Runs of neighbours in one shard; every tensor of a run starts in order, but may end anywhere in it."""
-    run: list[_Small] = []
-    start = end = 0
-    for tensor in tensors:
-        close = tensor.offset - end <= _GAP and tensor.offset + tensor.size - start <= _WINDOW
-        if run and not (close and tensor.shard == run[0].shard):
-            yield run
-            run = []
-        if not run:
-            start = end = tensor.offset
-        run.append(tensor)
-        end = max(end, tensor.offset + tensor.size)
-    if run:
-        yield run
+
+class _Places(NamedTuple):
+    """Where tensors of one type and shape lie: a row each, with the tensor's number in its group."""
+
+    number: Column
+    shard: Column
+    offset: Column
+    crc: Column
+
+    def rows(self, which: Any) -> _Places:
+        return _Places(*(column[which] for column in self))
+
+
+def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Array]:
+    """The small tensors among ``records``, verified as the reader is; tensors with any trouble are left out."""
+    groups: defaultdict[tuple[bytes, int], list[str]] = defaultdict(list)
+    for name, record in records.items():
+        if len(record) > 4:
+            groups[record[: 4 + record[3]], len(record)].append(name)
+    arrays: dict[str, Array] = {}
+    for (head, length), names in groups.items():
+        try:
+            is_canonical = (
+                head[0] == 0x08 and head[1] < 0x80 and head[2] == 0x12 and head[3] < 0x80 and length > len(head)
+            )
+            shape, dtype = _array_type(head) if is_canonical else ((), None)
+        except TfBundleError:
+            continue
+        size = prod(shape) * dtype.itemsize if dtype is not None else 0
+        if dtype is None or not 0 < size <= _SMALL:
+            continue
+        tails = b"".join([records[name] for name in names])
+        places = _decode_tails(np.frombuffer(tails, np.uint8).reshape(len(names), length)[:, len(head) :], size)
+        for stretch in _stretches(places, size):
+            for number, array in _read_stretch(reader, stretch, shape, dtype, size):
+                arrays[names[number]] = array
+    return arrays
+
+
+def _array_type(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
+    facts = decode_facts(head)
+    dtype = numpy_dtype(facts.data_type)
+    return facts.shape, None if dtype.hasobject or len(facts.shape) > _RANK else dtype
+
+
+def _decode_tails(tails: np.ndarray[Any, np.dtype[np.uint8]], wanted: int) -> _Places:
+    """Decode fields 3 to 6 of entries, a row each; rows in another form or with another size are left out."""
+    # Behind each row follow bytes that end any varint, so that reading past its end is harmless.
+    count, length = tails.shape
+    padded = np.zeros((count, length + 11), np.uint8)
+    padded[:, :length] = tails
+    rows = np.arange(count)
+    pos = np.zeros(count, np.int64)
+    fine = np.ones(count, bool)
+    values = {}
+    for tag in (_SHARD, _OFFSET, _SIZE):
+        value = np.zeros(count, np.int64)
+        more = (padded[rows, np.minimum(pos, length)] == tag) & fine
+        pos += more
+        # Nine groups of seven bits are 63; a longer varint is left to protobuf.
+        for shift in range(0, 63, 7):
+            if not more.any():
+                break
+            byte = padded[rows, np.minimum(pos, length)].astype(np.int64)
+            value |= np.where(more, (byte & 0x7F) << shift, 0)
+            pos += more
+            more &= byte >= 0x80
+        fine &= ~more & (pos <= length)
+        values[tag] = value
+    fine &= (pos == length - 5) & (padded[rows, np.minimum(pos, length)] == _CRC) & (values[_SIZE] == wanted)
+    crc = tails[:, -4:].copy().view("<u4")[:, 0].astype(np.int64) if length >= 4 else np.zeros(count, np.int64)
+    return _Places(rows, values[_SHARD], values[_OFFSET], crc).rows(fine)
+
+
+def _stretches(places: _Places, size: int) -> Iterator[_Places]:
+    """Runs of neighbours in one shard, each to be read at once."""
+    places = places.rows(np.lexsort((places.offset, places.shard)))
+    near = (np.diff(places.offset) <= size + _GAP) & (np.diff(places.shard) == 0)
+    for run in np.split(np.arange(len(places.number)), np.flatnonzero(~near) + 1):
+        # Two tensors that overlap are no reason to read more than the window.
+        most = max(1, _WINDOW // (size + _GAP)) if len(run) > 1 and _has_gaps(places, run, size) else _WINDOW // size
+        for first in range(0, len(run), most):
+            yield places.rows(run[first : first + most])
+
+
+def _has_gaps(places: _Places, run: Column, size: int) -> bool:
+    return bool((np.diff(places.offset[run]) != size).any())
+
+
+def _read_stretch(
+    reader: PieceReader, places: _Places, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+) -> Iterator[tuple[int, Array]]:
+    """The tensors of a stretch, each by its number, as arrays of their own."""
+    start, end = int(places.offset[0]), int(places.offset[-1]) + size
+    try:
+        source = reader.shards.source(int(places.shard[0]))
+        data = source.read_at(start, end - start)
+        if not reader.verify:
+            source.check_unchanged()
+    except TfBundleError:
+        return
+    for number, pos, crc in zip(
+        places.number.tolist(), (places.offset - start).tolist(), places.crc.tolist(), strict=True
+    ):
+        if reader.verify and mask(crc32c(data[pos : pos + size])) != crc:
+            continue
+        array = np.ndarray(shape, dtype, data, pos).copy()
+        yield number, array.byteswap(inplace=True) if reader.swapped else array

@@ -148,27 +148,26 @@ class BundleStore:
         return self._tensors(whole_blocks())
 
     def _tensors(self, blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
-        entries: dict[bytes, bytes] = {}
+        records: dict[str, bytes] = {}
         for keys, values in blocks:
-            entries.update(zip(keys, values, strict=True))
+            records.update(zip([key.decode("utf-8", "surrogateescape") for key in keys], values, strict=True))
         self._index.check_unchanged()
-        entries.pop(HEADER_KEY, None)
-        for key in self._slice_keys(entries):
-            del entries[key]
-        return dict(zip(map(decode_name, entries), entries.values(), strict=True))
+        records.pop(decode_name(HEADER_KEY), None)
+        for name in self._slice_names(records):
+            del records[name]
+        return records
 
-    def _slice_keys(self, entries: dict[bytes, bytes]) -> list[bytes]:
+    def _slice_names(self, records: dict[str, bytes]) -> list[str]:
         """The keys that hold slices. A tensor's own name may open with NUL too, so its parent has to vouch for it."""
         found = []
-        for key in entries:
-            if key[0] != 0:
+        for name in records:
+            if not name.startswith("\0"):
                 break  # Keys are sorted, and all slice keys open with NUL.
-            try:
-                name, extents = decode_slice_key(key)
-                if name in entries and any(piece.extents == extents for piece in decode_facts(entries[name]).slices):
-                    found.append(key)
-            except TfBundleError:
-                continue
+            with suppress(TfBundleError):
+                parent, extents = decode_slice_key(encode_name(name))
+                record = records.get(decode_name(parent), b"")
+                if any(piece.extents == extents for piece in decode_facts(record).slices):
+                    found.append(name)
         return found
 
     def find(self, name: str) -> bytes | None:

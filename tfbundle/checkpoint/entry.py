@@ -13,7 +13,6 @@ form goes through protobuf with the same result.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -36,6 +35,12 @@ _LOCATION = re.compile(
     rb"(?:\x18" + _VARINT + rb")?(?:\x20" + _VARINT + rb")?(?:\x28" + _VARINT + rb")?(?:\x35.{4})?", re.DOTALL
 )
 
+_match_location = _LOCATION.fullmatch
+
+# Types and shapes that were met, by the first bytes of their entries. A model has few.
+_HEADS_KEPT = 4096
+_heads: dict[bytes, Facts] = {}
+
 
 class Facts(NamedTuple):
     """What is known of a tensor without reading it: its ``DataType`` number, shape, and slices if it has any."""
@@ -56,10 +61,16 @@ class Location(NamedTuple):
 
 def decode_facts(value: bytes) -> Facts:
     """Type, shape and slices; raises ``FormatError`` where they are not a tensor's."""
-    if len(value) > 4 and value[0] == 0x08 and value[1] < 0x80 and value[2] == 0x12 and value[3] < 0x80:
-        head = 4 + value[3]
-        if _LOCATION.fullmatch(value, head):
-            return _decode_head(value[:head])
+    if len(value) > 4:
+        head = value[: 4 + value[3]]
+        facts = _heads.get(head)
+        if facts is None and value[0] == 0x08 and value[1] < 0x80 and value[2] == 0x12 and value[3] < 0x80:
+            facts = _facts(parse_entry(head))
+            if len(_heads) >= _HEADS_KEPT:
+                _heads.clear()
+            _heads[head] = facts
+        if facts is not None and _match_location(value, len(head)):
+            return facts
     return _facts(parse_entry(value))
 
 
@@ -77,11 +88,6 @@ def decode_location(value: bytes, facts: Facts) -> Location:
                 f"{list(facts.shape)} takes {wanted}"
             )
     return location
-
-
-@lru_cache(maxsize=4096)
-def _decode_head(head: bytes) -> Facts:
-    return _facts(parse_entry(head))
 
 
 def parse_entry(value: bytes) -> BundleEntryProto:

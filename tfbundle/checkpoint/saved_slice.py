@@ -21,7 +21,7 @@ from tfbundle.checkpoint.slice_keys import FULL, Extent
 from tfbundle.errors import FormatError
 from tfbundle.formats.wire import BYTES, Field
 from tfbundle.proto import SavedSliceMeta, SavedTensorSlices, TensorSliceProto, VersionDef
-from tfbundle.tensor_proto import Array, decode_shape, decode_values, message_fields
+from tfbundle.tensor_proto import Array, decode_shape, decode_values, find_stored_array, message_fields
 
 _META = SavedTensorSlices.META_FIELD_NUMBER
 _DATA = SavedTensorSlices.DATA_FIELD_NUMBER
@@ -94,18 +94,47 @@ def _decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
 def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
     """The ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
 
-    Raises ``FormatError`` where the value is of another slice than the one with this name and these extents,
-    or has more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
+    Raises ``FormatError`` where the value is of another slice than the one with this name and these extents, or has
+    more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
     """
-    outer = _fields_once(value, 0, len(value))
-    inner = _fields_once(value, *_span(outer, _DATA)) if outer is not None else None
-    if outer is None or inner is None:
+    span = _find_tensor(value, len(value), name, extents)
+    if span is None:
         try:
             value = SavedTensorSlices.FromString(value).SerializeToString()
         except DecodeError:
             raise FormatError("the value of its slice is not a SavedTensorSlices") from None
-        outer = _fields_once(value, 0, len(value)) or {}
-        inner = _fields_once(value, *_span(outer, _DATA)) or {}
+        span = _find_tensor(value, len(value), name, extents) or (0, 0)
+    elements = decode_values(value, *span, data_type)
+    if len(elements) != length:
+        raise FormatError(f"its slice holds {len(elements)} values for {length} elements")
+    return elements
+
+
+def find_slice_array(
+    head: bytes, size: int, name: bytes, extents: tuple[Extent, ...], data_type: int, nbytes: int
+) -> int | None:
+    """Where in the ``size`` bytes of a slice's value its array lies as it is, given the value's first bytes.
+
+    ``None`` where the elements have another form there, or anything is not as it should be; ``decode_slice`` then
+    reads them, or says what is wrong.
+    """
+    try:
+        span = _find_tensor(head, size, name, extents)
+        field = find_stored_array(head, *span, data_type) if span else None
+    except FormatError:
+        return None
+    return field.offset if field is not None and field.size == nbytes else None
+
+
+def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ...]) -> tuple[int, int] | None:
+    """From where to where the ``TensorProto`` goes in a value of ``size`` bytes, of which ``value`` may be the first.
+
+    ``None`` where the messages around it are not of the form that serializers give them.
+    """
+    outer = _fields_once(value, 0, size)
+    inner = _fields_once(value, *_span(outer, _DATA)) if outer is not None else None
+    if inner is None:
+        return None
     start, end = _span(inner, _NAME)
     stored = value[start:end]
     if stored != name:
@@ -117,10 +146,7 @@ def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_ty
         raise FormatError("the place of its slice is not a TensorSliceProto") from None
     if places != extents:
         raise FormatError("under the key of its slice stands another slice")
-    elements = decode_values(value, *_span(inner, _VALUES), data_type)
-    if len(elements) != length:
-        raise FormatError(f"its slice holds {len(elements)} values for {length} elements")
-    return elements
+    return _span(inner, _VALUES)
 
 
 def _fields_once(data: bytes, pos: int, end: int) -> dict[int, Field] | None:

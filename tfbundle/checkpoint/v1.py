@@ -9,9 +9,9 @@
 An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all.
 Slices of one tensor may lie in several files; what their metas say has to agree.
 
-A value cannot be had in parts: its block is read, checked and perhaps decompressed whole. What this gives in
-return is that parts of a tensor are verified too. Blocks close at 256 KB, hence a tensor above that stands
-last in its block.
+Checksums are those of the table's blocks, and a block is verified whole before anything in it is used, so that
+parts of a tensor are verified too. Large floats lie in the file as an array does, and are read from there; all
+other values pass through a decoder, whole slices at a time.
 
 TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of a set have to be
 there, for without its file a tensor would be missing without a word.
@@ -21,19 +21,21 @@ from __future__ import annotations
 
 import re
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from tfbundle.checkpoint.bundle import decode_name, encode_name
 from tfbundle.checkpoint.entry import Facts
 from tfbundle.checkpoint.pieces import allocate
-from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement
-from tfbundle.checkpoint.selection import Selection, intersect
+from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement, find_slice_array
+from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
 from tfbundle.checkpoint.slice_keys import encode_slice_key
+from tfbundle.checkpoint.slice_table import Block, SliceTable
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
 from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.dtypes import data_type_name, numpy_dtype
@@ -45,30 +47,16 @@ from tfbundle.storage import ByteSource, FileIdentity
 
 META_KEY = b""
 
+# The first bytes of a large value that are looked at: they hold the tensor's name.
+_HEAD_SIZE = 16 << 10
 # The version of the format that is read here; a file may ask for a newer reader.
 _VERSION = 1
 # Many systems allow a process 256 open files.
 _MOST_OPEN = 64
-# Blocks that are kept for the next lookup take no more than this, unless a single one does.
-_KEPT_SIZE = 16 << 20
-# A value of this size ends its block, so that nobody will ask for the block again.
-_LARGE_VALUE = 1 << 20
 # An element takes at least a byte of a block, and Snappy makes no more than this of one byte.
 _LARGEST_GROWTH = 22
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
-
-
-class Block(NamedTuple):
-    """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
-
-    The checksum runs over the contents and the byte that tells their compression. It is ``None`` where the file
-    has no such place.
-    """
-
-    offset: int
-    size: int
-    crc: int | None
 
 
 class Part(NamedTuple):
@@ -239,9 +227,7 @@ class V1Store:
             self._check_complete(facts, pieces)
             if not facts.slices:
                 values = self._read_piece(name, facts, pieces[0])
-                array = allocate(facts.data_type, facts.shape)
-                array.reshape(-1)[:] = values
-                return array
+                return _shaped(values if values.flags.writeable else values.copy(), facts.shape)
             _check_size(facts, pieces)
             array = allocate(facts.data_type, facts.shape)
             for piece in pieces:
@@ -266,11 +252,7 @@ class V1Store:
             _check_size(facts, [piece for piece, _, _ in found])
             array = allocate(facts.data_type, selection.counts)
             for piece, inner, target in found:
-                index = tuple(
-                    slice(start, start + (count - 1) * step + 1, step)
-                    for start, count, step in zip(inner.starts, inner.counts, inner.steps, strict=True)
-                )
-                array[target] = self._read_piece(name, facts, piece).reshape(piece.box.lengths)[index]
+                array[target] = self._read_part(name, facts, piece, inner)
             return array
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
@@ -317,16 +299,21 @@ class V1Store:
         """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
         table = self._table(piece.file)
         source = table.source
-        key = encode_name(name)
-        extents = piece.box.extents
+        key, extents, length = encode_name(name), piece.box.extents, piece.box.volume
         try:
+            offset = self._find_array(table, key, facts, piece)
+            if offset is not None:
+                values = np.empty(length, numpy_dtype(facts.data_type))
+                source.read_into(offset, values.view(np.uint8).data)
+                source.check_unchanged()
+                return values
             value = table.get(encode_slice_key(key, extents))
             if value is None:
                 raise FormatError(
                     f"its region {piece.box} is listed, but {source.path} has no values for it; other regions "
                     "can be read by slicing"
                 )
-            values = decode_slice(value, key, extents, facts.data_type, piece.box.volume)
+            values = decode_slice(value, key, extents, facts.data_type, length)
         except TfBundleError as error:
             source.check_unchanged()
             if error.path is None:
@@ -336,42 +323,34 @@ class V1Store:
             source.check_unchanged()
         return values
 
+    def _read_part(self, name: str, facts: Facts, piece: Piece, inner: Selection) -> Array:
+        """The selected elements of one slice."""
+        lengths = piece.box.lengths
+        table = self._table(piece.file)
+        offset = self._find_array(table, encode_name(name), facts, piece)
+        if offset is None:
+            index = tuple(
+                slice(start, start + (count - 1) * step + 1, step)
+                for start, count, step in zip(inner.starts, inner.counts, inner.steps, strict=True)
+            )
+            return self._read_piece(name, facts, piece).reshape(lengths)[index]
+        array = allocate(facts.data_type, inner.counts)
+        for span in plan_reads(inner, lengths, array.itemsize):
+            data = table.source.read_at(offset + span.offset, span.size)
+            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        table.source.check_unchanged()
+        return array
 
-class SliceTable(Table):
-    """The table of a V1 checkpoint, whose blocks may be as large as the largest tensor."""
-
-    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
-        super().__init__(source, verify=verify)
-        self._checksums: dict[int, int | None] = {}
-
-    def locate(self, key: bytes) -> Block | None:
-        """The block in which ``key`` stands if it stands anywhere."""
-        number = bisect_left(self._separators, key)
-        if number == len(self.handles):
+    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: Piece) -> int | None:
+        """Where in the file the elements of a large slice lie as an array, verified, or ``None`` if they do not."""
+        extents, dtype = piece.box.extents, numpy_dtype(facts.data_type)
+        place = table.place(encode_slice_key(key, extents))
+        if place is None:
             return None
-        offset, size = self.handles[number]
-        if number not in self._checksums:
-            try:
-                trailer = self.source.read_at(offset + size + 1, 4)
-                self._checksums[number] = int.from_bytes(trailer, "little")
-            except FormatError:
-                self._checksums[number] = None
-        return Block(offset, size, self._checksums[number])
-
-    def find(self, key: bytes) -> bytes | None:
-        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
-        value = super().find(key)
-        if value is not None and len(value) >= _LARGE_VALUE:
-            with self._lock:
-                self._kept.pop(bisect_left(self._separators, key), None)
-        return value
-
-    def _block(self, number: int) -> bytes:
-        data = super()._block(number)
-        with self._lock:
-            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_SIZE:
-                del self._kept[next(iter(self._kept))]
-        return data
+        head = table.source.read_at(place.offset, min(place.size, _HEAD_SIZE))
+        nbytes = piece.box.volume * dtype.itemsize
+        start = find_slice_array(head, place.size, key, extents, facts.data_type, nbytes)
+        return None if start is None else place.offset + start
 
 
 def _check_set(path: str, files: tuple[str, ...]) -> None:
@@ -435,6 +414,13 @@ def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Bloc
         return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
     except FormatError:
         return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.
+
+
+def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return array.reshape(shape)
+    except ValueError:
+        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
 
 
 def _check_size(facts: Facts, pieces: list[Piece]) -> None:

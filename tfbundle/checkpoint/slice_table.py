@@ -1,0 +1,151 @@
+"""The table of a V1 checkpoint: as any other, but with values as large as tensors.
+
+A block closes once it has 256 KB, so that a large value stands last in its block, behind small ones::
+
+    block   [entry]* [key of the large value][value, up to 2 GB][restart offsets][their count]
+
+``find`` reads such a block whole. ``place`` says instead where a large value lies in the file, if its block is not
+compressed (released TensorFlow compresses none), so that numbers can go straight into their array, and a part of
+them can be read alone. The block's checksum is computed in passing first, without keeping what was read; once it was
+right, what is read from the block is right for as long as the file is the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from tfbundle.errors import ChecksumError, FormatError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.coding import decode_varint
+from tfbundle.formats.sstable import FOOTER_SIZE, RAW, TRAILER_SIZE, Table
+from tfbundle.storage import ByteSource
+
+# Blocks that are kept for the next lookup take no more than this, unless a single one does.
+_KEPT_SIZE = 16 << 20
+# What a value has to have to count as large. More than a block otherwise has, hence such a value ends its block.
+_LARGE_VALUE = 1 << 20
+# Within this many bytes a large value begins, unless the writer closes blocks at another size.
+_HEAD_SIZE = 512 << 10
+# Small enough for the processor's cache, so that the checksum finds the bytes there.
+_CHUNK = 1 << 20
+
+
+class Block(NamedTuple):
+    """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
+
+    The checksum runs over the contents and the byte that tells their compression. It is ``None`` where the file has
+    no such place.
+    """
+
+    offset: int
+    size: int
+    crc: int | None
+
+
+class Place(NamedTuple):
+    """Where a value lies in the file as it is: offset and size in bytes."""
+
+    offset: int
+    size: int
+
+
+class SliceTable(Table):
+    """A table with large values; raises as ``Table`` does."""
+
+    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
+        super().__init__(source, verify=verify)
+        self._blocks: dict[int, Block] = {}
+        self._verified: set[int] = set()
+
+    def locate(self, key: bytes) -> Block | None:
+        """The block in which ``key`` stands if it stands anywhere."""
+        number = bisect_left(self._separators, key)
+        if number == len(self.handles):
+            return None
+        block = self._blocks.get(number)
+        if block is None:
+            offset, size = self.handles[number]
+            try:
+                crc = int.from_bytes(self.source.read_at(offset + size + 1, 4), "little")
+            except FormatError:
+                crc = None
+            block = self._blocks[number] = Block(offset, size, crc)
+        return block
+
+    def place(self, key: bytes) -> Place | None:
+        """Where the value under ``key`` lies, if it is large and not compressed.
+
+        ``None`` also where its block is not as it should be: ``find`` then says what is wrong. Raises ``ChecksumError``
+        if the block is damaged.
+        """
+        number = bisect_left(self._separators, key)
+        if number == len(self.handles):
+            return None
+        offset, size = self.handles[number]
+        if size < _LARGE_VALUE or offset + size + TRAILER_SIZE > self.source.size - FOOTER_SIZE:
+            return None
+        trailer = self.source.read_at(offset + size, TRAILER_SIZE)
+        if trailer[0] != RAW:
+            return None
+        if self._verify and number not in self._verified:
+            self._check(offset, size, unmask(int.from_bytes(trailer[1:], "little")))
+            self._verified.add(number)
+        restarts = int.from_bytes(self.source.read_at(offset + size - 4, 4), "little")
+        place = self._search(offset, size - 4 - 4 * restarts, key)
+        return place if place is not None and place.size >= _LARGE_VALUE else None
+
+    def _search(self, offset: int, size: int, wanted: bytes) -> Place | None:
+        """Where a value lies among the entries of a block, ``size`` bytes at ``offset`` of the file."""
+        head = self.source.read_at(offset, max(0, min(size, _HEAD_SIZE)))
+        key = b""
+        pos = 0
+        try:
+            while pos < len(head):
+                shared, pos = decode_varint(head, pos, len(head), 32)
+                unshared, pos = decode_varint(head, pos, len(head), 32)
+                value_size, pos = decode_varint(head, pos, len(head), 32)
+                start = pos + unshared
+                if shared > len(key) or start > len(head) or start + value_size > size:
+                    return None
+                key = key[:shared] + head[pos:start]
+                if key >= wanted:
+                    return Place(offset + start, value_size) if key == wanted else None
+                pos = start + value_size
+        except FormatError:
+            pass
+        return None
+
+    def _check(self, offset: int, size: int, expected: int) -> None:
+        buffer = memoryview(bytearray(min(_CHUNK, size + 1)))
+        actual = 0
+        for start in range(0, size + 1, _CHUNK):
+            chunk = buffer[: min(_CHUNK, size + 1 - start)]
+            self.source.read_into(offset + start, chunk)
+            actual = crc32c(chunk, actual)
+        if actual != expected:
+            self.source.check_unchanged()
+            raise ChecksumError(
+                f"the block at offset {offset} of {self.source.path} is damaged: its CRC-32C is {actual:#010x}, "
+                f"and {expected:#010x} is stored with it",
+                expected=expected,
+                actual=actual,
+                path=self.source.path,
+                offset=offset,
+            )
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        value = super().find(key)
+        if value is not None and len(value) >= _LARGE_VALUE:
+            # It was the last of its block, so that nobody will ask for the block again.
+            with self._lock:
+                self._kept.pop(bisect_left(self._separators, key), None)
+        return value
+
+    def _block(self, number: int) -> bytes:
+        data = super()._block(number)
+        with self._lock:
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT_SIZE:
+                del self._kept[next(iter(self._kept))]
+        return data
