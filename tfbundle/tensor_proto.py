@@ -31,7 +31,8 @@ from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field
 from tfbundle.proto import TensorProto, TensorShapeProto
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[Any, Any]
+_Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # numpy and TensorFlow count elements and bytes in signed 64-bit integers.
 _LARGEST_COUNT = (1 << 63) - 1
@@ -42,12 +43,20 @@ _LARGEST_RANK = 254
 # amount.
 _LARGEST_EXPANSION = 1 << 30
 
-# A serializer writes each field once. Messages with more fields are left to protobuf, which is quicker with
-# them.
-_MOST_FIELDS = 16
 # Varints are decoded in stretches, so that the intermediate arrays of eight bytes an element stay small.
 _STRETCH = 1 << 18
 _LONGEST_VARINT = 10
+
+# How the eight groups of seven bits in a 64-bit word move together: first in pairs, then in fours, then all.
+_ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+_PUSHES = tuple(
+    (np.uint64(low), np.uint64(high), np.uint64(shift))
+    for low, high, shift in (
+        (0x007F007F007F007F, 0x7F007F007F007F00, 1),
+        (0x00003FFF00003FFF, 0x3FFF00003FFF0000, 2),
+        (0x000000000FFFFFFF, 0x0FFFFFFF00000000, 4),
+    )
+)
 
 # The field in which the elements of a data type stand, for the types that are not in ``int_val``.
 _VALUE_FIELDS = {
@@ -190,7 +199,9 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
     try:
         found = _find_once(data, pos, end, number)
     except _Unusual:
-        data = _parse(data[pos:end]).SerializeToString()
+        proto = _parse(data[pos:end])
+        proto.DiscardUnknownFields()  # One may have the wanted number, with another wire type.
+        data = proto.SerializeToString()
         pos, end = 0, len(data)
         found = _find_once(data, pos, end, number)
     if found is None:
@@ -202,15 +213,27 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
     return _view(data, found.offset, found.size, dtype)
 
 
+def find_stored_array(data: bytes, pos: int, end: int, data_type: int) -> Field | None:
+    """The field whose bytes are the very array of elements, if the serialized ``TensorProto`` has it in that form.
+
+    ``data`` may end anywhere behind the tags of the fields.
+    """
+    number = _VALUE_FIELDS.get(data_type_name(data_type))
+    if number not in _STORED_AS_BYTES or sys.byteorder == "big":
+        return None
+    try:
+        return _find_once(data, pos, end, number)
+    except _Unusual:
+        return None
+
+
 class _Unusual(Exception):
     """A field is there in a form that protobuf has to sort out."""
 
 
 def _find_once(data: bytes, pos: int, end: int, wanted: int) -> Field | None:
     found = None
-    for number, field in enumerate(message_fields(data, pos, end)):
-        if number == _MOST_FIELDS:
-            raise _Unusual
+    for field in message_fields(data, pos, end):
         if field.number == wanted:
             if found is not None or field.wire_type != BYTES:
                 raise _Unusual
@@ -236,7 +259,7 @@ def _view(data: bytes, offset: int, size: int, dtype: np.dtype[Any]) -> Array:
     return raw.view(dtype)
 
 
-def _decode_varints(data: np.ndarray[Any, np.dtype[np.uint8]], dtype: np.dtype[Any]) -> Array:
+def _decode_varints(data: _Bytes, dtype: np.dtype[Any]) -> Array:
     """Packed varints as elements of ``dtype``."""
     if len(data) and data[-1] >= 0x80:
         raise TruncatedError("a varint runs past the end of its field")
@@ -251,57 +274,68 @@ def _decode_varints(data: np.ndarray[Any, np.dtype[np.uint8]], dtype: np.dtype[A
         # The last varint of a stretch may go on behind it.
         stretch = stretch[: ends[-1] + 1]
         start += len(stretch)
-        array[done : done + len(ends)] = _narrow(_join_groups(stretch, ends), dtype)
+        array[done : done + len(ends)] = _narrow(_join_groups(stretch, ends, dtype), dtype)
         done += len(ends)
     return array
 
 
-def _join_groups(
-    data: np.ndarray[Any, np.dtype[np.uint8]], ends: np.ndarray[Any, np.dtype[np.intp]]
-) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """The varints whose last bytes stand at ``ends``; bits above 64 are dropped, as protobuf does."""
+def _join_groups(data: _Bytes, ends: np.ndarray[Any, np.dtype[np.intp]], dtype: np.dtype[Any]) -> Array:
+    """The varints whose last bytes stand at ``ends``, as unsigned numbers with the low bits that ``dtype`` needs.
+
+    Eight bytes are fetched from where each varint begins, cut to its length, and their groups of seven bits pushed
+    together two by two. Only numbers of 64 bits have more; bits above these are dropped, as protobuf does.
+    """
     if len(ends) == len(data):
-        return data.astype(np.uint64)
+        return data
     starts = np.empty_like(ends)
     starts[0] = 0
-    starts[1:] = ends[:-1] + 1
+    np.add(ends[:-1], 1, out=starts[1:])
     lengths = ends - starts + 1
-    longest = int(lengths.max())
+    longest = lengths.max()
     if longest > _LONGEST_VARINT:
         raise FormatError("a varint is longer than ten bytes")
-    values = (data[starts] & 0x7F).astype(np.uint64)
-    rest = np.arange(len(ends))
-    for group in range(1, longest):
-        rest = rest[lengths[rest] > group]
-        values[rest] |= (data[starts[rest] + group] & 0x7F).astype(np.uint64) << np.uint64(7 * group)
+    padded = np.concatenate((data, np.zeros(7, np.uint8)))
+    # The eight bytes from every byte on, without a copy.
+    words = np.ndarray(len(data), "<u8", padded, strides=(1,))
+    values: Array = words[starts].astype(np.uint64, copy=False)
+    values &= _ALL_ONES >> (64 - 8 * np.minimum(lengths, 8)).astype(np.uint64)
+    for low, high, shift in _PUSHES:
+        values = (values & low) | ((values & high) >> shift)
+    if longest > 8 and (dtype.itemsize == 8 or dtype == np.bool_):
+        for group in (8, 9):
+            rest = np.flatnonzero(lengths > group)
+            values[rest] |= (data[starts[rest] + group] & 0x7F).astype(np.uint64) << np.uint64(7 * group)
     return values
 
 
-def _narrow(values: np.ndarray[Any, np.dtype[np.uint64]], dtype: np.dtype[Any]) -> Array:
-    """64-bit numbers as elements of ``dtype``: their low bits, which for 16-bit floats are the float's."""
+def _narrow(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Unsigned numbers as elements of ``dtype``: their low bits, which for 16-bit floats are the float's."""
     if dtype == np.bool_:
-        return np.not_equal(values, 0)
+        nonzero: Array = values != 0
+        return nonzero
     if dtype.kind in "iu":
         return values.astype(dtype)
     # What is left are 16-bit floats, and the integers of ml_dtypes.
-    narrowed: Array = values.astype(np.uint16).view(dtype) if dtype.itemsize == 2 else values.astype(np.int8)
-    return narrowed.astype(dtype, copy=False)
+    if dtype.itemsize == 2:
+        return values.astype(np.uint16).view(dtype)
+    return values.astype(np.int8).astype(dtype)
 
 
 def message_fields(data: bytes, pos: int, end: int) -> Iterator[Field]:
     """The fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
 
-    No value is copied, so that what stands deep in a large message is found at the cost of its tags. Raises
-    ``FormatError`` where the bytes are no message.
+    No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
+    end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
     """
+    limit = min(end, len(data))
     while pos < end:
         start = pos
-        tag, pos = decode_varint(data, pos, end, 32)
+        tag, pos = decode_varint(data, pos, limit, 32)
         wire_type = tag & 7
         if wire_type == BYTES:
-            size, pos = decode_varint(data, pos, end)
+            size, pos = decode_varint(data, pos, limit)
         elif wire_type == VARINT:
-            _, stop = decode_varint(data, pos, end)
+            _, stop = decode_varint(data, pos, limit)
             size = stop - pos
         elif wire_type in (FIXED32, FIXED64):
             size = 4 if wire_type == FIXED32 else 8

@@ -100,9 +100,11 @@ def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_ty
     span = _find_tensor(value, len(value), name, extents)
     if span is None:
         try:
-            value = SavedTensorSlices.FromString(value).SerializeToString()
+            message = SavedTensorSlices.FromString(value)
         except DecodeError:
             raise FormatError("the value of its slice is not a SavedTensorSlices") from None
+        message.DiscardUnknownFields()
+        value = message.SerializeToString()
         span = _find_tensor(value, len(value), name, extents) or (0, 0)
     elements = decode_values(value, *span, data_type)
     if len(elements) != length:
