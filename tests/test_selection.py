@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.strategies import indexes
 from tfbundle.checkpoint import selection as module
 from tfbundle.checkpoint.selection import Selection, Span, intersect, parse_index, plan_reads
 
@@ -200,25 +201,6 @@ def test_step_zero() -> None:
 
 
 SHAPES = st.lists(st.integers(0, 6), max_size=4).map(tuple)
-
-
-@st.composite
-def indexes(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:
-    """A valid basic index of an array of ``shape``."""
-    ends = st.none() | st.integers(-9, 9)
-    slices = st.builds(slice, ends, ends, st.none() | st.integers(-4, 4).filter(bool))
-    items: list[Any] = [
-        draw(slices | st.integers(-length, length - 1) if length else slices)
-        for length in shape[: draw(st.integers(0, len(shape)))]
-    ]
-    if draw(st.booleans()):
-        # What is left out in the middle keeps its place if the items behind it belong to the last dimensions.
-        kept = draw(st.integers(0, len(items)))
-        behind = [draw(slices) for _ in shape[len(shape) - draw(st.integers(0, len(shape) - kept)) :]]
-        items = [*items[:kept], Ellipsis, *behind]
-    for _ in range(draw(st.integers(0, 2))):
-        items.insert(draw(st.integers(0, len(items))), np.newaxis)
-    return tuple(items) if len(items) != 1 or draw(st.booleans()) else items[0]
 
 
 @given(st.data(), SHAPES, st.sampled_from(["u1", "<i2", "<i8", "<c16"]), st.integers(0, 40), st.integers(1, 300))

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.strategies import Extents, tilings
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
 from tfbundle.errors import FormatError
-
-Extents = tuple[tuple[int, int], ...]
 
 
 def box(*extents: tuple[int, int]) -> TensorSlice:
@@ -115,21 +114,6 @@ def test_slices_without_elements_overlap_nothing() -> None:
 )
 def test_known_gaps(slices: list[TensorSlice], shape: tuple[int, ...], gap: str | None) -> None:
     assert find_gap(slices, shape) == gap
-
-
-@st.composite
-def tilings(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Extents]]:
-    """A shape, and boxes that tile it in any way, in any order."""
-    shape = draw(st.lists(st.integers(1, 7), min_size=1, max_size=4).map(tuple))
-    tiles: list[Extents] = [tuple((0, length) for length in shape)]
-    for _ in range(draw(st.integers(0, 12))):
-        tile = tiles.pop(draw(st.integers(0, len(tiles) - 1)))
-        axis = draw(st.integers(0, len(shape) - 1))
-        start, length = tile[axis]
-        cut = draw(st.integers(0, length))  # A cut at an end leaves a box without elements.
-        for part in ((start, cut), (start + cut, length - cut)):
-            tiles.append((*tile[:axis], part, *tile[axis + 1 :]))
-    return shape, draw(st.permutations(tiles))
 
 
 @given(tilings())
