@@ -163,11 +163,18 @@ class BundleStore:
         for name in records:
             if not name.startswith("\0"):
                 break  # Keys are sorted, and all slice keys open with NUL.
-            with suppress(TfBundleError):
+            try:
                 parent, extents = decode_slice_key(encode_name(name))
-                record = records.get(decode_name(parent), b"")
-                if any(piece.extents == extents for piece in decode_facts(record).slices):
-                    found.append(name)
+            except FormatError:
+                continue
+            if (record := records.get(decode_name(parent))) is None:
+                continue
+            try:
+                is_slice = any(piece.extents == extents for piece in decode_facts(record).slices)
+            except FormatError:
+                is_slice = True  # Reading the parent says what is wrong; its slices are no tensors for all that.
+            if is_slice:
+                found.append(name)
         return found
 
     def find(self, name: str) -> bytes | None:

@@ -78,7 +78,7 @@ class PieceReader:
                 slice(start, start + (count - 1) * step + 1 if count else start, step)
                 for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
             )
-            return self.read(piece)[index]
+            return self.read(piece)[(*index, ...)]  # Without the ellipsis a scalar would be its element.
         source = self._source(piece)
         array = allocate(piece.data_type, selection.counts)
         for span in plan_reads(selection, piece.shape, array.itemsize):
