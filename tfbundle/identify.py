@@ -227,7 +227,7 @@ def _is_graph(source: ByteSource, found: list[Field]) -> bool:
     for number, _, offset, size in found:
         inner = {field[:2] for field in _fields(source, offset, offset + size)}
         if number == 1:
-            # A node has a name and an op; what describes a meta graph has its operators and versions, and rarely a name.
+            # A node has a name and an op. What describes a meta graph has operators and versions, and rarely a name.
             return (1, BYTES) in inner and (2, BYTES) in inner and not inner & {(6, BYTES), (7, VARINT)}
         if number == 4:
             # Versions are numbers; collections are named.

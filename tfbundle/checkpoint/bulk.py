@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
 # A tensor above this size is worth a read of its own.
 _SMALL = 64 << 10
-# Gaps up to this size are read along; a stretch of several tensors never exceeds the window.
-_GAP = 16 << 10
+# The most that is read at once.
 _WINDOW = 4 << 20
-# The rank that every supported numpy has arrays of.
-_RANK = 32
+# The rank that every supported numpy has arrays of, with one dimension left for the tensors of a stretch.
+_RANK = 31
 
 _SHARD, _OFFSET, _SIZE, _CRC = 0x18, 0x20, 0x28, 0x35
 Column = np.ndarray[Any, np.dtype[np.int64]]
@@ -58,13 +57,7 @@ def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Arra
             groups[record[: 4 + record[3]], len(record)].append(name)
     arrays: dict[str, Array] = {}
     for (head, length), names in groups.items():
-        try:
-            is_canonical = (
-                head[0] == 0x08 and head[1] < 0x80 and head[2] == 0x12 and head[3] < 0x80 and length > len(head)
-            )
-            shape, dtype = _array_type(head) if is_canonical else ((), None)
-        except TfBundleError:
-            continue
+        shape, dtype = _array_type(head) if length > len(head) else ((), None)
         size = prod(shape) * dtype.itemsize if dtype is not None else 0
         if dtype is None or not 0 < size <= _SMALL:
             continue
@@ -77,8 +70,14 @@ def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Arra
 
 
 def _array_type(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
-    facts = decode_facts(head)
-    dtype = numpy_dtype(facts.data_type)
+    """The shape and dtype that the first two fields of an entry state, without a dtype where this is not the way."""
+    if not (head[0] == 0x08 and head[1] < 0x80 and head[2] == 0x12 and head[3] < 0x80):
+        return (), None
+    try:
+        facts = decode_facts(head)
+        dtype = numpy_dtype(facts.data_type)
+    except TfBundleError:
+        return (), None
     return facts.shape, None if dtype.hasobject or len(facts.shape) > _RANK else dtype
 
 
@@ -112,36 +111,31 @@ def _decode_tails(tails: np.ndarray[Any, np.dtype[np.uint8]], wanted: int) -> _P
 
 
 def _stretches(places: _Places, size: int) -> Iterator[_Places]:
-    """Runs of neighbours in one shard, each to be read at once."""
+    """Runs of tensors that follow each other in one shard without a gap, each to be read at once."""
     places = places.rows(np.lexsort((places.offset, places.shard)))
-    near = (np.diff(places.offset) <= size + _GAP) & (np.diff(places.shard) == 0)
-    for run in np.split(np.arange(len(places.number)), np.flatnonzero(~near) + 1):
-        # Two tensors that overlap are no reason to read more than the window.
-        most = max(1, _WINDOW // (size + _GAP)) if len(run) > 1 and _has_gaps(places, run, size) else _WINDOW // size
-        for first in range(0, len(run), most):
-            yield places.rows(run[first : first + most])
-
-
-def _has_gaps(places: _Places, run: Column, size: int) -> bool:
-    return bool((np.diff(places.offset[run]) != size).any())
+    together = (np.diff(places.offset) == size) & (np.diff(places.shard) == 0)
+    for run in np.split(np.arange(len(places.number)), np.flatnonzero(~together) + 1):
+        for first in range(0, len(run), _WINDOW // size):
+            yield places.rows(run[first : first + _WINDOW // size])
 
 
 def _read_stretch(
     reader: PieceReader, places: _Places, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
 ) -> Iterator[tuple[int, Array]]:
     """The tensors of a stretch, each by its number, as arrays of their own."""
-    start, end = int(places.offset[0]), int(places.offset[-1]) + size
+    count = len(places.number)
     try:
         source = reader.shards.source(int(places.shard[0]))
-        data = source.read_at(start, end - start)
+        data = source.read_at(int(places.offset[0]), count * size)
         if not reader.verify:
             source.check_unchanged()
     except TfBundleError:
-        return
-    for number, pos, crc in zip(
-        places.number.tolist(), (places.offset - start).tolist(), places.crc.tolist(), strict=True
-    ):
-        if reader.verify and mask(crc32c(data[pos : pos + size])) != crc:
-            continue
-        array = np.ndarray(shape, dtype, data, pos).copy()
-        yield number, array.byteswap(inplace=True) if reader.swapped else array
+        return iter(())
+    block = np.frombuffer(data, dtype).reshape(count, *shape)
+    if reader.verify:
+        crcs = np.array([crc32c(data[pos : pos + size]) for pos in range(0, count * size, size)], np.int64)
+        fine = mask(crcs) == places.crc
+        places, block = places.rows(fine), block[fine]
+    if reader.swapped:
+        block = block.byteswap()
+    return zip(places.number.tolist(), map(np.array, block), strict=True)

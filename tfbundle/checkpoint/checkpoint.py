@@ -37,8 +37,9 @@ Names = str | Collection[str] | Mapping[str, str] | None
 class Checkpoint(Mapping[str, Tensor]):
     """An open checkpoint: the names of its tensors, each with a ``Tensor`` that reads itself when asked.
 
-    Names are in the order of the file, which is that of their bytes. A checkpoint is a context manager; arrays that were
-    read stay valid after it is closed, and reading from it then is a ``ValueError``. Any number of threads may use one.
+    Names are in the order of the file, which is that of their bytes. A checkpoint is a context manager; arrays that
+    were read stay valid after it is closed, and reading from it then is a ``ValueError``. Any number of threads may
+    use one.
     """
 
     def __init__(self, store: BundleStore | V1Store, files: CheckpointFiles) -> None:

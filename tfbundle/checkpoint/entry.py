@@ -30,7 +30,7 @@ _LARGEST_COUNT = (1 << 63) - 1
 _LARGEST_RANK = 254
 
 # Fields 3 to 6 in order, each at most once. It does not match an entry with slices.
-_VARINT = rb"[\x80-\xff]{0,9}[\0-\x7f]"
+_VARINT = rb"[\x80-\xff]*[\0-\x7f]"
 _LOCATION = re.compile(
     rb"(?:\x18" + _VARINT + rb")?(?:\x20" + _VARINT + rb")?(?:\x28" + _VARINT + rb")?(?:\x35.{4})?", re.DOTALL
 )

@@ -11,6 +11,10 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["crc32c", "mask", "unmask"]
 
@@ -41,8 +45,11 @@ crc32c = _load_crc32c()
 _MASK_DELTA = 0xA282EAD8
 
 
-def mask(crc: int) -> int:
-    """The form in which a CRC-32C is stored."""
+Numbers = TypeVar("Numbers", int, "np.ndarray[Any, np.dtype[np.int64]]")
+
+
+def mask(crc: Numbers) -> Numbers:
+    """The form in which a CRC-32C is stored; an array of them likewise."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 

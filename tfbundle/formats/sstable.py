@@ -23,6 +23,7 @@ import operator
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -106,16 +107,16 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
         if shared:
             if shared > len(key):
                 raise FormatError("an entry shares more bytes than the key before it has", offset=pos)
-            new = key[:shared] + data[start:middle]
+            key = key[:shared] + data[start:middle]
         else:
             whole.add(pos)
-            new = data[start:middle]
-        if new <= key and keys:
-            raise FormatError(f"keys are not in order: {new!r} follows {key!r}", offset=pos)
-        keys.append(new)
+            key = data[start:middle]
+        keys.append(key)
         values.append(data[middle:end])
-        key = new
         pos = end
+    if not all(map(operator.lt, keys, islice(keys, 1, None))):
+        wrong = next(i for i in range(1, len(keys)) if keys[i - 1] >= keys[i])
+        raise FormatError(f"keys are not in order: {keys[wrong]!r} follows {keys[wrong - 1]!r}", offset=0)
     restarts = Struct(f"<{(len(data) - 4 - limit) // 4}I").unpack_from(data, limit)
     # A block without entries still has its one restart offset, 0.
     if not whole.issuperset(restarts) and (keys or any(restarts)):
