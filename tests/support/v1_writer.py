@@ -40,8 +40,8 @@ class V1Saved:
     """A tensor to write.
 
     ``slices`` are the boxes in which it is stored; ``None`` stands for one that covers everything. ``lies`` replaces
-    what the meta states: ``dtype``, ``shape``, ``slices``, ``unknown_rank``, or all of it (``raw``); ``values`` does so for
-    the values of some slices, by number, where ``None`` leaves one out.
+    what the meta states: ``dtype``, ``shape``, ``slices``, ``unknown_rank``, or all of it (``raw``). ``values``
+    replaces what stands under the keys of some slices, by their number, where ``None`` leaves a key out.
     """
 
     array: Array

@@ -48,9 +48,12 @@ def decode_meta(value: bytes) -> Meta:
     """The value of the empty key; ``FormatError`` where it is no meta."""
     statements = []
     versions = []
-    for outer in message_fields(value, 0, len(value)):
-        if outer.wire_type != BYTES or outer.number != _META:
-            continue
+    metas = [
+        field for field in message_fields(value, 0, len(value)) if (field.number, field.wire_type) == (_META, BYTES)
+    ]
+    if value and not metas:
+        raise FormatError("the empty key holds no SavedTensorSliceMeta; the table is not of a V1 checkpoint")
+    for outer in metas:
         for field in message_fields(value, outer.offset, outer.offset + outer.size):
             if field.wire_type == BYTES and field.number == _TENSOR:
                 statements.append(_split_name(value, field))

@@ -4,10 +4,10 @@ A block closes once it has 256 KB, so that a large value stands last in its bloc
 
     block   [entry]* [key of the large value][value, up to 2 GB][restart offsets][their count]
 
-``find`` reads such a block whole. ``place`` says instead where a large value lies in the file, if its block is not
-compressed (released TensorFlow compresses none), so that numbers can go straight into their array, and a part of
-them can be read alone. The block's checksum is computed in passing first, without keeping what was read; once it was
-right, what is read from the block is right for as long as the file is the same.
+Such a block is not taken into memory, unless it is compressed, and released TensorFlow compresses none. Its checksum
+is computed in passing, and its values are then looked for where they lie in the file (``place``): numbers can go
+straight into their array, a part of them can be read alone, and the small values in front cost no more than
+elsewhere. What is read from a verified block is right for as long as the file is the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tfbundle.storage import ByteSource
 
 # Blocks that are kept for the next lookup take no more than this, unless a single one does.
 _KEPT_SIZE = 16 << 20
-# What a value has to have to count as large. More than a block otherwise has, hence such a value ends its block.
-_LARGE_VALUE = 1 << 20
-# Within this many bytes a large value begins, unless the writer closes blocks at another size.
+# From this size on a block is not read whole. It is more than one has that does not end in a large value.
+_LARGE_BLOCK = 1 << 20
+# Within this many bytes of a block all its keys stand, unless the writer closes blocks at another size.
 _HEAD_SIZE = 512 << 10
 # Small enough for the processor's cache, so that the checksum finds the bytes there.
 _CHUNK = 1 << 20
@@ -74,16 +74,16 @@ class SliceTable(Table):
         return block
 
     def place(self, key: bytes) -> Place | None:
-        """Where the value under ``key`` lies, if it is large and not compressed.
+        """Where the value under ``key`` lies in its block, if that is large and not compressed.
 
-        ``None`` also where its block is not as it should be: ``find`` then says what is wrong. Raises ``ChecksumError``
-        if the block is damaged.
+        ``None`` also where the block is not as it should be: ``find`` then says what is wrong. Raises ``ChecksumError``
+        if the block is damaged. After reading there, ``check_unchanged`` of the source has to be called.
         """
         number = bisect_left(self._separators, key)
         if number == len(self.handles):
             return None
         offset, size = self.handles[number]
-        if size < _LARGE_VALUE or offset + size + TRAILER_SIZE > self.source.size - FOOTER_SIZE:
+        if size < _LARGE_BLOCK or offset + size + TRAILER_SIZE > self.source.size - FOOTER_SIZE:
             return None
         trailer = self.source.read_at(offset + size, TRAILER_SIZE)
         if trailer[0] != RAW:
@@ -92,8 +92,16 @@ class SliceTable(Table):
             self._check(offset, size, unmask(int.from_bytes(trailer[1:], "little")))
             self._verified.add(number)
         restarts = int.from_bytes(self.source.read_at(offset + size - 4, 4), "little")
-        place = self._search(offset, size - 4 - 4 * restarts, key)
-        return place if place is not None and place.size >= _LARGE_VALUE else None
+        return self._search(offset, size - 4 - 4 * restarts, key)
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        place = self.place(key)
+        if place is None:
+            return super().find(key)
+        value = self.source.read_at(*place)
+        self.source.check_unchanged()
+        return value
 
     def _search(self, offset: int, size: int, wanted: bytes) -> Place | None:
         """Where a value lies among the entries of a block, ``size`` bytes at ``offset`` of the file."""
@@ -133,15 +141,6 @@ class SliceTable(Table):
                 path=self.source.path,
                 offset=offset,
             )
-
-    def find(self, key: bytes) -> bytes | None:
-        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
-        value = super().find(key)
-        if value is not None and len(value) >= _LARGE_VALUE:
-            # It was the last of its block, so that nobody will ask for the block again.
-            with self._lock:
-                self._kept.pop(bisect_left(self._separators, key), None)
-        return value
 
     def _block(self, number: int) -> bytes:
         data = super()._block(number)

@@ -425,6 +425,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
 
 def _check_size(facts: Facts, pieces: list[Piece]) -> None:
     """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
+    numpy_dtype(facts.data_type)  # Raises for a type that cannot be stored.
     blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}
     wanted = sum(piece.box.volume for piece in pieces)
     stored = sum(blocks.values())
