@@ -14,6 +14,7 @@ Bytes become arrays in ``pieces``; this file knows which pieces a tensor has, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -43,6 +44,8 @@ HEADER_KEY = b""
 
 # The version of the format that is read here; a header may ask for a newer reader.
 _VERSION = 1
+# TensorFlow numbers shards with five digits. This is far beyond, and still a number that can be counted through.
+_MOST_SHARDS = 1 << 20
 
 # The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
 Pieces = list[tuple[TensorSlice | None, Piece]]
@@ -94,7 +97,7 @@ class BundleStore:
             header = BundleHeaderProto.FromString(value)
         except DecodeError:
             raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
-        if header.num_shards < 0 or header.endianness not in (
+        if not 0 <= header.num_shards <= _MOST_SHARDS or header.endianness not in (
             BundleHeaderProto.LITTLE,
             BundleHeaderProto.BIG,
         ):
@@ -121,7 +124,8 @@ class BundleStore:
 
     def reopening(self) -> tuple[Callable[..., BundleStore], tuple[Any, ...]]:
         """How another process opens this store."""
-        return open_bundle, (self.path, self.verify)
+        # Joined and not normalised: a prefix may end in a slash, where the files have no base name.
+        return open_bundle, (os.path.join(os.getcwd(), self.path), self.verify)
 
     @property
     def tables(self) -> list[Table]:

@@ -111,7 +111,7 @@ class Checkpoint(Mapping[str, Tensor]):
         return f"<Checkpoint {self.prefix!r}, format {self.format}, {content}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (os.path.abspath(self.prefix), self.format, self._store.verify)
+        return _reopen, (os.path.join(os.getcwd(), self.prefix), self.format, self._store.verify)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

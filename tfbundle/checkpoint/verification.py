@@ -25,9 +25,13 @@ from tfbundle.errors import (
     UnsupportedError,
 )
 from tfbundle.formats.sstable import read_block
+from tfbundle.storage import list_folder
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1 import V1Store
+
+# A checkpoint of thousands of data files that are all absent needs no finding for each.
+_MOST_NAMED = 100
 
 Progress = Callable[[int, int], None]
 
@@ -135,17 +139,18 @@ def _check_index(store: BundleStore | V1Store) -> list[Finding]:
 
 def _check_shards(store: BundleStore, findings: list[Finding]) -> set[int]:
     """Find absent data files, and return their numbers, so that their tensors need not all be named."""
-    absent = set()
-    for shard in range(store.shards.count):
-        try:
-            store.shards.source(shard)
-        except MissingFileError as error:
-            absent.add(shard)
-            findings.append(_finding(error, "missing"))
-        except FormatError as error:
-            findings.append(_finding(error, "wrong-file"))
-            break
-    return absent
+    folder = os.path.dirname(store.shards.path(0)) or os.curdir
+    there = set(list_folder(folder))
+    count = store.shards.count
+    absent = [shard for shard in range(count) if os.path.basename(store.shards.path(shard)) not in there]
+    for shard in absent[:_MOST_NAMED]:
+        path = store.shards.path(shard)
+        message = f"the data file {path} is not there (shard {shard} of {count}); copy it beside the index"
+        findings.append(Finding("missing", message, path, shard=shard))
+    if len(absent) > _MOST_NAMED:
+        message = f"{len(absent) - _MOST_NAMED} more of the {count} data files are not there"
+        findings.append(Finding("missing", message, store.path))
+    return set(absent)
 
 
 def _check_tensors(
