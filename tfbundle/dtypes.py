@@ -58,6 +58,10 @@ _NAMES = {
 }
 
 
+# TensorFlow's Python names where they are not the enum's in lower case.
+_PYTHON_NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
+
+
 def data_type_name(number: int) -> str:
     """TensorFlow's name of a data type, such as ``"DT_FLOAT"``; ``"DT_57"`` for a number that it does not use."""
     if number in _NAMES:
@@ -65,6 +69,16 @@ def data_type_name(number: int) -> str:
     if number - _REFERENCE in _NAMES:
         return _NAMES[number - _REFERENCE][0] + "_REF"
     return f"DT_{number}"
+
+
+def python_name(data_type: str) -> str:
+    """What TensorFlow calls a type in Python: ``"float32"`` for ``"DT_FLOAT"``, ``"qint8"`` for ``"DT_QINT8"``."""
+    return _PYTHON_NAMES.get(data_type) or data_type.removeprefix("DT_").lower()
+
+
+def numpy_dtypes() -> dict[str, np.dtype[Any]]:
+    """The numpy dtype of every type that an array can hold, by its Python name."""
+    return {python_name(name): numpy_dtype(number) for number, (name, numpy_name) in _NAMES.items() if numpy_name}
 
 
 @cache

@@ -34,7 +34,9 @@ from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import decode_slice_key, encode_slice_key
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap
 from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.proto import BundleHeaderProto
@@ -285,6 +287,30 @@ class BundleStore:
             )
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+    def chunks(self, name: str, record: bytes) -> Iterator[Array]:
+        """The elements of a tensor from first to last, as flat arrays of bounded size (``streaming`` says how)."""
+        pieces = self.pieces(name, record)
+        try:
+            if pieces and pieces[0][0] is None:
+                yield from stream_piece(self.reader, pieces[0][1])
+                return
+            facts = decode_facts(record)
+            self._check_complete(facts, pieces)
+            order = in_order([_box(part) for part, _ in pieces], facts.shape)
+            if order is not None:
+                for number in order:
+                    yield from stream_piece(self.reader, pieces[number][1])
+            elif pieces[0][1].is_objects:
+                yield from split(self._assemble(facts, pieces))
+            else:
+                for _, piece in pieces:
+                    if self.verify:
+                        self.reader.check(piece)
+                itemsize = numpy_dtype(facts.data_type).itemsize
+                yield from stream_bands(facts.shape, itemsize, partial(self._assemble_part, facts, pieces))
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
         """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
         records = self.records()
         if mmap:

@@ -24,8 +24,9 @@ from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.storage import ByteSource
 
-# Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely.
-_CHUNK = 1 << 20
+# Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely. A
+# multiple of every element's size.
+CHUNK = 1 << 20
 
 
 class Piece(NamedTuple):
@@ -53,7 +54,7 @@ class PieceReader:
 
     def read(self, piece: Piece) -> Array:
         """The whole piece as an array of its own, verified."""
-        source = self._source(piece)
+        source = self.source(piece)
         if piece.is_objects:
             return self._read_objects(piece, source, verify=self.verify)
         place = piece.location
@@ -61,8 +62,8 @@ class PieceReader:
         buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
         if self.verify:
             crc = 0
-            for start in range(0, place.size, _CHUNK):
-                chunk = buffer[start : start + _CHUNK]
+            for start in range(0, place.size, CHUNK):
+                chunk = buffer[start : start + CHUNK]
                 source.read_into(place.offset + start, chunk)
                 crc = crc32c(chunk, crc)
             compare(source, place, crc)
@@ -79,7 +80,7 @@ class PieceReader:
                 for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
             )
             return self.read(piece)[(*index, ...)]  # Without the ellipsis a scalar would be its element.
-        source = self._source(piece)
+        source = self.source(piece)
         array = allocate(piece.data_type, selection.counts)
         for span in plan_reads(selection, piece.shape, array.itemsize):
             data = source.read_at(piece.location.offset + span.offset, span.size)
@@ -93,7 +94,7 @@ class PieceReader:
         place = piece.location
         if piece.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
             return None
-        source = self._source(piece)
+        source = self.source(piece)
         data = source.view(place.offset, place.size)
         if self.verify:
             compare(source, place, crc32c(data))
@@ -101,17 +102,17 @@ class PieceReader:
 
     def check(self, piece: Piece) -> None:
         """Raise what ``read`` raises for damaged bytes, without making an array of them."""
-        source = self._source(piece)
+        source = self.source(piece)
         if piece.is_objects:
             self._read_objects(piece, source, verify=True)
             return
         place = piece.location
         crc = 0
-        for start in range(0, place.size, _CHUNK):
-            crc = crc32c(source.read_at(place.offset + start, min(_CHUNK, place.size - start)), crc)
+        for start in range(0, place.size, CHUNK):
+            crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
         compare(source, place, crc)
 
-    def _source(self, piece: Piece) -> ByteSource:
+    def source(self, piece: Piece) -> ByteSource:
         """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
         source = self.shards.source(piece.location.shard)
         source.read_at(piece.location.offset + piece.location.size, 0)

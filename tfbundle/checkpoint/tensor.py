@@ -65,6 +65,9 @@ class Store(Protocol):
     def read_selection(self, name: str, record: Any, selection: Selection) -> Array:
         """The selected elements in ascending order, as an array of shape ``selection.counts``."""
 
+    def chunks(self, name: str, record: Any) -> Iterator[Array]:
+        """The elements in C order, as flat arrays of bounded size where the format allows it."""
+
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
         """Where the tensor's bytes lie."""
 
@@ -165,6 +168,15 @@ class Tensor:
         if copy is False:
             raise ValueError("a tensor in a file becomes an array by reading, which is a copy; leave out copy=False")
         array = self.read()
+    def chunks(self) -> Iterator[Array]:
+        """All elements in C order, as flat arrays of about a megabyte, one after the other.
+
+        For tensors that should not lie in memory whole; strings, and what a V1 checkpoint holds, do all the same. What
+        ``read()`` raises for damage is raised here by the last step, so that the arrays count only once the iterator
+        is at its end.
+        """
+        return self._open().chunks(self.name, self._record)
+
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __len__(self) -> int:

@@ -37,6 +37,7 @@ from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
 from tfbundle.checkpoint.slice_keys import encode_slice_key
 from tfbundle.checkpoint.slice_table import Block, SliceTable
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
+from tfbundle.checkpoint.streaming import split
 from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
@@ -264,6 +265,10 @@ class V1Store:
         return array
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+    def chunks(self, name: str, record: Record) -> Iterator[Array]:
+        """The elements of a tensor from first to last; it is read whole, for values here pass through a decoder."""
+        return split(self.read(name, record))
+
         """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
         read = self.view if mmap else self.read
         # In the order of the file, for neighbours share a block.
