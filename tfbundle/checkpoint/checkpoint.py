@@ -164,10 +164,10 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
     """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
     try:
         if files.format == "v2":
-            return BundleStore(files.prefix, verify=verify)
+            return BundleStore(_from_root(files.prefix), verify=verify)
         from tfbundle.checkpoint.v1 import V1Store
 
-        return V1Store(files.prefix, files.v1_files, verify=verify)
+        return V1Store(_from_root(files.prefix), [_from_root(path) for path in files.v1_files], verify=verify)
     except FormatError as error:
         if error.path is None:
             raise
@@ -178,6 +178,11 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
         if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):
             raise
         raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
+
+
+def _from_root(path: str) -> str:
+    """The path from whatever working folder there is by the time when a file is opened."""
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def load(
