@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 from math import prod
 from typing import Any
 from weakref import WeakValueDictionary
@@ -33,10 +34,10 @@ from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import decode_slice_key, encode_slice_key
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap
-from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.dtypes import numpy_dtype
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.proto import BundleHeaderProto
@@ -236,6 +237,14 @@ class BundleStore:
             for _, (_, _, place) in self.pieces(name, record)
         )
 
+    def fingerprint(self, name: str, record: bytes) -> bytes | None:
+        """A hash of the entries of a partitioned tensor's slices, for its own record holds no checksum."""
+        slices = self.facts(name, record).slices
+        if not slices:
+            return None
+        keys = [encode_slice_key(encode_name(name), part.extents) for part in slices]
+        return sha256(repr([self.table.find(key) for key in keys]).encode()).digest()
+
     # Values.
 
     def read(self, name: str, record: bytes) -> Array:
@@ -278,15 +287,6 @@ class BundleStore:
             array[target] = self.reader.read_part(piece, inner)
         return array
 
-    def _check_complete(self, facts: Facts, pieces: Pieces) -> None:
-        gap = find_gap([_box(part) for part, _ in pieces], facts.shape)
-        if gap is not None:
-            raise FormatError(
-                f"its region {gap} is in none of the {len(pieces)} slices that were saved; other regions can be "
-                "read by slicing"
-            )
-
-    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:
         """The elements of a tensor from first to last, as flat arrays of bounded size (``streaming`` says how)."""
         pieces = self.pieces(name, record)
@@ -311,6 +311,15 @@ class BundleStore:
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
+    def _check_complete(self, facts: Facts, pieces: Pieces) -> None:
+        gap = find_gap([_box(part) for part, _ in pieces], facts.shape)
+        if gap is not None:
+            raise FormatError(
+                f"its region {gap} is in none of the {len(pieces)} slices that were saved; other regions can be "
+                "read by slicing"
+            )
+
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
         """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
         records = self.records()
         if mmap:

@@ -47,8 +47,8 @@ class Range(NamedTuple):
 class Store(Protocol):
     """What a checkpoint format does for its tensors.
 
-    A record is whatever the format keeps of one tensor; two records are equal if and only if the file says the same
-    of both, checksums included.
+    A record is whatever the format keeps of one tensor. Two records, with their fingerprints, are equal if and only if
+    the files say the same of both, checksums included.
     """
 
     path: str
@@ -71,6 +71,9 @@ class Store(Protocol):
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
         """Where the tensor's bytes lie."""
 
+    def fingerprint(self, name: str, record: Any) -> Any:
+        """What tells a tensor from another with the same record, or ``None`` where the record says it all."""
+
     def reopening(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
         """A picklable function with its arguments that opens the same store again."""
 
@@ -87,7 +90,7 @@ class Tensor:
     other tensors of the checkpoint stay readable.
     """
 
-    __slots__ = ("_facts", "_record", "_reopening", "_store", "name")
+    __slots__ = ("_facts", "_fingerprint", "_record", "_reopening", "_store", "name")
 
     name: str
     """The tensor's name; bytes in it that are not UTF-8 are escaped by ``surrogateescape``."""
@@ -98,6 +101,7 @@ class Tensor:
         self._record = record
         self._facts: Facts | None = None
         self._reopening: tuple[Callable[..., Store], tuple[Any, ...]] | None = None
+        self._fingerprint: Any = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -164,10 +168,6 @@ class Tensor:
         selection = parse_index(index, self.shape)
         return selection.finish(self._open().read_selection(self.name, self._record, selection))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy is False:
-            raise ValueError("a tensor in a file becomes an array by reading, which is a copy; leave out copy=False")
-        array = self.read()
     def chunks(self) -> Iterator[Array]:
         """All elements in C order, as flat arrays of about a megabyte, one after the other.
 
@@ -177,6 +177,10 @@ class Tensor:
         """
         return self._open().chunks(self.name, self._record)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError("a tensor in a file becomes an array by reading, which is a copy; leave out copy=False")
+        array = self.read()
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __len__(self) -> int:
@@ -202,8 +206,10 @@ class Tensor:
             return f"<Tensor {self.name!r}, unreadable: {error}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        reopening = self._reopening or self._open().reopening()
-        return _unpickle, (self.name, self._record, self._known(), reopening)
+        if self._reopening is None:
+            store = self._open()
+            self._reopening, self._fingerprint = store.reopening(), store.fingerprint(self.name, self._record)
+        return _unpickle, (self.name, self._record, self._known(), self._reopening, self._fingerprint)
 
     def _known(self) -> Facts:
         facts = self._facts
@@ -218,7 +224,7 @@ class Tensor:
             assert self._reopening is not None
             function, arguments = self._reopening
             store = function(*arguments)
-            if store.find(self.name) != self._record:
+            if store.find(self.name) != self._record or store.fingerprint(self.name, self._record) != self._fingerprint:
                 raise FormatError(
                     f"{store.path} holds another {self.name!r} than when the tensor was pickled; "
                     "the checkpoint was replaced since",
@@ -229,11 +235,18 @@ class Tensor:
         return store
 
 
-def _unpickle(name: str, record: Any, facts: Facts, reopening: tuple[Callable[..., Store], tuple[Any, ...]]) -> Tensor:
+def _unpickle(
+    name: str,
+    record: Any,
+    facts: Facts,
+    reopening: tuple[Callable[..., Store], tuple[Any, ...]],
+    fingerprint: Any,
+) -> Tensor:
     tensor = Tensor.__new__(Tensor)
     tensor.name = name
     tensor._record = record
     tensor._facts = facts
     tensor._store = None
     tensor._reopening = reopening
+    tensor._fingerprint = fingerprint
     return tensor
