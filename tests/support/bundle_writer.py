@@ -187,7 +187,7 @@ def encode_values(array: Array, data_type: int, byteorder: str = "little") -> tu
     plain = np.ascontiguousarray(array)
     data = plain.astype(plain.dtype.newbyteorder(order)).tobytes() if plain.dtype.itemsize > 1 else plain.tobytes()
     if plain.dtype.name == "bfloat16" and order == ">":  # Its dtype has no other byte order.
-        data = plain.byteswap().tobytes()
+        data = plain.reshape(-1).view(np.uint16).byteswap().tobytes()
     return data, masked_crc(data)
 
 

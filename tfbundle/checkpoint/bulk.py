@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfbundle.checkpoint.entry import decode_facts
+from tfbundle.checkpoint.pieces import swap_bytes
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.errors import TfBundleError
 from tfbundle.formats.checksum import crc32c, mask
@@ -137,5 +138,5 @@ def _read_stretch(
         fine = mask(crcs) == places.crc
         places, block = places.rows(fine), block[fine]
     if reader.swapped:
-        block = block.byteswap()
+        block = swap_bytes(block.copy())
     return zip(places.number.tolist(), map(np.array, block), strict=True)

@@ -75,16 +75,18 @@ class PieceReader:
     def read_part(self, piece: Piece, selection: Selection) -> Array:
         """The selected elements in ascending order; unverified, but for strings and variants, which are read whole."""
         if piece.is_objects:
-            index = tuple(
+            slices = (
                 slice(start, start + (count - 1) * step + 1 if count else start, step)
                 for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
             )
-            return self.read(piece)[(*index, ...)]  # Without the ellipsis a scalar would be its element.
+            index: tuple[Any, ...] = (*slices, ...)  # Without the ellipsis a scalar would be its element.
+            return self.read(piece)[index]
         source = self.source(piece)
         array = allocate(piece.data_type, selection.counts)
         for span in plan_reads(selection, piece.shape, array.itemsize):
             data = source.read_at(piece.location.offset + span.offset, span.size)
-            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+            # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
+            array[(*span.target, ...)] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
         source.check_unchanged()
         return self._native(array)
 
@@ -136,7 +138,17 @@ class PieceReader:
         return _shaped(array, piece.shape)
 
     def _native(self, array: Array) -> Array:
-        return array.byteswap(inplace=True) if self.swapped else array
+        return swap_bytes(array) if self.swapped else array
+
+
+def swap_bytes(array: Array) -> Array:
+    """Reverse the bytes of each number of a contiguous array in place, the two halves of complex ones apart.
+
+    The types of ``ml_dtypes`` cannot do this by themselves with every numpy.
+    """
+    size = array.itemsize // 2 if array.dtype.kind == "c" else array.itemsize
+    array.reshape(-1).view(f"u{size}").byteswap(inplace=True)
+    return array
 
 
 def allocate(data_type: int, shape: tuple[int, ...]) -> Array:

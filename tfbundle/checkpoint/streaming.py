@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfbundle.checkpoint.pieces import CHUNK, compare
+from tfbundle.checkpoint.pieces import Piece, PieceReader, compare, swap_bytes
 from tfbundle.checkpoint.selection import Selection
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.checksum import crc32c
@@ -57,7 +57,7 @@ def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
         source.read_into(place.offset + start, buffer)
         if reader.verify:
             crc = crc32c(buffer, crc)
-        yield array.byteswap(inplace=True) if reader.swapped else array
+        yield swap_bytes(array) if reader.swapped else array
     if reader.verify:
         compare(source, place, crc)
     else:
