@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfbundle.checkpoint.slice_table as slice_table_module
-import tfbundle.checkpoint.v1 as v1_module
+import tfbundle.checkpoint.v1_files as v1_files_module
 from tests.support.bundle_writer import (
     DATA_TYPES,
     FULL,
@@ -397,12 +397,12 @@ def test_slices_of_one_tensor_in_several_files(tmp_path: Path) -> None:
 
 
 def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v1_module, "_MOST_OPEN", 2)
+    monkeypatch.setattr(v1_files_module, "_MOST_OPEN", 2)
     files, array = write_set(tmp_path, 5)
     store = store_of(tmp_path / "model", *files)
     assert same(tensor_of(store, "shared").read(), array)
     assert same(tensor_of(store, "shared").read(), array)
-    assert len(store._open) == 2
+    assert len(store.files._open) == 2
     write_v1(files[0], {"shared": V1Saved(array, slices=[[(0, 2), FULL]]), "own0": np.int64([7])})
     with pytest.raises(FormatError, match="overwritten"):
         tensor_of(store, "own0").read()

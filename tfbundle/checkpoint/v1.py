@@ -12,15 +12,10 @@ Slices of one tensor may lie in several files; what their metas say has to agree
 Checksums are those of the table's blocks, and a block is verified whole before anything in it is used, so that
 parts of a tensor are verified too. Large floats lie in the file as an array does, and are read from there; all
 other values pass through a decoder, whole slices at a time.
-
-TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of a set have to be
-there, for without its file a tensor would be missing without a word.
 """
 
 from __future__ import annotations
 
-import re
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from math import prod
@@ -39,12 +34,12 @@ from tfbundle.checkpoint.slice_table import Block, SliceTable
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
 from tfbundle.checkpoint.streaming import split
 from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.checkpoint.v1_files import V1Files
 from tfbundle.dtypes import data_type_name, numpy_dtype
-from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.proto import VersionDef
-from tfbundle.storage import ByteSource, FileIdentity
 
 META_KEY = b""
 
@@ -52,12 +47,8 @@ META_KEY = b""
 _HEAD_SIZE = 16 << 10
 # The version of the format that is read here; a file may ask for a newer reader.
 _VERSION = 1
-# Many systems allow a process 256 open files.
-_MOST_OPEN = 64
 # An element takes at least a byte of a block, and Snappy makes no more than this of one byte.
 _LARGEST_GROWTH = 22
-
-_PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
 
 
 class Part(NamedTuple):
@@ -103,15 +94,9 @@ class V1Store:
         """
         self.path = path
         self.verify = verify
-        self.files = tuple(files)
-        _check_set(path, self.files)
-        self._open: dict[int, SliceTable] = {}
-        self._seen: dict[int, FileIdentity] = {}
-        self._lock = threading.Lock()
-        self._closed = False
+        self.files = V1Files(path, files, verify=verify)
         parts: dict[bytes, list[Part]] = {}
-        for number in range(len(self.files)):
-            table = self._table(number)
+        for number, table in enumerate(self.files):
             for name, statement in _read_meta(table):
                 found = parts.setdefault(name, [])
                 found.append(Part(number, statement, _find_blocks(table, name, statement)))
@@ -121,50 +106,20 @@ class V1Store:
 
     def close(self) -> None:
         """Close every file; a later read is a ``ValueError``."""
-        with self._lock:
-            self._closed = True
-            for table in self._open.values():
-                table.source.close()
-            self._open.clear()
+        self.files.close()
 
     def is_current(self) -> bool:
         """Whether the files at this path are still the ones that were opened."""
-        try:
-            return all(self._table(number).source.same_file() for number in range(len(self.files)))
-        except (TfBundleError, ValueError):
-            return False
+        return self.files.are_current()
 
     def reopening(self) -> tuple[Callable[..., V1Store], tuple[Any, ...]]:
         """How another process opens this store."""
-        return open_v1, (self.path, self.files, self.verify)
+        return open_v1, (self.path, self.files.paths, self.verify)
 
     @property
     def tables(self) -> Iterator[Table]:
         """The table of each file."""
-        return map(self._table, range(len(self.files)))
-
-    def _table(self, number: int) -> SliceTable:
-        table = self._open.get(number)
-        if table is not None:
-            return table
-        with self._lock:
-            if self._closed:
-                raise ValueError(f"{self.path} is closed; read before close(), or open it again")
-            table = self._open.get(number)
-            if table is None:
-                table = self._open_table(number)
-                if len(self._open) >= _MOST_OPEN:
-                    del self._open[next(iter(self._open))]
-                self._open[number] = table
-            return table
-
-    def _open_table(self, number: int) -> SliceTable:
-        source = ByteSource(self.files[number])
-        if self._seen.setdefault(number, source.identity) != source.identity:
-            raise FormatError(
-                f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
-            )
-        return SliceTable(source, verify=self.verify)
+        return iter(self.files)
 
     # Names and metas.
 
@@ -185,7 +140,7 @@ class V1Store:
         pieces: list[Piece] = []
         kinds: list[tuple[int, tuple[int, ...]]] = []
         for part in record:
-            path = self.files[part.file]
+            path = self.files.paths[part.file]
             try:
                 data_type, shape, slices = decode_statement(part.statement)
                 boxes = [locate_slice(extents, shape) for extents in slices]
@@ -195,7 +150,7 @@ class V1Store:
             kinds.append((data_type, shape))
             if kinds[0] != kinds[-1]:
                 raise FormatError(
-                    f"{self.files[record[0].file]} has it as {_describe(*kinds[0])}, and {path} as "
+                    f"{self.files.paths[record[0].file]} has it as {_describe(*kinds[0])}, and {path} as "
                     f"{_describe(*kinds[-1])}",
                     path=path,
                     tensor=name,
@@ -214,10 +169,16 @@ class V1Store:
         """
         blocks = {(piece.file, piece.block): None for piece in self.pieces(name, record)[1]}
         return tuple(
-            Range(self.files[file], block.offset, block.size + 1, None if block.crc is None else unmask(block.crc))
+            Range(
+                self.files.paths[file], block.offset, block.size + 1, None if block.crc is None else unmask(block.crc)
+            )
             for file, block in blocks
             if block is not None
         )
+
+    def fingerprint(self, name: str, record: Record) -> None:
+        """Nothing beyond the record, which has the checksums of the tensor's blocks."""
+        return
 
     # Values.
 
@@ -258,6 +219,10 @@ class V1Store:
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
+    def chunks(self, name: str, record: Record) -> Iterator[Array]:
+        """The elements of a tensor from first to last; it is read whole, for values here pass through a decoder."""
+        return split(self.read(name, record))
+
     def view(self, name: str, record: Record) -> Array:
         """A read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
         array = self.read(name, record)
@@ -265,10 +230,6 @@ class V1Store:
         return array
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-    def chunks(self, name: str, record: Record) -> Iterator[Array]:
-        """The elements of a tensor from first to last; it is read whole, for values here pass through a decoder."""
-        return split(self.read(name, record))
-
         """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
         read = self.view if mmap else self.read
         # In the order of the file, for neighbours share a block.
@@ -302,7 +263,7 @@ class V1Store:
 
     def _read_piece(self, name: str, facts: Facts, piece: Piece) -> Array:
         """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
-        table = self._table(piece.file)
+        table = self.files.table(piece.file)
         source = table.source
         key, extents, length = encode_name(name), piece.box.extents, piece.box.volume
         try:
@@ -331,7 +292,7 @@ class V1Store:
     def _read_part(self, name: str, facts: Facts, piece: Piece, inner: Selection) -> Array:
         """The selected elements of one slice."""
         lengths = piece.box.lengths
-        table = self._table(piece.file)
+        table = self.files.table(piece.file)
         offset = self._find_array(table, encode_name(name), facts, piece)
         if offset is None:
             index = tuple(
@@ -356,32 +317,6 @@ class V1Store:
         nbytes = piece.box.volume * dtype.itemsize
         start = find_slice_array(head, place.size, key, extents, facts.data_type, nbytes)
         return None if start is None else place.offset + start
-
-
-def _check_set(path: str, files: tuple[str, ...]) -> None:
-    """Raise unless ``files`` are a table of its own or all of a numbered set."""
-    if not files:
-        raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)
-    parts = [match for match in map(_PART.search, files) if match]
-    counts = sorted({int(match[2]) for match in parts})
-    if not counts:
-        return
-    if len(counts) > 1:
-        raise FormatError(
-            f"{path} has files of {' and of '.join(map(str, counts))}, so of more than one checkpoint; "
-            "move those of all but one elsewhere",
-            path=path,
-        )
-    present = {int(match[1]) for match in parts}
-    absent = [number for number in range(counts[0]) if number not in present]
-    if absent:
-        first = f"{parts[0].string[: parts[0].start()]}-{absent[0]:05d}-of-{counts[0]:05d}"
-        others = f", and so are {len(absent) - 1} others" if len(absent) > 1 else ""
-        raise MissingFileError(
-            f"the file {first} is absent{others} of the {counts[0]} that make up the V1 checkpoint {path}; "
-            "copy it beside the others",
-            path=first,
-        )
 
 
 def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
