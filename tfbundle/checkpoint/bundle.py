@@ -18,7 +18,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from math import prod
 from typing import Any
 from weakref import WeakValueDictionary
@@ -237,13 +236,10 @@ class BundleStore:
             for _, (_, _, place) in self.pieces(name, record)
         )
 
-    def fingerprint(self, name: str, record: bytes) -> bytes | None:
-        """A hash of the entries of a partitioned tensor's slices, for its own record holds no checksum."""
-        slices = self.facts(name, record).slices
-        if not slices:
-            return None
-        keys = [encode_slice_key(encode_name(name), part.extents) for part in slices]
-        return sha256(repr([self.table.find(key) for key in keys]).encode()).digest()
+    def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
+        """The entries of a partitioned tensor's slices, for its own record holds no checksum."""
+        key = encode_name(name)
+        return tuple(self.table.find(encode_slice_key(key, part.extents)) for part in self.facts(name, record).slices)
 
     # Values.
 

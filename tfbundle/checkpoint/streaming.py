@@ -2,7 +2,7 @@
 
 The arrays are flat, and one behind the other they are the whole tensor in C order. How the stored pieces give that::
 
-    unpartitioned    ================  one piece is the order already; its checksum runs along, and is compared at its end
+    unpartitioned    ================  one piece is in order already; its checksum runs along, and is compared at its end
 
     cut along the    ================  so are pieces that follow each other; each is compared at its own end
     first dimension  ================
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfbundle.checkpoint.pieces import Piece, PieceReader, compare, swap_bytes
+from tfbundle.checkpoint.pieces import CHUNK, compare, swap_bytes
 from tfbundle.checkpoint.selection import Selection
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.checksum import crc32c
