@@ -68,7 +68,9 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
         )
     if kind is FileKind.V1_TABLE:
         # The V2 checkpoint of the same name wins; a file of a sharded set means the whole set.
-        found = find_files(path, format) or CheckpointFiles(path, "v1", (path,))
+        found = find_files(path, format)
+        if found is None:
+            raise MissingFileError(f"{path} is a v1 checkpoint, and v2 was asked for", path=path)
         whole = prefix_of_v1_shard(path)
         return (find_files(whole, "v1") if whole and found.format == "v1" else None) or found
     if kind is FileKind.STATE:
