@@ -16,8 +16,9 @@ from tests.support.table_writer import encode_varint
 from tests.support.v1_writer import encode_values
 from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, TfBundleError, TruncatedError, UnsupportedError
+from tfbundle.formats.wire import message_fields
 from tfbundle.proto import TensorProto
-from tfbundle.tensor_proto import decode_tensor, decode_values, find_stored_array, message_fields
+from tfbundle.tensor_proto import decode_tensor, decode_values, find_stored_array
 
 TYPES = sorted([*DATA_TYPES.values(), *QUANTISED])
 TYPE_IDS = [data_type_name(number) for number in TYPES]

@@ -18,7 +18,6 @@ first.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -28,16 +27,13 @@ from google.protobuf.message import DecodeError
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, TruncatedError, UnsupportedError
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field
-from tfbundle.proto import TensorProto, TensorShapeProto
+from tfbundle.formats.wire import BYTES, Field, message_fields
+from tfbundle.proto import TensorProto
+from tfbundle.shapes import decode_shape
 
 Array = np.ndarray[Any, Any]
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-# numpy and TensorFlow count elements and bytes in signed 64-bit integers.
-_LARGEST_COUNT = (1 << 63) - 1
-# TensorFlow's own bound (TensorShape::MaxDimensions).
-_LARGEST_RANK = 254
 # An array that repeats one value costs nothing. One that opens with others has to be allocated, and this many
 # bytes are the most: what is larger was never a constant that somebody wrote, for a few bytes can ask for any
 # amount.
@@ -140,19 +136,6 @@ def _repeat_last(values: Array, count: int, shape: tuple[int, ...]) -> Array:
     array[: len(values)] = values
     array[len(values) :] = values[-1]
     return array.reshape(shape)
-
-
-def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
-    """The dimensions of a stored tensor; raises ``FormatError`` for a shape that none can have."""
-    dims = tuple(dim.size for dim in shape.dim)
-    if shape.unknown_rank or any(size < 0 for size in dims):
-        raise FormatError(f"its shape is not known in full: {'unknown rank' if shape.unknown_rank else list(dims)}")
-    if len(dims) > _LARGEST_RANK:
-        raise FormatError(f"it has {len(dims)} dimensions, more than TensorFlow's {_LARGEST_RANK}")
-    # Zeros are left out: numpy computes strides from the other dimensions even where there are no elements.
-    if prod(size for size in dims if size) * 16 > _LARGEST_COUNT:
-        raise FormatError(f"its shape {list(dims)} has more elements than can be addressed")
-    return dims
 
 
 def _decode_content(content: bytes, dtype: np.dtype[Any], count: int) -> Array:
@@ -319,31 +302,3 @@ def _narrow(values: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.itemsize == 2:
         return values.astype(np.uint16).view(dtype)
     return values.astype(np.int8).astype(dtype)
-
-
-def message_fields(data: bytes, pos: int, end: int) -> Iterator[Field]:
-    """The fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
-
-    No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
-    end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
-    """
-    limit = min(end, len(data))
-    while pos < end:
-        start = pos
-        tag, pos = decode_varint(data, pos, limit, 32)
-        wire_type = tag & 7
-        if wire_type == BYTES:
-            size, pos = decode_varint(data, pos, limit)
-        elif wire_type == VARINT:
-            _, stop = decode_varint(data, pos, limit)
-            size = stop - pos
-        elif wire_type in (FIXED32, FIXED64):
-            size = 4 if wire_type == FIXED32 else 8
-        else:
-            raise FormatError(f"no field has the wire type {wire_type}", offset=start)
-        if not tag >> 3:
-            raise FormatError("no field has the number 0", offset=start)
-        if pos + size > end:
-            raise TruncatedError("a field runs past the end of its message", offset=start)
-        yield Field(tag >> 3, wire_type, pos, size)
-        pos += size

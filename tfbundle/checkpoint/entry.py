@@ -18,16 +18,11 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.slice_keys import FULL
-from tfbundle.checkpoint.slices import TensorSlice, locate_slice
+from tfbundle.checkpoint.slices import TensorSlice, decode_extents, locate_slice
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.errors import FormatError
-from tfbundle.proto import BundleEntryProto, TensorShapeProto, TensorSliceProto
-
-# numpy and TensorFlow count elements and bytes in signed 64-bit integers.
-_LARGEST_COUNT = (1 << 63) - 1
-# TensorFlow's own bound (TensorShape::MaxDimensions).
-_LARGEST_RANK = 254
+from tfbundle.proto import BundleEntryProto
+from tfbundle.shapes import decode_shape
 
 # Fields 3 to 6 in order, each at most once. It does not match an entry with slices.
 _VARINT = rb"[\x80-\xff]*[\0-\x7f]"
@@ -100,21 +95,4 @@ def parse_entry(value: bytes) -> BundleEntryProto:
 
 def _facts(entry: BundleEntryProto) -> Facts:
     shape = decode_shape(entry.shape)
-    return Facts(entry.dtype, shape, tuple(locate_slice(_extents(piece), shape) for piece in entry.slices))
-
-
-def _extents(piece: TensorSliceProto) -> tuple[tuple[int, int], ...]:
-    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
-
-
-def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
-    """The dimensions of a stored tensor; raises ``FormatError`` for a shape that none can have."""
-    dims = tuple(dim.size for dim in shape.dim)
-    if shape.unknown_rank or any(size < 0 for size in dims):
-        raise FormatError(f"its shape is not known in full: {'unknown rank' if shape.unknown_rank else list(dims)}")
-    if len(dims) > _LARGEST_RANK:
-        raise FormatError(f"it has {len(dims)} dimensions, more than TensorFlow's {_LARGEST_RANK}")
-    # Zeros are left out: numpy computes strides from the other dimensions even where there are no elements.
-    if prod(size for size in dims if size) * 16 > _LARGEST_COUNT:
-        raise FormatError(f"its shape {list(dims)} has more elements than can be addressed")
-    return dims
+    return Facts(entry.dtype, shape, tuple(locate_slice(decode_extents(piece), shape) for piece in entry.slices))

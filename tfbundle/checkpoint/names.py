@@ -24,7 +24,8 @@ INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 
 _SHARD = re.compile(r"\.data-\d{5,}-of-(\d{5,})\Z")
-_V1_SHARD = re.compile(r"-\d{5}-of-(\d{5})\Z")
+# A state file stands for all of a sharded V1 checkpoint with question marks.
+_V1_SHARD = re.compile(r"-(?:\d{5}|\?{5})-of-(\d{5})\Z")
 _HALF_SAVED = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
 _STEP = re.compile(r"-(\d+)\Z")
 

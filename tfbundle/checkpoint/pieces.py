@@ -80,13 +80,15 @@ class PieceReader:
                 for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
             )
             index: tuple[Any, ...] = (*slices, ...)  # Without the ellipsis a scalar would be its element.
-            return self.read(piece)[index]
+            chosen: Array = self.read(piece)[index]
+            return chosen
         source = self.source(piece)
         array = allocate(piece.data_type, selection.counts)
         for span in plan_reads(selection, piece.shape, array.itemsize):
             data = source.read_at(piece.location.offset + span.offset, span.size)
             # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
-            array[(*span.target, ...)] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+            target = (*span.target, ...)
+            array[target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
         source.check_unchanged()
         return self._native(array)
 
@@ -153,8 +155,9 @@ def swap_bytes(array: Array) -> Array:
 
 def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
     """An array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
+    dtype = numpy_dtype(data_type)
     try:
-        return np.empty(shape, numpy_dtype(data_type))
+        return np.empty(shape, dtype)
     except ValueError:
         raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
 

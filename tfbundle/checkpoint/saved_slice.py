@@ -17,11 +17,13 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.slice_keys import FULL, Extent
+from tfbundle.checkpoint.slice_keys import Extent
+from tfbundle.checkpoint.slices import decode_extents
 from tfbundle.errors import FormatError
-from tfbundle.formats.wire import BYTES, Field
+from tfbundle.formats.wire import BYTES, Field, message_fields
 from tfbundle.proto import SavedSliceMeta, SavedTensorSlices, TensorSliceProto, VersionDef
-from tfbundle.tensor_proto import Array, decode_shape, decode_values, find_stored_array, message_fields
+from tfbundle.shapes import decode_shape
+from tfbundle.tensor_proto import Array, decode_values, find_stored_array
 
 _META = SavedTensorSlices.META_FIELD_NUMBER
 _DATA = SavedTensorSlices.DATA_FIELD_NUMBER
@@ -87,11 +89,7 @@ def decode_statement(statement: bytes) -> Statement:
         meta = SavedSliceMeta.FromString(statement)
     except DecodeError:
         raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
-    return Statement(meta.type, decode_shape(meta.shape), tuple(map(_decode_extents, meta.slice)))
-
-
-def _decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
-    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
+    return Statement(meta.type, decode_shape(meta.shape), tuple(map(decode_extents, meta.slice)))
 
 
 def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
@@ -146,7 +144,7 @@ def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ..
         raise FormatError(f"under the key of its slice stands a slice of {stored!r}")
     start, end = _span(inner, _SLICE)
     try:
-        places = _decode_extents(TensorSliceProto.FromString(value[start:end]))
+        places = decode_extents(TensorSliceProto.FromString(value[start:end]))
     except DecodeError:
         raise FormatError("the place of its slice is not a TensorSliceProto") from None
     if places != extents:

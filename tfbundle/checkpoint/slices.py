@@ -19,6 +19,7 @@ import numpy as np
 
 from tfbundle.checkpoint.slice_keys import FULL, Extent
 from tfbundle.errors import FormatError
+from tfbundle.proto import TensorSliceProto
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class TensorSlice:
 def describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
     """A box in numpy's notation, such as ``[0:4, 2:3]``."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
+
+
+def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
+    """The (start, length) of each dimension that a message states."""
+    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
 
 
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:

@@ -16,7 +16,7 @@ import ntpath
 import os
 from typing import NamedTuple
 
-from tfbundle.checkpoint.names import find_files
+from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage import is_file, is_folder, read_file
 
@@ -55,6 +55,8 @@ class CheckpointState(NamedTuple):
         """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder."""
         if not stored or "\0" in stored:
             return None
+        if "?" in stored:
+            stored = prefix_of_v1_shard(stored) or stored
         candidates = [os.path.join(self.folder, stored)]
         # The folder may have moved together with folders below it, so longer and longer ends of the path are tried.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]

@@ -2,7 +2,7 @@
 
 The arrays are flat, and one behind the other they are the whole tensor in C order. How the stored pieces give that::
 
-    unpartitioned    ================  one piece is in order already; its checksum runs along, and is compared at its end
+    unpartitioned    ================  one piece is in order already; its checksum runs along and is compared at its end
 
     cut along the    ================  so are pieces that follow each other; each is compared at its own end
     first dimension  ================

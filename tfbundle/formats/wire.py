@@ -54,3 +54,31 @@ def walk_fields(source: ByteSource, offset: int, end: int) -> Iterator[Field]:
             raise TruncatedError("a field runs past the end of its message", path=source.path, offset=offset)
         yield Field(number, wire_type, offset + start, size)
         offset += start + size
+
+
+def message_fields(data: bytes, pos: int, end: int) -> Iterator[Field]:
+    """The fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
+
+    No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
+    end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
+    """
+    limit = min(end, len(data))
+    while pos < end:
+        start = pos
+        tag, pos = decode_varint(data, pos, limit, 32)
+        wire_type = tag & 7
+        if wire_type == BYTES:
+            size, pos = decode_varint(data, pos, limit)
+        elif wire_type == VARINT:
+            _, stop = decode_varint(data, pos, limit)
+            size = stop - pos
+        elif wire_type in (FIXED32, FIXED64):
+            size = 4 if wire_type == FIXED32 else 8
+        else:
+            raise FormatError(f"no field has the wire type {wire_type}", offset=start)
+        if not tag >> 3:
+            raise FormatError("no field has the number 0", offset=start)
+        if pos + size > end:
+            raise TruncatedError("a field runs past the end of its message", offset=start)
+        yield Field(tag >> 3, wire_type, pos, size)
+        pos += size
