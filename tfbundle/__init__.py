@@ -28,7 +28,8 @@ from tfbundle.errors import (
 )
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.checkpoint import Checkpoint, load, open_checkpoint
+    from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+    from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
@@ -40,7 +41,7 @@ _MODULES = {
     "Report": "checkpoint.verification",
     "Tensor": "checkpoint.tensor",
     "latest_checkpoint": "checkpoint.state",
-    "load": "checkpoint.checkpoint",
+    "load": "checkpoint.loading",
     "open_checkpoint": "checkpoint.checkpoint",
     "read_checkpoint_state": "checkpoint.state",
     "verify": "checkpoint.verification",

@@ -1,37 +1,32 @@
-"""A checkpoint as a mapping from names to lazy tensors, and the functions that open one.
+"""A checkpoint as a mapping from names to lazy tensors, and the function that opens one.
 
-This is the face of the wing: it joins what finds the files (``paths``) with what reads them (``bundle``, ``v1``), and
-adds nothing to the formats.
+This is the face of the wing: it joins what finds the files (``paths``) with what reads them (``stores``), and adds
+nothing to the formats.
 """
 
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Collection, ItemsView, Iterator, Mapping, ValuesView
-from operator import itemgetter
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
-from tfbundle.checkpoint.tensor import Array, Tensor
-from tfbundle.errors import FormatError, MissingFileError, TfBundleError
-from tfbundle.identify import FileKind, identify
+from tfbundle.checkpoint.stores import open_store
+from tfbundle.checkpoint.tensor import Tensor
+from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.v1 import V1Store
     from tfbundle.checkpoint.verification import Report
-
-# What ``names`` of ``load`` may be: a glob, exact names, or stored names with the wanted ones.
-Names = str | Collection[str] | Mapping[str, str] | None
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -56,6 +51,27 @@ class Checkpoint(Mapping[str, Tensor]):
     def format(self) -> Format:
         """``"v2"`` for an index with data files, ``"v1"`` for a table that holds the values itself."""
         return self._files.format
+
+    @cached_property
+    def objects(self) -> ObjectGraph | None:
+        """The graph of the objects that were saved, or ``None`` for a checkpoint that stores none.
+
+        ``FormatError`` where what is stored is no such graph; the tensors are none the worse for it.
+        """
+        from tfbundle.checkpoint.objects import read_object_graph
+
+        return read_object_graph(self)
+
+    @cached_property
+    def slots(self) -> frozenset[str]:
+        """The names of the tensors that are optimizer slots.
+
+        The object graph tells; for a checkpoint without one, the names do (``w/Adam``, ``w/Momentum``, ``beta1_power``
+        and others that ``tfbundle.checkpoint.slots`` lists), if the optimizers kept their usual names.
+        """
+        from tfbundle.checkpoint.slots import find_slots
+
+        return find_slots(self, self.objects)
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
@@ -165,73 +181,3 @@ def open_checkpoint(path: str | os.PathLike[str], *, format: Format | None = Non
         raise ValueError(f"format is 'v1', 'v2' or None, not {format!r}")
     files = find_checkpoint(path, format)
     return Checkpoint(open_store(files, verify), files)
-
-
-def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
-    """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
-    try:
-        if files.format == "v2":
-            return BundleStore(_from_root(files.prefix), verify=verify)
-        from tfbundle.checkpoint.v1 import V1Store
-
-        return V1Store(_from_root(files.prefix), [_from_root(path) for path in files.v1_files], verify=verify)
-    except FormatError as error:
-        if error.path is None:
-            raise
-        try:
-            kind = identify(error.path)
-        except MissingFileError:
-            raise error from None
-        if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):
-            raise
-        raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
-
-
-def _from_root(path: str) -> str:
-    """The path from whatever working folder there is by the time when a file is opened."""
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    names: Names = None,
-    mmap: bool = False,
-    verify: bool = True,
-    format: Format | None = None,
-) -> dict[str, Array]:
-    """Read tensors into a dict of numpy arrays.
-
-    ``names`` chooses: a str is a glob over whole names (``*`` crosses ``/``), a list is exact names, a dict
-    ``{stored: wanted}`` exact names with what to call them; without it every tensor is read. The arrays are the
-    caller's own.
-
-    ``mmap=True`` gives read-only arrays: views of the mapped file where the stored bytes are the array (perhaps not
-    aligned), and arrays of their own for the rest (strings, slices, another byte order, V1). The checksums are still
-    verified unless ``verify=False``. A mapped file must not be cut short while its views are in use.
-
-    Raises ``KeyError`` where a name, or a glob, finds nothing, and what ``open_checkpoint`` and ``Tensor.read`` raise.
-    """
-    with open_checkpoint(path, format=format, verify=verify) as checkpoint:
-        wanted = select_names(checkpoint, names)
-        arrays = checkpoint._store.read_many(list(wanted), mmap=mmap)
-        return {wanted[name]: array for name, array in arrays.items()}
-
-
-def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
-    """The stored names that ``names`` of ``load`` chooses, each with the name that it is to have."""
-    if names is None:
-        return {name: name for name in checkpoint}
-    if isinstance(names, str):
-        pattern = re.compile(fnmatch.translate(names))
-        chosen = {name: name for name in checkpoint if pattern.match(name)}
-        if not chosen:
-            raise KeyError(f"no tensor in {checkpoint.prefix} matches {names!r}")
-        return chosen
-    wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
-    for name in wanted:
-        checkpoint[name]  # Raises the KeyError that suggests others.
-    name, count = max(Counter(wanted.values()).items(), key=itemgetter(1), default=("", 0))
-    if count > 1:
-        raise ValueError(f"{count} tensors would all be called {name!r}")
-    return wanted

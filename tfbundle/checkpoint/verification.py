@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.checkpoint import open_store
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.stores import open_store
 from tfbundle.errors import (
     ChecksumError,
     FormatError,

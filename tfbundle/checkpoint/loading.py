@@ -1,0 +1,98 @@
+"""Tensors of a checkpoint, all or chosen by name, as a dict of arrays."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from operator import itemgetter
+
+from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.names import Format
+from tfbundle.checkpoint.tensor import Array
+
+# What ``names`` of ``load`` may be: a glob, exact names, or stored names with the wanted ones.
+Names = str | Collection[str] | Mapping[str, str] | None
+
+# Beyond this many, a list of keys helps nobody.
+_MOST_LISTED = 10
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    names: Names = None,
+    mmap: bool = False,
+    verify: bool = True,
+    format: Format | None = None,
+    slots: bool = True,
+) -> dict[str, Array]:
+    """Read tensors into a dict of numpy arrays.
+
+    ``names`` chooses: a str is a glob over whole names (``*`` crosses ``/``), a list is exact names, a dict
+    ``{stored: wanted}`` exact names with what to call them; without it every tensor is read. The arrays are the
+    caller's own.
+
+    Object-based checkpoints (TensorFlow 2) store tensors under keys such as
+    ``layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. What finds no key there is looked for among the variables'
+    own names, such as ``dense/kernel``, and the array is called so.
+
+    ``slots=False`` leaves optimizer slots out, whatever ``names`` says; ``Checkpoint.slots`` tells which they are.
+
+    ``mmap=True`` gives read-only arrays: views of the mapped file where the stored bytes are the array (perhaps not
+    aligned), and arrays of their own for the rest (strings, slices, another byte order, V1). The checksums are still
+    verified unless ``verify=False``. A mapped file must not be cut short while its views are in use.
+
+    Raises ``KeyError`` where a name, or a glob, finds nothing, or several variables of one name, and what
+    ``open_checkpoint`` and ``Tensor.read`` raise.
+    """
+    with open_checkpoint(path, format=format, verify=verify) as checkpoint:
+        wanted = select_names(checkpoint, names)
+        if not slots:
+            wanted = {name: called for name, called in wanted.items() if name not in checkpoint.slots}
+        arrays = checkpoint._store.read_many(list(wanted), mmap=mmap)
+        return {wanted[name]: array for name, array in arrays.items()}
+
+
+def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
+    """The stored names that ``names`` of ``load`` chooses, each with the name that it is to have."""
+    if names is None:
+        return {name: name for name in checkpoint}
+    if isinstance(names, str):
+        return _match_names(checkpoint, names)
+    wanted: dict[str, str] = {}
+    for name, called in names.items() if isinstance(names, Mapping) else zip(names, names, strict=True):
+        key = name if name in checkpoint else _key_of(checkpoint, name)
+        if wanted.setdefault(key, called) != called:
+            raise ValueError(f"{wanted[key]!r} and {called!r} would be the same tensor, {key!r}")
+    called, count = max(Counter(wanted.values()).items(), key=itemgetter(1), default=("", 0))
+    if count > 1:
+        raise ValueError(f"{count} tensors would all be called {called!r}")
+    return wanted
+
+
+def _match_names(checkpoint: Checkpoint, glob: str) -> dict[str, str]:
+    """What a glob means: stored names, or if it matches none, names of variables."""
+    matches = re.compile(fnmatch.translate(glob)).match
+    chosen = {name: name for name in checkpoint if matches(name)}
+    if not chosen and checkpoint.objects is not None:
+        variables = {name for name in checkpoint.objects.variable_names.values() if matches(name)}
+        chosen = {_key_of(checkpoint, name): name for name in sorted(variables)}
+    if not chosen:
+        raise KeyError(f"no tensor in {checkpoint.prefix} matches {glob!r}")
+    return chosen
+
+
+def _key_of(checkpoint: Checkpoint, variable: str) -> str:
+    """The stored name of the variable that is called so; a ``KeyError`` where there is none, or more than one."""
+    keys = checkpoint.objects.keys_of(variable) if checkpoint.objects is not None else []
+    keys = [key for key in keys if key in checkpoint]
+    if len(keys) == 1:
+        return keys[0]
+    if not keys:
+        checkpoint[variable]  # Raises the KeyError that suggests others.
+    shown = ", ".join(map(repr, keys[:_MOST_LISTED]))
+    more = f" and {len(keys) - _MOST_LISTED} more" if len(keys) > _MOST_LISTED else ""
+    raise KeyError(f"{len(keys)} variables in {checkpoint.prefix} are called {variable!r}; pass a key of {shown}{more}")

@@ -1,0 +1,39 @@
+"""From the files that were found to the store that reads them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.names import CheckpointFiles
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.identify import FileKind, identify
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.v1 import V1Store
+
+
+def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
+    """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
+    try:
+        if files.format == "v2":
+            return BundleStore(_from_root(files.prefix), verify=verify)
+        from tfbundle.checkpoint.v1 import V1Store  # Few checkpoints are that old.
+
+        return V1Store(_from_root(files.prefix), [_from_root(path) for path in files.v1_files], verify=verify)
+    except FormatError as error:
+        if error.path is None:
+            raise
+        try:
+            kind = identify(error.path)
+        except MissingFileError:
+            raise error from None
+        if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):
+            raise
+        raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
+
+
+def _from_root(path: str) -> str:
+    """The path from whatever working folder there is by the time when a file is opened."""
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
