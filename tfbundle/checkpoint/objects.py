@@ -1,0 +1,202 @@
+"""The objects behind a TensorFlow 2 checkpoint: which one owns a tensor, and what a person called its variable.
+
+A checkpoint of ``tf.train.Checkpoint``, of Keras weights or of a SavedModel stores, as a string tensor under a key of its
+own, the graph of the Python objects that were saved (``TrackableObjectGraph``)::
+
+    node 0 (what was saved) --"model"--> node 1 --"kernel"--> node 2
+                            --"optimizer"--> node 3              attribute VARIABLE_VALUE: full name "dense/kernel",
+                                                                 key "model/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+
+Objects may refer to each other in circles, as a layer does to its model. So nodes go by their number, and a walk through
+the graph visits each of them once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.proto import TrackableObjectGraph
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.tensor import Tensor
+
+OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+# A node takes two bytes at least and much more once it is decoded. Models of 100,000 variables need half of this.
+_LARGEST_SIZE = 64 << 20
+
+
+class Child(NamedTuple):
+    """A reference to another object: what the owner calls it, and the number of its node."""
+
+    name: str
+    number: int
+
+
+class Attribute(NamedTuple):
+    """A value that an object saved.
+
+    ``name`` is ``"VARIABLE_VALUE"`` for a variable, ``full_name`` the variable's own name, such as ``dense/kernel``
+    (empty for what is no variable), ``key`` the tensor's name in the checkpoint.
+    """
+
+    name: str
+    full_name: str
+    key: str
+
+
+class Slot(NamedTuple):
+    """A variable that an optimizer keeps for another: what it calls it, such as ``"m"``, and the nodes of both."""
+
+    name: str
+    original: int
+    number: int
+
+
+class Node(NamedTuple):
+    """One object."""
+
+    number: int
+    children: tuple[Child, ...]
+    attributes: tuple[Attribute, ...]
+    slots: tuple[Slot, ...]
+
+
+class Visit(NamedTuple):
+    """A step of a walk: how deep it is, what the owner calls the object, and the object.
+
+    ``is_first`` is false where the object has its place elsewhere; its children are then not visited here.
+    """
+
+    depth: int
+    name: str
+    node: Node
+    is_first: bool
+
+
+class ObjectGraph(Sequence[Node]):
+    """The objects by number; number 0 is what was saved."""
+
+    def __init__(self, proto: TrackableObjectGraph) -> None:
+        """Raises ``FormatError`` for a graph without nodes, or with references to nodes that it does not have."""
+        self.proto = proto
+        self._nodes = proto.nodes
+        count = len(self._nodes)
+        if not count:
+            raise FormatError("the object graph has no nodes")
+        names: dict[str, str] = {}
+        for number, node in enumerate(self._nodes):
+            numbers = [child.node_id for child in node.children]
+            for slot in node.slot_variables:
+                numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
+            for other in numbers:
+                if not 0 <= other < count:
+                    raise FormatError(f"node {number} of the object graph refers to node {other}, and it has {count}")
+            for attribute in node.attributes:
+                if attribute.full_name:
+                    names.setdefault(attribute.checkpoint_key, attribute.full_name)
+        self.variable_names: Mapping[str, str] = MappingProxyType(names)
+        """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
+        self._keys: dict[str, list[str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Node]: ...
+
+    def __getitem__(self, index: int | slice) -> Node | list[Node]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        node = self._nodes[number]
+        return Node(
+            number,
+            tuple(Child(child.local_name, child.node_id) for child in node.children),
+            tuple(Attribute(value.name, value.full_name, value.checkpoint_key) for value in node.attributes),
+            tuple(
+                Slot(slot.slot_name, slot.original_variable_node_id, slot.slot_variable_node_id)
+                for slot in node.slot_variables
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return f"<ObjectGraph of {len(self)} objects, {len(self.variable_names)} variables>"
+
+    def keys_of(self, variable_name: str) -> list[str]:
+        """The keys of the variables with this name."""
+        if self._keys is None:
+            keys = defaultdict(list)
+            for key, name in self.variable_names.items():
+                keys[name].append(key)
+            self._keys = dict(keys)
+        return list(self._keys.get(variable_name, ()))
+
+    def walk(self) -> Iterator[Visit]:
+        """Go through the objects as a tree, from the one that was saved, owners before what they own.
+
+        An object has its place where the shortest way leads, the first of several, as in the keys of the checkpoint;
+        all other references to it are visited too, but not followed. Slots are no part of the tree.
+        """
+        places = self._places()
+        yield Visit(0, "", self[0], True)
+        stack = [(0, enumerate(self[0].children))]
+        while stack:
+            number, children = stack[-1]
+            for position, child in children:
+                node = self[child.number]
+                is_first = places[child.number] == (number, position)
+                yield Visit(len(stack), child.name, node, is_first)
+                if is_first:
+                    stack.append((child.number, enumerate(node.children)))
+                    break
+            else:
+                stack.pop()
+
+    def _places(self) -> dict[int, tuple[int, int]]:
+        """For each object that can be reached, the owner at which it has its place, and which child it is there."""
+        places = {0: (-1, -1)}
+        queue = deque([0])
+        while queue:
+            number = queue.popleft()
+            for position, child in enumerate(self._nodes[number].children):
+                if child.node_id not in places:
+                    places[child.node_id] = (number, position)
+                    queue.append(child.node_id)
+        return places
+
+
+def read_object_graph(checkpoint: Mapping[str, Tensor]) -> ObjectGraph | None:
+    """The graph that a checkpoint stores, or ``None``; raises as ``Tensor.read`` and ``decode_object_graph`` do."""
+    if OBJECT_GRAPH_KEY not in checkpoint:
+        return None
+    tensor = checkpoint[OBJECT_GRAPH_KEY]
+    path = tensor.ranges[0].path
+    try:
+        if tensor.shape or tensor.data_type != "DT_STRING":
+            raise FormatError(f"{OBJECT_GRAPH_KEY!r} is {tensor.data_type} of shape {list(tensor.shape)}, not a string")
+        return decode_object_graph(tensor.read()[()])
+    except TfBundleError as error:
+        raise error.locate(path=path, tensor=OBJECT_GRAPH_KEY) from None
+
+
+def decode_object_graph(data: bytes) -> ObjectGraph:
+    """The graph from its bytes.
+
+    Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than any model needs.
+    """
+    if len(data) > _LARGEST_SIZE:
+        raise UnsupportedError(f"the object graph has {len(data)} bytes, and more than {_LARGEST_SIZE} are not decoded")
+    try:
+        return ObjectGraph(TrackableObjectGraph.FromString(data))
+    except DecodeError:
+        raise FormatError("the object graph is not a TrackableObjectGraph") from None

@@ -1,0 +1,96 @@
+"""Which tensors of a checkpoint are an optimizer's slots: what it accumulates for each variable as it trains.
+
+A model runs without them, and with Adam they are two thirds of the bytes. Counters and settings (``iterations``,
+``learning_rate``, ``global_step``) are no slots, nor are moving averages of the weights, which are meant to be used in
+their place.
+
+Object-based checkpoints say it, in one of two ways:
+
+* Optimizers of TensorFlow and of Keras up to 2.10 (later ``keras.optimizers.legacy``) list ``slot_variables``.
+* Keras optimizers since then, those of Keras 3 included, have a child ``_iterations`` and a list ``_variables`` of all that
+  is theirs. What they hold under a name of its own as well is a counter or a setting; what is also in the list
+  ``_model_variables_moving_average`` are averages; the rest are slots.
+
+Name-based ones do not, so that names have to tell, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of the
+checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
+
+    w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves
+    Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
+    w/adam_m  w/adam_v                            BERT's optimizer
+    w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
+    beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
+
+A slot of an optimizer that was given a name of its own is not recognised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from tfbundle.checkpoint.objects import Node, ObjectGraph
+
+# The last part of a name, and for Keras the part before the variable.
+_BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
+_SAVER_SLOT = re.compile(
+    r"(?:AdaMax|Adadelta|Adagrad|AdagradDA|Adam|AdamW|Ftrl|LARSOptimizer|Momentum|MomentumW|ProximalAdagrad|RMSProp"
+    r"|RegAdagrad)(?:_\d+)?|adam_[mv]"
+)
+_MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
+_KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
+_KERAS_OPTIMIZER = re.compile(r"(?:Adadelta|Adagrad|Adam|Adamax|Ftrl|Nadam|RMSprop|SGD)(?:_\d+)?")
+
+# How many scopes in front of a variable's name are looked behind.
+_MOST_SCOPES = 32
+
+
+def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset[str]:
+    """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or by the names if it has none."""
+    if objects is None:
+        return frozenset(name for name in names if _is_slot_name(name, names))
+    found: set[str] = set()
+    for node in objects:
+        numbers = {slot.number for slot in node.slots}
+        numbers.update(_keras_slots(node, objects), _beta_powers(node))
+        for number in numbers:
+            found.update(attribute.key for attribute in objects[number].attributes)
+    return frozenset(found.intersection(names))
+
+
+def _keras_slots(optimizer: Node, objects: ObjectGraph) -> set[int]:
+    lists = {child.name: child.number for child in optimizer.children}
+    if "_variables" not in lists or "_iterations" not in lists:
+        return set()
+    variables = {child.number for child in objects[lists["_variables"]].children}
+    if "_model_variables_moving_average" in lists:
+        variables -= {child.number for child in objects[lists["_model_variables_moving_average"]].children}
+    return variables - set(lists.values())
+
+
+def _beta_powers(optimizer: Node) -> Iterator[int]:
+    if optimizer.slots:
+        yield from (child.number for child in optimizer.children if _BETA_POWER.fullmatch(child.name))
+
+
+def _is_slot_name(name: str, names: Collection[str]) -> bool:
+    owner, _, last = name.rpartition("/")
+    if _BETA_POWER.fullmatch(last):
+        return True
+    if _SAVER_SLOT.fullmatch(last):
+        return any(variable in names for variable in _without_scopes(owner))
+    if _KERAS_SLOT.fullmatch(last):
+        scopes = owner.split("/", _MOST_SCOPES)[:-1]
+        return any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and any(
+            variable in names for variable in _without_scopes(owner)
+        )
+    match = _MESH_SLOT.search(name)
+    return match is not None and any(variable in names for variable in _without_scopes(name[: match.start()]))
+
+
+def _without_scopes(name: str) -> Iterator[str]:
+    """A name, and what is left of it as scopes are taken from its front."""
+    for _ in range(_MOST_SCOPES):
+        yield name
+        name = name.partition("/")[2]
+        if not name:
+            return
