@@ -36,8 +36,8 @@ def load(
     caller's own.
 
     Object-based checkpoints (TensorFlow 2) store tensors under keys such as
-    ``layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. What finds no key there is looked for among the variables'
-    own names, such as ``dense/kernel``, and the array is called so.
+    ``layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. What finds no key there is looked for among the
+    variables' own names, such as ``dense/kernel``, and the array is called so.
 
     ``slots=False`` leaves optimizer slots out, whatever ``names`` says; ``Checkpoint.slots`` tells which they are.
 

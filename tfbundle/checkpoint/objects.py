@@ -1,14 +1,14 @@
 """The objects behind a TensorFlow 2 checkpoint: which one owns a tensor, and what a person called its variable.
 
-A checkpoint of ``tf.train.Checkpoint``, of Keras weights or of a SavedModel stores, as a string tensor under a key of its
-own, the graph of the Python objects that were saved (``TrackableObjectGraph``)::
+A checkpoint of ``tf.train.Checkpoint``, of Keras weights or of a SavedModel stores, as a string tensor under a key
+of its own, the graph of the Python objects that were saved (``TrackableObjectGraph``)::
 
     node 0 (what was saved) --"model"--> node 1 --"kernel"--> node 2
                             --"optimizer"--> node 3              attribute VARIABLE_VALUE: full name "dense/kernel",
                                                                  key "model/kernel/.ATTRIBUTES/VARIABLE_VALUE"
 
-Objects may refer to each other in circles, as a layer does to its model. So nodes go by their number, and a walk through
-the graph visits each of them once.
+Objects may refer to each other in circles, as a layer does to its model. So nodes go by their number, and a walk
+through the graph follows each of them once.
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ def read_object_graph(checkpoint: Mapping[str, Tensor]) -> ObjectGraph | None:
     try:
         if tensor.shape or tensor.data_type != "DT_STRING":
             raise FormatError(f"{OBJECT_GRAPH_KEY!r} is {tensor.data_type} of shape {list(tensor.shape)}, not a string")
-        return decode_object_graph(tensor.read()[()])
+        data: bytes = tensor.read().item()
+        return decode_object_graph(data)
     except TfBundleError as error:
         raise error.locate(path=path, tensor=OBJECT_GRAPH_KEY) from None
 

@@ -7,12 +7,12 @@ their place.
 Object-based checkpoints say it, in one of two ways:
 
 * Optimizers of TensorFlow and of Keras up to 2.10 (later ``keras.optimizers.legacy``) list ``slot_variables``.
-* Keras optimizers since then, those of Keras 3 included, have a child ``_iterations`` and a list ``_variables`` of all that
-  is theirs. What they hold under a name of its own as well is a counter or a setting; what is also in the list
-  ``_model_variables_moving_average`` are averages; the rest are slots.
+* Keras optimizers since then, those of Keras 3 included, have a child ``_iterations`` and a list ``_variables`` of
+  all that is theirs. What they hold under a name of its own as well is a counter or a setting; what is also in the
+  list ``_model_variables_moving_average`` are averages; the rest are slots.
 
-Name-based ones do not, so that names have to tell, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of the
-checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
+Name-based ones do not, so that names have to tell, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of
+the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
 
     w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
@@ -45,7 +45,7 @@ _MOST_SCOPES = 32
 
 
 def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset[str]:
-    """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or by the names if it has none."""
+    """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or without one by the names."""
     if objects is None:
         return frozenset(name for name in names if _is_slot_name(name, names))
     found: set[str] = set()
