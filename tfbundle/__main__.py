@@ -1,0 +1,26 @@
+"""The command ``tfbundle``, also as ``python -m tfbundle``."""
+
+from __future__ import annotations
+
+import sys
+
+_EXTRA = ("click", "rich")
+
+
+def main() -> None:
+    """Run the command; without what it is built on, say what to install."""
+    try:
+        from tfbundle.cli.main import cli
+
+        cli()
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        print(f"tfbundle: the command needs {error.name}; pip install 'tfbundle[cli]'", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command ``tfbundle``: one module a subcommand, each with a click command called ``command``."""

@@ -1,0 +1,81 @@
+"""``tfbundle export``: the tensors as ``.npz`` or ``.safetensors``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument
+from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, progress_bar
+from tfbundle.errors import TfBundleError
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.names import Format
+
+
+@click.command()
+@path_argument
+@click.argument("out")
+@click.option("--to", type=click.Choice(["npz", "safetensors"]), help="The format, if the suffix of OUT does not tell.")
+@click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated.")
+@click.option(
+    "--cast",
+    multiple=True,
+    metavar="TYPE|FROM=TO",
+    help="Convert all floating-point tensors to TYPE (or all integers, if it is one), or those of type FROM; may be "
+    "repeated.",
+)
+@json_option
+@format_option
+def command(
+    path: str,
+    out: str,
+    to: str | None,
+    names: tuple[str, ...],
+    exclude: tuple[str, ...],
+    cast: tuple[str, ...],
+    as_json: bool,
+    format: Format | None,
+) -> None:
+    r"""Write the tensors to OUT, a .npz or .safetensors file.
+
+    Memory stays small, however large the checkpoint is. A file that is already at OUT is replaced once the new one is
+    complete; whatever goes wrong before leaves it as it is.
+
+    \b
+    tfbundle export run/model.ckpt-1000 model.safetensors
+    tfbundle export run/ weights.npz --exclude '*Adam*' --cast bfloat16=float32
+    """
+    from tfbundle.export import export, output_format
+
+    try:
+        output_format(out, to)
+    except ValueError:
+        raise click.UsageError(
+            f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
+        ) from None
+    with open_tensors(path, format) as checkpoint:
+        chosen = match_names(checkpoint, names, checkpoint.prefix) if names else list(checkpoint)
+        left_out = set(match_names(checkpoint, exclude, checkpoint.prefix))
+        with progress_bar("exporting") as progress:
+            try:
+                written = export(
+                    checkpoint,
+                    out,
+                    to=to,
+                    names=[name for name in chosen if name not in left_out],
+                    cast=cast,
+                    progress=progress,
+                )
+            except ValueError as error:
+                if isinstance(error, TfBundleError):
+                    raise
+                raise click.ClickException(str(error)) from None
+    if as_json:
+        print_json(
+            {"path": written.path, "format": written.format, "tensors": written.tensors, "nbytes": written.nbytes}
+        )
+    else:
+        print_line(f"{one_line(out)}: {count_of(written.tensors, 'tensor')}, {format_size(written.nbytes)}")

@@ -1,0 +1,131 @@
+"""``tfbundle ls``: what a checkpoint holds, from its index alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument
+from tfbundle.cli.output import (
+    count_of,
+    escape_name,
+    format_shape,
+    format_size,
+    one_line,
+    print_json,
+    print_line,
+    print_table,
+)
+from tfbundle.errors import TfBundleError
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.tensor import Tensor
+
+# The number of a data file in its name, in both formats.
+_SHARD = re.compile(r"-(\d+)-of-\d+\Z")
+
+
+class Row(NamedTuple):
+    """What is listed of a tensor; ``error`` says why the rest is not known."""
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    data_type: str | None = None
+    nbytes: int | None = None
+    slices: int = 0
+    files: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def shards(self) -> list[int]:
+        """The numbers of the data files that hold it."""
+        return sorted({int(match[1]) for match in map(_SHARD.search, self.files) if match})
+
+
+# Where two are equal, the order of the file decides. The largest come first.
+_ORDERS: dict[str, Callable[[Row], Any]] = {
+    "name": lambda row: 0,
+    "size": lambda row: -(row.nbytes or 0),
+    "shape": lambda row: (len(row.shape or ()), row.shape or ()),
+    "dtype": lambda row: row.dtype or "",
+    "shard": lambda row: row.shards,
+}
+
+
+@click.command()
+@path_argument
+@click.argument("globs", nargs=-1, metavar="[GLOB]...")
+@click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="By what to sort.", show_default=True)
+@json_option
+@format_option
+def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format: Format | None) -> None:
+    """List the tensors: name, shape, dtype, size, shard.
+
+    With GLOBs only those whose names match one (* crosses /). The index alone is read, so that data files need not be
+    there. The exit status is 1 if what the index says of a tensor makes no sense.
+    """
+    with open_tensors(path, format) as checkpoint:
+        names = match_names(checkpoint, globs, checkpoint.prefix) if globs else list(checkpoint)
+        rows = sorted((describe(checkpoint[name]) for name in names), key=_ORDERS[sort])
+    total = {
+        "tensors": len(rows),
+        "parameters": sum(prod(row.shape) for row in rows if row.shape is not None and row.dtype != "string"),
+        "nbytes": sum(row.nbytes or 0 for row in rows),
+        "shards": len({file for row in rows for file in row.files}),
+    }
+    if as_json:
+        tensors = [
+            {
+                "name": row.name,
+                "shape": row.shape,
+                "dtype": row.dtype,
+                "data_type": row.data_type,
+                "nbytes": row.nbytes,
+                "slices": row.slices,
+                "shards": row.shards,
+                "error": row.error,
+            }
+            for row in rows
+        ]
+        print_json({"path": checkpoint.prefix, "format": checkpoint.format, "tensors": tensors, "total": total})
+    else:
+        print_table(("name", "shape", "dtype", "size", "shard"), list(map(_cells, rows)), numbers=("size",))
+        print_line(
+            f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
+            f"{format_size(total['nbytes'])}, {count_of(total['shards'], 'shard')}"
+        )
+    if any(row.error for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def describe(tensor: Tensor) -> Row:
+    """What the index says of a tensor."""
+    from tfbundle.dtypes import python_name
+
+    try:
+        return Row(
+            tensor.name,
+            tensor.shape,
+            python_name(tensor.data_type),
+            tensor.data_type,
+            tensor.nbytes,
+            len(tensor.slices),
+            tuple(dict.fromkeys(piece.path for piece in tensor.ranges)),
+        )
+    except TfBundleError as error:
+        return Row(tensor.name, error=str(error))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = escape_name(row.name)
+    if row.error is not None:
+        return (name, "?", "?", "?", one_line(row.error))
+    shards = ",".join(map(str, row.shards)) or "-"
+    pieces = f" ({count_of(row.slices, 'slice')})" if row.slices else ""
+    return (name, format_shape(row.shape or ()), row.dtype or "", format_size(row.nbytes or 0), shards + pieces)

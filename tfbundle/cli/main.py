@@ -1,0 +1,95 @@
+"""The group of all commands, and what they have in common: how they end.
+
+::
+
+    0    good
+    1    the command did its work, and found something wrong
+    2    it could not: a line on stderr, that begins with "tfbundle: ", says why
+    130  Ctrl-C      141  the reader of a pipe left
+
+A command is a module with a click command called ``command``; it is imported when it is asked for. What is slow to
+import (numpy, rich, the library itself) it imports in its function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from tfbundle._version import __version__
+from tfbundle.cli.output import one_line
+from tfbundle.errors import TfBundleError
+
+COMMANDS = ("ls", "show", "verify", "export")
+
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+class Commands(click.Group):
+    """A group whose commands are modules, and whose errors are one line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order in which help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"tfbundle.cli.{cmd_name}").command
+        return command
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> NoReturn:  # type: ignore[override]
+        """Run a command and leave the process, or in tests the runner, with its exit status."""
+        sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
+
+    def _run(self, arguments: list[str]) -> int:
+        # A name that the terminal's encoding lacks is escaped, as every other one that cannot be printed.
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+        try:
+            try:
+                with self.make_context("tfbundle", arguments) as context:
+                    self.invoke(context)
+                status = 0
+            except click.exceptions.Exit as leaving:
+                status = leaving.exit_code
+            sys.stdout.flush()
+        except click.ClickException as error:
+            message = error.format_message()
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                message += f" See '{error.ctx.command_path} --help'."
+            return _refuse(message)
+        except (KeyboardInterrupt, click.Abort):
+            return _INTERRUPTED
+        except BrokenPipeError:
+            # Python would flush what is left of stdout at its end, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _BROKEN_PIPE
+        except (TfBundleError, OSError) as error:
+            return _refuse(str(error))
+        return status
+
+
+def _refuse(message: str) -> int:
+    print(f"tfbundle: {one_line(message)}", file=sys.stderr)
+    return 2
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.version_option(__version__, prog_name="tfbundle", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Read what TensorFlow writes beside a model, without TensorFlow.
+
+    PATH is a checkpoint's prefix, any of its files, its folder, or a SavedModel.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

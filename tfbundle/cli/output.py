@@ -1,0 +1,168 @@
+r"""How commands speak: tables, sizes, names, JSON and progress.
+
+To a terminal with rich; to a pipe or a file as plain lines, in which nothing is coloured, wrapped or cut. Names in
+checkpoints are any bytes. What cannot be printed is escaped in the manner of Python, so that a tensor takes one line,
+and no two names are printed the same::
+
+    \\ \t \n \r    these four
+    \x00 \x20       other characters of ASCII that do not show, such as a space at an end
+    \xe9            a byte that is not UTF-8
+    \u200b          any other character that does not show
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Progress = Callable[[int, int], None]
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}
+_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
+
+# A longer name would push the other columns out of sight; its own line is pushed, and no other.
+_WIDEST_COLUMN = 60
+# rich lays out a few thousand rows a second, and nobody reads that many on a terminal.
+_MOST_RICH_ROWS = 2000
+
+
+def escape_name(name: str) -> str:
+    """A name as it is printed; ``unescape_name`` is the inverse."""
+    if name.isprintable() and "\\" not in name and name == name.strip(" "):
+        return name
+    inner = name.strip(" ")
+    start = name.find(inner)
+    # A space at an end would not be seen.
+    return r"\x20" * start + "".join(map(_escape, inner)) + r"\x20" * (len(name) - start - len(inner))
+
+
+def _escape(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # A byte that is not UTF-8, in the guise that surrogateescape gives it.
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def unescape_name(text: str) -> str:
+    """The name that is printed as ``text``."""
+
+    def replace(match: re.Match[str]) -> str:
+        plain, byte, *others = match.groups()
+        if plain:
+            return _UNESCAPES[plain]
+        if byte:
+            code = int(byte, 16)
+            return chr(code if code < 0x80 else 0xDC00 + code)
+        return chr(int("".join(filter(None, others)), 16))
+
+    return _ESCAPED.sub(replace, text)
+
+
+def one_line(text: str) -> str:
+    """A message without what would break or garble its line."""
+    return "".join(character if character == "\\" else _escape(character) for character in text)
+
+
+def format_size(size: int) -> str:
+    """A number of bytes for people, such as ``"1.5 MiB"``."""
+    if size < 1024:
+        return f"{size} B"
+    value, units = size / 1024, iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
+    unit = next(units)
+    while value >= 1023.95:  # What would be rounded to 1024.0 is one of the next unit.
+        value, unit = value / 1024, next(units)
+    return f"{value:.1f} {unit}"
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """A shape without spaces, so that it stays one column to every tool."""
+    return f"[{','.join(map(str, shape))}]"
+
+
+def count_of(number: int, thing: str) -> str:
+    """``"1 tensor"``, ``"2,000 tensors"``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def print_line(text: str = "") -> None:
+    """A line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on a line; a byte of a name that is not UTF-8 appears as a surrogate, U+DC80 to U+DCFF."""
+    print_line(json.dumps(value, allow_nan=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:
+    """A table; the columns called ``numbers`` are aligned to the right."""
+    if sys.stdout.isatty() and len(rows) <= _MOST_RICH_ROWS:
+        _print_rich(headers, rows, numbers)
+    else:
+        _print_plain(headers, rows, numbers)
+
+
+def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, justify="right" if header in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))  # As text, for a name may look like markup.
+    _console(stderr=False).print(table)
+
+
+def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
+    columns = list(zip(headers, *rows, strict=True))
+    widths = [
+        max((len(cell) for cell in column if len(cell) <= _WIDEST_COLUMN), default=_WIDEST_COLUMN) for column in columns
+    ]
+    right = [header in numbers for header in headers]
+    for row in (headers, *rows):
+        cells = [
+            cell.rjust(width) if align else cell.ljust(width)
+            for cell, width, align in zip(row, widths, right, strict=True)
+        ]
+        print_line("  ".join(cells).rstrip(" "))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress | None]:
+    """A function to call with the bytes done and the bytes to do; ``None`` where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, markup=False, emoji=False)

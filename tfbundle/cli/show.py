@@ -1,0 +1,157 @@
+"""``tfbundle show``: one tensor, from where it lies to what is in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.arguments import find_name, format_option, json_option, open_tensors, path_argument
+from tfbundle.cli.output import (
+    count_of,
+    escape_name,
+    format_shape,
+    format_size,
+    one_line,
+    print_json,
+    print_line,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.tensor import Array, Range, Tensor
+
+# Of a tensor in many pieces, people are told of the first.
+_MOST_PIECES = 20
+_LABEL_WIDTH = 12
+
+
+# Unknown options are arguments, so that an index may start with a minus.
+@click.command(context_settings={"ignore_unknown_options": True})
+@path_argument
+@click.argument("name")
+@click.argument("index", required=False)
+@json_option
+@format_option
+def command(path: str, name: str, index: str | None, as_json: bool, format: Format | None) -> None:
+    """Show one tensor: facts, statistics and values.
+
+    NAME may be written as ls prints it. INDEX chooses a part of the values, such as 0:10,: or ...,-1; only that part
+    is read then, and as a checksum covers a whole tensor, it is not verified.
+    """
+    from tfbundle.cli.index import parse_index
+
+    try:
+        chosen = None if index is None else parse_index(index)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    with open_tensors(path, format) as checkpoint:
+        tensor = checkpoint[find_name(checkpoint, name)]
+        if chosen is not None:
+            _check_index(tensor, chosen)
+        if as_json:
+            print_json({**_json_facts(tensor), **_json_values(tensor, chosen)})
+        else:
+            # Facts are good to know even if the values turn out to be damaged.
+            _print_facts(tensor)
+            _print_values(tensor, chosen)
+
+
+def _json_facts(tensor: Tensor) -> dict[str, Any]:
+    from tfbundle.dtypes import python_name
+
+    return {
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "dtype": python_name(tensor.data_type),
+        "data_type": tensor.data_type,
+        "nbytes": tensor.nbytes,
+        "slices": [[[part.start, part.stop] for part in box.index] for box in tensor.slices],
+        "ranges": [piece._asdict() for piece in tensor.ranges],
+    }
+
+
+def _json_values(tensor: Tensor, chosen: Any) -> dict[str, Any]:
+    from tfbundle.cli.values import FEW, json_values, read_part
+
+    if chosen is not None:
+        return {"statistics": None, "values": json_values(read_part(tensor, chosen))}
+    statistics = _gather(tensor)
+    return {"statistics": statistics, "values": json_values(tensor.read()) if tensor.size <= FEW else None}
+
+
+def _print_facts(tensor: Tensor) -> None:
+    from tfbundle.dtypes import python_name
+
+    ranges = tensor.ranges
+    _print_fact("name", escape_name(tensor.name))
+    _print_fact("shape", format_shape(tensor.shape))
+    _print_fact("dtype", f"{python_name(tensor.data_type)} ({tensor.data_type})")
+    _print_fact("size", f"{count_of(tensor.size, 'element')}, {format_size(tensor.nbytes)}")
+    places = [_describe(piece) for piece in ranges]
+    if len(tensor.slices) == len(ranges):
+        places = [f"{box} in {place}" for box, place in zip(tensor.slices, places, strict=True)]
+    elif tensor.slices:
+        _print_fact("slices", ", ".join(map(str, tensor.slices[:_MOST_PIECES])))
+    for place in places[:_MOST_PIECES]:
+        _print_fact("stored", place)
+    if len(places) > _MOST_PIECES:
+        _print_fact("", f"and {count_of(len(places) - _MOST_PIECES, 'more piece')}")
+
+
+def _describe(piece: Range) -> str:
+    crc = "" if piece.crc is None else f", CRC-32C {piece.crc:#010x}"
+    return f"{one_line(os.path.basename(piece.path))}, {piece.size:,} bytes at offset {piece.offset}{crc}"
+
+
+def _print_values(tensor: Tensor, chosen: Any) -> None:
+    from tfbundle.cli.values import FEW, format_values, read_part, read_sample
+
+    width = shutil.get_terminal_size((100, 0)).columns
+    if chosen is not None:
+        part = read_part(tensor, chosen)
+        print_line(f"values, a part of shape {format_shape(part.shape)}")
+        print_line(format_values(part, threshold=FEW, width=width))
+        return
+    for label, value in _gather(tensor).items():
+        if value is not None:
+            _print_fact(label.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else f"{value:,}")
+    values, lead = read_sample(tensor)
+    print_line(f"values of [{','.join(map(str, lead))},...]" if lead else "values")
+    is_sample = tensor.size > FEW and not tensor.dtype.hasobject
+    print_line(format_values(values, threshold=0 if is_sample else FEW, width=width))
+
+
+def _gather(tensor: Tensor) -> dict[str, Any]:
+    """The statistics of a tensor, which verifies it in passing."""
+    from tfbundle.cli.statistics import gather
+
+    with progress_bar("reading") as progress:
+        done = 0
+
+        def chunks() -> Iterator[Array]:
+            nonlocal done
+            for chunk in tensor.chunks():
+                yield chunk
+                done += chunk.nbytes
+                if progress is not None and not chunk.dtype.hasobject:
+                    progress(done, tensor.nbytes)
+
+        return gather(chunks(), tensor.data_type)
+
+
+def _check_index(tensor: Tensor, chosen: Any) -> None:
+    from tfbundle.checkpoint.selection import parse_index
+
+    try:
+        parse_index(chosen, tensor.shape)
+    except IndexError as error:
+        raise click.ClickException(f"{error}; the shape is {format_shape(tensor.shape)}") from None
+
+
+def _print_fact(label: str, value: str) -> None:
+    print_line(f"{label:<{_LABEL_WIDTH}} {value}")

@@ -1,0 +1,105 @@
+"""Writes the tensors of a checkpoint to a file of another library: ``.npz`` for numpy, ``.safetensors`` for the rest.
+
+    from tfbundle.export import export
+
+    export("run/model.ckpt-1000", "model.safetensors")
+
+What is to be written is planned from the index alone, and what the format cannot hold is refused before anything is
+written. Tensors then pass through in pieces of about a megabyte, so that a checkpoint need not fit into memory (those
+of a V1 checkpoint one at a time). The output appears under its name only once it is complete and on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.loading import Names
+from tfbundle.checkpoint.names import prefix_of_member, prefix_of_v1_shard
+from tfbundle.export.npz import NPZ
+from tfbundle.export.plan import Cast, OutputFormat, plan
+from tfbundle.export.replacement import replacement
+from tfbundle.export.safetensors import SAFETENSORS
+
+__all__ = ["Exported", "export", "output_format"]
+
+FORMATS = {format.name: format for format in (NPZ, SAFETENSORS)}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: the file, its format, how many tensors, and the bytes of their values."""
+
+    path: str
+    format: str
+    tensors: int
+    nbytes: int
+
+
+def export(
+    source: str | os.PathLike[str] | Checkpoint,
+    out: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    names: Names = None,
+    exclude: Names = None,
+    cast: Cast | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write the tensors of ``source``, a checkpoint or the path of one, to the file ``out``.
+
+    ``to`` is ``"npz"`` or ``"safetensors"``; without it the suffix of ``out`` decides. ``names`` chooses and renames as
+    for ``load``; ``exclude`` is a glob or exact names to leave out. ``cast`` is ``"float32"`` for all floating-point
+    tensors (``"int32"`` likewise for all integers), ``"bfloat16=float32"`` for those of a type, several of these, or
+    ``{"bfloat16": "float32"}``; types are called as in TensorFlow. ``progress`` is called with the bytes written and
+    the bytes to be written.
+
+    Every tensor is verified unless the checkpoint was opened with ``verify=False``. Raises ``UnsupportedError`` with
+    the names of all tensors that the format cannot hold, or that do not fit the integers that they are cast to;
+    ``ValueError`` for arguments that make no sense; ``KeyError`` for names that are not there; and what reading raises.
+    Whatever is raised, a file that was at ``out`` before is still there, unchanged.
+    """
+    out = os.fspath(out)
+    format = output_format(out, to)
+    with nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source) as checkpoint:
+        _check_output(out, checkpoint)
+        planned = plan(checkpoint, format, names, exclude, cast)
+        total = sum(tensor.nbytes for tensor in planned)
+        done = 0
+
+        def count(nbytes: int) -> None:
+            nonlocal done
+            done += nbytes
+            if progress is not None:
+                progress(done, total)
+
+        with replacement(out) as file:
+            format.write(file, planned, count)
+    return Exported(out, format.name, len(planned), total)
+
+
+def output_format(out: str, to: str | None = None) -> OutputFormat:
+    """The format called ``to``, or the one that the suffix of ``out`` means; ``ValueError`` where there is none."""
+    if to is not None:
+        if to not in FORMATS:
+            raise ValueError(f"to is {' or '.join(map(repr, FORMATS))}, not {to!r}")
+        return FORMATS[to]
+    suffix = os.path.splitext(out)[1].lower()
+    for format in FORMATS.values():
+        if suffix == f".{format.name}":
+            return format
+    raise ValueError(
+        f"the name {out} does not tell its format; call it {' or '.join('.' + name for name in FORMATS)}, or say which "
+        "one with to"
+    )
+
+
+def _check_output(out: str, checkpoint: Checkpoint) -> None:
+    """Raise ``ValueError`` rather than replace a file of the checkpoint by what is made from it."""
+    own = (out, prefix_of_member(out), prefix_of_v1_shard(out))
+    prefix = os.path.realpath(checkpoint.prefix)
+    if os.path.lexists(out) and any(path is not None and os.path.realpath(path) == prefix for path in own):
+        raise ValueError(f"{out} is a file of the checkpoint that is to be exported")

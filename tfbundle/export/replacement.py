@@ -1,0 +1,48 @@
+"""A file that takes the place of another only once it is complete.
+
+What is written goes to a new file in the same folder, ``.NAME.RANDOM.tmp``. At the end it is brought to disk and takes
+the name in one step; if anything goes wrong before, Ctrl-C included, it is removed, and the old file is as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from tfbundle.errors import MissingFileError
+
+_LONGEST_BASE = 100
+
+
+@contextmanager
+def replacement(path: str) -> Iterator[BinaryIO]:
+    """A new file to write to, which becomes ``path`` when the block ends without an exception.
+
+    ``ValueError`` where ``path`` is a folder, a device or the like, and ``MissingFileError`` where its folder is not
+    there. A link is followed, and a file that is replaced hands its permissions on.
+    """
+    target = os.path.realpath(path)
+    if os.path.lexists(target) and not os.path.isfile(target):
+        raise ValueError(f"{path} is {'a folder' if os.path.isdir(target) else 'not a file'}; name a file to write to")
+    folder, base = os.path.split(target)
+    if not os.path.isdir(folder):
+        raise MissingFileError(f"there is no folder {folder} to write {base} to", path=folder)
+    temporary = os.path.join(folder, f".{base[:_LONGEST_BASE]}.{secrets.token_hex(4)}.tmp")
+    # 0o666 less the umask is what any new file has.
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(target):
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
