@@ -249,6 +249,11 @@ def list_folder(path: str) -> list[str]:
         raise MissingFileError(f"there is no folder {path}", path=path) from None
 
 
+def real_path(path: str) -> str:
+    """The absolute path without links, so that two paths to one place are equal."""
+    return os.path.realpath(path)
+
+
 def stat_file(path: str) -> FileStat | None:
     """Size and time of a regular file, or ``None`` where there is none."""
     try:

@@ -63,7 +63,7 @@ def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
     if isinstance(names, str):
         return _match_names(checkpoint, names)
     wanted: dict[str, str] = {}
-    for name, called in names.items() if isinstance(names, Mapping) else zip(names, names, strict=True):
+    for name, called in names.items() if isinstance(names, Mapping) else ((name, name) for name in names):
         key = name if name in checkpoint else _key_of(checkpoint, name)
         if wanted.setdefault(key, called) != called:
             raise ValueError(f"{wanted[key]!r} and {called!r} would be the same tensor, {key!r}")

@@ -12,7 +12,6 @@ another machine; what they meant is then looked for in the folder where the stat
 
 from __future__ import annotations
 
-import ntpath
 import os
 from typing import NamedTuple
 
@@ -21,6 +20,9 @@ from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage import is_file, is_folder, read_file
 
 STATE_NAME = "checkpoint"
+
+# How many parts of a stale path are looked for.
+_MOST_FOLDERS = 16
 
 
 class CheckpointState(NamedTuple):
@@ -58,10 +60,11 @@ class CheckpointState(NamedTuple):
         if "?" in stored:
             stored = prefix_of_v1_shard(stored) or stored
         candidates = [os.path.join(self.folder, stored)]
-        # The folder may have moved together with folders below it, so longer and longer ends of the path are tried.
+        # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
+        # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
-        if os.path.isabs(stored) or ntpath.splitdrive(stored)[0] or "\\" in stored:
-            candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, len(parts))]
+        most = min(len(parts) - 1, _MOST_FOLDERS)
+        candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         return next((prefix for prefix in candidates if find_files(prefix)), None)
 
 

@@ -1,0 +1,194 @@
+"""Every checkpoint that lies in a folder, whether or not the state file still knows of it.
+
+Names tell most of them (``PREFIX.index``, ``PREFIX-00000-of-00002``). A V1 checkpoint in one file has no suffix: it is
+found by the graph beside it, by the state file, or by its content. Other files have such names too (shards of records,
+indexes of other programs), so that a name alone makes no checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.names import (
+    INDEX_SUFFIX,
+    META_SUFFIX,
+    CheckpointFiles,
+    Format,
+    find_files,
+    index_path,
+    prefix_of_member,
+    prefix_of_v1_shard,
+    scan_folder,
+    step_of,
+)
+from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.checkpoint.stores import open_store
+from tfbundle.errors import TfBundleError
+from tfbundle.formats.sstable import MAGIC
+from tfbundle.identify import FileKind, identify_source
+from tfbundle.storage import ByteSource, is_file, list_folder, real_path, stat_file
+
+
+class ListedCheckpoint(NamedTuple):
+    """A checkpoint in a folder.
+
+    ``step`` is the number at the end of its name, or ``None``. ``time`` is when it was saved, in seconds since 1970: as
+    the state file has it, otherwise when its files were last changed. ``size`` is that of its files in bytes, without
+    the graph (``.meta``). ``problem`` says why it is not complete, as far as its index and the sizes of its files tell;
+    ``verify`` looks at every byte. ``in_state`` is whether the state file lists it.
+    """
+
+    prefix: str
+    format: Format
+    step: int | None
+    time: float
+    size: int
+    problem: str | None
+    in_state: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its files are there, and as long as its index says."""
+        return self.problem is None
+
+
+def list_checkpoints(folder: str | os.PathLike[str], latest_filename: str | None = None) -> list[ListedCheckpoint]:
+    """Every checkpoint in a folder, and those elsewhere that its state file lists, by step.
+
+    Checkpoints without a step come first. Where a V2 and a V1 checkpoint share a name, both are listed.
+    ``latest_filename`` is the name of the state file where it is not ``checkpoint``.
+
+    Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
+    """
+    folder = os.fspath(folder)
+    names = list_folder(folder)
+    state_path = os.path.join(folder, latest_filename or STATE_NAME)
+    state = read_checkpoint_state(state_path) if is_file(state_path) else None
+    times = {} if state is None else _times(state)
+    found: dict[tuple[str, Format], CheckpointFiles] = {}
+    for files in _find(folder, names, state, times):
+        found.setdefault((_place(files.prefix), files.format), files)
+    listed = [_describe(files, times) for files in found.values()]
+    return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
+
+
+def _times(state: CheckpointState) -> dict[str, float | None]:
+    """The checkpoints that a state file lists, by place, each with its time if the file has it."""
+    stored = state.all_model_checkpoint_paths
+    times: list[float | None] = list(state.all_model_checkpoint_timestamps)
+    if len(times) != len(stored):
+        times = [None] * len(stored)
+    places = {_place(_path(state, path)): time for path, time in zip(stored, times, strict=True)}
+    if state.model_checkpoint_path:
+        places.setdefault(_place(_path(state, state.model_checkpoint_path)), None)
+    return places
+
+
+def _path(state: CheckpointState, stored: str) -> str:
+    # What is not there may have left files without an index in the folder.
+    return state.resolve(stored) or os.path.join(state.folder, stored.replace("\\", "/").rpartition("/")[2])
+
+
+def _place(prefix: str) -> str:
+    """A prefix as no other path spells it: the folder without links."""
+    folder, name = os.path.split(prefix)
+    return os.path.join(real_path(folder or os.curdir), name)
+
+
+def _find(
+    folder: str, names: list[str], state: CheckpointState | None, places: Collection[str]
+) -> Iterator[CheckpointFiles]:
+    there = scan_folder(folder)
+    companions = {prefix_of_member(name) for name in names if not name.endswith(INDEX_SUFFIX)}
+
+    def is_known(prefix: str) -> bool:
+        return os.path.basename(prefix) in companions or _place(prefix) in places
+
+    for prefix in there.v2:
+        if is_known(prefix) or _holds_table(index_path(prefix), FileKind.BUNDLE_INDEX):
+            yield CheckpointFiles(prefix, "v2")
+    for prefix in there.without_index:
+        yield CheckpointFiles(prefix, "v2")
+    for prefix in there.v1:
+        files = find_files(prefix, "v1")
+        if files and (is_known(prefix) or any(_holds_table(path, FileKind.V1_TABLE) for path in files.v1_files)):
+            yield files
+    for name in names:
+        path = os.path.join(folder, name)
+        if not (prefix_of_member(name) or prefix_of_v1_shard(name)) and _holds_table(path, FileKind.V1_TABLE):
+            yield CheckpointFiles(path, "v1", (path,))
+    if state is not None:
+        for stored in (*state.all_model_checkpoint_paths, state.model_checkpoint_path):
+            resolved = state.resolve(stored)
+            found = find_files(resolved) if resolved else None
+            if found is not None:
+                yield found
+
+
+def _holds_table(path: str, kind: FileKind) -> bool:
+    """Whether a file is a table of this kind. Most files are none, and the last bytes tell."""
+    try:
+        source = ByteSource(path)
+        try:
+            end = source.read_at(max(0, source.size - 8), min(8, source.size))
+            return end == MAGIC.to_bytes(8, "little") and identify_source(source) is kind
+        finally:
+            source.close()
+    except (TfBundleError, OSError):
+        return False
+
+
+def _describe(files: CheckpointFiles, times: Mapping[str, float | None]) -> ListedCheckpoint:
+    place = _place(files.prefix)
+    paths = list(files.v1_files) if files.format == "v1" else _v2_files(files.prefix)
+    facts = [fact for fact in map(stat_file, paths) if fact is not None]
+    time = times.get(place)
+    return ListedCheckpoint(
+        files.prefix,
+        files.format,
+        step_of(files.prefix),
+        max((fact.mtime for fact in facts), default=0.0) if time is None else time,
+        sum(fact.size for fact in facts),
+        _find_problem(files),
+        place in times,
+    )
+
+
+def _v2_files(prefix: str) -> list[str]:
+    folder, base = os.path.split(prefix)
+    members = (name for name in list_folder(folder or os.curdir) if prefix_of_member(name) == base)
+    return [os.path.join(folder, name) for name in members if not name.endswith(META_SUFFIX)]
+
+
+def _find_problem(files: CheckpointFiles) -> str | None:
+    if files.format == "v2" and not is_file(index_path(files.prefix)):
+        return f"{index_path(files.prefix)} is not there"
+    try:
+        store = open_store(files, verify=True)
+        try:
+            if isinstance(store, BundleStore):
+                _check_shards(store)
+        finally:
+            store.close()
+    except (TfBundleError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _check_shards(store: BundleStore) -> None:
+    """Raise unless every shard is there, and as long as the entries need."""
+    for shard in range(store.shards.count):
+        store.shards.source(shard)
+    ends: dict[int, tuple[int, str]] = {}
+    for name, record in store.records().items():
+        for _, piece in store.pieces(name, record):
+            place = piece.location
+            ends[place.shard] = max(ends.get(place.shard, (0, "")), (place.offset + place.size, name))
+    for shard, (end, name) in ends.items():
+        try:
+            store.shards.source(shard).read_at(end, 0)
+        except TfBundleError as error:
+            raise error.locate(tensor=name, shard=shard) from None
