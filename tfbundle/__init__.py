@@ -28,8 +28,11 @@ from tfbundle.errors import (
 )
 
 if TYPE_CHECKING:
+    from tfbundle import train
     from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+    from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
+    from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
@@ -38,9 +41,12 @@ _MODULES = {
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
     "Finding": "checkpoint.verification",
+    "ListedCheckpoint": "checkpoint.listing",
+    "ObjectGraph": "checkpoint.objects",
     "Report": "checkpoint.verification",
     "Tensor": "checkpoint.tensor",
     "latest_checkpoint": "checkpoint.state",
+    "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
     "open_checkpoint": "checkpoint.checkpoint",
     "read_checkpoint_state": "checkpoint.state",
@@ -53,7 +59,9 @@ __all__ = [
     "ChecksumError",
     "Finding",
     "FormatError",
+    "ListedCheckpoint",
     "MissingFileError",
+    "ObjectGraph",
     "Report",
     "Tensor",
     "TfBundleError",
@@ -61,9 +69,11 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "latest_checkpoint",
+    "list_checkpoints",
     "load",
     "open_checkpoint",
     "read_checkpoint_state",
+    "train",
     "verify",
 ]
 
@@ -72,6 +82,8 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Load the module behind a public name, and keep the name."""
+        if name == "train":
+            return importlib.import_module(f"{__name__}.train")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,227 @@
+"""TensorFlow's own names for reading checkpoints, so that code written for ``tf.train`` needs one other import::
+
+    from tfbundle import train                          # was: import tensorflow as tf; train = tf.train
+
+    reader = train.load_checkpoint("run/")
+    for name, shape in train.list_variables("run/"):
+        values = reader.get_tensor(name)
+
+The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and ``tf.compat.v1.train``) and return what
+these return for a checkpoint that is whole. They differ in this:
+
+* Where a state file's paths are stale because the folder moved, they lead to the files that lie there now, and a
+  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither.
+* An absent name is a ``KeyError``, an absent file a ``MissingFileError``, and damage a ``FormatError``, that of a state
+  file included; TensorFlow has errors of its own for some, returns ``None`` for others, and ends the process for a few.
+* A folder without a state file opens if it holds one checkpoint. Any file of a checkpoint stands for the whole.
+* Slices are put together for every dtype and for V1 too, and names that are not UTF-8 are escaped
+  (``surrogateescape``); TensorFlow refuses both. ``has_tensor`` is true of tensors alone, not of what else the table
+  holds.
+* ``checkpoint_exists`` takes no folder for a checkpoint, and no pattern but that of a sharded V1 checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from tfbundle.checkpoint.bundle import HEADER_KEY, BundleStore, decode_name, encode_name
+from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.entry import decode_facts
+from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
+from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.dtypes import data_type_name, numpy_dtype, python_name
+from tfbundle.errors import FormatError
+from tfbundle.proto import CheckpointState as CheckpointStateProto
+from tfbundle.proto import DataType
+from tfbundle.storage import is_file
+
+_QUANTISED = ("DT_QINT8", "DT_QUINT8", "DT_QINT16", "DT_QUINT16", "DT_QINT32")
+
+
+class DType:
+    """The type of a tensor, as TensorFlow's ``tf.DType`` speaks of it.
+
+    It equals, and hashes as, another one of the same number, be it TensorFlow's; and as there it equals its number, its
+    name, and the numpy type of its values.
+    """
+
+    __slots__ = ("_number",)
+
+    def __init__(self, type_enum: int) -> None:
+        """``type_enum`` is a number of the ``DataType`` enum."""
+        self._number = int(type_enum)
+
+    @property
+    def as_datatype_enum(self) -> int:
+        """The number, such as 1 for ``DT_FLOAT``."""
+        return self._number
+
+    @property
+    def name(self) -> str:
+        """The name in Python, such as ``"float32"``."""
+        return python_name(data_type_name(self._number))
+
+    @property
+    def as_numpy_dtype(self) -> Any:
+        """The scalar type of numpy or ml_dtypes, such as ``numpy.float32``; ``object`` for strings.
+
+        For quantised types a dtype of one field that is called as they are; ``get_tensor`` gives plain integers.
+        """
+        dtype = numpy_dtype(self._number)
+        if data_type_name(self._number) in _QUANTISED:
+            return np.dtype([(self.name, dtype)])
+        return object if dtype.hasobject else dtype.type
+
+    def __eq__(self, other: object) -> bool:
+        number = getattr(other, "as_datatype_enum", other)
+        if isinstance(number, int):
+            return self._number == number
+        if isinstance(other, str):
+            return self.name == other
+        if isinstance(other, type | np.dtype):
+            try:
+                return bool(np.dtype(self.as_numpy_dtype) == np.dtype(other))
+            except (TypeError, FormatError, NotImplementedError):
+                return False
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DType, (self._number,)
+
+    def __str__(self) -> str:
+        return f"<dtype: {self.name!r}>"
+
+    def __repr__(self) -> str:
+        return f"DType({self.name!r})"
+
+
+class CheckpointReader:
+    """What ``NewCheckpointReader`` and ``load_checkpoint`` return; its files stay open for as long as it lives."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """``checkpoint`` is the open checkpoint to read from."""
+        self._checkpoint = checkpoint
+
+    def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """The shape of each tensor, as a list of lengths."""
+        return {name: list(tensor.shape) for name, tensor in self._checkpoint.items()}
+
+    def get_variable_to_dtype_map(self) -> dict[str, DType]:
+        """The type of each tensor."""
+        return {name: DType(_number(tensor.data_type)) for name, tensor in self._checkpoint.items()}
+
+    def has_tensor(self, tensor_str: str | bytes) -> bool:
+        """Whether there is a tensor of this name."""
+        return _name(tensor_str) in self._checkpoint
+
+    def get_tensor(self, tensor_str: str | bytes) -> Any:
+        """The values of a tensor: an array, a numpy scalar if it has no dimensions, ``bytes`` for a scalar string.
+
+        Raises ``KeyError`` where there is no such tensor, and as ``Tensor.read`` does.
+        """
+        array = self._checkpoint[_name(tensor_str)].read()
+        return array if array.ndim else array[()]
+
+    def debug_string(self) -> bytes:
+        """A line for each tensor: name, type and shape.
+
+        As in TensorFlow, V2 lists the slices of partitioned tensors among them, under the keys by which they are
+        stored, and V1 says how many there are.
+        """
+        store = self._checkpoint._store
+        lines = []
+        if isinstance(store, BundleStore):
+            for keys, values in store.table.blocks():
+                for key, value in zip(keys, values, strict=True):
+                    if key != HEADER_KEY:
+                        facts = decode_facts(value)
+                        lines.append(_line(key, data_type_name(facts.data_type), facts.shape))
+        else:
+            for name, tensor in self._checkpoint.items():
+                slices = f", {len(tensor.slices)} slices" if len(tensor.slices) > 1 else ""
+                lines.append(_line(encode_name(name), tensor.data_type, tensor.shape, slices))
+        return b"".join(lines)
+
+
+def _line(key: bytes, data_type: str, shape: tuple[int, ...], slices: str = "") -> bytes:
+    return key + f" ({data_type}) [{','.join(map(str, shape))}]{slices}\n".encode()
+
+
+def _name(name: str | bytes) -> str:
+    return decode_name(name) if isinstance(name, bytes) else name
+
+
+def _number(data_type: str) -> int:
+    number = DataType.DESCRIPTOR.values_by_name.get(data_type)
+    return int(data_type.removeprefix("DT_")) if number is None else number.number
+
+
+def NewCheckpointReader(filepattern: str | bytes | os.PathLike[str]) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
+    """A reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
+    return CheckpointReader(open_checkpoint(os.fsdecode(filepattern)))
+
+
+def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
+    """A reader of the checkpoint with this prefix, or of the latest in this folder."""
+    return NewCheckpointReader(ckpt_dir_or_file)
+
+
+def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
+    """The values of one tensor, as ``get_tensor`` gives them; ``:0`` behind the name is left off."""
+    return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
+
+
+def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
+    """The name and shape of each tensor, sorted by name."""
+    return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
+
+
+def get_checkpoint_state(
+    checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
+) -> CheckpointStateProto | None:
+    """The message in a folder's state file, with paths that lead from here, or ``None`` where there is no such file.
+
+    Raises ``FormatError`` where the file is no ``CheckpointState`` or names no checkpoint.
+    """
+    folder = os.fspath(checkpoint_dir)
+    path = os.path.join(folder, latest_filename or STATE_NAME)
+    if not is_file(path):
+        return None
+    state = read_checkpoint_state(path)
+    if not state.model_checkpoint_path:
+        raise FormatError(f"{path} names no checkpoint", path=path)
+    return CheckpointStateProto(
+        model_checkpoint_path=_place(folder, state, state.model_checkpoint_path),
+        all_model_checkpoint_paths=[_place(folder, state, stored) for stored in state.all_model_checkpoint_paths],
+        all_model_checkpoint_timestamps=state.all_model_checkpoint_timestamps,
+        last_preserved_timestamp=state.last_preserved_timestamp,
+    )
+
+
+def _place(folder: str, state: CheckpointState, stored: str) -> str:
+    path = os.path.join(folder, stored)  # An absolute path stays as it is.
+    return path if checkpoint_exists(path) else state.resolve(stored) or path
+
+
+def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> str | None:
+    """The prefix of the latest checkpoint in a folder, or ``None`` where its state file, or the checkpoint, is absent.
+
+    For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which everything here takes.
+    """
+    state = get_checkpoint_state(checkpoint_dir, latest_filename)
+    if state is None or not checkpoint_exists(state.model_checkpoint_path):
+        return None
+    return state.model_checkpoint_path
+
+
+def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
+    """Whether there is a checkpoint, V2 or V1, with this prefix."""
+    prefix = os.fspath(checkpoint_prefix)
+    whole = prefix_of_v1_shard(prefix) if "?" in prefix else None
+    return find_files(prefix) is not None or (whole is not None and find_files(whole) is not None)
