@@ -1,0 +1,183 @@
+"""Many small tensors at once: what ``load`` reads in stretches is what each tensor reads by itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tfbundle
+from tests.support.arrays import assert_same, sample_array
+from tests.support.bundle_writer import FULL, Saved, encode_field, write_bundle
+from tfbundle import ChecksumError, FormatError, MissingFileError, TruncatedError
+from tfbundle.storage import ByteSource
+
+
+def many(count: int = 300) -> dict[str, np.ndarray[Any, Any]]:
+    """Small tensors of a few types and shapes, in no order."""
+    shapes = [(), (3,), (4, 5), (0,), (100,)]
+    types = ["float32", "int64", "bfloat16", "bool", "complex64", "int4", "object"]
+    return {
+        f"t{number * 7919 % 1000:03}/{number}": sample_array(types[number % 7], shapes[number % 5], number)
+        for number in range(count)
+    }
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all reads of data files."""
+    sizes: list[int] = []
+    read_at, read_into = ByteSource.read_at, ByteSource.read_into
+
+    def spy_at(self: ByteSource, offset: int, size: int) -> bytes:
+        sizes.extend([size] if size and ".data-" in self.path else [])
+        return read_at(self, offset, size)
+
+    def spy_into(self: ByteSource, offset: int, buffer: memoryview) -> None:
+        sizes.extend([len(buffer)] if ".data-" in self.path else [])
+        read_into(self, offset, buffer)
+
+    monkeypatch.setattr(ByteSource, "read_at", spy_at)
+    monkeypatch.setattr(ByteSource, "read_into", spy_into)
+    return sizes
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("alignment", [1, 64])
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+def test_many(tmp_path: Path, byteorder: str, alignment: int, verify: bool) -> None:
+    arrays = many()
+    saved = {name: Saved(array, shards=[number % 3]) for number, (name, array) in enumerate(arrays.items())}
+    write_bundle(tmp_path / "b", saved, num_shards=3, byteorder=byteorder, alignment=alignment)
+    loaded = tfbundle.load(tmp_path / "b", verify=verify)
+    assert list(loaded) == sorted(arrays)
+    for name, array in loaded.items():
+        assert_same(array, arrays[name])
+        assert array.flags.writeable
+        assert array.base is None or array.base.nbytes <= array.nbytes
+
+
+def test_neighbours_are_one_read(tmp_path: Path, reads: list[int]) -> None:
+    arrays = {f"t{number:04}": np.full(5, number, np.float32) for number in range(2000)}
+    write_bundle(tmp_path / "b", arrays)
+    loaded = tfbundle.load(tmp_path / "b")
+    assert sum(reads) == 2000 * 20
+    assert len(reads) < 10
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
+
+
+def test_what_was_not_asked_for_is_not_read(tmp_path: Path, reads: list[int]) -> None:
+    arrays = {f"t{number:04}": np.full(1000, number, np.float32) for number in range(100)}
+    write_bundle(tmp_path / "b", arrays)
+    loaded = tfbundle.load(tmp_path / "b", names=["t0003", "t0090"])
+    assert sum(reads) == 8000
+    assert (loaded["t0090"] == 90).all()
+
+
+def test_stretches_are_bounded(tmp_path: Path, reads: list[int]) -> None:
+    arrays = {f"t{number:04}": np.full(10_000, number, np.float32) for number in range(300)}
+    write_bundle(tmp_path / "b", arrays)
+    loaded = tfbundle.load(tmp_path / "b")
+    assert max(reads) <= 4 << 20
+    assert sum(reads) == 300 * 40_000
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
+
+
+@pytest.mark.parametrize(
+    ("lies", "error_class"),
+    [
+        ({"crc": 1}, ChecksumError),
+        ({"crc": None}, ChecksumError),
+        ({"offset": 0}, ChecksumError),
+        ({"offset": -1}, FormatError),
+        ({"offset": 1 << 40}, TruncatedError),
+        ({"offset": (1 << 63) - 1}, TruncatedError),
+        ({"size": 4}, FormatError),
+        ({"size": 1 << 40}, FormatError),
+        ({"shard": 1}, FormatError),
+        ({"shard": 1 << 30}, FormatError),
+        ({"shard": -1}, FormatError),
+        ({"dtype": 2}, FormatError),
+        ({"shape": (1 << 40,)}, FormatError),
+        ({"slices": [((0, 5),)]}, FormatError),
+        ({"raw": b"\x08\1\x12\4\x12\2\x08\5"}, FormatError),
+        ({"raw": b"\x08\1\x12\4\x12\2\x08\5" + b"\x28" + b"\xff" * 12}, FormatError),
+        ({"raw": b"\x08\1\x12\x7f\x12\2\x08\5"}, FormatError),
+        ({"raw": b"\x08\1\x12\4"}, FormatError),
+    ],
+    ids=range(18),
+)
+def test_one_that_lies_among_many(tmp_path: Path, lies: dict[str, Any], error_class: type[FormatError]) -> None:
+    arrays = {f"t{number:02}": np.full(5, number, np.float32) for number in range(50)}
+    write_bundle(tmp_path / "b", {**arrays, "t25": Saved(arrays["t25"], lies=lies)})
+    with pytest.raises(error_class) as caught:
+        tfbundle.load(tmp_path / "b")
+    assert caught.value.tensor == "t25"
+    loaded = tfbundle.load(tmp_path / "b", names=[name for name in arrays if name != "t25"])
+    for name, array in loaded.items():
+        assert_same(array, arrays[name])
+
+
+def test_entries_in_an_unusual_form(tmp_path: Path) -> None:
+    """Fields in another order, zeros that are spelled out, longer varints: the same tensor."""
+    array = np.arange(5, dtype=np.float32)
+    (place,) = write_bundle(tmp_path / "a", {"v": array})["v"]
+    crc = b"\x35" + place.crc.to_bytes(4, "little")
+    head = b"\x08\1\x12\4\x12\2\x08\5"
+    forms = [
+        head + encode_field(5, 20) + crc,
+        head + encode_field(3, 0) + encode_field(4, 0) + encode_field(5, 20) + crc,
+        head + b"\x28\x94\x80\x00" + crc,
+        head + b"\x28\x94\x80\x80\x80\x80\x80\x80\x80\x80\x00" + crc,
+        crc + encode_field(5, 20) + head,
+        head + crc + encode_field(5, 20),
+        head + encode_field(5, 7) + encode_field(5, 20) + crc,
+        b"\x08\x81\x00" + head[2:] + encode_field(5, 20) + crc,
+        head + encode_field(5, 20) + crc + b"\xf8\x06\x2a",
+        head + encode_field(5, 20) + b"\x35\0\0\0\0" + crc,
+    ]
+    write_bundle(tmp_path / "a", {f"v{n}": Saved(array[:0], lies={"raw": raw}) for n, raw in enumerate(forms)})
+    (tmp_path / "a.data-00000-of-00001").write_bytes(array.tobytes())
+    loaded = tfbundle.load(tmp_path / "a")
+    assert len(loaded) == len(forms)
+    for found in loaded.values():
+        assert_same(found, array)
+
+
+def test_absent_shard_among_many(tmp_path: Path) -> None:
+    arrays = many(40)
+    saved = {name: Saved(array, shards=[number % 2]) for number, (name, array) in enumerate(arrays.items())}
+    write_bundle(tmp_path / "b", saved, num_shards=2, leave_out=[1])
+    with pytest.raises(MissingFileError) as caught:
+        tfbundle.load(tmp_path / "b")
+    assert caught.value.shard == 1
+    here = [name for name, tensor in saved.items() if tensor.shards == [0]]
+    assert list(tfbundle.load(tmp_path / "b", names=here)) == here
+
+
+@given(st.data())
+def test_any_mixture(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Tensors that share their bytes, lie in any order, and are partitioned in between."""
+    pool = sample_array("uint8", (200,), seed=1)
+    arrays: dict[str, Any] = {"pool": pool}
+    lies: dict[str, Any] = {}
+    for number in range(data.draw(st.integers(1, 12))):
+        dtype = np.dtype(data.draw(st.sampled_from(["uint8", "int16", "float32", "float64"])))
+        length = data.draw(st.integers(0, 200 // dtype.itemsize))
+        offset = data.draw(st.integers(0, 200 - length * dtype.itemsize))
+        name = data.draw(st.sampled_from("abcdefgh")) + str(number)
+        arrays[name] = pool[offset : offset + length * dtype.itemsize].copy().view(dtype)
+        lies[name] = offset
+    saved: dict[str, Any] = {"pool": Saved(pool)}
+    saved |= {name: Saved(arrays[name], lies={"offset": offset}) for name, offset in lies.items()}
+    arrays["parts"] = sample_array("float32", (4, 2))
+    saved["parts"] = Saved(arrays["parts"], slices=[((0, 2), FULL), ((2, 2), FULL)])
+    prefix = tmp_path_factory.mktemp("bulk") / "b"
+    write_bundle(prefix, saved)
+    loaded = tfbundle.load(prefix, names=data.draw(st.permutations(list(arrays))))
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
