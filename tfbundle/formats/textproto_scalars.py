@@ -1,0 +1,195 @@
+r"""The text of field values to protobuf's wire bytes, for the forms in which values are printed.
+
+An encoder belongs to one field and puts the field's tag before each value. It takes a value only where every release of
+``text_format`` reads it alike, and raises ``Unsure`` for any other, valid or not: strings in single quotes or in
+several parts, ``\x`` escapes, numbers in octal or too large for the field, unknown names of enum values.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Protocol
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+_SHORT_VARINTS = [bytes((value,)) for value in range(128)]
+
+_PLAIN_STRING = re.compile(rb'"([^"\\\n]*)"').fullmatch
+# Turns each escape that is never printed into `\b`, in a string without quotes and pairs of backslashes. Printed are
+# \n \t \r \' and octal numbers, which fit into a byte when they start with 0 to 3.
+_ESCAPE_KINDS = bytearray(b"b" * 256)
+_ESCAPE_KINDS[ord("\\")] = ord("\\")
+for _byte in b"0123ntr'":
+    _ESCAPE_KINDS[_byte] = ord("a")
+
+# Releases disagree about octal numbers in fields of floating point.
+_ODD_NUMBER = re.compile(rb"\s|-?0[0-9]").match
+
+_LONGEST_INTEGER = 20
+_INTEGER_RANGES = {
+    FieldDescriptorProto.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
+    FieldDescriptorProto.TYPE_INT64: (-(1 << 63), (1 << 63) - 1),
+    FieldDescriptorProto.TYPE_UINT32: (0, (1 << 32) - 1),
+    FieldDescriptorProto.TYPE_UINT64: (0, (1 << 64) - 1),
+}
+
+
+class Unsure(Exception):
+    """The fast path does not know what a text means, or whether it is valid.
+
+    ``final`` says that ``text_format`` gave no answer either for a part so large that trying the parts around it, each
+    in turn, would take too long: the whole text must answer.
+    """
+
+    def __init__(self, *, final: bool = False) -> None:
+        super().__init__()
+        self.final = final
+
+
+class Encoder(Protocol):
+    """Encodes the values of one field."""
+
+    def encode(self, text: bytes) -> bytes:
+        """The wire bytes for one value."""
+
+    def encode_all(self, texts: list[bytes]) -> bytes:
+        """The wire bytes for several values of a repeated field."""
+
+
+def encoder_of(field: FieldDescriptorProto, names: dict[str, int]) -> Encoder | None:
+    """The encoder of a field, where ``names`` are its enum's; ``None`` for types that TensorFlow's messages lack."""
+    if field.type in (FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_BYTES):
+        return _Strings(field.number, utf8=field.type == FieldDescriptorProto.TYPE_STRING)
+    if field.type == FieldDescriptorProto.TYPE_FLOAT:
+        return _Floats(field.number, FIXED32, "f")
+    if field.type == FieldDescriptorProto.TYPE_DOUBLE:
+        return _Floats(field.number, FIXED64, "d")
+    if field.type in _INTEGER_RANGES:
+        return _Integers(field.number, *_INTEGER_RANGES[field.type])
+    if field.type == FieldDescriptorProto.TYPE_BOOL:
+        return _Names(field.number, {"true": 1, "false": 0})
+    if field.type == FieldDescriptorProto.TYPE_ENUM:
+        return _Names(field.number, names)
+    return None
+
+
+class _Strings:
+    def __init__(self, number: int, *, utf8: bool) -> None:
+        self._tag = tag(number, BYTES)
+        self._utf8 = utf8
+
+    def encode(self, text: bytes) -> bytes:
+        match = _PLAIN_STRING(text)
+        value = match[1] if match else _unescape(text)
+        if self._utf8 and not value.isascii():
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                raise Unsure from None
+        return self._tag + varint(len(value)) + value
+
+    def encode_all(self, texts: list[bytes]) -> bytes:
+        return b"".join(map(self.encode, texts))
+
+
+def _unescape(text: bytes) -> bytes:
+    """The value of a string with escapes."""
+    if len(text) < 2 or not text.startswith(b'"') or not text.endswith(b'"') or b"\n" in text:
+        raise Unsure
+    value = text[1:-1]
+    # In a run of backslashes the pairs count from the left, as they do when the string is read.
+    rest = value.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    if b'"' in rest or b"\\b" in rest.translate(_ESCAPE_KINDS) or rest.endswith(b"\\"):
+        raise Unsure
+    return value.decode("unicode_escape").encode("latin-1")
+
+
+class _Floats:
+    def __init__(self, number: int, wire_type: int, code: str) -> None:
+        self._tag = tag(number, wire_type)
+        self._packed_tag = tag(number, BYTES)
+        self._code = code
+        self._pack = struct.Struct(f"<{code}").pack
+
+    def encode(self, text: bytes) -> bytes:
+        if _ODD_NUMBER(text):
+            raise Unsure
+        try:
+            return self._tag + self._pack(float(text))
+        except (ValueError, OverflowError):
+            raise Unsure from None
+
+    def encode_all(self, texts: list[bytes]) -> bytes:
+        if any(map(_ODD_NUMBER, {text[:3] for text in texts})):
+            raise Unsure
+        try:
+            packed = struct.pack(f"<{len(texts)}{self._code}", *map(float, texts))
+        except (ValueError, OverflowError):
+            raise Unsure from None
+        return self._packed_tag + varint(len(packed)) + packed
+
+
+class _Integers:
+    def __init__(self, number: int, least: int, most: int) -> None:
+        self._tag = tag(number, VARINT)
+        self._packed_tag = tag(number, BYTES)
+        self._least = least
+        self._most = most
+
+    def encode(self, text: bytes) -> bytes:
+        (value,) = self._values([text])
+        return self._tag + varint(value)
+
+    def encode_all(self, texts: list[bytes]) -> bytes:
+        packed = b"".join(map(varint, self._values(texts)))
+        return self._packed_tag + varint(len(packed)) + packed
+
+    def _values(self, texts: list[bytes]) -> list[int]:
+        if max(map(len, texts)) > _LONGEST_INTEGER:
+            raise Unsure
+        try:
+            values = list(map(int, texts))
+        except ValueError:
+            raise Unsure from None
+        # What is printed differently has a plus sign, an underscore, white space, or a zero that makes it octal.
+        printed = " ".join(map(str, values)).encode()
+        if printed != b" ".join(texts) or min(values) < self._least or max(values) > self._most:
+            raise Unsure
+        return values
+
+
+class _Names:
+    def __init__(self, number: int, values: dict[str, int]) -> None:
+        self._wires = {name.encode(): tag(number, VARINT) + varint(value) for name, value in values.items()}
+
+    def encode(self, text: bytes) -> bytes:
+        wire = self._wires.get(text)
+        if wire is None:
+            raise Unsure
+        return wire
+
+    def encode_all(self, texts: list[bytes]) -> bytes:
+        return b"".join(map(self.encode, texts))
+
+
+def tag(number: int, wire_type: int) -> bytes:
+    """What stands before a field's value."""
+    return varint(number << 3 | wire_type)
+
+
+def varint(value: int) -> bytes:
+    """A number in groups of seven bits; a negative one in 64-bit two's complement."""
+    if 0 <= value < 128:
+        return _SHORT_VARINTS[value]
+    if 0 <= value < 16384:
+        return bytes((value & 127 | 128, value >> 7))
+    value &= (1 << 64) - 1
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
