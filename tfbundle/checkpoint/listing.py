@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from math import isfinite
 from typing import NamedTuple
 
 from tfbundle.checkpoint.bundle import BundleStore
@@ -78,7 +79,7 @@ def list_checkpoints(folder: str | os.PathLike[str], latest_filename: str | None
 def _times(state: CheckpointState) -> dict[str, float | None]:
     """The checkpoints that a state file lists, by place, each with its time if the file has it."""
     stored = state.all_model_checkpoint_paths
-    times: list[float | None] = list(state.all_model_checkpoint_timestamps)
+    times = [time if isfinite(time) else None for time in state.all_model_checkpoint_timestamps]
     if len(times) != len(stored):
         times = [None] * len(stored)
     places = {_place(_path(state, path)): time for path, time in zip(stored, times, strict=True)}

@@ -1,0 +1,133 @@
+"""``tfbundle objects``: the tree of objects behind a TensorFlow 2 checkpoint, with the tensor of each variable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tfbundle.cli.arguments import json_option, open_tensors, path_argument
+from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line
+from tfbundle.errors import TfBundleError, UnsupportedError
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.checkpoint import Checkpoint
+    from tfbundle.checkpoint.objects import Attribute, Node, ObjectGraph
+
+# Beyond this depth lines are not indented further, and beyond this many lines nobody needs the branches drawn.
+_DEEPEST = 100
+_MOST_DRAWN = 2000
+
+
+class Line(NamedTuple):
+    """A line of the tree: how deep it stands, its text, and whether it is, or holds, a value."""
+
+    depth: int
+    text: str
+    has_value: bool
+
+
+@click.command()
+@path_argument
+@click.option("--all", "show_all", is_flag=True, help="Show objects without values, and every reference, too.")
+@json_option
+def command(path: str, show_all: bool, as_json: bool) -> None:
+    """Show the objects that a TensorFlow 2 checkpoint was saved from.
+
+    Each value stands with the name of its variable, its dtype, shape and key, and optimizer slots are called so. An
+    object stands once, where its key says; with --all, an arrow leads to its number from wherever else it is used.
+    """
+    with open_tensors(path, None) as checkpoint:
+        graph = checkpoint.objects
+        if graph is None:
+            raise UnsupportedError(
+                f"{checkpoint.prefix} stores no objects, as its tensors were saved by name; 'tfbundle ls' lists them"
+            )
+        if as_json:
+            print_json({"path": checkpoint.prefix, "nodes": [_node_facts(checkpoint, node) for node in graph]})
+            return
+        lines = list(_lines(checkpoint, graph))
+        total = f"{count_of(len(graph), 'object')}, {count_of(len(graph.variable_names), 'variable')}"
+    if not show_all:
+        lines = _with_values(lines)
+    if sys.stdout.isatty() and len(lines) <= _MOST_DRAWN:
+        _draw(lines)
+    else:
+        for line in lines:
+            print_line("  " * min(line.depth, _DEEPEST) + line.text)
+    print_line(total)
+
+
+def _lines(checkpoint: Checkpoint, graph: ObjectGraph) -> Iterator[Line]:
+    for depth, name, node, is_first in graph.walk():
+        label = escape_name(name) if depth else "(root)"
+        if not is_first:
+            yield Line(depth, f"{label} -> #{node.number}", False)
+            continue
+        yield _value_line(checkpoint, depth, label, node)
+        for slot in node.slots:
+            owners = graph[slot.original].attributes
+            of = escape_name(owners[0].full_name or owners[0].key) if owners else f"#{slot.original}"
+            yield _value_line(checkpoint, depth + 1, f"{escape_name(slot.name)} of {of}", graph[slot.number])
+
+
+def _value_line(checkpoint: Checkpoint, depth: int, label: str, node: Node) -> Line:
+    texts = [f"{label} #{node.number}", *(_describe(checkpoint, attribute) for attribute in node.attributes)]
+    return Line(depth, "  ".join(texts), bool(node.attributes))
+
+
+def _describe(checkpoint: Checkpoint, attribute: Attribute) -> str:
+    facts = _tensor_facts(checkpoint, attribute.key)
+    kind = f"{facts['dtype']} {format_shape(facts['shape'])}" if facts["dtype"] else "(no such tensor)"
+    slot = "slot" if attribute.key in checkpoint.slots else ""
+    return "  ".join(filter(None, (escape_name(attribute.full_name), kind, slot, escape_name(attribute.key))))
+
+
+def _tensor_facts(checkpoint: Checkpoint, key: str) -> dict[str, Any]:
+    from tfbundle.dtypes import python_name
+
+    try:
+        if key in checkpoint:
+            tensor = checkpoint[key]
+            return {"shape": tensor.shape, "dtype": python_name(tensor.data_type)}
+    except TfBundleError:
+        pass  # 'tfbundle ls' says what is wrong with its entry.
+    return {"shape": None, "dtype": None}
+
+
+def _node_facts(checkpoint: Checkpoint, node: Node) -> dict[str, Any]:
+    return {
+        "number": node.number,
+        "children": [child._asdict() for child in node.children],
+        "attributes": [
+            {**value._asdict(), **_tensor_facts(checkpoint, value.key), "slot": value.key in checkpoint.slots}
+            for value in node.attributes
+        ],
+        "slots": [slot._asdict() for slot in node.slots],
+    }
+
+
+def _with_values(lines: list[Line]) -> list[Line]:
+    """The lines that are values, and those above them."""
+    kept = []
+    above = 0  # Lines before, of a smaller depth than this, lead to what is kept.
+    for line in reversed(lines):
+        if line.has_value or line.depth < above or line.depth == 0:
+            kept.append(line)
+            above = line.depth
+    return kept[::-1]
+
+
+def _draw(lines: list[Line]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    tree = Tree(Text(lines[0].text))
+    branches = [tree]
+    for line in lines[1:]:
+        del branches[line.depth :]
+        branches.append(branches[-1].add(Text(line.text)))
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(tree)
