@@ -59,9 +59,7 @@ def run(code: str) -> str:
     """Run code in a fresh interpreter that finds the same tfbundle, and return what it prints."""
     root = str(Path(tfbundle.proto.__path__[0]).parents[1])
     environment = os.environ | {"PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -87,7 +85,4 @@ def test_never_imports_tensorflow() -> None:
 
 
 def test_imports_without_a_warning() -> None:
-    assert (
-        run("import warnings\nwarnings.simplefilter('error')\n" + IMPORT_TFBUNDLE + "print('quiet')")
-        == "quiet\n"
-    )
+    assert run("import warnings\nwarnings.simplefilter('error')\n" + IMPORT_TFBUNDLE + "print('quiet')") == "quiet\n"
