@@ -193,15 +193,9 @@ def field_facts(field: Any, syntax: str) -> dict[str, Any]:
         "type_name": their_name(field.type_name.removeprefix(".")),
         "default": field.default_value if field.HasField("default_value") else None,
         "in_oneof": in_oneof,
-        "packed": packable
-        and (field.options.packed if field.options.HasField("packed") else syntax == "proto3"),
+        "packed": packable and (field.options.packed if field.options.HasField("packed") else syntax == "proto3"),
         "presence": not repeated
-        and (
-            syntax == "proto2"
-            or in_oneof
-            or field.proto3_optional
-            or field.type == FieldDescriptor.TYPE_MESSAGE
-        ),
+        and (syntax == "proto2" or in_oneof or field.proto3_optional or field.type == FieldDescriptor.TYPE_MESSAGE),
         "json_name": field.json_name,
         "deprecated": field.options.deprecated,
     }
@@ -259,9 +253,7 @@ def scalar(field: Any, rng: random.Random) -> Any:
             return rng.randbytes(rng.randrange(9))
         return "".join(rng.choices("aZ0/:_ é€\U0001f600\0", k=rng.randrange(9)))
     if kind == FieldDescriptor.CPPTYPE_FLOAT:
-        return struct.unpack(
-            "<f", struct.pack("<f", rng.choice([0.0, -0.0, float("inf"), rng.gauss(0, 1e3)]))
-        )[0]
+        return struct.unpack("<f", struct.pack("<f", rng.choice([0.0, -0.0, float("inf"), rng.gauss(0, 1e3)])))[0]
     if kind == FieldDescriptor.CPPTYPE_DOUBLE:
         return rng.choice([0.0, -0.0, float("-inf"), rng.gauss(0, 1e9)])
     low, high = {

@@ -78,9 +78,7 @@ def compare(committed: dict[str, bytes], fresh: dict[str, bytes]) -> list[str]:
         elif name not in fresh:
             findings.append(f"{name}: no schema for it any more")
         elif committed[name] != fresh[name]:
-            findings.append(
-                f"{name}: not what its schema gives ({changed_lines(committed[name], fresh[name])})"
-            )
+            findings.append(f"{name}: not what its schema gives ({changed_lines(committed[name], fresh[name])})")
     return findings
 
 

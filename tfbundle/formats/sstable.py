@@ -224,7 +224,7 @@ def _decompress(data: bytes) -> bytes:
     if size > len(data) * _SNAPPY_LARGEST_GROWTH:
         raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
     # Released TensorFlow writes no compressed index, so that most readers never need this.
-    import snappy  # type: ignore[import-untyped]
+    import snappy
 
     try:
         contents = bytes(snappy.uncompress(data))

@@ -67,9 +67,10 @@ def main() -> None:
 def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
     big, many, embedding = (repr(os.path.join(folder, name)) for name in ("big", "many", "embedding"))
     one = "'model/block_777/variable_3'"
+    read_map = "reader.get_variable_to_shape_map()"
     read_all = "{name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}"
     tf_open = "reader = tf.train.load_checkpoint({})"
-    crc = "import os, crc32c, mmap\nfile = open({} + '.data-00000-of-00001', 'rb')".format(big)
+    crc = f"import os, crc32c, mmap\nfile = open({big} + '.data-00000-of-00001', 'rb')"
     safetensors = os.path.join(folder, "big.safetensors")
     return {
         "views": (
@@ -104,7 +105,7 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
                     _US,
                     f"with tfbundle.open_checkpoint({many}) as c: d = {{n: t.shape for n, t in c.items()}}",
                 ),
-                Contender("TensorFlow CheckpointReader", _TF, f"{tf_open.format(many)}\nreader.get_variable_to_shape_map()"),
+                Contender("TensorFlow CheckpointReader", _TF, f"{tf_open.format(many)}\n{read_map}"),
             ],
         ),
         "scalars": (
@@ -117,9 +118,7 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
         "one": (
             "opening a checkpoint of 100,000 tensors and reading one",
             [
-                Contender(
-                    "tfbundle", _US, f"with tfbundle.open_checkpoint({many}) as c: c[{one}].read()"
-                ),
+                Contender("tfbundle", _US, f"with tfbundle.open_checkpoint({many}) as c: c[{one}].read()"),
                 Contender("TensorFlow CheckpointReader", _TF, f"{tf_open.format(many)}\nreader.get_tensor({one})"),
             ],
         ),

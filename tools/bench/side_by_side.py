@@ -79,14 +79,14 @@ def compare(title: str, contenders: list[Contender], *, rounds: int = 5, repeat:
     """Run the contenders in turn, print a table with ratios to the first one, and return the figures."""
     results: list[list[Figure]] = [[] for _ in contenders]
     for _ in range(rounds):
-        for contender, found in zip(contenders, results):
+        for contender, found in zip(contenders, results, strict=True):
             found.append(_whole(contender) if contender.whole_process else _inside(contender, repeat))
     figures = [
         Figure(statistics.median(f.seconds for f in found), statistics.median(f.nbytes for f in found))
         for found in results
     ]
     print(f"\n{title}  (median of {rounds} rounds)")
-    for contender, figure in zip(contenders, figures):
+    for contender, figure in zip(contenders, figures, strict=True):
         ratio = figure.seconds / figures[0].seconds
         memory = f"{figure.nbytes / 1e6:9.1f} MB" if figure.nbytes else "            "
         print(f"  {contender.name:<44} {figure.seconds * 1e3:10.2f} ms  x {ratio:8.2f}  {memory}", flush=True)
