@@ -69,6 +69,24 @@ def test_neighbours_are_one_read(tmp_path: Path, reads: list[int]) -> None:
         assert_same(loaded[name], array)
 
 
+def test_offsets_that_continue_in_another_shard(tmp_path: Path) -> None:
+    """They are neighbours in number alone; without checksums nothing else would tell."""
+    a, b = np.arange(5, dtype=np.float32), np.arange(5, 10, dtype=np.float32)
+    tensors = {
+        "a": Saved(a, shards=[1]),
+        "b": Saved(b, shards=[2]),
+        "before_a": Saved(np.zeros(20, np.uint8), shards=[1]),
+        "before_b": Saved(np.zeros(40, np.uint8), shards=[2]),
+        "behind_a": Saved(np.full(60, 9, np.uint8), shards=[1]),
+    }
+    order = ["before_a", "before_b", "a", "b", "behind_a"]
+    placed = write_bundle(tmp_path / "m", {name: tensors[name] for name in order}, num_shards=3)
+    assert (placed["a"][0].offset, placed["b"][0].offset) == (20, 40)
+    loaded = tfbundle.load(tmp_path / "m", names=["a", "b"], verify=False)
+    assert_same(loaded["a"], a)
+    assert_same(loaded["b"], b)
+
+
 def test_what_was_not_asked_for_is_not_read(tmp_path: Path, reads: list[int]) -> None:
     arrays = {f"t{number:04}": np.full(1000, number, np.float32) for number in range(100)}
     write_bundle(tmp_path / "b", arrays)
