@@ -131,7 +131,7 @@ class CheckpointReader:
     def debug_string(self) -> bytes:
         """A line for each tensor: name, type and shape.
 
-        As in TensorFlow, V2 lists the slices of partitioned tensors among them, under the keys by which they are
+        As in TensorFlow, V2 lists the slices of a partitioned tensor in its place, under the keys by which they are
         stored, and V1 says how many there are.
         """
         store = self._checkpoint._store
@@ -139,8 +139,8 @@ class CheckpointReader:
         if isinstance(store, BundleStore):
             for keys, values in store.table.blocks():
                 for key, value in zip(keys, values, strict=True):
-                    if key != HEADER_KEY:
-                        facts = decode_facts(value)
+                    facts = None if key == HEADER_KEY else decode_facts(value)
+                    if facts is not None and not facts.slices:
                         lines.append(_line(key, data_type_name(facts.data_type), facts.shape))
         else:
             for name, tensor in self._checkpoint.items():
@@ -223,5 +223,8 @@ def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: s
 def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
     """Whether there is a checkpoint, V2 or V1, with this prefix."""
     prefix = os.fspath(checkpoint_prefix)
+    if find_files(prefix) is not None:
+        return True
     whole = prefix_of_v1_shard(prefix) if "?" in prefix else None
-    return find_files(prefix) is not None or (whole is not None and find_files(whole) is not None)
+    files = find_files(whole, "v1") if whole else None
+    return files is not None and files.v1_files != (whole,)
