@@ -14,9 +14,10 @@ def main() -> None:
 
         cli()
     except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
             raise
-        print(f"tfbundle: the command needs {error.name}; pip install 'tfbundle[cli]'", file=sys.stderr)
+        print(f"tfbundle: the command needs {package}; pip install 'tfbundle[cli]'", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

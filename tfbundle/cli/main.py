@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import click
 
 from tfbundle._version import __version__
-from tfbundle.cli.output import one_line
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, one_line
 from tfbundle.errors import TfBundleError
 
 COMMANDS = ("ls", "show", "state", "objects", "verify", "export")
@@ -50,10 +50,10 @@ class Commands(click.Group):
         sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
 
     def _run(self, arguments: list[str]) -> int:
-        # A name that the terminal's encoding lacks is escaped, as every other one that cannot be printed.
+        # What the terminal's encoding lacks is escaped, as everything else that cannot be printed.
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors=ESCAPE_UNENCODABLE)
         try:
             try:
                 with self.make_context("tfbundle", arguments) as context:

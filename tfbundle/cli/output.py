@@ -12,6 +12,7 @@ and no two names are printed the same::
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sys
@@ -30,6 +31,7 @@ _ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-
 
 # A longer name would push the other columns out of sight; its own line is pushed, and no other.
 _WIDEST_COLUMN = 60
+_PIPE_SIZE = 1 << 12
 # rich lays out a few thousand rows a second, and nobody reads that many on a terminal.
 _MOST_RICH_ROWS = 2000
 
@@ -52,9 +54,23 @@ def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # A byte that is not UTF-8, in the guise that surrogateescape gives it.
         return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else _escape_code(code)
+
+
+def _escape_code(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Stands in for characters that an encoding lacks; Python's own way would write some as if they were bytes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_escape_code(ord(character)) for character in error.object[error.start : error.end]), error.end
+
+
+# The name of the error handler, for stdout.
+ESCAPE_UNENCODABLE = "tfbundle-escape"
+codecs.register_error(ESCAPE_UNENCODABLE, _escape_unencodable)
 
 
 def unescape_name(text: str) -> str:
@@ -105,7 +121,11 @@ def print_line(text: str = "") -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on a line; a byte of a name that is not UTF-8 appears as a surrogate, U+DC80 to U+DCFF."""
-    print_line(json.dumps(value, allow_nan=False))
+    text = json.dumps(value, allow_nan=False)
+    # Where Python does not buffer, a write may be cut short, and only the next one tells that the reader left.
+    for start in range(0, len(text), _PIPE_SIZE):
+        sys.stdout.write(text[start : start + _PIPE_SIZE])
+    print_line()
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:

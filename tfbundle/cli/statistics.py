@@ -49,7 +49,7 @@ class NumberStatistics:
             values = values.astype(np.int64 if "int" in values.dtype.name else np.float64)
         elif values.dtype.kind == "b":
             values = values.view(np.uint8)
-        self.zeros += int(np.count_nonzero(values == 0))
+        self.zeros += len(values) - int(np.count_nonzero(values))
         if values.dtype.kind in "fc":
             finite = np.isfinite(values)
             number = int(np.count_nonzero(finite))
