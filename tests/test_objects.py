@@ -1,0 +1,536 @@
+"""Object graphs: names of variables, optimizer slots, walks, and graphs that no program would save."""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tfbundle
+from tests.support.arrays import assert_same, object_array
+from tests.support.bundle_writer import write_bundle
+from tests.support.expected import FIXTURES, Expected, expected_checkpoints
+from tfbundle.__main__ import main
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
+from tfbundle.checkpoint.slots import find_slots
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.proto import TrackableObjectGraph
+
+CHECKPOINTS = [one for format in ("v2", "v1") for one in expected_checkpoints(format) if one.error is None]
+WITH_OBJECTS = [one for one in CHECKPOINTS if OBJECT_GRAPH_KEY in one.tensors]
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+with_objects = pytest.mark.parametrize("expected", WITH_OBJECTS, ids=str)
+TRAINED = [
+    FIXTURES / "tf-2.4.4" / "keras-weights" / "weights",
+    FIXTURES / "tf-2.15.1" / "keras-weights" / "weights",
+    FIXTURES / "tf-2.4.4" / "checkpoint-manager" / "ckpt-3",
+    FIXTURES / "tf-2.15.1" / "checkpoint-manager" / "ckpt-3",
+    FIXTURES / "tf-2.21.0" / "checkpoint-manager" / "ckpt-3",
+    FIXTURES / "tf-2.4.4" / "keras-saved-model" / "model",
+    FIXTURES / "tf-2.15.1" / "keras-saved-model" / "model",
+]
+trained = pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.relative_to(FIXTURES).as_posix())
+
+# The variables of the classifier that is in these fixtures.
+WEIGHTS = ("conv/kernel", "conv/bias", "norm/gamma", "norm/beta", "hidden/kernel", "hidden/bias", "logits/kernel")
+
+
+def graph_of(*nodes: dict[str, Any]) -> TrackableObjectGraph:
+    """A graph; each node has ``children`` as (name, number) and perhaps ``key``, ``full_name`` and ``slots``."""
+    graph = TrackableObjectGraph()
+    for facts in nodes:
+        node = graph.nodes.add()
+        for name, number in facts.get("children", ()):
+            node.children.add(local_name=name, node_id=number)
+        for original, name, number in facts.get("slots", ()):
+            node.slot_variables.add(original_variable_node_id=original, slot_name=name, slot_variable_node_id=number)
+        if "key" in facts:
+            node.attributes.add(
+                name="VARIABLE_VALUE", full_name=facts.get("full_name", ""), checkpoint_key=facts["key"]
+            )
+    return graph
+
+
+def write_objects(prefix: Path, graph: TrackableObjectGraph | bytes, **tensors: Any) -> Path:
+    data = graph if isinstance(graph, bytes) else graph.SerializeToString()
+    write_bundle(prefix, {OBJECT_GRAPH_KEY: object_array([data], ()), **tensors})
+    return prefix
+
+
+class TestFixtures:
+    @pytest.mark.parametrize("expected", CHECKPOINTS, ids=str)
+    def test_who_has_one(self, expected: Expected) -> None:
+        with tfbundle.open_checkpoint(expected.path, format=expected.format) as checkpoint:
+            assert (checkpoint.objects is None) == (OBJECT_GRAPH_KEY not in expected.tensors)
+            assert checkpoint.objects is checkpoint.objects
+
+    @with_objects
+    def test_every_tensor_has_a_name(self, expected: Expected) -> None:
+        with tfbundle.open_checkpoint(expected.path) as checkpoint:
+            assert checkpoint.objects is not None
+            names = checkpoint.objects.variable_names
+            assert set(names) == set(checkpoint) - {OBJECT_GRAPH_KEY}
+            for key, name in names.items():
+                assert key in checkpoint.objects.keys_of(name)
+
+    @with_objects
+    def test_against_tensorflow(self, tf: Any, expected: Expected) -> None:
+        from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph as Theirs
+
+        theirs = Theirs.FromString(tf.train.load_variable(str(expected.path), OBJECT_GRAPH_KEY))
+        with tfbundle.open_checkpoint(expected.path) as checkpoint:
+            graph = checkpoint.objects
+        assert graph is not None
+        assert len(graph) == len(theirs.nodes)
+        for ours, node in zip(graph, theirs.nodes, strict=True):
+            assert list(ours.children) == [(child.local_name, child.node_id) for child in node.children]
+            assert [tuple(value) for value in ours.attributes] == [
+                (value.name, value.full_name, value.checkpoint_key) for value in node.attributes
+            ]
+            assert [tuple(slot) for slot in ours.slots] == [
+                (slot.slot_name, slot.original_variable_node_id, slot.slot_variable_node_id)
+                for slot in node.slot_variables
+            ]
+
+    @with_objects
+    def test_places_are_those_of_the_keys(self, expected: Expected) -> None:
+        """TensorFlow makes keys of the shortest way to an object, and so does the walk."""
+        with tfbundle.open_checkpoint(expected.path) as checkpoint:
+            graph = checkpoint.objects
+        assert graph is not None
+        path: list[str] = []
+        visited = []
+        for depth, name, node, is_first in graph.walk():
+            del path[max(depth - 1, 0) :]
+            if depth:
+                path.append(name.replace(".", "..").replace("/", ".S"))
+            if is_first:
+                visited.append(node.number)
+                for attribute in node.attributes:
+                    assert attribute.key == "/".join(path) + SUFFIX
+        slots = {slot.number for node in graph for slot in node.slots}
+        assert len(visited) == len(set(visited))
+        assert set(visited) | slots == set(range(len(graph)))
+
+
+class TestNames:
+    def test_names_instead_of_keys(self) -> None:
+        path = TRAINED[0]
+        everything = tfbundle.load(path)
+        found = tfbundle.load(path, names=["conv/kernel", "layer_with_weights-0/bias" + SUFFIX])
+        assert list(found) == ["conv/kernel", "layer_with_weights-0/bias" + SUFFIX]
+        assert_same(found["conv/kernel"], everything["layer_with_weights-0/kernel" + SUFFIX])
+        renamed = tfbundle.load(path, names={"conv/kernel": "w", "optimizer/iter" + SUFFIX: "step"})
+        assert list(renamed) == ["w", "step"]
+        assert_same(renamed["w"], found["conv/kernel"])
+
+    def test_globs(self) -> None:
+        path = TRAINED[0]
+        assert set(tfbundle.load(path, names="conv/*")) == {"conv/kernel", "conv/bias"}
+        assert set(tfbundle.load(path, names="logits/kernel")) == {"logits/kernel"}
+        keys = tfbundle.load(path, names="*kernel" + SUFFIX)  # Keys match, so that names are not looked at.
+        assert all(key.endswith(SUFFIX) for key in keys)
+        with pytest.raises(KeyError, match="matches 'conv2/"):
+            tfbundle.load(path, names="conv2/*")
+
+    def test_generators(self) -> None:
+        assert set(tfbundle.load(TRAINED[0], names=(name for name in WEIGHTS))) == set(WEIGHTS)
+
+    def test_two_variables_of_one_name(self, tmp_path: Path) -> None:
+        graph = graph_of(
+            {"children": [("a", 1), ("b", 2), ("c", 3), ("d", 4)]},
+            {"key": "a", "full_name": "Variable"},
+            {"key": "b", "full_name": "Variable"},
+            {"key": "c", "full_name": "single"},
+            {"key": "absent", "full_name": "single"},
+        )
+        path = write_objects(tmp_path / "model", graph, a=np.arange(1), b=np.arange(2), c=np.arange(3))
+        for names in (["Variable"], {"Variable": "x"}, "V*", "Variable"):
+            with pytest.raises(KeyError, match=r"2 variables in .* are called 'Variable'; pass a key of 'a', 'b'"):
+                tfbundle.load(path, names=names)
+        # What is not in the checkpoint is no candidate.
+        assert tfbundle.load(path, names=["single"])["single"].tolist() == [0, 1, 2]
+        with pytest.raises(ValueError, match="'single' and 'c' would be the same tensor, 'c'"):
+            tfbundle.load(path, names=["single", "c"])
+        with pytest.raises(ValueError, match="2 tensors would all be called 'x'"):
+            tfbundle.load(path, names={"single": "x", "a": "x"})
+
+    def test_keys_come_first(self, tmp_path: Path) -> None:
+        graph = graph_of({"children": [("a", 1), ("b", 2)]}, {"key": "a", "full_name": "b"}, {"key": "b"})
+        path = write_objects(tmp_path / "model", graph, a=np.arange(1), b=np.arange(2))
+        assert tfbundle.load(path, names=["b"])["b"].tolist() == [0, 1]
+
+    def test_absent_names(self) -> None:
+        for path in (TRAINED[0], FIXTURES / "tf-1.15.5" / "training"):
+            with pytest.raises(KeyError, match="there is no tensor 'conv/kernels'"):
+                tfbundle.load(path, names=["conv/kernels"])
+
+    def test_many_of_one_name(self, tmp_path: Path) -> None:
+        count = 30
+        nodes = [{"key": f"k{number:02}", "full_name": "v"} for number in range(count)]
+        graph = graph_of({"children": [(str(number), number + 1) for number in range(count)]}, *nodes)
+        path = write_objects(tmp_path / "model", graph, **{f"k{number:02}": np.arange(1) for number in range(count)})
+        with pytest.raises(KeyError, match=r"30 variables .*'k09' and 20 more"):
+            tfbundle.load(path, names=["v"])
+
+
+class TestSlots:
+    @trained
+    def test_fixtures(self, path: Path) -> None:
+        """Adam keeps two for each of eight weights; all else stays, counters and rates included."""
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            assert checkpoint.objects is not None
+            names = checkpoint.objects.variable_names
+            slots = {names[key] for key in checkpoint.slots}
+            left = {names[key].removeprefix("classifier/") for key in names if key not in checkpoint.slots}
+            shapes = sorted(checkpoint[key].shape for key in checkpoint.slots)
+            weights = sorted(checkpoint[key].shape for key, name in names.items() if is_weight(key, name, checkpoint))
+        assert len(slots) == 16
+        assert shapes == sorted(weights * 2)
+        assert left.issuperset(WEIGHTS)
+        assert left.issuperset({"norm/moving_mean", "norm/moving_variance"})
+        rest = {name for name in left if not name.startswith(("conv/", "norm/", "hidden/", "logits/"))}
+        assert all(re.search(r"iter|rate|decay|beta_|count|total|Variable", name) for name in rest), rest
+        found = tfbundle.load(path, slots=False)
+        assert set(found) == set(tfbundle.load(path)) - checkpoint.slots
+
+    def test_slot_variables_are_what_tensorflow_marks(self) -> None:
+        with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
+            assert checkpoint.slots == {key for key in checkpoint if "/.OPTIMIZER_SLOT/" in key}
+
+    def test_averages_of_weights_stay(self, tmp_path: Path) -> None:
+        """As Keras saves ``Adam(use_ema=True)``."""
+        graph = graph_of(
+            {"children": [("optimizer", 1)]},
+            {
+                "children": [
+                    ("_variables", 2),
+                    ("_iterations", 3),
+                    ("_model_variables_moving_average", 4),
+                    ("_momentums", 5),
+                    ("_u_product", 8),
+                ]
+            },
+            {"children": [("0", 3), ("1", 6), ("2", 7), ("3", 8)]},
+            {"key": "iterations"},
+            {"children": [("0", 6)]},
+            {"children": [("0", 7)]},
+            {"key": "average"},
+            {"key": "momentum"},
+            {"key": "product"},
+        )
+        tensors = dict.fromkeys(("iterations", "average", "momentum", "product"), np.arange(2))
+        path = write_objects(tmp_path / "model", graph, **tensors)
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            assert checkpoint.slots == {"momentum"}
+
+    def test_powers_of_an_optimizer_of_tensorflow_1(self) -> None:
+        graph = graph_of(
+            {"children": [("optimizer", 1), ("beta1_power", 4)]},
+            {"children": [("beta1_power", 2)], "slots": [(4, "m", 3)]},
+            {"key": "power"},
+            {"key": "m"},
+            {"key": "w"},
+        )
+        assert find_slots(["power", "m", "w"], ObjectGraph(graph)) == {"power", "m"}
+
+    @pytest.mark.parametrize("expected", [one for one in CHECKPOINTS if "training" in str(one)], ids=str)
+    def test_saver(self, expected: Expected) -> None:
+        with tfbundle.open_checkpoint(expected.path, format=expected.format) as checkpoint:
+            slots = checkpoint.slots
+        assert slots == {name for name in expected.tensors if re.search(r"/Adam(_1)?$|/Momentum$|beta._power$", name)}
+        assert len(slots) == 8
+        left = tfbundle.load(expected.path, slots=False)
+        assert set(left) == set(expected.tensors) - slots
+        assert "fc1/weights/ExponentialMovingAverage" in left
+        assert "global_step" in left
+
+    @pytest.mark.parametrize(
+        "slot",
+        [
+            "w/Adam",
+            "w/Adam_1",
+            "w/Adam_13",
+            "w/Momentum",
+            "w/RMSProp_1",
+            "w/Ftrl",
+            "w/Adagrad",
+            "w/adam_m",
+            "w/adam_v",
+            "OptimizeLoss/a/w/Adam",
+            "train/w/Adam_1",
+            "a/b/w/Adadelta",
+            "w_slot_v",
+            "a/b_slot_vc",
+            "Adam/w/m",
+            "training/Ftrl/a/w/accumulator",
+            "training/SGD_1/w/momentum",
+            "beta1_power",
+            "x/beta2_power",
+            "beta2_power_1",
+        ],
+    )
+    def test_names_of_slots(self, slot: str) -> None:
+        assert find_slots(["w", "a/w", "a/b", slot], None) == {slot}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Adam",
+            "Adam/w",
+            "v/Adam",
+            "w/Adam/b",
+            "w/Adamant",
+            "w/Adam_x",
+            "w/ExponentialMovingAverage",
+            "w/m",
+            "layer/w/momentum",
+            "Adam/v/m",
+            "Adam/w/x",
+            "v_slot_v",
+            "w_slot_x",
+            "my_beta1_power",
+            "w/adam",
+            "w/moving_mean",
+            "",
+            "/",
+            "/Adam",
+        ],
+    )
+    def test_names_of_others(self, name: str) -> None:
+        assert find_slots(["w", "a/w", name], None) == frozenset()
+
+    def test_names_of_many_parts_take_no_time(self) -> None:
+        names = ["/" * 1_000_000 + "Adam", "Adam/" * 200_000 + "m", "a/" * 500_000 + "w_slot_v"]
+        start = time.monotonic()
+        assert find_slots(names, None) == frozenset()
+        assert time.monotonic() - start < 5
+
+    def test_choice_and_slots(self) -> None:
+        folder = FIXTURES / "tf-1.15.5" / "training"
+        assert set(tfbundle.load(folder, names="fc1/biases*", slots=False)) == {
+            "fc1/biases",
+            "fc1/biases/ExponentialMovingAverage",
+        }
+        assert tfbundle.load(folder, names=["fc1/biases/Momentum"], slots=False) == {}
+
+
+def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
+    weights = (*WEIGHTS, "logits/bias")
+    return key not in checkpoint.slots and name.removeprefix("classifier/") in weights
+
+
+def visits(graph: ObjectGraph) -> list[tuple[int, str, int, bool]]:
+    return [(depth, name, node.number, is_first) for depth, name, node, is_first in graph.walk()]
+
+
+class TestWalk:
+    def test_circles(self) -> None:
+        graph = ObjectGraph(
+            graph_of(
+                {"children": [("layer", 1), ("self", 0)]},
+                {"children": [("model", 0), ("self", 1), ("kernel", 2)]},
+                {"children": [("owner", 1)]},
+            )
+        )
+        assert visits(graph) == [
+            (0, "", 0, True),
+            (1, "layer", 1, True),
+            (2, "model", 0, False),
+            (2, "self", 1, False),
+            (2, "kernel", 2, True),
+            (3, "owner", 1, False),
+            (1, "self", 0, False),
+        ]
+
+    def test_shortest_way_wins(self) -> None:
+        graph = ObjectGraph(graph_of({"children": [("a", 1), ("b", 2)]}, {"children": [("deep", 2)]}, {}))
+        assert visits(graph) == [(0, "", 0, True), (1, "a", 1, True), (2, "deep", 2, False), (1, "b", 2, True)]
+
+    def test_one_object_by_two_names(self) -> None:
+        graph = ObjectGraph(graph_of({"children": [("a", 1), ("b", 1), ("a", 1)]}, {}))
+        assert visits(graph) == [(0, "", 0, True), (1, "a", 1, True), (1, "b", 1, False), (1, "a", 1, False)]
+
+    def test_what_nobody_refers_to(self) -> None:
+        graph = ObjectGraph(graph_of({}, {"children": [("back", 2)]}, {"children": [("back", 1)]}))
+        assert visits(graph) == [(0, "", 0, True)]
+
+    def test_deep_and_wide(self) -> None:
+        count = 50_000
+        chain = graph_of(*({"children": [("next", number + 1)]} for number in range(count)), {"key": "end"})
+        assert sum(1 for _ in ObjectGraph(chain).walk()) == count + 1
+        star = graph_of({"children": [(str(number), number + 1) for number in range(count)]}, *[{}] * count)
+        assert sum(1 for _ in ObjectGraph(star).walk()) == count + 1
+
+    @given(st.lists(st.lists(st.integers(0, 7), max_size=5), min_size=8, max_size=8))
+    def test_any_graph(self, children: list[list[int]]) -> None:
+        graph = ObjectGraph(graph_of(*({"children": [("x", number) for number in one]} for one in children)))
+        reached = {0}
+        for _ in children:
+            reached |= {number for one in reached for number in children[one]}
+        steps = visits(graph)
+        first = [number for _, _, number, is_first in steps if is_first]
+        assert sorted(first) == sorted(reached)
+        assert len(steps) == 1 + sum(len(children[number]) for number in reached)
+        distance = {0: 0}
+        for step in range(1, 9):
+            for one in [number for number, depth in distance.items() if depth == step - 1]:
+                for number in children[one]:
+                    distance.setdefault(number, step)
+        assert {number: depth for depth, _, number, is_first in steps if is_first} == distance
+
+
+class TestSequence:
+    def test_items(self) -> None:
+        graph = ObjectGraph(graph_of({"children": [("a", 1)]}, {"key": "k", "full_name": "n"}))
+        assert graph[-1] == graph[1]
+        assert graph[0].children == (("a", 1),)
+        assert graph[0:5] == [graph[0], graph[1]]
+        assert [node.number for node in graph] == [0, 1]
+        with pytest.raises(IndexError):
+            graph[2]
+        assert graph.keys_of("n") == ["k"]
+        assert graph.keys_of("m") == []
+        assert repr(graph) == "<ObjectGraph of 2 objects, 1 variables>"
+
+
+class TestDamage:
+    @pytest.mark.parametrize("number", [2, -1, 1 << 30, -(1 << 31)])
+    def test_references_to_nothing(self, number: int) -> None:
+        for graph in (
+            graph_of({"children": [("a", number)]}, {}),
+            graph_of({"slots": [(number, "m", 1)]}, {}),
+            graph_of({"slots": [(1, "m", number)]}, {}),
+        ):
+            with pytest.raises(FormatError, match=f"node 0 of the object graph refers to node {number}, and it has 2"):
+                decode_object_graph(graph.SerializeToString())
+
+    def test_no_nodes(self) -> None:
+        with pytest.raises(FormatError, match="has no nodes"):
+            decode_object_graph(b"")
+
+    @given(st.binary(max_size=60))
+    def test_any_bytes(self, data: bytes) -> None:
+        try:
+            graph = decode_object_graph(data)
+        except FormatError:
+            return
+        assert len(visits(graph)) >= 1
+
+    def test_too_large(self) -> None:
+        with pytest.raises(UnsupportedError, match="are not decoded"):
+            decode_object_graph(bytes((64 << 20) + 1))
+
+    @pytest.mark.parametrize("graph", [b"\xff", b"", b"\x0a\x05\x0a"])
+    def test_the_rest_stays_readable(self, tmp_path: Path, graph: bytes) -> None:
+        path = write_objects(tmp_path / "model", graph, a=np.arange(3))
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            with pytest.raises(FormatError) as caught:
+                _ = checkpoint.objects
+            assert caught.value.tensor == OBJECT_GRAPH_KEY
+            assert caught.value.path is not None
+            assert caught.value.path.endswith("model.data-00000-of-00001")
+            assert checkpoint["a"].read().tolist() == [0, 1, 2]
+        assert tfbundle.load(path, names=["a"])["a"].tolist() == [0, 1, 2]
+        with pytest.raises(FormatError):
+            tfbundle.load(path, slots=False)
+
+    @pytest.mark.parametrize("value", [np.arange(3), object_array([b"", b""]), np.float32(1)])
+    def test_another_tensor_of_that_name(self, tmp_path: Path, value: Any) -> None:
+        write_bundle(tmp_path / "model", {OBJECT_GRAPH_KEY: value})
+        with (
+            tfbundle.open_checkpoint(tmp_path / "model") as checkpoint,
+            pytest.raises(FormatError, match="not a string"),
+        ):
+            _ = checkpoint.objects
+
+    def test_keys_that_are_not_there(self) -> None:
+        graph = ObjectGraph(graph_of({"slots": [(1, "m", 2)]}, {"key": "w"}, {"key": "m"}))
+        assert find_slots(["w"], graph) == frozenset()
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+        def call(*arguments: str | Path) -> tuple[int, str, str]:
+            monkeypatch.setattr(sys, "argv", ["tfbundle", "objects", *map(str, arguments)])
+            with pytest.raises(SystemExit) as leaving:
+                main()
+            captured = capsys.readouterr()
+            return int(leaving.value.code or 0), captured.out, captured.err
+
+        return call
+
+    def test_tree(self, run: Any) -> None:
+        code, out, _ = run(FIXTURES / "tf-2.4.4" / "plain-objects" / "objects")
+        assert code == 0
+        assert out.splitlines() == [
+            "(root) #0",
+            "  escaped #1",
+            "    a/b.c #3  Variable  int32 []  escaped/a.Sb..c/.ATTRIBUTES/VARIABLE_VALUE",
+            "    ü #4  Variable  int32 []  escaped/ü/.ATTRIBUTES/VARIABLE_VALUE",
+            "  module #2",
+            "    kernel #5  kernel  float32 [2,3]  module/kernel/.ATTRIBUTES/VARIABLE_VALUE",
+            "    half #6  Variable  float16 [2]  module/half/.ATTRIBUTES/VARIABLE_VALUE",
+            "    flags #7  Variable  bool [2]  module/flags/.ATTRIBUTES/VARIABLE_VALUE",
+            "8 objects, 5 variables",
+        ]
+        assert "    shared -> #5" in run("--all", FIXTURES / "tf-2.4.4" / "plain-objects" / "objects")[1].splitlines()
+
+    @trained
+    def test_slots_are_called_so(self, run: Any, path: Path) -> None:
+        code, out, _ = run(path)
+        assert code == 0
+        assert sum("  slot  " in line for line in out.splitlines()) == 16
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            for key in checkpoint:
+                assert sum(line.endswith("  " + key) for line in out.splitlines()) == (key != OBJECT_GRAPH_KEY), key
+
+    @with_objects
+    def test_json(self, run: Any, expected: Expected) -> None:
+        code, out, _ = run(expected.path, "--json")
+        assert code == 0
+        nodes = json.loads(out)["nodes"]
+        values = {value["key"]: value for node in nodes for value in node["attributes"]}
+        with tfbundle.open_checkpoint(expected.path) as checkpoint:
+            assert {key for key, value in values.items() if value["slot"]} == checkpoint.slots
+        for key, value in values.items():
+            assert value["shape"] == expected.tensors[key]["shape"]
+
+    def test_circles_and_absent_tensors(self, run: Any, tmp_path: Path) -> None:
+        graph = graph_of(
+            {"children": [("layer", 1)]},
+            {"children": [("model", 0), ("kernel\n", 2)], "slots": [(1, "m", 2)]},
+            {"key": "w", "full_name": "dense/\x1b[31m"},
+        )
+        code, out, _ = run(write_objects(tmp_path / "model", graph), "--all")
+        assert code == 0
+        assert out.splitlines() == [
+            "(root) #0",
+            "  layer #1",
+            r"    m of #1 #2  dense/\x1b[31m  (no such tensor)  w",
+            "    model -> #0",
+            r"    kernel\n #2  dense/\x1b[31m  (no such tensor)  w",
+            "3 objects, 1 variable",
+        ]
+
+    def test_without_objects(self, run: Any) -> None:
+        code, out, error = run(FIXTURES / "tf-1.15.5" / "training")
+        assert (code, out) == (2, "")
+        assert "stores no objects" in error
+        assert len(error.splitlines()) == 1
+
+    def test_deep_chain(self, run: Any, tmp_path: Path) -> None:
+        count = 3000
+        chain = graph_of(*({"children": [("next", number + 1)]} for number in range(count)), {"key": "w"})
+        code, out, _ = run(write_objects(tmp_path / "model", chain, w=np.arange(1)))
+        assert code == 0
+        assert len(out.splitlines()) == count + 2
+        assert len(out) < 1_000_000
