@@ -17,6 +17,8 @@ import tfbundle
 from tests.support.bundle_writer import FULL, Saved, data_file, write_bundle
 from tests.support.v1_writer import write_v1
 from tfbundle import FormatError, MissingFileError, TfBundleError
+from tfbundle.checkpoint import shards
+from tfbundle.storage import ByteSource
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows neither renames over nor deletes open files")
 
@@ -125,6 +127,41 @@ def test_data_that_is_overwritten_in_place(prefix: Path, opened: bool, read: str
             return
         with pytest.raises(FormatError):
             READS[read](checkpoint["first"])
+
+
+def test_shard_that_was_closed_in_between(tmp_path: Path) -> None:
+    """Of many shards some are closed while others are read; each has to come back as the file that it was."""
+    count = shards._MOST_OPEN + 1
+    arrays = {f"t{number:02}": np.full(SHAPE, number, np.int32) for number in range(count)}
+    saved = {name: Saved(array, shards=[number]) for number, (name, array) in enumerate(arrays.items())}
+    write_bundle(tmp_path / "b", saved, num_shards=count)
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        for name in arrays:
+            assert checkpoint[name][0, 0] == arrays[name][0, 0]
+        overwrite(data_file(tmp_path / "b", 0, count), np.full(SHAPE, 7, np.int32).tobytes())
+        with pytest.raises(FormatError, match="overwritten"):
+            checkpoint["t00"][0, 0]
+
+
+@pytest.mark.parametrize("size", [50, 50_000], ids=["small", "large"])
+def test_data_that_is_overwritten_while_load_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Without checksums it is the file's time of change that tells."""
+    write_bundle(tmp_path / "b", {name: np.zeros(size, np.int32) for name in "abc"})
+    data = data_file(tmp_path / "b")
+    for method in ("read_at", "read_into"):
+        read = getattr(ByteSource, method)
+
+        def read_and_overwrite(self: ByteSource, offset: int, what: Any, read: Any = read) -> Any:
+            result = read(self, offset, what)
+            if ".data-" in self.path and what:
+                overwrite(data, np.ones(3 * size, np.int32).tobytes())
+            return result
+
+        monkeypatch.setattr(ByteSource, method, read_and_overwrite)
+    with pytest.raises(FormatError, match="overwritten"):
+        tfbundle.load(tmp_path / "b", verify=False)
 
 
 def test_index_that_is_overwritten_in_place(prefix: Path) -> None:

@@ -270,6 +270,12 @@ def test_broken_block(open_table: OpenTable, name: str, verify: bool) -> None:
             table.get(key)
 
 
+def test_snappy_sizes_are_doubted_before_memory_is_taken(open_table: OpenTable) -> None:
+    table = open_table(BROKEN_BLOCKS["Snappy that claims 4 GiB"])
+    with pytest.raises(FormatError, match="4294967295 bytes, which they cannot"):
+        list(table)
+
+
 @pytest.mark.parametrize("name", BROKEN_BLOCKS)
 def test_search_in_broken_block_finds_or_refuses(open_table: OpenTable, name: str) -> None:
     """What ``find`` hands out is an entry's value; whatever else it does is an error of ours."""
