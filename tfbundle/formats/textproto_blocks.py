@@ -250,7 +250,7 @@ class _Block:
                     inner = self._inner[message_class] = _Block(message_class, self._depth + 1)
                 wire = inner.encode(text, space + len(self._opener), end - len(self._closer))
                 return tag + varint(len(wire)) + wire, bit
-            if text[space:end] == self._empty:
+            if text[space:end] == self._empty and self._depth < MAX_DEPTH:
                 return tag + b"\0", bit
         elif pos == end or (text.startswith(b"#", pos) and text.find(b"\n", pos, end) < 0):
             return b"", 0
