@@ -63,7 +63,7 @@ class CheckpointState(NamedTuple):
         # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
         # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
-        most = min(len(parts) - 1, _MOST_FOLDERS)
+        most = min(len(parts), _MOST_FOLDERS)
         candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         return next((prefix for prefix in candidates if find_files(prefix)), None)
 

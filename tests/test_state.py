@@ -1,0 +1,246 @@
+"""State files: what they say, and what lies today where they point."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tfbundle
+from tests.support.bundle_writer import write_bundle
+from tests.support.expected import FIXTURES
+from tests.support.v1_writer import write_v1
+from tfbundle.errors import FormatError, MissingFileError
+
+STATES = {
+    file.parent: json.loads(file.read_text(encoding="utf-8"))["state"]
+    for file in sorted(FIXTURES.glob("*/*/EXPECTED.json"))
+    if "state" in json.loads(file.read_text(encoding="utf-8"))
+}
+
+
+def write_state(folder: Path, latest: str, *others: str, name: str = "checkpoint", more: str = "") -> None:
+    lines = [f"model_checkpoint_path: {json.dumps(latest, ensure_ascii=False)}"]
+    lines += [f"all_model_checkpoint_paths: {json.dumps(path, ensure_ascii=False)}" for path in (*others, latest)]
+    (folder / name).write_text("\n".join(lines) + "\n" + more, encoding="utf-8")
+
+
+def write_checkpoint(prefix: Path) -> Path:
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    write_bundle(prefix, {"a": np.arange(3)})
+    return prefix
+
+
+class TestFixtures:
+    @pytest.mark.parametrize("folder", STATES, ids=lambda folder: folder.relative_to(FIXTURES).as_posix())
+    def test_as_written(self, folder: Path) -> None:
+        expected = STATES[folder]
+        for path in (folder, str(folder), folder / "checkpoint"):
+            state = tfbundle.read_checkpoint_state(path)
+            assert state.path == str(folder / "checkpoint")
+            assert state.model_checkpoint_path == expected["model_checkpoint_path"]
+            assert state.all_model_checkpoint_paths == expected["all_model_checkpoint_paths"]
+
+    @pytest.mark.parametrize("folder", STATES, ids=lambda folder: folder.relative_to(FIXTURES).as_posix())
+    def test_latest(self, folder: Path) -> None:
+        state = tfbundle.read_checkpoint_state(folder)
+        latest = tfbundle.latest_checkpoint(folder)
+        assert latest == state.resolved
+        if folder.name == "folder-of-strangers":
+            assert latest is None
+            assert state.all_resolved == [None, None]
+            return
+        # A pattern of a sharded V1 checkpoint stands for its prefix.
+        name = Path(STATES[folder]["model_checkpoint_path"]).name.removesuffix("-?????-of-00004")
+        assert latest == str(folder / name)
+        with tfbundle.open_checkpoint(latest) as checkpoint:
+            assert len(checkpoint) > 0
+
+    def test_timestamps(self, tf: Any) -> None:
+        folder = FIXTURES / "tf-2.21.0" / "checkpoint-manager"
+        ours, theirs = tfbundle.read_checkpoint_state(folder), tf.train.get_checkpoint_state(str(folder))
+        assert len(ours.all_model_checkpoint_timestamps) == 2
+        assert ours.all_model_checkpoint_timestamps == list(theirs.all_model_checkpoint_timestamps)
+        assert ours.last_preserved_timestamp == theirs.last_preserved_timestamp > 0
+
+    def test_without_timestamps(self) -> None:
+        state = tfbundle.read_checkpoint_state(FIXTURES / "tf-1.2.1" / "training")
+        assert state.all_model_checkpoint_timestamps == []
+        assert state.last_preserved_timestamp == 0
+
+
+class TestResolving:
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            "model.ckpt-5",
+            "./model.ckpt-5",
+            "/tmp/train/model.ckpt-5",
+            "/model.ckpt-5",
+            "/a/very/far/place/it/was/once/at/model.ckpt-5",
+            "C:\\Users\\me\\train\\model.ckpt-5",
+            "C:/Users/me/train/model.ckpt-5",
+            "\\\\server\\share\\model.ckpt-5",
+            "train\\model.ckpt-5",
+            "train/model.ckpt-5",
+            "../train/model.ckpt-5",
+            "gs://bucket/train/model.ckpt-5",
+            "hdfs://host:9000/train/model.ckpt-5",
+        ],
+    )
+    def test_folder_that_moved(self, tmp_path: Path, stored: str) -> None:
+        folder = tmp_path / "elsewhere"
+        prefix = write_checkpoint(folder / "model.ckpt-5")
+        write_state(folder, stored)
+        latest = tfbundle.latest_checkpoint(folder)
+        assert latest is not None
+        assert os.path.normpath(latest) == str(prefix)
+        with tfbundle.open_checkpoint(folder) as checkpoint:
+            assert checkpoint["a"].read().tolist() == [0, 1, 2]
+        assert tfbundle.read_checkpoint_state(folder).model_checkpoint_path == stored
+
+    @pytest.mark.parametrize("stored", ["/train/ckpts/best/model", "ckpts/best/model", "D:\\ckpts\\best\\model"])
+    def test_folders_below_moved_along(self, tmp_path: Path, stored: str) -> None:
+        prefix = write_checkpoint(tmp_path / "ckpts" / "best" / "model")
+        write_state(tmp_path, stored)
+        assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+
+    def test_moved_twice(self, tmp_path: Path) -> None:
+        first, second = tmp_path / "first", tmp_path / "second"
+        prefix = write_checkpoint(first / "run" / "model-1")
+        write_state(first / "run", str(prefix))
+        assert tfbundle.latest_checkpoint(first / "run") == str(prefix)
+        first.rename(second)
+        assert tfbundle.latest_checkpoint(second / "run") == str(second / "run" / "model-1")
+        second.rename(first)
+        assert tfbundle.latest_checkpoint(first / "run") == str(prefix)
+
+    def test_what_is_there_comes_first(self, tmp_path: Path) -> None:
+        prefix = write_checkpoint(tmp_path / "original" / "model")
+        write_checkpoint(tmp_path / "copy" / "model")
+        write_state(tmp_path / "copy", str(prefix))
+        assert tfbundle.latest_checkpoint(tmp_path / "copy") == str(prefix)
+
+    def test_never_another_step(self, tmp_path: Path) -> None:
+        write_checkpoint(tmp_path / "model.ckpt-10")
+        write_state(tmp_path, "/old/model.ckpt-1", "/old/model.ckpt-100", "/old/model.ckpt-10")
+        state = tfbundle.read_checkpoint_state(tmp_path)
+        assert state.resolved is None
+        assert state.all_resolved == [None, str(tmp_path / "model.ckpt-10"), None]
+        assert tfbundle.latest_checkpoint(tmp_path) is None
+        with pytest.raises(MissingFileError, match=r"names '/old/model.ckpt-1', which is not there; .*model.ckpt-10"):
+            tfbundle.open_checkpoint(tmp_path)
+
+    def test_v1(self, tmp_path: Path) -> None:
+        write_v1(tmp_path / "model.ckpt", {"a": np.arange(3, dtype="f4")})
+        write_state(tmp_path, "/old/model.ckpt")
+        assert tfbundle.latest_checkpoint(tmp_path) == str(tmp_path / "model.ckpt")
+        write_v1(tmp_path / "shards-00000-of-00001", {"a": np.arange(3, dtype="f4")})
+        write_state(tmp_path, "/old/shards-?????-of-00001")
+        assert tfbundle.latest_checkpoint(tmp_path) == str(tmp_path / "shards")
+
+    def test_relative_to_where_we_are(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_checkpoint(tmp_path / "run" / "model")
+        write_state(tmp_path / "run", "model")
+        monkeypatch.chdir(tmp_path)
+        assert tfbundle.latest_checkpoint("run") == os.path.join("run", "model")
+        monkeypatch.chdir(tmp_path / "run")
+        assert tfbundle.latest_checkpoint(".") == os.path.join(".", "model")
+        assert tfbundle.latest_checkpoint("") == os.path.join(".", "model")
+
+    def test_long_paths_take_no_time(self, tmp_path: Path) -> None:
+        write_state(tmp_path, "a/" * 100_000 + "model", "/" + "b" * 100_000, "c\\" * 100_000)
+        start = time.monotonic()
+        assert tfbundle.read_checkpoint_state(tmp_path).all_resolved == [None, None, None]
+        assert time.monotonic() - start < 5
+
+    def test_strange_names(self, tmp_path: Path) -> None:
+        for name in ("mödel ckpt", "model[1]*", "model'\"", "a?b-?????-of"):
+            write_checkpoint(tmp_path / name)
+            write_state(tmp_path, f"/old/{name}")
+            assert tfbundle.latest_checkpoint(tmp_path) == str(tmp_path / name)
+        state = tfbundle.read_checkpoint_state(tmp_path)
+        for stored in ("", "a\0b", "/", ".", "..", "\\"):
+            assert state.resolve(stored) is None
+
+
+class TestOtherNames:
+    def test_latest_filename(self, tmp_path: Path) -> None:
+        write_checkpoint(tmp_path / "best-7")
+        write_state(tmp_path, "best-7", name="best_checkpoint")
+        assert tfbundle.latest_checkpoint(tmp_path) is None
+        assert tfbundle.latest_checkpoint(tmp_path, "best_checkpoint") == str(tmp_path / "best-7")
+        for state in (
+            tfbundle.read_checkpoint_state(tmp_path, "best_checkpoint"),
+            tfbundle.read_checkpoint_state(tmp_path / "best_checkpoint"),
+        ):
+            assert state.path == str(tmp_path / "best_checkpoint")
+            assert state.resolved == str(tmp_path / "best-7")
+
+    def test_absent(self, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "checkpoint", tmp_path / "none"):
+            with pytest.raises(MissingFileError):
+                tfbundle.read_checkpoint_state(path)
+            assert tfbundle.latest_checkpoint(path) is None
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"nonsense",
+            b"model_checkpoint_path",
+            b"model_checkpoint_path: ",
+            b'model_checkpoint_path: "model',
+            b"model_checkpoint_path: 7",
+            b'model_checkpoint: "model"',
+            b'model_checkpoint_path: "a" model_checkpoint_path: "b" }',
+            b'all_model_checkpoint_timestamps: "x"',
+            b'model_checkpoint_path: "\xff"',
+            b"\x0a\x05model",
+            b"<!DOCTYPE html><html>",
+            b"version https://git-lfs.github.com/spec/v1",
+            bytes(100),
+        ],
+    )
+    def test_garbage(self, tmp_path: Path, text: bytes) -> None:
+        (tmp_path / "checkpoint").write_bytes(text)
+        for call in (
+            tfbundle.read_checkpoint_state,
+            tfbundle.latest_checkpoint,
+            tfbundle.open_checkpoint,
+            tfbundle.list_checkpoints,
+        ):
+            with pytest.raises(FormatError) as caught:
+                call(tmp_path)
+            assert str(tmp_path / "checkpoint") in str(caught.value)
+
+    @given(st.binary(max_size=80))
+    def test_any_bytes(self, tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
+        path = tmp_path_factory.getbasetemp() / "any"
+        path.write_bytes(text)
+        try:
+            state = tfbundle.read_checkpoint_state(path)
+        except FormatError:
+            return
+        assert isinstance(state.model_checkpoint_path, str)
+
+    def test_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "checkpoint").write_bytes(b"")
+        state = tfbundle.read_checkpoint_state(tmp_path)
+        assert (state.model_checkpoint_path, state.all_model_checkpoint_paths) == ("", [])
+        assert state.resolved is None
+        assert tfbundle.latest_checkpoint(tmp_path) is None
+
+    def test_escapes(self, tmp_path: Path) -> None:
+        (tmp_path / "checkpoint").write_text(
+            '# A comment.\nmodel_checkpoint_path: "m\\303\\266del" "\\x2d\\061"\nlast_preserved_timestamp: 1.5e9\n'
+        )
+        state = tfbundle.read_checkpoint_state(tmp_path)
+        assert state.model_checkpoint_path == "mödel-1"
+        assert state.last_preserved_timestamp == 1.5e9
