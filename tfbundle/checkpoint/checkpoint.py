@@ -56,7 +56,8 @@ class Checkpoint(Mapping[str, Tensor]):
     def objects(self) -> ObjectGraph | None:
         """The graph of the objects that were saved, or ``None`` for a checkpoint that stores none.
 
-        ``FormatError`` where what is stored is no such graph; the tensors are none the worse for it.
+        Raises ``FormatError`` where what is stored is no such graph, and as ``Tensor.read`` does, for it lies among
+        the data; the other tensors are none the worse for it.
         """
         from tfbundle.checkpoint.objects import read_object_graph
 
