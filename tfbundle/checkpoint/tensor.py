@@ -78,6 +78,14 @@ class Store(Protocol):
         """A picklable function with its arguments that opens the same store again."""
 
 
+class Origin(NamedTuple):
+    """Where a pickled tensor comes from: how to open its store again, and what it has to be recognised by there."""
+
+    reopen: Callable[..., Store]
+    arguments: tuple[Any, ...]
+    fingerprint: Any
+
+
 class Tensor:
     """A tensor in a checkpoint: its facts at hand, its values in the file.
 
@@ -90,18 +98,20 @@ class Tensor:
     other tensors of the checkpoint stay readable.
     """
 
-    __slots__ = ("_facts", "_fingerprint", "_record", "_reopening", "_store", "name")
+    __slots__ = ("_facts", "_origin", "_record", "_store", "name")
 
     name: str
     """The tensor's name; bytes in it that are not UTF-8 are escaped by ``surrogateescape``."""
 
-    def __init__(self, store: Store, name: str, record: Any) -> None:
+    def __init__(
+        self, store: Store | None, name: str, record: Any, facts: Facts | None = None, origin: Origin | None = None
+    ) -> None:
+        """Checkpoints make these; an unpickled one has an origin, and opens its store when it is first read."""
         self.name = name
-        self._store: Store | None = store
+        self._store = store
         self._record = record
-        self._facts: Facts | None = None
-        self._reopening: tuple[Callable[..., Store], tuple[Any, ...]] | None = None
-        self._fingerprint: Any = None
+        self._facts = facts
+        self._origin = origin
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -206,10 +216,11 @@ class Tensor:
             return f"<Tensor {self.name!r}, unreadable: {error}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._reopening is None:
+        origin = self._origin
+        if origin is None:
             store = self._open()
-            self._reopening, self._fingerprint = store.reopening(), store.fingerprint(self.name, self._record)
-        return _unpickle, (self.name, self._record, self._known(), self._reopening, self._fingerprint)
+            origin = Origin(*store.reopening(), store.fingerprint(self.name, self._record))
+        return Tensor, (None, self.name, self._record, self._known(), origin)
 
     def _known(self) -> Facts:
         facts = self._facts
@@ -221,10 +232,10 @@ class Tensor:
     def _open(self) -> Store:
         store = self._store
         if store is None:
-            assert self._reopening is not None
-            function, arguments = self._reopening
+            assert self._origin is not None  # A tensor has the one or the other.
+            function, arguments, fingerprint = self._origin
             store = function(*arguments)
-            if store.find(self.name) != self._record or store.fingerprint(self.name, self._record) != self._fingerprint:
+            if store.find(self.name) != self._record or store.fingerprint(self.name, self._record) != fingerprint:
                 raise FormatError(
                     f"{store.path} holds another {self.name!r} than when the tensor was pickled; "
                     "the checkpoint was replaced since",
@@ -233,20 +244,3 @@ class Tensor:
                 )
             self._store = store
         return store
-
-
-def _unpickle(
-    name: str,
-    record: Any,
-    facts: Facts,
-    reopening: tuple[Callable[..., Store], tuple[Any, ...]],
-    fingerprint: Any,
-) -> Tensor:
-    tensor = Tensor.__new__(Tensor)
-    tensor.name = name
-    tensor._record = record
-    tensor._facts = facts
-    tensor._store = None
-    tensor._reopening = reopening
-    tensor._fingerprint = fingerprint
-    return tensor
