@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -42,18 +42,31 @@ def find_name(checkpoint: Checkpoint, text: str) -> str:
     return text
 
 
-def match_names(names: Iterable[str], globs: Sequence[str], where: str) -> list[str]:
-    """Those names that one of the globs, or a name among them, means; each glob has to mean some."""
-    import fnmatch
-    import re
+def match_names(
+    names: Iterable[str], globs: Sequence[str], where: str, variables: Mapping[str, str] | None = None
+) -> list[str]:
+    """Those names that one of the globs, or a name among them, means; each glob has to mean some.
 
+    ``variables`` are names of variables by name, for the globs that mean no name itself.
+    """
     names = list(names)
     found: set[str] = set()
     for glob in globs:
-        pattern = re.compile(fnmatch.translate(glob))
-        exact = {glob, unescape_name(glob)}
-        matches = [name for name in names if name in exact or pattern.match(name) or pattern.match(escape_name(name))]
+        means = _matcher(glob)
+        matches = [name for name in names if means(name)]
+        if not matches and variables:
+            matches = [name for name in names if name in variables and means(variables[name])]
         if not matches:
             raise click.ClickException(f"no tensor in {where} matches '{glob}'")
         found.update(matches)
     return [name for name in names if name in found]
+
+
+def _matcher(glob: str) -> Callable[[str], bool]:
+    """Whether a glob means a name: as it is, or as it is printed."""
+    import fnmatch
+    import re
+
+    pattern = re.compile(fnmatch.translate(glob))
+    exact = {glob, unescape_name(glob)}
+    return lambda name: name in exact or bool(pattern.match(name) or pattern.match(escape_name(name)))

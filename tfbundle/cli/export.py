@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--to", type=click.Choice(["npz", "safetensors"]), help="The format, if the suffix of OUT does not tell.")
 @click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated.")
+@click.option("--no-slots", is_flag=True, help="Leave out optimizer slots, such as w/Adam and w/Momentum.")
 @click.option(
     "--cast",
     multiple=True,
@@ -35,6 +36,7 @@ def command(
     to: str | None,
     names: tuple[str, ...],
     exclude: tuple[str, ...],
+    no_slots: bool,
     cast: tuple[str, ...],
     as_json: bool,
     format: Format | None,
@@ -46,7 +48,7 @@ def command(
 
     \b
     tfbundle export run/model.ckpt-1000 model.safetensors
-    tfbundle export run/ weights.npz --exclude '*Adam*' --cast bfloat16=float32
+    tfbundle export run/ weights.npz --no-slots --cast bfloat16=float32
     """
     from tfbundle.export import export, output_format
 
@@ -67,6 +69,7 @@ def command(
                     to=to,
                     names=[name for name in chosen if name not in left_out],
                     cast=cast,
+                    slots=not no_slots,
                     progress=progress,
                 )
             except ValueError as error:

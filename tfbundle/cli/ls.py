@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,7 @@ from tfbundle.cli.output import (
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
+    from tfbundle.checkpoint.checkpoint import Checkpoint
     from tfbundle.checkpoint.names import Format
     from tfbundle.checkpoint.tensor import Tensor
 
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     """What is listed of a tensor; ``error`` says why the rest is not known."""
 
     name: str
+    variable: str | None = None
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
     data_type: str | None = None
@@ -68,11 +70,13 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
     """List the tensors: name, shape, dtype, size, shard.
 
     With GLOBs only those whose names match one (* crosses /). The index alone is read, so that data files need not be
-    there. The exit status is 1 if what the index says of a tensor makes no sense.
+    there. Where they are, a checkpoint of TensorFlow 2 tells the names of its variables too, and a glob that matches
+    no name is held against these. The exit status is 1 if what the index says of a tensor makes no sense.
     """
     with open_tensors(path, format) as checkpoint:
-        names = match_names(checkpoint, globs, checkpoint.prefix) if globs else list(checkpoint)
-        rows = sorted((describe(checkpoint[name]) for name in names), key=_ORDERS[sort])
+        variables = _variable_names(checkpoint)
+        names = match_names(checkpoint, globs, checkpoint.prefix, variables) if globs else list(checkpoint)
+        rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),
         "parameters": sum(prod(row.shape) for row in rows if row.shape is not None and row.dtype != "string"),
@@ -83,6 +87,7 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
         tensors = [
             {
                 "name": row.name,
+                "variable": row.variable,
                 "shape": row.shape,
                 "dtype": row.dtype,
                 "data_type": row.data_type,
@@ -95,7 +100,11 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
         ]
         print_json({"path": checkpoint.prefix, "format": checkpoint.format, "tensors": tensors, "total": total})
     else:
-        print_table(("name", "shape", "dtype", "size", "shard"), list(map(_cells, rows)), numbers=("size",))
+        headers, cells = ["name", "shape", "dtype", "size", "shard"], list(map(_cells, rows))
+        if any(row.variable for row in rows):
+            headers.append("variable")
+            cells = [(*line, escape_name(row.variable or "-")) for row, line in zip(rows, cells, strict=True)]
+        print_table(headers, cells, numbers=("size",))
         print_line(
             f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
             f"{format_size(total['nbytes'])}, {count_of(total['shards'], 'shard')}"
@@ -104,13 +113,14 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
         raise click.exceptions.Exit(1)
 
 
-def describe(tensor: Tensor) -> Row:
-    """What the index says of a tensor."""
+def describe(tensor: Tensor, variable: str | None) -> Row:
+    """What the index says of a tensor, beside the name of its variable."""
     from tfbundle.dtypes import python_name
 
     try:
         return Row(
             tensor.name,
+            variable,
             tensor.shape,
             python_name(tensor.data_type),
             tensor.data_type,
@@ -119,7 +129,15 @@ def describe(tensor: Tensor) -> Row:
             tuple(dict.fromkeys(piece.path for piece in tensor.ranges)),
         )
     except TfBundleError as error:
-        return Row(tensor.name, error=str(error))
+        return Row(tensor.name, variable, error=str(error))
+
+
+def _variable_names(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """The names of the variables by key, if it is a checkpoint of objects and its data are there."""
+    try:
+        return checkpoint.objects.variable_names if checkpoint.objects is not None else {}
+    except TfBundleError:
+        return {}
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ def export(
     names: Names = None,
     exclude: Names = None,
     cast: Cast | None = None,
+    slots: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Write the tensors of ``source``, a checkpoint or the path of one, to the file ``out``.
@@ -54,8 +55,8 @@ def export(
     ``to`` is ``"npz"`` or ``"safetensors"``; without it the suffix of ``out`` decides. ``names`` chooses and renames as
     for ``load``; ``exclude`` is a glob or exact names to leave out. ``cast`` is ``"float32"`` for all floating-point
     tensors (``"int32"`` likewise for all integers), ``"bfloat16=float32"`` for those of a type, several of these, or
-    ``{"bfloat16": "float32"}``; types are called as in TensorFlow. ``progress`` is called with the bytes written and
-    the bytes to be written.
+    ``{"bfloat16": "float32"}``; types are called as in TensorFlow. ``slots=False`` leaves optimizer slots out
+    (``Checkpoint.slots``). ``progress`` is called with the bytes written and the bytes to be written.
 
     Every tensor is verified unless the checkpoint was opened with ``verify=False``. Raises ``UnsupportedError`` with
     the names of all tensors that the format cannot hold, or that do not fit the integers that they are cast to;
@@ -66,7 +67,7 @@ def export(
     format = output_format(out, to)
     with nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source) as checkpoint:
         _check_output(out, checkpoint)
-        planned = plan(checkpoint, format, names, exclude, cast)
+        planned = plan(checkpoint, format, names, exclude, cast, slots=slots)
         total = sum(tensor.nbytes for tensor in planned)
         done = 0
 

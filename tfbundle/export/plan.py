@@ -90,7 +90,7 @@ class OutputFormat(NamedTuple):
 
 
 def plan(
-    checkpoint: Checkpoint, format: OutputFormat, names: Names, exclude: Names, cast: Cast | None
+    checkpoint: Checkpoint, format: OutputFormat, names: Names, exclude: Names, cast: Cast | None, *, slots: bool
 ) -> list[Planned]:
     """The tensors to write, in the order of the checkpoint.
 
@@ -99,7 +99,9 @@ def plan(
     """
     casts = {} if cast is None else resolve_casts(cast)
     chosen = select_names(checkpoint, names)
-    left_out = set() if exclude is None else select_names(checkpoint, exclude).keys()
+    left_out = set() if exclude is None else set(select_names(checkpoint, exclude))
+    if not slots:
+        left_out |= checkpoint.slots
     planned = []
     for name, wanted in chosen.items():
         if name not in left_out:
