@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
+    from tfbundle.events.messages import read_events
+    from tfbundle.formats.tfrecord import read_records
 
 _MODULES = {
     "Checkpoint": "checkpoint.checkpoint",
@@ -50,6 +52,8 @@ _MODULES = {
     "load": "checkpoint.loading",
     "open_checkpoint": "checkpoint.checkpoint",
     "read_checkpoint_state": "checkpoint.state",
+    "read_events": "events.messages",
+    "read_records": "formats.tfrecord",
     "verify": "checkpoint.verification",
 }
 
@@ -73,6 +77,8 @@ __all__ = [
     "load",
     "open_checkpoint",
     "read_checkpoint_state",
+    "read_events",
+    "read_records",
     "train",
     "verify",
 ]

@@ -30,6 +30,7 @@ from typing import NamedTuple
 from tfbundle.errors import ChecksumError, FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
+from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.storage import ByteSource
 
 FOOTER_SIZE = 48
@@ -38,8 +39,6 @@ TRAILER_SIZE = 5
 
 RAW, SNAPPY = 0, 1
 
-# The densest thing a Snappy stream can say is "copy 64 bytes" in three bytes, so no honest block grows more.
-_SNAPPY_LARGEST_GROWTH = 22
 # A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
 _BLOCKS_KEPT = 8
 
@@ -209,7 +208,7 @@ def read_block(source: ByteSource, handle: BlockHandle, *, verify: bool = True) 
         return data[:size]
     if kind == SNAPPY:
         try:
-            return _decompress(data[:size])
+            return decompress_snappy(data[:size])
         except FormatError as error:
             raise _located(error, source, handle) from None
     raise FormatError(
@@ -217,22 +216,6 @@ def read_block(source: ByteSource, handle: BlockHandle, *, verify: bool = True) 
         path=source.path,
         offset=offset,
     )
-
-
-def _decompress(data: bytes) -> bytes:
-    size, _ = decode_varint(data, 0, len(data), 32)
-    if size > len(data) * _SNAPPY_LARGEST_GROWTH:
-        raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
-    # Released TensorFlow writes no compressed index, so that most readers never need this.
-    import snappy
-
-    try:
-        contents = bytes(snappy.uncompress(data))
-    except Exception as error:  # The class depends on the package's version.
-        raise FormatError(f"the Snappy data is malformed: {error}", offset=0) from None
-    if len(contents) != size:
-        raise FormatError(f"the Snappy data holds {len(contents)} bytes and claims {size}", offset=0)
-    return contents
 
 
 def _located(error: FormatError, source: ByteSource, handle: BlockHandle) -> FormatError:

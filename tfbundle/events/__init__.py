@@ -1,0 +1,1 @@
+"""Event files: training curves and all that TensorBoard shows, as numpy arrays."""

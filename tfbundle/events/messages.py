@@ -1,0 +1,34 @@
+"""Event files as the messages that they are made of, one a record."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.errors import FormatError
+from tfbundle.formats.tfrecord import RecordIterator
+from tfbundle.proto import Event
+
+# protobuf has no messages of 2 GiB (protobuf documentation, "Proto Limits").
+LARGEST_EVENT = (1 << 31) - 1
+
+
+def decode_event(payload: bytes) -> Event:
+    """The message of one record; ``FormatError`` where it is none."""
+    try:
+        return Event.FromString(payload)
+    except DecodeError:
+        raise FormatError("the record is no Event message, though its checksum is right") from None
+
+
+def read_events(
+    source: str | os.PathLike[str] | BinaryIO, *, compression: str | None = None, salvage: bool = False
+) -> RecordIterator[Event]:
+    """The ``Event`` messages of a file, one after the other.
+
+    Arguments, memory, ``.truncation`` and ``.losses`` are those of ``read_records``, and so are the errors; besides, a
+    record that is no ``Event`` is a ``FormatError``.
+    """
+    return RecordIterator(source, decode_event, compression=compression, salvage=salvage, largest=LARGEST_EVENT)

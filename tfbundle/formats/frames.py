@@ -1,0 +1,241 @@
+"""The records in a stretch of bytes: where they begin, and whether their checksums hold, thousands at a time.
+
+A record (TensorFlow, ``core/lib/io/record_writer``; all little-endian)::
+
+    [length: uint64] [masked CRC-32C of these 8 bytes] [payload: length bytes] [masked CRC-32C of the payload]
+
+Event files hold hundreds of thousands of records of some forty bytes, for which a step of Python each is too slow.
+
+- Where records begin: a record below 64 KiB has six zero bytes in its header, which numpy finds quickly. Of these
+  candidates only those with a right checksum stay, and as a rule each one of them begins where the last one ends. Where
+  that breaks off (a large record, a record inside of a record, damage), single steps go on.
+- Checksums: a CRC is linear. Among records of one length, the CRC of one is the CRC of another one, with a number for
+  each byte that differs mixed in. So records of one length become the rows of a matrix, and tables are looked up for
+  the columns that are not the same in all rows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.formats.checksum import crc32c, mask, unmask
+
+HEADER_SIZE = 12
+FRAME_SIZE = 16
+# How many bytes must follow the last record in a stretch, so that rows of whole words may be cut out of it.
+PADDING = 8
+# TensorFlow and TensorBoard crash on lengths like this one, which no file can have.
+LARGEST_LENGTH = 1 << 60
+
+# Rows of a matrix are at most this long, and as many at least.
+_LONGEST_ROW = 512
+FEWEST_ROWS = 16
+
+# After so many steps over small records, candidates are looked for, in spans that grow as long as that pays.
+_STEPS = 16
+_SHORTEST_SPAN, _LONGEST_SPAN = 1 << 12, 1 << 20
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+class Group(NamedTuple):
+    """Records of one length: their numbers in the stretch, and their payloads as the rows of a matrix.
+
+    Rows have whole 8-byte words; what stands behind ``size`` bytes means nothing.
+    """
+
+    size: int
+    numbers: Numbers
+    rows: Bytes
+
+
+class Frames(NamedTuple):
+    """Records in ``data``: where each payload begins, how long it is, whether its checksum holds.
+
+    Small records are in ``groups`` too; ``singles`` are the numbers of all others. ``end`` is the place behind the last
+    record, and ``needed`` the bytes from there that the next one takes as far as can be told; 0 if its header is wrong.
+    """
+
+    starts: Numbers
+    sizes: Numbers
+    fine: np.ndarray[Any, np.dtype[np.bool_]]
+    groups: list[Group]
+    singles: Numbers
+    end: int
+    needed: int
+
+    def keep(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> Frames:
+        """The same with only those records ``fine`` that are in ``which``, and no others in ``groups``."""
+        fine = self.fine & which
+        groups = [
+            Group(group.size, group.numbers[fine[group.numbers]], group.rows[fine[group.numbers]])
+            for group in self.groups
+        ]
+        return self._replace(
+            fine=fine, groups=[g for g in groups if len(g.numbers)], singles=self.singles[fine[self.singles]]
+        )
+
+
+def find_frames(data: bytes, pos: int, end: int) -> Frames:
+    """The complete records in ``data[pos:end]``, of which the first begins at ``pos``; ``PADDING`` bytes follow."""
+    parts: list[Numbers] = []
+    steps: list[int] = []
+    span = _SHORTEST_SPAN
+    needed = 0
+    while True:
+        needed = _needed(data, pos, end)
+        if not needed or pos + needed > end:
+            break
+        steps.append(pos)
+        pos += needed
+        if needed > 1 << 16:
+            span = _SHORTEST_SPAN
+        elif len(steps) >= _STEPS:
+            found = _find_chain(data, pos, min(pos + span, end))
+            if len(found):
+                parts.extend((np.array(steps, np.int64), found))
+                steps = []
+                pos = int(found[-1])
+                pos += _needed(data, pos, end)
+                span = min(span * 4, _LONGEST_SPAN)
+    starts = np.concatenate([*parts, np.array(steps, np.int64)])
+    sizes = _at(data, "<i8", starts)
+    starts += HEADER_SIZE
+    fine, groups, singles = _verify(data, starts, sizes)
+    return Frames(starts, sizes, fine, groups, singles, pos, needed)
+
+
+def _needed(data: bytes, pos: int, end: int) -> int:
+    """The bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
+    if end - pos < HEADER_SIZE:
+        return HEADER_SIZE
+    head = data[pos : pos + 8]
+    if int.from_bytes(data[pos + 8 : pos + 12], "little") != _header_crc(head):
+        return 0
+    length = int.from_bytes(head, "little")
+    return length + FRAME_SIZE if length < LARGEST_LENGTH else 0
+
+
+_known_headers: dict[bytes, int] = {}
+
+
+def _header_crc(head: bytes) -> int:
+    """The masked CRC of a length; few lengths make up most of a file."""
+    found = _known_headers.get(head)
+    if found is None:
+        if len(_known_headers) >= 1 << 16:
+            _known_headers.clear()
+        found = _known_headers[head] = mask(crc32c(head))
+    return found
+
+
+def _find_chain(data: bytes, pos: int, end: int) -> Numbers:
+    """Where the complete records in ``data[pos:end]`` begin, from ``pos`` on, as far as one follows the other."""
+    zero = np.frombuffer(data, np.uint8, end - pos, pos) == 0
+    # Bytes 2 to 7 of a header are zero.
+    pairs = zero[:-1] & zero[1:]
+    six = pairs[2:-4] & pairs[4:-2] & pairs[6:] if len(pairs) > 6 else pairs[:0]
+    found = np.flatnonzero(six) + pos
+    found = found[found <= end - FRAME_SIZE]
+    lengths = _at(data, "<u2", found)
+    tables = _tables()
+    crcs = tables[7][lengths & 0xFF] ^ tables[6][lengths >> 8] ^ np.uint32(crc32c(bytes(8)))
+    right = mask(crcs.astype(np.int64)) == _at(data, "<u4", found + 8)
+    found, behind = found[right], (found + lengths)[right] + FRAME_SIZE
+    if not len(found) or found[0] != pos:
+        return np.zeros(0, np.int64)
+    linked = found[1:] == behind[:-1]
+    count = len(found) if linked.all() else int(linked.argmin()) + 1
+    # Only the last one of a chain can reach beyond the end.
+    chain: Numbers = found[: count - 1] if behind[count - 1] > end else found[:count]
+    return chain
+
+
+def find_header(data: bytes) -> int | None:
+    """The first place where a record begins that is whole, or that may go on behind ``data``; of any length."""
+    places = np.arange(len(data) - HEADER_SIZE + 1)
+    if not len(places):
+        return None
+    lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
+    places = np.flatnonzero(lengths < LARGEST_LENGTH)
+    rows = cut_rows(data, places, HEADER_SIZE)
+    if not len(rows):
+        return None
+    right = mask(crc32c_rows(rows[:, :8]).astype(np.int64)) == _at(data, "<u4", places + 8)
+    view = memoryview(data)
+    for place in places[right].tolist():
+        end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
+        if end + 4 > len(data):
+            return int(place)
+        if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(view[place + HEADER_SIZE : end]):
+            return int(place)
+    return None
+
+
+def _at(data: bytes, dtype: str, places: Numbers) -> Any:
+    """The numbers of type ``dtype`` that stand at ``places``, at any alignment."""
+    size = np.dtype(dtype).itemsize
+    return np.ndarray(len(data) - size + 1, dtype, data, strides=(1,))[places].astype(np.int64)
+
+
+def cut_rows(data: bytes, places: Numbers, size: int) -> Bytes:
+    """``size`` bytes from each of ``places`` as the rows of a matrix."""
+    items = np.ndarray(len(data) - size + 1, f"V{size}", data, strides=(1,))[places]
+    rows: Bytes = items.view(np.uint8).reshape(len(places), size)
+    return rows
+
+
+def _verify(
+    data: bytes, starts: Numbers, sizes: Numbers
+) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[Group], Numbers]:
+    count = len(starts)
+    stored = _at(data, "<u4", starts + sizes) if count else starts
+    fine = np.zeros(count, bool)
+    groups = []
+    singles = []
+    # Sorting 16-bit numbers takes numpy no comparisons.
+    order = np.argsort(np.minimum(sizes, _LONGEST_ROW + 1).astype(np.uint16), kind="stable")
+    cuts = np.flatnonzero(np.diff(np.minimum(sizes[order], _LONGEST_ROW + 1))) + 1
+    for numbers in np.split(order, cuts):
+        size = int(sizes[numbers[0]]) if len(numbers) else 0
+        if len(numbers) < FEWEST_ROWS or not 0 < size <= _LONGEST_ROW:
+            singles.append(numbers)
+            continue
+        rows = cut_rows(data, starts[numbers], -(-size // 8) * 8)
+        fine[numbers] = mask(crc32c_rows(rows[:, :size]).astype(np.int64)) == stored[numbers]
+        groups.append(Group(size, numbers, rows))
+    rest = np.sort(np.concatenate(singles)) if singles else np.zeros(0, np.int64)
+    view = memoryview(data)
+    for number, start, size, crc in zip(
+        rest.tolist(), starts[rest].tolist(), sizes[rest].tolist(), stored[rest].tolist(), strict=True
+    ):
+        fine[number] = unmask(crc) == crc32c(view[start : start + size])
+    return fine, groups, rest
+
+
+def crc32c_rows(rows: Bytes) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """The CRC-32C of each row of a matrix, which has one at least."""
+    count, size = rows.shape
+    crcs = np.full(count, crc32c(rows[0].tobytes()), np.uint32)
+    tables = _tables()
+    others = rows ^ rows[0]
+    columns = np.flatnonzero(np.bitwise_or.reduce(others, axis=0))
+    # Columns are gathered once, so that each one lies in a row.
+    for column, differences in zip(columns.tolist(), np.ascontiguousarray(others.T[columns]), strict=True):
+        crcs ^= tables[size - 1 - column][differences]
+    return crcs
+
+
+@cache
+def _tables() -> list[np.ndarray[Any, np.dtype[np.uint32]]]:
+    """What a byte adds to a CRC, in a table for each number of bytes behind it, as many as rows may have."""
+    nothing = crc32c(b"\0")
+    first = np.array([crc32c(bytes((byte,))) ^ nothing for byte in range(256)], np.uint32)
+    tables = [first]
+    while len(tables) < _LONGEST_ROW:
+        tables.append((tables[-1] >> np.uint32(8)) ^ first[tables[-1] & np.uint32(0xFF)])
+    return tables

@@ -1,0 +1,280 @@
+"""Record files (TFRecord), from a path or a file object, compressed or not, in constant memory.
+
+Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
+
+- it ends in the middle of a record: a program is still writing, or was stopped. Iteration ends, and ``truncation`` says
+  where the half-written record begins and how much of it is there;
+- a checksum is wrong: ``ChecksumError`` with the number and the place of the record, after all records before it.
+  With ``salvage=True`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
+- a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
+
+Bytes are read in windows; ``frames`` finds and verifies the records in each, for ``RecordReader`` to put windows
+together. Offsets count from the start of the records, which for a compressed file is not the place in the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+
+from tfbundle.errors import ChecksumError, FormatError, TfBundleError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.compression import Stream, is_header, open_source, open_stream
+from tfbundle.formats.frames import (
+    FRAME_SIZE,
+    HEADER_SIZE,
+    LARGEST_LENGTH,
+    PADDING,
+    Frames,
+    find_frames,
+    find_header,
+)
+
+# Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
+_WINDOW = 1 << 20
+
+Item = TypeVar("Item")
+
+
+class Truncation(NamedTuple):
+    """A half-written record at the end: the ``offset`` at which it begins, and the ``size`` of what is there."""
+
+    offset: int
+    size: int
+
+
+class Loss(NamedTuple):
+    """Bytes that were left out because they are damaged: where they begin, how many, and what is wrong with them."""
+
+    offset: int
+    size: int
+    error: TfBundleError
+
+
+class Window(NamedTuple):
+    """Verified records in a stretch of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``."""
+
+    data: bytes
+    offset: int
+    number: int
+    frames: Frames
+
+
+class RecordReader:
+    """Goes through a stream once, window by window.
+
+    ``position`` is the offset behind the last record that was handed out or skipped, ``count`` the number of records up
+    to there; ``truncation`` and ``losses`` are filled in as they are met.
+    """
+
+    def __init__(
+        self, stream: Stream, *, offset: int = 0, salvage: bool = False, largest: int = LARGEST_LENGTH
+    ) -> None:
+        self.position = offset
+        self.count = 0
+        self.truncation: Truncation | None = None
+        self.losses: list[Loss] = []
+        self._stream = stream
+        self._salvage = salvage
+        self._largest = largest
+        self._data = b""  # What was read and not yet handed out; it begins at ``position``.
+        self._problem: TfBundleError | None = None  # Why no more can be read.
+
+    def windows(self) -> Iterator[Window]:
+        """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
+        wanted = HEADER_SIZE
+        while self._fill(wanted):
+            data = self._data + bytes(PADDING)
+            frames = find_frames(data, 0, len(self._data))
+            bad = None if frames.fine.all() else int(frames.fine.argmin())
+            if bad is not None:
+                damage = self._damaged(data, frames, bad)
+                if self._salvage:
+                    self._lose_records(data, frames)
+                    frames = frames.keep(frames.fine)
+                else:
+                    frames = frames.keep(np.arange(len(frames.fine)) < bad)
+            window = Window(data, self.position, self.count, frames)
+            if bad is None or self._salvage:
+                self._pass(frames.end, len(frames.starts))
+            yield window
+            if bad is not None and not self._salvage:
+                raise damage
+            wanted = frames.needed
+            if wanted == 0 or wanted - FRAME_SIZE > self._largest:
+                self._skip_damage(self._bad_header())
+                wanted = HEADER_SIZE
+        if self._problem is not None:
+            if not self._salvage:
+                raise self._problem
+            self.losses.append(Loss(self.position, len(self._data), self._problem))
+        elif size := len(self._data) + (self._stream.remaining() or 0):
+            self.truncation = Truncation(self.position, size)
+
+    def _fill(self, wanted: int) -> bool:
+        """Read a window, or more if ``wanted`` is more; whether so much is there."""
+        left = self._stream.remaining()
+        if left is not None and wanted > left + len(self._data):
+            return False  # Nothing is allocated for what is not there.
+        parts = [self._data]
+        missing = max(wanted, _WINDOW) - len(self._data)
+        try:
+            while missing > 0 and (data := self._stream.read(missing)):
+                parts.append(data)
+                missing -= len(data)
+        except TfBundleError as error:
+            self._problem = error
+        self._data = b"".join(parts)
+        return len(self._data) >= wanted
+
+    def _pass(self, size: int, count: int = 0) -> None:
+        self._data = self._data[size:]
+        self.position += size
+        self.count += count
+
+    def _where(self, number: int, offset: int) -> str:
+        path = self._stream.path
+        return f"record {number} at offset {offset}" + (f" of {path}" if path is not None else "")
+
+    def _damaged(self, data: bytes, frames: Frames, number: int) -> ChecksumError:
+        start, size = int(frames.starts[number]), int(frames.sizes[number])
+        offset = self.position + start - HEADER_SIZE
+        expected = unmask(int.from_bytes(data[start + size : start + size + 4], "little"))
+        actual = crc32c(data[start : start + size])
+        return ChecksumError(
+            f"{self._where(self.count + number, offset)} is damaged: the CRC-32C of its {size} bytes is "
+            f"{actual:#010x}, and {expected:#010x} is stored with it; salvage=True reads what is whole",
+            expected=expected,
+            actual=actual,
+            path=self._stream.path,
+            offset=offset,
+        )
+
+    def _bad_header(self) -> FormatError:
+        """What is wrong with the header at ``position``."""
+        head = self._data[:HEADER_SIZE]
+        length = int.from_bytes(head[:8], "little")
+        where = self._where(self.count, self.position)
+        if is_header(head):
+            return FormatError(
+                f"{where} claims to have {length} bytes, more than any record of its kind can",
+                path=self._stream.path,
+                offset=self.position,
+            )
+        expected, actual = unmask(int.from_bytes(head[8:], "little")), crc32c(head[:8])
+        return ChecksumError(
+            f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, and {expected:#010x} is stored with it; "
+            "this is no record file, or a damaged one, of which salvage=True reads what is whole",
+            expected=expected,
+            actual=actual,
+            path=self._stream.path,
+            offset=self.position,
+        )
+
+    def _lose_records(self, data: bytes, frames: Frames) -> None:
+        for number in np.flatnonzero(~frames.fine).tolist():
+            error = self._damaged(data, frames, number)
+            self.losses.append(Loss(error.offset or 0, int(frames.sizes[number]) + FRAME_SIZE, error))
+
+    def _skip_damage(self, error: FormatError) -> None:
+        """Go on to the next whole record behind a header that is wrong."""
+        if not self._salvage:
+            raise error
+        start = self.position
+        self._pass(1)
+        while self._fill(HEADER_SIZE):
+            found = find_header(self._data)
+            if found is not None:
+                self._pass(found)
+                break
+            self._pass(len(self._data) - HEADER_SIZE + 1)
+        else:
+            self._pass(len(self._data))
+        # The damaged record counts as one, however many there were.
+        self.count += 1
+        self.losses.append(Loss(start, self.position - start, error))
+
+
+class RecordIterator(Iterator[Item]):
+    """What the records of a file hold, one after the other.
+
+    ``truncation`` (``None``, or the half-written record at the end) and ``losses`` (empty without ``salvage``) are
+    complete when all has been read.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        decode: Callable[[bytes], Item],
+        *,
+        compression: str | None = None,
+        salvage: bool = False,
+        largest: int = LARGEST_LENGTH,
+    ) -> None:
+        """Open as ``read_records`` does; ``decode`` makes an item of a payload, or raises ``FormatError``."""
+        opened, self._owned = open_source(source)
+        stream = open_stream(opened, compression)
+        self._path = stream.path
+        self._reader = RecordReader(stream, salvage=salvage, largest=largest)
+        self._items = self._read(decode)
+
+    @property
+    def truncation(self) -> Truncation | None:
+        return self._reader.truncation
+
+    @property
+    def losses(self) -> list[Loss]:
+        return self._reader.losses
+
+    def __next__(self) -> Item:
+        return next(self._items)
+
+    def __enter__(self) -> RecordIterator[Item]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; a file object that was passed stays open."""
+        self._items.close()
+        self._close_source()
+
+    def _close_source(self) -> None:
+        if self._owned is not None:
+            self._owned.close()
+
+    def _read(self, decode: Callable[[bytes], Item]) -> Generator[Item, None, None]:
+        for window in self._reader.windows():
+            starts, ends = window.frames.starts, window.frames.starts + window.frames.sizes
+            fine = window.frames.fine
+            for start, end in zip(starts[fine].tolist(), ends[fine].tolist(), strict=True):
+                try:
+                    item = decode(window.data[start:end])
+                except FormatError as error:
+                    raise error.locate(path=self._path, offset=window.offset + start) from None
+                yield item
+        self._close_source()
+
+
+def read_records(
+    source: str | os.PathLike[str] | BinaryIO, *, compression: str | None = None, salvage: bool = False
+) -> RecordIterator[bytes]:
+    """The payloads of a TFRecord file, one after the other, as ``bytes``.
+
+    ``source`` is a path, or a binary file object, which is read from where it stands and not closed. ``compression`` is
+    ``"NONE"``, ``"GZIP"``, ``"ZLIB"`` or ``"SNAPPY"``; by default the first bytes tell. Both checksums of every record
+    are verified. Memory holds one window of the file, or one record where that is larger.
+
+    A record that is half there ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
+    there are. Raises ``ChecksumError`` for a damaged record, after those before it, and ``FormatError`` for a length of
+    2^60 bytes or more and for a compressed stream that is damaged. With ``salvage`` damaged records are left out, and
+    ``.losses`` lists them.
+    """
+    return RecordIterator(source, bytes, compression=compression, salvage=salvage)
