@@ -456,17 +456,64 @@ class TestDamage:
         assert find_slots(["w"], graph) == frozenset()
 
 
+@pytest.fixture
+def run_any(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tfbundle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        captured = capsys.readouterr()
+        return int(leaving.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+class TestOtherCommands:
+    def test_ls_has_names_of_variables(self, run_any: Any) -> None:
+        code, out, _ = run_any("ls", TRAINED[0], "--json")
+        assert code == 0
+        with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
+            assert checkpoint.objects is not None
+            names = checkpoint.objects.variable_names
+        for row in json.loads(out)["tensors"]:
+            assert row["variable"] == names.get(row["name"])
+        lines = run_any("ls", TRAINED[0], "conv/*")[1].splitlines()
+        assert [line.split()[-1] for line in lines[:-1]] == ["variable", "conv/bias", "conv/kernel"]
+        # Keys come first: no name of a variable is looked at where one of them matches.
+        assert len(run_any("ls", TRAINED[0], "*kernel*")[1].splitlines()) == 2 + 9
+        assert run_any("ls", TRAINED[0], "conv/kernels")[0] == 2
+
+    def test_ls_without_names(self, run_any: Any, tmp_path: Path) -> None:
+        _, out, _ = run_any("ls", FIXTURES / "tf-1.15.5" / "training")
+        assert "variable" not in out
+        for name in ("weights.index", "weights.data-00000-of-00001"):
+            (tmp_path / name).write_bytes((TRAINED[0].parent / name).read_bytes())
+        assert "conv/kernel" in run_any("ls", tmp_path)[1]
+        (tmp_path / "weights.data-00000-of-00001").unlink()
+        code, out, _ = run_any("ls", tmp_path)
+        assert code == 0
+        assert "conv/kernel" not in out
+        assert "layer_with_weights-0/kernel" in out
+
+    def test_export_without_slots(self, run_any: Any, tmp_path: Path) -> None:
+        from tfbundle.export import export
+
+        folder = FIXTURES / "tf-1.15.5" / "training"
+        out = tmp_path / "out.npz"
+        assert run_any("export", folder, out, "--no-slots")[0] == 0
+        wanted = tfbundle.load(folder, slots=False)
+        for _ in range(2):
+            with np.load(out) as found:
+                assert set(found) == set(wanted)
+                for name, array in wanted.items():
+                    assert_same(found[name], array)
+            export(folder, out, slots=False)
+
+
 class TestCommand:
     @pytest.fixture
-    def run(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-        def call(*arguments: str | Path) -> tuple[int, str, str]:
-            monkeypatch.setattr(sys, "argv", ["tfbundle", "objects", *map(str, arguments)])
-            with pytest.raises(SystemExit) as leaving:
-                main()
-            captured = capsys.readouterr()
-            return int(leaving.value.code or 0), captured.out, captured.err
-
-        return call
+    def run(self, run_any: Any) -> Any:
+        return lambda *arguments: run_any("objects", *arguments)
 
     def test_tree(self, run: Any) -> None:
         code, out, _ = run(FIXTURES / "tf-2.4.4" / "plain-objects" / "objects")
