@@ -79,7 +79,7 @@ class Commands(click.Group):
 
 
 def _refuse(message: str) -> int:
-    print(f"tfbundle: {one_line(message)}", file=sys.stderr)
+    click.echo(f"tfbundle: {one_line(message)}", err=True)
     return 2
 
 
