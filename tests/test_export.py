@@ -578,3 +578,12 @@ def test_memory_does_not_grow_with_the_checkpoint(
         assert out.stat().st_size >= tensors * size // (2 if cast else 1)
     finally:
         out.unlink(missing_ok=True)
+
+
+def test_the_object_graph_is_written_only_if_asked_for(tmp_path: Path) -> None:
+    source = ROOT / "fixtures" / "tf-2.15.1" / "keras-weights" / "weights"
+    export(source, tmp_path / "weights.npz")
+    with tfbundle.open_checkpoint(source) as checkpoint, np.load(tmp_path / "weights.npz") as written:
+        assert set(written.files) == set(checkpoint) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    with pytest.raises(tfbundle.UnsupportedError, match="_CHECKPOINTABLE_OBJECT_GRAPH"):
+        export(source, tmp_path / "weights.npz", names="_CHECK*")

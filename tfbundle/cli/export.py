@@ -59,15 +59,16 @@ def command(
             f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
         ) from None
     with open_tensors(path, format) as checkpoint:
-        chosen = match_names(checkpoint, names, checkpoint.prefix) if names else list(checkpoint)
-        left_out = set(match_names(checkpoint, exclude, checkpoint.prefix))
+        chosen = match_names(checkpoint, names, checkpoint.prefix) if names else None
+        left_out = match_names(checkpoint, exclude, checkpoint.prefix) if exclude else None
         with progress_bar("exporting") as progress:
             try:
                 written = export(
                     checkpoint,
                     out,
                     to=to,
-                    names=[name for name in chosen if name not in left_out],
+                    names=chosen,
+                    exclude=left_out,
                     cast=cast,
                     slots=not no_slots,
                     progress=progress,

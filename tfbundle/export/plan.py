@@ -15,6 +15,7 @@ import numpy as np
 
 from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.checkpoint.loading import Names, select_names
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.checkpoint.tensor import Array, Tensor
 from tfbundle.dtypes import numpy_dtypes, python_name
 from tfbundle.errors import UnsupportedError
@@ -94,12 +95,17 @@ def plan(
 ) -> list[Planned]:
     """The tensors to write, in the order of the checkpoint.
 
+    The object graph of a TensorFlow 2 checkpoint says how its tensors belong together and is no weight; it is planned
+    only if ``names`` asks for it.
+
     Raises ``UnsupportedError`` that names all that the format cannot hold, ``ValueError`` for casts that do not exist,
     ``KeyError`` for names that do not.
     """
     casts = {} if cast is None else resolve_casts(cast)
     chosen = select_names(checkpoint, names)
     left_out = set() if exclude is None else set(select_names(checkpoint, exclude))
+    if names is None:
+        left_out.add(OBJECT_GRAPH_KEY)
     if not slots:
         left_out |= checkpoint.slots
     planned = []
