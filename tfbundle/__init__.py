@@ -36,21 +36,40 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
+    from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
+    from tfbundle.events.run import Run
     from tfbundle.formats.tfrecord import read_records
+    from tfbundle.graph.graph import Function, Graph
+    from tfbundle.graph.loading import load_graph, load_meta_graph, load_saved_model
+    from tfbundle.graph.meta_graph import MetaGraph
+    from tfbundle.graph.node import Node, Output
+    from tfbundle.graph.saved_model import SavedModel
 
 _MODULES = {
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
+    "EventLog": "events.log",
     "Finding": "checkpoint.verification",
+    "Function": "graph.graph",
+    "Graph": "graph.graph",
     "ListedCheckpoint": "checkpoint.listing",
+    "MetaGraph": "graph.meta_graph",
+    "Node": "graph.node",
     "ObjectGraph": "checkpoint.objects",
+    "Output": "graph.node",
     "Report": "checkpoint.verification",
+    "Run": "events.run",
+    "SavedModel": "graph.saved_model",
     "Tensor": "checkpoint.tensor",
     "latest_checkpoint": "checkpoint.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
+    "load_graph": "graph.loading",
+    "load_meta_graph": "graph.loading",
+    "load_saved_model": "graph.loading",
     "open_checkpoint": "checkpoint.checkpoint",
+    "open_events": "events.log",
     "read_checkpoint_state": "checkpoint.state",
     "read_events": "events.messages",
     "read_records": "formats.tfrecord",
@@ -61,12 +80,20 @@ __all__ = [
     "Checkpoint",
     "CheckpointState",
     "ChecksumError",
+    "EventLog",
     "Finding",
     "FormatError",
+    "Function",
+    "Graph",
     "ListedCheckpoint",
+    "MetaGraph",
     "MissingFileError",
+    "Node",
     "ObjectGraph",
+    "Output",
     "Report",
+    "Run",
+    "SavedModel",
     "Tensor",
     "TfBundleError",
     "TruncatedError",
@@ -75,7 +102,11 @@ __all__ = [
     "latest_checkpoint",
     "list_checkpoints",
     "load",
+    "load_graph",
+    "load_meta_graph",
+    "load_saved_model",
     "open_checkpoint",
+    "open_events",
     "read_checkpoint_state",
     "read_events",
     "read_records",

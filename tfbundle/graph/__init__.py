@@ -1,0 +1,1 @@
+"""Graphs: GraphDef, MetaGraphDef and SavedModel as nodes, tensors, collections, signatures and constants."""

@@ -1,0 +1,111 @@
+"""What graphs and functions have in common: nodes by name, and tensors by name.
+
+Names are looked up in an index that is built when the first one is asked for; a graph of a hundred megabytes opens
+without it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from tfbundle.errors import FormatError
+from tfbundle.graph.constants import Constants
+from tfbundle.graph.node import Node, Output
+from tfbundle.graph.op_outputs import OpOutputs
+from tfbundle.proto import NodeDef
+
+
+class Nodes(Mapping[str, Node]):
+    """The nodes by name, in the order of the file."""
+
+    def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
+        """Raises ``FormatError`` where two nodes share a name."""
+        self._body = body
+        self._protos = {proto.name: proto for proto in protos}
+        if len(self._protos) != len(protos):
+            name, count = Counter(proto.name for proto in protos).most_common(1)[0]
+            raise FormatError(f"{count} nodes of {body} are called {name!r}", path=body.path)
+
+    def __getitem__(self, name: str) -> Node:
+        if name not in self._protos:
+            raise KeyError(f"there is no node {name!r} in {self._body}{self._hint(str(name))}")
+        return Node(self._protos[name], self._body)
+
+    def _hint(self, name: str) -> str:
+        if ":" in name and name.rpartition(":")[0] in self._protos:
+            return "; that is a tensor, which the graph itself gives: graph[name]"
+        close = difflib.get_close_matches(name, self._protos, n=3)
+        return f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._protos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._protos)
+
+    def __len__(self) -> int:
+        return len(self._protos)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} nodes of {self._body}>"
+
+
+class Body(ABC):
+    """Nodes that refer to each other by name."""
+
+    path: str | None
+    """The file that it came from, or ``None``."""
+    op_outputs: OpOutputs
+    """What is known of the outputs of ops."""
+
+    def __init__(self, protos: Sequence[NodeDef], op_outputs: OpOutputs, graph_version: int, path: str | None) -> None:
+        """``graph_version`` is the producer's version in the ``GraphDef``."""
+        self._protos = protos
+        self.op_outputs = op_outputs
+        self.graph_version = graph_version
+        self.path = path
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The nodes by name; ``FormatError`` where two share one."""
+        return Nodes(self._protos, self)
+
+    @cached_property
+    def op_counts(self) -> Counter[str]:
+        """How many nodes there are of each op, without those inside of functions."""
+        return Counter(proto.op for proto in self._protos)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The values of the ``Const`` nodes by name, each decoded when it is asked for."""
+        return Constants(self)
+
+    def __getitem__(self, name: str) -> Output:
+        """The tensor of this name; a ``KeyError`` where the graph has none, that suggests the closest names."""
+        node_name, index = self._place(name)
+        node = self.nodes[node_name]
+        outputs = node.outputs
+        if outputs is not None and index >= len(outputs):
+            raise KeyError(f"the node {node_name!r} has {len(outputs)} outputs ({node.op}); there is no {name!r}")
+        return Output(node, index)
+
+    # Without this, Python would try numbers as names.
+    __iter__ = None
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and self[name] is not None
+        except KeyError:
+            return False
+
+    @abstractmethod
+    def full_name(self, name: str) -> str:
+        """The name of a tensor as inputs have it, in the form that names it alone."""
+
+    @abstractmethod
+    def _place(self, name: str) -> tuple[str, int]:
+        """The node and the index that a tensor's name means."""

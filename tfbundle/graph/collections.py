@@ -1,0 +1,109 @@
+"""The collections of a MetaGraphDef: named lists that TensorFlow 1 programs keep beside their graph.
+
+A collection is a list of one of five kinds (``CollectionDef``)::
+
+    node_list    names of nodes or tensors                                  -> str
+    bytes_list   serialized messages, which ones the collection's name says -> messages, or bytes where it does not
+    int64_list, float_list                                                  -> int, float
+    any_list     messages with the names of their types                     -> messages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+
+from tfbundle import proto as messages
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.proto import CollectionDef
+
+# What TensorFlow's own modules register with ops.register_proto_function, by the collection's name. There are also
+# programs that put messages of these types into collections of their own; nothing in the file tells.
+MESSAGE_NAMES = {
+    "cond_context": "CondContextDef",
+    "global_step": "VariableDef",
+    "local_variables": "VariableDef",
+    "metric_variables": "VariableDef",
+    "model_variables": "VariableDef",
+    "moving_average_variables": "VariableDef",
+    "queue_runners": "QueueRunnerDef",
+    "savers": "SaverDef",
+    "trainable_variables": "VariableDef",
+    "variables": "VariableDef",
+    "while_context": "WhileContextDef",
+}
+
+
+class Collections(Mapping[str, list[Any]]):
+    """Names of collections with their decoded items.
+
+    Items are decoded when a collection is asked for; ``FormatError`` where they are not of the type that the
+    collection's name stands for. The messages themselves are in ``MetaGraph.proto.collection_def``.
+    """
+
+    def __init__(self, protos: Mapping[str, CollectionDef], path: str | None = None) -> None:
+        """``path`` is for errors."""
+        self._protos = protos
+        self._path = path
+
+    def __getitem__(self, name: str) -> list[Any]:
+        if name not in self._protos:
+            raise KeyError(f"there is no collection {name!r}; there are {', '.join(self) or 'none'}")
+        try:
+            return decode_collection(name, self._protos[name])
+        except TfBundleError as error:
+            raise error.locate(path=self._path) from None
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self._protos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._protos))
+
+    def __len__(self) -> int:
+        return len(self._protos)
+
+    def __repr__(self) -> str:
+        return f"<Collections {', '.join(self)}>"
+
+
+def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
+    """The items of the collection ``name``; raises ``FormatError`` where they are not of its type."""
+    kind = proto.WhichOneof("kind")
+    if kind is None:
+        return []
+    values = list(getattr(proto, kind).value)
+    if kind == "any_list":
+        return [_unpack(name, value) for value in values]
+    if kind == "bytes_list" and name in MESSAGE_NAMES:
+        message_class = getattr(messages, MESSAGE_NAMES[name])
+        return [_parse(name, value, message_class) for value in values]
+    return values
+
+
+def _unpack(name: str, value: AnyMessage) -> Message:
+    """The message inside; the ``Any`` itself where its type is not one of TensorFlow's."""
+    # The types here are registered under a package of their own, so that Any.Unpack would not know them.
+    message_class = _message_classes().get(value.type_url.rpartition("/")[2])
+    return value if message_class is None else _parse(name, value.value, message_class)
+
+
+def _parse(name: str, data: bytes, message_class: type[Message]) -> Message:
+    try:
+        return message_class.FromString(data)
+    except (DecodeError, RecursionError):
+        raise FormatError(f"an item of the collection {name!r} is no {message_class.DESCRIPTOR.name}") from None
+
+
+@cache
+def _message_classes() -> dict[str, type[Message]]:
+    classes = {}
+    for name in messages.__all__:
+        message_class = getattr(messages, name)
+        if isinstance(message_class, type) and issubclass(message_class, Message):
+            classes[f"tensorflow.{name}"] = message_class
+    return classes

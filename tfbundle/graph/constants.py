@@ -1,0 +1,61 @@
+"""The constants of a graph: the weights of a frozen model.
+
+A ``Const`` node carries its value as a ``TensorProto`` in the attribute ``value``. Nothing is decoded, and nothing
+allocated, before a constant is asked for by its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.proto import NodeDef
+from tfbundle.tensor_proto import Array, decode_tensor
+
+if TYPE_CHECKING:
+    from tfbundle.graph.body import Body
+
+
+class Constants(Mapping[str, Array]):
+    """The value of each ``Const`` node by the node's name, in the order of the file.
+
+    Arrays are read-only and decoded each time anew; one that repeats a single value takes no memory, as
+    ``decode_tensor`` tells. A value that makes no sense raises ``FormatError`` when it is asked for; the others stay
+    readable.
+    """
+
+    def __init__(self, body: Body) -> None:
+        """``graph.constants`` makes this."""
+        self._body = body
+        self._protos: dict[str, NodeDef] = {node.name: node.proto for node in body.nodes.values() if node.op == "Const"}
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._protos:
+            close = difflib.get_close_matches(str(name), self._protos, n=3)
+            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
+            raise KeyError(f"there is no constant {name!r} in {self._body}{hint}")
+        try:
+            return decode_constant(self._protos[name])
+        except TfBundleError as error:
+            raise error.locate(path=self._body.path, tensor=name) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._protos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._protos)
+
+    def __len__(self) -> int:
+        return len(self._protos)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} constants of {self._body}>"
+
+
+def decode_constant(node: NodeDef) -> Array:
+    """The value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
+    if "value" not in node.attr or node.attr["value"].WhichOneof("value") != "tensor":
+        raise FormatError(f"the node {node.name!r} is a Const without a value")
+    return decode_tensor(node.attr["value"].tensor)

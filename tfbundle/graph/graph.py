@@ -1,0 +1,157 @@
+"""A ``GraphDef``: nodes, functions, and what is known of the tensors between them.
+
+A tensor is called after the node that puts it out and which of its outputs it is, ``fc2/add:0``, and so TensorFlow's
+``get_tensor_by_name`` has it. In the body of a function the middle is the name of the output in the op's definition,
+and the number counts within it: ``add:z:0``, ``Split:output:2``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tfbundle.dtypes import data_type_name
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
+from tfbundle.graph.body import Body
+from tfbundle.graph.op_outputs import OpOutputs, list_types
+from tfbundle.proto import FunctionDef, GraphDef, OpDef
+
+_NUMBERED = re.compile(r"(.+):(\d{1,9})", re.DOTALL)
+_NAMED = re.compile(r"([^:]+):([^:]+):(\d{1,9})")
+
+
+class Graph(Body):
+    """A graph of nodes.
+
+    ``graph["fc2/add:0"]`` is the tensor that ``get_tensor_by_name`` gave: its node, dtype and shape. ``:0`` may be left
+    out, as nodes do in their inputs. ``graph.nodes["fc2/add"]`` is what ``get_operation_by_name`` gave.
+    """
+
+    proto: GraphDef
+    """The message as the file has it."""
+
+    def __init__(self, proto: GraphDef, *, op_definitions: Iterable[OpDef] = (), path: str | None = None) -> None:
+        """``op_definitions`` are those of the ``MetaGraphDef`` that the graph is part of; ``path`` is for errors."""
+        self.proto = proto
+        functions = (function.signature for function in proto.library.function)
+        outputs = OpOutputs((*op_definitions, *functions))
+        super().__init__(proto.node, outputs, proto.versions.producer or proto.version, path)
+
+    @cached_property
+    def functions(self) -> Mapping[str, Function]:
+        """The functions of the graph by name; ``FormatError`` where two share one."""
+        protos = self.proto.library.function
+        functions = {proto.signature.name: Function(proto, self) for proto in protos}
+        if len(functions) != len(protos):
+            raise FormatError(f"two functions of {self} share a name", path=self.path)
+        return MappingProxyType(functions)
+
+    def full_name(self, name: str) -> str:
+        """``NODE:0`` for ``NODE``."""
+        return name if _NUMBERED.fullmatch(name) else f"{name}:0"
+
+    def _place(self, name: str) -> tuple[str, int]:
+        match = _NUMBERED.fullmatch(name)
+        return (match[1], int(match[2])) if match else (name, 0)
+
+    def __repr__(self) -> str:
+        functions = len(self.proto.library.function)
+        return f"<Graph {self.path!r}, {len(self._protos)} nodes{f', {functions} functions' if functions else ''}>"
+
+    def __str__(self) -> str:
+        return self.path or "the graph"
+
+
+class Argument(NamedTuple):
+    """An input of a function; ``data_type`` is ``None`` where the caller chooses it, ``shape`` where none is stated."""
+
+    name: str
+    data_type: str | None
+    shape: Shape
+
+
+class Function(Body):
+    """A function of a graph: the body of a ``tf.function``, or a branch or a loop of one.
+
+    ``function["add:z:0"]`` is a tensor of the body, as its nodes have it among their inputs; ``function["add:0"]`` is
+    understood too. The function's own inputs are in ``inputs``, and are no nodes.
+    """
+
+    proto: FunctionDef
+    """The message as the file has it."""
+    graph: Graph
+    """The graph that it belongs to."""
+
+    def __init__(self, proto: FunctionDef, graph: Graph) -> None:
+        """``graph.functions`` makes these."""
+        self.proto = proto
+        self.graph = graph
+        super().__init__(proto.node_def, graph.op_outputs, graph.graph_version, graph.path)
+
+    @property
+    def name(self) -> str:
+        """The function's name, which is the op of nodes that call it, or an attribute of theirs."""
+        return self.proto.signature.name
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Argument]:
+        """What it takes, by name and in order."""
+        arguments = {}
+        for index, arg in enumerate(self.proto.signature.input_arg):
+            shape = None
+            if index in self.proto.arg_attr and "_output_shapes" in self.proto.arg_attr[index].attr:
+                shapes = self.proto.arg_attr[index].attr["_output_shapes"].list.shape
+                try:
+                    shape = decode_partial_shape(shapes[0]) if len(shapes) == 1 else None
+                except TfBundleError as error:
+                    raise error.locate(path=self.path) from None
+            arguments[arg.name] = Argument(arg.name, data_type_name(arg.type) if arg.type else None, shape)
+        return MappingProxyType(arguments)
+
+    @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """What it gives, by name and in order: a tensor of the body, or one of the inputs."""
+        returns = self.proto.ret
+        return MappingProxyType({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
+
+    @property
+    def attributes(self) -> Attributes:
+        """The attributes of the function itself."""
+        return Attributes(self.proto.attr, self.path)
+
+    def full_name(self, name: str) -> str:
+        """The name itself."""
+        return name
+
+    def _place(self, name: str) -> tuple[str, int]:
+        match = _NAMED.fullmatch(name)
+        if match is None:
+            if name in self.inputs:
+                raise KeyError(f"{name!r} is an input of {self} and no tensor of its body; see .inputs")
+            match = _NUMBERED.fullmatch(name)
+            return (match[1], int(match[2])) if match else (name, 0)
+        node_name, output_name, number = match[1], match[2], int(match[3])
+        node = self.nodes[node_name]
+        lists = self.op_outputs.lists(node.op)
+        if lists is None:
+            return node_name, number
+        index = 0
+        for output in lists:
+            types = list_types(output, node.proto)
+            # An op with a single output has it in the table without a name.
+            if output.name == output_name or (not output.name and len(lists) == 1):
+                if types is not None and number >= len(types):
+                    break
+                return node_name, index + number
+            index += 1 if types is None else len(types)
+        raise KeyError(f"the node {node_name!r} ({node.op}) has no output {output_name}:{number}")
+
+    def __repr__(self) -> str:
+        return f"<Function {self.name!r}, {len(self._protos)} nodes>"
+
+    def __str__(self) -> str:
+        return f"function {self.name!r}"

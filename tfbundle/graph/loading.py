@@ -1,0 +1,74 @@
+"""The three functions that read a graph from a path, by what they are to give."""
+
+from __future__ import annotations
+
+import os
+
+from tfbundle.errors import UnsupportedError
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.reading import find_graph, find_saved_model, read_graph_message
+from tfbundle.graph.saved_model import SavedModel
+from tfbundle.proto import GraphDef, MetaGraphDef
+from tfbundle.proto import SavedModel as SavedModelProto
+
+Loaded = Graph | MetaGraph | SavedModel
+
+
+def load_graph(path: str | os.PathLike[str]) -> Graph:
+    """Read a graph: ``GraphDef``, ``MetaGraphDef`` or ``SavedModel``, as text or binary, whatever the file is called.
+
+    ``path`` is the file, a SavedModel's folder, or the prefix, a member or the folder of a checkpoint that has a
+    ``.meta``. Of a SavedModel with several graphs it is the one that is tagged ``serve``.
+
+    Raises ``MissingFileError`` where there is no such file, ``UnsupportedError`` where it is of another kind or does
+    not say which graph is meant, and ``FormatError`` where it is damaged or empty.
+    """
+    loaded = load_any(path)
+    if isinstance(loaded, SavedModel):
+        loaded = loaded.meta_graph()
+    return loaded.graph if isinstance(loaded, MetaGraph) else loaded
+
+
+def load_meta_graph(path: str | os.PathLike[str]) -> MetaGraph:
+    """Read a ``MetaGraphDef``, such as ``model.ckpt-1000.meta``, as text or binary, or that of a SavedModel.
+
+    ``path`` is what ``load_graph`` takes, and what is raised is the same; a ``GraphDef`` is an ``UnsupportedError``.
+    """
+    loaded = load_any(path)
+    if isinstance(loaded, SavedModel):
+        return loaded.meta_graph()
+    if isinstance(loaded, Graph):
+        raise UnsupportedError(
+            f"{loaded} is a GraphDef, without collections and signatures; tfbundle.load_graph reads it",
+            path=loaded.path,
+        )
+    return loaded
+
+
+def load_saved_model(path: str | os.PathLike[str]) -> SavedModel:
+    """Read a SavedModel, given its folder or its file, as text or binary.
+
+    Raises ``MissingFileError`` where there is none, ``UnsupportedError`` where the file is of another kind, and
+    ``FormatError`` where it is damaged.
+    """
+    loaded = _wrap(find_saved_model(os.fspath(path)))
+    if not isinstance(loaded, SavedModel):
+        kind, reader = ("GraphDef", "load_graph") if isinstance(loaded, Graph) else ("MetaGraphDef", "load_meta_graph")
+        raise UnsupportedError(f"{loaded} is a {kind}; tfbundle.{reader} reads it", path=loaded.path)
+    return loaded
+
+
+def load_any(path: str | os.PathLike[str]) -> Loaded:
+    """Read whichever of the three a path means; raises as ``load_graph`` does."""
+    return _wrap(find_graph(os.fspath(path)))
+
+
+def _wrap(path: str) -> Loaded:
+    message = read_graph_message(path)
+    if isinstance(message, GraphDef):
+        return Graph(message, path=path)
+    if isinstance(message, MetaGraphDef):
+        return MetaGraph(message, path=path)
+    assert isinstance(message, SavedModelProto)
+    return SavedModel(message, path)

@@ -1,0 +1,208 @@
+"""A node of a graph, and the tensors that it puts out.
+
+Both are views of a ``NodeDef``: making one costs nothing, and each property is worked out when it is asked for.
+
+Of which type a tensor is, the definition of its op says (``op_outputs``). Its shape no file says for certain: programs
+may have left what they worked out in the attribute ``_output_shapes``, and a few ops have it as an attribute of their
+own. Everything else would need the shape functions of TensorFlow, and stays unknown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfbundle.dtypes import data_type_name, numpy_dtype
+from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
+from tfbundle.proto import NodeDef
+
+if TYPE_CHECKING:
+    from tfbundle.graph.body import Body
+
+# Ops whose attribute "shape" is that of their output.
+_SHAPED_OPS = {
+    "ImmutableConst",
+    "Placeholder",
+    "PlaceholderV2",
+    "PlaceholderWithDefault",
+    "TemporaryVariable",
+    "Variable",
+    "VariableV2",
+}
+# Up to this version of the graph format a placeholder of unknown shape said that it was a scalar.
+_LAST_VAGUE_PLACEHOLDER = 23
+
+
+class Node:
+    """One node: an op with a name, inputs and attributes."""
+
+    __slots__ = ("_body", "proto")
+
+    proto: NodeDef
+    """The message as the file has it."""
+
+    def __init__(self, proto: NodeDef, body: Body) -> None:
+        """``Graph.nodes`` makes these."""
+        self.proto = proto
+        self._body = body
+
+    @property
+    def name(self) -> str:
+        """The node's name, unique in its graph or function."""
+        return self.proto.name
+
+    @property
+    def op(self) -> str:
+        """The kind of op, such as ``"MatMul"``, or the name of a function."""
+        return self.proto.op
+
+    @property
+    def device(self) -> str:
+        """Where it is to run, such as ``"/device:GPU:0"``; often empty."""
+        return self.proto.device
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the tensors that it takes, in the form in which ``graph[name]`` knows them.
+
+        In a function's body some are the function's own inputs.
+        """
+        return tuple(self._body.full_name(name) for name in self.proto.input if not name.startswith("^"))
+
+    @property
+    def control_inputs(self) -> tuple[str, ...]:
+        """The names of the nodes that run before it, though it takes nothing from them."""
+        return tuple(name[1:] for name in self.proto.input if name.startswith("^"))
+
+    @property
+    def attributes(self) -> Attributes:
+        """The attributes by name, decoded when they are asked for; ``tfbundle.graph.attributes`` says to what."""
+        return Attributes(self.proto.attr, self._body.path)
+
+    @property
+    def outputs(self) -> tuple[Output, ...] | None:
+        """The tensors that it puts out, or ``None`` where nothing tells how many these are.
+
+        Raises ``FormatError`` where the attributes do not fit the op.
+        """
+        types = self._types()
+        return None if types is None else tuple(Output(self, index) for index in range(len(types)))
+
+    def _types(self) -> list[int | None] | None:
+        """The ``DataType`` number of each output."""
+        try:
+            return self._body.op_outputs.types(self.proto)
+        except TfBundleError as error:
+            raise error.locate(path=self._body.path) from None
+
+    def _shape(self, index: int) -> Shape:
+        """The shape of an output, or ``None``."""
+        proto = self.proto
+        try:
+            if "_output_shapes" in proto.attr:
+                shapes = proto.attr["_output_shapes"].list.shape
+                if index < len(shapes):
+                    return decode_partial_shape(shapes[index])
+            if index == 0:
+                return self._stated_shape()
+        except TfBundleError as error:
+            raise error.locate(path=self._body.path) from None
+        return None
+
+    def _stated_shape(self) -> Shape:
+        proto = self.proto
+        if proto.op == "Const" and "value" in proto.attr:
+            return decode_partial_shape(proto.attr["value"].tensor.tensor_shape)
+        if proto.op == "VarHandleOp":
+            return ()  # One handle; the attribute "shape" is that of the variable behind it.
+        if proto.op not in _SHAPED_OPS or proto.attr.get("shape") is None:
+            return None
+        value = proto.attr["shape"]
+        if value.WhichOneof("value") != "shape":
+            return None  # It is for the caller of a function to say.
+        shape = decode_partial_shape(value.shape)
+        if shape == () and (
+            proto.op == "Variable"
+            or (proto.op == "Placeholder" and self._body.graph_version <= _LAST_VAGUE_PLACEHOLDER)
+        ):
+            return None  # These mean a scalar, or anything.
+        return shape
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r}, {self.op}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Node):
+            return NotImplemented
+        return self._body is other._body and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((id(self._body), self.name))
+
+
+class Output:
+    """A tensor of a graph, such as ``"fc2/add:0"``: what one output of a node will hold when the graph runs."""
+
+    __slots__ = ("index", "node")
+
+    node: Node
+    """The node that puts it out."""
+    index: int
+    """Which of the node's outputs it is."""
+
+    def __init__(self, node: Node, index: int) -> None:
+        """``graph["NODE:INDEX"]`` makes these."""
+        self.node = node
+        self.index = index
+
+    @property
+    def name(self) -> str:
+        """``"NODE:INDEX"``."""
+        return f"{self.node.name}:{self.index}"
+
+    @property
+    def data_type(self) -> str | None:
+        """TensorFlow's name of the type, such as ``"DT_FLOAT"``, or ``None`` where nothing tells.
+
+        A reference to a variable's buffer, ``float32_ref`` in TensorFlow 1, is of the type of the variable.
+        """
+        number = self._type_number()
+        return None if number is None else data_type_name(number)
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The numpy dtype; ``None`` where the type is not known, or is one of which there are no arrays."""
+        number = self._type_number()
+        try:
+            return None if number is None else numpy_dtype(number)
+        except UnsupportedError:
+            return None
+        except TfBundleError as error:
+            raise error.locate(path=self.node._body.path) from None
+
+    @property
+    def shape(self) -> Shape:
+        """The lengths of the dimensions, with ``None`` for one that is not known; ``None`` where no rank is known."""
+        return self.node._shape(self.index)
+
+    def _type_number(self) -> int | None:
+        types = self.node._types()
+        return types[self.index] if types is not None and self.index < len(types) else None
+
+    def __repr__(self) -> str:
+        return f"<Output {self.name!r}, {self.data_type or 'unknown type'}, shape {format_partial_shape(self.shape)}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Output):
+            return NotImplemented
+        return self.node == other.node and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.node, self.index))
+
+
+def format_partial_shape(shape: Shape) -> str:
+    """A shape for people: ``"[?,784]"``, or ``"?"`` where not even the rank is known."""
+    return "?" if shape is None else f"[{','.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,0 +1,168 @@
+"""How many outputs a node has, and of which types.
+
+A node itself does not say. The definition of its op does, in terms of the node's attributes: ``MatMul`` gives one
+tensor of type ``T``, ``Split`` gives ``num_split`` of them, ``If`` a list of types ``Tout``. A MetaGraphDef brings the
+definitions of the ops that it uses, a function has one of its own, and for what remains there is a table of all ops of
+TensorFlow (``known_ops``), where outputs are written like this::
+
+    T                      one output, whose type the attribute T names
+    out_type=3             the same, and 3 (DT_INT32) where the node has no such attribute
+    1                      one output of the type 1 (DT_FLOAT)
+    N*T                    as many as the attribute N says
+    *Tout                  one for each type in the list of types Tout
+    values:T,indices:3     several outputs, with their names
+    -                      none
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from tfbundle.errors import FormatError
+from tfbundle.proto import AttrValue, NodeDef, OpDef
+
+# What a type, or a number of outputs, is called when the node leaves it open, as in the body of a function.
+_UNKNOWN = None
+
+# No op has as many outputs; a node that claims them would only fill memory.
+_MOST_OUTPUTS = 1 << 20
+
+
+class OutputList(NamedTuple):
+    """What a definition says of an output, which may be a list of tensors.
+
+    ``type`` is a ``DataType`` number or the name of an attribute; ``number`` the attribute that says how many, and
+    ``type_list`` the attribute with the types of all. A default serves nodes that lack the attribute.
+    """
+
+    name: str
+    type: int | str
+    default_type: int | None
+    number: str
+    default_number: int | None
+    type_list: str
+
+
+OutputLists = tuple[OutputList, ...]
+
+
+class OpOutputs:
+    """The outputs of ops: as some definitions say, or else as TensorFlow's own ops have them."""
+
+    def __init__(self, definitions: Iterable[OpDef] = ()) -> None:
+        """Definitions are those that the file brings, of functions too."""
+        self._definitions = {definition.name: definition for definition in definitions}
+        self._decoded: dict[str, OutputLists | None] = {}
+
+    def lists(self, op: str) -> OutputLists | None:
+        """The outputs that an op's definition has, or ``None`` for an op that nothing is known of."""
+        if op not in self._decoded:
+            definition = self._definitions.get(op)
+            self._decoded[op] = _known_ops().get(op) if definition is None else _decode_definition(definition)
+        return self._decoded[op]
+
+    def types(self, node: NodeDef) -> list[int | None] | None:
+        """The ``DataType`` number of each output, with ``None`` for one that is left open.
+
+        The whole is ``None`` where not even the number of outputs can be told. Raises ``FormatError`` where the node's
+        attributes make no sense for its op.
+        """
+        lists = self.lists(node.op)
+        if lists is None:
+            return None
+        types: list[int | None] = []
+        for output in lists:
+            part = list_types(output, node)
+            if part is None:
+                return None
+            types += part
+        return types
+
+
+def list_types(output: OutputList, node: NodeDef) -> list[int | None] | None:
+    """The types of the tensors that make up one output of a node, or ``None`` where their number is left open."""
+    if output.type_list:
+        value = _attribute(node, output.type_list, "list")
+        return None if value is None else [_without_reference(number) for number in value.list.type]
+    count: int | None = 1
+    if output.number:
+        value = _attribute(node, output.number, "i")
+        count = output.default_number if value is None else value.i
+        if count is None:
+            return None
+        if not 0 <= count <= _MOST_OUTPUTS:
+            raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
+    number = output.default_type
+    if isinstance(output.type, int):
+        number = output.type
+    elif (value := _attribute(node, output.type, "type")) is not None:
+        number = _without_reference(value.type)
+    return [number or _UNKNOWN] * count
+
+
+def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
+    """An attribute of the node; ``None`` where it is not there, or for the caller of a function to say."""
+    if name not in node.attr:
+        return None
+    value = node.attr[name]
+    found = value.WhichOneof("value")
+    if found in (None, "placeholder"):
+        return None
+    if found != kind:
+        raise FormatError(
+            f"attribute {name!r} of the node {node.name!r} is of another kind than its op {node.op} wants"
+        )
+    return value
+
+
+def _without_reference(number: int) -> int:
+    return number - 100 if number > 100 else number
+
+
+def _decode_definition(definition: OpDef) -> OutputLists:
+    defaults = {attr.name: attr.default_value for attr in definition.attr if attr.HasField("default_value")}
+    outputs = []
+    for arg in definition.output_arg:
+        default_type, default_number = defaults.get(arg.type_attr), defaults.get(arg.number_attr)
+        outputs.append(
+            OutputList(
+                arg.name,
+                arg.type_attr or _without_reference(arg.type),
+                default_type.type if default_type is not None else None,
+                arg.number_attr,
+                default_number.i if default_number is not None else None,
+                arg.type_list_attr,
+            )
+        )
+    return tuple(outputs)
+
+
+@cache
+def _known_ops() -> Mapping[str, OutputLists]:
+    from tfbundle.graph.known_ops import TABLE  # Read once a node without a definition is met.
+
+    known = {}
+    for line in TABLE.strip().replace("\n ", " ").split("\n"):
+        text, _, ops = line.partition(" = ")
+        outputs = () if text == "-" else tuple(map(_parse_output, text.split(",")))
+        known.update(dict.fromkeys(ops.split(), outputs))
+    return known
+
+
+def _parse_output(text: str) -> OutputList:
+    name, _, text = text.rpartition(":")
+    if text.startswith("*"):
+        return OutputList(name, "", None, "", None, text[1:])
+    number, _, kind = text.rpartition("*")
+    number, _, default_number = number.partition("=")
+    kind, _, default_type = kind.partition("=")
+    return OutputList(
+        name,
+        int(kind) if kind.isdecimal() else kind,
+        int(default_type) if default_type else None,
+        number,
+        int(default_number) if default_number else None,
+        "",
+    )

@@ -1,0 +1,130 @@
+"""From a path to the message of a graph that it means.
+
+A file is what its content says (``identify``), not what it is called; ``GraphDef``, ``MetaGraphDef`` and ``SavedModel``
+can each be read as one of the others without an error, and would be empty. A folder means the SavedModel in it, or the
+``.meta`` of its latest checkpoint, and so does every member of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
+from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.identify import FileKind, identify
+from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
+from tfbundle.storage import is_file, is_folder, read_file, stat_file
+
+M = TypeVar("M", bound=Message)
+AnyGraph = GraphDef | MetaGraphDef | SavedModel
+
+# TensorFlow takes the first of these where both are there.
+SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+
+# Protobuf counts the bytes of a message in signed 32-bit integers.
+_LARGEST_MESSAGE = (1 << 31) - 1
+
+_BINARY: dict[FileKind, type[AnyGraph]] = {
+    FileKind.GRAPH: GraphDef,
+    FileKind.META_GRAPH: MetaGraphDef,
+    FileKind.SAVED_MODEL: SavedModel,
+}
+_TEXT: dict[FileKind, type[AnyGraph]] = {
+    FileKind.GRAPH_TEXT: GraphDef,
+    FileKind.META_GRAPH_TEXT: MetaGraphDef,
+    FileKind.SAVED_MODEL_TEXT: SavedModel,
+}
+# What is worth saying of the files that people take for graphs.
+_READERS = {
+    FileKind.BUNDLE_INDEX: "tfbundle.open_checkpoint reads it",
+    FileKind.V1_TABLE: "tfbundle.open_checkpoint reads it",
+    FileKind.STATE: "tfbundle.read_checkpoint_state reads it",
+    FileKind.EVENTS: "tfbundle.read_events reads it",
+    FileKind.TFRECORD: "tfbundle.read_records reads it",
+    FileKind.TABLE: "it holds no graph",
+    FileKind.SAFETENSORS: "it holds tensors and no graph",
+    FileKind.NUMPY: "it holds arrays and no graph",
+    FileKind.NUMPY_ARCHIVE: "it holds arrays and no graph",
+    FileKind.HDF5: "read it with Keras or h5py",
+    FileKind.KERAS: "read it with Keras",
+    FileKind.UNKNOWN: "it may be damaged, or of a program that TensorFlow is not",
+}
+
+
+def find_saved_model(path: str) -> str:
+    """The file of the SavedModel that a folder or a file means; ``MissingFileError`` where a folder has none."""
+    if not is_folder(path):
+        return path
+    for name in SAVED_MODEL_NAMES:
+        if is_file(os.path.join(path, name)):
+            return os.path.join(path, name)
+    raise MissingFileError(
+        f"the folder {path} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel", path=path
+    )
+
+
+def find_graph(path: str) -> str:
+    """The file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
+    if is_folder(path):
+        if any(is_file(os.path.join(path, name)) for name in SAVED_MODEL_NAMES):
+            return find_saved_model(path)
+        return _beside(find_checkpoint(path).prefix)
+    if is_file(path) and (path.endswith(META_SUFFIX) or prefix_of_member(path) is None):
+        beside = path + META_SUFFIX
+        if is_file(beside) and identify(path) is FileKind.V1_TABLE:
+            return beside
+        return path
+    return _beside(prefix_of_member(path) or path)
+
+
+def _beside(prefix: str) -> str:
+    if is_file(prefix + META_SUFFIX):
+        return prefix + META_SUFFIX
+    raise MissingFileError(
+        f"there is no graph {prefix}: {prefix}{META_SUFFIX} is not there; "
+        "pass a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder",
+        path=prefix + META_SUFFIX,
+    )
+
+
+def read_graph_message(path: str) -> AnyGraph:
+    """The message in a file, whichever of the three it is.
+
+    Raises ``UnsupportedError`` for a file of another kind and for one that is larger than protobuf allows, and
+    ``FormatError`` for a damaged one.
+    """
+    kind = identify(path)
+    if kind not in _BINARY and kind not in _TEXT:
+        _refuse(path, kind)
+    facts = stat_file(path)
+    if facts is not None and facts.size > _LARGEST_MESSAGE and kind in _BINARY:
+        raise UnsupportedError(
+            f"{path} has {facts.size} bytes, and protobuf reads no more than {_LARGEST_MESSAGE}", path=path
+        )
+    data = read_file(path)
+    if kind in _BINARY:
+        return decode_message(data, _BINARY[kind], path=path)
+    from tfbundle.formats.textproto import parse_text
+
+    return parse_text(data, _TEXT[kind], path=path)
+
+
+def decode_message(data: bytes, message_class: type[M], *, path: str | None = None) -> M:
+    """A message from its bytes; ``FormatError`` where they are none, or nest too deeply."""
+    try:
+        return message_class.FromString(data)
+    except (DecodeError, RecursionError, UnicodeDecodeError):
+        raise FormatError(
+            f"{path or 'this'} is not a whole {message_class.DESCRIPTOR.name}: it was cut short or damaged", path=path
+        ) from None
+
+
+def _refuse(path: str, kind: FileKind) -> None:
+    advice = _READERS.get(kind, kind.advice)
+    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
+        raise FormatError(f"{path} is {kind.value}; {advice}", path=path)
+    raise UnsupportedError(f"{path} is {kind.value}, not a graph; {advice}", path=path)

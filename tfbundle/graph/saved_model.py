@@ -1,0 +1,129 @@
+"""A SavedModel: a folder with graphs, the variables that they share, and the files that they read.
+
+::
+
+    saved_model.pb  or  saved_model.pbtxt     the graphs, told apart by their tags
+    variables/variables.index, .data-*        a checkpoint
+    assets/                                   vocabularies and the like
+    fingerprint.pb                            since TensorFlow 2.12
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from typing import NamedTuple
+
+from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.reading import decode_message
+from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
+from tfbundle.proto import SavedModel as SavedModelProto
+from tfbundle.storage import is_file, read_file
+
+SERVE = "serve"
+
+
+class Asset(NamedTuple):
+    """A file that a model reads: its name, where it lies, and the tensor that is fed with its path."""
+
+    name: str
+    path: str
+    tensor_name: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return is_file(self.path)
+
+
+class SavedModel:
+    """A SavedModel: its graphs, and what lies beside them."""
+
+    proto: SavedModelProto
+    """The message as the file has it."""
+    path: str
+    """The file that it came from."""
+
+    def __init__(self, proto: SavedModelProto, path: str) -> None:
+        """``load_saved_model`` makes these."""
+        self.proto = proto
+        self.path = path
+
+    @property
+    def folder(self) -> str:
+        """The folder that is the SavedModel."""
+        return os.path.dirname(self.path) or os.curdir
+
+    @cached_property
+    def meta_graphs(self) -> tuple[MetaGraph, ...]:
+        """Its graphs, in the order of the file; each knows its ``tags``."""
+        return tuple(MetaGraph(proto, path=self.path) for proto in self.proto.meta_graphs)
+
+    def meta_graph(self, tags: str | Iterable[str] | None = None) -> MetaGraph:
+        """The graph with exactly these tags; without any, the only one, or else the one that is tagged ``serve``.
+
+        Raises ``KeyError`` where no graph has the tags, and ``UnsupportedError`` where without them it is not clear
+        which one is meant, or there is none at all.
+        """
+        there = " and ".join(str(list(meta.tags)) for meta in self.meta_graphs) or "none"
+        if tags is None:
+            if len(self.meta_graphs) == 1:
+                return self.meta_graphs[0]
+            tags = {SERVE}
+        wanted = {tags} if isinstance(tags, str) else set(tags)
+        found = [meta for meta in self.meta_graphs if set(meta.tags) == wanted]
+        if len(found) == 1:
+            return found[0]
+        message = f"{self.path} has {len(self.meta_graphs)} graphs, tagged {there}"
+        if found or wanted == {SERVE}:
+            raise UnsupportedError(
+                f"{message}; take one from tfbundle.load_saved_model(path).meta_graphs", path=self.path
+            )
+        raise KeyError(f"{message}, and none {sorted(wanted)}")
+
+    @property
+    def tensorflow_version(self) -> str:
+        """The release that wrote it, such as ``"2.21.0"``; empty where it does not say."""
+        return self.meta_graphs[0].tensorflow_version if self.meta_graphs else ""
+
+    @property
+    def object_graph(self) -> SavedObjectGraph | None:
+        """The objects that a TensorFlow 2 program saved, or ``None``."""
+        return next((meta.object_graph for meta in self.meta_graphs if meta.object_graph is not None), None)
+
+    @cached_property
+    def assets(self) -> tuple[Asset, ...]:
+        """The files that its graphs read, once each; ``FormatError`` where one would lie outside of the folder."""
+        assets: dict[str, Asset] = {}
+        for meta in self.meta_graphs:
+            definitions = list(meta.proto.asset_file_def)
+            # TensorFlow 1 has them in a collection.
+            listed = meta.collections.get("saved_model_assets", [])
+            definitions += (item for item in listed if isinstance(item, AssetFileDef))
+            for definition in definitions:
+                name = definition.filename
+                if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/") or "\0" in name:
+                    raise FormatError(f"the asset {name!r} would lie outside of the SavedModel", path=self.path)
+                path = os.path.join(self.folder, "assets", name)
+                assets.setdefault(name, Asset(name, path, definition.tensor_info.name))
+        return tuple(assets.values())
+
+    @cached_property
+    def fingerprint(self) -> FingerprintDef | None:
+        """What ``fingerprint.pb`` says, or ``None`` where there is none."""
+        path = os.path.join(self.folder, "fingerprint.pb")
+        return decode_message(read_file(path), FingerprintDef, path=path) if is_file(path) else None
+
+    def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:
+        """Open its variables; ``MissingFileError`` where it has none."""
+        return open_checkpoint(os.path.join(self.folder, "variables", "variables"), verify=verify)
+
+    def __repr__(self) -> str:
+        graphs = "; ".join(", ".join(meta.tags) or "no tags" for meta in self.meta_graphs)
+        return f"<SavedModel {self.folder!r}, {len(self.meta_graphs)} graphs: {graphs}>"
+
+    def __str__(self) -> str:
+        return self.path

@@ -1,0 +1,91 @@
+"""The signatures of a MetaGraphDef: what callers may feed and fetch, by names that are not those of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.dtypes import data_type_name, numpy_dtype
+from tfbundle.errors import UnsupportedError
+from tfbundle.graph.attributes import Shape, decode_partial_shape
+from tfbundle.proto import SignatureDef, TensorInfo
+from tfbundle.tensor_proto import Array, decode_tensor
+
+
+class SignatureTensor(NamedTuple):
+    """An input or an output of a signature.
+
+    ``names`` are the graph's tensors behind it: one, or for a sparse tensor those of its values, indices and shape, and
+    for any other that has parts those of all parts. ``dtype`` is ``None`` where there are no arrays of the type;
+    ``shape`` has ``None`` for an unknown dimension, and is ``None`` where not even the rank is known.
+    """
+
+    names: tuple[str, ...]
+    data_type: str
+    dtype: np.dtype[Any] | None
+    shape: Shape
+
+    @property
+    def name(self) -> str | None:
+        """The tensor of the graph, or ``None`` where it takes several."""
+        return self.names[0] if len(self.names) == 1 else None
+
+
+class Signature(NamedTuple):
+    """A function that a model offers, such as ``"serving_default"``.
+
+    ``inputs`` and ``outputs`` go by the names that callers use; ``method_name`` is the kind of the signature, such as
+    ``"tensorflow/serving/predict"``; ``defaults`` are the values of inputs that callers may leave out.
+    """
+
+    name: str
+    method_name: str
+    inputs: Mapping[str, SignatureTensor]
+    outputs: Mapping[str, SignatureTensor]
+    defaults: Mapping[str, Array]
+
+
+def decode_signature(name: str, proto: SignatureDef) -> Signature:
+    """A signature from its message; raises ``FormatError`` for types, shapes and values that make no sense."""
+    return Signature(
+        name,
+        proto.method_name,
+        _decode_tensors(proto.inputs),
+        _decode_tensors(proto.outputs),
+        MappingProxyType({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
+    )
+
+
+def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureTensor]:
+    return MappingProxyType({key: decode_signature_tensor(protos[key]) for key in sorted(protos)})
+
+
+def decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
+    """What a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
+    return SignatureTensor(
+        _tensor_names(proto),
+        data_type_name(proto.dtype),
+        _array_dtype(proto.dtype),
+        decode_partial_shape(proto.tensor_shape) if proto.HasField("tensor_shape") else None,
+    )
+
+
+def _array_dtype(data_type: int) -> np.dtype[Any] | None:
+    try:
+        # A type that has parts of several types has none itself.
+        return numpy_dtype(data_type) if data_type else None
+    except UnsupportedError:
+        return None
+
+
+def _tensor_names(proto: TensorInfo) -> tuple[str, ...]:
+    kind = proto.WhichOneof("encoding")
+    if kind == "coo_sparse":
+        sparse = proto.coo_sparse
+        return sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name
+    if kind == "composite_tensor":
+        return tuple(name for part in proto.composite_tensor.components for name in _tensor_names(part))
+    return (proto.name,) if proto.name else ()

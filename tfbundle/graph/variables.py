@@ -1,0 +1,108 @@
+"""The variables that a MetaGraphDef lists, under the names that a checkpoint has for them.
+
+TensorFlow 1 lists them in collections (``VariableDef``). A checkpoint calls a variable by its own name, and a
+partitioned one, whose parts are variables of their own, by the name of the whole. TensorFlow 2 saves the graph of the
+program's objects instead (``SavedObjectGraph``). A variable's key in the checkpoint is then the shortest way that leads
+to it from the object that was saved, the first of several::
+
+    object 0 --"model"--> object 1 --"kernel"--> object 2: variable "dense/kernel"
+    model/kernel/.ATTRIBUTES/VARIABLE_VALUE
+    model/kernel/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE    the slot "m" of object "optimizer" for it
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tfbundle.dtypes import data_type_name
+from tfbundle.errors import FormatError
+from tfbundle.graph.attributes import Shape, decode_partial_shape
+from tfbundle.graph.collections import Collections
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.restoring import variable_shape
+from tfbundle.proto import SavedObjectGraph
+
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class Variable(NamedTuple):
+    """A variable, or a part of a partitioned one.
+
+    ``stored_name`` is what a checkpoint calls it, ``name`` the program, as in ``dense/kernel:0``. ``shape`` is that of
+    the whole.
+    """
+
+    stored_name: str
+    name: str
+    trainable: bool
+    data_type: str | None
+    shape: Shape
+
+
+def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variable]:
+    """The variables in the collections of a TensorFlow 1 program: first all, in their order, then others to train."""
+    trainable = collections.get("trainable_variables", [])
+    names = {definition.variable_name for definition in trainable}
+    seen = set()
+    for definition in (*collections.get("variables", []), *trainable):
+        name = definition.variable_name
+        if name in seen:
+            continue
+        seen.add(name)
+        node = graph.nodes.get(name.rpartition(":")[0])
+        shape = None if node is None else variable_shape(node)
+        stored_name = name.rpartition(":")[0] or name
+        if definition.HasField("save_slice_info_def"):
+            stored_name = definition.save_slice_info_def.full_name
+            shape = tuple(definition.save_slice_info_def.full_shape)
+        data_type = None if node is None else node.attributes.get("dtype")
+        yield Variable(stored_name, name, name in names, data_type, shape)
+
+
+def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
+    """The variables among the objects of a TensorFlow 2 program; ``FormatError`` where objects refer to none."""
+    ways = _ways(proto)
+    for number, way in ways.items():
+        saved = proto.nodes[number]
+        if saved.WhichOneof("kind") == "variable":
+            variable = saved.variable
+            yield Variable(
+                way + _VALUE,
+                f"{variable.name}:0",
+                variable.trainable,
+                data_type_name(variable.dtype),
+                decode_partial_shape(variable.shape),
+            )
+
+
+def _ways(proto: SavedObjectGraph) -> dict[int, str]:
+    """The way to each object that can be reached, slots of optimizers included."""
+    nodes = proto.nodes
+    if not nodes:
+        return {}
+    ways = {0: ""}
+    queue = deque([0])
+    while queue:
+        number = queue.popleft()
+        for child in nodes[number].children:
+            _check(child.node_id, len(nodes))
+            if child.node_id not in ways:
+                step = child.local_name.replace(".", "..").replace("/", ".S")
+                ways[child.node_id] = f"{ways[number]}/{step}" if number else step
+                queue.append(child.node_id)
+    slots = {}
+    for number, way in ways.items():
+        for slot in nodes[number].slot_variables:
+            _check(slot.original_variable_node_id, len(nodes))
+            _check(slot.slot_variable_node_id, len(nodes))
+            if slot.original_variable_node_id in ways:
+                owner = ways[slot.original_variable_node_id]
+                slots[slot.slot_variable_node_id] = f"{owner}/.OPTIMIZER_SLOT/{way}/{slot.slot_name}"
+    return {**ways, **slots}
+
+
+def _check(number: int, count: int) -> None:
+    if not 0 <= number < count:
+        raise FormatError(f"the saved objects refer to object {number}, and there are {count}")
