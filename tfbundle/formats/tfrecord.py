@@ -203,7 +203,7 @@ class RecordIterator(Iterator[Item]):
     """What the records of a file hold, one after the other.
 
     ``truncation`` (``None``, or the half-written record at the end) and ``losses`` (empty without ``salvage``) are
-    complete when all has been read.
+    complete when all has been read. ``offset`` is where the payload of the last item lies.
     """
 
     def __init__(
@@ -220,6 +220,7 @@ class RecordIterator(Iterator[Item]):
         stream = open_stream(opened, compression)
         self._path = stream.path
         self._reader = RecordReader(stream, salvage=salvage, largest=largest)
+        self.offset = 0
         self._items = self._read(decode)
 
     @property
@@ -255,10 +256,11 @@ class RecordIterator(Iterator[Item]):
             starts, ends = window.frames.starts, window.frames.starts + window.frames.sizes
             fine = window.frames.fine
             for start, end in zip(starts[fine].tolist(), ends[fine].tolist(), strict=True):
+                self.offset = window.offset + start
                 try:
                     item = decode(window.data[start:end])
                 except FormatError as error:
-                    raise error.locate(path=self._path, offset=window.offset + start) from None
+                    raise error.locate(path=self._path, offset=self.offset) from None
                 yield item
         self._close_source()
 

@@ -1,0 +1,182 @@
+"""One event file: its points by tag, and its events of other kinds, read as far as the file goes and then further.
+
+The file is gone through once. All checksums are verified, numbers are decoded, and of everything else the place is
+noted. What was appended later is read from where the last whole record ended.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.events.columns import read_columns
+from tfbundle.events.layout import SUMMARY, Span, Unusual, ValueLayout, parse_layout
+from tfbundle.events.messages import LARGEST_EVENT, decode_event
+from tfbundle.events.points import Single, TagPoints
+from tfbundle.formats.checksum import crc32c, mask
+from tfbundle.formats.coding import decode_varint
+from tfbundle.formats.compression import FileStream, sniff
+from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
+from tfbundle.proto import Event
+from tfbundle.storage import ByteSource
+
+_DOUBLE = struct.Struct("<d")
+
+
+class OtherEvent(NamedTuple):
+    """An event that is no summary: where its payload lies, how long it is, its step, and which field it holds."""
+
+    order: int
+    size: int
+    step: int
+    what: int
+
+
+class EventFile:
+    """What has been read of a file so far.
+
+    ``tags`` has the points by the bytes of their tags, ``others`` the other events in order. ``count`` is the number of
+    events, ``truncation`` the half-written record at the end, ``losses`` what ``salvage`` left out.
+    """
+
+    def __init__(self, path: str, *, salvage: bool = False) -> None:
+        self.path = path
+        self.salvage = salvage
+        self.tags: defaultdict[bytes, TagPoints] = defaultdict(TagPoints)
+        self.others: list[OtherEvent] = []
+        self.count = 0
+        self.first_is_version = False
+        self.truncation: Truncation | None = None
+        self.losses: list[Loss] = []
+        self.position = 0
+        self._kept: list[bytes] = []
+        self._identity: tuple[int, int] | None = None
+
+    def read(self) -> bool:
+        """Read what was appended since the last time; whether there was anything.
+
+        Raises ``Replaced`` if the file is another one now, or shorter, and what ``read_events`` raises.
+        """
+        source = ByteSource(self.path)
+        try:
+            identity = (source.identity.device, source.identity.inode)
+            if self._identity not in (None, identity) or source.size < self.position:
+                raise Replaced(self.path)
+            self._identity = identity
+            stream = FileStream(source, self.position)
+            if self.position == 0 and sniff(stream) != "NONE":
+                raise UnsupportedError(
+                    f"{self.path} is compressed, so that no place in it can be read on its own; read_events reads it, "
+                    "and unpacked it can be opened",
+                    path=self.path,
+                )
+            reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_EVENT)
+            reader.count = before = self.count
+            for window in reader.windows():
+                self._take(window)
+                self.position, self.count = reader.position, reader.count
+            changed = self.count > before or reader.truncation != self.truncation
+            self.truncation = reader.truncation
+            self.losses.extend(reader.losses)
+            return changed
+        except FormatError as error:
+            raise error.locate(path=self.path) from None
+        finally:
+            source.close()
+
+    def value_bytes(self, source: ByteSource, order: int, size: int, crc: int) -> bytes:
+        """The serialized ``Summary.Value`` of a point, from the open file."""
+        if size < 0:
+            return self._kept[-size - 1]
+        data = source.read_at(order, size)
+        if crc32c(data) != crc:
+            raise self._overwritten(order)
+        return data
+
+    def event(self, source: ByteSource, other: OtherEvent) -> Event:
+        """One of ``others`` as a message, from the open file."""
+        data = source.read_at(other.order, other.size + 4)
+        if mask(crc32c(data[:-4])) != int.from_bytes(data[-4:], "little"):
+            raise self._overwritten(other.order)
+        return decode_event(data[:-4])
+
+    def _overwritten(self, offset: int) -> FormatError:
+        return FormatError(
+            f"{self.path} was overwritten since it was read; call refresh()", path=self.path, offset=offset
+        )
+
+    def _take(self, window: Window) -> None:
+        frames = window.frames
+        offsets = frames.starts + window.offset
+        singles = [frames.singles]
+        if window.number == 0 and len(frames.starts):
+            self._note_first(window)
+        for group in frames.groups:
+            back = read_columns(group, offsets[group.numbers], self.tags)
+            singles.append(group.numbers[back])
+        rest = np.sort(np.concatenate(singles))
+        fine = frames.fine[rest]
+        rest = rest[fine]
+        for start, size in zip(frames.starts[rest].tolist(), frames.sizes[rest].tolist(), strict=True):
+            record = window.data[start : start + size]
+            offset = window.offset + start
+            try:
+                self._take_single(record, offset)
+            except FormatError as error:
+                raise error.locate(path=self.path, offset=offset) from None
+
+    def _note_first(self, window: Window) -> None:
+        start, size = int(window.frames.starts[0]), int(window.frames.sizes[0])
+        self.first_is_version = decode_event(window.data[start : start + size]).HasField("file_version")
+
+    def _take_single(self, record: bytes, offset: int) -> None:
+        kept = False
+        size = len(record)
+        try:
+            layout = parse_layout(record)
+        except (Unusual, FormatError):
+            event = decode_event(record)
+            event.DiscardUnknownFields()
+            record = event.SerializeToString()
+            layout = parse_layout(record)
+            kept = True
+        wall = _DOUBLE.unpack_from(record, layout.wall)[0] if layout.wall is not None else 0.0
+        step = _number(record, layout.step)
+        step -= (step >> 63) << 64
+        if layout.what != SUMMARY:
+            self.others.append(OtherEvent(offset, size, step, layout.what))
+        for number, value in enumerate(layout.values):
+            self._take_value(record, value, offset + (number if kept else value.span.start), step, wall, kept)
+
+    def _take_value(self, record: bytes, value: ValueLayout, order: int, step: int, wall: float, kept: bool) -> None:
+        points = self.tags[record[value.tag.start : value.tag.end]]
+        if value.metadata is not None:
+            points.note_metadata(order, record[value.metadata.start : value.metadata.end])
+        if value.number is None:
+            data = record[value.span.start : value.span.end]
+            size = len(data)
+            if kept:
+                self._kept.append(data)
+                size = -len(self._kept)
+            points.add_single((value.form, None), Single(order, step, wall, None, size, crc32c(data)))
+            return
+        dtype = value.number.dtype
+        if value.number.is_varint:
+            number = _number(record, value.number.span)
+            raw = (bool(number) if dtype.kind == "b" else number).to_bytes(8, "little")[: dtype.itemsize]
+        else:
+            start, end = value.number.span
+            raw = record[start:end] or bytes(dtype.itemsize)
+        points.add_single((value.form, dtype), Single(order, step, wall, raw))
+
+
+class Replaced(TfBundleError):
+    """Another file lies at a path than the one that was read."""
+
+
+def _number(record: bytes, span: Span | None) -> int:
+    return 0 if span is None else decode_varint(record, span.start, span.end)[0]

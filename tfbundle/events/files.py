@@ -1,0 +1,59 @@
+"""Which event files lie below a path, and which runs they make.
+
+A file is an event file if its name contains ``tfevents`` (TensorBoard, ``backend/event_processing/io_wrapper``), which
+takes in ``.v2`` and ``.profile-empty`` files. All event files of one folder are one run, named by the folder's path
+below the one that was opened, and are read in the order of their names, which begin with the time of their creation.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.identify import FileKind, identify
+from tfbundle.storage import is_file, is_folder, list_folder, real_path
+
+ROOT = "."
+
+
+def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """The event files of each run below ``path``, by the run's name; that of ``path`` itself is ``"."``.
+
+    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, and ``FormatError`` for a
+    file that holds something else than records.
+    """
+    path = os.fspath(path)
+    if is_folder(path):
+        runs: dict[str, list[str]] = {}
+        _search(path, ROOT, runs, set())
+        return runs
+    if not is_file(path):
+        raise MissingFileError(f"there is no file or folder {path}", path=path)
+    kind = identify(path)
+    if kind not in _READABLE and "tfevents" not in os.path.basename(path):
+        raise FormatError(f"{path} is {kind.value}; pass an event file, or a folder with some", path=path)
+    return {ROOT: [path]}
+
+
+_READABLE = (FileKind.EVENTS, FileKind.EMPTY)
+
+
+def _search(folder: str, name: str, runs: dict[str, list[str]], seen: set[str]) -> None:
+    # A link to a folder above would lead round for ever.
+    real = real_path(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = list_folder(folder)
+    except (MissingFileError, PermissionError):
+        return  # It was deleted in the meantime, or is none of ours.
+    files = []
+    for entry in entries:
+        path = os.path.join(folder, entry)
+        if is_folder(path):
+            _search(path, entry if name == ROOT else f"{name}/{entry}", runs, seen)
+        elif "tfevents" in entry:
+            files.append(path)
+    if files:
+        runs[name] = files

@@ -1,0 +1,217 @@
+"""Where the parts of a serialized ``Event`` lie.
+
+An event of a summary nests four messages (TensorFlow, ``core/util/event.proto`` and ``core/framework/summary.proto``)::
+
+    Event     wall_time 1: double    step 2: varint    summary 5:
+      Summary   value 1, repeatedly:
+        Value     tag 1    metadata 9    simple_value 2: float, or image 4, histo 5, audio 6, tensor 8:
+          TensorProto  dtype 1    tensor_shape 2    one field with the element
+
+A ``Layout`` says for one record at which bytes these parts stand. It also says which bytes another record must share in
+order to have the very same layout (``mask``), so that it serves thousands of records at once.
+
+What no writer of TensorFlow's does (a field twice, or with another wire type) has no layout; protobuf, whose rules for
+this are many, then writes the message anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.dtypes import numpy_dtype
+from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field, message_fields
+
+SUMMARY = 5
+SIMPLE_VALUE, IMAGE, HISTO, AUDIO, TENSOR = 2, 4, 5, 6, 8
+
+_WHATS = (3, 4, SUMMARY, 6, 7, 8, 9)
+_LARGEST_KNOWN = 10  # source_metadata, which is of no interest.
+_TAG, _NODE_NAME, _METADATA = 1, 7, 9
+_FORMS = (SIMPLE_VALUE, 3, IMAGE, HISTO, AUDIO, TENSOR)
+_LONGEST_VARINT = 10
+
+# By the number of a data type: the field of a TensorProto in which an element stands (core/framework/tensor.proto).
+ELEMENT_FIELDS = {
+    1: 5,
+    2: 6,
+    3: 7,
+    4: 7,
+    5: 7,
+    6: 7,
+    8: 9,
+    9: 10,
+    10: 11,
+    14: 13,
+    17: 7,
+    18: 12,
+    19: 13,
+    22: 16,
+    23: 17,
+}
+_CONTENT = 4
+# The fields whose bytes are the element's; the others hold a varint.
+_STORED_AS_BYTES = (_CONTENT, 5, 6, 9, 12)
+# A tensor with one number is never longer.
+_LONGEST_SCALAR = 64
+
+
+class Unusual(Exception):
+    """The event is in a form that protobuf has to sort out."""
+
+
+class Span(NamedTuple):
+    """Bytes of the record."""
+
+    start: int
+    end: int
+
+
+class NumberLayout(NamedTuple):
+    """A number: its dtype, and where its bytes are, or its varint; at no bytes at all it is zero."""
+
+    dtype: np.dtype[Any]
+    is_varint: bool
+    span: Span
+
+
+class ValueLayout(NamedTuple):
+    """A ``Summary.Value``: all of it, its tag and metadata, which field it holds and where, and the number in that."""
+
+    span: Span
+    tag: Span
+    metadata: Span | None
+    form: int
+    content: Span
+    number: NumberLayout | None
+
+
+class Layout(NamedTuple):
+    """An ``Event``: where its parts are, which of the kinds of event it is and where that lies, and its values."""
+
+    wall: int | None
+    step: Span | None
+    what: int
+    content: Span
+    values: tuple[ValueLayout, ...]
+
+
+def parse_layout(record: bytes) -> Layout:
+    """The layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
+    wall, step, what, content = None, None, 0, Span(0, 0)
+    values: list[ValueLayout] = []
+    seen = 0
+    for number, wire_type, start, size in message_fields(record, 0, len(record)):
+        if number > _LARGEST_KNOWN:
+            continue
+        if seen >> number & 1:
+            raise Unusual
+        seen |= 1 << number
+        if number == 1 and wire_type == FIXED64:
+            wall = start
+        elif number == 2 and wire_type == VARINT:
+            step = Span(start, start + size)
+        elif number in _WHATS and wire_type == BYTES and not what:
+            what, content = number, Span(start, start + size)
+            if number == SUMMARY:
+                values = [_parse_value(record, field) for field in message_fields(record, start, start + size)]
+        elif number != _LARGEST_KNOWN or wire_type != BYTES:
+            raise Unusual
+    return Layout(wall, step, what, content, tuple(values))
+
+
+def _parse_value(record: bytes, value: Field) -> ValueLayout:
+    if value.number != 1 or value.wire_type != BYTES:
+        raise Unusual
+    tag, metadata, form, element = Span(0, 0), None, 0, None
+    content = tag
+    seen = 0
+    for number, wire_type, start, size in message_fields(record, value.offset, value.offset + value.size):
+        if number > _LARGEST_KNOWN:
+            continue
+        if seen >> number & 1:
+            raise Unusual
+        seen |= 1 << number
+        if number in _FORMS:
+            if form or wire_type != (FIXED32 if number == SIMPLE_VALUE else BYTES):
+                raise Unusual
+            form, content = number, Span(start, start + size)
+            if number == SIMPLE_VALUE:
+                element = NumberLayout(numpy_dtype(1), False, Span(start, start + 4))
+            elif number == TENSOR and size <= _LONGEST_SCALAR:
+                element = _parse_scalar(record, start, start + size)
+        elif wire_type != BYTES and number in (_TAG, _NODE_NAME, _METADATA):
+            raise Unusual
+        elif number == _TAG:
+            tag = Span(start, start + size)
+        elif number == _METADATA:
+            metadata = Span(start, start + size)
+    return ValueLayout(Span(value.offset, value.offset + value.size), tag, metadata, form, content, element)
+
+
+def _parse_scalar(record: bytes, start: int, end: int) -> NumberLayout | None:
+    """The number in a tensor without dimensions, or ``None`` for any other tensor."""
+    data_type = 0
+    element = None
+    seen = 0
+    for field in message_fields(record, start, end):
+        number, wire_type, pos, size = field
+        if number > 18 or seen >> number & 1:
+            return None
+        seen |= 1 << number
+        if number == 1 and wire_type == VARINT and size == 1:
+            data_type = record[pos]
+        elif number == 2 and wire_type == BYTES:
+            if size:
+                return None
+        elif number == 3 and wire_type == VARINT:
+            pass
+        elif wire_type == BYTES and element is None and size:
+            element = field
+        else:
+            return None
+    if data_type not in ELEMENT_FIELDS:
+        return None
+    dtype = numpy_dtype(data_type)
+    if element is None:
+        return NumberLayout(dtype, False, Span(start, start))
+    number, _, pos, size = element
+    if number in _STORED_AS_BYTES:
+        fits = size == dtype.itemsize and number in (_CONTENT, ELEMENT_FIELDS[data_type])
+        return NumberLayout(dtype, False, Span(pos, pos + size)) if fits else None
+    if number != ELEMENT_FIELDS[data_type] or size > _LONGEST_VARINT:
+        return None
+    ends = [place for place in range(pos, pos + size) if record[place] < 0x80]
+    if ends != [pos + size - 1] or (size == _LONGEST_VARINT and record[ends[0]] > 1):
+        return None
+    return NumberLayout(dtype, True, Span(pos, pos + size))
+
+
+def mask_of(layout: Layout, record: bytes) -> tuple[bytes, bytes]:
+    """Two masks of the record's bytes: which bits a record of the same layout shares, and which name the series.
+
+    Values, tags and metadata may differ. In a varint the bit that says whether it goes on may not.
+    """
+    shared = bytearray(b"\xff" * len(record))
+    names = bytearray(len(record))
+
+    def free(span: Span, bits: int = 0) -> None:
+        shared[span.start : span.end] = bytes((bits,)) * (span.end - span.start)
+        if bits and span.end - span.start == _LONGEST_VARINT:
+            shared[span.end - 1] = 0xFF
+
+    if layout.wall is not None:
+        free(Span(layout.wall, layout.wall + 8))
+    if layout.step is not None:
+        free(layout.step, 0x80)
+    for value in layout.values:
+        for name in (value.tag, value.metadata):
+            if name is not None:
+                free(name)
+                names[name.start : name.end] = b"\xff" * (name.end - name.start)
+        if value.number is None:
+            free(value.content)
+        else:
+            free(value.number.span, 0x80 if value.number.is_varint else 0)
+    return bytes(shared), bytes(names)

@@ -1,0 +1,95 @@
+"""Event files of one run or many, opened by one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING
+
+from tfbundle.events.files import find_runs
+from tfbundle.events.run import Run
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+
+class EventLog:
+    """Runs below a path, by name. Files are gone through when something of their run is first asked for."""
+
+    def __init__(self, path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> None:
+        """See ``open_events``."""
+        self.path = os.fspath(path)
+        self._options = {"purge": purge, "salvage": salvage}
+        self._runs: dict[str, Run] = {}
+        self._look()
+
+    def __repr__(self) -> str:
+        return f"<EventLog {self.path!r}, {len(self._runs)} runs>"
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
+        return MappingProxyType(self._runs)
+
+    def refresh(self) -> bool:
+        """Read what was appended since, and look for files that are new, replaced or gone; whether anything changed.
+
+        Afterwards the log says what one that is opened now would say. Series that were handed out stay as they are.
+        """
+        return self._look()
+
+    def _look(self) -> bool:
+        changed = False
+        found = find_runs(self.path)
+        runs = {}
+        for name, paths in found.items():
+            run = self._runs.get(name)
+            if run is None:
+                run = Run(name, paths, **self._options)
+                changed = True
+            else:
+                changed |= run.refresh(paths)
+            runs[name] = run
+        for name in self._runs.keys() - runs.keys():
+            self._runs[name].close()
+            changed = True
+        self._runs = runs
+        return changed
+
+    def close(self) -> None:
+        """Let go of the files. Arrays stay; reading what was not yet read is a ``ValueError``."""
+        for run in self._runs.values():
+            run.close()
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def to_pandas(self, *, wide: bool = False) -> pandas.DataFrame:
+        """All scalars as a table; see ``tables``."""
+        from tfbundle.events import tables
+
+        return tables.to_pandas(self, wide=wide)
+
+    def to_arrow(self, *, wide: bool = False) -> pyarrow.Table:
+        """All scalars as a table; see ``tables``."""
+        from tfbundle.events import tables
+
+        return tables.to_arrow(self, wide=wide)
+
+
+def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> EventLog:
+    """The event files at ``path``: one file, the folder of a run, or a tree of runs.
+
+    Every point is there, in the order of the files; ``purge`` drops what TensorBoard drops after a restart. All
+    checksums are verified. Raises ``MissingFileError`` where nothing lies at ``path``; a damaged file raises
+    ``ChecksumError`` or ``FormatError`` when its run is first read, unless ``salvage`` leaves out what is damaged
+    (``run.losses``). A half-written last record is no error (``run.truncations``).
+    """
+    return EventLog(path, purge=purge, salvage=salvage)

@@ -1,0 +1,116 @@
+"""The points of a file, by tag, as they are found: a few at a time, or thousands in columns.
+
+A point is a step, a wall time and a value. Numbers are kept; of anything larger only the place is, with a
+checksum, so that an image is read when somebody looks at it. ``order`` is where the value lies in the file, which also
+puts points that were found in any order back into that of the file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Column(NamedTuple):
+    """Points: ``order``, ``steps`` and ``sizes`` int64, ``walls`` float64, ``crcs`` uint32.
+
+    ``numbers`` are the values where these are numbers. Else a value takes ``sizes`` bytes at ``order``, whose CRC-32C
+    is in ``crcs``; a negative size is the place of the value among those that the file's reader keeps.
+    """
+
+    order: Array
+    steps: Array
+    walls: Array
+    numbers: Array | None
+    sizes: Array | None = None
+    crcs: Array | None = None
+
+    def rows(self, which: Array) -> Column:
+        """Some of the points."""
+        parts: Any = (None if part is None else part[which] for part in self)
+        return Column(*parts)
+
+
+def join(columns: list[Column]) -> Column:
+    """Points of one kind, in the order of the file."""
+    joined = columns[0]
+    if len(columns) > 1:
+        parts: Any = (None if part[0] is None else np.concatenate(part) for part in zip(*columns, strict=True))
+        joined = Column(*parts)
+    order = joined.order
+    if len(order) > 1 and (order[1:] < order[:-1]).any():
+        joined = joined.rows(np.argsort(order, kind="stable"))
+    return joined
+
+
+class Single(NamedTuple):
+    """One point; ``number`` is the value's bytes, if it is a number."""
+
+    order: int
+    step: int
+    wall: float
+    number: bytes | None
+    size: int = 0
+    crc: int = 0
+
+
+# What a summary value holds (the number of its field), and the dtype of its number.
+Kind = tuple[int, "np.dtype[Any] | None"]
+
+
+class TagPoints:
+    """The points of one tag.
+
+    ``metadata`` is the first serialized ``SummaryMetadata`` in the file and its order, or ``None``.
+    """
+
+    def __init__(self) -> None:
+        self.metadata: tuple[int, bytes] | None = None
+        self._columns: defaultdict[Kind, list[Column]] = defaultdict(list)
+        self._singles: defaultdict[Kind, list[Single]] = defaultdict(list)
+
+    def note_metadata(self, order: int, metadata: bytes) -> None:
+        """Keep what stands earliest."""
+        if self.metadata is None or order < self.metadata[0]:
+            self.metadata = order, metadata
+
+    def add(self, kind: Kind, column: Column) -> None:
+        self._columns[kind].append(column)
+
+    def add_single(self, kind: Kind, single: Single) -> None:
+        self._singles[kind].append(single)
+
+    def columns(self) -> dict[Kind, Column]:
+        """All points, in the order of the file for each kind of value."""
+        for kind, singles in self._singles.items():
+            self._columns[kind].append(_column_of(singles, kind[1]))
+        self._singles.clear()
+        for parts in self._columns.values():
+            if len(parts) > 1:
+                parts[:] = [join(parts)]
+        return {kind: join(parts) for kind, parts in self._columns.items()}
+
+
+def _column_of(singles: list[Single], dtype: np.dtype[Any] | None) -> Column:
+    orders, steps, walls, numbers, sizes, crcs = zip(*singles, strict=True)
+    head = np.array(orders, np.int64), np.array(steps, np.int64), np.array(walls, np.float64)
+    if dtype is None:
+        return Column(*head, None, np.array(sizes, np.int64), np.array(crcs, np.uint32))
+    raw = np.frombuffer(b"".join(numbers), np.uint8).reshape(len(singles), dtype.itemsize)
+    return Column(*head, numbers_of(raw, dtype))
+
+
+def numbers_of(raw: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers from their little-endian bytes, a row each."""
+    raw = np.ascontiguousarray(raw)
+    if sys.byteorder == "big" and dtype.itemsize > 1:
+        part = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+        raw = np.ascontiguousarray(raw.reshape(-1, part)[:, ::-1])
+    # A byte of another value than 0 and 1 is no valid numpy bool.
+    numbers: Array = raw.reshape(-1) != 0 if dtype == np.bool_ else raw.reshape(-1).view(dtype)
+    return numbers
