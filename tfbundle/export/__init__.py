@@ -53,9 +53,9 @@ def export(
     """Write the tensors of ``source``, a checkpoint or the path of one, to the file ``out``.
 
     ``to`` is ``"npz"`` or ``"safetensors"``; without it the suffix of ``out`` decides. ``names`` chooses and renames as
-    for ``load``, and without it all tensors are written but a TensorFlow 2 checkpoint's object graph, which is no weight;
-    ``exclude`` is a glob or exact names to leave out. ``cast`` is ``"float32"`` for all floating-point
-    tensors (``"int32"`` likewise for all integers), ``"bfloat16=float32"`` for those of a type, several of these, or
+    for ``load``, and without it all tensors are written but a TensorFlow 2 checkpoint's object graph, which is no
+    weight; ``exclude`` is a glob or exact names to leave out. ``cast`` is ``"float32"`` for all floating-point tensors
+    (``"int32"`` likewise for all integers), ``"bfloat16=float32"`` for those of a type, several of these, or
     ``{"bfloat16": "float32"}``; types are called as in TensorFlow. ``slots=False`` leaves optimizer slots out
     (``Checkpoint.slots``). ``progress`` is called with the bytes written and the bytes to be written.
 
