@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
+    from tfbundle.compare import GraphComparison, compare_graph
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
@@ -53,6 +54,7 @@ _MODULES = {
     "Finding": "checkpoint.verification",
     "Function": "graph.graph",
     "Graph": "graph.graph",
+    "GraphComparison": "compare",
     "ListedCheckpoint": "checkpoint.listing",
     "MetaGraph": "graph.meta_graph",
     "Node": "graph.node",
@@ -62,6 +64,7 @@ _MODULES = {
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
     "Tensor": "checkpoint.tensor",
+    "compare_graph": "compare",
     "latest_checkpoint": "checkpoint.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
@@ -85,6 +88,7 @@ __all__ = [
     "FormatError",
     "Function",
     "Graph",
+    "GraphComparison",
     "ListedCheckpoint",
     "MetaGraph",
     "MissingFileError",
@@ -99,6 +103,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedError",
     "__version__",
+    "compare_graph",
     "latest_checkpoint",
     "list_checkpoints",
     "load",

@@ -23,9 +23,6 @@ from typing import NamedTuple
 from tfbundle.errors import FormatError
 from tfbundle.proto import AttrValue, NodeDef, OpDef
 
-# What a type, or a number of outputs, is called when the node leaves it open, as in the body of a function.
-_UNKNOWN = None
-
 # No op has as many outputs; a node that claims them would only fill memory.
 _MOST_OUTPUTS = 1 << 20
 
@@ -86,12 +83,13 @@ def list_types(output: OutputList, node: NodeDef) -> list[int | None] | None:
     if output.type_list:
         value = _attribute(node, output.type_list, "list")
         return None if value is None else [_without_reference(number) for number in value.list.type]
-    count: int | None = 1
+    count = 1
     if output.number:
         value = _attribute(node, output.number, "i")
-        count = output.default_number if value is None else value.i
-        if count is None:
+        stated = output.default_number if value is None else value.i
+        if stated is None:
             return None
+        count = stated
         if not 0 <= count <= _MOST_OUTPUTS:
             raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
     number = output.default_type
@@ -99,7 +97,7 @@ def list_types(output: OutputList, node: NodeDef) -> list[int | None] | None:
         number = output.type
     elif (value := _attribute(node, output.type, "type")) is not None:
         number = _without_reference(value.type)
-    return [number or _UNKNOWN] * count
+    return [number or None] * count
 
 
 def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:

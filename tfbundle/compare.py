@@ -1,0 +1,258 @@
+"""Whether a checkpoint has what a graph wants: the answer to "Key ... not found in checkpoint", before it is asked.
+
+What a graph wants is, in this order of preference:
+
+* what the op restores that its ``SaverDef`` names, as this is what a program would run;
+* the variables that its collections or its saved objects list;
+* what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
+  them restore under different names is content with one of these;
+* its variable nodes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.checkpoint.tensor import Tensor
+from tfbundle.graph.attributes import Shape
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.loading import load_any
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.node import format_partial_shape
+from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape
+from tfbundle.graph.saved_model import SavedModel
+
+# Comparing names takes time; whoever misses more than these will see from the first ones what is wrong.
+_MOST_SUGGESTIONS = 100
+# How alike two names are, from 0 to 1, before one is suggested for the other.
+_LIKENESS = 0.8
+# The end that keys of object-based checkpoints share says nothing.
+_KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
+# Beyond this many lines of a kind a summary is no summary.
+_MOST_SHOWN = 20
+
+
+class MissingVariable(NamedTuple):
+    """A variable that the graph wants and the checkpoint has not.
+
+    ``name`` is the name that is looked for, ``variable`` the node that would take it; type and shape are ``None`` where
+    the graph does not say. ``suggestion`` is a tensor of a like name, of that type and shape, that nothing else wants.
+    """
+
+    name: str
+    variable: str | None
+    data_type: str | None
+    shape: Shape
+    suggestion: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {_describe(self.data_type, self.shape)}"
+
+
+class MismatchedVariable(NamedTuple):
+    """A variable that the checkpoint holds with another type or shape than the graph wants."""
+
+    name: str
+    variable: str | None
+    data_type: str | None
+    shape: Shape
+    found_data_type: str
+    found_shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        found = _describe(self.found_data_type, self.found_shape)
+        return f"{self.name!r} is {found}, and the graph wants {_describe(self.data_type, self.shape)}"
+
+
+class GraphComparison(NamedTuple):
+    """What a graph wants and a checkpoint has, side by side.
+
+    ``graph`` and ``checkpoint`` are their paths, ``matched`` the names that fit, ``unexpected`` those of tensors that
+    the graph does not want, which keeps nobody from restoring.
+    """
+
+    graph: str | None
+    checkpoint: str
+    matched: tuple[str, ...]
+    missing: tuple[MissingVariable, ...]
+    mismatched: tuple[MismatchedVariable, ...]
+    unexpected: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that the graph wants is there, with the right types and shapes."""
+        return not self.missing and not self.mismatched
+
+    def __str__(self) -> str:
+        return "\n".join([*self._lines(), self.summary])
+
+    def __repr__(self) -> str:
+        return f"<GraphComparison {self.summary}>"
+
+    def _lines(self) -> Iterator[str]:
+        yield from _first("missing", map(_with_suggestion, self.missing), len(self.missing))
+        yield from _first("mismatched", map(str, self.mismatched), len(self.mismatched))
+        yield from _first("unexpected", map(repr, self.unexpected), len(self.unexpected))
+
+    @property
+    def summary(self) -> str:
+        """The numbers in a line."""
+        if not self.matched and self.ok:
+            return f"{self.graph or 'the graph'} wants no variables, as if it were frozen"
+        total = len(self.matched) + len(self.missing) + len(self.mismatched)
+        return (
+            f"{'ok' if self.ok else 'not ok'}: of {total} variables {len(self.matched)} fit, {len(self.missing)} are "
+            f"missing, {len(self.mismatched)} have another dtype or shape; {len(self.unexpected)} tensors are not wanted"
+        )
+
+
+class _Wanted(NamedTuple):
+    """A variable, with the names under which it may be stored."""
+
+    names: tuple[str, ...]
+    variable: str | None
+    data_type: str | None
+    shape: Shape
+
+
+def compare_graph(
+    graph: str | os.PathLike[str] | Graph | MetaGraph | SavedModel,
+    checkpoint: str | os.PathLike[str] | Checkpoint,
+) -> GraphComparison:
+    """Compare the variables of a graph with the tensors of a checkpoint: names, dtypes and shapes.
+
+    Either is a path or what was opened from one. Of a SavedModel it is the graph that ``load_graph`` would choose. A
+    graph that goes by the names of variables fits an object-based checkpoint too, which knows these names.
+
+    Raises what ``load_graph`` and ``open_checkpoint`` raise.
+    """
+    loaded = graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any(graph)
+    if isinstance(loaded, SavedModel):
+        loaded = loaded.meta_graph()
+    # TensorFlow 2 restores the objects along with the variables.
+    wanted = [item for item in _wanted_by(loaded) if OBJECT_GRAPH_KEY not in item.names]
+    if isinstance(checkpoint, Checkpoint):
+        return _compare(loaded.path, wanted, checkpoint)
+    with open_checkpoint(checkpoint) as opened:
+        return _compare(loaded.path, wanted, opened)
+
+
+def _wanted_by(graph: Graph | MetaGraph) -> Iterable[_Wanted]:
+    if isinstance(graph, MetaGraph):
+        if graph.saver is not None and graph.saver.tensors:
+            return [_Wanted((tensor.name,), *tensor[1:]) for tensor in _distinct(graph.saver.tensors)]
+        if graph.all_variables:
+            variables = {variable.stored_name: variable for variable in graph.all_variables}
+            return [_Wanted((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
+        graph = graph.graph
+    restored = find_restored(graph)
+    return _by_variable(restored) if restored else _variable_nodes(graph)
+
+
+def _distinct(tensors: Iterable[RestoredTensor]) -> Iterable[RestoredTensor]:
+    """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
+    return {tensor.name: tensor for tensor in tensors}.values()
+
+
+def _by_variable(tensors: list[RestoredTensor]) -> Iterator[_Wanted]:
+    groups: dict[tuple[bool, str], list[RestoredTensor]] = {}
+    for tensor in tensors:
+        key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
+        groups.setdefault(key, []).append(tensor)
+    wanted = {}
+    for group in groups.values():
+        names = tuple(dict.fromkeys(tensor.name for tensor in group))
+        wanted[names] = _Wanted(names, *group[0][1:])
+    yield from wanted.values()
+
+
+def _variable_nodes(graph: Graph) -> Iterator[_Wanted]:
+    for name, node in graph.nodes.items():
+        if node.op in VARIABLE_OPS:
+            yield _Wanted((name,), name, node.attributes.get("dtype"), variable_shape(node))
+
+
+def _compare(path: str | None, wanted: list[_Wanted], checkpoint: Checkpoint) -> GraphComparison:
+    matched, missing, mismatched = [], [], []
+    used = {OBJECT_GRAPH_KEY}
+    for item in wanted:
+        found = [key for name in item.names for key in _keys(checkpoint, name)]
+        if not found:
+            missing.append(item)
+            continue
+        used.update(found)
+        fitting = next((key for key in found if _fits(checkpoint[key], item)), None)
+        if fitting is not None:
+            matched.append(fitting)
+        else:
+            tensor = checkpoint[found[0]]
+            mismatched.append(MismatchedVariable(tensor.name, *item[1:], tensor.data_type, tensor.shape))
+    unexpected = [name for name in checkpoint if name not in used]
+    return GraphComparison(
+        path,
+        checkpoint.prefix,
+        tuple(matched),
+        tuple(_suggest(missing, unexpected, checkpoint)),
+        tuple(mismatched),
+        tuple(unexpected),
+    )
+
+
+def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
+    """The tensor of this name, or those of the variables that an object-based checkpoint knows by it."""
+    if name in checkpoint:
+        return [name]
+    if checkpoint.objects is None:
+        return []
+    return [key for key in checkpoint.objects.keys_of(name) if key in checkpoint]
+
+
+def _fits(tensor: Tensor, item: _Wanted) -> bool:
+    if item.data_type not in (None, tensor.data_type):
+        return False
+    if item.shape is None:
+        return True
+    return len(item.shape) == tensor.ndim and all(
+        size in (None, length) for size, length in zip(item.shape, tensor.shape, strict=True)
+    )
+
+
+def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
+    """Find for what is missing what it is probably called instead: with a scope more or less, as a rule."""
+    # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
+    free = [(name, checkpoint[name]) for name in unexpected if name not in checkpoint.slots] if missing else []
+    for number, item in enumerate(missing):
+        suggestion = None
+        if number < _MOST_SUGGESTIONS:
+            fitting = [name for name, tensor in free if _fits(tensor, item)]
+            suggestion = _closest(item.names[0], fitting)
+        yield MissingVariable(item.names[0], *item[1:], suggestion)
+
+
+def _closest(wanted: str, names: list[str]) -> str | None:
+    scoped = [name for name in names if name.endswith("/" + wanted) or wanted.endswith("/" + name)]
+    if scoped:
+        return min(scoped, key=lambda name: abs(len(name) - len(wanted)))
+    stems = {name.removesuffix(_KEY_END): name for name in names}
+    close = difflib.get_close_matches(wanted.removesuffix(_KEY_END), stems, n=1, cutoff=_LIKENESS)
+    return stems[close[0]] if close else None
+
+
+def _describe(data_type: str | None, shape: Shape) -> str:
+    return f"{data_type or 'of any type'} {format_partial_shape(shape) if shape is not None else 'of any shape'}"
+
+
+def _with_suggestion(item: MissingVariable) -> str:
+    return f"{item}{f'; is it {item.suggestion!r}?' if item.suggestion else ''}"
+
+
+def _first(kind: str, lines: Iterable[str], count: int) -> Iterator[str]:
+    for _, line in zip(range(_MOST_SHOWN), lines, strict=False):
+        yield f"{kind}: {line}"
+    if count > _MOST_SHOWN:
+        yield f"{kind}: and {count - _MOST_SHOWN} more"
