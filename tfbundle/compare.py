@@ -107,7 +107,7 @@ class GraphComparison(NamedTuple):
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
         return (
             f"{'ok' if self.ok else 'not ok'}: of {total} variables {len(self.matched)} fit, {len(self.missing)} are "
-            f"missing, {len(self.mismatched)} have another dtype or shape; {len(self.unexpected)} tensors are not wanted"
+            f"missing, {len(self.mismatched)} of another dtype or shape; {len(self.unexpected)} tensors are not wanted"
         )
 
 

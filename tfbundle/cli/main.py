@@ -25,7 +25,7 @@ from tfbundle._version import __version__
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, one_line
 from tfbundle.errors import TfBundleError
 
-COMMANDS = ("ls", "show", "state", "objects", "verify", "export")
+COMMANDS = ("ls", "show", "state", "objects", "graph", "check", "verify", "export")
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141

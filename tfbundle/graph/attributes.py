@@ -27,7 +27,7 @@ class FunctionCall(NamedTuple):
     """A function that a node calls, such as a branch of a conditional, and the attributes that it is called with."""
 
     name: str
-    attributes: Mapping[str, Any]
+    attributes: Attributes
 
 
 class AttributePlaceholder(NamedTuple):

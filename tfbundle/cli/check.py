@@ -1,0 +1,77 @@
+"""``tfbundle check``: whether a checkpoint has the variables that a graph wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.arguments import json_option
+from tfbundle.cli.output import escape_name, one_line, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from tfbundle.compare import GraphComparison, MismatchedVariable, MissingVariable
+
+_HEADERS = ("", "name", "graph", "checkpoint")
+# What is not wanted does no harm, and may be all of a large checkpoint.
+_MOST_UNEXPECTED = 20
+
+
+@click.command()
+@click.argument("graph")
+@click.argument("checkpoint")
+@json_option
+def command(graph: str, checkpoint: str, as_json: bool) -> None:
+    """Compare the variables that GRAPH wants with those in CHECKPOINT.
+
+    GRAPH is a .meta, .pb or .pbtxt file, or a SavedModel. The exit status is 1 if a variable is missing, or has another
+    dtype or shape; tensors that the graph does not want are listed, and do no harm.
+    """
+    from tfbundle.compare import compare_graph
+
+    result = compare_graph(graph, checkpoint)
+    if as_json:
+        print_json(_facts(result))
+    else:
+        rows = [_missing_cells(item) for item in result.missing]
+        rows += [_mismatched_cells(item) for item in result.mismatched]
+        rows += [("unexpected", escape_name(name), "-", "") for name in result.unexpected[:_MOST_UNEXPECTED]]
+        if rows:
+            print_table(_HEADERS, rows)
+        if len(result.unexpected) > _MOST_UNEXPECTED:
+            print_line(f"unexpected  and {len(result.unexpected) - _MOST_UNEXPECTED} more")
+        print_line(one_line(result.summary))
+    if not result.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _missing_cells(item: MissingVariable) -> tuple[str, ...]:
+    hint = f"- (is it {escape_name(item.suggestion)} ?)" if item.suggestion else "-"
+    return "missing", escape_name(item.name), describe(item.data_type, item.shape), hint
+
+
+def _mismatched_cells(item: MismatchedVariable) -> tuple[str, ...]:
+    found = describe(item.found_data_type, item.found_shape)
+    return "mismatched", escape_name(item.name), describe(item.data_type, item.shape), found
+
+
+def describe(data_type: str | None, shape: tuple[int | None, ...] | None) -> str:
+    """A type and a shape as a cell, such as ``float32[?,10]``."""
+    from tfbundle.dtypes import python_name
+    from tfbundle.graph.node import format_partial_shape
+
+    return (python_name(data_type) if data_type else "?") + (
+        " of any shape" if shape is None else format_partial_shape(shape)
+    )
+
+
+def _facts(result: GraphComparison) -> dict[str, Any]:
+    return {
+        "ok": result.ok,
+        "graph": result.graph,
+        "checkpoint": result.checkpoint,
+        "matched": result.matched,
+        "missing": [item._asdict() for item in result.missing],
+        "mismatched": [item._asdict() for item in result.mismatched],
+        "unexpected": result.unexpected,
+    }
