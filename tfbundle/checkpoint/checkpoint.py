@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
-from tfbundle.checkpoint.stores import open_store
+from tfbundle.checkpoint.stores import from_root, open_store
 from tfbundle.checkpoint.tensor import Tensor
 from tfbundle.errors import TfBundleError
 
@@ -40,12 +40,13 @@ class Checkpoint(Mapping[str, Tensor]):
     def __init__(self, store: BundleStore | V1Store, files: CheckpointFiles) -> None:
         """``open_checkpoint`` makes these."""
         self._store = store
-        self._files = files
+        self._prefix = files.prefix
+        self._files = from_root(files)
 
     @property
     def prefix(self) -> str:
         """The path that the checkpoint's files have in common."""
-        return self._files.prefix
+        return self._prefix
 
     @property
     def format(self) -> Format:
@@ -135,7 +136,7 @@ class Checkpoint(Mapping[str, Tensor]):
         return f"<Checkpoint {self.prefix!r}, format {self.format}, {content}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (os.path.join(os.getcwd(), self.prefix), self.format, self._store.verify)
+        return _reopen, (self._files.prefix, self.format, self._store.verify)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
     """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
     try:
-        if files.format == "v2":
-            return BundleStore(_from_root(files.prefix), verify=verify)
+        prefix, format, v1_files = from_root(files)
+        if format == "v2":
+            return BundleStore(prefix, verify=verify)
         from tfbundle.checkpoint.v1 import V1Store  # Few checkpoints are that old.
 
-        return V1Store(_from_root(files.prefix), [_from_root(path) for path in files.v1_files], verify=verify)
+        return V1Store(prefix, list(v1_files), verify=verify)
     except FormatError as error:
         if error.path is None:
             raise
@@ -34,6 +35,9 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
         raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
 
 
-def _from_root(path: str) -> str:
-    """The path from whatever working folder there is by the time when a file is opened."""
-    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+def from_root(files: CheckpointFiles) -> CheckpointFiles:
+    """The same files by absolute paths, which lead to them from whatever working folder there will be."""
+    # Joined and not normalised: a prefix may end in a slash, where the files have no base name.
+    folder = "" if os.path.isabs(files.prefix) else os.getcwd()
+    paths = tuple(os.path.join(folder, path) for path in files.v1_files)
+    return CheckpointFiles(os.path.join(folder, files.prefix), files.format, paths)
