@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -102,6 +103,10 @@ def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.chdir(tmp_path / "other")
         assert checkpoint["v"].read() == 7
         assert old["v"].read() == 8
+        for opened in (checkpoint, old):
+            assert opened.verify().ok
+            with pickle.loads(pickle.dumps(opened)) as copy:
+                assert copy["v"].read() == opened["v"].read()
 
 
 def test_links(tmp_path: Path) -> None:
@@ -156,6 +161,10 @@ def test_the_format_that_is_not_there(tmp_path: Path) -> None:
     assert "v1" in error_of(prefix, MissingFileError, format="v1").lower()
     assert "v2 was asked for" in error_of(old, MissingFileError, format="v2")
     assert "v1" in error_of(f"{prefix}.index", MissingFileError, format="v1").lower()
+    (tmp_path / "new" / "checkpoint").write_text('model_checkpoint_path: "m"')
+    text = error_of(tmp_path / "new", MissingFileError, format="v1")
+    assert "v1 was asked for" in text
+    assert "not there" not in text
 
 
 # Folders.
@@ -301,9 +310,18 @@ def test_empty_folder(tmp_path: Path) -> None:
 def test_checkpoints_one_folder_below(tmp_path: Path) -> None:
     save(tmp_path / "run1" / "model")
     (tmp_path / "run2").mkdir()
+    (tmp_path / "saved" / "variables").mkdir(parents=True)
+    save(tmp_path / "saved" / "variables" / "variables")
     text = error_of(tmp_path, MissingFileError)
     assert "run1" in text
     assert "run2" not in text
+    assert "saved" in text.removeprefix(str(tmp_path))
+
+
+def test_folder_with_the_name_of_an_index(tmp_path: Path) -> None:
+    (tmp_path / "model.index").mkdir()
+    assert "there is no checkpoint" in error_of(tmp_path, MissingFileError)
+    assert "did you mean" not in error_of(tmp_path / "model", MissingFileError)
 
 
 def test_folder_with_the_name_of_a_prefix(tmp_path: Path) -> None:

@@ -120,7 +120,8 @@ def scan_folder(folder: str) -> Folder:
         if is_half_saved(name) and is_folder(os.path.join(folder, name)):
             half_saved.add(name)
         elif name.endswith(INDEX_SUFFIX):
-            v2.add(name[: -len(INDEX_SUFFIX)])
+            if not is_folder(os.path.join(folder, name)):
+                v2.add(name[: -len(INDEX_SUFFIX)])
         elif (prefix := prefix_of_member(name)) is not None:
             if name.endswith(META_SUFFIX):
                 if prefix in present and not is_folder(os.path.join(folder, prefix)):

@@ -120,13 +120,18 @@ def _in_folder(folder: str, format: Format | None) -> CheckpointFiles:
 
 
 def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
-    prefix = os.path.join(folder, "variables", "variables")
+    prefix = _variables_prefix(folder)
     found = find_files(prefix, format)
     if found is None:
         raise MissingFileError(
             f"the SavedModel {folder} has no variables: {prefix}.index is not there", path=prefix + ".index"
         )
     return found
+
+
+def _variables_prefix(folder: str) -> str:
+    """The prefix of a SavedModel's checkpoint."""
+    return os.path.join(folder, "variables", "variables")
 
 
 def _unnamed_v1(folder: str) -> list[str]:
@@ -156,9 +161,10 @@ def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
 def _has_checkpoint(folder: str) -> bool:
     try:
         there = scan_folder(folder)
+        found = there.v2 or there.v1 or find_files(_variables_prefix(folder))
     except OSError:
         return False
-    return bool(there.v2 or there.v1) and not is_half_saved(folder)
+    return bool(found) and not is_half_saved(folder)
 
 
 def _from_state(state: CheckpointState, format: Format | None) -> CheckpointFiles:
@@ -166,6 +172,8 @@ def _from_state(state: CheckpointState, format: Format | None) -> CheckpointFile
     found = find_files(prefix, format) if prefix else None
     if found is not None:
         return found
+    if prefix:  # It resolved, so that only the asked-for format is absent.
+        raise _other_format(prefix, format)
     there = scan_folder(state.folder)
     others = [*there.v2, *there.v1]
     listing = f"; {state.folder} holds {_listed(others)}, pass one of them" if others else ""
@@ -182,14 +190,19 @@ def _raise_missing(path: str, format: Format | None) -> NoReturn:
     folder = os.path.dirname(prefix) or os.curdir
     if not is_folder(folder):
         raise MissingFileError(f"there is no checkpoint {path}: there is no folder {folder}", path=path)
-    if format and (other := find_files(prefix)):
-        raise MissingFileError(f"{prefix} is a {other.format} checkpoint, and {format} was asked for", path=path)
+    if format and find_files(prefix):
+        raise _other_format(prefix, format)
     there = scan_folder(folder)
     if prefix in there.without_index:
         _raise_orphan(path, prefix, format)
     close = difflib.get_close_matches(prefix, [*there.v2, *there.v1], n=3)
     hint = f"; did you mean {_listed(close)}?" if close else ""
     raise MissingFileError(f"there is no checkpoint {path}: {prefix}.index is not there{hint}", path=path)
+
+
+def _other_format(prefix: str, format: Format | None) -> MissingFileError:
+    other = "v1" if format == "v2" else "v2"
+    return MissingFileError(f"{prefix} is a {other} checkpoint, and {format} was asked for", path=prefix)
 
 
 def _listed(paths: list[str] | tuple[str, ...]) -> str:
