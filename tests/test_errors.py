@@ -61,6 +61,8 @@ def test_facts(error_class: type[TfBundleError]) -> None:
 def test_what_the_message_says_is_not_said_again(error_class: type[TfBundleError]) -> None:
     text = "tensor 'conv/w' at offset 96 of run/model.data is damaged"
     assert str(error_class(text, **FACTS)) == text  # type: ignore[arg-type]
+    # A number within another one says nothing.
+    assert str(error_class("196 of 960 bytes are damaged", offset=96)).endswith("(offset 96)")
 
 
 @pytest.mark.parametrize("error_class", CLASSES)

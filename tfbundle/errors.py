@@ -60,6 +60,8 @@ class TfBundleError(Exception):
         self.shard = shard
 
     def __str__(self) -> str:
+        import re  # Half the time of ``import tfbundle``, and only an error that is shown needs it.
+
         # What the message already speaks of need not be said again.
         text = self.message
         if self.tensor is not None and repr(self.tensor) not in text:
@@ -67,7 +69,7 @@ class TfBundleError(Exception):
         place = []
         if self.path is not None and self.path not in text:
             place.append(self.path)
-        if self.offset is not None and str(self.offset) not in text:
+        if self.offset is not None and not re.search(rf"\b{self.offset}\b", text):
             place.append(f"offset {self.offset}")
         return f"{text} ({', '.join(place)})" if place else text
 
