@@ -433,7 +433,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, format: str) -> None:
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))\n"
         "from tfbundle.export import export\n"
         "try: export(*sys.argv[1:])\n"
-        "except OSError as error: print(type(error).__name__, error.errno)\n"
+        "except OSError as error: print(type(error).__name__, error.filename)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "b"), str(out)],
@@ -442,7 +442,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, format: str) -> None:
         cwd=ROOT,
         check=True,
     )
-    assert done.stdout.startswith("OSError"), done.stderr
+    assert done.stdout.split() == ["OSError", str(out)], done.stderr
     assert out.read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == before
 

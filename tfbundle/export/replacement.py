@@ -6,16 +6,32 @@ the name in one step; if anything goes wrong before, Ctrl-C included, it is remo
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tfbundle.errors import MissingFileError
 
 _LONGEST_BASE = 100
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors say which one it is to become; the system tells only that a disk is full."""
+
+    def __init__(self, number: int, path: str) -> None:
+        super().__init__(number, "w")
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self._path
+            raise
 
 
 @contextmanager
@@ -35,7 +51,7 @@ def replacement(path: str) -> Iterator[BinaryIO]:
     # 0o666 less the umask is what any new file has.
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with os.fdopen(number, "wb") as file:
+        with io.BufferedWriter(_NamedFile(number, path)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
