@@ -90,7 +90,8 @@ class Body(ABC):
         node = self.nodes[node_name]
         outputs = node.outputs
         if outputs is not None and index >= len(outputs):
-            raise KeyError(f"the node {node_name!r} has {len(outputs)} outputs ({node.op}); there is no {name!r}")
+            hint = "" if outputs else f"; graph.nodes[{node_name!r}] is the node itself"
+            raise KeyError(f"the node {node_name!r} ({node.op}) has {len(outputs)} outputs, and no {name!r}{hint}")
         return Output(node, index)
 
     # Without this, Python would try numbers as names.
