@@ -16,6 +16,7 @@ import tfbundle
 from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints
+from tests.support.table_writer import encode_varint
 from tfbundle.__main__ import main
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
 from tfbundle.checkpoint.slots import find_slots
@@ -107,13 +108,13 @@ class TestFixtures:
         assert graph is not None
         path: list[str] = []
         visited = []
-        for depth, name, node, is_first in graph.walk():
+        for depth, name, number, is_first in graph.walk():
             del path[max(depth - 1, 0) :]
             if depth:
                 path.append(name.replace(".", "..").replace("/", ".S"))
             if is_first:
-                visited.append(node.number)
-                for attribute in node.attributes:
+                visited.append(number)
+                for attribute in graph[number].attributes:
                     assert attribute.key == "/".join(path) + SUFFIX
         slots = {slot.number for node in graph for slot in node.slots}
         assert len(visited) == len(set(visited))
@@ -328,7 +329,7 @@ def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
 
 
 def visits(graph: ObjectGraph) -> list[tuple[int, str, int, bool]]:
-    return [(depth, name, node.number, is_first) for depth, name, node, is_first in graph.walk()]
+    return [tuple(visit) for visit in graph.walk()]
 
 
 class TestWalk:
@@ -368,6 +369,16 @@ class TestWalk:
         assert sum(1 for _ in ObjectGraph(chain).walk()) == count + 1
         star = graph_of({"children": [(str(number), number + 1) for number in range(count)]}, *[{}] * count)
         assert sum(1 for _ in ObjectGraph(star).walk()) == count + 1
+        mirror = graph_of({"children": [("self", 0)] * count, "slots": [(0, "m", 0)] * count, "key": "w"})
+        assert sum(1 for _ in ObjectGraph(mirror).walk()) == count + 1
+        assert find_slots(["w"], ObjectGraph(mirror)) == {"w"}
+        claimed = graph_of(
+            *[{"children": [("_variables", count), ("_iterations", count + 1)]}] * count,
+            {"children": [("0", count + 1)] * count + [("1", count + 2)]},
+            {},
+            {"key": "w"},
+        )
+        assert find_slots(["w"], ObjectGraph(claimed)) == {"w"}
 
     @given(st.lists(st.lists(st.integers(0, 7), max_size=5), min_size=8, max_size=8))
     def test_any_graph(self, children: list[list[int]]) -> None:
@@ -427,6 +438,12 @@ class TestDamage:
     def test_too_large(self) -> None:
         with pytest.raises(UnsupportedError, match="are not decoded"):
             decode_object_graph(bytes((64 << 20) + 1))
+        nodes = b"\x0a\0" * 2_000_001
+        children = b"\x0a" + encode_varint(len(nodes)) + nodes
+        both = b"\x0a\x04\x0a\x02\x08\x01" * 1_000_001
+        for data in (nodes, children, both):
+            with pytest.raises(UnsupportedError, match="more than 2000000 nodes and references"):
+                decode_object_graph(data)
 
     @pytest.mark.parametrize("graph", [b"\xff", b"", b"\x0a\x05\x0a"])
     def test_the_rest_stays_readable(self, tmp_path: Path, graph: bytes) -> None:

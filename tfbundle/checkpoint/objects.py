@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
-# A node takes two bytes at least and much more once it is decoded. Models of 100,000 variables need half of this.
+# More than a model of 100,000 variables with their slots needs, in bytes and in nodes and references to them: these may
+# take two bytes in the file, and a hundred in memory.
 _LARGEST_SIZE = 64 << 20
+_MOST_PARTS = 2_000_000
 
 
 class Child(NamedTuple):
@@ -69,14 +71,14 @@ class Node(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """A step of a walk: how deep it is, what the owner calls the object, and the object.
+    """A step of a walk: how deep it is, what the owner calls the object, and the number of the object's node.
 
     ``is_first`` is false where the object has its place elsewhere; its children are then not visited here.
     """
 
     depth: int
     name: str
-    node: Node
+    number: int
     is_first: bool
 
 
@@ -90,8 +92,12 @@ class ObjectGraph(Sequence[Node]):
         count = len(self._nodes)
         if not count:
             raise FormatError("the object graph has no nodes")
+        parts = count
         names: dict[str, str] = {}
         for number, node in enumerate(self._nodes):
+            parts += len(node.children) + len(node.slot_variables) + len(node.attributes)
+            if parts > _MOST_PARTS:
+                raise UnsupportedError(f"the object graph has more than {_MOST_PARTS} nodes and references")
             numbers = [child.node_id for child in node.children]
             for slot in node.slot_variables:
                 numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
@@ -104,6 +110,8 @@ class ObjectGraph(Sequence[Node]):
         self.variable_names: Mapping[str, str] = MappingProxyType(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
+        # A node may be referred to as often as the file is long, and be as long itself.
+        self._made: dict[int, Node] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -118,6 +126,12 @@ class ObjectGraph(Sequence[Node]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
+        made = self._made.get(number)
+        if made is None:
+            made = self._made[number] = self._make(number)
+        return made
+
+    def _make(self, number: int) -> Node:
         node = self._nodes[number]
         return Node(
             number,
@@ -148,16 +162,15 @@ class ObjectGraph(Sequence[Node]):
         all other references to it are visited too, but not followed. Slots are no part of the tree.
         """
         places = self._places()
-        yield Visit(0, "", self[0], True)
+        yield Visit(0, "", 0, True)
         stack = [(0, enumerate(self[0].children))]
         while stack:
             number, children = stack[-1]
             for position, child in children:
-                node = self[child.number]
                 is_first = places[child.number] == (number, position)
-                yield Visit(len(stack), child.name, node, is_first)
+                yield Visit(len(stack), child.name, child.number, is_first)
                 if is_first:
-                    stack.append((child.number, enumerate(node.children)))
+                    stack.append((child.number, enumerate(self[child.number].children)))
                     break
             else:
                 stack.pop()

@@ -48,23 +48,27 @@ def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset
     """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or without one by the names."""
     if objects is None:
         return frozenset(name for name in names if _is_slot_name(name, names))
-    found: set[str] = set()
+    lists: dict[int, frozenset[int]] = {}
+    numbers: set[int] = set()
     for node in objects:
-        numbers = {slot.number for slot in node.slots}
-        numbers.update(_keras_slots(node, objects), _beta_powers(node))
-        for number in numbers:
-            found.update(attribute.key for attribute in objects[number].attributes)
-    return frozenset(found.intersection(names))
+        numbers.update(slot.number for slot in node.slots)
+        numbers.update(_keras_slots(node, objects, lists), _beta_powers(node))
+    keys = (attribute.key for number in numbers for attribute in objects[number].attributes)
+    return frozenset(key for key in keys if key in names)
 
 
-def _keras_slots(optimizer: Node, objects: ObjectGraph) -> set[int]:
-    lists = {child.name: child.number for child in optimizer.children}
-    if "_variables" not in lists or "_iterations" not in lists:
-        return set()
-    variables = {child.number for child in objects[lists["_variables"]].children}
-    if "_model_variables_moving_average" in lists:
-        variables -= {child.number for child in objects[lists["_model_variables_moving_average"]].children}
-    return variables - set(lists.values())
+def _keras_slots(optimizer: Node, objects: ObjectGraph, lists: dict[int, frozenset[int]]) -> Iterator[int]:
+    own = {child.name: child.number for child in optimizer.children}
+    variables, averages = own.get("_variables"), own.get("_model_variables_moving_average")
+    # A list belongs to one optimizer; one that many claim is gone through once.
+    if variables is None or variables in lists or "_iterations" not in own:
+        return
+    for number in (variables, averages):
+        if number is not None and number not in lists:
+            lists[number] = frozenset(child.number for child in objects[number].children)
+    kept = lists[averages] if averages is not None else frozenset()
+    others = set(own.values())
+    yield from (number for number in lists[variables] if number not in kept and number not in others)
 
 
 def _beta_powers(optimizer: Node) -> Iterator[int]:

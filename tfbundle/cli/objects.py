@@ -61,11 +61,12 @@ def command(path: str, show_all: bool, as_json: bool) -> None:
 
 
 def _lines(checkpoint: Checkpoint, graph: ObjectGraph) -> Iterator[Line]:
-    for depth, name, node, is_first in graph.walk():
+    for depth, name, number, is_first in graph.walk():
         label = escape_name(name) if depth else "(root)"
         if not is_first:
-            yield Line(depth, f"{label} -> #{node.number}", False)
+            yield Line(depth, f"{label} -> #{number}", False)
             continue
+        node = graph[number]
         yield _value_line(checkpoint, depth, label, node)
         for slot in node.slots:
             owners = graph[slot.original].attributes
