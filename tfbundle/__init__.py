@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.verification import Finding, Report, verify
     from tfbundle.compare import GraphComparison, compare_graph
+    from tfbundle.comparison import Change, Diff, diff
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
+    from tfbundle.fingerprints import Fingerprint, fingerprint
     from tfbundle.formats.tfrecord import read_records
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.loading import load_graph, load_meta_graph, load_saved_model
@@ -48,10 +50,13 @@ if TYPE_CHECKING:
     from tfbundle.graph.saved_model import SavedModel
 
 _MODULES = {
+    "Change": "comparison",
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
+    "Diff": "comparison",
     "EventLog": "events.log",
     "Finding": "checkpoint.verification",
+    "Fingerprint": "fingerprints",
     "Function": "graph.graph",
     "Graph": "graph.graph",
     "GraphComparison": "compare",
@@ -65,6 +70,8 @@ _MODULES = {
     "SavedModel": "graph.saved_model",
     "Tensor": "checkpoint.tensor",
     "compare_graph": "compare",
+    "diff": "comparison",
+    "fingerprint": "fingerprints",
     "latest_checkpoint": "checkpoint.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
@@ -80,11 +87,14 @@ _MODULES = {
 }
 
 __all__ = [
+    "Change",
     "Checkpoint",
     "CheckpointState",
     "ChecksumError",
+    "Diff",
     "EventLog",
     "Finding",
+    "Fingerprint",
     "FormatError",
     "Function",
     "Graph",
@@ -104,6 +114,8 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compare_graph",
+    "diff",
+    "fingerprint",
     "latest_checkpoint",
     "list_checkpoints",
     "load",

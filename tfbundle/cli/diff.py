@@ -1,0 +1,70 @@
+"""``tfbundle diff``: what is different in two checkpoints, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.arguments import format_option, json_option
+from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, progress_bar
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.names import Format
+    from tfbundle.comparison import Change
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@json_option
+@format_option
+def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
+    """Compare the tensors of two checkpoints by value, however they are stored.
+
+    Lines that begin with - are tensors of A alone, those with + of B alone, and those with ~ differ. NaN equals NaN.
+    The exit status is 0 if nothing differs and 1 if something does.
+    """
+    import tfbundle
+
+    with progress_bar("comparing") as progress:
+        found = tfbundle.diff(a, b, format=format, progress=progress)
+    if as_json:
+        changed = [{key: _finite(value) for key, value in asdict(change).items()} for change in found.changed]
+        print_json({**asdict(found), "changed": changed})
+    else:
+        for name in found.removed:
+            print_line(f"- {escape_name(name)}")
+        for name in found.added:
+            print_line(f"+ {escape_name(name)}")
+        for change in found.changed:
+            print_line(f"~ {escape_name(change.name)}  {_describe(change)}")
+        print_line(
+            f"{count_of(len(found.removed), 'tensor')} removed, {len(found.added):,} added, "
+            f"{len(found.changed):,} changed, {found.same:,} the same"
+        )
+    if found:
+        raise click.exceptions.Exit(1)
+
+
+def _finite(value: Any) -> Any:
+    """A value as JSON has it: infinities are strings, as protobuf's JSON has them."""
+    return "Infinity" if isinstance(value, float) and math.isinf(value) else value
+
+
+def _describe(change: Change) -> str:
+    from tfbundle.dtypes import python_name
+
+    if change.differing is None:
+        before, after = (
+            f"{python_name(data_type)} {format_shape(shape)}"
+            for data_type, shape in zip(change.data_types, change.shapes, strict=True)
+        )
+        return f"{before} is {after}"
+    text = f"{change.differing:,} of {count_of(math.prod(change.shapes[0]), 'element')}"
+    if change.largest_absolute is not None:
+        text += f", by at most {change.largest_absolute:.6g}"
+        text += f" (relative {change.largest_relative:.6g})"
+    return f"{text}, {change.nans:,} NaN in one alone" if change.nans else text

@@ -1,0 +1,35 @@
+"""``tfbundle fingerprint``: the SHA-256 of each tensor and of the whole, which do not depend on how they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from tfbundle.cli.arguments import format_option, json_option, path_argument
+from tfbundle.cli.output import escape_name, print_json, print_line, progress_bar
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.names import Format
+
+
+@click.command()
+@path_argument
+@json_option
+@format_option
+def command(path: str, as_json: bool, format: Format | None) -> None:
+    """Print a SHA-256 of each tensor, and of the whole checkpoint last.
+
+    They depend on names, types, shapes and values alone: a copy that is sharded otherwise has the same.
+    """
+    import tfbundle
+
+    with progress_bar("hashing") as progress:
+        found = tfbundle.fingerprint(path, format=format, progress=progress)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        for name, sha256 in found.tensors.items():
+            print_line(f"{sha256}  {escape_name(name)}")
+        print_line(found.sha256)
