@@ -25,7 +25,20 @@ from tfbundle._version import __version__
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, one_line
 from tfbundle.errors import TfBundleError
 
-COMMANDS = ("ls", "show", "state", "objects", "graph", "check", "verify", "export")
+COMMANDS = (
+    "ls",
+    "show",
+    "state",
+    "objects",
+    "graph",
+    "check",
+    "verify",
+    "diff",
+    "fingerprint",
+    "export",
+    "events",
+    "records",
+)
 
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141

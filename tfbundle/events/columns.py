@@ -139,9 +139,10 @@ def _values(
 def _numbers(number: NumberLayout, rows: Array) -> Array:
     start, end = number.span
     if number.is_varint:
-        raw: Array = _varints(rows, number.span).astype("<u8").view(np.uint8).reshape(len(rows), 8)
+        numbers = _varints(rows, number.span)
         if number.dtype == np.bool_:
-            raw = raw.any(axis=1, keepdims=True)
+            numbers = (numbers != 0).astype(np.uint64)
+        raw = numbers.astype("<u8").view(np.uint8).reshape(len(rows), 8)
         return numbers_of(raw[:, : number.dtype.itemsize], number.dtype)
     if start == end:
         return np.zeros(len(rows), number.dtype)

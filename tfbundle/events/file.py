@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -56,8 +57,10 @@ class EventFile:
         self._kept: list[bytes] = []
         self._identity: tuple[int, int] | None = None
 
-    def read(self) -> bool:
+    def read(self, progress: Callable[[int], None] | None = None) -> bool:
         """Read what was appended since the last time; whether there was anything.
+
+        ``progress`` is told how many bytes were done, again and again.
 
         Raises ``Replaced`` if the file is another one now, or shorter, and what ``read_events`` raises.
         """
@@ -78,6 +81,8 @@ class EventFile:
             reader.count = before = self.count
             for window in reader.windows():
                 self._take(window)
+                if progress is not None:
+                    progress(reader.position - self.position)
                 self.position, self.count = reader.position, reader.count
             changed = self.count > before or reader.truncation != self.truncation
             self.truncation = reader.truncation

@@ -26,7 +26,7 @@ def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     if is_folder(path):
         runs: dict[str, list[str]] = {}
         _search(path, ROOT, runs, set())
-        return runs
+        return dict(sorted(runs.items(), key=lambda item: (item[0] != ROOT, item[0])))
     if not is_file(path):
         raise MissingFileError(f"there is no file or folder {path}", path=path)
     kind = identify(path)

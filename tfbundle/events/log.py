@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING
 
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
+from tfbundle.events.series import ScalarSeries
+from tfbundle.storage import stat_file
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -32,6 +34,20 @@ class EventLog:
     def runs(self) -> Mapping[str, Run]:
         """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
         return MappingProxyType(self._runs)
+
+    def load(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Go through all files now, and not when they are first asked for; ``progress`` gets bytes done and to do."""
+        total = sum(found.size for run in self._runs.values() for path in run.paths if (found := stat_file(path)))
+        done = 0
+
+        def advance(size: int) -> None:
+            nonlocal done
+            done += size
+            if progress is not None:
+                progress(done, total)
+
+        for run in self._runs.values():
+            run.load(advance)
 
     def refresh(self) -> bool:
         """Read what was appended since, and look for files that are new, replaced or gone; whether anything changed.
@@ -71,17 +87,20 @@ class EventLog:
     ) -> None:
         self.close()
 
+    def _scalars(self) -> list[tuple[str, ScalarSeries]]:
+        return [(run.name, series) for run in self._runs.values() for series in run.scalars.values()]
+
     def to_pandas(self, *, wide: bool = False) -> pandas.DataFrame:
         """All scalars as a table; see ``tables``."""
         from tfbundle.events import tables
 
-        return tables.to_pandas(self, wide=wide)
+        return tables.to_pandas(self._scalars(), wide=wide)
 
     def to_arrow(self, *, wide: bool = False) -> pyarrow.Table:
         """All scalars as a table; see ``tables``."""
         from tfbundle.events import tables
 
-        return tables.to_arrow(self, wide=wide)
+        return tables.to_arrow(self._scalars(), wide=wide)
 
 
 def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> EventLog:

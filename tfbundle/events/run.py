@@ -52,9 +52,10 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class _Stretch(NamedTuple):
-    """Points of one tag in one file."""
+    """Points of one tag in one file, the ``number``th of the run."""
 
-    file: int
+    number: int
+    file: EventFile
     kind: Kind
     column: Column
 
@@ -93,7 +94,7 @@ class Run:
         self._purge = purge
         self._salvage = salvage
         self._files = [EventFile(path, salvage=salvage) for path in paths]
-        self._sources: dict[int, ByteSource] = {}
+        self._sources: dict[str, ByteSource] = {}
         self._is_read = False
         self._closed = False
         self._cache: dict[str, Any] = {}
@@ -122,6 +123,11 @@ class Run:
     def event_count(self) -> int:
         """How many events the files have."""
         return sum(file.count for file in self._read_files())
+
+    def load(self, progress: Callable[[int], None] | None = None) -> None:
+        """Go through the files now, if that was not done; ``progress`` is told how many bytes were, again and again."""
+        if not self._is_read:
+            self._read_all(progress)
 
     # Series.
 
@@ -221,7 +227,7 @@ class Run:
         for number, file in enumerate(self._read_files()):
             for other in file.others:
                 if other.what in numbers:
-                    yield number << _FILE_SHIFT | other.order, file.event(self._source(number), other)
+                    yield number << _FILE_SHIFT | other.order, file.event(self._source(file), other)
 
     @property
     def first_is_version(self) -> bool:
@@ -236,30 +242,34 @@ class Run:
         files = [known.get(path) or EventFile(path, salvage=self._salvage) for path in paths]
         changed = [file.path for file in files] != self.paths
         self._files = files
-        if self._is_read or changed:
-            changed |= self._read_all()
-        return changed
+        if changed:
+            self._forget()
+        return (self._is_read and self._read_all()) or changed
 
     def close(self) -> None:
         """Let go of the files."""
         self._closed = True
-        self._drop_sources()
+        self._close_sources()
 
-    def _drop_sources(self) -> None:
+    def _forget(self) -> None:
+        """Let go of what was made of an earlier state of the files."""
+        self._cache.clear()
+        self._close_sources()
+
+    def _close_sources(self) -> None:
         for source in self._sources.values():
             source.close()
         self._sources.clear()
 
     def _read_files(self) -> list[EventFile]:
-        if not self._is_read:
-            self._read_all()
+        self.load()
         return self._files
 
-    def _read_all(self) -> bool:
+    def _read_all(self, progress: Callable[[int], None] | None = None) -> bool:
         changed = False
         for number, file in enumerate(self._files):
             try:
-                changed |= file.read()
+                changed |= file.read(progress)
             except Replaced:
                 self._files[number] = fresh = EventFile(file.path, salvage=self._salvage)
                 changed = True
@@ -270,8 +280,7 @@ class Run:
                 self._is_read = False
                 raise
         if changed:
-            self._cache.clear()
-            self._drop_sources()
+            self._forget()
         self._is_read = True
         return changed
 
@@ -283,12 +292,12 @@ class Run:
             self._is_read = False
             raise
 
-    def _source(self, number: int) -> ByteSource:
+    def _source(self, file: EventFile) -> ByteSource:
         if self._closed:
             raise ValueError(f"run {self.name!r} is closed; read before close(), or open it again")
-        if number not in self._sources:
-            self._sources[number] = ByteSource(self._files[number].path)
-        return self._sources[number]
+        if file.path not in self._sources:
+            self._sources[file.path] = ByteSource(file.path)
+        return self._sources[file.path]
 
     # From files to series.
 
@@ -300,8 +309,12 @@ class Run:
             for number, file in enumerate(files):
                 for tag, points in file.tags.items():
                     name = _name(tag, file.path)
-                    index[name].extend(_Stretch(number, kind, column) for kind, column in points.columns().items())
-            first = {tag: min((s.file, int(s.column.order[0])) for s in stretches) for tag, stretches in index.items()}
+                    index[name].extend(
+                        _Stretch(number, file, kind, column) for kind, column in points.columns().items()
+                    )
+            first = {
+                tag: min((s.number, int(s.column.order[0])) for s in stretches) for tag, stretches in index.items()
+            }
             self._cache["index"] = dict(sorted(index.items(), key=lambda item: first[item[0]]))
         found: dict[str, list[_Stretch]] = self._cache["index"]
         return found
@@ -351,7 +364,7 @@ class Run:
         return purges
 
     def _make(self, kind: str, tag: str, stretches: list[_Stretch]) -> Series:
-        positions = np.concatenate([s.column.order + (s.file << _FILE_SHIFT) for s in stretches])
+        positions = np.concatenate([s.column.order + (s.number << _FILE_SHIFT) for s in stretches])
         steps = np.concatenate([s.column.steps for s in stretches])
         walls = np.concatenate([s.column.walls for s in stretches])
         order = np.argsort(positions, kind="stable")
@@ -391,7 +404,7 @@ class Run:
             return plugins.encode_number(column.numbers[row])
         if column.sizes is None or column.crcs is None:
             raise ValueError("points without numbers have sizes and checksums")
-        data = self._files[stretch.file].value_bytes(
+        data = stretch.file.value_bytes(
             self._source(stretch.file), int(column.order[row]), int(column.sizes[row]), int(column.crcs[row])
         )
         return _parse(Summary.Value, data)

@@ -7,54 +7,58 @@ A long table has a row for each point, with the columns ``run``, ``tag``, ``step
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfbundle.errors import UnsupportedError
 from tfbundle.events.points import Array
+from tfbundle.events.series import ScalarSeries
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-    from tfbundle.events.log import EventLog
+# Series, each with the name of its run.
+Named = Sequence[tuple[str, ScalarSeries]]
+
+_COLUMNS = ("run", "tag", "step", "wall_time", "value")
 
 
-def to_pandas(log: EventLog, *, wide: bool) -> pandas.DataFrame:
-    """A ``DataFrame``; ``run`` and ``tag`` are categories."""
+def to_pandas(series: Named, *, wide: bool = False) -> pandas.DataFrame:
+    """A ``DataFrame``; in a long one ``run`` and ``tag`` are categories."""
     try:
         import pandas
     except ImportError:
         raise UnsupportedError("to_pandas needs pandas: pip install pandas") from None
     if wide:
-        return pandas.DataFrame(_wide(log))
-    names, columns = _long(log)
-    for name, codes in names.items():
-        columns[name] = pandas.Categorical.from_codes(codes[0], codes[1])
-    return pandas.DataFrame({name: columns[name] for name in ("run", "tag", "step", "wall_time", "value")})
+        return pandas.DataFrame(_wide(series))
+    names, columns = _long(series)
+    for name, (codes, categories) in names.items():
+        columns[name] = pandas.Categorical.from_codes(codes, categories)
+    return pandas.DataFrame({name: columns[name] for name in _COLUMNS})
 
 
-def to_arrow(log: EventLog, *, wide: bool) -> pyarrow.Table:
-    """A ``Table``; ``run`` and ``tag`` are dictionary-encoded."""
+def to_arrow(series: Named, *, wide: bool = False) -> pyarrow.Table:
+    """A ``Table``; in a long one ``run`` and ``tag`` are dictionary-encoded."""
     try:
         import pyarrow
     except ImportError:
         raise UnsupportedError("to_arrow needs pyarrow: pip install pyarrow") from None
     if wide:
-        return pyarrow.table(_wide(log))
-    names, columns = _long(log)
-    for name, codes in names.items():
-        columns[name] = pyarrow.DictionaryArray.from_arrays(codes[0], pyarrow.array(codes[1], pyarrow.string()))
-    return pyarrow.table({name: columns[name] for name in ("run", "tag", "step", "wall_time", "value")})
+        return pyarrow.table(_wide(series))
+    names, columns = _long(series)
+    for name, (codes, categories) in names.items():
+        columns[name] = pyarrow.DictionaryArray.from_arrays(codes, pyarrow.array(categories, pyarrow.string()))
+    return pyarrow.table({name: columns[name] for name in _COLUMNS})
 
 
-def _long(log: EventLog) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, Any]]:
+def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, Any]]:
     """Codes and categories of the names, and the other columns."""
-    series = [(run.name, one) for run in log.runs.values() for one in run.scalars.values()]
     lengths = [len(one) for _, one in series]
     names = {}
-    for column, values in (("run", [name for name, _ in series]), ("tag", [one.tag for _, one in series])):
+    for column, values in (("run", [run for run, _ in series]), ("tag", [one.tag for _, one in series])):
         categories = list(dict.fromkeys(values))
         numbers = {value: number for number, value in enumerate(categories)}
         names[column] = np.repeat(np.array([numbers[value] for value in values], np.int32), lengths), categories
@@ -66,26 +70,27 @@ def _long(log: EventLog) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
     return names, columns
 
 
-def _join(parts: list[Array], dtype: Any) -> Array:
-    return np.concatenate([np.empty(0, dtype), *parts])
-
-
-def _wide(log: EventLog) -> dict[str, Any]:
-    tags = dict.fromkeys(tag for run in log.runs.values() for tag in run.scalars)
-    parts: dict[str, list[Array]] = {name: [] for name in ("run", "step", "wall_time", *tags)}
-    for run in log.runs.values():
-        steps = np.unique(_join([one.steps for one in run.scalars.values()], np.int64))
+def _wide(series: Named) -> dict[str, Any]:
+    # A tag that is called as one of the other columns stands beside it.
+    titles = {one.tag: f"{one.tag} (tag)" if one.tag in ("run", "step", "wall_time") else one.tag for _, one in series}
+    parts: dict[str, list[Array]] = {name: [] for name in ("run", "step", "wall_time", *titles.values())}
+    for run in dict.fromkeys(run for run, _ in series):
+        by_tag = {one.tag: one for name, one in series if name == run}
+        steps = np.unique(_join([one.steps for one in by_tag.values()], np.int64))
         walls = np.full(len(steps), -np.inf)
-        for tag in tags:
+        for tag, title in titles.items():
             column = np.full(len(steps), np.nan)
-            if tag in run.scalars:
-                one = run.scalars[tag]
-                rows = np.searchsorted(steps, one.steps)
-                column[rows] = one.values.astype(np.float64)
-                np.maximum.at(walls, rows, one.wall_times)
-            parts[tag].append(column)
-        parts["run"].append(np.full(len(steps), run.name, object))
+            if tag in by_tag:
+                rows = np.searchsorted(steps, by_tag[tag].steps)
+                column[rows] = by_tag[tag].values.astype(np.float64)
+                np.maximum.at(walls, rows, by_tag[tag].wall_times)
+            parts[title].append(column)
+        parts["run"].append(np.full(len(steps), run, object))
         parts["step"].append(steps)
         parts["wall_time"].append(walls)
     dtypes = {"run": object, "step": np.int64}
     return {name: _join(columns, dtypes.get(name, np.float64)) for name, columns in parts.items()}
+
+
+def _join(parts: list[Array], dtype: Any) -> Array:
+    return np.concatenate([np.empty(0, dtype), *parts])

@@ -36,6 +36,7 @@ class Stream(Protocol):
     """Bytes in order."""
 
     path: str | None
+    compression: str
 
     def read(self, size: int) -> bytes:
         """Some of the next ``size`` bytes, at least one; none at the end."""
@@ -46,6 +47,8 @@ class Stream(Protocol):
 
 class FileStream:
     """A file as it is, from ``offset`` to the size that it had when it was opened."""
+
+    compression = "NONE"
 
     def __init__(self, source: ByteSource, offset: int = 0) -> None:
         self.path: str | None = source.path
@@ -67,6 +70,8 @@ class FileStream:
 
 class ObjectStream:
     """A binary file object of the caller, from where it stands; it is neither sought nor closed."""
+
+    compression = "NONE"
 
     def __init__(self, file: BinaryIO) -> None:
         name = getattr(file, "name", None)
@@ -101,6 +106,7 @@ class _Inflated:
 
     def __init__(self, stream: FileStream | ObjectStream, compression: str) -> None:
         self.path = stream.path
+        self.compression = compression
         self._stream = stream
         self._window_bits = 31 if compression == "GZIP" else 15
         self._several = compression == "GZIP"
@@ -132,6 +138,8 @@ class _Inflated:
 
 class _Unsnapped:
     """What a run of Snappy blocks holds."""
+
+    compression = "SNAPPY"
 
     def __init__(self, stream: FileStream | ObjectStream) -> None:
         self.path = stream.path

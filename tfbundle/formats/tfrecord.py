@@ -203,7 +203,8 @@ class RecordIterator(Iterator[Item]):
     """What the records of a file hold, one after the other.
 
     ``truncation`` (``None``, or the half-written record at the end) and ``losses`` (empty without ``salvage``) are
-    complete when all has been read. ``offset`` is where the payload of the last item lies.
+    complete when all has been read. ``offset`` is where the payload of the last item lies,
+    ``compression`` how the file is compressed (``"NONE"`` and so on).
     """
 
     def __init__(
@@ -218,6 +219,7 @@ class RecordIterator(Iterator[Item]):
         """Open as ``read_records`` does; ``decode`` makes an item of a payload, or raises ``FormatError``."""
         opened, self._owned = open_source(source)
         stream = open_stream(opened, compression)
+        self.compression = stream.compression
         self._path = stream.path
         self._reader = RecordReader(stream, salvage=salvage, largest=largest)
         self.offset = 0

@@ -1,0 +1,61 @@
+"""``tfbundle records``: count, check and dump the records of a TFRecord file."""
+
+from __future__ import annotations
+
+import base64
+
+import click
+
+from tfbundle.cli.arguments import json_option
+from tfbundle.cli.output import count_of, format_size, print_json, print_line, progress_bar
+from tfbundle.formats.compression import COMPRESSIONS
+
+
+@click.command()
+@click.argument("file")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="By default the first bytes tell.")
+@click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
+@click.option("--dump", is_flag=True, help="Print a JSON line a record: number, offset, size, and its bytes in base64.")
+@json_option
+def command(file: str, compression: str | None, salvage: bool, dump: bool, as_json: bool) -> None:
+    """Count the records of a TFRecord file, and verify all checksums.
+
+    The exit status is 1 if the last record is half there, or if salvaging left anything out; 2 at a damaged record.
+    """
+    from tfbundle.formats.tfrecord import read_records
+    from tfbundle.storage import stat_file
+
+    count = size = largest = 0
+    facts = stat_file(file)
+    with progress_bar("reading") as progress, read_records(file, compression=compression, salvage=salvage) as records:
+        for payload in records:
+            if dump:
+                data = base64.b64encode(payload).decode()
+                print_json({"record": count, "offset": records.offset, "size": len(payload), "data": data})
+            count += 1
+            size += len(payload)
+            largest = max(largest, len(payload))
+            if progress is not None and facts is not None and count % 1000 == 0:
+                progress(min(records.offset, facts.size), facts.size)
+    truncation, losses = records.truncation, records.losses
+    if as_json:
+        print_json(
+            {
+                "path": file,
+                "compression": records.compression,
+                "records": count,
+                "payload_bytes": size,
+                "largest": largest,
+                "truncation": truncation and truncation._asdict(),
+                "losses": [{"offset": loss.offset, "size": loss.size, "error": str(loss.error)} for loss in losses],
+            }
+        )
+    elif not dump:
+        wrapped = "" if records.compression == "NONE" else f", {records.compression}"
+        print_line(f"{count_of(count, 'record')}, {format_size(size)}, the largest {format_size(largest)}{wrapped}")
+        if truncation is not None:
+            print_line(f"the last record, at offset {truncation.offset}, is half there: {truncation.size} bytes")
+        for loss in losses:
+            print_line(f"left out {loss.size} bytes at offset {loss.offset}")
+    if truncation is not None or losses:
+        raise click.exceptions.Exit(1)
