@@ -239,7 +239,8 @@ def test_without_a_saver() -> None:
 def test_collections_are_decoded() -> None:
     collections = tfbundle.load_meta_graph(TRAINING / "model.ckpt-40.meta").collections
     assert collections["variables"][0].variable_name == "global_step:0"
-    assert collections["train_op"] and all(isinstance(name, str) for name in collections["train_op"])
+    assert collections["train_op"]
+    assert all(isinstance(name, str) for name in collections["train_op"])
     assert {context.context_name for context in collections["cond_context"]}
     with pytest.raises(KeyError, match="there is no collection 'variable'; there are"):
         collections["variable"]

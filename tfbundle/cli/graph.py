@@ -235,7 +235,7 @@ def _signature_rows(signatures: Facts) -> list[tuple[str, ...]]:
             for key, tensor in signature[f"{role}s"].items():
                 names = ", ".join(map(escape_name, tensor["names"])) or "-"
                 rows.append(
-                    (escape_name(name), role, escape_name(key), _shape(tensor["shape"]), tensor["dtype"], names)
+                    (escape_name(name), role, escape_name(key), _shape(tensor["shape"]), tensor["dtype"] or "-", names)
                 )
         if not signature["inputs"] and not signature["outputs"]:
             rows.append((escape_name(name), "-", "-", "-", "-", "-"))

@@ -72,6 +72,7 @@ def _find_all(graph: Graph) -> Iterator[RestoredTensor]:
 def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
     """What the op called ``name`` restores, by everything that runs before it."""
     restores = []
+    called: set[str] = set()
     name = name.rpartition(":")[0] or name
     waiting, seen = [name], {name}
     while waiting:
@@ -80,7 +81,8 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
             continue
         if node.op in _RESTORE_OPS:
             restores.append(node)
-        elif (function := _called(graph, node)) is not None:
+        elif (function := _called(graph, node)) is not None and function.name not in called:
+            called.add(function.name)
             inside = [inner for inner in function.nodes.values() if inner.op in _RESTORE_OPS]
             handles = dict(zip(function.inputs, node.inputs, strict=False))
             yield from _restored_in(function, inside, handles)
@@ -117,7 +119,8 @@ def _restored_in(body: Body, restores: list[Node], handles: Mapping[str, str]) -
             assigned = takers.get((node.name, index), [])
             for assign, reshaped in assigned:
                 variable = _variable(body, assign.inputs[0], handles)
-                loose = reshaped or assign.attributes.get("validate_shape") is False
+                # Of a resource variable TensorFlow does not check the shape, but nobody wants it to change.
+                loose = reshaped or (assign.op == "Assign" and assign.attributes.get("validate_shape") is False)
                 shape = None if loose or variable is None else whole or variable_shape(variable)
                 yield RestoredTensor(name, None if variable is None else variable.name, data_type, shape)
             if not assigned:

@@ -19,12 +19,12 @@ class SignatureTensor(NamedTuple):
     """An input or an output of a signature.
 
     ``names`` are the graph's tensors behind it: one, or for a sparse tensor those of its values, indices and shape, and
-    for any other that has parts those of all parts. ``dtype`` is ``None`` where there are no arrays of the type;
-    ``shape`` has ``None`` for an unknown dimension, and is ``None`` where not even the rank is known.
+    for any other that has parts those of all parts. ``data_type`` is ``None`` where it states no type, as for an op
+    that is to be run, and ``dtype`` also where there are no arrays of the type. ``shape`` has ``None`` for an unknown dimension, and is ``None`` where not even the rank is known.
     """
 
     names: tuple[str, ...]
-    data_type: str
+    data_type: str | None
     dtype: np.dtype[Any] | None
     shape: Shape
 
@@ -67,7 +67,7 @@ def decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
     """What a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
     return SignatureTensor(
         _tensor_names(proto),
-        data_type_name(proto.dtype),
+        data_type_name(proto.dtype) if proto.dtype else None,
         _array_dtype(proto.dtype),
         decode_partial_shape(proto.tensor_shape) if proto.HasField("tensor_shape") else None,
     )
