@@ -6,7 +6,6 @@ without it.
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from tfbundle.errors import FormatError
 from tfbundle.graph.constants import Constants
 from tfbundle.graph.node import Node, Output
 from tfbundle.graph.op_outputs import OpOutputs
+from tfbundle.graph.suggestions import suggest_names
 from tfbundle.proto import NodeDef
 
 
@@ -38,8 +38,7 @@ class Nodes(Mapping[str, Node]):
     def _hint(self, name: str) -> str:
         if ":" in name and name.rpartition(":")[0] in self._protos:
             return "; that is a tensor, which the graph itself gives: graph[name]"
-        close = difflib.get_close_matches(name, self._protos, n=3)
-        return f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
+        return suggest_names(name, self._protos)
 
     def __contains__(self, name: object) -> bool:
         return name in self._protos
@@ -84,29 +83,41 @@ class Body(ABC):
         """The values of the ``Const`` nodes by name, each decoded when it is asked for."""
         return Constants(self)
 
-    def __getitem__(self, name: str) -> Output:
-        """The tensor of this name; a ``KeyError`` where the graph has none, that suggests the closest names."""
-        node_name, index = self._place(name)
-        node = self.nodes[node_name]
+    def get(self, name: str) -> Output | None:
+        """The tensor of this name, or ``None``."""
+        place = self._place(name)
+        if place is None or place[0] not in self.nodes:
+            return None
+        node = self.nodes[place[0]]
         outputs = node.outputs
-        if outputs is not None and index >= len(outputs):
-            hint = "" if outputs else f"; graph.nodes[{node_name!r}] is the node itself"
-            raise KeyError(f"the node {node_name!r} ({node.op}) has {len(outputs)} outputs, and no {name!r}{hint}")
-        return Output(node, index)
+        # Of an op that nothing is known of, any output may exist.
+        return Output(node, place[1]) if outputs is None or place[1] < len(outputs) else None
+
+    def __getitem__(self, name: str) -> Output:
+        """The tensor of this name; a ``KeyError`` where there is none, that suggests the closest names."""
+        found = self.get(name)
+        if found is None:
+            raise KeyError(self._unknown(name))
+        return found
+
+    def _unknown(self, name: str) -> str:
+        node_name = name.partition(":")[0]
+        if node_name not in self.nodes:
+            return f"there is no tensor {name!r} in {self}{suggest_names(node_name, self.nodes)}"
+        node = self.nodes[node_name]
+        hint = "" if node.outputs else f"; graph.nodes[{node_name!r}] is the node itself"
+        return f"the node {node_name!r} ({node.op}) has {len(node.outputs or ())} outputs, and no {name!r}{hint}"
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
 
     # Without this, Python would try numbers as names.
     __iter__ = None
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and self[name] is not None
-        except KeyError:
-            return False
 
     @abstractmethod
     def full_name(self, name: str) -> str:
         """The name of a tensor as inputs have it, in the form that names it alone."""
 
     @abstractmethod
-    def _place(self, name: str) -> tuple[str, int]:
-        """The node and the index that a tensor's name means."""
+    def _place(self, name: str) -> tuple[str, int] | None:
+        """The node and the index that a tensor's name means, or ``None`` where it cannot mean any."""

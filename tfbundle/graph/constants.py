@@ -6,11 +6,11 @@ allocated, before a constant is asked for by its name.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.graph.suggestions import suggest_names
 from tfbundle.proto import NodeDef
 from tfbundle.tensor_proto import Array, decode_tensor
 
@@ -33,9 +33,7 @@ class Constants(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._protos:
-            close = difflib.get_close_matches(str(name), self._protos, n=3)
-            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
-            raise KeyError(f"there is no constant {name!r} in {self._body}{hint}")
+            raise KeyError(f"there is no constant {name!r} in {self._body}{suggest_names(name, self._protos)}")
         try:
             return decode_constant(self._protos[name])
         except TfBundleError as error:

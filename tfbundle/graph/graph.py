@@ -54,7 +54,7 @@ class Graph(Body):
         """``NODE:0`` for ``NODE``."""
         return name if _NUMBERED.fullmatch(name) else f"{name}:0"
 
-    def _place(self, name: str) -> tuple[str, int]:
+    def _place(self, name: str) -> tuple[str, int] | None:
         match = _NUMBERED.fullmatch(name)
         return (match[1], int(match[2])) if match else (name, 0)
 
@@ -127,14 +127,14 @@ class Function(Body):
         """The name itself."""
         return name
 
-    def _place(self, name: str) -> tuple[str, int]:
+    def _place(self, name: str) -> tuple[str, int] | None:
         match = _NAMED.fullmatch(name)
         if match is None:
-            if name in self.inputs:
-                raise KeyError(f"{name!r} is an input of {self} and no tensor of its body; see .inputs")
             match = _NUMBERED.fullmatch(name)
             return (match[1], int(match[2])) if match else (name, 0)
         node_name, output_name, number = match[1], match[2], int(match[3])
+        if node_name not in self.nodes:
+            return None
         node = self.nodes[node_name]
         lists = self.op_outputs.lists(node.op)
         if lists is None:
@@ -144,11 +144,14 @@ class Function(Body):
             types = list_types(output, node.proto)
             # An op with a single output has it in the table without a name.
             if output.name == output_name or (not output.name and len(lists) == 1):
-                if types is not None and number >= len(types):
-                    break
-                return node_name, index + number
+                return (node_name, index + number) if types is None or number < len(types) else None
             index += 1 if types is None else len(types)
-        raise KeyError(f"the node {node_name!r} ({node.op}) has no output {output_name}:{number}")
+        return None
+
+    def _unknown(self, name: str) -> str:
+        if name in self.inputs:
+            return f"{name!r} is an input of {self} and no tensor of its body; see .inputs"
+        return super()._unknown(name)
 
     def __repr__(self) -> str:
         return f"<Function {self.name!r}, {len(self._protos)} nodes>"

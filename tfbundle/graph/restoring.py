@@ -76,8 +76,11 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
     name = name.rpartition(":")[0] or name
     waiting, seen = [name], {name}
     while waiting:
-        node = graph.nodes.get(waiting.pop())
-        if node is None or node.op in VARIABLE_OPS:
+        current = waiting.pop()
+        if current not in graph.nodes:
+            continue
+        node = graph.nodes[current]
+        if node.op in VARIABLE_OPS:
             continue
         if node.op in _RESTORE_OPS:
             restores.append(node)
@@ -131,9 +134,8 @@ def _source(body: Body, tensor: str, wanted: set[str]) -> tuple[tuple[str, int] 
     """Which output of which op a tensor comes from, if it is one of the ``wanted``; and whether it was reshaped."""
     reshaped = False
     for _ in range(_LONGEST_WAY):
-        try:
-            output = body[tensor]
-        except KeyError:  # It is an input of the function.
+        output = body.get(tensor)
+        if output is None:  # It is an input of the function.
             break
         if output.node.name in wanted:
             return (output.node.name, output.index), reshaped
@@ -148,24 +150,18 @@ def _variable(body: Body, tensor: str, handles: Mapping[str, str]) -> Node | Non
     if isinstance(body, Function):
         tensor = handles.get(tensor, "")
         body = body.graph
-    try:
-        node = body[tensor].node
-    except KeyError:
-        return None
-    return node if node.op in VARIABLE_OPS else None
+    output = body.get(tensor)
+    return output.node if output is not None and output.node.op in VARIABLE_OPS else None
 
 
 def _strings(body: Body, node: Node, index: int) -> list[str]:
     """The strings of a constant among a node's inputs; none where it is not constant."""
     if index >= len(node.inputs):
         return []
-    try:
-        source = body[node.inputs[index]].node
-    except KeyError:
+    source = body.get(node.inputs[index])
+    if source is None or source.node.op != "Const":
         return []
-    if source.op != "Const":
-        return []
-    values = decode_constant(source.proto)
+    values = decode_constant(source.node.proto)
     if values.dtype != object:
         return []
     return [value.decode("utf-8", "surrogateescape") for value in values.reshape(-1)]

@@ -20,7 +20,8 @@ class SignatureTensor(NamedTuple):
 
     ``names`` are the graph's tensors behind it: one, or for a sparse tensor those of its values, indices and shape, and
     for any other that has parts those of all parts. ``data_type`` is ``None`` where it states no type, as for an op
-    that is to be run, and ``dtype`` also where there are no arrays of the type. ``shape`` has ``None`` for an unknown dimension, and is ``None`` where not even the rank is known.
+    that is to be run, and ``dtype`` also where there are no arrays of the type. ``shape`` has ``None`` for an unknown
+    dimension, and is ``None`` where not even the rank is known.
     """
 
     names: tuple[str, ...]

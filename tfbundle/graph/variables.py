@@ -51,7 +51,8 @@ def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variabl
         if name in seen:
             continue
         seen.add(name)
-        node = graph.nodes.get(name.rpartition(":")[0])
+        output = graph.get(name)
+        node = None if output is None else output.node
         shape = None if node is None else variable_shape(node)
         stored_name = name.rpartition(":")[0] or name
         if definition.HasField("save_slice_info_def"):

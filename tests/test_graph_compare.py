@@ -1,0 +1,178 @@
+"""What a graph wants and what a checkpoint has."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.bundle_writer import FULL, Saved, write_bundle
+from tests.support.expected import FIXTURES
+from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, VariableDef
+
+TRAINING = FIXTURES / "tf-1.15.5" / "training"
+PARTIAL = FIXTURES / "tf-1.15.5" / "partial-savers"
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.glob("tf-*/*/*.meta")), ids=lambda path: "/".join(path.parts[-3:]))
+def test_a_graph_fits_the_checkpoint_beside_it(path: Path) -> None:
+    if path.name == "exported.meta":  # It belongs to none.
+        path = path.with_name("list.ckpt.meta")
+    result = tfbundle.compare_graph(path, path)
+    assert result.ok
+    assert (result.missing, result.mismatched, result.unexpected) == ((), (), ())
+    with tfbundle.open_checkpoint(path) as checkpoint:
+        assert set(result.matched) == set(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["graph.pb", "graph.pbtxt"])
+def test_a_graph_without_its_saver(name: str) -> None:
+    for folder in sorted(FIXTURES.glob("tf-*/training")):
+        if (folder / name).exists():
+            result = tfbundle.compare_graph(folder / name, folder)
+            assert result.ok
+            assert result.unexpected == ()
+
+
+def test_paths_or_what_was_opened() -> None:
+    wanted = tfbundle.compare_graph(TRAINING / "model.ckpt-40.meta", TRAINING)
+    meta = tfbundle.load_meta_graph(TRAINING)
+    with tfbundle.open_checkpoint(TRAINING) as checkpoint:
+        for graph in (meta, str(TRAINING), TRAINING / "model.ckpt-40"):
+            assert tfbundle.compare_graph(graph, checkpoint) == wanted
+        assert set(tfbundle.compare_graph(meta.graph, checkpoint).matched) == set(wanted.matched)
+        assert checkpoint["fc1/weights"].read().shape == (64, 12)  # It is still open.
+
+
+def test_savers_of_a_part() -> None:
+    result = tfbundle.compare_graph(PARTIAL / "list.ckpt.meta", PARTIAL / "renamed.ckpt")
+    assert not result.ok
+    assert {item.name for item in result.missing} == {"vgg_feat_fc/weights", "global_step"}
+    assert result.unexpected == ("old/b", "old/w")
+    by_name = {item.name: item for item in result.missing}
+    assert by_name["vgg_feat_fc/weights"].shape == (6, 4)
+    assert by_name["global_step"].data_type == "DT_INT32"
+    assert "missing: 'vgg_feat_fc/weights' DT_FLOAT [6,4]" in str(result)
+    assert repr(result) == f"<GraphComparison {result.summary}>"
+
+
+def test_a_graph_that_names_no_saver_is_content_with_any_of_its_names() -> None:
+    graph = tfbundle.load_graph(PARTIAL / "exported.meta")
+    result = tfbundle.compare_graph(graph, PARTIAL / "renamed.ckpt")
+    assert set(result.matched) == {"old/b", "old/w"}
+    # One saver takes these under their own names, and the checkpoint has them under no name.
+    assert "vgg_feat_fc/weights" in {item.name for item in result.missing}
+    assert not {"head/fc/weights", "head/fc/biases"} & {item.name for item in result.missing}
+
+
+def test_shapes_and_types_that_differ() -> None:
+    result = tfbundle.compare_graph(FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model", TRAINING)
+    (item,) = result.mismatched
+    assert (item.name, item.data_type, item.found_data_type) == ("global_step", "DT_INT32", "DT_INT64")
+    assert "'global_step' is DT_INT64 [], and the graph wants DT_INT32 []" in str(result)
+
+
+def test_a_frozen_graph_wants_nothing() -> None:
+    result = tfbundle.compare_graph(FIXTURES / "tf-1.15.5" / "frozen" / "frozen.pb", TRAINING)
+    assert result.ok
+    assert result.matched == ()
+    assert len(result.unexpected) == 19
+    assert result.summary.endswith("frozen.pb wants no variables, as if it were frozen")
+
+
+# Graphs made for the purpose.
+
+
+def variable(name: str, *shape: int, op: str = "VarHandleOp", data_type: int = 1) -> NodeDef:
+    dims = [{"size": size} for size in shape]
+    attributes = {"shape": AttrValue(shape={"dim": dims}), "dtype": AttrValue(type=data_type)}  # type: ignore[arg-type]
+    return NodeDef(name=name, op=op, attr=attributes)
+
+
+def graph_of(*nodes: NodeDef) -> tfbundle.Graph:
+    return tfbundle.Graph(GraphDef(node=nodes))
+
+
+def save(folder: Path, arrays: dict[str, tuple[int, ...]]) -> Path:
+    write_bundle(folder / "model", {name: np.zeros(shape, "f4") for name, shape in arrays.items()})
+    return folder / "model"
+
+
+@pytest.mark.parametrize("op", ["VarHandleOp", "VariableV2", "Variable", "AutoReloadVariable"])
+def test_every_op_that_holds_a_variable(op: str, tmp_path: Path) -> None:
+    graph = graph_of(variable("a", 2, op=op), variable("b", 3, op=op), NodeDef(name="init", op="VarIsInitializedOp"))
+    result = tfbundle.compare_graph(graph, save(tmp_path, {"a": (2,), "c": (3,)}))
+    assert (result.matched, result.unexpected) == (("a",), ("c",))
+    assert [item.name for item in result.missing] == ["b"]
+
+
+def test_unknown_dimensions_fit_any(tmp_path: Path) -> None:
+    prefix = save(tmp_path, {"a": (2, 3)})
+    assert tfbundle.compare_graph(graph_of(variable("a", -1, 3)), prefix).ok
+    assert not tfbundle.compare_graph(graph_of(variable("a", -1, 4)), prefix).ok
+    assert not tfbundle.compare_graph(graph_of(variable("a", -1)), prefix).ok
+    node = NodeDef(name="a", op="VarHandleOp", attr={"dtype": AttrValue(type=1)})
+    assert tfbundle.compare_graph(graph_of(node), prefix).ok
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stored", "suggestion"),
+    [
+        ("w", {"model/w": (2,)}, "model/w"),
+        ("model/w", {"w": (2,)}, "w"),
+        ("model/w", {"w": (3,)}, None),
+        ("resnet_v1_50/conv1/weights", {"resnet_v1_101/conv1/weights": (2,)}, "resnet_v1_101/conv1/weights"),
+        ("model/w", {"a/b/c/d/model/w": (2,), "x/model/w": (2,)}, "x/model/w"),
+        ("dense/kernel", {"entirely/other": (2,)}, None),
+        ("w/Adam", {"v": (2,), "v/Adam": (2,)}, None),
+    ],
+)
+def test_suggestions(wanted: str, stored: dict[str, tuple[int, ...]], suggestion: str | None, tmp_path: Path) -> None:
+    result = tfbundle.compare_graph(graph_of(variable(wanted, 2)), save(tmp_path, stored))
+    (item,) = result.missing
+    assert item.suggestion == suggestion
+    assert (f"is it {suggestion!r}?" in str(result)) == (suggestion is not None)
+
+
+def test_a_partitioned_variable_is_one(tmp_path: Path) -> None:
+    definitions = []
+    for part in range(2):
+        definition = VariableDef(variable_name=f"w/part_{part}:0")
+        definition.save_slice_info_def.full_name = "w"
+        definition.save_slice_info_def.full_shape.extend([4, 3])
+        definition.save_slice_info_def.var_offset.extend([2 * part, 0])
+        definition.save_slice_info_def.var_shape.extend([2, 3])
+        definitions.append(definition.SerializeToString())
+    proto = MetaGraphDef(
+        graph_def=GraphDef(node=[variable(f"w/part_{part}", 2, 3) for part in range(2)]),
+        collection_def={"variables": {"bytes_list": {"value": definitions}}},
+    )
+    meta = tfbundle.MetaGraph(proto)
+    whole = Saved(np.zeros((4, 3), "f4"), slices=[((0, 2), FULL), ((2, 2), FULL)])
+    write_bundle(tmp_path / "model", {"w": whole})
+    assert meta.variables() == ["w"]
+    assert tfbundle.compare_graph(meta, tmp_path / "model").matched == ("w",)
+    (item,) = tfbundle.compare_graph(meta, save(tmp_path, {"w": (2, 3)})).mismatched
+    assert (item.shape, item.found_shape) == ((4, 3), (2, 3))
+
+
+def test_names_of_variables_in_an_object_based_checkpoint(tmp_path: Path) -> None:
+    folder = FIXTURES / "tf-2.15.1" / "keras-saved-model" / "model"
+    with tfbundle.open_checkpoint(folder) as checkpoint:
+        assert "conv/kernel" not in checkpoint
+        result = tfbundle.compare_graph(graph_of(variable("conv/kernel", 3, 3, 1, 4)), checkpoint)
+        assert result.matched == ("layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE",)
+        assert not tfbundle.compare_graph(graph_of(variable("conv/kernel", 3)), checkpoint).ok
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(tfbundle.MissingFileError):
+        tfbundle.compare_graph(TRAINING, tmp_path / "absent")
+    with pytest.raises(tfbundle.MissingFileError):
+        tfbundle.compare_graph(tmp_path / "absent", TRAINING)
+    shutil.copy(TRAINING / "graph.pb", tmp_path / "graph.pb")
+    with pytest.raises(tfbundle.UnsupportedError, match="is a GraphDef"):
+        tfbundle.compare_graph(TRAINING, tmp_path / "graph.pb")
