@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tfbundle.errors import ChecksumError, FormatError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.sstable import FOOTER_SIZE, RAW, TRAILER_SIZE, Table
+from tfbundle.formats.sstable import RAW, TRAILER_SIZE, Directory, Table
 from tfbundle.storage import ByteSource
 
 # Blocks that are kept for the next lookup take no more than this, unless a single one does.
@@ -53,8 +53,8 @@ class Place(NamedTuple):
 class SliceTable(Table):
     """A table with large values; raises as ``Table`` does."""
 
-    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
-        super().__init__(source, verify=verify)
+    def __init__(self, source: ByteSource, *, verify: bool = True, directory: Directory | None = None) -> None:
+        super().__init__(source, verify=verify, directory=directory)
         self._blocks: dict[int, Block] = {}
         self._verified: set[int] = set()
 
@@ -83,7 +83,7 @@ class SliceTable(Table):
         if number == len(self.handles):
             return None
         offset, size = self.handles[number]
-        if size < _LARGE_BLOCK or offset + size + TRAILER_SIZE > self.source.size - FOOTER_SIZE:
+        if size < _LARGE_BLOCK or offset + size + TRAILER_SIZE > self.source.size:
             return None
         trailer = self.source.read_at(offset + size, TRAILER_SIZE)
         if trailer[0] != RAW:

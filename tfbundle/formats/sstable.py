@@ -53,6 +53,13 @@ class BlockHandle(NamedTuple):
     size: int
 
 
+class Directory(NamedTuple):
+    """What the index block says: each data block's handle, and a key at or behind its last one; both ascend."""
+
+    separators: list[bytes]
+    handles: list[BlockHandle]
+
+
 class Footer(NamedTuple):
     """The last 48 bytes of a table."""
 
@@ -183,7 +190,7 @@ def _key_at_restart(data: bytes, restart: int, limit: int) -> bytes:
 def read_block(source: ByteSource, handle: BlockHandle, *, verify: bool = True) -> bytes:
     """The contents of a block, decompressed. ``verify=False`` leaves its checksum unread."""
     offset, size = handle
-    if offset + size + TRAILER_SIZE > source.size - FOOTER_SIZE:
+    if offset + size + TRAILER_SIZE > source.size:
         raise FormatError(
             f"{source.path} refers to a block at offset {offset} with {size} bytes, "
             f"which is outside of the file's {source.size} bytes",
@@ -227,6 +234,39 @@ def _located(error: FormatError, source: ByteSource, handle: BlockHandle) -> For
     )
 
 
+def read_footer(source: ByteSource) -> Footer:
+    """The footer of a table; raises ``FormatError`` where the file does not end in one."""
+    tail = min(source.size, FOOTER_SIZE)
+    try:
+        return decode_footer(source.read_at(source.size - tail, tail))
+    except FormatError as error:
+        place = None if error.offset is None else source.size - tail + error.offset
+        raise type(error)(f"{source.path}: {error.message}", path=source.path, offset=place) from None
+
+
+def read_directory(source: ByteSource, *, verify: bool = True) -> Directory:
+    """Where the data blocks of a table lie, from its index block."""
+    index = read_footer(source).index_handle
+    try:
+        separators, values = decode_block(read_block(source, index, verify=verify))
+        handles = [decode_handle(value, 0, len(value))[0] for value in values]
+    except ChecksumError:
+        raise
+    except FormatError as error:
+        raise error if error.path else _located(error, source, index) from None
+    end = 0
+    for handle in handles:
+        # Blocks are written one behind the other. A table whose blocks overlap could name one a million times.
+        if handle.offset < end:
+            raise FormatError(
+                f"{source.path} is damaged: its index block names overlapping data blocks",
+                path=source.path,
+                offset=handle.offset,
+            )
+        end = handle.offset + handle.size + TRAILER_SIZE
+    return Directory(separators, handles)
+
+
 class Table(Mapping[bytes, bytes]):
     """A sorted string table in an open file; tables never change once they are written.
 
@@ -234,37 +274,22 @@ class Table(Mapping[bytes, bytes]):
     do not ascend from the first to the last. Values are handed out as they are read and not kept.
     """
 
-    def __init__(self, source: ByteSource, *, verify: bool = True) -> None:
-        """Read the footer and the index block; raises ``FormatError`` where the file is no table."""
+    def __init__(self, source: ByteSource, *, verify: bool = True, directory: Directory | None = None) -> None:
+        """Read the footer and the index block, unless ``directory`` is known from elsewhere.
+
+        Raises ``FormatError`` where the file is no table.
+        """
         self.source = source
         self._verify = verify
-        tail = min(source.size, FOOTER_SIZE)
-        try:
-            self.footer = decode_footer(source.read_at(source.size - tail, tail))
-        except FormatError as error:
-            place = None if error.offset is None else source.size - tail + error.offset
-            raise type(error)(f"{source.path}: {error.message}", path=source.path, offset=place) from None
-        index = self.footer.index_handle
-        try:
-            self._separators, handles = decode_block(read_block(source, index, verify=verify))
-            self.handles = [decode_handle(value, 0, len(value))[0] for value in handles]
-        except ChecksumError:
-            raise
-        except FormatError as error:
-            raise error if error.path else _located(error, source, index) from None
-        end = 0
-        for handle in self.handles:
-            # Blocks are written one behind the other. A table whose blocks overlap could name one a million times.
-            if handle.offset < end:
-                raise FormatError(
-                    f"{source.path} is damaged: its index block names overlapping data blocks",
-                    path=source.path,
-                    offset=handle.offset,
-                )
-            end = handle.offset + handle.size + TRAILER_SIZE
+        self._separators, self.handles = directory or read_directory(source, verify=verify)
         self._length: int | None = None
         self._kept: dict[int, bytes] = {}
         self._lock = threading.Lock()
+
+    @property
+    def footer(self) -> Footer:
+        """Where the index block and the metaindex block lie, read anew."""
+        return read_footer(self.source)
 
     def __repr__(self) -> str:
         return f"<Table {self.source.path!r}, {len(self.handles)} blocks>"

@@ -1,0 +1,282 @@
+"""Finds the blocks of a table whose footer or index block is lost.
+
+Blocks follow one another, and each tells where it ends::
+
+    raw     entries lead from one to the next, until one would have an empty key again, which keys in order forbid:
+            there the restart offsets begin, 0 first; the first number that equals its own position is their count
+    Snappy  the data opens with its size, and its elements are followed until they have made that many bytes
+
+What is found that way counts only if its checksum is right. Behind a damaged block, the start of the next one is
+searched for among the places that look like one. That takes a bounded effort, so that a file that was made to be
+searched for ever is given up; whatever was found until then is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfbundle.errors import FormatError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.coding import decode_varint
+from tfbundle.formats.sstable import (
+    RAW,
+    SNAPPY,
+    TRAILER_SIZE,
+    BlockHandle,
+    Directory,
+    decode_block,
+    decode_handle,
+    read_block,
+    read_footer,
+)
+from tfbundle.storage import ByteSource
+
+# How many entries, elements and places may be looked at in vain, and bytes held against a checksum for a 4096th of one.
+_EFFORT = 200_000
+_BYTES_PER_EFFORT = 4096
+# A key longer than any name that TensorFlow writes costs as much as other entries do by the kilobyte.
+_KEY_BYTES_PER_EFFORT = 1024
+
+_CHUNK = 1 << 18
+# Two numbers of 64 bits.
+_LARGEST_HANDLE = 20
+# The three sizes in front of an entry, each at most five bytes.
+_SIZES = 15
+# What the end of a block and the start of the next look like: a type and a checksum, then an entry that shares nothing
+# with the key before it, or the size of Snappy data and a literal element that begins with such an entry.
+_LITERAL = b"[" + b"".join(re.escape(bytes([tag])) for tag in range(0, 0xF0, 4)) + rb"]|\xf0.|\xf4.."
+_START = re.compile(rb"(?=[\0\x01].{4}(?:\0(?!\0\0\0)|[\x80-\xff]{0,4}[\0-\x7f](?:" + _LITERAL + rb")\0))", re.DOTALL)
+_LONGEST_START = 5 + 5 + 3 + 4
+
+
+class FoundBlock(NamedTuple):
+    """A block whose checksum is right: its first and its last key (``None`` for one without entries), and the size of
+    its largest value.
+    """
+
+    handle: BlockHandle
+    keys: tuple[bytes, bytes] | None
+    largest_value: int
+
+    @property
+    def end(self) -> int:
+        """Where the next block begins."""
+        return self.handle.offset + self.handle.size + TRAILER_SIZE
+
+
+class Gap(NamedTuple):
+    """Bytes in which no whole block was found."""
+
+    offset: int
+    size: int
+
+
+class Scan(NamedTuple):
+    """What is left of a table: its blocks, and where data blocks may have been lost."""
+
+    directory: Directory
+    gaps: list[Gap]
+
+
+def scan_table(source: ByteSource) -> Scan:
+    """The data blocks that are left in a file, found without its footer.
+
+    If the index block is left, its directory is the answer, with blocks that may be damaged, and there are no gaps.
+    Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so a gap.
+    """
+    directory = Directory([], [])
+    gaps = []
+    end = 0
+    is_complete = False
+    for block in _Scanner(source).blocks():
+        written = _as_directory(source, block)
+        if written is not None:
+            return Scan(written, [])
+        if is_complete or (block.keys and directory.separators and block.keys[0] <= directory.separators[-1]):
+            continue
+        if block.handle.offset > end:
+            gaps.append(Gap(end, block.handle.offset - end))
+        end = block.end
+        if block.keys is None:
+            is_complete = True  # The metaindex block stands behind all data blocks, and the index block behind it.
+        else:
+            directory.separators.append(block.keys[1])
+            directory.handles.append(block.handle)
+    if not is_complete:
+        stop = _data_end(source)
+        if stop is None or stop > end:
+            gaps.append(Gap(end, max(0, (source.size if stop is None else stop) - end)))
+    return Scan(directory, gaps)
+
+
+def _data_end(source: ByteSource) -> int | None:
+    """Where the data blocks end according to the footer, or ``None`` where there is none."""
+    try:
+        offset = read_footer(source).metaindex_handle.offset
+    except FormatError:
+        return None
+    return offset if offset <= source.size else None
+
+
+def _as_directory(source: ByteSource, block: FoundBlock) -> Directory | None:
+    """What a block says if it is an index block: its values are handles of blocks that lead from the file's start to
+    before this one.
+    """
+    if block.keys is None or block.largest_value > _LARGEST_HANDLE:
+        return None
+    separators, values = decode_block(read_block(source, block.handle))
+    handles = []
+    end = 0
+    for value in values:
+        try:
+            handle, pos = decode_handle(value, 0, len(value))
+        except FormatError:
+            return None
+        if pos != len(value) or handle.offset != end:
+            return None
+        end = handle.offset + handle.size + TRAILER_SIZE
+        handles.append(handle)
+    return Directory(separators, handles) if end <= block.handle.offset else None
+
+
+class _Scanner:
+    """Goes through a file once, with the bytes around the place where it is."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._start = 0
+        self._window = b""
+        self._effort = _EFFORT
+
+    def blocks(self) -> Iterator[FoundBlock]:
+        pos = 0
+        while pos < self._source.size and self._effort > 0:
+            block = self._block_at(pos)
+            if block is None:
+                block = next((block for start in self._candidates(pos + 1) if (block := self._block_at(start))), None)
+            if block is None:
+                return
+            yield block
+            pos = block.end
+
+    def _candidates(self, pos: int) -> Iterator[int]:
+        """Where a block may begin, from ``pos`` on."""
+        size = self._source.size
+        pos = max(pos - TRAILER_SIZE, 0)
+        while pos < size and self._effort > 0:
+            data = self._source.read_at(pos, min(_CHUNK, size - pos))
+            for match in _START.finditer(data):
+                self._effort -= 1
+                if self._effort <= 0:
+                    return
+                yield pos + match.start() + TRAILER_SIZE
+            if pos + len(data) == size:
+                return
+            pos += len(data) - _LONGEST_START
+
+    def _bytes_at(self, pos: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``pos``; fewer at the end of the file."""
+        size = max(0, min(size, self._source.size - pos))
+        start = pos - self._start
+        if not 0 <= start <= len(self._window) - size:
+            if size > _CHUNK:
+                return self._source.read_at(pos, size)
+            self._start, start = pos, 0
+            self._window = self._source.read_at(pos, min(_CHUNK, self._source.size - pos))
+        return self._window[start : start + size]
+
+    def _block_at(self, offset: int) -> FoundBlock | None:
+        before = self._effort
+        for attempt in (self._raw_block, self._snappy_block):
+            try:
+                found = attempt(offset)
+            except FormatError:
+                continue
+            if found is not None:
+                self._effort = before  # What is not in vain is free, for it is done once.
+                return found
+        return None
+
+    def _raw_block(self, offset: int) -> FoundBlock | None:
+        found = self._walk_raw(offset)
+        return found if found is not None and self._is_sealed(found.handle, RAW) else None
+
+    def _snappy_block(self, offset: int) -> FoundBlock | None:
+        handle = self._walk_snappy(offset)
+        if handle is None or not self._is_sealed(handle, SNAPPY):
+            return None
+        keys, values = decode_block(read_block(self._source, handle))
+        return FoundBlock(handle, (keys[0], keys[-1]) if keys else None, max(map(len, values), default=0))
+
+    def _is_sealed(self, handle: BlockHandle, kind: int) -> bool:
+        trailer = self._bytes_at(handle.offset + handle.size, TRAILER_SIZE)
+        if len(trailer) < TRAILER_SIZE or trailer[0] != kind:
+            return False
+        size = handle.size + 1
+        self._effort -= size // _BYTES_PER_EFFORT
+        crc = 0
+        for start in range(0, size, _CHUNK):
+            crc = crc32c(self._source.read_at(handle.offset + start, min(_CHUNK, size - start)), crc)
+        return crc == unmask(int.from_bytes(trailer[1:], "little"))
+
+    def _walk_raw(self, offset: int) -> FoundBlock | None:
+        """Where the raw block at ``offset`` would end, by its entries."""
+        size = self._source.size
+        first = key = b""
+        count = largest = 0
+        pos = offset
+        while True:
+            head = self._bytes_at(pos, _SIZES)
+            if head[:4] == b"\0\0\0\0" and (count or head[4:8] == b"\1\0\0\0"):
+                break
+            shared, at = decode_varint(head, 0, len(head), 32)
+            unshared, at = decode_varint(head, at, len(head), 32)
+            value_size, at = decode_varint(head, at, len(head), 32)
+            start = pos + at
+            pos = start + unshared + value_size
+            self._effort -= 1 + (shared + unshared) // _KEY_BYTES_PER_EFFORT
+            if shared > len(key) or pos > size or self._effort <= 0:
+                return None
+            before, key = key, key[:shared] + self._bytes_at(start, unshared)
+            if count and key <= before:
+                return None
+            if not count:
+                first = key
+            count += 1
+            largest = max(largest, value_size)
+        data = self._bytes_at(pos, 4 * (max(count, 1) + 1))
+        numbers = np.frombuffer(data, "<u4", len(data) // 4)
+        places = np.flatnonzero(numbers[1:] == np.arange(1, len(numbers)))
+        if not len(places):
+            return None
+        handle = BlockHandle(offset, pos + 4 * (int(places[0]) + 2) - offset)
+        return FoundBlock(handle, (first, key) if count else None, largest)
+
+    def _walk_snappy(self, offset: int) -> BlockHandle | None:
+        """Where the Snappy block at ``offset`` would end, by its elements (Snappy, ``format_description.txt``)."""
+        end = self._source.size
+        wanted, at = decode_varint(self._bytes_at(offset, 5), 0, 5, 32)
+        pos = offset + at
+        if wanted < 8 or wanted > 22 * (end - pos):
+            return None
+        while wanted > 0:
+            self._effort -= 1
+            if pos >= end or self._effort <= 0:
+                return None
+            head = self._bytes_at(pos, 5)
+            kind, upper = head[0] & 3, head[0] >> 2
+            if kind:
+                wanted -= upper % 8 + 4 if kind == 1 else upper + 1
+                pos += (2, 3, 5)[kind - 1]
+            else:
+                extra = max(0, upper - 59)
+                length = 1 + (int.from_bytes(head[1 : 1 + extra], "little") if extra else upper)
+                wanted -= length
+                pos += 1 + extra + length
+        if wanted or pos > end:
+            return None
+        return BlockHandle(offset, pos - offset)
