@@ -299,9 +299,8 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
     if drawn:
         plotext.title(escape_name(tag))
         plotext.plotsize(min(plotext.terminal_width() or 80, 120), 20)
-        if not sys.stdout.isatty():
-            plotext.clear_color()
-        print_line(plotext.build())
+        drawing = plotext.build()
+        print_line(drawing if sys.stdout.isatty() else plotext.uncolorize(drawing))
 
 
 def _print_troubles(run: Run) -> None:

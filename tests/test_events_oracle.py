@@ -1,0 +1,229 @@
+"""Series beside what TensorFlow and TensorBoard read from the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tfbundle
+from tests.support.expected import FIXTURES
+from tests.support.records import frames
+from tfbundle.events.plugins import KINDS
+from tfbundle.proto import Event, SessionLog, Summary
+
+CASES = sorted(path.parent for path in FIXTURES.glob("events-*/*/EXPECTED.json"))
+
+
+@pytest.fixture(scope="session")
+def accumulator() -> Any:
+    """TensorBoard's class, which keeps every point."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = pytest.importorskip(
+            "tensorboard.backend.event_processing.event_accumulator", reason="compares with TensorBoard"
+        )
+
+    def load(path: Path) -> Any:
+        return module.EventAccumulator(
+            str(path), size_guidance=dict.fromkeys(module.STORE_EVERYTHING_SIZE_GUIDANCE, 0)
+        ).Reload()
+
+    return load
+
+
+def plain(values: np.ndarray[Any, Any]) -> list[str]:
+    """Numbers as text: NaN is equal to NaN, and every digit counts."""
+    return [repr(float(value)) for value in values.tolist()]
+
+
+def test_there_are_fixtures_of_every_writer() -> None:
+    assert {case.parent.name for case in CASES} >= {"events-tf-1.15.5", "events-tf-2.21.0", "events-tensorboardx"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_what_tensorflow_read_when_the_fixture_was_made(case: Path) -> None:
+    expected = json.loads((case / "EXPECTED.json").read_text(encoding="utf-8"))
+    for file in expected["events"]:
+        events = tfbundle.read_events(case / file["path"])
+        tags: dict[str, list[list[Any]]] = {}
+        count = 0
+        error = None
+        try:
+            for event in events:
+                count += 1
+                for value in event.summary.value:
+                    one = [event.step, repr(event.wall_time), value.WhichOneof("value")]
+                    if value.HasField("simple_value"):
+                        one.append(repr(value.simple_value))
+                    tags.setdefault(value.tag, []).append(one)
+        except tfbundle.TfBundleError as caught:
+            error = caught
+        assert count == file["count"]
+        assert tags == file["tags"]
+        assert (error is not None) == (file["error"] is not None and events.truncation is None)
+    for run, wanted in expected["accumulated"].items():
+        found = tfbundle.open_events(case, purge=True).runs[run]
+        for tag, points in wanted["scalars"].items():
+            series = found.scalars[tag]
+            assert series.steps.tolist() == [point[0] for point in points]
+            assert list(map(repr, series.wall_times.tolist())) == [point[1] for point in points]
+            assert plain(series.values) == [point[2] for point in points]
+        for kind in ("images", "audio", "histograms"):
+            for tag, steps in wanted[kind].items():
+                assert getattr(found, kind)[tag].steps.tolist() == steps
+                assert len(list(getattr(found, kind)[tag])) == len(steps)
+        everything = {tag for kind in KINDS for tag in getattr(found, kind)}
+        assert everything >= set(wanted["tensors"])
+        for tag, steps in wanted["tensors"].items():
+            kind = next(kind for kind in KINDS if tag in getattr(found, kind))
+            assert getattr(found, kind)[tag].steps.tolist() == steps
+        assert (found.graph is not None) == wanted["graph"]
+        assert sorted(found.run_metadata) == sorted(wanted["run_metadata"])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name == "truncated-tails"], ids=str)
+def test_what_tensorflow_reads_of_a_truncated_tail(case: Path, tmp_path: Path) -> None:
+    cuts = json.loads((case / "EXPECTED.json").read_text(encoding="utf-8"))["cuts"]
+    data = (case / cuts["path"]).read_bytes()
+    last = cuts["counts"][0][0]
+    for size, count, _ in cuts["counts"]:
+        path = tmp_path / "part.tfevents"
+        path.write_bytes(data[:size])
+        events = tfbundle.read_events(path)
+        assert len(list(events)) == count
+        assert events.truncation == ((last, size - last) if size > last else None)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name == "compressed-records"], ids=str)
+def test_what_tensorflow_reads_of_compressed_records(case: Path) -> None:
+    for wanted in json.loads((case / "EXPECTED.json").read_text(encoding="utf-8"))["records"]:
+        payloads = list(tfbundle.read_records(case / wanted["path"]))
+        digest = hashlib.sha256(b"".join(struct.pack("<Q", len(payload)) + payload for payload in payloads))
+        assert (len(payloads), digest.hexdigest()) == (wanted["count"], wanted["sha256"])
+
+
+@st.composite
+def restarts(draw: st.DrawFn) -> list[list[Event]]:
+    """Files of a run that starts again and again, with or without saying so."""
+    files = []
+    for number in range(draw(st.integers(1, 3))):
+        events = [Event(wall_time=number, file_version=draw(st.sampled_from(["brain.Event:2", "brain.Event:1", "x"])))]
+        if draw(st.integers(0, 3)) == 0:
+            events = []
+        for _ in range(draw(st.integers(0, 30))):
+            event = Event(wall_time=number, step=draw(st.integers(-1, 8)))
+            kind = draw(st.integers(0, 9))
+            if kind == 0:
+                event.session_log.status = draw(st.sampled_from([SessionLog.START, SessionLog.STOP]))
+            elif kind == 1:
+                event.graph_def = b""
+            else:
+                for tag in draw(st.lists(st.sampled_from("abc"), max_size=2)):
+                    event.summary.value.append(Summary.Value(tag=tag, simple_value=draw(st.floats(width=32))))
+                event.summary.SetInParent()
+            events.append(event)
+        files.append(events)
+    return files
+
+
+@settings(max_examples=60)
+@given(restarts())
+def test_purge_as_tensorboard(
+    accumulator: Any, tmp_path_factory: pytest.TempPathFactory, files: list[list[Event]]
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    for number, events in enumerate(files):
+        (folder / f"events.out.tfevents.{number}").write_bytes(frames(e.SerializeToString() for e in events))
+    wanted = accumulator(folder)
+    run = tfbundle.open_events(folder, purge=True).runs["."]
+    tags = {tag for tag in run.scalars if len(run.scalars[tag])}
+    assert tags == {tag for tag in wanted.Tags()["scalars"] if wanted.Scalars(tag)}
+    for tag in tags:
+        points = wanted.Scalars(tag)
+        assert run.scalars[tag].steps.tolist() == [point.step for point in points]
+        assert plain(run.scalars[tag].values) == [repr(float(point.value)) for point in points]
+    everything = tfbundle.open_events(folder).runs["."]
+    assert sum(map(len, everything.scalars.values())) == sum(len(e.summary.value) for events in files for e in events)
+
+
+def test_every_kind_as_tensorflow_2_writes_it(tf: Any, accumulator: Any, tmp_path: Path) -> None:
+    from tensorboard.plugins.hparams import api as hp
+
+    noise = np.random.default_rng(0)
+    picture = noise.integers(0, 255, (2, 4, 5, 3), np.uint8)
+    sound = noise.uniform(-1, 1, (2, 100, 1)).astype("f4")
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for step in range(3):
+            tf.summary.scalar("loss", 0.5 / (step + 1), step=step, description="what it costs")
+            tf.summary.histogram("weights", noise.normal(size=100), step=step, buckets=7)
+            tf.summary.image("pictures", picture, step=step, max_outputs=2)
+            tf.summary.audio("sounds", sound, 8000, step=step)
+            tf.summary.text("notes", ["a *note*", "ünï"], step=step)
+            tf.summary.write("raw", tf.constant(range(6), tf.int16), step=step)
+        hp.hparams({"rate": 0.1, "name": "x", "flag": True}, trial_id="1")
+    run = tfbundle.open_events(tmp_path).runs["."]
+    assert plain(run.scalars["loss"].values) == [repr(float(np.float32(0.5 / n))) for n in (1, 2, 3)]
+    assert run.scalars["loss"].description == "what it costs"
+    for series in run.histograms.values():
+        for one in series:
+            assert one.edges.shape == (8,)
+            assert one.counts.sum() == 100
+            assert (np.diff(one.edges) > 0).all()
+    images = run.images["pictures"][-1]
+    assert (images.width, images.height, len(images.encoded)) == (5, 4, 2)
+    pytest.importorskip("PIL", reason="images are decoded by Pillow")
+    assert np.array_equal(np.stack(images.decode()), picture)
+    clips = run.audio["sounds"][0]
+    assert len(clips.encoded) == 2
+    decoded, rate = tf.audio.decode_wav(clips.encoded[1])
+    assert rate.numpy() == 8000
+    np.testing.assert_allclose(decoded.numpy(), sound[1], atol=1e-4)
+    assert run.text["notes"][0].tolist() == ["a *note*", "ünï"]
+    assert run.tensors["raw"][2].dtype == np.int16
+    assert run.tensors["raw"][2].tolist() == list(range(6))
+    assert run.hparams is not None
+    assert run.hparams.values == {"rate": 0.1, "name": "x", "flag": True}
+    wanted = accumulator(tmp_path)
+    assert set(wanted.Tags()["tensors"]) - {"_hparams_/session_start_info"} == {
+        tag for kind in KINDS for tag in getattr(run, kind)
+    } - {"_hparams_/session_start_info"}
+
+
+def test_the_same_series_as_summary_iterator(tf: Any, tmp_path: Path) -> None:
+    draw = random.Random(5)
+    path = tmp_path / "events.out.tfevents.1"
+    events = [
+        Event(
+            wall_time=draw.random(),
+            step=draw.choice([0, 5, -3, 2**40]),
+            summary=Summary(
+                value=[Summary.Value(tag=t, simple_value=draw.choice([0.1, float("nan"), float("-inf")])) for t in "ab"]
+            ),
+        )
+        for _ in range(200)
+    ]
+    path.write_bytes(frames(e.SerializeToString() for e in events))
+    wanted: dict[str, list[tuple[int, float, str]]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                wanted.setdefault(value.tag, []).append((event.step, event.wall_time, repr(value.simple_value)))
+    run = tfbundle.open_events(path).runs["."]
+    assert {
+        tag: list(zip(s.steps.tolist(), s.wall_times.tolist(), plain(s.values), strict=True))
+        for tag, s in run.scalars.items()
+    } == {
+        tag: [(step, wall, repr(float(np.float32(float(v))))) for step, wall, v in points]
+        for tag, points in wanted.items()
+    }

@@ -1,0 +1,176 @@
+"""Event files: tfbundle beside TensorBoard's Python loader, its Rust server, and tbparse.
+
+    python tools/bench/events.py [--rounds N] [--folder FOLDER] [name ...]
+
+Writes its own files with TensorFlow's writer (570 MB, once, into FOLDER, by default a temporary one), then measures:
+
+    tf1      300,000 scalars of TensorFlow 1 (simple_value), every checksum verified
+    tf2      300,000 scalars of TensorFlow 2 (tensors with metadata), likewise
+    tags     300,000 scalars of 30 tags in turn
+    one      one tag of 1,000 scalars out of a 500 MB file with images
+    follow   refresh() of a log of 300,000 scalars to which one was appended
+
+The Rust server is a process of its own that serves its answers over gRPC: its time runs from its start until it says
+that it has read everything, with ``--checksum``. Memory a point is the growth over 300,000 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+from side_by_side import Contender, compare
+
+_WRITE = r"""
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import numpy as np, tensorflow as tf
+from tensorflow.core.util.event_pb2 import Event
+folder = sys.argv[1]
+values = np.random.default_rng(0).standard_normal(300_000).astype("f4").tolist()
+def write(name, events):
+    os.makedirs(os.path.join(folder, name))
+    with tf.io.TFRecordWriter(os.path.join(folder, name, "events.out.tfevents.1600000000.host")) as writer:
+        writer.write(Event(wall_time=1.6e9, file_version="brain.Event:2").SerializeToString())
+        for event in events:
+            writer.write(event.SerializeToString())
+def tf1(tag):
+    for step, value in enumerate(values):
+        event = Event(wall_time=1.6e9 + step * 0.3, step=step)
+        event.summary.value.add(tag=tag(step), simple_value=value)
+        yield event
+def tf2():
+    for step, value in enumerate(values):
+        event = Event(wall_time=1.6e9 + step * 0.3, step=step)
+        one = event.summary.value.add(tag="loss", tensor=tf.make_tensor_proto(np.float32(value)))
+        one.metadata.plugin_data.plugin_name = "scalars"
+        one.metadata.data_class = 1
+        yield event
+def images():
+    noise = np.random.default_rng(1).bytes(500_000)
+    for step in range(1000):
+        event = Event(wall_time=1.6e9 + step, step=step)
+        event.summary.value.add(tag="loss", simple_value=values[step])
+        yield event
+        event = Event(wall_time=1.6e9 + step, step=step)
+        event.summary.value.add(tag="image").image.encoded_image_string = noise
+        yield event
+write("tf1", tf1(lambda step: "loss"))
+write("tags", tf1(lambda step: "layer_%d/loss" % (step % 30)))
+write("tf2", tf2())
+write("images", images())
+"""
+
+_US = "import tfbundle, numpy\ntfbundle.open_events"
+_ACCUMULATOR = (
+    "import os\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
+    "from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n"
+    "sizes = dict.fromkeys(['scalars', 'tensors', 'images', 'histograms', 'audio', 'compressedHistograms'], 0)"
+)
+_TBPARSE = "from tbparse import SummaryReader"
+_RUST = r"""
+import os, subprocess, tempfile, tensorboard_data_server
+binary = tensorboard_data_server.server_binary()
+def run(logdir):
+    server = subprocess.Popen(
+        [binary, "--logdir", logdir, "--port", "0", "--checksum", "--reload", "once", "-vv"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if "Finished load cycle" in line:
+                return
+        raise RuntimeError("the server ended without having read anything")
+    finally:
+        server.kill()
+        server.wait()
+        server.stderr.close()
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", help="where the files are kept for another run")
+    parser.add_argument("only", nargs="*", metavar="name")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or scratch
+        if not os.path.exists(os.path.join(folder, "images")):
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)
+        for name, (title, contenders) in _tasks(folder).items():
+            if not arguments.only or name in arguments.only:
+                figures = compare(f"{name}: {title}", contenders, rounds=arguments.rounds, repeat=1)
+                if name in ("tf1", "tf2", "tags"):
+                    points = 300_000
+                    print(f"  bytes a point: {', '.join(f'{figure.nbytes / points:.0f}' for figure in figures)}")
+
+
+def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
+    def everything(name: str) -> list[Contender]:
+        path = os.path.join(folder, name)
+        read_all = (
+            f"ea = EventAccumulator({path!r}, size_guidance=sizes).Reload()\n"
+            "kept = [ea.Scalars(tag) for tag in ea.Tags()['scalars']]\n"
+            "kept += [ea.Tensors(tag) for tag in ea.Tags()['tensors']]"
+        )
+        return [
+            Contender(
+                "tfbundle.open_events",
+                _US,
+                f"kept = [(s.steps, s.wall_times, s.values) for run in tfbundle.open_events({path!r}).runs.values() "
+                "for s in run.scalars.values()]",
+            ),
+            Contender("TensorBoard's Rust server --checksum", _RUST, f"run({path!r})"),
+            Contender("TensorBoard's EventAccumulator", _ACCUMULATOR, read_all),
+            Contender("tbparse", _TBPARSE, f"kept = SummaryReader({path!r}, extra_columns={{'wall_time'}}).scalars"),
+        ]
+
+    images = os.path.join(folder, "images")
+    tf1 = os.path.join(folder, "tf1")
+    file = os.path.join(images, "events.out.tfevents.1600000000.host")
+    return {
+        "tf1": ("300,000 scalars of TensorFlow 1", everything("tf1")),
+        "tf2": ("300,000 scalars of TensorFlow 2", everything("tf2")),
+        "tags": ("300,000 scalars of 30 tags", everything("tags")),
+        "one": (
+            "1,000 scalars out of 500 MB with images",
+            [
+                Contender(
+                    "tfbundle.open_events", _US, f"tfbundle.open_events({images!r}).runs['.'].scalars['loss'].values"
+                ),
+                Contender(
+                    "reading the file and its CRC-32C alone",
+                    "import crc32c",
+                    f"with open({file!r}, 'rb') as f:\n    while data := f.read(1 << 20): crc32c.crc32c(data)",
+                ),
+                Contender("TensorBoard's Rust server --checksum", _RUST, f"run({images!r})"),
+                Contender(
+                    "TensorBoard's EventAccumulator",
+                    _ACCUMULATOR,
+                    f"ea = EventAccumulator({images!r}, size_guidance={{'scalars': 0, 'images': 1}}).Reload()\n"
+                    "kept = ea.Scalars('loss')",
+                ),
+            ],
+        ),
+        "follow": (
+            "refresh() of 300,000 scalars after one more",
+            [
+                Contender(
+                    "tfbundle",
+                    "import shutil, tempfile, tfbundle\nfolder = tempfile.mkdtemp()\n"
+                    f"shutil.copytree({tf1!r}, folder + '/run')\n"
+                    "log = tfbundle.open_events(folder)\nlog.load()\n"
+                    f"path = log.runs['run'].paths[0]\nrecord = open(path, 'rb').read()[40:80]",
+                    "open(path, 'ab').write(record)\nassert log.refresh()\nlog.runs['run'].scalars['loss'].values",
+                ),
+            ],
+        ),
+    }
+
+
+if __name__ == "__main__":
+    main()
