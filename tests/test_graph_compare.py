@@ -148,8 +148,8 @@ def test_a_partitioned_variable_is_one(tmp_path: Path) -> None:
         definitions.append(definition.SerializeToString())
     proto = MetaGraphDef(
         graph_def=GraphDef(node=[variable(f"w/part_{part}", 2, 3) for part in range(2)]),
-        collection_def={"variables": {"bytes_list": {"value": definitions}}},
     )
+    proto.collection_def["variables"].bytes_list.value.extend(definitions)
     meta = tfbundle.MetaGraph(proto)
     whole = Saved(np.zeros((4, 3), "f4"), slices=[((0, 2), FULL), ((2, 2), FULL)])
     write_bundle(tmp_path / "model", {"w": whole})

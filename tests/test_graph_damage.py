@@ -301,7 +301,9 @@ def test_restoring_in_circles() -> None:
 
 
 def test_collections_that_are_no_messages() -> None:
-    proto = MetaGraphDef(collection_def={"variables": {"bytes_list": {"value": [b"\xff"]}}, "empty": {}})
+    proto = MetaGraphDef()
+    proto.collection_def["variables"].bytes_list.value.append(b"\xff")
+    proto.collection_def["empty"].SetInParent()
     meta = tfbundle.MetaGraph(proto, path="a.meta")
     assert meta.collections["empty"] == []
     with pytest.raises(
@@ -313,6 +315,7 @@ def test_collections_that_are_no_messages() -> None:
 
 
 def test_messages_of_unknown_types_stay_as_they_are() -> None:
-    any_list: Any = {"value": [{"type_url": "type.googleapis.com/own.Message", "value": b"\xff"}]}
-    collections = tfbundle.MetaGraph(MetaGraphDef(collection_def={"own": {"any_list": any_list}})).collections
+    proto = MetaGraphDef()
+    proto.collection_def["own"].any_list.value.add(type_url="type.googleapis.com/own.Message", value=b"\xff")
+    collections = tfbundle.MetaGraph(proto).collections
     assert collections["own"][0].value == b"\xff"
