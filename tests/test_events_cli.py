@@ -1,0 +1,192 @@
+"""The commands events and records, and scalars as tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click", reason="the command needs click, which is not installed")
+pytest.importorskip("rich", reason="the command needs rich, which is not installed")
+
+from click.testing import CliRunner, Result
+
+import tfbundle
+from tests.support.records import frame, frames
+from tfbundle.cli.main import cli
+from tfbundle.proto import Event, Summary
+
+
+def run(*arguments: Any) -> Result:
+    try:
+        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]
+    except TypeError:  # Since click 8.2 they are always apart.
+        runner = CliRunner()
+    return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def scalar(tag: str, step: int, value: float) -> bytes:
+    value = Summary.Value(tag=tag, simple_value=value)
+    return Event(wall_time=step + 0.5, step=step, summary=Summary(value=[value])).SerializeToString()
+
+
+def blob(tag: str, **fields: Any) -> bytes:
+    return Event(step=7, summary=Summary(value=[Summary.Value(tag=tag, **fields)])).SerializeToString()
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    train = [scalar("loss", step, 1 / (step + 1)) for step in range(5)] + [scalar("odd", 1, float("nan"))]
+    image = Summary.Image(width=1, height=1, encoded_image_string=b"\x89PNG...")
+    audio = Summary.Audio(encoded_audio_string=b"RIFF...")
+    train += [blob("../up/picture", image=image), blob("../up/picture", image=image), blob("sound", audio=audio)]
+    for name, records in (("train", train), ("eval", [scalar("loss", 2, 0.25)])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.out.tfevents.1").write_bytes(frames(records))
+    return tmp_path
+
+
+def test_list(logs: Path) -> None:
+    result = run("events", logs)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["run", "tag", "kind", "count", "steps", "last"]
+    assert ["eval", "loss", "scalars", "1", "2", "0.25"] in lines
+    assert ["train", "loss", "scalars", "5", "0..4", "0.2"] in lines
+    assert ["train", "../up/picture", "images", "2", "7..7", "-"] in lines
+    assert run("events", "list", logs).stdout == result.stdout
+    assert "eval" not in run("events", logs, "--run", "train").stdout
+
+
+def test_list_as_json(logs: Path) -> None:
+    data = json.loads(run("events", "--json", logs).stdout)
+    train = next(one for one in data["runs"] if one["run"] == "train")
+    assert train["events"] == 9
+    assert train["series"][0] == {
+        "tag": "loss",
+        "kind": "scalars",
+        "count": 5,
+        "first_step": 0,
+        "last_step": 4,
+        "last_value": float(np.float32(0.2)),
+    }
+    assert train["series"][1]["last_value"] == "nan"
+
+
+def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
+    path = logs / "eval" / "events.out.tfevents.1"
+    data = path.read_bytes()
+    path.write_bytes(data + data[:20])
+    result = run("events", logs)
+    assert result.exit_code == 0
+    assert f"a half-written record of 20 bytes at offset {len(data)}" in result.stderr
+    path.write_bytes(data[:-1] + b"?")
+    assert run("events", logs).exit_code == 2
+    result = run("events", logs, "--salvage")
+    assert result.exit_code == 1
+    assert f"left out {len(data)} bytes at offset 0" in result.stderr
+
+
+def test_show(logs: Path) -> None:
+    result = run("events", "show", logs, "loss")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "\x1b" not in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["train", "5", "0", "4", "1", "0.2", "0.2", "1", "0.456667"] in lines
+    assert json.loads(run("events", "show", logs, "odd", "--json").stdout) == [
+        {"run": "train", "tag": "odd", "steps": [1], "wall_times": [1.5], "values": ["nan"]}
+    ]
+    result = run("events", "show", logs, "los")
+    assert (result.exit_code, result.stderr) == (2, f"tfbundle: no scalar 'los' in {logs}; there is loss, odd\n")
+    assert "there is eval, train" in run("events", "show", logs, "loss", "--run", "x").stderr
+
+
+def test_export(logs: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("events", "export", logs, "-o", "-", "--format", "csv").stdout)))
+    assert len(rows) == 7
+    assert rows[1] == {"run": "train", "tag": "loss", "step": "0", "wall_time": "0.5", "value": "1.0"}
+    assert run("events", "export", logs, "-o", logs / "out.jsonl", "--tag", "odd").exit_code == 0
+    assert [json.loads(line) for line in (logs / "out.jsonl").read_text().splitlines()] == [
+        {"run": "train", "tag": "odd", "step": 1, "wall_time": 1.5, "value": "nan"}
+    ]
+    assert "add --format" in run("events", "export", logs, "-o", "out.txt").stderr
+
+
+def test_export_to_parquet(logs: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is written by pyarrow, which is not installed")
+    assert run("events", "export", logs, "-o", logs / "out.parquet").exit_code == 0
+    table = parquet.read_table(logs / "out.parquet").to_pydict()
+    assert table["run"] == ["eval"] + ["train"] * 6
+    assert table["step"] == [2, 0, 1, 2, 3, 4, 1]
+
+
+def test_media_stay_below_the_folder(logs: Path) -> None:
+    assert run("events", "images", logs, logs / "out").stdout == f"{logs / 'out'}: 2 files\n"
+    run("events", "audio", logs, logs / "out")
+    found = sorted(path.relative_to(logs / "out").as_posix() for path in (logs / "out").rglob("*") if path.is_file())
+    assert found == ["train/__/up/picture/7-0.png", "train/__/up/picture/7-1.png", "train/sound/7-0.wav"]
+
+
+def test_follow_prints_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = logs / "train" / "events.out.tfevents.1"
+    rounds = iter([[scalar("loss", 5, 0.125)], [], [scalar("new", 1, 2.0), scalar("loss", 6, 0.0625)]])
+
+    def sleep(_: float) -> None:
+        try:
+            records = next(rounds)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+        with open(path, "ab") as file:
+            file.write(frames(records))
+
+    monkeypatch.setattr("tfbundle.cli.events.time.sleep", sleep)
+    result = run("events", logs, "--follow")
+    assert result.exit_code == 130
+    assert result.stdout.splitlines()[-3:] == ["train  loss  5  0.125", "train  loss  6  0.0625", "train  new  1  2"]
+
+
+def test_records(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(frames([b"one", b"three"]))
+    assert run("records", path).stdout == "2 records, 8 B, the largest 5 B\n"
+    data = json.loads(run("records", "--json", path).stdout)
+    assert (data["records"], data["compression"], data["truncation"], data["losses"]) == (2, "NONE", None, [])
+    assert [json.loads(line) for line in run("records", path, "--dump").stdout.splitlines()] == [
+        {"record": 0, "offset": 12, "size": 3, "data": "b25l"},
+        {"record": 1, "offset": 31, "size": 5, "data": "dGhyZWU="},
+    ]
+    path.write_bytes(frames([b"one"]) + frame(b"three")[:-2])
+    result = run("records", path)
+    assert (result.exit_code, result.stdout.splitlines()[1]) == (
+        1,
+        "the last record, at offset 19, is half there: 19 bytes",
+    )
+    path.write_bytes(frames([b"one", b"two"]).replace(b"one", b"0ne"))
+    assert "record 0 at offset 0" in run("records", path).stderr
+    result = run("records", path, "--salvage")
+    assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "left out 19 bytes at offset 0")
+
+
+def test_tables_of_pandas(logs: Path) -> None:
+    pandas = pytest.importorskip("pandas", reason="compares with pandas, which is not installed")
+    log = tfbundle.open_events(logs)
+    table = log.to_pandas()
+    assert list(table.columns) == ["run", "tag", "step", "wall_time", "value"]
+    assert table[(table.run == "train") & (table.tag == "loss")].step.tolist() == [0, 1, 2, 3, 4]
+    wide = log.to_pandas(wide=True)
+    assert list(wide.columns) == ["run", "step", "wall_time", "loss", "odd"]
+    assert wide[wide.run == "eval"].loss.tolist() == [0.25]
+    assert pandas.isna(wide.odd).all()
+    assert wide[wide.run == "train"].wall_time.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+def test_tables_of_arrow(logs: Path) -> None:
+    pytest.importorskip("pyarrow", reason="compares with pyarrow, which is not installed")
+    log = tfbundle.open_events(logs)
+    assert log.to_arrow().to_pydict()["tag"] == ["loss"] * 6 + ["odd"]
+    assert log.to_arrow(wide=True).column_names == ["run", "step", "wall_time", "loss", "odd"]
