@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.internal import api_implementation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,7 +137,7 @@ def test_the_name_does_not_matter(tmp_path: Path) -> None:
     ):
         path = tmp_path / f"download ({number})"
         path.write_bytes(source.read_bytes())
-        assert load(path).proto == load(source).proto
+        assert load(path).proto.SerializeToString() == load(source).proto.SerializeToString()
 
 
 # Damage.
@@ -208,7 +209,8 @@ def test_deep_nesting(tmp_path: Path) -> None:
     for _ in range(9):
         value = value.attributes[""]
     assert value.attributes[""] is None
-    for depth in (100, 1000, 10000):
+    # The Python implementation of protobuf goes as deep as Python does.
+    for depth in (100, 1000, 10000) if api_implementation.Type() == "upb" else (10000,):
         path.write_bytes(nested(depth))
         with pytest.raises(tfbundle.FormatError, match="not a whole GraphDef"):
             tfbundle.load_graph(path)

@@ -95,7 +95,7 @@ def _unpack(name: str, value: AnyMessage) -> Message:
 def _parse(name: str, data: bytes, message_class: type[Message]) -> Message:
     try:
         return message_class.FromString(data)
-    except (DecodeError, RecursionError):
+    except (DecodeError, RecursionError, UnicodeDecodeError):
         raise FormatError(f"an item of the collection {name!r} is no {message_class.DESCRIPTOR.name}") from None
 
 
