@@ -33,7 +33,7 @@ from tests.support.expected import Expected, expected_checkpoints, numpy_name, s
 from tests.support.strategies import Extents, indexes, tilings
 from tests.support.table_writer import masked_crc
 from tfbundle import ChecksumError, FormatError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
-from tfbundle.checkpoint import shards
+from tfbundle.checkpoint import bundle, shards
 from tfbundle.checkpoint.entry import decode_facts, decode_location
 from tfbundle.tensor_proto import decode_tensor
 
@@ -300,6 +300,22 @@ def test_slices_are_not_tensors(tmp_path: Path) -> None:
         assert key not in checkpoint
         with pytest.raises(KeyError):
             checkpoint[key]
+
+
+def test_a_parent_of_many_slices_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a slice would be a minute of listing for a thousand slices."""
+    array = np.arange(600, dtype=np.float32).reshape(300, 2)
+    write_bundle(tmp_path / "b", {"v": Saved(array, slices=[((row, 1), FULL) for row in range(300)])})
+    decoded = []
+
+    def count(record: bytes) -> Any:
+        decoded.append(record)
+        return decode_facts(record)
+
+    monkeypatch.setattr(bundle, "decode_facts", count)
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        assert list(checkpoint) == ["v"]
+    assert len(decoded) == 1
 
 
 def test_part_of_a_tensor_with_absent_slices(tmp_path: Path) -> None:

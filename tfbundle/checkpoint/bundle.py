@@ -31,7 +31,7 @@ from tfbundle.checkpoint.payload import ByteOrder
 from tfbundle.checkpoint.pieces import Piece, PieceReader, allocate
 from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
-from tfbundle.checkpoint.slice_keys import decode_slice_key, encode_slice_key
+from tfbundle.checkpoint.slice_keys import Extent, decode_slice_key, encode_slice_key
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.checkpoint.tensor import Array, Range
@@ -166,6 +166,8 @@ class BundleStore:
     def _slice_names(self, records: dict[str, bytes]) -> list[str]:
         """The keys that hold slices. A tensor's own name may open with NUL too, so its parent has to vouch for it."""
         found = []
+        # What each parent vouches for; ``None`` if its entry makes no sense.
+        vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
         for name in records:
             if not name.startswith("\0"):
                 break  # Keys are sorted, and all slice keys open with NUL.
@@ -175,11 +177,14 @@ class BundleStore:
                 continue
             if (record := records.get(decode_name(parent))) is None:
                 continue
-            try:
-                is_slice = any(piece.extents == extents for piece in decode_facts(record).slices)
-            except FormatError:
-                is_slice = True  # Reading the parent says what is wrong; its slices are no tensors for all that.
-            if is_slice:
+            if parent not in vouched:
+                try:
+                    vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
+                except FormatError:
+                    vouched[parent] = None
+            stated = vouched[parent]
+            # Reading a broken parent says what is wrong; its slices are no tensors for all that.
+            if stated is None or extents in stated:
                 found.append(name)
         return found
 
