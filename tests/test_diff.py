@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import Change, ChecksumError
-from tfbundle.cli.main import cli
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 
@@ -225,10 +223,20 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert peak < 16 << 20
 
 
+def invoke(arguments: list[str]) -> Any:
+    """The result of the command."""
+    pytest.importorskip("click", reason="the command needs click, which is not installed")
+    from click.testing import CliRunner
+
+    from tfbundle.cli.main import cli
+
+    return CliRunner().invoke(cli, arguments)
+
+
 def test_command(tmp_path: Path) -> None:
     write_bundle(tmp_path / "a", {"gone\n": MATRIX, "v": np.array([np.inf, 1]), "same": MATRIX, "t": MATRIX})
     write_bundle(tmp_path / "b", {"new": MATRIX, "v": np.array([2.0, 1]), "same": MATRIX, "t": MATRIX[0]})
-    result = CliRunner().invoke(cli, ["diff", str(tmp_path / "a"), str(tmp_path / "b")])
+    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "- gone\\n",
@@ -237,12 +245,12 @@ def test_command(tmp_path: Path) -> None:
         "~ v  1 of 2 elements, by at most inf (relative inf)",
         "1 tensor removed, 1 added, 2 changed, 1 the same",
     ]
-    result = CliRunner().invoke(cli, ["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
+    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["added"] == ["new"]
     assert found["changed"][1]["largest_absolute"] == "Infinity"
-    result = CliRunner().invoke(cli, ["diff", str(tmp_path / "a"), str(tmp_path / "a")])
+    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "a")])
     assert (result.exit_code, result.stdout) == (0, "0 tensors removed, 0 added, 0 changed, 4 the same\n")
-    result = CliRunner().invoke(cli, ["diff", str(tmp_path / "a"), str(tmp_path / "none")])
+    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "none")])
     assert result.exit_code == 2

@@ -52,7 +52,7 @@ def test_whole_checkpoint(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": MATRIX, "parts": Saved(MATRIX, slices=HALVES)})
     for path in (tmp_path / "b", str(tmp_path / "b.index"), tmp_path):
         report = tfbundle.verify(path)
-        assert report == Report(os.fspath(path), str(tmp_path / "b"), "v2", 2, 192, ())
+        assert report == Report(os.fspath(path), str(tmp_path / "b"), "v2", 2, 192, (), 2)
         assert report.ok
         assert report
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
@@ -111,8 +111,8 @@ def test_thousands_of_absent_data_files(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": MATRIX}, header=encode_header(num_shards=1 << 20))
     report = tfbundle.verify(tmp_path / "b")
     assert 2 <= len(report.findings) < 200
-    assert {finding.kind for finding in report.findings} == {"missing"}
-    assert "more of the 1048576" in report.findings[-1].message
+    assert {finding.kind for finding in report.findings} == {"missing", "superfluous"}
+    assert "more of the 1048576" in report.findings[-2].message
 
 
 def test_damaged_block_of_an_index(tmp_path: Path) -> None:
@@ -233,3 +233,134 @@ def test_reports_are_values(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(report)) == report
     with pytest.raises(AttributeError):
         report.path = "other"  # type: ignore[misc]
+
+
+def damage_data(tmp_path: Path, change: Any, **settings: Any) -> Report:
+    arrays = {f"t{number}": np.arange(number, number + 64, dtype=np.float32) for number in range(6)}
+    write_bundle(tmp_path / "b", arrays, **settings)
+    path = data_file(tmp_path / "b")
+    path.write_bytes(change(path.read_bytes()))
+    return tfbundle.verify(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "recoverable", "words"),
+    [
+        (lambda data: data[:1000], 3, "was cut short: it has 1000 of at least 1536 bytes"),
+        (lambda data: data[:1000] + bytes(536), 3, "zeros: a transfer stopped"),
+        (lambda data: b"", 0, "is empty"),
+        (lambda data: bytes(len(data)), 0, "is all zeros"),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1536\n", 0, "Git LFS pointer"),
+        (lambda data: b"<!DOCTYPE html><html><body>404</body></html>", 0, "web page"),
+        (lambda data: bytes(byte ^ 0x55 for byte in data), 0, "is of another checkpoint than the index"),
+        (lambda data: data.replace(b"\x00\x00\x80", b"\xef\xbf\xbd"), 0, "saved as UTF-8"),
+    ],
+)
+def test_likely_stories_of_data_files(tmp_path: Path, change: Any, recoverable: int, words: str) -> None:
+    report = damage_data(tmp_path, change)
+    assert not report.ok
+    assert report.tensors == 6
+    (story,) = report.stories
+    assert words in story
+    assert str(data_file(tmp_path / "b")) in story
+    with tfbundle.open_checkpoint(tmp_path / "b", salvage=True) as checkpoint:
+        assert len(checkpoint) == report.recoverable
+    if "UTF-8" not in words:
+        assert report.recoverable == recoverable
+
+
+def test_likely_story_of_text_mode(tmp_path: Path) -> None:
+    words = np.array([b"a\n", b"b\n", b"c\n"], object)
+    write_bundle(tmp_path / "b", {"a": MATRIX, "words": words})
+    path = data_file(tmp_path / "b")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    report = tfbundle.verify(tmp_path / "b")
+    assert report.recoverable == 1
+    assert "text mode" in report.stories[0]
+
+
+def test_data_file_of_another_checkpoint(tmp_path: Path) -> None:
+    tensors = {f"t{number}": Saved(MATRIX + number, shards=[number % 2]) for number in range(6)}
+    write_bundle(tmp_path / "b", tensors, num_shards=2)
+    path = data_file(tmp_path / "b", 1, 2)
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+    report = tfbundle.verify(tmp_path / "b")
+    assert report.recoverable == 3
+    assert "another checkpoint than the other data files" in report.stories[0]
+
+
+def test_a_single_bad_tensor_tells_no_story(tmp_path: Path) -> None:
+    report = damage_data(tmp_path, lambda data: data[:9] + bytes([data[9] ^ 1]) + data[10:])
+    assert [finding.tensor for finding in report.findings] == ["t0"]
+    assert (report.recoverable, report.stories) == (5, ())
+
+
+def test_pointer_is_one_finding(tmp_path: Path) -> None:
+    """Not one for each tensor."""
+    report = damage_data(tmp_path, lambda data: b"version https://git-lfs.github.com/spec/v1\n")
+    assert [(finding.kind, finding.shard) for finding in report.findings] == [("wrong-file", 0)]
+
+
+@pytest.mark.parametrize("data", [b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_stand_in_for_an_index(tmp_path: Path, data: bytes) -> None:
+    write_bundle(tmp_path / "b", {"v": MATRIX})
+    (tmp_path / "b.index").write_bytes(data)
+    report = tfbundle.verify(tmp_path / "b")
+    assert len(report.findings) == 1
+    assert len(report.stories) == 1
+
+
+def test_index_without_a_footer(tmp_path: Path) -> None:
+    """What is left is checked, and counted."""
+    write_bundle(tmp_path / "b", {f"t{number}": MATRIX for number in range(8)}, block_size=60)
+    path = tmp_path / "b.index"
+    path.write_bytes(path.read_bytes()[:-48])
+    report = tfbundle.verify(tmp_path / "b")
+    assert not report.ok
+    assert (report.tensors, report.recoverable, report.nbytes) == (8, 8, 8 * 96)
+    write_v1(tmp_path / "old", {f"t{number}": MATRIX for number in range(8)}, block_size=200)
+    (tmp_path / "old").write_bytes((tmp_path / "old").read_bytes()[:-48])
+    report = tfbundle.verify(tmp_path / "old")
+    assert (report.format, report.tensors, report.recoverable) == ("v1", 8, 8)
+    assert not report.ok
+
+
+def test_unclaimed_bytes(tmp_path: Path) -> None:
+    report = damage_data(tmp_path, lambda data: data + b"extra")
+    (finding,) = report.findings
+    assert (finding.kind, finding.shard, finding.offset, finding.size) == ("unclaimed", 0, 1536, 5)
+    assert report.recoverable == 6
+    write_bundle(tmp_path / "c", {"a": MATRIX, "b": Saved(MATRIX, lies={"raw": None}), "c": MATRIX})
+    (finding,) = tfbundle.verify(tmp_path / "c").findings
+    assert (finding.kind, finding.offset, finding.size) == ("unclaimed", 96, 96)
+
+
+@pytest.mark.parametrize("alignment", [3, 64, 4096])
+def test_padding_is_no_finding(tmp_path: Path, alignment: int) -> None:
+    arrays = {f"t{number}": np.arange(number, number + 7, dtype=np.int8) for number in range(6)}
+    write_bundle(tmp_path / "b", arrays, alignment=alignment)
+    assert tfbundle.verify(tmp_path / "b").ok
+    path = data_file(tmp_path / "b")
+    data = bytearray(path.read_bytes())
+    data[7] = 1
+    path.write_bytes(data)
+    assert [finding.kind for finding in tfbundle.verify(tmp_path / "b").findings] == ["unclaimed"]
+
+
+def test_overlapping_entries(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX, "b": Saved(MATRIX, lies={"offset": 40})})
+    found = [finding for finding in tfbundle.verify(tmp_path / "b").findings if finding.kind == "overlap"]
+    assert [(finding.tensor, finding.offset, finding.size) for finding in found] == [("b", 40, 56)]
+    assert "'a'" in found[0].message
+
+
+def test_superfluous_data_files(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"v": MATRIX})
+    data_file(tmp_path / "b", 1, 2).write_bytes(b"x")
+    data_file(tmp_path / "better").write_bytes(b"x")
+    report = tfbundle.verify(tmp_path / "b")
+    assert [(finding.kind, finding.path) for finding in report.findings] == [
+        ("superfluous", str(data_file(tmp_path / "b", 1, 2)))
+    ]
+    assert report.recoverable == 1
+    assert "several checkpoints" in report.stories[0]

@@ -30,12 +30,13 @@ from tfbundle.errors import (
 if TYPE_CHECKING:
     from tfbundle import train
     from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+    from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.checkpoint.verification import Finding, Report, verify
+    from tfbundle.checkpoint.verification import verify
     from tfbundle.compare import GraphComparison, compare_graph
     from tfbundle.comparison import Change, Diff, diff
     from tfbundle.events.log import EventLog, open_events
@@ -55,7 +56,7 @@ _MODULES = {
     "CheckpointState": "checkpoint.state",
     "Diff": "comparison",
     "EventLog": "events.log",
-    "Finding": "checkpoint.verification",
+    "Finding": "checkpoint.findings",
     "Fingerprint": "fingerprints",
     "Function": "graph.graph",
     "Graph": "graph.graph",
@@ -65,7 +66,7 @@ _MODULES = {
     "Node": "graph.node",
     "ObjectGraph": "checkpoint.objects",
     "Output": "graph.node",
-    "Report": "checkpoint.verification",
+    "Report": "checkpoint.findings",
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
     "Tensor": "checkpoint.tensor",

@@ -231,6 +231,15 @@ def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
         source.close()
 
 
+def read_range(path: str, offset: int, size: int) -> bytes:
+    """Exactly ``size`` bytes from ``offset`` of a file; raises as ``ByteSource`` does."""
+    source = ByteSource(path)
+    try:
+        return source.read_at(offset, size)
+    finally:
+        source.close()
+
+
 def is_file(path: str) -> bool:
     """Whether ``path`` is something other than a folder that could be opened (links are followed)."""
     return os.path.lexists(path) and not os.path.isdir(path) if _valid(path) else False

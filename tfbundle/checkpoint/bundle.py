@@ -83,12 +83,15 @@ class BundleStore:
         self.path = prefix
         self.verify = verify
         self._index = ByteSource(index_path(prefix))
-        self.table = Table(self._index, verify=verify)
+        self.table = self._open_table()
         header = self._read_header()
         self.shards = Shards(prefix, header.num_shards, self._index)
         byteorder: ByteOrder = "big" if header.endianness == BundleHeaderProto.BIG else "little"
         self.reader = PieceReader(self.shards, byteorder, verify=verify)
         self._records: dict[str, bytes] | None = None
+
+    def _open_table(self) -> Table:
+        return Table(self._index, verify=self.verify)
 
     def _read_header(self) -> BundleHeaderProto:
         path = self._index.path

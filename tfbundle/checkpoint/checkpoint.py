@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.v1 import V1Store
-    from tfbundle.checkpoint.verification import Report
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -37,9 +37,12 @@ class Checkpoint(Mapping[str, Tensor]):
     use one.
     """
 
-    def __init__(self, store: BundleStore | V1Store, files: CheckpointFiles) -> None:
-        """``open_checkpoint`` makes these."""
+    def __init__(
+        self, store: BundleStore | V1Store, files: CheckpointFiles, lost: tuple[Finding, ...] | None = None
+    ) -> None:
+        """``open_checkpoint`` makes these; ``lost`` is ``None`` where nothing was salvaged."""
         self._store = store
+        self._lost = lost
         self._prefix = files.prefix
         self._files = from_root(files)
 
@@ -52,6 +55,15 @@ class Checkpoint(Mapping[str, Tensor]):
     def format(self) -> Format:
         """``"v2"`` for an index with data files, ``"v1"`` for a table that holds the values itself."""
         return self._files.format
+
+    @property
+    def lost(self) -> tuple[Finding, ...]:
+        """What ``salvage=True`` could not hand out, and why; ``()`` if everything is there.
+
+        Each finding names its tensor, where that is known: of a part of the index that is lost, nobody can say what it
+        listed.
+        """
+        return self._lost or ()
 
     @cached_property
     def objects(self) -> ObjectGraph | None:
@@ -136,7 +148,7 @@ class Checkpoint(Mapping[str, Tensor]):
         return f"<Checkpoint {self.prefix!r}, format {self.format}, {content}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self._files.prefix, self.format, self._store.verify)
+        return _reopen, (self._files.prefix, self.format, self._store.verify, self._lost is not None)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
@@ -165,21 +177,35 @@ class _Values(ValuesView[Tensor]):
             yield tensor
 
 
-def _reopen(prefix: str, format: Format, verify: bool) -> Checkpoint:
-    return open_checkpoint(prefix, format=format, verify=verify)
+def _reopen(prefix: str, format: Format, verify: bool, salvage: bool) -> Checkpoint:
+    return open_checkpoint(prefix, format=format, verify=verify, salvage=salvage)
 
 
-def open_checkpoint(path: str | os.PathLike[str], *, format: Format | None = None, verify: bool = True) -> Checkpoint:
+def open_checkpoint(
+    path: str | os.PathLike[str], *, format: Format | None = None, verify: bool = True, salvage: bool = False
+) -> Checkpoint:
     """Open a checkpoint; tensors are read when they are asked for.
 
     ``path`` is a prefix, any of the checkpoint's files, its folder, or a SavedModel. Where a V2 and a V1 checkpoint
     share the name, V2 is opened unless ``format="v1"`` asks for the other. ``verify=False`` leaves the checksums
     unread, which saves little time.
 
+    ``salvage=True`` opens a damaged checkpoint, with those tensors that are intact; ``Checkpoint.lost`` says what is
+    missing and why. All data is read and verified at once.
+
     Raises ``MissingFileError`` where there is no such checkpoint or a folder does not say which, ``FormatError`` where
-    the index is damaged, and ``UnsupportedError`` where the file is of another kind.
+    the index is damaged (with ``salvage`` where it is something else), and ``UnsupportedError`` where the file is of
+    another kind.
     """
     if format not in (None, "v1", "v2"):
         raise ValueError(f"format is 'v1', 'v2' or None, not {format!r}")
+    if salvage:
+        if not verify:
+            raise ValueError("salvage=True hands out what has been verified, which verify=False forbids")
+        from tfbundle.checkpoint.salvage import find_damaged, salvage_store
+
+        files = find_damaged(path, format)
+        store, lost = salvage_store(files)
+        return Checkpoint(store, files, lost)
     files = find_checkpoint(path, format)
     return Checkpoint(open_store(files, verify), files)

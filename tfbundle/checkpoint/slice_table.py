@@ -60,7 +60,7 @@ class SliceTable(Table):
 
     def locate(self, key: bytes) -> Block | None:
         """The block in which ``key`` stands if it stands anywhere."""
-        number = bisect_left(self._separators, key)
+        number = bisect_left(self.separators, key)
         if number == len(self.handles):
             return None
         block = self._blocks.get(number)
@@ -79,7 +79,7 @@ class SliceTable(Table):
         ``None`` also where the block is not as it should be: ``find`` then says what is wrong. Raises ``ChecksumError``
         if the block is damaged. After reading there, ``check_unchanged`` of the source has to be called.
         """
-        number = bisect_left(self._separators, key)
+        number = bisect_left(self.separators, key)
         if number == len(self.handles):
             return None
         offset, size = self.handles[number]

@@ -94,15 +94,23 @@ class V1Store:
         """
         self.path = path
         self.verify = verify
-        self.files = V1Files(path, files, verify=verify)
+        self.files = self._find_files(files)
         parts: dict[bytes, list[Part]] = {}
-        for number, table in enumerate(self.files):
-            for name, statement in _read_meta(table):
-                found = parts.setdefault(name, [])
-                found.append(Part(number, statement, _find_blocks(table, name, statement)))
+        for number in range(len(self.files)):
+            self._read_parts(number, parts)
         if len(self.files) > 1 and not self.is_current():
             raise FormatError(f"{path} was overwritten while it was being opened; open it again", path=path)
         self._records = {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
+
+    def _find_files(self, files: Sequence[str]) -> V1Files:
+        return V1Files(self.path, files, verify=self.verify)
+
+    def _read_parts(self, number: int, parts: dict[bytes, list[Part]]) -> None:
+        """Add what a file says to what is known of each tensor."""
+        table = self.files.table(number)
+        for name, statement in _read_meta(table):
+            found = parts.setdefault(name, [])
+            found.append(Part(number, statement, _find_blocks(table, name, statement)))
 
     def close(self) -> None:
         """Close every file; a later read is a ``ValueError``."""

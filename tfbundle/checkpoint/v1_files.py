@@ -34,7 +34,7 @@ class V1Files:
         self.path = path
         self.paths = tuple(files)
         self._verify = verify
-        _check_set(path, self.paths)
+        self._check_set()
         self._open: dict[int, SliceTable] = {}
         self._seen: dict[int, FileIdentity] = {}
         self._lock = threading.Lock()
@@ -63,11 +63,17 @@ class V1Files:
             raise FormatError(
                 f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
             )
-        table = SliceTable(source, verify=self._verify)
+        table = self._make_table(source)
         if len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
         self._open[number] = table
         return table
+
+    def _make_table(self, source: ByteSource) -> SliceTable:
+        return SliceTable(source, verify=self._verify)
+
+    def _check_set(self) -> None:
+        check_set(self.path, self.paths)
 
     def are_current(self) -> bool:
         """Whether the files at these paths are still the ones that were opened."""
@@ -85,7 +91,7 @@ class V1Files:
             self._open.clear()
 
 
-def _check_set(path: str, files: tuple[str, ...]) -> None:
+def check_set(path: str, files: tuple[str, ...]) -> None:
     """Raise unless ``files`` are a table of its own or all of a numbered set."""
     if not files:
         raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)

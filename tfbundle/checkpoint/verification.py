@@ -2,88 +2,32 @@
 
 Reading stops at the first trouble. A check must not: every block of the index, every entry, every data file and every
 checksum is looked at, and each trouble becomes a ``Finding``. Nothing is needed to start with, so that a path to an
-HTML page or to nothing at all gives a report and not an exception.
+HTML page or to nothing at all gives a report and not an exception. An index that cannot be opened is searched for what
+is left of it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.findings import Finding, Report, finding_of
+from tfbundle.checkpoint.layout import Layout, check_claims, check_files, find_layout
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.salvage import Budget, find_damaged, open_remains
 from tfbundle.checkpoint.stores import open_store
-from tfbundle.errors import (
-    ChecksumError,
-    FormatError,
-    MissingFileError,
-    TfBundleError,
-    TruncatedError,
-    UnsupportedError,
-)
+from tfbundle.checkpoint.stories import Suspect, tell_stories
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.sstable import read_block
-from tfbundle.storage import list_folder
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1 import V1Store
 
-# A checkpoint of thousands of data files that are all absent needs no finding for each.
-_MOST_NAMED = 100
-
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with a checkpoint.
-
-    ``kind`` is a stable word for programs:
-
-    ``"missing"``      a file is not there
-    ``"wrong-file"``   a file is something else than a checkpoint's
-    ``"index"``        the index, or a block of it, is damaged; names may be lost
-    ``"entry"``        what the index says of a tensor makes no sense, or some of its slices are absent
-    ``"checksum"``     stored bytes are not the ones that were written
-    ``"truncated"``    a file ends too early
-    ``"unsupported"``  valid, but not readable here, so not checked
-
-    ``offset`` and ``size`` are in bytes of ``path``; what does not apply is ``None``.
-    """
-
-    kind: str
-    message: str
-    path: str | None = None
-    tensor: str | None = None
-    shard: int | None = None
-    offset: int | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a check found: ``ok`` if nothing.
-
-    ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open), ``tensors`` how
-    many names it has, ``nbytes`` how many bytes of tensor data were held against their checksums.
-    """
-
-    path: str
-    prefix: str | None = None
-    format: Format | None = None
-    tensors: int = 0
-    nbytes: int = 0
-    findings: tuple[Finding, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 def verify(path: str | os.PathLike[str], *, format: Format | None = None, progress: Progress | None = None) -> Report:
@@ -97,7 +41,7 @@ def verify(path: str | os.PathLike[str], *, format: Format | None = None, progre
     try:
         files = find_checkpoint(path, format)
     except TfBundleError as error:
-        return Report(path, findings=(_finding(error, "wrong-file"),))
+        return _verify_unknown(path, format, error, progress)
     return verify_files(path, files, progress)
 
 
@@ -106,20 +50,95 @@ def verify_files(path: str, files: CheckpointFiles, progress: Progress | None = 
     try:
         store = open_store(files, verify=True)
     except TfBundleError as error:
-        return Report(path, files.prefix, files.format, findings=(_finding(error, "index"),))
+        finding = finding_of(error, "index")
+        report = None if isinstance(error, UnsupportedError) else _verify_remains(path, files, progress)
+        if report is not None:
+            return report
+        return Report(path, files.prefix, files.format, findings=(finding,), stories=_story_of(finding))
     try:
-        findings = _check_index(store)
-        try:
-            records: dict[str, Any] = dict(store.records())
-        except TfBundleError as error:
-            if not findings:
-                findings.append(_finding(error, "index"))
-            records = store.surviving_records() if isinstance(store, BundleStore) else {}
-        absent = _check_shards(store, findings) if isinstance(store, BundleStore) else set()
-        nbytes = _check_tensors(store, records, absent, findings, progress)
+        return _verify_store(path, files, store, _check_index(store), progress)
     finally:
         store.close()
-    return Report(path, files.prefix, files.format, len(records), nbytes, tuple(findings))
+
+
+def _verify_unknown(path: str, format: Format | None, error: TfBundleError, progress: Progress | None) -> Report:
+    """Check what does not look like a checkpoint, and may be one whose footer is lost."""
+    finding = finding_of(error, "wrong-file")
+    if isinstance(error, (FormatError, UnsupportedError)):
+        try:
+            report = _verify_remains(path, find_damaged(path, format), progress)
+        except TfBundleError:
+            report = None
+        if report is not None:
+            return report
+    return Report(path, findings=(finding,), stories=_story_of(finding))
+
+
+def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
+    """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
+    try:
+        remains = open_remains(files)
+    except TfBundleError:
+        return None
+    try:
+        if not remains.records():
+            return None
+        return _verify_store(path, files, remains, list(remains.findings), progress)
+    finally:
+        remains.close()
+
+
+def _verify_store(
+    path: str,
+    files: CheckpointFiles,
+    store: BundleStore | V1Store,
+    findings: list[Finding],
+    progress: Progress | None,
+) -> Report:
+    try:
+        records: dict[str, Any] = dict(store.records())
+    except TfBundleError as error:
+        if not findings:
+            findings.append(finding_of(error, "index"))
+        records = store.surviving_records() if isinstance(store, BundleStore) else {}
+    layout = Layout({}, False)
+    unreadable: set[int] = set()
+    damage = len(findings)
+    if isinstance(store, BundleStore):
+        layout = find_layout(store, records)
+        unreadable = check_files(store, layout, findings)
+    nbytes = _check_tensors(store, records, unreadable, findings, progress)
+    if isinstance(store, BundleStore):
+        layout = layout._replace(is_complete=layout.is_complete and not damage)
+        findings += check_claims(store, layout, unreadable)
+    lost = {finding.tensor for finding in findings if finding.kind != "overlap"}
+    lost.update(claim.name for shard in unreadable for claim in layout.claims.get(shard, ()))
+    return Report(
+        path,
+        files.prefix,
+        files.format,
+        len(records),
+        nbytes,
+        tuple(findings),
+        sum(name not in lost for name in records),
+        _tell(store, layout, findings),
+    )
+
+
+def _tell(store: BundleStore | V1Store, layout: Layout, findings: list[Finding]) -> tuple[str, ...]:
+    claims = {}
+    if isinstance(store, BundleStore):
+        claims = {store.shards.path(shard): found for shard, found in layout.claims.items() if shard >= 0}
+    kinds = ("checksum", "truncated", "wrong-file", "index")
+    paths = dict.fromkeys(finding.path for finding in findings if finding.path is not None and finding.kind in kinds)
+    damaged = frozenset(finding.tensor for finding in findings if finding.tensor is not None)
+    suspects = [Suspect(path, claims.get(path, ()), damaged) for path in paths]
+    return tell_stories(suspects, findings, is_sharded=len(claims) > 1)
+
+
+def _story_of(finding: Finding) -> tuple[str, ...]:
+    suspects = [Suspect(finding.path, (), frozenset())] if finding.path is not None else []
+    return tell_stories(suspects, [finding], is_sharded=False)
 
 
 def _check_index(store: BundleStore | V1Store) -> list[Finding]:
@@ -128,35 +147,19 @@ def _check_index(store: BundleStore | V1Store) -> list[Finding]:
         try:
             read_block(table.source, table.footer.metaindex_handle)
         except FormatError as error:
-            findings.append(_finding(error, "index"))
+            findings.append(finding_of(error, "index"))
         for number in range(len(table.handles)):
             try:
                 table.block(number)
             except FormatError as error:
-                findings.append(_finding(error, "index"))
+                findings.append(finding_of(error, "index"))
     return findings
-
-
-def _check_shards(store: BundleStore, findings: list[Finding]) -> set[int]:
-    """Find absent data files, and return their numbers, so that their tensors need not all be named."""
-    folder = os.path.dirname(store.shards.path(0)) or os.curdir
-    there = set(list_folder(folder))
-    count = store.shards.count
-    absent = [shard for shard in range(count) if os.path.basename(store.shards.path(shard)) not in there]
-    for shard in absent[:_MOST_NAMED]:
-        path = store.shards.path(shard)
-        message = f"the data file {path} is not there (shard {shard} of {count}); copy it beside the index"
-        findings.append(Finding("missing", message, path, shard=shard))
-    if len(absent) > _MOST_NAMED:
-        message = f"{len(absent) - _MOST_NAMED} more of the {count} data files are not there"
-        findings.append(Finding("missing", message, store.path))
-    return set(absent)
 
 
 def _check_tensors(
     store: BundleStore | V1Store,
     records: dict[str, Any],
-    absent: set[int],
+    absent: Collection[int],
     findings: list[Finding],
     progress: Progress | None,
 ) -> int:
@@ -165,30 +168,19 @@ def _check_tensors(
         try:
             checks += [(size, name, check) for size, check in store.checks(name, record, absent)]
         except TfBundleError as error:
-            findings.append(_finding(error, "entry"))
+            findings.append(finding_of(error, "entry"))
     total = sum(size for size, _, _ in checks)
     done = nbytes = 0
+    budget = Budget(store)
     for size, name, check in checks:
         try:
+            budget.spend(size)
             check()
             nbytes += size
         except TfBundleError as error:
-            finding = _finding(error.locate(path=store.path, tensor=name), "entry")
+            finding = finding_of(error.locate(path=store.path, tensor=name), "entry")
             findings.append(replace(finding, size=size or None))
         done += size
         if progress is not None:
             progress(done, total)
     return nbytes
-
-
-def _finding(error: TfBundleError, otherwise: str) -> Finding:
-    kind = otherwise
-    if isinstance(error, MissingFileError):
-        kind = "missing"
-    elif isinstance(error, UnsupportedError):
-        kind = "unsupported" if otherwise != "wrong-file" else otherwise
-    elif otherwise == "entry" and isinstance(error, ChecksumError):
-        kind = "checksum"
-    elif otherwise == "entry" and isinstance(error, TruncatedError):
-        kind = "truncated"
-    return Finding(kind, str(error), error.path, error.tensor, error.shard, error.offset)

@@ -22,11 +22,11 @@ format_option = click.option(
 )
 
 
-def open_tensors(path: str, format: Format | None) -> Checkpoint:
-    """What ``path`` means, as a mapping of lazy tensors."""
+def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> Checkpoint:
+    """What ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
     from tfbundle.checkpoint.checkpoint import open_checkpoint
 
-    return open_checkpoint(path, format=format)
+    return open_checkpoint(path, format=format, salvage=salvage)
 
 
 def find_name(checkpoint: Checkpoint, text: str) -> str:

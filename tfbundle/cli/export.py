@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     help="Convert all floating-point tensors to TYPE (or all integers, if it is one), or those of type FROM; may be "
     "repeated.",
 )
+@click.option("--salvage", is_flag=True, help="Write what is intact of a damaged checkpoint, and list what is lost.")
 @json_option
 @format_option
 def command(
@@ -38,13 +40,14 @@ def command(
     exclude: tuple[str, ...],
     no_slots: bool,
     cast: tuple[str, ...],
+    salvage: bool,
     as_json: bool,
     format: Format | None,
 ) -> None:
     r"""Write the tensors to OUT, a .npz or .safetensors file.
 
     Memory stays small, however large the checkpoint is. A file that is already at OUT is replaced once the new one is
-    complete; whatever goes wrong before leaves it as it is.
+    complete; whatever goes wrong before leaves it as it is. With --salvage the exit status is 1 if something is lost.
 
     \b
     tfbundle export run/model.ckpt-1000 model.safetensors
@@ -58,7 +61,7 @@ def command(
         raise click.UsageError(
             f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
         ) from None
-    with open_tensors(path, format) as checkpoint:
+    with open_tensors(path, format, salvage=salvage) as checkpoint:
         chosen = match_names(checkpoint, names, checkpoint.prefix) if names else None
         left_out = match_names(checkpoint, exclude, checkpoint.prefix) if exclude else None
         with progress_bar("exporting") as progress:
@@ -77,9 +80,13 @@ def command(
                 if isinstance(error, TfBundleError):
                     raise
                 raise click.ClickException(str(error)) from None
+    lost = checkpoint.lost
     if as_json:
-        print_json(
-            {"path": written.path, "format": written.format, "tensors": written.tensors, "nbytes": written.nbytes}
-        )
+        facts = {"path": written.path, "format": written.format, "tensors": written.tensors, "nbytes": written.nbytes}
+        print_json({**facts, "lost": [asdict(finding) for finding in lost]} if salvage else facts)
     else:
+        for finding in lost:
+            print_line(f"lost: {finding.kind}: {one_line(finding.message)}")
         print_line(f"{one_line(out)}: {count_of(written.tensors, 'tensor')}, {format_size(written.nbytes)}")
+    if lost:
+        raise click.exceptions.Exit(1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @json_option
 @format_option
 def command(path: str, as_json: bool, format: Format | None) -> None:
-    """Check every checksum, and list the damage.
+    """Check every checksum, and list the damage and what probably caused it.
 
     The exit status is 0 if nothing is wrong and 1 if something is.
     """
@@ -32,7 +32,11 @@ def command(path: str, as_json: bool, format: Format | None) -> None:
     else:
         for finding in report.findings:
             print_line(f"{finding.kind}: {one_line(finding.message)}")
+        for story in report.stories:
+            print_line(f"probably: {one_line(story)}")
         checked = f"{count_of(report.tensors, 'tensor')}, {format_size(report.nbytes)} verified"
+        if not report.ok and report.tensors:
+            checked += f"; {report.recoverable:,} can be read with --salvage"
         print_line(
             f"{one_line(path)}: {count_of(len(report.findings), 'finding') if report.findings else 'ok'}; {checked}"
         )

@@ -162,10 +162,10 @@ class EventFile:
         if value.metadata is not None:
             points.note_metadata(order, record[value.metadata.start : value.metadata.end])
         if value.number is None:
-            data = record[value.span.start : value.span.end]
+            data = memoryview(record)[value.span.start : value.span.end]
             size = len(data)
             if kept:
-                self._kept.append(data)
+                self._kept.append(bytes(data))
                 size = -len(self._kept)
             points.add_single((value.form, None), Single(order, step, wall, None, size, crc32c(data)))
             return

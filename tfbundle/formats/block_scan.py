@@ -36,12 +36,17 @@ from tfbundle.formats.sstable import (
 from tfbundle.storage import ByteSource
 
 # How many entries, elements and places may be looked at in vain, and bytes held against a checksum for a 4096th of one.
-_EFFORT = 200_000
+_EFFORT = 120_000
 _BYTES_PER_EFFORT = 4096
 # A key longer than any name that TensorFlow writes costs as much as other entries do by the kilobyte.
 _KEY_BYTES_PER_EFFORT = 1024
 
 _CHUNK = 1 << 18
+# Names in damaged blocks of this size, and of this length, are guessed at.
+_LARGEST_GUESS = 1 << 20
+_LONGEST_GUESS = 1 << 12
+# One restart offset and the count of them.
+_SMALLEST_BLOCK = 8
 # Two numbers of 64 bits.
 _LARGEST_HANDLE = 20
 # The three sizes in front of an entry, each at most five bytes.
@@ -54,12 +59,13 @@ _LONGEST_START = 5 + 5 + 3 + 4
 
 
 class FoundBlock(NamedTuple):
-    """A block whose checksum is right: its first and its last key (``None`` for one without entries), and the size of
-    its largest value.
+    """A block whose checksum is right: its first and its last key (``None`` for one without entries), how many entries
+    it has, and the size of its largest value.
     """
 
     handle: BlockHandle
     keys: tuple[bytes, bytes] | None
+    entry_count: int
     largest_value: int
 
     @property
@@ -93,7 +99,8 @@ def scan_table(source: ByteSource) -> Scan:
     end = 0
     is_complete = False
     for block in _Scanner(source).blocks():
-        written = _as_directory(source, block)
+        # An index block has an entry for each data block, those that were found and others.
+        written = _as_directory(source, block) if block.entry_count >= len(directory.handles) else None
         if written is not None:
             return Scan(written, [])
         if is_complete or (block.keys and directory.separators and block.keys[0] <= directory.separators[-1]):
@@ -136,11 +143,41 @@ def _as_directory(source: ByteSource, block: FoundBlock) -> Directory | None:
             handle, pos = decode_handle(value, 0, len(value))
         except FormatError:
             return None
-        if pos != len(value) or handle.offset != end:
+        if pos != len(value) or handle.offset != end or handle.size < _SMALLEST_BLOCK:
             return None
         end = handle.offset + handle.size + TRAILER_SIZE
         handles.append(handle)
     return Directory(separators, handles) if end <= block.handle.offset else None
+
+
+def list_keys(source: ByteSource, handle: BlockHandle) -> list[bytes]:
+    """The keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
+
+    Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none.
+    """
+    offset, size = handle
+    size = min(size, source.size - offset)
+    if size > _LARGEST_GUESS:
+        return []
+    data = source.read_at(offset, max(size, 0))
+    keys: list[bytes] = []
+    key = b""
+    pos = 0
+    try:
+        while pos < size:
+            shared, pos = decode_varint(data, pos, size, 32)
+            unshared, pos = decode_varint(data, pos, size, 32)
+            value_size, pos = decode_varint(data, pos, size, 32)
+            if shared > len(key) or pos + unshared + value_size > size or unshared + shared > _LONGEST_GUESS:
+                break
+            key = key[:shared] + data[pos : pos + unshared]
+            if keys and key <= keys[-1]:
+                break
+            keys.append(key)
+            pos += unshared + value_size
+    except FormatError:
+        pass
+    return keys
 
 
 class _Scanner:
@@ -210,7 +247,7 @@ class _Scanner:
         if handle is None or not self._is_sealed(handle, SNAPPY):
             return None
         keys, values = decode_block(read_block(self._source, handle))
-        return FoundBlock(handle, (keys[0], keys[-1]) if keys else None, max(map(len, values), default=0))
+        return FoundBlock(handle, (keys[0], keys[-1]) if keys else None, len(keys), max(map(len, values), default=0))
 
     def _is_sealed(self, handle: BlockHandle, kind: int) -> bool:
         trailer = self._bytes_at(handle.offset + handle.size, TRAILER_SIZE)
@@ -220,7 +257,7 @@ class _Scanner:
         self._effort -= size // _BYTES_PER_EFFORT
         crc = 0
         for start in range(0, size, _CHUNK):
-            crc = crc32c(self._source.read_at(handle.offset + start, min(_CHUNK, size - start)), crc)
+            crc = crc32c(self._bytes_at(handle.offset + start, min(_CHUNK, size - start)), crc)
         return crc == unmask(int.from_bytes(trailer[1:], "little"))
 
     def _walk_raw(self, offset: int) -> FoundBlock | None:
@@ -254,12 +291,13 @@ class _Scanner:
         if not len(places):
             return None
         handle = BlockHandle(offset, pos + 4 * (int(places[0]) + 2) - offset)
-        return FoundBlock(handle, (first, key) if count else None, largest)
+        return FoundBlock(handle, (first, key) if count else None, count, largest)
 
     def _walk_snappy(self, offset: int) -> BlockHandle | None:
         """Where the Snappy block at ``offset`` would end, by its elements (Snappy, ``format_description.txt``)."""
         end = self._source.size
-        wanted, at = decode_varint(self._bytes_at(offset, 5), 0, 5, 32)
+        head = self._bytes_at(offset, 5)
+        wanted, at = decode_varint(head, 0, len(head), 32)
         pos = offset + at
         if wanted < 8 or wanted > 22 * (end - pos):
             return None

@@ -281,7 +281,7 @@ class Table(Mapping[bytes, bytes]):
         """
         self.source = source
         self._verify = verify
-        self._separators, self.handles = directory or read_directory(source, verify=verify)
+        self.separators, self.handles = directory or read_directory(source, verify=verify)
         self._length: int | None = None
         self._kept: dict[int, bytes] = {}
         self._lock = threading.Lock()
@@ -313,8 +313,8 @@ class Table(Mapping[bytes, bytes]):
 
     def find(self, key: bytes) -> bytes | None:
         """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
-        number = bisect_left(self._separators, key)
-        if number == len(self._separators):
+        number = bisect_left(self.separators, key)
+        if number == len(self.separators):
             return None
         try:
             return find_in_block(self._block(number), key)
@@ -333,9 +333,9 @@ class Table(Mapping[bytes, bytes]):
         """
         try:
             keys, values = decode_block(self._block(number))
-            if keys and keys[-1] > self._separators[number]:
+            if keys and keys[-1] > self.separators[number]:
                 raise FormatError(f"key {keys[-1]!r} lies behind the index block's key for its block", offset=0)
-            if keys and number and keys[0] <= self._separators[number - 1]:
+            if keys and number and keys[0] <= self.separators[number - 1]:
                 raise FormatError(f"key {keys[0]!r} lies before the index block's key for its block", offset=0)
         except FormatError as error:
             raise error if error.path else _located(error, self.source, self.handles[number]) from None

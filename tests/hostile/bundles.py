@@ -1,0 +1,568 @@
+"""V2 checkpoints that lie: the table, the header, the entries, the slices, and the files themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.hostile.catalogue import Wanted, add, case
+from tests.support.bundle_writer import (
+    FULL,
+    STRING,
+    VARIANT,
+    Saved,
+    data_file,
+    encode_entry,
+    encode_field,
+    encode_header,
+    encode_slice_key,
+    encode_values,
+    write_bundle,
+)
+from tests.support.table_writer import (
+    SNAPPY,
+    encode_block,
+    encode_footer,
+    encode_handle,
+    encode_pairs,
+    encode_table,
+    encode_varint,
+    finish_table,
+    join_blocks,
+    seal_block,
+)
+from tests.support.table_writer import encode_entry as table_entry
+
+A = np.arange(6, dtype=np.float32).reshape(2, 3)
+B = np.array([1.5, -2.5], np.float32)
+WORDS = np.array([b"one", b"", b"three"], object)
+MODEL = "model"
+
+Pairs = dict[bytes, bytes]
+
+
+def honest(folder: Path) -> Pairs:
+    """The index, as pairs, of a checkpoint that holds ``a`` and ``b``, with its data file."""
+    (a, crc_a), (b, crc_b) = encode_values(A, 1), encode_values(B, 1)
+    data_file(folder / MODEL).write_bytes(a + b)
+    return {
+        b"": encode_header(),
+        b"a": encode_entry(dtype=1, shape=A.shape, size=len(a), crc=crc_a),
+        b"b": encode_entry(dtype=1, shape=B.shape, offset=len(a), size=len(b), crc=crc_b),
+    }
+
+
+# The table.
+
+
+def _plain(pairs: Pairs) -> bytes:
+    return encode_pairs(pairs.items())
+
+
+def _with_block(contents: Callable[[Pairs], bytes]) -> Callable[[Pairs], bytes]:
+    """A table with one data block, which a function makes of the honest pairs."""
+    return lambda pairs: join_blocks([(b"c", seal_block(contents(pairs)))])
+
+
+def _with_handle(handle: bytes) -> Callable[[Pairs], bytes]:
+    return lambda pairs: join_blocks([(b"c", seal_block(_plain(pairs)))], {0: handle})
+
+
+def _with_index(index: Callable[[bytes, int], bytes]) -> Callable[[Pairs], bytes]:
+    """A table whose index block a function makes of the handle and the size of its one data block."""
+
+    def build(pairs: Pairs) -> bytes:
+        sealed = seal_block(_plain(pairs))
+        return finish_table(sealed, index(encode_handle(0, len(sealed) - 5), len(sealed)))
+
+    return build
+
+
+def _with_footer(footer: Callable[[int, bytes], bytes]) -> Callable[[Pairs], bytes]:
+    """A table whose footer a function makes of the data's size and the honest footer."""
+
+    def build(pairs: Pairs) -> bytes:
+        table = encode_table(pairs)
+        return table[:-48] + footer(len(table) - 48, table[-48:])
+
+    return build
+
+
+def _entries(pairs: Pairs, **first: Any) -> bytes:
+    """The entries of a block, the second of which (``a``) is put together otherwise."""
+    header, a, b = pairs[b""], pairs[b"a"], pairs[b"b"]
+    return table_entry(b"", header) + table_entry(b"a", a, **first) + table_entry(b"b", b)
+
+
+def _sealed_snappy(stored: bytes) -> Callable[[Pairs], bytes]:
+    return lambda pairs: join_blocks([(b"c", seal_block(stored, kind=SNAPPY))])
+
+
+def _blocks(pairs: Sequence[Sequence[tuple[bytes, bytes]]], separators: Sequence[bytes]) -> bytes:
+    return join_blocks([(key, seal_block(encode_pairs(group))) for key, group in zip(separators, pairs, strict=True)])
+
+
+def _broken_in_the_middle(pairs: Pairs) -> bytes:
+    """Three blocks, the second of which shares more with the key before it than that key has."""
+    middle = encode_block(table_entry(b"a", pairs[b"a"]) + table_entry(b"b", pairs[b"b"], 9))
+    groups = [(b"", encode_pairs([(b"", pairs[b""])])), (b"b", middle), (b"c", encode_pairs([(b"c", pairs[b"b"])]))]
+    return join_blocks([(key, seal_block(contents)) for key, contents in groups])
+
+
+def _snappy_bomb(pairs: Pairs) -> bytes:
+    # A literal byte, then copies of 64 bytes from one byte before: the densest that Snappy has.
+    size = 1 + 64 * 1_000_000
+    return _sealed_snappy(encode_varint(size) + b"\x00\0" + b"\xfe\1\0" * 1_000_000)(pairs)
+
+
+_ENDLESS = b"\xff" * 40
+_TABLES: dict[str, tuple[str, Callable[[Pairs], bytes]]] = {
+    "handle-outside": ("a block handle that leads outside of the file", _with_handle(encode_handle(1 << 20, 10))),
+    "handle-huge-size": ("a block handle with a size of 2^63", _with_handle(encode_handle(0, 1 << 63))),
+    "handle-huge-offset": ("a block handle with an offset of 2^64 - 1", _with_handle(encode_handle((1 << 64) - 1, 10))),
+    "handle-into-footer": ("a block handle that reaches into the footer", _with_handle(encode_handle(0, 300))),
+    "handle-endless": ("a block handle that does not end", _with_handle(_ENDLESS)),
+    "handle-oversized": ("a block handle beyond 64 bits", _with_handle(b"\xff" * 9 + b"\x7f" + b"\1")),
+    "handle-missing": ("an index block with empty handles", _with_handle(b"")),
+    "handles-repeated": (
+        "100,000 handles of one block",
+        _with_index(lambda handle, size: encode_pairs([(b"c%06d" % n, handle) for n in range(100_000)])),
+    ),
+    "handles-overlapping": (
+        "blocks that overlap",
+        _with_index(lambda handle, size: encode_pairs([(b"c", handle), (b"d", encode_handle(1, size - 6))], 1)),
+    ),
+    "index-is-a-data-block": (
+        "an index block that names itself",
+        _with_index(lambda handle, size: encode_pairs([(b"c", encode_handle(size + 13, 20))], 1)),
+    ),
+    "footer-names-itself": (
+        "an index block inside of the footer",
+        _with_footer(lambda size, footer: encode_footer(encode_handle(0, 0), encode_handle(size, 20))),
+    ),
+    "footer-endless": ("a footer whose handles do not end", _with_footer(lambda size, footer: b"\xff" * 40 + footer[40:])),
+    "footer-alone": ("nothing but a footer", lambda pairs: encode_table(pairs)[-48:]),
+    "footer-cut": ("47 bytes of a footer", lambda pairs: encode_table(pairs)[-47:]),
+    "zeros-and-magic": ("zeros and a magic number", lambda pairs: bytes(100) + encode_table(pairs)[-8:]),
+    "empty-file": ("an empty index", lambda pairs: b""),
+    "restarts-too-many": (
+        "a block with 2^32 - 1 restart points",
+        _with_block(lambda pairs: encode_block(_entries(pairs), count=0xFFFFFFFF)),
+    ),
+    "restarts-none": ("a block without restart points", _with_block(lambda pairs: encode_block(_entries(pairs), ()))),
+    "restart-outside": (
+        "a restart point outside of its block",
+        _with_block(lambda pairs: encode_block(_entries(pairs), (0, 1 << 30))),
+    ),
+    "restart-inside-an-entry": (
+        "a restart point in the middle of an entry",
+        _with_block(lambda pairs: encode_block(_entries(pairs), (0, 5))),
+    ),
+    "restarts-descending": (
+        "restart points that descend",
+        _with_block(lambda pairs: encode_block(_entries(pairs), (len(table_entry(b"", pairs[b""])), 0))),
+    ),
+    "restart-not-first": (
+        "a first restart point that hides the first key",
+        _with_block(lambda pairs: encode_block(_entries(pairs), (len(table_entry(b"", pairs[b""])),))),
+    ),
+    "shared-at-the-start": (
+        "a first key that shares bytes with none before it",
+        _with_block(lambda pairs: encode_block(table_entry(b"", pairs[b""], 3))),
+    ),
+    "shared-too-long": (
+        "a key that shares more than the one before it has",
+        _with_block(lambda pairs: encode_block(_entries(pairs, shared=200))),
+    ),
+    "broken-in-the-middle": ("a broken block in the middle of the index", _broken_in_the_middle),
+    "keys-unsorted": (
+        "keys that are not sorted",
+        _with_block(lambda pairs: encode_pairs([*pairs.items(), (b"aa", pairs[b"a"])])),
+    ),
+    "keys-twice": ("a key that stands twice", _with_block(lambda pairs: encode_pairs([*pairs.items(), (b"b", b"")]))),
+    "header-twice": ("two headers", _with_block(lambda pairs: encode_pairs([(b"", pairs[b""]), *pairs.items()]))),
+    "blocks-unsorted": (
+        "blocks that are not sorted",
+        lambda pairs: _blocks([[(b"", pairs[b""]), (b"b", pairs[b"b"])], [(b"a", pairs[b"a"])]], [b"b", b"c"]),
+    ),
+    "separators-unsorted": (
+        "an index block that is not sorted",
+        lambda pairs: _blocks([[(b"", pairs[b""]), (b"a", pairs[b"a"])], [(b"b", pairs[b"b"])]], [b"c", b"b"]),
+    ),
+    "block-behind-its-separator": (
+        "a block whose keys lie behind the index block's",
+        lambda pairs: _blocks([[(b"", pairs[b""]), (b"a", pairs[b"a"])], [(b"b", pairs[b"b"])]], [b"a", b"aa"]),
+    ),
+    "varint-endless": (
+        "an entry with a length that does not end",
+        _with_block(lambda pairs: encode_block(table_entry(b"", pairs[b""]) + _ENDLESS)),
+    ),
+    "varint-oversized": (
+        "an entry with a length of 2^40",
+        _with_block(lambda pairs: encode_block(table_entry(b"", pairs[b""]) + b"\0" + encode_varint(1 << 40) + b"\0")),
+    ),
+    "value-too-long": (
+        "a value that runs past its block",
+        _with_block(lambda pairs: encode_block(table_entry(b"", pairs[b""]) + b"\0\1" + encode_varint(1 << 31) + b"a")),
+    ),
+    "compression-unknown": ("an unknown compression", lambda pairs: join_blocks([(b"c", seal_block(_plain(pairs), kind=9))])),
+    "snappy-claims-4-gib": ("Snappy data that claims 4 GiB", _sealed_snappy(encode_varint((1 << 32) - 1) + b"\0a")),
+    "snappy-bomb": ("3 MB of Snappy data that hold 64 MB", _snappy_bomb),
+    "snappy-copy-before-start": ("a Snappy copy from before the start", _sealed_snappy(b"\x08\x00a\x0d\x7f\x00")),
+    "snappy-copy-offset-0": ("a Snappy copy from offset 0", _sealed_snappy(b"\x08\x00a\x0d\x00\x00")),
+    "snappy-cut": ("Snappy data that is cut short", _sealed_snappy(b"\x40\xf0\x3fabc")),
+    "header-missing": (
+        "an index without a header",
+        _with_block(lambda pairs: encode_pairs([(k, v) for k, v in pairs.items() if k])),
+    ),
+}
+for _name, (_title, _make) in _TABLES.items():
+
+    def _build_table(folder: Path, make: Callable[[Pairs], bytes] = _make) -> Wanted:
+        (folder / f"{MODEL}.index").write_bytes(make(honest(folder)))
+        return Wanted(folder / MODEL, opens=False)
+
+    add(f"table-{_name}", "checkpoint", _build_table, _title)
+
+
+@case("checkpoint", "100,000 names in a block with one restart point")
+def table_one_restart(folder: Path) -> Wanted:
+    pairs = honest(folder)
+    names = [b"n%06d" % number for number in range(100_000)]
+    data, crc = encode_values(B, 1)
+    entries = [encode_entry(dtype=1, shape=B.shape, offset=n * len(data), size=len(data), crc=crc) for n in range(len(names))]
+    block = encode_pairs([(b"", pairs[b""]), *zip(names, entries, strict=True)], 1 << 30)
+    (folder / f"{MODEL}.index").write_bytes(join_blocks([(b"o", seal_block(block))]))
+    data_file(folder / MODEL).write_bytes(data * len(names))
+    return Wanted(folder / MODEL, {name.decode(): B for name in names})
+
+
+# The header.
+
+_HEADERS: dict[str, tuple[str, bytes]] = {
+    "garbage": ("a header that is no message", b"\xff\xff\xff"),
+    "shards-2-31": ("a header with 2^31 - 1 shards", encode_header((1 << 31) - 1)),
+    "shards-negative": ("a header with -1 shards", encode_header(-1)),
+    "version-99": ("a header that asks for version 99", encode_header(min_consumer=99)),
+    "version-refused": ("a header that refuses this version", encode_header(bad_consumers=[1])),
+    "endianness-7": ("a header with an unknown byte order", encode_header() + encode_field(2, 7)),
+    "nested-150-deep": (
+        "a header with messages nested 150 deep",
+        encode_header() + b"\x1b" * 150,  # Groups, which no field here is.
+    ),
+}
+for _name, (_title, _header) in _HEADERS.items():
+
+    def _build_header(folder: Path, header: bytes = _header) -> Wanted:
+        write_bundle(folder / MODEL, {"a": A}, header=header)
+        return Wanted(folder / MODEL, opens=False)
+
+    add(f"header-{_name}", "checkpoint", _build_header, _title)
+
+
+@case("checkpoint", "a header with 100,000 shards, one of which is there")
+def header_shards_100_000(folder: Path) -> Wanted:
+    write_bundle(folder / MODEL, {"a": A}, header=encode_header(100_000))
+    data_file(folder / MODEL).rename(data_file(folder / MODEL, 0, 100_000))
+    return Wanted(folder / MODEL, {"a": A})
+
+
+@case("checkpoint", "a header without shards")
+def header_shards_0(folder: Path) -> Wanted:
+    write_bundle(folder / MODEL, {"a": A}, header=encode_header(0))
+    return Wanted(folder / MODEL, refused=frozenset({"a"}))
+
+
+# Entries. Each case has one tensor ``x`` whose entry lies, and an honest one beside it.
+
+
+def _add_entry(name: str, title: str, saved: Saved, **settings: Any) -> None:
+    def build(folder: Path) -> Wanted:
+        write_bundle(folder / MODEL, {"a": A, "x": saved}, **settings)
+        return Wanted(folder / MODEL, {"a": A}, frozenset({"x"}))
+
+    add(f"entry-{name}", "checkpoint", build, title)
+
+
+_LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "garbage": ("an entry that is no message", {"raw": b"\xff\xff\xff\xff"}),
+    "empty": ("an empty entry", {"raw": b""}),
+    "size-too-large": ("an entry with more bytes than its shape has", {"size": 1 << 40}),
+    "size-too-small": ("an entry with fewer bytes than its shape has", {"size": 3}),
+    "size-negative": ("an entry with a negative size", {"size": -8}),
+    "offset-negative": ("an entry with a negative offset", {"offset": -8}),
+    "offset-outside": ("an entry that lies behind its data file", {"offset": 1 << 20}),
+    "offset-2-63": ("an entry whose offset and size exceed 2^63", {"offset": (1 << 63) - 1}),
+    "dimension-negative": ("a negative dimension", {"shape": (-3,)}),
+    "dimension-2-63": ("a dimension of 2^63 - 1", {"shape": ((1 << 63) - 1,)}),
+    "product-overflows": ("a shape whose product overflows", {"shape": (1 << 32, 1 << 32)}),
+    "product-overflows-to-8": ("a shape whose product overflows to the stored size", {"shape": (1 << 62, 4, 2), "size": 0}),
+    "product-overflows-at-0": ("a shape that overflows beside a 0", {"shape": (0, 1 << 62, 1 << 62), "size": 0}),
+    "rank-255": ("255 dimensions", {"shape": (1,) * 255, "size": 4}),
+    "rank-100": ("100 dimensions, more than numpy has", {"shape": (2, *(1,) * 99)}),
+    "rank-unknown": ("a shape of unknown rank", {"unknown_rank": True}),
+    "terabytes": ("a tensor of 4 TB in a file of 32 bytes", {"shape": (1 << 40,), "size": 1 << 42}),
+    "dtype-unknown": ("an unknown data type", {"dtype": 57}),
+    "dtype-0": ("the data type 0", {"dtype": 0}),
+    "dtype-negative": ("a negative data type", {"dtype": -1}),
+    "dtype-reference": ("a reference as data type", {"dtype": 101}),
+    "dtype-resource": ("a resource", {"dtype": 20}),
+    "shard-absent": ("a shard that the checkpoint does not have", {"shard": 7}),
+    "shard-negative": ("a negative shard", {"shard": -1}),
+    "checksum": ("a checksum that is not that of the bytes", {"crc": 12345}),
+    "nested-150-deep": ("an entry with groups nested 150 deep", {"raw": encode_entry(shape=(2,), size=8) + b"\x43" * 150}),
+}
+for _name, (_title, _lies) in _LIES.items():
+    _add_entry(_name, _title, Saved(B, lies=_lies))
+
+_STRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "2-60": ("2^60 strings in 16 bytes", {"shape": (1 << 59,), "size": 16}),
+    "too-many": ("more strings than bytes", {"shape": (1000,)}),
+    "too-few": ("fewer strings than are stored", {"shape": (1,)}),
+    "size-2-60": ("strings with 2^60 bytes", {"size": 1 << 60}),
+    "size-0": ("strings without bytes", {"size": 0}),
+}
+for _name, (_title, _lies) in _STRINGS.items():
+    _add_entry(f"strings-{_name}", _title, Saved(WORDS, lies=_lies))
+
+
+def _add_stored(name: str, title: str, data: bytes, count: int, data_type: int = STRING) -> None:
+    """A tensor of ``count`` strings whose stored bytes are ``data``."""
+
+    def build(folder: Path) -> Wanted:
+        pairs = honest(folder)
+        data_file(folder / MODEL).write_bytes(A.tobytes() + data)
+        entry = encode_entry(dtype=data_type, shape=(count,), offset=24, size=len(data), crc=1)
+        (folder / f"{MODEL}.index").write_bytes(encode_table({b"": pairs[b""], b"a": pairs[b"a"], b"x": entry}))
+        return Wanted(folder / MODEL, {"a": A}, frozenset({"x"}))
+
+    add(f"stored-{name}", "checkpoint", build, title)
+
+
+_add_stored("string-length-endless", "a string whose length does not end", _ENDLESS, 3)
+_add_stored("string-length-2-63", "strings of 2^63 bytes each", (b"\xff" * 8 + b"\x7f") * 2 + bytes(4), 2)
+_add_stored("string-lengths-overflow", "string lengths whose sum overflows", (b"\xff" * 9 + b"\1") * 2 + bytes(6), 2)
+_add_stored("variant-length-2-63", "a variant of 2^63 bytes", b"\xff" * 8 + b"\x7f" + bytes(20), 1, VARIANT)
+_add_stored("variant-count-2-60", "2^58 variants in 30 bytes", bytes(30), 1 << 58, VARIANT)
+_add_stored("variant-garbage", "a variant that is no message", b"\3\xff\xff\xff" + bytes(4), 1, VARIANT)
+
+
+@case("checkpoint", "a variant with messages nested 150 deep")
+def variant_nested_150_deep(folder: Path) -> Wanted:
+    message = b""
+    for _ in range(150):
+        # VariantTensorDataProto.tensors is field 3, TensorProto.variant_val field 15.
+        message = encode_field(3, encode_field(15, message))
+    write_bundle(folder / MODEL, {"a": A, "x": Saved(np.array([message], object), data_type=VARIANT)})
+    return Wanted(folder / MODEL, {"a": A}, frozenset({"x"}))
+
+
+# Slices.
+
+WHOLE = np.arange(12, dtype=np.int16).reshape(4, 3)
+_TWO = [((0, 2), FULL), ((2, 2), FULL)]
+
+_add_entry("slices-overlap", "slices that overlap", Saved(WHOLE, slices=[((0, 3), FULL), ((2, 2), FULL)]))
+_add_entry("slices-with-a-hole", "slices that leave a hole", Saved(WHOLE, slices=[((0, 1), FULL), ((2, 2), FULL)]))
+_add_entry("slices-crossing-with-a-hole", "slices whose volumes add up, but which overlap and leave a hole",
+           Saved(WHOLE, slices=[((0, 3), FULL), ((2, 1), FULL)]))
+_add_entry("slice-twice", "a slice that is listed twice", Saved(WHOLE, slices=_TWO, lies={"slices": [*_TWO, _TWO[0]]}))
+for _name, _title, _slices in (
+    ("slice-outside", "a slice that leaves its tensor", [((0, 2), FULL), ((2, 3), FULL)]),
+    ("slice-negative-start", "a slice with a negative start", [((-1, 2), FULL), ((2, 2), FULL)]),
+    ("slice-negative-length", "a slice with a length of -5", [((0, -5), FULL), ((2, 2), FULL)]),
+    ("slice-overflows", "a slice whose end exceeds 2^63", [(((1 << 63) - 1, (1 << 63) - 1), FULL)]),
+    ("slice-of-another-rank", "a slice of another rank", [((0, 2),), ((2, 2),)]),
+    ("slice-of-rank-300", "a slice with 300 dimensions", [[(0, 1)] * 300]),
+    ("slice-whole", "a tensor whose only slice is all of it", [(FULL, FULL)]),
+    ("slice-without-entry", "a slice without an entry", [((0, 1), FULL), ((1, 3), FULL)]),
+):  # fmt: skip
+    # The entries that were written for honest slices stay in the index; those are then names like any other.
+
+    def _build_slices(folder: Path, slices: Any = _slices) -> Wanted:
+        write_bundle(folder / MODEL, {"a": A, "x": Saved(WHOLE, lies={"slices": slices})})
+        return Wanted(folder / MODEL, {"a": A}, frozenset({"x"}))
+
+    add(f"entry-{_name}", "checkpoint", _build_slices, _title)
+
+for _name, _title, _lies in (
+    ("dtype", "a slice of another data type than its tensor", {"dtype": 1}),
+    ("shape", "a slice of another shape than its place", {"shape": (3, 2)}),
+    ("size", "a slice with more bytes than its place has", {"size": 1 << 40}),
+    ("checksum", "a slice with a wrong checksum", {"crc": 5}),
+    ("sliced", "a slice that has slices itself", {"slices": _TWO}),
+    ("garbage", "a slice whose entry is no message", {"raw": b"\xff"}),
+    ("missing", "a slice whose entry is missing", {"raw": None}),
+    ("shard", "a slice in a shard that is not there", {"shard": 9}),
+):
+    _add_entry(f"slice-lies-{_name}", _title, Saved(WHOLE, slices=_TWO, slice_lies={1: _lies}))
+
+
+@case("checkpoint", "a tensor of 4 TB in two slices that no file holds")
+def slices_of_terabytes(folder: Path) -> Wanted:
+    half = 1 << 39
+    pairs = honest(folder)
+    boxes = [((0, half),), ((half, half),)]
+    entries = {
+        encode_slice_key(b"x", box): encode_entry(dtype=1, shape=(half,), offset=0, size=4 * half, crc=1) for box in boxes
+    }
+    entries[b"x"] = encode_entry(dtype=1, shape=(2 * half,), slices=boxes)
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, **entries}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "a tensor of 2^40 strings in two slices")
+def slices_of_strings(folder: Path) -> Wanted:
+    half = 1 << 39
+    pairs = honest(folder)
+    boxes = [((0, half),), ((half, half),)]
+    entries = {
+        encode_slice_key(b"x", box): encode_entry(dtype=STRING, shape=(half,), offset=0, size=20, crc=1) for box in boxes
+    }
+    entries[b"x"] = encode_entry(dtype=STRING, shape=(2 * half,), slices=boxes)
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, **entries}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "a tensor of 1 GiB whose 1,024 slices all lie in the same MiB")
+def slices_sharing_bytes(folder: Path) -> Wanted:
+    rows, row = 1024, 1 << 18
+    data = bytes(4 * row)
+    pairs = honest(folder)
+    data_file(folder / MODEL).write_bytes(A.tobytes() + B.tobytes() + data)
+    crc = encode_values(np.zeros(row, np.float32), 1)[1]
+    boxes = [((number, 1), FULL) for number in range(rows)]
+    entry = encode_entry(dtype=1, shape=(1, row), offset=32, size=len(data), crc=crc)
+    entries = {encode_slice_key(b"x", box): entry for box in boxes}
+    entries[b"x"] = encode_entry(dtype=1, shape=(rows, row), slices=boxes)
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, **entries}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+def _many_slices(folder: Path, count: int, **settings: Any) -> Wanted:
+    array = np.arange(count, dtype=np.int32)
+    saved = Saved(array, slices=[((number, 1),) for number in range(count)])
+    write_bundle(folder / MODEL, {"a": A, "x": saved}, **settings)
+    return Wanted(folder / MODEL, {"a": A, "x": array})
+
+
+@case("checkpoint", "10,000 slices in one entry, all of them right")
+def slices_10_000(folder: Path) -> Wanted:
+    return _many_slices(folder, 10_000)
+
+
+@case("checkpoint", "10,000 slices, all of them right, in a block with one restart point")
+def slices_10_000_one_restart(folder: Path) -> Wanted:
+    return _many_slices(folder, 10_000, block_size=1 << 30, restart_interval=1 << 30)
+
+
+@case("checkpoint", "100,000 slices in one entry, without entries of their own")
+def slices_100_000(folder: Path) -> Wanted:
+    pairs = honest(folder)
+    entry = encode_entry(dtype=1, shape=(100_000,), slices=[((number, 1),) for number in range(100_000)])
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, b"x": entry}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "100,000 slices in one entry, which all overlap")
+def slices_100_000_overlapping(folder: Path) -> Wanted:
+    pairs = honest(folder)
+    entry = encode_entry(dtype=1, shape=(200_000,), slices=[((number, 100_000),) for number in range(100_000)])
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, b"x": entry}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "100,000 slices in one entry of 20 dimensions")
+def slices_100_000_of_rank_20(folder: Path) -> Wanted:
+    pairs = honest(folder)
+    rest = [(0, 1)] * 19
+    slices = [[(number, 1), *rest] for number in range(100_000)]
+    entry = encode_entry(dtype=1, shape=(100_001, *[1] * 19), slices=slices)
+    (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, b"x": entry}))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "slice keys of tensors that are not there")
+def slice_keys_without_parent(folder: Path) -> Wanted:
+    key = encode_slice_key(b"x", [(0, 2)])
+    write_bundle(folder / MODEL, {"a": A}, extra={key: b"\xff\xff", b"\0\xff": b"", b"\0": b"\1"})
+    names = frozenset(name.decode("utf-8", "surrogateescape") for name in (key, b"\0\xff", b"\0"))
+    return Wanted(folder / MODEL, {"a": A}, names)
+
+
+@case("checkpoint", "10,000 tensors of 64 KB that all lie in the same 64 KB")
+def entries_sharing_bytes(folder: Path) -> Wanted:
+    array = np.arange(1 << 14, dtype=np.float32)
+    data, crc = encode_values(array, 1)
+    data_file(folder / MODEL).write_bytes(data)
+    entry = encode_entry(dtype=1, shape=array.shape, size=len(data), crc=crc)
+    names = [b"x%05d" % number for number in range(10_000)]
+    (folder / f"{MODEL}.index").write_bytes(encode_table({b"": encode_header(), **dict.fromkeys(names, entry)}))
+    return Wanted(folder / MODEL, {name.decode(): array for name in names})
+
+
+# Files.
+
+
+def _add_file(name: str, title: str, change: Callable[[Path], None], *, opens: bool, posix: bool = False) -> None:
+    if posix and os.name != "posix":
+        return
+
+    def build(folder: Path) -> Wanted:
+        write_bundle(folder / MODEL, {"a": A})
+        change(folder / MODEL)
+        return Wanted(folder / MODEL, {}, frozenset({"a"} if opens else ()), opens=opens)
+
+    add(f"file-{name}", "checkpoint", build, title)
+
+
+def _replace(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+def _index(prefix: Path) -> Path:
+    return Path(f"{prefix}.index")
+
+
+_add_file("shard-missing", "a data file that is not there", lambda prefix: data_file(prefix).unlink(), opens=True)
+_add_file("shard-empty", "an empty data file", lambda prefix: data_file(prefix).write_bytes(b"") and None, opens=True)
+_add_file("shard-cut", "a data file that is cut short", lambda prefix: os.truncate(data_file(prefix), 23), opens=True)
+_add_file("shard-folder", "a folder in place of a data file", lambda p: _replace(data_file(p), Path.mkdir), opens=True)
+_add_file("index-folder", "a folder in place of the index", lambda p: _replace(_index(p), Path.mkdir), opens=False)
+if os.name == "posix":
+    _add_file("shard-fifo", "a FIFO in place of a data file", lambda p: _replace(data_file(p), os.mkfifo), opens=True)
+    _add_file("index-fifo", "a FIFO in place of the index", lambda p: _replace(_index(p), os.mkfifo), opens=False)
+    _add_file("shard-loop", "a data file that is a link to itself",
+              lambda p: _replace(data_file(p), lambda path: path.symlink_to(path.name)), opens=True)  # fmt: skip
+    _add_file("index-loop", "an index that is a link to itself",
+              lambda p: _replace(_index(p), lambda path: path.symlink_to(path.name)), opens=False)  # fmt: skip
+    _add_file("shard-device", "an endless device in place of a data file",
+              lambda p: _replace(data_file(p), lambda path: path.symlink_to("/dev/zero")), opens=True)  # fmt: skip
+
+
+@case("checkpoint", "an object graph of 1,000,000 empty objects")
+def object_graph_of_a_million(folder: Path) -> Wanted:
+    graph = np.array(b"\x0a\0" * 1_000_000, object)
+    write_bundle(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})
+    return Wanted(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})
+
+
+@case("checkpoint", "an object graph whose objects refer to others that are not there")
+def object_graph_dangling(folder: Path) -> Wanted:
+    graph = np.array(encode_field(1, encode_field(1, encode_field(1, 99))), object)
+    write_bundle(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})
+    return Wanted(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})
+
+
+@case("checkpoint", "names of 100,000 bytes, NUL, and bytes that are not UTF-8")
+def names_odd(folder: Path) -> Wanted:
+    names = ["n" * 100_000, "\0", "\udcff\udcfe", "a\nb", "../../etc/passwd", "\x1b[2J"]
+    write_bundle(folder / MODEL, dict.fromkeys(names, B))
+    return Wanted(folder / MODEL, dict.fromkeys(names, B))
+
+

@@ -1,0 +1,119 @@
+"""Everything in a damaged checkpoint that is intact, and what was lost and why.
+
+What is left of the index gives names and places (``salvaged_bundle``, ``salvaged_v1``). Then every tensor is held
+against its checksum, and only those that pass are handed out. A checkpoint in good order comes back whole, with
+nothing lost.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.findings import Finding, finding_of
+from tfbundle.checkpoint.names import CheckpointFiles, Format, find_files, prefix_of_v1_shard
+from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.stores import from_root, open_store
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.identify import FileKind, identify
+from tfbundle.storage import list_folder, stat_file
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.salvaged_bundle import SalvagedBundle
+    from tfbundle.checkpoint.salvaged_v1 import SalvagedV1
+    from tfbundle.checkpoint.v1 import V1Store
+
+# What a damaged table may look like.
+_TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN)
+# Tensors do not share bytes. A file in which a thousand do is not read a thousand times.
+_MOST_PASSES = 4
+_FREE_SIZE = 1 << 24
+
+
+def find_damaged(path: str | os.PathLike[str], format: Format | None) -> CheckpointFiles:
+    """The checkpoint that ``path`` means, even if it no longer looks like one; raises as ``find_checkpoint`` does."""
+    try:
+        return find_checkpoint(path, format)
+    except (FormatError, UnsupportedError):
+        if format == "v2":
+            raise
+        # A V1 checkpoint is called anything, and without its footer nothing tells it.
+        path = os.fspath(path)
+        whole = prefix_of_v1_shard(path)
+        files = (find_files(whole, "v1") if whole else None) or find_files(path, "v1")
+        if files is None:
+            raise
+        return files
+
+
+def open_remains(files: CheckpointFiles) -> SalvagedBundle | SalvagedV1:
+    """What is left of a checkpoint's index, in ``findings`` what is not; the values are yet to be checked.
+
+    Raises what ``open_store`` raises where the files are of another kind or of a newer format.
+    """
+    prefix, format, v1_files = from_root(files)
+    store: SalvagedBundle | SalvagedV1
+    if format == "v2":
+        from tfbundle.checkpoint.salvaged_bundle import SalvagedBundle
+
+        store = SalvagedBundle(prefix)
+    else:
+        from tfbundle.checkpoint.salvaged_v1 import SalvagedV1
+
+        store = SalvagedV1(prefix, v1_files)
+    if not store.records() and store.findings and identify(store.findings[0].path or prefix) not in _TABLES:
+        store.close()
+        open_store(files, verify=True).close()  # Says what the file is.
+    return store
+
+
+def salvage_store(files: CheckpointFiles) -> tuple[SalvagedBundle | SalvagedV1, tuple[Finding, ...]]:
+    """A store of the tensors that are intact, and what was lost."""
+    store = open_remains(files)
+    lost = list(store.findings)
+    kept = []
+    budget = Budget(store)
+    for name, record in store.records().items():
+        finding = check_values(store, name, record, budget)
+        if finding is None:
+            kept.append(name)
+        else:
+            lost.append(finding)
+    store.keep(kept)
+    return store, tuple(lost)
+
+
+class Budget:
+    """How many bytes may still be read."""
+
+    def __init__(self, store: BundleStore | V1Store) -> None:
+        """For a few passes over all of the checkpoint's files."""
+        self._left = _FREE_SIZE + _MOST_PASSES * sum(_sizes(store))
+
+    def spend(self, size: int) -> None:
+        """Count bytes; ``FormatError`` when there were too many."""
+        self._left -= size
+        if self._left < 0:
+            raise FormatError("it was not checked, for tensors claim many times as many bytes as the files have")
+
+
+def _sizes(store: BundleStore | V1Store) -> list[int]:
+    paths = [table.source.path for table in store.tables]
+    if isinstance(store, BundleStore):
+        # Those that are there, for a header may state a million.
+        folder, base = os.path.split(store.path)
+        there = list_folder(folder or os.curdir)
+        paths += [os.path.join(folder, name) for name in there if name.startswith(base + ".data-")]
+    return [facts.size for path in paths if (facts := stat_file(path)) is not None]
+
+
+def check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:
+    """Hold a tensor against its checksums; what is wrong with it, or ``None``."""
+    try:
+        for size, check in store.checks(name, record, ()):
+            budget.spend(size)
+            check()
+    except TfBundleError as error:
+        return finding_of(error.locate(path=store.path, tensor=name), "entry")
+    return None

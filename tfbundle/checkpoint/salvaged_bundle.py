@@ -1,0 +1,192 @@
+"""What is left of a V2 checkpoint's index, as a store that reads the tensors that it still knows.
+
+Blocks of the index that are whole are used, and found even where the footer is lost (``formats/block_scan``). Nothing
+is taken from a damaged block, but for names to report: a name or a type there may be wrong, though the bytes that they
+belong to are right.
+
+The header is one entry among others. Without it the names of the data files tell how many there are, and the strings
+in them their byte order, for its checksums have that too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from tfbundle.checkpoint.bundle import BundleStore, decode_name, encode_name
+from tfbundle.checkpoint.entry import decode_facts
+from tfbundle.checkpoint.findings import Finding, finding_of
+from tfbundle.checkpoint.payload import ByteOrder
+from tfbundle.checkpoint.pieces import PieceReader
+from tfbundle.checkpoint.slice_keys import decode_slice_key
+from tfbundle.dtypes import DT_STRING
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.formats.block_scan import list_keys, scan_table
+from tfbundle.formats.sstable import BlockHandle, Directory, Table
+from tfbundle.proto import BundleHeaderProto
+from tfbundle.storage import list_folder
+
+_SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
+# So many string tensors are tried for the byte order. One that is whole will do.
+_MOST_TRIED = 100
+
+
+def open_salvaged_bundle(prefix: str) -> SalvagedBundle:
+    """The store of a damaged V2 checkpoint, shared by all unpickled tensors that lie in it."""
+    store = _shared.get(prefix)
+    if store is None or not store.is_current():
+        store = _shared[prefix] = SalvagedBundle(prefix)
+    return store
+
+
+_shared: WeakValueDictionary[str, SalvagedBundle] = WeakValueDictionary()
+
+
+class SalvagedBundle(BundleStore):
+    """A V2 checkpoint with an index of which parts may be lost; ``findings`` says which."""
+
+    def __init__(self, prefix: str) -> None:
+        """Read what is left of the index.
+
+        Raises ``MissingFileError`` where there is no index, and ``UnsupportedError`` where the header asks for a newer
+        reader.
+        """
+        self.findings: list[Finding] = []
+        self._has_header = True
+        self._blocks: list[tuple[list[bytes], list[bytes]]] = []
+        super().__init__(prefix, verify=True)
+        self._records = self._tensors(self._blocks)
+        self._blocks = []
+        if not self._has_header:
+            self._infer_byteorder(self._records)
+        self._drop_orphans(self._records)
+
+    def reopening(self) -> tuple[Callable[..., BundleStore], tuple[Any, ...]]:
+        """How another process opens this store."""
+        return open_salvaged_bundle, (os.path.join(os.getcwd(), self.path),)
+
+    def keep(self, names: list[str]) -> None:
+        """Forget all tensors but these."""
+        records = self.records()
+        self._records = {name: records[name] for name in names}
+
+    def _open_table(self) -> Table:
+        try:
+            table = Table(self._index)
+        except FormatError as error:
+            self.findings.append(finding_of(error, "index"))
+            directory, gaps = scan_table(self._index)
+            for gap in gaps:
+                self.findings.append(
+                    Finding(
+                        "index",
+                        f"no block of {self._index.path} is whole in {gap.size} bytes from offset {gap.offset}; the "
+                        "tensors that they listed are lost",
+                        self._index.path,
+                        offset=gap.offset,
+                        size=gap.size,
+                    )
+                )
+                self._name_lost(BlockHandle(*gap))
+            table = Table(self._index, directory=directory)
+        kept = Directory([], [])
+        for number, handle in enumerate(table.handles):
+            try:
+                self._blocks.append(table.block(number))
+            except FormatError as error:
+                self.findings.append(finding_of(error, "index"))
+                self._name_lost(handle)
+            else:
+                kept.separators.append(table.separators[number])
+                kept.handles.append(handle)
+        return Table(self._index, directory=kept)
+
+    def _name_lost(self, handle: BlockHandle) -> None:
+        """Add a finding for each name that can be made out in a damaged block."""
+        for name in dict.fromkeys(map(_owner, list_keys(self._index, handle))):
+            if name:
+                message = f"{name!r} stands in a damaged block of the index, so that nothing certain is known of it"
+                self.findings.append(Finding("index", message, self._index.path, name, offset=handle.offset))
+
+    def _read_header(self) -> BundleHeaderProto:
+        try:
+            return super()._read_header()
+        except UnsupportedError:
+            raise
+        except FormatError:
+            self._has_header = False
+            return BundleHeaderProto(num_shards=self._count_shards())
+
+    def _count_shards(self) -> int:
+        """How many data files the checkpoint has, by the names of those that are there."""
+        folder, base = os.path.split(self.path)
+        try:
+            names = list_folder(folder or os.curdir)
+        except MissingFileError:
+            return 0
+        counts = Counter(
+            int(match[1]) for name in names if name.startswith(base) and (match := _SHARD.fullmatch(name, len(base)))
+        )
+        # The fullest set, where there are several.
+        return max(counts, key=lambda count: (counts[count] / count if count else 0, count), default=0)
+
+    def _infer_byteorder(self, records: dict[str, bytes]) -> None:
+        found = self._find_byteorder(records)
+        told = "its strings tell" if found else "is taken to be little-endian, which nothing here proves"
+        message = (
+            f"the header of {self._index.path} is lost; the names of the data files tell that there are "
+            f"{self.shards.count}, and the byte order {told}"
+        )
+        self.findings.append(Finding("index", message, self._index.path))
+        self.reader = PieceReader(self.shards, found or "little", verify=True)
+
+    def _find_byteorder(self, records: dict[str, bytes]) -> ByteOrder | None:
+        orders: tuple[ByteOrder, ...] = ("little", "big")
+        readers = {order: PieceReader(self.shards, order, verify=True) for order in orders}
+        tried = 0
+        for name, record in records.items():
+            try:
+                if decode_facts(record).data_type != DT_STRING:
+                    continue
+                pieces = self.pieces(name, record)
+            except TfBundleError:
+                continue
+            for _, piece in pieces:
+                for order, reader in readers.items():
+                    tried += 1
+                    try:
+                        reader.check(piece)
+                    except TfBundleError:
+                        continue
+                    return order
+            if tried > _MOST_TRIED:
+                break
+        return None
+
+    def _drop_orphans(self, records: dict[str, bytes]) -> None:
+        """Take out slices whose tensors' own entries are lost: without these nothing tells the whole shape."""
+        if not self.findings:
+            return  # All entries are there, so that these are tensors with strange names.
+        orphans: Counter[str] = Counter()
+        for name in [name for name in records if name.startswith("\0")]:
+            owner = _owner(encode_name(name))
+            if owner != name:
+                del records[name]
+                orphans[owner] += 1
+        for owner, count in orphans.items():
+            message = f"the entry of {owner!r} is lost; {count} of its slices are there, and tell too little"
+            self.findings.append(Finding("index", message, self._index.path, owner))
+
+
+def _owner(key: bytes) -> str:
+    """The name of the tensor to which a key belongs, be it its own or a slice's."""
+    if key.startswith(b"\0"):
+        try:
+            return decode_name(decode_slice_key(key)[0])
+        except FormatError:
+            pass
+    return decode_name(key)
