@@ -56,6 +56,12 @@ def test_folder_and_file(folder: Path) -> None:
     assert (saved.fingerprint is not None) == (folder / "fingerprint.pb").exists()
 
 
+def test_a_folder_above_the_model_names_it() -> None:
+    with pytest.raises(tfbundle.MissingFileError) as caught:
+        tfbundle.load_saved_model(OF_TWO.parent)
+    assert str(caught.value).endswith(f"is not a SavedModel; there is one in {OF_TWO}")
+
+
 def test_graphs_by_their_tags() -> None:
     saved = tfbundle.load_saved_model(OF_TWO)
     assert [meta.tags for meta in saved.meta_graphs] == [("train", "gpu"), ("serve",)]

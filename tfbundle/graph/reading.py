@@ -17,13 +17,17 @@ from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
-from tfbundle.storage import is_file, is_folder, read_file, stat_file
+from tfbundle.storage import is_file, is_folder, list_folder, read_file, stat_file
 
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
 
 # TensorFlow takes the first of these where both are there.
 SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+
+# Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
+_MOST_LOOKED_INTO = 100
+_MOST_LISTED = 10
 
 # Protobuf counts the bytes of a message in signed 32-bit integers.
 _LARGEST_MESSAGE = (1 << 31) - 1
@@ -62,8 +66,11 @@ def find_saved_model(path: str) -> str:
     for name in SAVED_MODEL_NAMES:
         if is_file(os.path.join(path, name)):
             return os.path.join(path, name)
+    below = [os.path.join(path, name) for name in list_folder(path)[:_MOST_LOOKED_INTO]]
+    below = [folder for folder in below if any(is_file(os.path.join(folder, name)) for name in SAVED_MODEL_NAMES)]
+    hint = f"; there is one in {', '.join(below[:_MOST_LISTED])}" if below else ""
     raise MissingFileError(
-        f"the folder {path} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel", path=path
+        f"the folder {path} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel{hint}", path=path
     )
 
 
