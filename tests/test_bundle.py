@@ -344,7 +344,7 @@ def test_a_parent_may_list_a_slice_twice_no_more(tmp_path: Path) -> None:
 
 
 def test_more_shards_than_are_kept_open(tmp_path: Path) -> None:
-    count = shards._MOST_OPEN + 10
+    count = shards.MOST_OPEN_FILES + 10
     tensors = {f"t{number:03}": Saved(MATRIX + number, shards=[number]) for number in range(count)}
     write_bundle(tmp_path / "b", tensors, num_shards=count)
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:

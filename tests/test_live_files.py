@@ -131,7 +131,7 @@ def test_data_that_is_overwritten_in_place(prefix: Path, opened: bool, read: str
 
 def test_shard_that_was_closed_in_between(tmp_path: Path) -> None:
     """Of many shards some are closed while others are read; each has to come back as the file that it was."""
-    count = shards._MOST_OPEN + 1
+    count = shards.MOST_OPEN_FILES + 1
     arrays = {f"t{number:02}": np.full(SHAPE, number, np.int32) for number in range(count)}
     saved = {name: Saved(array, shards=[number]) for number, (name, array) in enumerate(arrays.items())}
     write_bundle(tmp_path / "b", saved, num_shards=count)

@@ -18,10 +18,9 @@ from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.sstable import FOOTER_SIZE, MAGIC, Table
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT, Field, walk_fields
+from tfbundle.limits import MOST_FIELDS
 from tfbundle.storage import ByteSource
 
-# Fields that are looked at before a message is given a name, and bytes of a text or of a ZIP's directory.
-_MOST_FIELDS = 64
 _HEAD_SIZE = 4096
 
 
@@ -238,6 +237,6 @@ def _is_graph(source: ByteSource, found: list[Field]) -> bool:
 def _fields(source: ByteSource, start: int, end: int) -> list[Field]:
     """The first fields of what may be a message, or none where it is not one."""
     try:
-        return list(islice(walk_fields(source, start, end), _MOST_FIELDS))
+        return list(islice(walk_fields(source, start, end), MOST_FIELDS))
     except FormatError:
         return []

@@ -5,12 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from tfbundle.errors import FormatError
+from tfbundle.limits import LARGEST_COUNT, LARGEST_RANK
 from tfbundle.proto import TensorShapeProto
-
-# numpy and TensorFlow count elements and bytes in signed 64-bit integers, and no element has more than 16 bytes.
-_LARGEST_COUNT = ((1 << 63) - 1) // 16
-# TensorFlow's own bound (TensorShape::MaxDimensions).
-_LARGEST_RANK = 254
 
 
 def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
@@ -18,9 +14,9 @@ def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
     dims = tuple(dim.size for dim in shape.dim)
     if shape.unknown_rank or any(size < 0 for size in dims):
         raise FormatError(f"its shape is not known in full: {'unknown rank' if shape.unknown_rank else list(dims)}")
-    if len(dims) > _LARGEST_RANK:
-        raise FormatError(f"it has {len(dims)} dimensions, more than TensorFlow's {_LARGEST_RANK}")
+    if len(dims) > LARGEST_RANK:
+        raise FormatError(f"it has {len(dims)} dimensions, more than TensorFlow's {LARGEST_RANK}")
     # Zeros are left out: numpy computes strides from the other dimensions even where there are no elements.
-    if prod(size for size in dims if size) > _LARGEST_COUNT:
+    if prod(size for size in dims if size) > LARGEST_COUNT:
         raise FormatError(f"its shape {list(dims)} has more elements than can be addressed")
     return dims

@@ -28,20 +28,16 @@ from tfbundle.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, TruncatedError, UnsupportedError
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.wire import BYTES, Field, message_fields
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LONGEST_VARINT
 from tfbundle.proto import TensorProto
 from tfbundle.shapes import decode_shape
 
 Array = np.ndarray[Any, Any]
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-# An array that repeats one value costs nothing. One that opens with others has to be allocated, and this many
-# bytes are the most: what is larger was never a constant that somebody wrote, for a few bytes can ask for any
-# amount.
-_LARGEST_EXPANSION = 1 << 30
 
 # Varints are decoded in stretches, so that the intermediate arrays of eight bytes an element stay small.
 _STRETCH = 1 << 18
-_LONGEST_VARINT = 10
 
 # How the eight groups of seven bits in a 64-bit word move together: first in pairs, then in fours, then all.
 _ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -127,10 +123,11 @@ def _repeat_last(values: Array, count: int, shape: tuple[int, ...]) -> Array:
         values = np.array([b""], object) if values.dtype.hasobject else np.zeros(1, values.dtype)
     if len(values) == 1:
         return np.broadcast_to(values.reshape((1,) * len(shape)), shape)
-    if count * values.dtype.itemsize > _LARGEST_EXPANSION:
+    most = max(LARGEST_EXPANSION, values.nbytes * LARGEST_EXPANSION_GROWTH)
+    if count * values.dtype.itemsize > most:
         raise UnsupportedError(
             f"a tensor of shape {list(shape)} states only {len(values)} of its elements, and would take "
-            f"{count * values.dtype.itemsize} bytes; more than {_LARGEST_EXPANSION} are not made up"
+            f"{count * values.dtype.itemsize} bytes; more than {most} are not made up"
         )
     array = np.empty(count, values.dtype)
     array[: len(values)] = values
@@ -275,7 +272,7 @@ def _join_groups(data: _Bytes, ends: np.ndarray[Any, np.dtype[np.intp]], dtype: 
     np.add(ends[:-1], 1, out=starts[1:])
     lengths = ends - starts + 1
     longest = lengths.max()
-    if longest > _LONGEST_VARINT:
+    if longest > LONGEST_VARINT:
         raise FormatError("a varint is longer than ten bytes")
     padded = np.concatenate((data, np.zeros(7, np.uint8)))
     # The eight bytes from every byte on, without a copy.

@@ -144,7 +144,10 @@ _TABLES: dict[str, tuple[str, Callable[[Pairs], bytes]]] = {
         "an index block inside of the footer",
         _with_footer(lambda size, footer: encode_footer(encode_handle(0, 0), encode_handle(size, 20))),
     ),
-    "footer-endless": ("a footer whose handles do not end", _with_footer(lambda size, footer: b"\xff" * 40 + footer[40:])),
+    "footer-endless": (
+        "a footer whose handles do not end",
+        _with_footer(lambda size, footer: b"\xff" * 40 + footer[40:]),
+    ),
     "footer-alone": ("nothing but a footer", lambda pairs: encode_table(pairs)[-48:]),
     "footer-cut": ("47 bytes of a footer", lambda pairs: encode_table(pairs)[-47:]),
     "zeros-and-magic": ("zeros and a magic number", lambda pairs: bytes(100) + encode_table(pairs)[-8:]),
@@ -209,7 +212,10 @@ _TABLES: dict[str, tuple[str, Callable[[Pairs], bytes]]] = {
         "a value that runs past its block",
         _with_block(lambda pairs: encode_block(table_entry(b"", pairs[b""]) + b"\0\1" + encode_varint(1 << 31) + b"a")),
     ),
-    "compression-unknown": ("an unknown compression", lambda pairs: join_blocks([(b"c", seal_block(_plain(pairs), kind=9))])),
+    "compression-unknown": (
+        "an unknown compression",
+        lambda pairs: join_blocks([(b"c", seal_block(_plain(pairs), kind=9))]),
+    ),
     "snappy-claims-4-gib": ("Snappy data that claims 4 GiB", _sealed_snappy(encode_varint((1 << 32) - 1) + b"\0a")),
     "snappy-bomb": ("3 MB of Snappy data that hold 64 MB", _snappy_bomb),
     "snappy-copy-before-start": ("a Snappy copy from before the start", _sealed_snappy(b"\x08\x00a\x0d\x7f\x00")),
@@ -234,7 +240,9 @@ def table_one_restart(folder: Path) -> Wanted:
     pairs = honest(folder)
     names = [b"n%06d" % number for number in range(100_000)]
     data, crc = encode_values(B, 1)
-    entries = [encode_entry(dtype=1, shape=B.shape, offset=n * len(data), size=len(data), crc=crc) for n in range(len(names))]
+    entries = [
+        encode_entry(dtype=1, shape=B.shape, offset=n * len(data), size=len(data), crc=crc) for n in range(len(names))
+    ]
     block = encode_pairs([(b"", pairs[b""]), *zip(names, entries, strict=True)], 1 << 30)
     (folder / f"{MODEL}.index").write_bytes(join_blocks([(b"o", seal_block(block))]))
     data_file(folder / MODEL).write_bytes(data * len(names))
@@ -300,7 +308,10 @@ _LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "dimension-negative": ("a negative dimension", {"shape": (-3,)}),
     "dimension-2-63": ("a dimension of 2^63 - 1", {"shape": ((1 << 63) - 1,)}),
     "product-overflows": ("a shape whose product overflows", {"shape": (1 << 32, 1 << 32)}),
-    "product-overflows-to-8": ("a shape whose product overflows to the stored size", {"shape": (1 << 62, 4, 2), "size": 0}),
+    "product-overflows-to-8": (
+        "a shape whose product overflows to the stored size",
+        {"shape": (1 << 62, 4, 2), "size": 0},
+    ),
     "product-overflows-at-0": ("a shape that overflows beside a 0", {"shape": (0, 1 << 62, 1 << 62), "size": 0}),
     "rank-255": ("255 dimensions", {"shape": (1,) * 255, "size": 4}),
     "rank-100": ("100 dimensions, more than numpy has", {"shape": (2, *(1,) * 99)}),
@@ -314,7 +325,10 @@ _LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "shard-absent": ("a shard that the checkpoint does not have", {"shard": 7}),
     "shard-negative": ("a negative shard", {"shard": -1}),
     "checksum": ("a checksum that is not that of the bytes", {"crc": 12345}),
-    "nested-150-deep": ("an entry with groups nested 150 deep", {"raw": encode_entry(shape=(2,), size=8) + b"\x43" * 150}),
+    "nested-150-deep": (
+        "an entry with groups nested 150 deep",
+        {"raw": encode_entry(shape=(2,), size=8) + b"\x43" * 150},
+    ),
 }
 for _name, (_title, _lies) in _LIES.items():
     _add_entry(_name, _title, Saved(B, lies=_lies))
@@ -368,8 +382,11 @@ _TWO = [((0, 2), FULL), ((2, 2), FULL)]
 
 _add_entry("slices-overlap", "slices that overlap", Saved(WHOLE, slices=[((0, 3), FULL), ((2, 2), FULL)]))
 _add_entry("slices-with-a-hole", "slices that leave a hole", Saved(WHOLE, slices=[((0, 1), FULL), ((2, 2), FULL)]))
-_add_entry("slices-crossing-with-a-hole", "slices whose volumes add up, but which overlap and leave a hole",
-           Saved(WHOLE, slices=[((0, 3), FULL), ((2, 1), FULL)]))
+_add_entry(
+    "slices-crossing-with-a-hole",
+    "slices whose volumes add up, but which overlap and leave a hole",
+    Saved(WHOLE, slices=[((0, 3), FULL), ((2, 1), FULL)]),
+)
 _add_entry("slice-twice", "a slice that is listed twice", Saved(WHOLE, slices=_TWO, lies={"slices": [*_TWO, _TWO[0]]}))
 for _name, _title, _slices in (
     ("slice-outside", "a slice that leaves its tensor", [((0, 2), FULL), ((2, 3), FULL)]),
@@ -408,7 +425,8 @@ def slices_of_terabytes(folder: Path) -> Wanted:
     pairs = honest(folder)
     boxes = [((0, half),), ((half, half),)]
     entries = {
-        encode_slice_key(b"x", box): encode_entry(dtype=1, shape=(half,), offset=0, size=4 * half, crc=1) for box in boxes
+        encode_slice_key(b"x", box): encode_entry(dtype=1, shape=(half,), offset=0, size=4 * half, crc=1)
+        for box in boxes
     }
     entries[b"x"] = encode_entry(dtype=1, shape=(2 * half,), slices=boxes)
     (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, **entries}))
@@ -421,7 +439,8 @@ def slices_of_strings(folder: Path) -> Wanted:
     pairs = honest(folder)
     boxes = [((0, half),), ((half, half),)]
     entries = {
-        encode_slice_key(b"x", box): encode_entry(dtype=STRING, shape=(half,), offset=0, size=20, crc=1) for box in boxes
+        encode_slice_key(b"x", box): encode_entry(dtype=STRING, shape=(half,), offset=0, size=20, crc=1)
+        for box in boxes
     }
     entries[b"x"] = encode_entry(dtype=STRING, shape=(2 * half,), slices=boxes)
     (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, **entries}))
@@ -564,5 +583,3 @@ def names_odd(folder: Path) -> Wanted:
     names = ["n" * 100_000, "\0", "\udcff\udcfe", "a\nb", "../../etc/passwd", "\x1b[2J"]
     write_bundle(folder / MODEL, dict.fromkeys(names, B))
     return Wanted(folder / MODEL, dict.fromkeys(names, B))
-
-

@@ -1,7 +1,7 @@
 """The list of all cases, to which ``bundles``, ``old_checkpoints`` and ``others`` add theirs.
 
-A case is a function that writes files into a folder and says what reading them has to give. Its name is that of the test,
-its docstring the line in a table.
+A case is a function that writes files into a folder and says what reading them has to give. Its name is that of the
+test, its title the line in a table.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Kind = Literal["checkpoint", "folder", "records", "events", "graph", "text"]
 class Wanted:
     """What reading has to give.
 
-    ``path`` is what is read. ``values`` have to be read with these bits and ``refused`` has to be refused; together they
-    are all the names that are listed. Where ``opens`` is false no name may be listed at all. For other kinds of files
-    than checkpoints, ``values`` is what must come out, by a name of the case's own, or nothing to leave it open.
+    ``path`` is what is read. ``values`` have to be read with these bits and ``refused`` has to be refused; together
+    they are all the names that are listed. Where ``opens`` is false no name may be listed at all. For other kinds of
+    files than checkpoints, ``values`` is what must come out, by a name of the case's own, or nothing to leave it open.
     """
 
     path: Path

@@ -35,7 +35,8 @@ class BrokenPromise(Exception):
 class Found:
     """What reading gave: ``values`` of the tensors that could be read, and what was said about the others.
 
-    ``names`` are all that are listed. ``error`` is what kept the checkpoint from being opened or listed; then there is nothing else.
+    ``names`` are all that are listed. ``error`` is what kept the checkpoint from being opened or listed; then there is
+    nothing else.
     """
 
     error: str | None = None

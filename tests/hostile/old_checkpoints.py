@@ -95,9 +95,15 @@ for _name, _title, _values in (
 
 _add_tensor("floats-ragged", "V1 floats of 3 bytes too few", V1Saved(A, values=_slice(encode_field(5, bytes(21)))))
 _add_tensor("slices-overlap", "V1 slices that overlap", V1Saved(WHOLE, slices=[((0, 3), FULL), ((2, 2), FULL)]))
-_add_tensor("slices-with-a-hole", "V1 slices that leave a hole", V1Saved(WHOLE, slices=[((0, 1), FULL), ((2, 2), FULL)]))
-_add_tensor("slice-twice", "a V1 slice that is listed twice", V1Saved(WHOLE, slices=_TWO, lies={"slices": [*_TWO, _TWO[0]]}))
-_add_tensor("slice-of-two-absent", "a V1 tensor whose second slice has no values", V1Saved(WHOLE, slices=_TWO, values={1: None}))
+_add_tensor(
+    "slices-with-a-hole", "V1 slices that leave a hole", V1Saved(WHOLE, slices=[((0, 1), FULL), ((2, 2), FULL)])
+)
+_add_tensor(
+    "slice-twice", "a V1 slice that is listed twice", V1Saved(WHOLE, slices=_TWO, lies={"slices": [*_TWO, _TWO[0]]})
+)
+_add_tensor(
+    "slice-of-two-absent", "a V1 tensor whose second slice has no values", V1Saved(WHOLE, slices=_TWO, values={1: None})
+)
 
 
 @case("checkpoint", "a V1 tensor that is stated twice")
@@ -172,5 +178,3 @@ def v1_set_of_two_kinds(folder: Path) -> Wanted:
     write_v1(folder / f"{MODEL}-00000-of-00002", {"a": A})
     (folder / f"{MODEL}-00001-of-00002").write_bytes(encode_table({b"": b"\x08\1", b"a": b""}))
     return Wanted(folder / MODEL, opens=False)
-
-

@@ -2,8 +2,9 @@
 
     python -m tests.hostile.worker
 
-reads names of cases from standard input, a line each, and answers each with a line of JSON: ``seconds``; ``megabytes`` by
-which the resident memory grew; ``problem``, a traceback or how the process died; and ``said``, what the library said.
+reads names of cases from standard input, a line each, and answers each with a line of JSON: ``seconds``; ``megabytes``
+by which the resident memory grew; ``problem``, a traceback or how the process died; and ``said``, what the library
+said.
 
 Where processes can be forked (POSIX) the imports are made once. Elsewhere cases run in this process, without limits.
 """

@@ -39,6 +39,7 @@ from tfbundle.dtypes import numpy_dtype
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
+from tfbundle.limits import MOST_SHARDS
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import ByteSource
 
@@ -46,8 +47,6 @@ HEADER_KEY = b""
 
 # The version of the format that is read here; a header may ask for a newer reader.
 _VERSION = 1
-# TensorFlow numbers shards with five digits. This is far beyond, and still a number that can be counted through.
-_MOST_SHARDS = 1 << 20
 
 # The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
 Pieces = list[tuple[TensorSlice | None, Piece]]
@@ -102,7 +101,7 @@ class BundleStore:
             header = BundleHeaderProto.FromString(value)
         except DecodeError:
             raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
-        if not 0 <= header.num_shards <= _MOST_SHARDS or header.endianness not in (
+        if not 0 <= header.num_shards <= MOST_SHARDS or header.endianness not in (
             BundleHeaderProto.LITTLE,
             BundleHeaderProto.BIG,
         ):

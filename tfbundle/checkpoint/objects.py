@@ -21,17 +21,13 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS
 from tfbundle.proto import TrackableObjectGraph
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.tensor import Tensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-
-# More than a model of 100,000 variables with their slots needs, in bytes and in nodes and references to them: these may
-# take two bytes in the file, and a hundred in memory.
-_LARGEST_SIZE = 64 << 20
-_MOST_PARTS = 2_000_000
 
 
 class Child(NamedTuple):
@@ -96,8 +92,8 @@ class ObjectGraph(Sequence[Node]):
         names: dict[str, str] = {}
         for number, node in enumerate(self._nodes):
             parts += len(node.children) + len(node.slot_variables) + len(node.attributes)
-            if parts > _MOST_PARTS:
-                raise UnsupportedError(f"the object graph has more than {_MOST_PARTS} nodes and references")
+            if parts > MOST_OBJECTS:
+                raise UnsupportedError(f"the object graph has more than {MOST_OBJECTS} nodes and references")
             numbers = [child.node_id for child in node.children]
             for slot in node.slot_variables:
                 numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
@@ -208,8 +204,10 @@ def decode_object_graph(data: bytes) -> ObjectGraph:
 
     Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than any model needs.
     """
-    if len(data) > _LARGEST_SIZE:
-        raise UnsupportedError(f"the object graph has {len(data)} bytes, and more than {_LARGEST_SIZE} are not decoded")
+    if len(data) > LARGEST_OBJECT_GRAPH:
+        raise UnsupportedError(
+            f"the object graph has {len(data)} bytes, and more than {LARGEST_OBJECT_GRAPH} are not decoded"
+        )
     try:
         return ObjectGraph(TrackableObjectGraph.FromString(data))
     except DecodeError:

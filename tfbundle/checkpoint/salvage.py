@@ -17,6 +17,7 @@ from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.checkpoint.stores import from_root, open_store
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.identify import FileKind, identify
+from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage import list_folder, stat_file
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 # What a damaged table may look like.
 _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN)
-# Tensors do not share bytes. A file in which a thousand do is not read a thousand times.
-_MOST_PASSES = 4
-_FREE_SIZE = 1 << 24
 
 
 def find_damaged(path: str | os.PathLike[str], format: Format | None) -> CheckpointFiles:
@@ -89,7 +87,7 @@ class Budget:
 
     def __init__(self, store: BundleStore | V1Store) -> None:
         """For a few passes over all of the checkpoint's files."""
-        self._left = _FREE_SIZE + _MOST_PASSES * sum(_sizes(store))
+        self._left = FREE_SIZE + MOST_PASSES * sum(_sizes(store))
 
     def spend(self, size: int) -> None:
         """Count bytes; ``FormatError`` when there were too many."""

@@ -12,10 +12,8 @@ import threading
 
 from tfbundle.checkpoint.names import shard_path
 from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import ByteSource, FileIdentity, is_file
-
-# Checkpoints of large models have thousands of shards, and many systems allow a process 1024 open files, or 256.
-_MOST_OPEN = 64
 
 
 class Shards:
@@ -68,7 +66,7 @@ class Shards:
                 path=path,
                 shard=shard,
             )
-        if len(self._open) >= _MOST_OPEN:
+        if len(self._open) >= MOST_OPEN_FILES:
             del self._open[next(iter(self._open))]
         self._open[shard] = source
         return source

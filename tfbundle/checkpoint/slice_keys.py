@@ -15,12 +15,11 @@ from collections.abc import Sequence
 
 from tfbundle.errors import FormatError
 from tfbundle.formats import coding
+from tfbundle.limits import LARGEST_RANK
 
 # The length that stands for a whole dimension.
 FULL = -1
 
-# A dimension takes at least two bytes of its key, so this many cannot be exceeded by an honest one.
-_LARGEST_RANK = 254
 
 Extent = tuple[int, int]
 
@@ -41,8 +40,8 @@ def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
         raise FormatError("a slice key opens with the number 0", offset=0)
     name, pos = coding.decode_ordered_string(key, pos, end)
     rank, pos = coding.decode_ordered_number(key, pos, end)
-    if rank > _LARGEST_RANK:
-        raise FormatError(f"a slice key has rank {rank}, more than TensorFlow's {_LARGEST_RANK}", offset=pos)
+    if rank > LARGEST_RANK:
+        raise FormatError(f"a slice key has rank {rank}, more than TensorFlow's {LARGEST_RANK}", offset=pos)
     extents = []
     for _ in range(rank):
         start, pos = coding.decode_ordered_signed(key, pos, end)

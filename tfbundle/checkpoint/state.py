@@ -16,13 +16,11 @@ import os
 from typing import NamedTuple
 
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
+from tfbundle.limits import MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage import is_file, is_folder, read_file
 
 STATE_NAME = "checkpoint"
-
-# How many parts of a stale path are looked for.
-_MOST_FOLDERS = 16
 
 
 class CheckpointState(NamedTuple):
@@ -63,7 +61,7 @@ class CheckpointState(NamedTuple):
         # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
         # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
-        most = min(len(parts), _MOST_FOLDERS)
+        most = min(len(parts), MOST_FOLDERS)
         candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         return next((prefix for prefix in candidates if find_files(prefix)), None)
 

@@ -39,6 +39,7 @@ from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
+from tfbundle.limits import LARGEST_SNAPPY_GROWTH
 from tfbundle.proto import VersionDef
 
 META_KEY = b""
@@ -47,8 +48,6 @@ META_KEY = b""
 _HEAD_SIZE = 16 << 10
 # The version of the format that is read here; a file may ask for a newer reader.
 _VERSION = 1
-# An element takes at least a byte of a block, and Snappy makes no more than this of one byte.
-_LARGEST_GROWTH = 22
 
 
 class Part(NamedTuple):
@@ -375,9 +374,10 @@ def _check_size(facts: Facts, pieces: list[Piece]) -> None:
     """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
     numpy_dtype(facts.data_type)  # Raises for a type that cannot be stored.
     blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}
+    # An element takes at least a byte of a block, and Snappy makes so many of one byte.
     wanted = sum(piece.box.volume for piece in pieces)
     stored = sum(blocks.values())
-    if wanted > stored * _LARGEST_GROWTH:
+    if wanted > stored * LARGEST_SNAPPY_GROWTH:
         raise FormatError(
             f"{wanted} elements of {data_type_name(facts.data_type)} cannot lie in {stored} bytes of blocks"
         )

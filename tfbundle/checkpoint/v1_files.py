@@ -14,10 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from tfbundle.checkpoint.slice_table import SliceTable
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
+from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import ByteSource, FileIdentity
-
-# Many systems allow a process 256 open files.
-_MOST_OPEN = 64
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
 
@@ -64,7 +62,7 @@ class V1Files:
                 f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
             )
         table = self._make_table(source)
-        if len(self._open) >= _MOST_OPEN:
+        if len(self._open) >= MOST_OPEN_FILES:
             del self._open[next(iter(self._open))]
         self._open[number] = table
         return table

@@ -16,12 +16,13 @@ import numpy as np
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import read_columns
 from tfbundle.events.layout import SUMMARY, Span, Unusual, ValueLayout, parse_layout
-from tfbundle.events.messages import LARGEST_EVENT, decode_event
+from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Single, TagPoints
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.compression import FileStream, sniff
 from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
+from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
 from tfbundle.storage import ByteSource
 
@@ -77,7 +78,7 @@ class EventFile:
                     "and unpacked it can be opened",
                     path=self.path,
                 )
-            reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_EVENT)
+            reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
             reader.count = before = self.count
             for window in reader.windows():
                 self._take(window)

@@ -22,6 +22,7 @@ import numpy as np
 
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field, message_fields
+from tfbundle.limits import LONGEST_VARINT
 
 SUMMARY = 5
 SIMPLE_VALUE, IMAGE, HISTO, AUDIO, TENSOR = 2, 4, 5, 6, 8
@@ -30,7 +31,6 @@ _WHATS = (3, 4, SUMMARY, 6, 7, 8, 9)
 _LARGEST_KNOWN = 10  # source_metadata, which is of no interest.
 _TAG, _NODE_NAME, _METADATA = 1, 7, 9
 _FORMS = (SIMPLE_VALUE, 3, IMAGE, HISTO, AUDIO, TENSOR)
-_LONGEST_VARINT = 10
 
 # By the number of a data type: the field of a TensorProto in which an element stands (core/framework/tensor.proto).
 ELEMENT_FIELDS = {
@@ -180,10 +180,10 @@ def _parse_scalar(record: bytes, start: int, end: int) -> NumberLayout | None:
     if number in _STORED_AS_BYTES:
         fits = size == dtype.itemsize and number in (_CONTENT, ELEMENT_FIELDS[data_type])
         return NumberLayout(dtype, False, Span(pos, pos + size)) if fits else None
-    if number != ELEMENT_FIELDS[data_type] or size > _LONGEST_VARINT:
+    if number != ELEMENT_FIELDS[data_type] or size > LONGEST_VARINT:
         return None
     ends = [place for place in range(pos, pos + size) if record[place] < 0x80]
-    if ends != [pos + size - 1] or (size == _LONGEST_VARINT and record[ends[0]] > 1):
+    if ends != [pos + size - 1] or (size == LONGEST_VARINT and record[ends[0]] > 1):
         return None
     return NumberLayout(dtype, True, Span(pos, pos + size))
 
@@ -198,7 +198,7 @@ def mask_of(layout: Layout, record: bytes) -> tuple[bytes, bytes]:
 
     def free(span: Span, bits: int = 0) -> None:
         shared[span.start : span.end] = bytes((bits,)) * (span.end - span.start)
-        if bits and span.end - span.start == _LONGEST_VARINT:
+        if bits and span.end - span.start == LONGEST_VARINT:
             shared[span.end - 1] = 0xFF
 
     if layout.wall is not None:

@@ -9,10 +9,8 @@ from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.tfrecord import RecordIterator
+from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
-
-# protobuf has no messages of 2 GiB (protobuf documentation, "Proto Limits").
-LARGEST_EVENT = (1 << 31) - 1
 
 
 def decode_event(payload: bytes) -> Event:
@@ -31,4 +29,4 @@ def read_events(
     Arguments, memory, ``.truncation`` and ``.losses`` are those of ``read_records``, and so are the errors; besides, a
     record that is no ``Event`` is a ``FormatError``.
     """
-    return RecordIterator(source, decode_event, compression=compression, salvage=salvage, largest=LARGEST_EVENT)
+    return RecordIterator(source, decode_event, compression=compression, salvage=salvage, largest=LARGEST_MESSAGE)

@@ -33,10 +33,10 @@ from tfbundle.formats.sstable import (
     read_block,
     read_footer,
 )
+from tfbundle.limits import SEARCH_EFFORT
 from tfbundle.storage import ByteSource
 
-# How many entries, elements and places may be looked at in vain, and bytes held against a checksum for a 4096th of one.
-_EFFORT = 120_000
+# Bytes that are held against a checksum cost as much as one entry that is looked at by the four kilobytes.
 _BYTES_PER_EFFORT = 4096
 # A key longer than any name that TensorFlow writes costs as much as other entries do by the kilobyte.
 _KEY_BYTES_PER_EFFORT = 1024
@@ -187,7 +187,7 @@ class _Scanner:
         self._source = source
         self._start = 0
         self._window = b""
-        self._effort = _EFFORT
+        self._effort = SEARCH_EFFORT
 
     def blocks(self) -> Iterator[FoundBlock]:
         pos = 0

@@ -20,9 +20,7 @@ from __future__ import annotations
 import re
 
 from tfbundle.errors import FormatError, TruncatedError
-
-# A 64-bit number needs ten groups of seven bits.
-_LONGEST_VARINT = 10
+from tfbundle.limits import LONGEST_VARINT
 
 _ESCAPED = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}
 _UNESCAPED = {escaped: byte for byte, escaped in _ESCAPED.items()}
@@ -42,7 +40,7 @@ def decode_varint(data: bytes, pos: int, end: int, bits: int = 64) -> tuple[int,
         if byte < 0x80:
             break
         shift += 7
-        if pos - start >= _LONGEST_VARINT:
+        if pos - start >= LONGEST_VARINT:
             raise FormatError("a varint is longer than ten bytes", offset=start)
     if value >> bits:
         raise FormatError(f"a varint does not fit into {bits} bits", offset=start)

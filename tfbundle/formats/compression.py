@@ -20,6 +20,7 @@ from typing import BinaryIO, Protocol
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.raw_snappy import decompress_snappy
+from tfbundle.limits import LARGEST_SNAPPY_TRIAL
 from tfbundle.storage import ByteSource
 
 COMPRESSIONS = ("NONE", "GZIP", "ZLIB", "SNAPPY")
@@ -28,8 +29,6 @@ HEADER_SIZE = 12
 
 # What is read or inflated at once.
 _CHUNK = 1 << 18
-# The largest Snappy block that is unpacked to find out whether it is one; TensorFlow's own have 256 KiB.
-_LARGEST_TRIAL = 1 << 24
 
 
 class Stream(Protocol):
@@ -204,7 +203,7 @@ def sniff(stream: FileStream | ObjectStream) -> str:
         except zlib.error:
             pass
     length = int.from_bytes(head[:4], "big")
-    if len(head) > 4 and length <= _LARGEST_TRIAL:
+    if len(head) > 4 and length <= LARGEST_SNAPPY_TRIAL:
         block = stream.peek(4 + length)[4:]
         try:
             if len(block) == length and is_header(decompress_snappy(block)):

@@ -22,13 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.formats.checksum import crc32c, mask, unmask
+from tfbundle.limits import LARGEST_RECORD
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16
 # How many bytes must follow the last record in a stretch, so that rows of whole words may be cut out of it.
 PADDING = 8
-# TensorFlow and TensorBoard crash on lengths like this one, which no file can have.
-LARGEST_LENGTH = 1 << 60
 
 # Rows of a matrix are at most this long, and as many at least.
 _LONGEST_ROW = 512
@@ -117,7 +116,7 @@ def _needed(data: bytes, pos: int, end: int) -> int:
     if int.from_bytes(data[pos + 8 : pos + 12], "little") != _header_crc(head):
         return 0
     length = int.from_bytes(head, "little")
-    return length + FRAME_SIZE if length < LARGEST_LENGTH else 0
+    return length + FRAME_SIZE if length < LARGEST_RECORD else 0
 
 
 _known_headers: dict[bytes, int] = {}
@@ -161,7 +160,7 @@ def find_header(data: bytes) -> int | None:
     if not len(places):
         return None
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
-    places = np.flatnonzero(lengths < LARGEST_LENGTH)
+    places = np.flatnonzero(lengths < LARGEST_RECORD)
     rows = cut_rows(data, places, HEADER_SIZE)
     if not len(rows):
         return None

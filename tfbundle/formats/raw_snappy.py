@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.coding import decode_varint
-
-# The densest thing a Snappy stream can say is "copy 64 bytes" in three bytes, so no honest block grows more.
-_SNAPPY_LARGEST_GROWTH = 22
+from tfbundle.limits import LARGEST_SNAPPY_GROWTH
 
 
 def decompress_snappy(data: bytes) -> bytes:
     """The contents of a block; ``FormatError`` where it is none, or claims more than it can hold."""
     size, _ = decode_varint(data, 0, len(data), 32)
-    if size > len(data) * _SNAPPY_LARGEST_GROWTH:
+    if size > len(data) * LARGEST_SNAPPY_GROWTH:
         raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
     # Released TensorFlow writes no compressed index, so that most readers never need this.
     import snappy

@@ -30,8 +30,9 @@ from typing import NamedTuple
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
 
-from tfbundle.formats.textproto_fallback import MAX_DEPTH, Refusal, merge_text
+from tfbundle.formats.textproto_fallback import Refusal, merge_text
 from tfbundle.formats.textproto_scalars import BYTES, Encoder, Unsure, encoder_of, tag, varint
+from tfbundle.limits import DEEPEST_NESTING
 
 # Longer fields are seldom repeated, and the table of a message type is emptied when it is full.
 _KEPT_SIZE = 512
@@ -128,7 +129,7 @@ class _Block:
     """Encodes the messages of one type that lie at one depth of a text, and keeps the fields that it has seen."""
 
     def __init__(self, message_class: type[Message], depth: int) -> None:
-        if depth > MAX_DEPTH:
+        if depth > DEEPEST_NESTING:
             raise Unsure
         kind = _type_of(message_class)
         self._kind = kind
@@ -250,7 +251,7 @@ class _Block:
                     inner = self._inner[message_class] = _Block(message_class, self._depth + 1)
                 wire = inner.encode(text, space + len(self._opener), end - len(self._closer))
                 return tag + varint(len(wire)) + wire, bit
-            if text[space:end] == self._empty and self._depth < MAX_DEPTH:
+            if text[space:end] == self._empty and self._depth < DEEPEST_NESTING:
                 return tag + b"\0", bit
         elif pos == end or (text.startswith(b"#", pos) and text.find(b"\n", pos, end) < 0):
             return b"", 0

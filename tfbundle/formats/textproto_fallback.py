@@ -13,9 +13,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from tfbundle.errors import FormatError
-
-# Protobuf's readers of wire bytes refuse a message that is nested more deeply.
-MAX_DEPTH = 100
+from tfbundle.limits import DEEPEST_NESTING
 
 # Of a part up to this size the first fault is named; in a larger one, that its braces do not match is known sooner.
 _SMALL_SIZE = 1 << 20
@@ -126,8 +124,8 @@ def _nesting_fault(text: bytes, pos: int, end: int, depth: int) -> Refusal | Non
             ending = b"\n"
         elif token in (b"{", b"<"):
             opened.append(mark.start())
-            if depth + len(opened) > MAX_DEPTH:
-                return refuse(text, mark.start(), f"messages are nested more than {MAX_DEPTH} levels deep")
+            if depth + len(opened) > DEEPEST_NESTING:
+                return refuse(text, mark.start(), f"messages are nested more than {DEEPEST_NESTING} levels deep")
         elif token in (b"}", b">"):
             if not opened:
                 reason = f'this "{token.decode()}" closes nothing'

@@ -27,12 +27,12 @@ from tfbundle.formats.compression import Stream, is_header, open_source, open_st
 from tfbundle.formats.frames import (
     FRAME_SIZE,
     HEADER_SIZE,
-    LARGEST_LENGTH,
     PADDING,
     Frames,
     find_frames,
     find_header,
 )
+from tfbundle.limits import LARGEST_RECORD
 
 # Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
 _WINDOW = 1 << 20
@@ -72,7 +72,7 @@ class RecordReader:
     """
 
     def __init__(
-        self, stream: Stream, *, offset: int = 0, salvage: bool = False, largest: int = LARGEST_LENGTH
+        self, stream: Stream, *, offset: int = 0, salvage: bool = False, largest: int = LARGEST_RECORD
     ) -> None:
         self.position = offset
         self.count = 0
@@ -214,7 +214,7 @@ class RecordIterator(Iterator[Item]):
         *,
         compression: str | None = None,
         salvage: bool = False,
-        largest: int = LARGEST_LENGTH,
+        largest: int = LARGEST_RECORD,
     ) -> None:
         """Open as ``read_records`` does; ``decode`` makes an item of a payload, or raises ``FormatError``."""
         opened, self._owned = open_source(source)

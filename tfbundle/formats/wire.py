@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats.coding import decode_varint
+from tfbundle.limits import LARGEST_FIELD_NUMBER
 from tfbundle.storage import ByteSource
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # A tag takes at most five bytes, and the varint behind it ten.
 _HEAD_SIZE = 15
-_LARGEST_FIELD = (1 << 29) - 1
 
 
 class Field(NamedTuple):
@@ -39,7 +39,7 @@ def walk_fields(source: ByteSource, offset: int, end: int) -> Iterator[Field]:
         head = source.read_at(offset, min(_HEAD_SIZE, end - offset))
         tag, pos = decode_varint(head, 0, len(head), 32)
         number, wire_type = tag >> 3, tag & 7
-        if not 0 < number <= _LARGEST_FIELD:
+        if not 0 < number <= LARGEST_FIELD_NUMBER:
             raise FormatError(f"no field has the number {number}", path=source.path, offset=offset)
         if wire_type == VARINT:
             _, stop = decode_varint(head, pos, len(head))

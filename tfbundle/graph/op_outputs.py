@@ -21,10 +21,8 @@ from functools import cache
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError
+from tfbundle.limits import MOST_OUTPUTS
 from tfbundle.proto import AttrValue, NodeDef, OpDef
-
-# No op has as many outputs; a node that claims them would only fill memory.
-_MOST_OUTPUTS = 1 << 20
 
 
 class OutputList(NamedTuple):
@@ -90,7 +88,7 @@ def list_types(output: OutputList, node: NodeDef) -> list[int | None] | None:
         if stated is None:
             return None
         count = stated
-        if not 0 <= count <= _MOST_OUTPUTS:
+        if not 0 <= count <= MOST_OUTPUTS:
             raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
     number = output.default_type
     if isinstance(output.type, int):

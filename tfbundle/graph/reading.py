@@ -16,6 +16,7 @@ from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
 from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
+from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
 from tfbundle.storage import is_file, is_folder, list_folder, read_file, stat_file
 
@@ -28,9 +29,6 @@ SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
 # Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
 _MOST_LOOKED_INTO = 100
 _MOST_LISTED = 10
-
-# Protobuf counts the bytes of a message in signed 32-bit integers.
-_LARGEST_MESSAGE = (1 << 31) - 1
 
 _BINARY: dict[FileKind, type[AnyGraph]] = {
     FileKind.GRAPH: GraphDef,
@@ -108,9 +106,9 @@ def read_graph_message(path: str) -> AnyGraph:
     if kind not in _BINARY and kind not in _TEXT:
         _refuse(path, kind)
     facts = stat_file(path)
-    if facts is not None and facts.size > _LARGEST_MESSAGE and kind in _BINARY:
+    if facts is not None and facts.size > LARGEST_MESSAGE and kind in _BINARY:
         raise UnsupportedError(
-            f"{path} has {facts.size} bytes, and protobuf reads no more than {_LARGEST_MESSAGE}", path=path
+            f"{path} has {facts.size} bytes, and protobuf reads no more than {LARGEST_MESSAGE}", path=path
         )
     data = read_file(path)
     if kind in _BINARY:

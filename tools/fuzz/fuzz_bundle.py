@@ -14,6 +14,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 from sealing import seal_table
+
 from tests.hostile.exercise import exercise_checkpoint, exercise_report
 from tests.support.bundle_writer import FULL, VARIANT, Saved, write_bundle
 from tests.support.expected import FIXTURES

@@ -1,7 +1,7 @@
 """Record files: right records come out whole and in order, whatever stands between them, and compressed or not.
 
-An input is a run of pieces, each with a byte that says what becomes of it: a record, a record with one wrong checksum, or
-bytes as they are. So the reader meets right checksums far more often than by chance.
+An input is a run of pieces, each with a byte that says what becomes of it: a record, a record with one wrong checksum,
+or bytes as they are. So the reader meets right checksums far more often than by chance.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import zlib
 from collections.abc import Iterator
 
 import snappy
+
 from tests.hostile.exercise import demand
 from tests.support.expected import FIXTURES
 from tests.support.records import frame, header
-
 from tfbundle import read_records
 from tfbundle.errors import TfBundleError
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
+
 from tests.hostile.exercise import demand
 from tests.support.expected import FIXTURES
-
 from tfbundle.errors import FormatError
 from tfbundle.formats.textproto import parse_text
 from tfbundle.proto import CheckpointState, GraphDef, MetaGraphDef, SavedModel

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from sealing import seal_table
+
 from tests.hostile.exercise import exercise_checkpoint, exercise_report
 from tests.support.bundle_writer import FULL
 from tests.support.expected import expected_checkpoints
@@ -51,5 +52,3 @@ def check(data: bytes) -> None:
     found = exercise_checkpoint(_FILE, verify=verify)
     if verify:
         exercise_report(_FILE, found)
-
-

@@ -3,12 +3,12 @@
     python tools/fuzz/run.py [--seconds N] [--corpus FOLDER] [target ...]     runs the targets in turn
     python tools/fuzz/run.py target --input FILE                              runs one on one input, such as a finding
 
-A target is a file ``fuzz_NAME.py`` beside this one, with ``seeds()`` (inputs to start from, taken from the fixtures) and
-``check(data)``, which raises if the library's promise is broken: a right value, or one of its errors, and never anything
-else. Memory is limited too, so that an allocation beyond what the input can ask for is a finding.
+A target is a file ``fuzz_NAME.py`` beside this one, with ``seeds()`` (inputs to start from, taken from the fixtures)
+and ``check(data)``, which raises if the library's promise is broken: a right value, or one of its errors, and never
+anything else. Memory is limited too, so that an allocation beyond what the input can ask for is a finding.
 
-Needs atheris (``pip install '.[fuzz]'``), which exists for Linux and macOS. Without it nothing is run, and the exit status
-is 0. It is 1 where something was found; the input is then kept in the current folder.
+Needs atheris (``pip install '.[fuzz]'``), which exists for Linux and macOS. Without it nothing is run, and the exit
+status is 0. It is 1 where something was found; the input is then kept in the current folder.
 """
 
 from __future__ import annotations
@@ -59,7 +59,12 @@ def _run(target: str, seconds: int, corpus: Path) -> bool:
     command = [sys.executable, __file__, target, "--child", "--seconds", str(seconds), "--corpus", str(corpus / target)]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as files:
         done = subprocess.run(
-            command, env={**os.environ, "TMPDIR": files}, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+            command,
+            env={**os.environ, "TMPDIR": files},
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
         )
     executions = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
     if done.returncode == 0 and executions:

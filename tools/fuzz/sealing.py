@@ -1,7 +1,7 @@
 """Repairs the checksums of a table that was mutated, so that what lies behind the checks is reached.
 
-A fuzzer that changes a byte of a block is refused by the block's CRC, always. So the blocks that a table names are sealed
-again before the library sees them; whatever is not a table is left as it is.
+A fuzzer that changes a byte of a block is refused by the block's CRC, always. So the blocks that a table names are
+sealed again before the library sees them; whatever is not a table is left as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 
 from tests.support.table_writer import masked_crc
-
 from tfbundle.errors import FormatError
 from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.formats.sstable import FOOTER_SIZE, SNAPPY, BlockHandle, decode_block, decode_footer, decode_handle

@@ -1,0 +1,79 @@
+"""How much a file may ask for: every bound on untrusted input that is a number of its own, with its reason.
+
+Most bounds are no numbers. A handle, a record, a string, a slice or a tensor has to lie inside of its file, a count has
+to fit into the bytes that it counts, and tensors that share bytes may not be read more often than a multiple of their
+files; each reader checks that where it reads the size, before it allocates or reads anything. What stands here is what
+a file's own size cannot tell: how deep, how dense, how many of what takes hardly any bytes, and how long to search.
+
+Constants that only make things fast or lists readable stay beside the code that uses them.
+"""
+
+from __future__ import annotations
+
+# Numbers and messages.
+
+# A 64-bit number needs ten groups of seven bits. What goes on is no number, however long the file.
+LONGEST_VARINT = 10
+# Protobuf counts the bytes of a message in signed 32-bit integers ("Proto Limits" in its documentation).
+LARGEST_MESSAGE = (1 << 31) - 1
+# Field numbers have 29 bits (the same page).
+LARGEST_FIELD_NUMBER = (1 << 29) - 1
+# Protobuf's readers of wire bytes refuse a message that is nested more deeply. Text has to stop there too: it takes
+# two bytes a level, and whoever follows it a stack frame.
+DEEPEST_NESTING = 100
+
+# Tensors.
+
+# TensorFlow's own bound (TensorShape::MaxDimensions), of tensors and of the slices in a key.
+LARGEST_RANK = 254
+# numpy and TensorFlow count elements and bytes in signed 64-bit integers, and no element has more than 16 bytes, so
+# that a product of dimensions up to here cannot overflow as a size in bytes either.
+LARGEST_COUNT = ((1 << 63) - 1) // 16
+# A TensorProto may state a few of its elements and have the last one repeated, which costs no bytes in the file. An
+# array that repeats one value costs nothing in memory either. One that opens with others has to be allocated: up to so
+# many bytes, or to so many times those that are stated. What is larger was never a constant that somebody wrote.
+LARGEST_EXPANSION = 64 << 20
+LARGEST_EXPANSION_GROWTH = 64
+
+# Tables.
+
+# The densest thing that Snappy data can say is "copy 64 bytes" in three bytes, so no honest block grows more.
+LARGEST_SNAPPY_GROWTH = 22
+
+# Checkpoints.
+
+# TensorFlow numbers shards with five digits. This is far beyond, and still a number that can be counted through.
+MOST_SHARDS = 1 << 20
+# Checkpoints of large models have thousands of files, and many systems allow a process 1024 open ones, or 256.
+MOST_OPEN_FILES = 64
+# Bytes of an object graph, and nodes and references in it: more than a model of 100,000 variables with their slots
+# needs. A node may take two bytes in the file, and a hundred in memory.
+LARGEST_OBJECT_GRAPH = 64 << 20
+MOST_OBJECTS = 2_000_000
+# How many parts of a stale path in a state file are looked for, at one question to the file system each.
+MOST_FOLDERS = 16
+
+# Graphs.
+
+# No op has as many outputs; a node that claims them would only fill memory.
+MOST_OUTPUTS = 1 << 20
+
+# Records.
+
+# TensorFlow and TensorBoard crash on lengths like this one, which no file can have. Shorter ones are held against what
+# is left of the file, and of a compressed one no more is inflated than is used.
+LARGEST_RECORD = 1 << 60
+# The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
+LARGEST_SNAPPY_TRIAL = 1 << 24
+
+# Searching, where nothing says how much there is.
+
+# Fields that are looked at before a message is given a name. Any known kind of file shows itself in the first few.
+MOST_FIELDS = 64
+# How many entries, elements and places may be looked at in vain while a damaged table is searched for its blocks:
+# about a second's work, so that a file that was made to mislead cannot take longer.
+SEARCH_EFFORT = 120_000
+# Tensors do not share bytes. A salvaged checkpoint in which a thousand do is not read a thousand times: so many passes
+# over its files, and this many bytes, are the most.
+MOST_PASSES = 4
+FREE_SIZE = 1 << 24
