@@ -512,6 +512,58 @@ class TestOtherCommands:
         assert "conv/kernel" not in out
         assert "layer_with_weights-0/kernel" in out
 
+    def test_show_takes_names_of_variables(self, run_any: Any) -> None:
+        with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
+            assert checkpoint.objects is not None
+            (key,) = checkpoint.objects.keys_of("conv/kernel")
+        code, out, _ = run_any("show", TRAINED[0], "conv/kernel", "--json")
+        assert (code, json.loads(out)["name"]) == (0, key)
+        assert json.loads(out) == json.loads(run_any("show", TRAINED[0], key, "--json")[1])
+        assert "conv/kernel" not in run_any("show", TRAINED[0], "conv/kernel", "0,0")[1].splitlines()[0]
+        code, _, error = run_any("show", TRAINED[0], "conv/kernels")
+        assert (code, "there is no tensor 'conv/kernels'" in error) == (2, True)
+
+    def test_show_of_a_name_that_several_variables_have(self, run_any: Any, tmp_path: Path) -> None:
+        graph = graph_of(
+            {"children": [("a", 1), ("b", 2)]}, {"key": "v", "full_name": "same"}, {"key": "w", "full_name": "same"}
+        )
+        path = write_objects(tmp_path / "model", graph, v=np.arange(1), w=np.arange(2))
+        code, _, error = run_any("show", path, "same")
+        assert (code, error.endswith("are called 'same'; pass a key of 'v', 'w'\n")) == (2, True)
+        code, _, error = run_any("export", path, tmp_path / "out.npz", "--names", "s*")
+        assert (code, error) == (2, "tfbundle: 2 tensors would all be called 'same'\n")
+
+    def test_export_takes_names_of_variables(self, run_any: Any, tmp_path: Path) -> None:
+        """As in load, what was chosen by a variable's name is called so, and what was chosen by its key by that."""
+        out = tmp_path / "out.npz"
+        wanted = tfbundle.load(TRAINED[0], names="conv/*")
+        assert set(wanted) == {"conv/bias", "conv/kernel"}
+        assert run_any("export", TRAINED[0], out, "--names", "conv/*")[0] == 0
+        with np.load(out) as found:
+            assert set(found) == set(wanted)
+            for name, array in wanted.items():
+                assert_same(found[name], array)
+        with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
+            assert checkpoint.objects is not None
+            (bias,) = checkpoint.objects.keys_of("conv/bias")
+        options = ("--names", "conv/*", "--names", bias)
+        assert run_any("export", TRAINED[0], out, *options)[0] == 0
+        with np.load(out) as found:
+            assert set(found) == {"conv/kernel", bias}
+        assert run_any("export", TRAINED[0], out, "--names", "conv/*", "--exclude", "conv/bias")[0] == 0
+        with np.load(out) as found:
+            assert set(found) == {"conv/kernel"}
+        code, _, error = run_any("export", TRAINED[0], out, "--exclude", "conv/kernels")
+        assert (code, "matches 'conv/kernels'" in error) == (2, True)
+
+    @trained
+    def test_export_of_objects_without_slots(self, run_any: Any, tmp_path: Path, path: Path) -> None:
+        out = tmp_path / "out.npz"
+        assert run_any("export", path, out, "--no-slots")[0] == 0
+        with tfbundle.open_checkpoint(path) as checkpoint, np.load(out) as found:
+            assert checkpoint.slots
+            assert set(found) == set(checkpoint) - checkpoint.slots - {OBJECT_GRAPH_KEY}
+
     def test_export_without_slots(self, run_any: Any, tmp_path: Path) -> None:
         from tfbundle.export import export
 

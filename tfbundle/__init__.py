@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.checkpoint.verification import verify
     from tfbundle.compare import GraphComparison, compare_graph
     from tfbundle.comparison import Change, Diff, diff
     from tfbundle.events.log import EventLog, open_events
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from tfbundle.graph.meta_graph import MetaGraph
     from tfbundle.graph.node import Node, Output
     from tfbundle.graph.saved_model import SavedModel
+    from tfbundle.sources import verify
 
 _MODULES = {
     "Change": "comparison",
@@ -84,7 +84,7 @@ _MODULES = {
     "read_checkpoint_state": "checkpoint.state",
     "read_events": "events.messages",
     "read_records": "formats.tfrecord",
-    "verify": "checkpoint.verification",
+    "verify": "sources",
 }
 
 __all__ = [

@@ -63,6 +63,10 @@ class FileKind(Enum):
         return _ADVICE.get(self, "pass a checkpoint's prefix, its .index file, or its folder")
 
 
+_GRAPH_ADVICE = (
+    "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
+    "and the commands ls, show, export and verify take it"
+)
 _ADVICE = {
     FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",
     FileKind.HTML: "download the file again, and look at the page for the reason",
@@ -79,8 +83,10 @@ _ADVICE = {
     FileKind.NUMPY_ARCHIVE: "read it with numpy.load",
     FileKind.ONNX: "read it with the onnx package",
     FileKind.TFLITE: "read it with a TensorFlow Lite interpreter",
-    FileKind.GRAPH: "pass the checkpoint that was saved with it",
-    FileKind.GRAPH_TEXT: "pass the checkpoint that was saved with it",
+    FileKind.GRAPH: _GRAPH_ADVICE,
+    FileKind.GRAPH_TEXT: _GRAPH_ADVICE,
+    FileKind.META_GRAPH: _GRAPH_ADVICE,
+    FileKind.META_GRAPH_TEXT: _GRAPH_ADVICE,
     FileKind.EVENTS: "it holds training curves; pass the checkpoint beside it",
 }
 

@@ -6,30 +6,25 @@ nothing to the formats.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.checkpoint.stores import from_root, open_store
-from tfbundle.checkpoint.tensor import Tensor
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
-
     from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.v1 import V1Store
 
 
-class Checkpoint(Mapping[str, Tensor]):
+class Checkpoint(TensorMapping):
     """An open checkpoint: the names of its tensors, each with a ``Tensor`` that reads itself when asked.
 
     Names are in the order of the file, which is that of their bytes. A checkpoint is a context manager; arrays that
@@ -41,7 +36,7 @@ class Checkpoint(Mapping[str, Tensor]):
         self, store: BundleStore | V1Store, files: CheckpointFiles, lost: tuple[Finding, ...] | None = None
     ) -> None:
         """``open_checkpoint`` makes these; ``lost`` is ``None`` where nothing was salvaged."""
-        self._store = store
+        self._store: BundleStore | V1Store = store
         self._lost = lost
         self._prefix = files.prefix
         self._files = from_root(files)
@@ -87,53 +82,6 @@ class Checkpoint(Mapping[str, Tensor]):
 
         return find_slots(self, self.objects)
 
-    def __getitem__(self, name: str) -> Tensor:
-        """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
-        record = self._store.find(name) if isinstance(name, str) else None
-        if record is None:
-            raise KeyError(self._unknown(name))
-        return Tensor(self._store, name, record)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._store.find(name) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._store.records())
-
-    def __len__(self) -> int:
-        return len(self._store.records())
-
-    def items(self) -> ItemsView[str, Tensor]:
-        """Names with their tensors, in the order of the file."""
-        return _Items(self)
-
-    def values(self) -> ValuesView[Tensor]:
-        """The tensors, in the order of the file."""
-        return _Values(self)
-
-    def __bool__(self) -> bool:
-        # A checkpoint without tensors is one all the same.
-        return True
-
-    def __eq__(self, other: object) -> bool:
-        # Each look-up makes a tensor of its own, so that mappings of them are never equal by their items.
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the files. Tensors can then no longer be read."""
-        self._store.close()
-
     def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
         """Check every checksum, as ``tfbundle.verify`` does. The files are opened anew."""
         from tfbundle.checkpoint.verification import verify_files
@@ -149,32 +97,6 @@ class Checkpoint(Mapping[str, Tensor]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._files.prefix, self.format, self._store.verify, self._lost is not None)
-
-    def _ipython_key_completions_(self) -> list[str]:
-        return list(self)
-
-    def _unknown(self, name: object) -> str:
-        close = difflib.get_close_matches(str(name), list(self), n=3)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
-        return f"there is no tensor {name!r} in {self.prefix}{hint}"
-
-
-class _Items(ItemsView[str, Tensor]):
-    # Goes through the entries once, and does not look each name up again.
-    _mapping: Checkpoint
-
-    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-        store = self._mapping._store
-        for name, record in store.records().items():
-            yield name, Tensor(store, name, record)
-
-
-class _Values(ValuesView[Tensor]):
-    _mapping: Checkpoint
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for _, tensor in self._mapping.items():
-            yield tensor
 
 
 def _reopen(prefix: str, format: Format, verify: bool, salvage: bool) -> Checkpoint:

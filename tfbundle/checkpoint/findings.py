@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tfbundle.checkpoint.names import Format
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 
 
@@ -49,7 +48,7 @@ class Report:
 
     path: str
     prefix: str | None = None
-    format: Format | None = None
+    format: str | None = None
     tensors: int = 0
     nbytes: int = 0
     findings: tuple[Finding, ...] = field(default=())

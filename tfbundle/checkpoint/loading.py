@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from operator import itemgetter
 
-from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.checkpoint import open_checkpoint
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.tensor import Array
 
@@ -56,7 +57,7 @@ def load(
         return {wanted[name]: array for name, array in arrays.items()}
 
 
-def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
+def select_names(checkpoint: TensorMapping, names: Names) -> dict[str, str]:
     """The stored names that ``names`` of ``load`` chooses, each with the name that it is to have."""
     if names is None:
         return {name: name for name in checkpoint}
@@ -64,7 +65,7 @@ def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
         return _match_names(checkpoint, names)
     wanted: dict[str, str] = {}
     for name, called in names.items() if isinstance(names, Mapping) else ((name, name) for name in names):
-        key = name if name in checkpoint else _key_of(checkpoint, name)
+        key = name if name in checkpoint else key_of(checkpoint, name)
         if wanted.setdefault(key, called) != called:
             raise ValueError(f"{wanted[key]!r} and {called!r} would be the same tensor, {key!r}")
     called, count = max(Counter(wanted.values()).items(), key=itemgetter(1), default=("", 0))
@@ -73,19 +74,19 @@ def select_names(checkpoint: Checkpoint, names: Names) -> dict[str, str]:
     return wanted
 
 
-def _match_names(checkpoint: Checkpoint, glob: str) -> dict[str, str]:
+def _match_names(checkpoint: TensorMapping, glob: str) -> dict[str, str]:
     """What a glob means: stored names, or if it matches none, names of variables."""
     matches = re.compile(fnmatch.translate(glob)).match
     chosen = {name: name for name in checkpoint if matches(name)}
     if not chosen and checkpoint.objects is not None:
         variables = {name for name in checkpoint.objects.variable_names.values() if matches(name)}
-        chosen = {_key_of(checkpoint, name): name for name in sorted(variables)}
+        chosen = {key_of(checkpoint, name): name for name in sorted(variables)}
     if not chosen:
         raise KeyError(f"no tensor in {checkpoint.prefix} matches {glob!r}")
     return chosen
 
 
-def _key_of(checkpoint: Checkpoint, variable: str) -> str:
+def key_of(checkpoint: TensorMapping, variable: str) -> str:
     """The stored name of the variable that is called so; a ``KeyError`` where there is none, or more than one."""
     keys = checkpoint.objects.keys_of(variable) if checkpoint.objects is not None else []
     keys = [key for key in keys if key in checkpoint]

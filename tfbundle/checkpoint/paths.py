@@ -101,7 +101,7 @@ def _in_folder(folder: str, format: Format | None) -> CheckpointFiles:
     state_path = os.path.join(folder, STATE_NAME)
     if is_file(state_path):
         return _from_state(read_checkpoint_state(state_path), format)
-    if any(is_file(os.path.join(folder, name)) for name in _SAVED_MODEL_NAMES):
+    if is_saved_model(folder):
         return _in_saved_model(folder, format)
     there = scan_folder(folder)
     candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format)]
@@ -127,6 +127,13 @@ def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
             f"the SavedModel {folder} has no variables: {prefix}.index is not there", path=prefix + ".index"
         )
     return found
+
+
+def is_saved_model(path: str) -> bool:
+    """Whether a path is a SavedModel's folder or file, by the names."""
+    if is_folder(path):
+        return any(is_file(os.path.join(path, name)) for name in _SAVED_MODEL_NAMES)
+    return os.path.basename(path) in _SAVED_MODEL_NAMES
 
 
 def _variables_prefix(folder: str) -> str:

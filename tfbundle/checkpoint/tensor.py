@@ -148,7 +148,9 @@ class Tensor:
     def nbytes(self) -> int:
         """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
         if self.dtype.hasobject:
-            return sum(piece.size for piece in self.ranges)
+            pieces = self.ranges
+            # Of a constant in a graph nothing tells where it lies.
+            return sum(piece.size for piece in pieces) if pieces else sum(map(len, self.read().flat))
         return self.size * self.dtype.itemsize
 
     @property
@@ -158,7 +160,7 @@ class Tensor:
 
     @property
     def ranges(self) -> tuple[Range, ...]:
-        """Where the tensor lies: file, offset, size and checksum of each stored piece."""
+        """Where the tensor lies: file, offset, size and checksum of each stored piece; ``()`` in a graph."""
         return self._open().ranges(self.name, self._record)
 
     def read(self) -> Array:

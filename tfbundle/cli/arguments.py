@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +10,7 @@ import click
 from tfbundle.cli.output import escape_name, unescape_name
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.checkpoint import Checkpoint
+    from tfbundle.checkpoint.mapping import TensorMapping
     from tfbundle.checkpoint.names import Format
 
 path_argument = click.argument("path")
@@ -22,44 +22,54 @@ format_option = click.option(
 )
 
 
-def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> Checkpoint:
+def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> TensorMapping:
     """What ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
-    from tfbundle.checkpoint.checkpoint import open_checkpoint
+    from tfbundle import sources
 
-    return open_checkpoint(path, format=format, salvage=salvage)
+    return sources.open_tensors(path, format=format, salvage=salvage)
 
 
-def find_name(checkpoint: Checkpoint, text: str) -> str:
-    """The name that a person calls ``text``: as it is printed, or as it is."""
+def find_name(checkpoint: TensorMapping, text: str) -> str:
+    """The name of the tensor that a person calls ``text``: as it is printed, or as it is, or by its variable."""
     meant = unescape_name(text)
-    for name in (meant, text) if escape_name(meant) == text else (text, meant):
+    spellings = (meant, text) if escape_name(meant) == text else (text, meant)
+    for name in spellings:
         if name in checkpoint:
             return name
+    from tfbundle.checkpoint.loading import key_of
+
     try:
-        checkpoint[text]
+        return key_of(checkpoint, spellings[0])
     except KeyError as error:
         raise click.ClickException(error.args[0]) from None
-    return text
 
 
-def match_names(
-    names: Iterable[str], globs: Sequence[str], where: str, variables: Mapping[str, str] | None = None
-) -> list[str]:
-    """Those names that one of the globs, or a name among them, means; each glob has to mean some.
+def match_names(checkpoint: TensorMapping, globs: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """The tensors that one of the globs, or a name among them, means, in order, each with what it was called.
 
-    ``variables`` are names of variables by name, for the globs that mean no name itself.
+    Each glob has to mean some. ``variables`` are the names of variables by tensor, for the globs that mean no tensor's
+    name.
     """
-    names = list(names)
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for glob in globs:
         means = _matcher(glob)
-        matches = [name for name in names if means(name)]
-        if not matches and variables:
-            matches = [name for name in names if name in variables and means(variables[name])]
+        matches = {name: name for name in checkpoint if means(name)}
         if not matches:
-            raise click.ClickException(f"no tensor in {where} matches '{glob}'")
+            matches = {name: variables[name] for name in checkpoint if name in variables and means(variables[name])}
+        if not matches:
+            raise click.ClickException(f"no tensor in {checkpoint.prefix} matches '{glob}'")
         found.update(matches)
-    return [name for name in names if name in found]
+    return {name: found[name] for name in checkpoint if name in found}
+
+
+def variable_names(checkpoint: TensorMapping) -> Mapping[str, str]:
+    """The names of the variables by tensor, if it is a checkpoint of objects and its data are there."""
+    from tfbundle.errors import TfBundleError
+
+    try:
+        return checkpoint.objects.variable_names if checkpoint.objects is not None else {}
+    except TfBundleError:
+        return {}
 
 
 def _matcher(glob: str) -> Callable[[str], bool]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument
+from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, progress_bar
 from tfbundle.errors import TfBundleError
 
@@ -49,6 +49,9 @@ def command(
     Memory stays small, however large the checkpoint is. A file that is already at OUT is replaced once the new one is
     complete; whatever goes wrong before leaves it as it is. With --salvage the exit status is 1 if something is lost.
 
+    A GLOB that matches no stored name is held against the names of variables of TensorFlow 2, such as dense/kernel, and
+    what --names chooses so is called so.
+
     \b
     tfbundle export run/model.ckpt-1000 model.safetensors
     tfbundle export run/ weights.npz --no-slots --cast bfloat16=float32
@@ -62,8 +65,9 @@ def command(
             f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
         ) from None
     with open_tensors(path, format, salvage=salvage) as checkpoint:
-        chosen = match_names(checkpoint, names, checkpoint.prefix) if names else None
-        left_out = match_names(checkpoint, exclude, checkpoint.prefix) if exclude else None
+        variables = variable_names(checkpoint) if names or exclude else {}
+        chosen = match_names(checkpoint, names, variables) if names else None
+        left_out = list(match_names(checkpoint, exclude, variables)) if exclude else None
         with progress_bar("exporting") as progress:
             try:
                 written = export(

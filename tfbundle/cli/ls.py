@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument
+from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -23,7 +23,6 @@ from tfbundle.cli.output import (
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.checkpoint import Checkpoint
     from tfbundle.checkpoint.names import Format
     from tfbundle.checkpoint.tensor import Tensor
 
@@ -67,15 +66,15 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @json_option
 @format_option
 def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format: Format | None) -> None:
-    """List the tensors: name, shape, dtype, size, shard.
+    """List the tensors: name, shape, dtype, size, shard. Of a frozen graph, its constants.
 
     With GLOBs only those whose names match one (* crosses /). The index alone is read, so that data files need not be
     there. Where they are, a checkpoint of TensorFlow 2 tells the names of its variables too, and a glob that matches
     no name is held against these. The exit status is 1 if what the index says of a tensor makes no sense.
     """
     with open_tensors(path, format) as checkpoint:
-        variables = _variable_names(checkpoint)
-        names = match_names(checkpoint, globs, checkpoint.prefix, variables) if globs else list(checkpoint)
+        variables = variable_names(checkpoint)
+        names = list(match_names(checkpoint, globs, variables) if globs else checkpoint)
         rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),
@@ -107,7 +106,7 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
         print_table(headers, cells, numbers=("size",))
         print_line(
             f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
-            f"{format_size(total['nbytes'])}, {count_of(total['shards'], 'shard')}"
+            f"{format_size(total['nbytes'])}" + (f", {count_of(total['shards'], 'shard')}" if total["shards"] else "")
         )
     if any(row.error for row in rows):
         raise click.exceptions.Exit(1)
@@ -130,14 +129,6 @@ def describe(tensor: Tensor, variable: str | None) -> Row:
         )
     except TfBundleError as error:
         return Row(tensor.name, variable, error=str(error))
-
-
-def _variable_names(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """The names of the variables by key, if it is a checkpoint of objects and its data are there."""
-    try:
-        return checkpoint.objects.variable_names if checkpoint.objects is not None else {}
-    except TfBundleError:
-        return {}
 
 
 def _cells(row: Row) -> tuple[str, ...]:

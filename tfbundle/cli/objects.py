@@ -13,7 +13,7 @@ from tfbundle.cli.output import count_of, escape_name, format_shape, print_json,
 from tfbundle.errors import TfBundleError, UnsupportedError
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.checkpoint import Checkpoint
+    from tfbundle.checkpoint.mapping import TensorMapping
     from tfbundle.checkpoint.objects import Attribute, Node, ObjectGraph
 
 # Beyond this depth lines are not indented further, and beyond this many lines nobody needs the branches drawn.
@@ -60,7 +60,7 @@ def command(path: str, show_all: bool, as_json: bool) -> None:
     print_line(total)
 
 
-def _lines(checkpoint: Checkpoint, graph: ObjectGraph) -> Iterator[Line]:
+def _lines(checkpoint: TensorMapping, graph: ObjectGraph) -> Iterator[Line]:
     for depth, name, number, is_first in graph.walk():
         label = escape_name(name) if depth else "(root)"
         if not is_first:
@@ -74,19 +74,19 @@ def _lines(checkpoint: Checkpoint, graph: ObjectGraph) -> Iterator[Line]:
             yield _value_line(checkpoint, depth + 1, f"{escape_name(slot.name)} of {of}", graph[slot.number])
 
 
-def _value_line(checkpoint: Checkpoint, depth: int, label: str, node: Node) -> Line:
+def _value_line(checkpoint: TensorMapping, depth: int, label: str, node: Node) -> Line:
     texts = [f"{label} #{node.number}", *(_describe(checkpoint, attribute) for attribute in node.attributes)]
     return Line(depth, "  ".join(texts), bool(node.attributes))
 
 
-def _describe(checkpoint: Checkpoint, attribute: Attribute) -> str:
+def _describe(checkpoint: TensorMapping, attribute: Attribute) -> str:
     facts = _tensor_facts(checkpoint, attribute.key)
     kind = f"{facts['dtype']} {format_shape(facts['shape'])}" if facts["dtype"] else "(no such tensor)"
     slot = "slot" if attribute.key in checkpoint.slots else ""
     return "  ".join(filter(None, (escape_name(attribute.full_name), kind, slot, escape_name(attribute.key))))
 
 
-def _tensor_facts(checkpoint: Checkpoint, key: str) -> dict[str, Any]:
+def _tensor_facts(checkpoint: TensorMapping, key: str) -> dict[str, Any]:
     from tfbundle.dtypes import python_name
 
     try:
@@ -98,7 +98,7 @@ def _tensor_facts(checkpoint: Checkpoint, key: str) -> dict[str, Any]:
     return {"shape": None, "dtype": None}
 
 
-def _node_facts(checkpoint: Checkpoint, node: Node) -> dict[str, Any]:
+def _node_facts(checkpoint: TensorMapping, node: Node) -> dict[str, Any]:
     return {
         "number": node.number,
         "children": [child._asdict() for child in node.children],

@@ -40,8 +40,9 @@ _LABEL_WIDTH = 12
 def command(path: str, name: str, index: str | None, as_json: bool, format: Format | None) -> None:
     """Show one tensor: facts, statistics and values.
 
-    NAME may be written as ls prints it. INDEX chooses a part of the values, such as 0:10,: or ...,-1; only that part
-    is read then, and as a checksum covers a whole tensor, it is not verified.
+    NAME may be written as ls prints it, and may be that of a variable of TensorFlow 2, such as dense/kernel. INDEX
+    chooses a part of the values, such as 0:10,: or ...,-1; only that part is read then, and as a checksum covers a
+    whole tensor, it is not verified.
     """
     from tfbundle.cli.index import parse_index
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def command(path: str, as_json: bool, format: Format | None) -> None:
     """Check every checksum, and list the damage and what probably caused it.
 
+    A frozen graph has no checksums; its constants are decoded.
+
     The exit status is 0 if nothing is wrong and 1 if something is.
     """
     import tfbundle
@@ -34,9 +36,13 @@ def command(path: str, as_json: bool, format: Format | None) -> None:
             print_line(f"{finding.kind}: {one_line(finding.message)}")
         for story in report.stories:
             print_line(f"probably: {one_line(story)}")
-        checked = f"{count_of(report.tensors, 'tensor')}, {format_size(report.nbytes)} verified"
-        if not report.ok and report.tensors:
-            checked += f"; {report.recoverable:,} can be read with --salvage"
+        if report.format == "graph":
+            constants = count_of(report.tensors, "constant")
+            checked = f"{report.recoverable:,} of {constants} decoded; a graph has no checksums"
+        else:
+            checked = f"{count_of(report.tensors, 'tensor')}, {format_size(report.nbytes)} verified"
+            if not report.ok and report.tensors:
+                checked += f"; {report.recoverable:,} can be read with --salvage"
         print_line(
             f"{one_line(path)}: {count_of(len(report.findings), 'finding') if report.findings else 'ok'}; {checked}"
         )

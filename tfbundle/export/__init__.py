@@ -16,13 +16,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.loading import Names
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import prefix_of_member, prefix_of_v1_shard
 from tfbundle.export.npz import NPZ
 from tfbundle.export.plan import Cast, OutputFormat, plan
 from tfbundle.export.replacement import replacement
 from tfbundle.export.safetensors import SAFETENSORS
+from tfbundle.sources import open_tensors
 
 __all__ = ["Exported", "export", "output_format"]
 
@@ -40,7 +41,7 @@ class Exported:
 
 
 def export(
-    source: str | os.PathLike[str] | Checkpoint,
+    source: str | os.PathLike[str] | TensorMapping,
     out: str | os.PathLike[str],
     *,
     to: str | None = None,
@@ -50,7 +51,7 @@ def export(
     slots: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write the tensors of ``source``, a checkpoint or the path of one, to the file ``out``.
+    """Write the tensors of ``source``, a checkpoint, a frozen graph or the path of one, to the file ``out``.
 
     ``to`` is ``"npz"`` or ``"safetensors"``; without it the suffix of ``out`` decides. ``names`` chooses and renames as
     for ``load``, and without it all tensors are written but a TensorFlow 2 checkpoint's object graph, which is no
@@ -66,7 +67,7 @@ def export(
     """
     out = os.fspath(out)
     format = output_format(out, to)
-    with nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source) as checkpoint:
+    with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source) as checkpoint:
         _check_output(out, checkpoint)
         planned = plan(checkpoint, format, names, exclude, cast, slots=slots)
         total = sum(tensor.nbytes for tensor in planned)
@@ -99,8 +100,8 @@ def output_format(out: str, to: str | None = None) -> OutputFormat:
     )
 
 
-def _check_output(out: str, checkpoint: Checkpoint) -> None:
-    """Raise ``ValueError`` rather than replace a file of the checkpoint by what is made from it."""
+def _check_output(out: str, checkpoint: TensorMapping) -> None:
+    """Raise ``ValueError`` rather than replace a file of the source by what is made from it."""
     own = (out, prefix_of_member(out), prefix_of_v1_shard(out))
     prefix = os.path.realpath(checkpoint.prefix)
     if os.path.lexists(out) and any(path is not None and os.path.realpath(path) == prefix for path in own):

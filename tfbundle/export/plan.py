@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.checkpoint.loading import Names, select_names
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.checkpoint.tensor import Array, Tensor
 from tfbundle.dtypes import numpy_dtypes, python_name
@@ -91,7 +91,7 @@ class OutputFormat(NamedTuple):
 
 
 def plan(
-    checkpoint: Checkpoint, format: OutputFormat, names: Names, exclude: Names, cast: Cast | None, *, slots: bool
+    checkpoint: TensorMapping, format: OutputFormat, names: Names, exclude: Names, cast: Cast | None, *, slots: bool
 ) -> list[Planned]:
     """The tensors to write, in the order of the checkpoint.
 

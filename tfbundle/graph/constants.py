@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.suggestions import suggest_names
-from tfbundle.proto import NodeDef
+from tfbundle.proto import NodeDef, TensorProto
+from tfbundle.shapes import decode_shape
 from tfbundle.tensor_proto import Array, decode_tensor
 
 if TYPE_CHECKING:
@@ -52,8 +54,23 @@ class Constants(Mapping[str, Array]):
         return f"<{len(self)} constants of {self._body}>"
 
 
+def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:
+    """The ``DataType`` number and the shape of a ``Const`` node, without its value; ``FormatError`` if it has none."""
+    proto = _find_value(node)
+    return proto.dtype, decode_shape(proto.tensor_shape)
+
+
 def decode_constant(node: NodeDef) -> Array:
     """The value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
+    return decode_tensor(_find_value(node))
+
+
+def _find_value(node: NodeDef) -> TensorProto:
+    # Asking a map of messages for a key that it lacks would add it.
     if "value" not in node.attr or node.attr["value"].WhichOneof("value") != "tensor":
         raise FormatError(f"the node {node.name!r} is a Const without a value")
-    return decode_tensor(node.attr["value"].tensor)
+    proto = node.attr["value"].tensor
+    if "dtype" in node.attr and node.attr["dtype"].type != proto.dtype:
+        stated, found = data_type_name(node.attr["dtype"].type), data_type_name(proto.dtype)
+        raise FormatError(f"the node {node.name!r} is a Const of {stated}, and its value is of {found}")
+    return proto

@@ -13,7 +13,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE
@@ -75,7 +75,7 @@ def find_saved_model(path: str) -> str:
 def find_graph(path: str) -> str:
     """The file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
     if is_folder(path):
-        if any(is_file(os.path.join(path, name)) for name in SAVED_MODEL_NAMES):
+        if is_saved_model(path):
             return find_saved_model(path)
         return _beside(find_checkpoint(path).prefix)
     if is_file(path) and (path.endswith(META_SUFFIX) or prefix_of_member(path) is None):
@@ -94,6 +94,13 @@ def _beside(prefix: str) -> str:
         "pass a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder",
         path=prefix + META_SUFFIX,
     )
+
+
+def holds_graph(path: str) -> bool:
+    """Whether a path is a file with a graph, or the folder of a SavedModel."""
+    if is_folder(path):
+        return is_saved_model(path)
+    return is_file(path) and identify(path) in (*_BINARY, *_TEXT)
 
 
 def read_graph_message(path: str) -> AnyGraph:

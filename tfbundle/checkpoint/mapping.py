@@ -1,0 +1,143 @@
+"""Names with their lazy tensors: what a checkpoint is, and the constants of a graph as well.
+
+``ls``, ``show`` and ``export`` take either, and so work on this.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import abstractmethod
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tfbundle.checkpoint.tensor import Store, Tensor
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from tfbundle.checkpoint.findings import Finding, Report
+    from tfbundle.checkpoint.objects import ObjectGraph
+
+
+class OpenStore(Store, Protocol):
+    """A store that can tell all that it has."""
+
+    def records(self) -> Mapping[str, Any]:
+        """The record of every tensor by name, in the order of the file."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class TensorMapping(Mapping[str, Tensor]):
+    """The names of tensors, each with a ``Tensor`` that reads itself when asked.
+
+    Names are in the order of the file. It is a context manager; arrays that were read stay valid after it is closed,
+    and reading from it then is a ``ValueError``. Any number of threads may use one.
+    """
+
+    _store: OpenStore
+
+    @property
+    @abstractmethod
+    def prefix(self) -> str:
+        """The path that its files have in common, or that of its only file."""
+
+    @property
+    @abstractmethod
+    def format(self) -> str:
+        """How the tensors are stored, in a word."""
+
+    @property
+    @abstractmethod
+    def lost(self) -> tuple[Finding, ...]:
+        """What ``salvage=True`` could not hand out, and why; ``()`` if everything is there."""
+
+    @property
+    @abstractmethod
+    def objects(self) -> ObjectGraph | None:
+        """The graph of the objects that were saved, or ``None`` where none is stored."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> frozenset[str]:
+        """The names of the tensors that are optimizer slots."""
+
+    @abstractmethod
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Check everything that can be checked."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
+        record = self._store.find(name) if isinstance(name, str) else None
+        if record is None:
+            raise KeyError(self._unknown(name))
+        return Tensor(self._store, name, record)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._store.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.records())
+
+    def __len__(self) -> int:
+        return len(self._store.records())
+
+    def items(self) -> ItemsView[str, Tensor]:
+        """Names with their tensors, in the order of the file."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Tensor]:
+        """The tensors, in the order of the file."""
+        return _Values(self)
+
+    def __bool__(self) -> bool:
+        # One without tensors is one all the same.
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        # Each look-up makes a tensor of its own, so that mappings of them are never equal by their items.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files. Tensors can then no longer be read."""
+        self._store.close()
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def _unknown(self, name: object) -> str:
+        close = difflib.get_close_matches(str(name), list(self), n=3)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
+        return f"there is no tensor {name!r} in {self.prefix}{hint}"
+
+
+class _Items(ItemsView[str, Tensor]):
+    # Goes through the entries once, and does not look each name up again.
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        store = self._mapping._store
+        for name, record in store.records().items():
+            yield name, Tensor(store, name, record)
+
+
+class _Values(ValuesView[Tensor]):
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for _, tensor in self._mapping.items():
+            yield tensor

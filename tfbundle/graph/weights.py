@@ -1,0 +1,235 @@
+"""The constants of a frozen graph as tensors, with the face that those of a checkpoint have.
+
+A graph is frozen when its variables were replaced by constants, so that it needs no checkpoint. What a ``Const`` node
+says of type and shape is known at once; its value stays encoded in the message until it is read, and is decoded anew
+each time. There are no checksums, so that a value is whole if it can be decoded.
+
+A constant may state one element for all of a shape, which costs no bytes in the file. Read whole it costs its full
+size, so what goes far beyond the file is handed out in pieces, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tfbundle.checkpoint.entry import Facts
+from tfbundle.checkpoint.findings import Finding, Report, finding_of
+from tfbundle.checkpoint.mapping import TensorMapping
+from tfbundle.checkpoint.pieces import CHUNK
+from tfbundle.checkpoint.selection import Selection
+from tfbundle.checkpoint.streaming import split
+from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.graph.constants import constant_facts, decode_constant
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.loading import load_graph
+from tfbundle.graph.restoring import VARIABLE_OPS
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
+from tfbundle.proto import NodeDef
+
+FORMAT = "graph"
+
+
+class ConstantStore:
+    """Reads the constants of one graph; the record of each is the number of its node."""
+
+    def __init__(self, graph: Graph, path: str) -> None:
+        """``open_weights`` makes these."""
+        self.path = path
+        self._graph: Graph | None = graph
+        constants = graph.constants
+        self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
+
+    def close(self) -> None:
+        """Let go of the graph; a later read is a ``ValueError``."""
+        self._graph = None
+
+    def reopening(self) -> tuple[Callable[..., ConstantStore], tuple[Any, ...]]:
+        """How another process opens this store."""
+        return open_store, (os.path.abspath(self.path),)
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
+        """Decode every constant; a finding for each that cannot be."""
+        findings = []
+        for done, (name, record) in enumerate(self._records.items(), 1):
+            try:
+                self._decode(name, record)
+            except TfBundleError as error:
+                findings.append(finding_of(error, "entry"))
+            if progress is not None:
+                progress(done, len(self._records))
+        return tuple(findings)
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Forget some of the constants."""
+        self._records = {name: record for name, record in self._records.items() if name not in names}
+
+    def records(self) -> dict[str, int]:
+        """The number of each constant's node by name, in the order of the file."""
+        return self._records
+
+    def find(self, name: str) -> int | None:
+        """The number of a constant's node, or ``None``."""
+        return self._records.get(name)
+
+    def facts(self, name: str, record: int) -> Facts:
+        """Type and shape, from the node's attributes."""
+        try:
+            return Facts(*constant_facts(self._node(record)), ())
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def ranges(self, name: str, record: int) -> tuple[Range, ...]:
+        """Nothing: where in the file a value stands is not kept, and text has no bytes of it."""
+        return ()
+
+    def fingerprint(self, name: str, record: int) -> bytes:
+        """A hash of the node."""
+        return hashlib.sha256(self._node(record).SerializeToString(deterministic=True)).digest()
+
+    def read(self, name: str, record: int) -> Array:
+        """The whole constant as an array of its own."""
+        values = self._decode(name, record)
+        self._check_growth(name, values, values.nbytes, LARGEST_EXPANSION)
+        array: Array = values.copy()
+        return array
+
+    def read_selection(self, name: str, record: int, selection: Selection) -> Array:
+        """The selected elements in ascending order, of a value that is decoded whole."""
+        values = self._decode(name, record)
+        self._check_growth(name, values, prod(selection.counts) * values.itemsize, LARGEST_EXPANSION)
+        index = tuple(
+            slice(start, start + count * step, step)
+            for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
+        )
+        part: Array = values[index].copy()
+        return part
+
+    def chunks(self, name: str, record: int) -> Iterator[Array]:
+        """The elements from first to last; one that stands for all of them is repeated piece by piece."""
+        values = self._decode(name, record)
+        self._check_growth(name, values, values.nbytes, LARGEST_MESSAGE)
+        return _repeat(values) if _repeats_one(values) else split(values)
+
+    def _decode(self, name: str, record: int) -> Array:
+        try:
+            return decode_constant(self._node(record))
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def _check_growth(self, name: str, values: Array, nbytes: int, most: int) -> None:
+        if nbytes > most and _repeats_one(values):
+            raise UnsupportedError(
+                f"it repeats one value of {values.itemsize} bytes, and would take {nbytes}; more than {most} are not "
+                "made up, but tfbundle.load_graph(path).constants has it as a view that takes no memory",
+                path=self.path,
+                tensor=name,
+            )
+
+    def _node(self, record: int) -> NodeDef:
+        if self._graph is None:
+            raise ValueError(f"the graph {self.path} is closed; read before close(), or open it again")
+        return self._graph.proto.node[record]
+
+
+def _repeats_one(values: Array) -> bool:
+    """Whether an array has one element in memory that stands for several."""
+    return values.size > 1 and not any(
+        stride for stride, length in zip(values.strides, values.shape, strict=True) if length > 1
+    )
+
+
+def _repeat(values: Array) -> Iterator[Array]:
+    """The elements of an array that repeats one, as flat arrays of bounded size."""
+    piece = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
+    for start in range(0, values.size, len(piece)):
+        yield piece[: values.size - start]
+
+
+class GraphWeights(TensorMapping):
+    """The constants of a graph by the names of their nodes: the weights of a frozen model, and whatever else it has.
+
+    Its tensors are lazy as those of a checkpoint are. Here too a part of one can be asked for, though the whole is
+    decoded for it.
+    """
+
+    def __init__(self, store: ConstantStore, lost: tuple[Finding, ...] | None = None) -> None:
+        """``open_weights`` makes these; ``lost`` is ``None`` where nothing was salvaged."""
+        self._store: ConstantStore = store
+        self._lost = lost
+
+    @property
+    def prefix(self) -> str:
+        """The graph's file."""
+        return self._store.path
+
+    @property
+    def format(self) -> str:
+        """``"graph"``."""
+        return FORMAT
+
+    @property
+    def lost(self) -> tuple[Finding, ...]:
+        """With ``salvage=True``, the constants that cannot be decoded, and why."""
+        return self._lost or ()
+
+    @property
+    def objects(self) -> None:
+        """Nothing: objects are stored in checkpoints."""
+        return
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """None: a graph is frozen to be run, without its optimizer."""
+        return frozenset()
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Decode every constant; ``progress`` is called with how many were, and how many there are.
+
+        A graph has no checksums, so that no byte counts as verified.
+        """
+        findings = (*self.lost, *self._store.check(progress))
+        count = len(self)
+        return Report(self.prefix, self.prefix, FORMAT, count, 0, findings, count - len(findings))
+
+    def __repr__(self) -> str:
+        return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_weights, (os.path.abspath(self.prefix), self._lost is not None)
+
+
+def open_weights(path: str | os.PathLike[str], salvage: bool = False) -> GraphWeights:
+    """The constants of the frozen graph at ``path``, which is what ``load_graph`` takes.
+
+    ``salvage=True`` leaves out what cannot be decoded. Raises as ``load_graph`` does, and ``UnsupportedError`` where
+    the graph is not frozen: it has variables, or no constants.
+    """
+    graph = load_graph(path)
+    variables = sum(graph.op_counts[op] for op in VARIABLE_OPS)
+    if variables:
+        wanted = f"{variables} variable{'' if variables == 1 else 's'}"
+        raise UnsupportedError(
+            f"{graph} is a graph that wants {wanted}, and their values are not in it; pass the checkpoint that was "
+            "saved with it",
+            path=graph.path,
+        )
+    if not graph.op_counts["Const"]:
+        raise UnsupportedError(f"{graph} is a graph without constants, so no tensors are in it", path=graph.path)
+    store = ConstantStore(graph, graph.path or os.fspath(path))
+    if not salvage:
+        return GraphWeights(store)
+    lost = store.check()
+    store.leave_out({finding.tensor for finding in lost if finding.tensor is not None})
+    return GraphWeights(store, lost)
+
+
+def open_store(path: str) -> ConstantStore:
+    """What a pickled tensor of a frozen graph is read from."""
+    return open_weights(path)._store
