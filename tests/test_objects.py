@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from tfbundle.__main__ import main
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
 from tfbundle.checkpoint.slots import find_slots
 from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.limits import MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
 from tfbundle.proto import TrackableObjectGraph
 
 CHECKPOINTS = [one for format in ("v2", "v1") for one in expected_checkpoints(format) if one.error is None]
@@ -412,6 +414,41 @@ class TestSequence:
         assert repr(graph) == "<ObjectGraph of 2 objects, 1 variables>"
 
 
+# Prints by how many bytes decoding the largest graph of a kind lets the memory grow.
+_LARGEST = """
+from tests.support.table_writer import encode_varint
+from tfbundle.checkpoint.objects import decode_object_graph
+from tfbundle.checkpoint.slots import find_slots
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+def field(tag, data):
+    return tag + encode_varint(len(data)) + data
+
+def node(full_name, key):
+    return field(b"\\x0a", field(b"\\x12", field(b"\\x12", full_name) + field(b"\\x1a", key)))
+
+if kind == "nodes":
+    data = bytes((10, 0)) * most
+elif kind == "children":
+    data = field(b"\\x0a", bytes((10, 0)) * (most - 1))
+elif kind == "attributes":
+    data = b"".join(node(b"w", b"%d" % number) for number in range(most // 5))
+else:
+    data = b"".join(node(b"w" * 32000, b"%032000d" % number) for number in range(1000))
+before = peak()
+graph = decode_object_graph(data)
+find_slots(("a",), graph)
+for _ in graph.walk():
+    pass
+for number in range(len(graph)):
+    graph[number]
+print(peak() - before)
+"""
+
+
 class TestDamage:
     @pytest.mark.parametrize("number", [2, -1, 1 << 30, -(1 << 31)])
     def test_references_to_nothing(self, number: int) -> None:
@@ -438,12 +475,30 @@ class TestDamage:
     def test_too_large(self) -> None:
         with pytest.raises(UnsupportedError, match="are not decoded"):
             decode_object_graph(bytes((64 << 20) + 1))
-        nodes = b"\x0a\0" * 2_000_001
+
+    @pytest.mark.parametrize("tensors", [0, 1000])
+    def test_too_many(self, tensors: int) -> None:
+        """They are counted before they are decoded, in whatever way their tags are written."""
+        most = MOST_OBJECTS + MOST_OBJECTS_A_TENSOR * tensors
+        nodes = b"\x0a\0" * (most + 1)
+        long_tags = b"\x8a\x80\0\0" * (most + 1)
         children = b"\x0a" + encode_varint(len(nodes)) + nodes
-        both = b"\x0a\x04\x0a\x02\x08\x01" * 1_000_001
-        for data in (nodes, children, both):
-            with pytest.raises(UnsupportedError, match="more than 2000000 nodes and references"):
-                decode_object_graph(data)
+        both = b"\x0a\x04\x0a\x02\x08\x01" * (most // 2 + 1)
+        for data in (nodes, long_tags, children, both):
+            with pytest.raises(UnsupportedError, match=f"more than {most} nodes and references"):
+                decode_object_graph(data, tensors)
+        assert len(decode_object_graph(nodes[: 2 * most], tensors)) == most
+        assert len(decode_object_graph(long_tags[: 4 * most], tensors)) == most
+
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from Linux's /proc")
+    @pytest.mark.parametrize("kind", ["nodes", "children", "attributes", "long names"])
+    def test_the_largest_costs_little(self, kind: str) -> None:
+        """As much as is decoded at all takes a bounded amount of memory; the time is measured by the benchmarks."""
+        code = f"kind, most = {kind!r}, {MOST_OBJECTS}\n" + _LARGEST
+        root = Path(tfbundle.__file__).parents[1]
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=root)
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) < 256 << 20
 
     @pytest.mark.parametrize("graph", [b"\xff", b"", b"\x0a\x05\x0a"])
     def test_the_rest_stays_readable(self, tmp_path: Path, graph: bytes) -> None:

@@ -46,10 +46,12 @@ LARGEST_SNAPPY_GROWTH = 22
 MOST_SHARDS = 1 << 20
 # Checkpoints of large models have thousands of files, and many systems allow a process 1024 open ones, or 256.
 MOST_OPEN_FILES = 64
-# Bytes of an object graph, and nodes and references in it: more than a model of 100,000 variables with their slots
-# needs. A node may take two bytes in the file, and a hundred in memory.
+# Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
+# Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes
+# in the file, and a hundred in memory.
 LARGEST_OBJECT_GRAPH = 64 << 20
-MOST_OBJECTS = 2_000_000
+MOST_OBJECTS = 200_000
+MOST_OBJECTS_A_TENSOR = 8
 # How many parts of a stale path in a state file are looked for, at one question to the file system each.
 MOST_FOLDERS = 16
 

@@ -21,13 +21,21 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS
+from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
 from tfbundle.proto import TrackableObjectGraph
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.tensor import Tensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+_CHILDREN = TrackableObjectGraph.TrackableObject.CHILDREN_FIELD_NUMBER
+_ATTRIBUTES = TrackableObjectGraph.TrackableObject.ATTRIBUTES_FIELD_NUMBER
+_SLOTS = TrackableObjectGraph.TrackableObject.SLOT_VARIABLES_FIELD_NUMBER
+# Every node and everything that is listed in one begins with one of these bytes: the tag of field 1, 2 or 3 with bytes,
+# or the first byte of that tag in a longer form than it needs.
+_TAGS = (b"\x0a", b"\x12", b"\x1a", b"\x8a", b"\x92", b"\x9a")
 
 
 class Child(NamedTuple):
@@ -88,21 +96,27 @@ class ObjectGraph(Sequence[Node]):
         count = len(self._nodes)
         if not count:
             raise FormatError("the object graph has no nodes")
-        parts = count
         names: dict[str, str] = {}
+        slots = []
         for number, node in enumerate(self._nodes):
-            parts += len(node.children) + len(node.slot_variables) + len(node.attributes)
-            if parts > MOST_OBJECTS:
-                raise UnsupportedError(f"the object graph has more than {MOST_OBJECTS} nodes and references")
-            numbers = [child.node_id for child in node.children]
-            for slot in node.slot_variables:
-                numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
+            numbers: list[int] = []
+            # Asking for the fields that are there is several times faster than for each that could be.
+            for field, values in node.ListFields():
+                if field.number == _CHILDREN:
+                    numbers += [child.node_id for child in values]
+                elif field.number == _SLOTS:
+                    slots.append(number)
+                    for slot in values:
+                        numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
+                elif field.number == _ATTRIBUTES:
+                    for attribute in values:
+                        if attribute.full_name:
+                            names.setdefault(attribute.checkpoint_key, attribute.full_name)
             for other in numbers:
                 if not 0 <= other < count:
                     raise FormatError(f"node {number} of the object graph refers to node {other}, and it has {count}")
-            for attribute in node.attributes:
-                if attribute.full_name:
-                    names.setdefault(attribute.checkpoint_key, attribute.full_name)
+        self.with_slots = tuple(slots)
+        """The numbers of the nodes that list slots."""
         self.variable_names: Mapping[str, str] = MappingProxyType(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
@@ -127,6 +141,10 @@ class ObjectGraph(Sequence[Node]):
             made = self._made[number] = self._make(number)
         return made
 
+    def __iter__(self) -> Iterator[Node]:
+        # Each is needed once, and so none is kept.
+        return map(self._make, range(len(self)))
+
     def _make(self, number: int) -> Node:
         node = self._nodes[number]
         return Node(
@@ -150,6 +168,12 @@ class ObjectGraph(Sequence[Node]):
                 keys[name].append(key)
             self._keys = dict(keys)
         return list(self._keys.get(variable_name, ()))
+
+    def with_child(self, name: str) -> Iterator[int]:
+        """The numbers of the nodes that call one of their children so."""
+        for number, node in enumerate(self._nodes):
+            if any(child.local_name == name for child in node.children):
+                yield number
 
     def walk(self) -> Iterator[Visit]:
         """Go through the objects as a tree, from the one that was saved, owners before what they own.
@@ -194,19 +218,26 @@ def read_object_graph(checkpoint: Mapping[str, Tensor]) -> ObjectGraph | None:
         if tensor.shape or tensor.data_type != "DT_STRING":
             raise FormatError(f"{OBJECT_GRAPH_KEY!r} is {tensor.data_type} of shape {list(tensor.shape)}, not a string")
         data: bytes = tensor.read().item()
-        return decode_object_graph(data)
+        return decode_object_graph(data, len(checkpoint))
     except TfBundleError as error:
         raise error.locate(path=path, tensor=OBJECT_GRAPH_KEY) from None
 
 
-def decode_object_graph(data: bytes) -> ObjectGraph:
-    """The graph from its bytes.
+def decode_object_graph(data: bytes, tensors: int = 0) -> ObjectGraph:
+    """The graph from its bytes, out of a checkpoint that has so many tensors.
 
-    Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than any model needs.
+    Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than such a checkpoint can
+    need.
     """
     if len(data) > LARGEST_OBJECT_GRAPH:
         raise UnsupportedError(
             f"the object graph has {len(data)} bytes, and more than {LARGEST_OBJECT_GRAPH} are not decoded"
+        )
+    # Decoding takes memory for each node and reference, so these are counted before it, and rather more than less.
+    most = MOST_OBJECTS + MOST_OBJECTS_A_TENSOR * tensors
+    if len(data) > 2 * most and sum(map(data.count, _TAGS)) > most:
+        raise UnsupportedError(
+            f"the object graph has more than {most} nodes and references, which is more than {tensors} tensors need"
         )
     try:
         return ObjectGraph(TrackableObjectGraph.FromString(data))

@@ -50,7 +50,8 @@ def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset
         return frozenset(name for name in names if _is_slot_name(name, names))
     lists: dict[int, frozenset[int]] = {}
     numbers: set[int] = set()
-    for node in objects:
+    optimizers = {*objects.with_slots, *objects.with_child("_iterations")}
+    for node in map(objects.__getitem__, sorted(optimizers)):
         numbers.update(slot.number for slot in node.slots)
         numbers.update(_keras_slots(node, objects, lists), _beta_powers(node))
     keys = (attribute.key for number in numbers for attribute in objects[number].attributes)
