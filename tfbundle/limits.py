@@ -46,6 +46,9 @@ LARGEST_SNAPPY_GROWTH = 22
 MOST_SHARDS = 1 << 20
 # Checkpoints of large models have thousands of files, and many systems allow a process 1024 open ones, or 256.
 MOST_OPEN_FILES = 64
+# Partitioners cut a variable into as many slices as there are machines or shards; nobody has so many. Each takes a few
+# bytes in the file and hundreds in memory, and has to be held against the others.
+MOST_SLICES = 1 << 14
 # Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
 # Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes
 # in the file, and a hundred in memory.
@@ -75,7 +78,7 @@ MOST_FIELDS = 64
 # How many entries, elements and places may be looked at in vain while a damaged table is searched for its blocks:
 # about a second's work, so that a file that was made to mislead cannot take longer.
 SEARCH_EFFORT = 120_000
-# Tensors do not share bytes. A salvaged checkpoint in which a thousand do is not read a thousand times: so many passes
-# over its files, and this many bytes, are the most.
+# Tensors do not share bytes. A checkpoint in which a thousand do is not read a thousand times: so many passes over its
+# files, and this many bytes, are the most that are loaded, verified or salvaged at once.
 MOST_PASSES = 4
 FREE_SIZE = 1 << 24

@@ -14,6 +14,7 @@ Everything else in the library touches the file system through this module alone
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -24,6 +25,8 @@ from tfbundle.errors import FormatError, MissingFileError, TruncatedError
 
 # Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
 _LARGEST_READ = 1 << 30
+# Links that go round in circles, and names (perhaps from a file that lies) that no file can have.
+_LEADS_NOWHERE = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class FileIdentity(NamedTuple):
@@ -81,6 +84,10 @@ class ByteSource:
                 raise
             # A NUL in the name; no such file can exist.
             raise MissingFileError(f"there is no file {self.path!r}", path=self.path) from None
+        except OSError as error:
+            if error.errno not in _LEADS_NOWHERE:
+                raise
+            raise MissingFileError(f"{self.path} leads to no file: {error.strerror}", path=self.path) from None
         self._descriptor: _Descriptor | None = descriptor
         self._map: mmap.mmap | None = None
         self.identity = _identity(os.fstat(descriptor.number))
@@ -256,6 +263,10 @@ def list_folder(path: str) -> list[str]:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(f"there is no folder {path}", path=path) from None
+    except OSError as error:
+        if error.errno not in _LEADS_NOWHERE:
+            raise
+        raise MissingFileError(f"{path} leads to no folder: {error.strerror}", path=path) from None
 
 
 def real_path(path: str) -> str:

@@ -24,7 +24,7 @@ from tfbundle.errors import TfBundleError
 from tfbundle.formats.checksum import crc32c, mask
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.pieces import PieceReader
+    from tfbundle.checkpoint.pieces import PieceReader, Room
     from tfbundle.checkpoint.tensor import Array
 
 # A tensor above this size is worth a read of its own.
@@ -50,8 +50,11 @@ class _Places(NamedTuple):
         return _Places(*(column[which] for column in self))
 
 
-def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Array]:
-    """The small tensors among ``records``, verified as the reader is; tensors with any trouble are left out."""
+def read_small(reader: PieceReader, records: dict[str, bytes], room: Room) -> dict[str, Array]:
+    """The small tensors among ``records``, verified as the reader is; tensors with any trouble are left out.
+
+    Their bytes are counted in ``room``, which raises ``FormatError`` where it has no more.
+    """
     groups: defaultdict[tuple[bytes, int], list[str]] = defaultdict(list)
     for name, record in records.items():
         if len(record) > 4:
@@ -65,7 +68,7 @@ def read_small(reader: PieceReader, records: dict[str, bytes]) -> dict[str, Arra
         tails = b"".join([records[name] for name in names])
         places = _decode_tails(np.frombuffer(tails, np.uint8).reshape(len(names), length)[:, len(head) :], size)
         for stretch in _stretches(places, size):
-            for number, array in _read_stretch(reader, stretch, shape, dtype, size):
+            for number, array in _read_stretch(reader, room, stretch, shape, dtype, size):
                 arrays[names[number]] = array
     return arrays
 
@@ -121,22 +124,26 @@ def _stretches(places: _Places, size: int) -> Iterator[_Places]:
 
 
 def _read_stretch(
-    reader: PieceReader, places: _Places, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+    reader: PieceReader, room: Room, places: _Places, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
 ) -> Iterator[tuple[int, Array]]:
     """The tensors of a stretch, each by its number, as arrays of their own."""
     count = len(places.number)
+    shard = int(places.shard[0])
     try:
-        source = reader.shards.source(int(places.shard[0]))
+        source = reader.shards.source(shard)
         data = source.read_at(int(places.offset[0]), count * size)
         if not reader.verify:
             source.check_unchanged()
     except TfBundleError:
         return iter(())
+    room.take_bytes(source, shard, count * size)
     block = np.frombuffer(data, dtype).reshape(count, *shape)
     if reader.verify:
         crcs = np.array([crc32c(data[pos : pos + size]) for pos in range(0, count * size, size)], np.int64)
         fine = mask(crcs) == places.crc
         places, block = places.rows(fine), block[fine]
+        # Those that are left to the ordinary way are counted there.
+        room.take_bytes(source, shard, (len(block) - count) * size)
     if reader.swapped:
         block = swap_bytes(block.copy())
     return zip(places.number.tolist(), map(np.array, block), strict=True)

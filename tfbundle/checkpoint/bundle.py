@@ -28,7 +28,7 @@ from tfbundle.checkpoint.bulk import read_small
 from tfbundle.checkpoint.entry import Facts, decode_facts, decode_location
 from tfbundle.checkpoint.names import index_path
 from tfbundle.checkpoint.payload import ByteOrder
-from tfbundle.checkpoint.pieces import Piece, PieceReader, allocate
+from tfbundle.checkpoint.pieces import Piece, PieceReader, Room, allocate
 from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import Extent, decode_slice_key, encode_slice_key
@@ -220,21 +220,19 @@ class BundleStore:
                 return [(None, Piece(facts.data_type, facts.shape, decode_location(record, facts)))]
             check_disjoint(facts.slices)
             return [
-                (part, piece) for part in facts.slices if (piece := self._find_slice(name, facts, part)) is not None
+                (part, _slice_piece(value, facts, part))
+                for part, value in zip(facts.slices, self._slice_entries(name, facts), strict=True)
+                if value is not None
             ]
         except TfBundleError as error:
             raise error.locate(path=self._index.path, tensor=name) from None
 
-    def _find_slice(self, name: str, facts: Facts, part: TensorSlice) -> Piece | None:
-        key = encode_slice_key(encode_name(name), part.extents)
+    def _slice_entries(self, name: str, facts: Facts) -> list[bytes | None]:
         # A slice that is the whole tensor would be stored under the tensor's own name, and that is its parent.
-        value = self.table.get(key)
-        if value is None:
-            return None
-        own = decode_facts(value)
-        if own.slices or own.data_type != facts.data_type or own.shape != part.lengths:
-            raise FormatError(f"the entry of its slice {part} has another type or shape than the slice")
-        return Piece(own.data_type, own.shape, decode_location(value, own))
+        key = encode_name(name)
+        keys = [encode_slice_key(key, part.extents) for part in facts.slices]
+        found = self.table.find_all(keys)
+        return [found.get(key) for key in keys]
 
     def ranges(self, name: str, record: bytes) -> tuple[Range, ...]:
         """Where a tensor lies."""
@@ -245,14 +243,15 @@ class BundleStore:
 
     def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
         """The entries of a partitioned tensor's slices, for its own record holds no checksum."""
-        key = encode_name(name)
-        return tuple(self.table.find(encode_slice_key(key, part.extents)) for part in self.facts(name, record).slices)
+        return tuple(self._slice_entries(name, self.facts(name, record)))
 
     # Values.
 
     def read(self, name: str, record: bytes) -> Array:
         """The whole tensor as an array of its own."""
-        pieces = self.pieces(name, record)
+        return self._read(name, record, self.pieces(name, record))
+
+    def _read(self, name: str, record: bytes, pieces: Pieces) -> Array:
         try:
             if not pieces or pieces[0][0] is not None:
                 return self._assemble(decode_facts(record), pieces)
@@ -262,6 +261,7 @@ class BundleStore:
 
     def _assemble(self, facts: Facts, pieces: Pieces) -> Array:
         self._check_complete(facts, pieces)
+        self._check_room([piece for _, piece in pieces])
         array = allocate(facts.data_type, facts.shape)
         for part, piece in pieces:
             array[_box(part).index] = self.reader.read(piece)
@@ -285,6 +285,7 @@ class BundleStore:
                 found.append((piece, *box))
         if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
             self._check_complete(facts, pieces)
+        self._check_room([piece for piece, _, _ in found])
         array = allocate(facts.data_type, selection.counts)
         for piece, inner, target in found:
             array[target] = self.reader.read_part(piece, inner)
@@ -299,6 +300,7 @@ class BundleStore:
                 return
             facts = decode_facts(record)
             self._check_complete(facts, pieces)
+            self._check_room([piece for _, piece in pieces])
             order = in_order([_box(part) for part, _ in pieces], facts.shape)
             if order is not None:
                 for number in order:
@@ -322,17 +324,40 @@ class BundleStore:
                 "read by slicing"
             )
 
+    def _check_room(self, pieces: Iterable[Piece]) -> None:
+        room = Room(self.reader)
+        for piece in pieces:
+            room.take(piece)
+            if piece.is_objects and prod(piece.shape) > piece.location.size:
+                raise FormatError(f"{prod(piece.shape)} elements cannot lie in {piece.location.size} bytes")
+
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there.
+
+        Raises ``FormatError`` if together they take far more bytes than the shards have.
+        """
         records = self.records()
-        if mmap:
-            return {name: self.view(name, records[name]) for name in names}
-        found = read_small(self.reader, {name: records[name] for name in names})
-        return {name: found[name] if name in found else self.read(name, records[name]) for name in names}
+        room = Room(self.reader)
+        found = {} if mmap else read_small(self.reader, {name: records[name] for name in names}, room)
+        arrays = {}
+        for name in names:
+            array = found.get(name)
+            if array is None:
+                pieces = self.pieces(name, records[name])
+                try:
+                    for _, piece in pieces:
+                        room.take(piece)
+                except TfBundleError as error:
+                    raise error.locate(path=self.path, tensor=name) from None
+                array = (self._view if mmap else self._read)(name, records[name], pieces)
+            arrays[name] = array
+        return arrays
 
     def view(self, name: str, record: bytes) -> Array:
         """A read-only array: a view of the mapped file where the stored bytes are the array, else one of its own."""
-        pieces = self.pieces(name, record)
+        return self._view(name, record, self.pieces(name, record))
+
+    def _view(self, name: str, record: bytes, pieces: Pieces) -> Array:
         if pieces and pieces[0][0] is None:
             try:
                 view = self.reader.view(pieces[0][1])
@@ -340,7 +365,7 @@ class BundleStore:
                 raise error.locate(path=self.path, tensor=name) from None
             if view is not None:
                 return view
-        array = self.read(name, record)
+        array = self._read(name, record, pieces)
         array.flags.writeable = False
         return array
 
@@ -356,6 +381,13 @@ class BundleStore:
         for _, piece in pieces:
             if piece.location.shard not in absent:
                 yield piece.location.size, partial(self.reader.check, piece)
+
+
+def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:
+    own = decode_facts(value)
+    if own.slices or own.data_type != facts.data_type or own.shape != part.lengths:
+        raise FormatError(f"the entry of its slice {part} has another type or shape than the slice")
+    return Piece(own.data_type, own.shape, decode_location(value, own))
 
 
 def _box(part: TensorSlice | None) -> TensorSlice:

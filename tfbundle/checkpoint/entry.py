@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.slices import TensorSlice, decode_extents, locate_slice
+from tfbundle.checkpoint.slices import TensorSlice, check_count, decode_extents, locate_slice
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.errors import FormatError
 from tfbundle.proto import BundleEntryProto
@@ -95,4 +95,5 @@ def parse_entry(value: bytes) -> BundleEntryProto:
 
 def _facts(entry: BundleEntryProto) -> Facts:
     shape = decode_shape(entry.shape)
+    check_count(entry.slices)
     return Facts(entry.dtype, shape, tuple(locate_slice(decode_extents(piece), shape) for piece in entry.slices))

@@ -8,6 +8,7 @@ handed out only if the file is still the one that was opened.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from tfbundle.checkpoint.tensor import Array
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
 from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage import ByteSource
 
 # Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely. A
@@ -141,6 +143,35 @@ class PieceReader:
 
     def _native(self, array: Array) -> Array:
         return swap_bytes(array) if self.swapped else array
+
+
+class Room:
+    """Room in the shards for what is to be in memory at once: a tensor's slices, or all tensors of a load.
+
+    Stored pieces lie apart. But a file may state that a thousand of them are the same million bytes, and would have a
+    reader take a thousand times the file's size.
+    """
+
+    def __init__(self, reader: PieceReader) -> None:
+        """For the shards that ``reader`` reads, and nothing taken yet."""
+        self._reader = reader
+        self._taken: defaultdict[int, int] = defaultdict(int)
+
+    def take(self, piece: Piece) -> None:
+        """Count a piece; raises ``FormatError`` where its shard has no such bytes, or no more room."""
+        place = piece.location
+        self.take_bytes(self._reader.source(piece), place.shard, place.size)
+
+    def take_bytes(self, source: ByteSource, shard: int, size: int) -> None:
+        """Count bytes of an open shard."""
+        self._taken[shard] += size
+        if self._taken[shard] > FREE_SIZE + MOST_PASSES * source.size:
+            raise FormatError(
+                f"what is stored in {source.path} takes more than {MOST_PASSES} times its {source.size} bytes, so "
+                "that much of it overlaps; read less at a time",
+                path=source.path,
+                shard=shard,
+            )
 
 
 def swap_bytes(array: Array) -> Array:

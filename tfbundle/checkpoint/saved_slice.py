@@ -18,7 +18,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError
 
 from tfbundle.checkpoint.slice_keys import Extent
-from tfbundle.checkpoint.slices import decode_extents
+from tfbundle.checkpoint.slices import check_count, decode_extents
 from tfbundle.errors import FormatError
 from tfbundle.formats.wire import BYTES, Field, message_fields
 from tfbundle.proto import SavedSliceMeta, SavedTensorSlices, TensorSliceProto, VersionDef
@@ -89,6 +89,7 @@ def decode_statement(statement: bytes) -> Statement:
         meta = SavedSliceMeta.FromString(statement)
     except DecodeError:
         raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
+    check_count(meta.slice)
     return Statement(meta.type, decode_shape(meta.shape), tuple(map(decode_extents, meta.slice)))
 
 

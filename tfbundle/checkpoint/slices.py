@@ -10,7 +10,7 @@ Pure arithmetic; nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -18,7 +18,8 @@ from math import prod
 import numpy as np
 
 from tfbundle.checkpoint.slice_keys import FULL, Extent
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto
 
 
@@ -50,6 +51,12 @@ class TensorSlice:
 def describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
     """A box in numpy's notation, such as ``[0:4, 2:3]``."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
+
+
+def check_count(slices: Sized) -> None:
+    """Raise ``UnsupportedError`` if a tensor is stated to have more slices than any has."""
+    if len(slices) > MOST_SLICES:
+        raise UnsupportedError(f"it has {len(slices)} slices, and more than {MOST_SLICES} are not read")
 
 
 def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:

@@ -22,7 +22,8 @@ from __future__ import annotations
 import operator
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from struct import Struct
 from typing import NamedTuple
@@ -324,6 +325,28 @@ class Table(Mapping[bytes, bytes]):
     def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """The keys and values of each data block, in the order of the table."""
         return map(self.block, range(len(self.handles)))
+
+    def find_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The values under those of many keys that are there, with each block gone through once.
+
+        A key is left out only after the whole table has proved to be in order.
+        """
+        wanted: defaultdict[int, list[bytes]] = defaultdict(list)
+        for key in keys:
+            wanted[bisect_left(self.separators, key)].append(key)
+        found: dict[bytes, bytes] = {}
+        missing = bool(wanted.pop(len(self.separators), ()))
+        for number, some in wanted.items():
+            if len(some) > 1:
+                block = dict(zip(*self.block(number), strict=True))
+                values = {key: block.get(key) for key in some}
+            else:
+                values = {some[0]: self.find(some[0])}
+            found.update((key, value) for key, value in values.items() if value is not None)
+            missing |= None in values.values()
+        if missing:
+            len(self)  # Scans the table once.
+        return found
 
     def block(self, number: int) -> tuple[list[bytes], list[bytes]]:
         """The keys and values of one data block.
