@@ -129,8 +129,8 @@ _TABLES: dict[str, tuple[str, Callable[[Pairs], bytes]]] = {
     "handle-oversized": ("a block handle beyond 64 bits", _with_handle(b"\xff" * 9 + b"\x7f" + b"\1")),
     "handle-missing": ("an index block with empty handles", _with_handle(b"")),
     "handles-repeated": (
-        "100,000 handles of one block",
-        _with_index(lambda handle, size: encode_pairs([(b"c%06d" % n, handle) for n in range(100_000)])),
+        "50,000 handles of one block",
+        _with_index(lambda handle, size: encode_pairs([(b"c%06d" % n, handle) for n in range(50_000)])),
     ),
     "handles-overlapping": (
         "blocks that overlap",
@@ -235,10 +235,10 @@ for _name, (_title, _make) in _TABLES.items():
     add(f"table-{_name}", "checkpoint", _build_table, _title)
 
 
-@case("checkpoint", "100,000 names in a block with one restart point")
+@case("checkpoint", "50,000 names in a block with one restart point")
 def table_one_restart(folder: Path) -> Wanted:
     pairs = honest(folder)
-    names = [b"n%06d" % number for number in range(100_000)]
+    names = [b"n%06d" % number for number in range(50_000)]
     data, crc = encode_values(B, 1)
     entries = [
         encode_entry(dtype=1, shape=B.shape, offset=n * len(data), size=len(data), crc=crc) for n in range(len(names))
@@ -469,14 +469,14 @@ def _many_slices(folder: Path, count: int, **settings: Any) -> Wanted:
     return Wanted(folder / MODEL, {"a": A, "x": array})
 
 
-@case("checkpoint", "10,000 slices in one entry, all of them right")
-def slices_10_000(folder: Path) -> Wanted:
-    return _many_slices(folder, 10_000)
+@case("checkpoint", "2,000 slices in one entry, all of them right")
+def slices_2_000(folder: Path) -> Wanted:
+    return _many_slices(folder, 2_000)
 
 
-@case("checkpoint", "10,000 slices, all of them right, in a block with one restart point")
-def slices_10_000_one_restart(folder: Path) -> Wanted:
-    return _many_slices(folder, 10_000, block_size=1 << 30, restart_interval=1 << 30)
+@case("checkpoint", "2,000 slices, all of them right, in a block with one restart point")
+def slices_2_000_one_restart(folder: Path) -> Wanted:
+    return _many_slices(folder, 2_000, block_size=1 << 30, restart_interval=1 << 30)
 
 
 @case("checkpoint", "100,000 slices in one entry, without entries of their own")
@@ -495,12 +495,12 @@ def slices_100_000_overlapping(folder: Path) -> Wanted:
     return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
 
 
-@case("checkpoint", "100,000 slices in one entry of 20 dimensions")
-def slices_100_000_of_rank_20(folder: Path) -> Wanted:
+@case("checkpoint", "20,000 slices in one entry of 20 dimensions")
+def slices_20_000_of_rank_20(folder: Path) -> Wanted:
     pairs = honest(folder)
     rest = [(0, 1)] * 19
-    slices = [[(number, 1), *rest] for number in range(100_000)]
-    entry = encode_entry(dtype=1, shape=(100_001, *[1] * 19), slices=slices)
+    slices = [[(number, 1), *rest] for number in range(20_000)]
+    entry = encode_entry(dtype=1, shape=(20_001, *[1] * 19), slices=slices)
     (folder / f"{MODEL}.index").write_bytes(encode_table({**pairs, b"x": entry}))
     return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
 

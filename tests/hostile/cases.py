@@ -13,6 +13,7 @@ from tests.hostile.exercise import (
     exercise_command,
     exercise_folder,
     exercise_report,
+    exercise_salvage,
     exercise_train,
     same,
 )
@@ -28,6 +29,7 @@ def _run_checkpoint(wanted: Wanted) -> str:
     _compare(found, wanted)
     exercise_checkpoint(wanted.path, verify=False)
     exercise_report(wanted.path, found)
+    exercise_salvage(wanted.path, found)
     exercise_train(wanted.path)
     exercise_folder(wanted.path.parent)
     for command in ("ls", "verify", "show"):
@@ -67,7 +69,7 @@ def prepare() -> None:
 
     from tests.hostile.catalogue import CASES
 
-    for name in ("slices-10-000", "v1-slices-10-000"):
+    for name in ("slice-twice", "v1-slice-twice"):
         with tempfile.TemporaryDirectory() as folder:
             run(CASES[name], CASES[name].build(Path(folder)))
 

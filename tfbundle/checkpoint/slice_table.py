@@ -13,6 +13,7 @@ elsewhere. What is read from a verified block is right for as long as the file i
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import suppress
 from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, FormatError
@@ -57,6 +58,8 @@ class SliceTable(Table):
         super().__init__(source, verify=verify, directory=directory)
         self._blocks: dict[int, Block] = {}
         self._verified: set[int] = set()
+        # What stands in the large block that was last searched, and the block's number.
+        self._places: tuple[int, dict[bytes, Place]] = (-1, {})
 
     def locate(self, key: bytes) -> Block | None:
         """The block in which ``key`` stands if it stands anywhere."""
@@ -92,7 +95,13 @@ class SliceTable(Table):
             self._check(offset, size, unmask(int.from_bytes(trailer[1:], "little")))
             self._verified.add(number)
         restarts = int.from_bytes(self.source.read_at(offset + size - 4, 4), "little")
-        return self._search(offset, size - 4 - 4 * restarts, key)
+        with self._lock:
+            known, places = self._places
+        if known != number:
+            places = self._list_places(offset, size - 4 - 4 * restarts)
+            with self._lock:
+                self._places = number, places
+        return places.get(key)
 
     def find(self, key: bytes) -> bytes | None:
         """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
@@ -103,26 +112,30 @@ class SliceTable(Table):
         self.source.check_unchanged()
         return value
 
-    def _search(self, offset: int, size: int, wanted: bytes) -> Place | None:
-        """Where a value lies among the entries of a block, ``size`` bytes at ``offset`` of the file."""
+    def _list_places(self, offset: int, size: int) -> dict[bytes, Place]:
+        """Where the values lie among the entries of a block, ``size`` bytes at ``offset`` of the file.
+
+        The list ends with the first entry that is not as it should be.
+        """
         head = self.source.read_at(offset, max(0, min(size, _HEAD_SIZE)))
-        key = b""
+        places: dict[bytes, Place] = {}
+        key = last = b""
         pos = 0
-        try:
+        with suppress(FormatError):
             while pos < len(head):
                 shared, pos = decode_varint(head, pos, len(head), 32)
                 unshared, pos = decode_varint(head, pos, len(head), 32)
                 value_size, pos = decode_varint(head, pos, len(head), 32)
                 start = pos + unshared
                 if shared > len(key) or start > len(head) or start + value_size > size:
-                    return None
+                    break
                 key = key[:shared] + head[pos:start]
-                if key >= wanted:
-                    return Place(offset + start, value_size) if key == wanted else None
+                if key <= last and places:
+                    break
+                places[key] = Place(offset + start, value_size)
+                last = key
                 pos = start + value_size
-        except FormatError:
-            pass
-        return None
+        return places
 
     def _check(self, offset: int, size: int, expected: int) -> None:
         buffer = memoryview(bytearray(min(_CHUNK, size + 1)))

@@ -359,7 +359,7 @@ def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Bloc
     try:
         slices = decode_statement(statement).slices
         return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
-    except FormatError:
+    except TfBundleError:
         return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.
 
 

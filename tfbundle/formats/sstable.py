@@ -24,7 +24,6 @@ import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
@@ -42,6 +41,10 @@ RAW, SNAPPY = 0, 1
 
 # A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
 _BLOCKS_KEPT = 8
+
+# Writers put a restart point at every sixteenth entry. Where as many bytes lie between two of them, looking up one name
+# after the other would take the square of the time.
+_FAR_APART = 16 << 10
 
 _UINT32 = Struct("<I")
 _UINT64 = Struct("<Q")
@@ -98,7 +101,7 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
     keys: list[bytes] = []
     values: list[bytes] = []
     whole = set()
-    key = b""
+    key = last = b""
     pos = 0
     while pos < limit:
         # Nearly every entry has three one-byte varints. Four bytes follow the entries, so these reads are inside.
@@ -118,12 +121,13 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
         else:
             whole.add(pos)
             key = data[start:middle]
+        # At once and not in the end, for a compressed block may hold millions of entries that say nothing.
+        if key <= last and keys:
+            raise FormatError(f"keys are not in order: {key!r} follows {last!r}", offset=pos)
+        last = key
         keys.append(key)
         values.append(data[middle:end])
         pos = end
-    if not all(map(operator.lt, keys, islice(keys, 1, None))):
-        wrong = next(i for i in range(1, len(keys)) if keys[i - 1] >= keys[i])
-        raise FormatError(f"keys are not in order: {keys[wrong]!r} follows {keys[wrong - 1]!r}", offset=0)
     restarts = Struct(f"<{(len(data) - 4 - limit) // 4}I").unpack_from(data, limit)
     # A block without entries still has its one restart offset, 0.
     if not whole.issuperset(restarts) and (keys or any(restarts)):
@@ -159,6 +163,11 @@ def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
             return data[middle:end] if key == wanted else None
         pos = end
     return None
+
+
+def _is_sparse(data: bytes) -> bool:
+    """Whether a search between two restart points of a block may take as long as decoding all of it."""
+    return len(data) > _FAR_APART and len(data) // max(1, _UINT32.unpack_from(data, len(data) - 4)[0]) > _FAR_APART
 
 
 def _entries_end(data: bytes) -> int:
@@ -285,6 +294,8 @@ class Table(Mapping[bytes, bytes]):
         self.separators, self.handles = directory or read_directory(source, verify=verify)
         self._length: int | None = None
         self._kept: dict[int, bytes] = {}
+        # The last block that was worth decoding for a search, and its number.
+        self._decoded: tuple[int, dict[bytes, bytes]] = (-1, {})
         self._lock = threading.Lock()
 
     @property
@@ -318,7 +329,10 @@ class Table(Mapping[bytes, bytes]):
         if number == len(self.separators):
             return None
         try:
-            return find_in_block(self._block(number), key)
+            data = self._block(number)
+            if _is_sparse(data):
+                return self._decoded_block(number, data).get(key)
+            return find_in_block(data, key)
         except FormatError as error:
             raise error if error.path else _located(error, self.source, self.handles[number]) from None
 
@@ -363,6 +377,15 @@ class Table(Mapping[bytes, bytes]):
         except FormatError as error:
             raise error if error.path else _located(error, self.source, self.handles[number]) from None
         return keys, values
+
+    def _decoded_block(self, number: int, data: bytes) -> dict[bytes, bytes]:
+        with self._lock:
+            known, pairs = self._decoded
+        if known != number:
+            pairs = dict(zip(*decode_block(data), strict=True))
+            with self._lock:
+                self._decoded = number, pairs
+        return pairs
 
     def _block(self, number: int) -> bytes:
         with self._lock:
