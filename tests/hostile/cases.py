@@ -56,9 +56,15 @@ def _run_folder(wanted: Wanted) -> str:
     return found.error or ""
 
 
+def _run_action(wanted: Wanted) -> str:
+    wanted.values["action"]()
+    return ""
+
+
 _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "checkpoint": _run_checkpoint,
     "folder": _run_folder,
+    "self-test": _run_action,
 }
 
 
@@ -69,7 +75,7 @@ def prepare() -> None:
 
     from tests.hostile.catalogue import CASES
 
-    for name in ("slice-twice", "v1-slice-twice"):
+    for name in ("entry-slice-twice", "v1-slices-2-000"):
         with tempfile.TemporaryDirectory() as folder:
             run(CASES[name], CASES[name].build(Path(folder)))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["checkpoint", "folder", "records", "events", "graph", "text"]
+Kind = Literal["checkpoint", "folder", "records", "events", "graph", "self-test"]
 
 
 @dataclass(frozen=True)
