@@ -91,6 +91,7 @@ class TestFixtures:
         with tfbundle.open_checkpoint(expected.path) as checkpoint:
             graph = checkpoint.objects
         assert graph is not None
+        assert graph.proto.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
         assert len(graph) == len(theirs.nodes)
         for ours, node in zip(graph, theirs.nodes, strict=True):
             assert list(ours.children) == [(child.local_name, child.node_id) for child in node.children]

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
 from tfbundle.proto import TrackableObjectGraph
+from tfbundle.read_only import ReadOnly
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.tensor import Tensor
@@ -117,7 +117,7 @@ class ObjectGraph(Sequence[Node]):
                     raise FormatError(f"node {number} of the object graph refers to node {other}, and it has {count}")
         self.with_slots = tuple(slots)
         """The numbers of the nodes that list slots."""
-        self.variable_names: Mapping[str, str] = MappingProxyType(names)
+        self.variable_names: Mapping[str, str] = ReadOnly(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
         # A node may be referred to as often as the file is long, and be as long itself.
@@ -156,6 +156,9 @@ class ObjectGraph(Sequence[Node]):
                 for slot in node.slot_variables
             ),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ObjectGraph, (self.proto,)
 
     def __repr__(self) -> str:
         return f"<ObjectGraph of {len(self)} objects, {len(self.variable_names)} variables>"

@@ -51,7 +51,7 @@ class Attributes(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         # A map field of protobuf would make an entry of each name that it does not have.
-        if name not in self._proto:
+        if name not in self:
             raise KeyError(name)
         try:
             return decode_attribute(self._proto[name])
@@ -66,6 +66,18 @@ class Attributes(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._proto)
+
+    def __eq__(self, other: object) -> bool:
+        # Some decode to arrays, which do not compare to a single truth.
+        return isinstance(other, Attributes) and dict(self._proto) == dict(other._proto)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Attributes, (dict(self._proto), self._path)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def __repr__(self) -> str:
         return f"<Attributes {', '.join(self)}>"

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from tfbundle.errors import FormatError
 from tfbundle.graph.constants import Constants
@@ -49,8 +50,21 @@ class Nodes(Mapping[str, Node]):
     def __len__(self) -> int:
         return len(self._protos)
 
+    def __eq__(self, other: object) -> bool:
+        # Each look-up makes a node of its own.
+        return isinstance(other, Nodes) and self._body is other._body
+
+    def __hash__(self) -> int:
+        return hash((Nodes, id(self._body)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._body, "nodes")
+
     def __repr__(self) -> str:
         return f"<{len(self)} nodes of {self._body}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
 
 class Body(ABC):
@@ -113,6 +127,9 @@ class Body(ABC):
 
     # Without this, Python would try numbers as names.
     __iter__ = None
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.nodes)
 
     @abstractmethod
     def full_name(self, name: str) -> str:

@@ -51,7 +51,7 @@ class Collections(Mapping[str, list[Any]]):
         self._path = path
 
     def __getitem__(self, name: str) -> list[Any]:
-        if name not in self._protos:
+        if name not in self:
             raise KeyError(f"there is no collection {name!r}; there are {', '.join(self) or 'none'}")
         try:
             return decode_collection(name, self._protos[name])
@@ -66,6 +66,12 @@ class Collections(Mapping[str, list[Any]]):
 
     def __len__(self) -> int:
         return len(self._protos)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Collections, (dict(self._protos), self._path)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def __repr__(self) -> str:
         return f"<Collections {', '.join(self)}>"

@@ -7,7 +7,7 @@ allocated, before a constant is asked for by its name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
@@ -49,6 +49,19 @@ class Constants(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._protos)
+
+    def __eq__(self, other: object) -> bool:
+        # Arrays do not compare to a single truth.
+        return isinstance(other, Constants) and self._body is other._body
+
+    def __hash__(self) -> int:
+        return hash((Constants, id(self._body)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._body, "constants")
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
 
     def __repr__(self) -> str:
         return f"<{len(self)} constants of {self._body}>"

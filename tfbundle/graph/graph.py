@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
@@ -19,6 +18,7 @@ from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.op_outputs import OpOutputs, list_types
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
+from tfbundle.read_only import ReadOnly
 
 _NUMBERED = re.compile(r"(.+):(\d{1,9})", re.DOTALL)
 _NAMED = re.compile(r"([^:]+):([^:]+):(\d{1,9})")
@@ -37,8 +37,9 @@ class Graph(Body):
     def __init__(self, proto: GraphDef, *, op_definitions: Iterable[OpDef] = (), path: str | None = None) -> None:
         """``op_definitions`` are those of the ``MetaGraphDef`` that the graph is part of; ``path`` is for errors."""
         self.proto = proto
+        self._op_definitions = tuple(op_definitions)
         functions = (function.signature for function in proto.library.function)
-        outputs = OpOutputs((*op_definitions, *functions))
+        outputs = OpOutputs((*self._op_definitions, *functions))
         super().__init__(proto.node, outputs, proto.versions.producer or proto.version, path)
 
     @cached_property
@@ -48,7 +49,7 @@ class Graph(Body):
         functions = {proto.signature.name: Function(proto, self) for proto in protos}
         if len(functions) != len(protos):
             raise FormatError(f"two functions of {self} share a name", path=self.path)
-        return MappingProxyType(functions)
+        return ReadOnly(functions)
 
     def full_name(self, name: str) -> str:
         """``NODE:0`` for ``NODE``."""
@@ -58,12 +59,20 @@ class Graph(Body):
         match = _NUMBERED.fullmatch(name)
         return (match[1], int(match[2])) if match else (name, 0)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.proto, self._op_definitions, self.path)
+
     def __repr__(self) -> str:
         functions = len(self.proto.library.function)
         return f"<Graph {self.path!r}, {len(self._protos)} nodes{f', {functions} functions' if functions else ''}>"
 
     def __str__(self) -> str:
         return self.path or "the graph"
+
+
+def _restore(proto: GraphDef, op_definitions: tuple[OpDef, ...], path: str | None) -> Graph:
+    """The graph that was pickled."""
+    return Graph(proto, op_definitions=op_definitions, path=path)
 
 
 class Argument(NamedTuple):
@@ -110,13 +119,13 @@ class Function(Body):
                 except TfBundleError as error:
                     raise error.locate(path=self.path) from None
             arguments[arg.name] = Argument(arg.name, data_type_name(arg.type) if arg.type else None, shape)
-        return MappingProxyType(arguments)
+        return ReadOnly(arguments)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """What it gives, by name and in order: a tensor of the body, or one of the inputs."""
         returns = self.proto.ret
-        return MappingProxyType({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
+        return ReadOnly({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
 
     @property
     def attributes(self) -> Attributes:
@@ -152,6 +161,9 @@ class Function(Body):
         if name in self.inputs:
             return f"{name!r} is an input of {self} and no tensor of its body; see .inputs"
         return super()._unknown(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Function, (self.proto, self.graph)
 
     def __repr__(self) -> str:
         return f"<Function {self.name!r}, {len(self._protos)} nodes>"

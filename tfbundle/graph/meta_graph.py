@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from types import MappingProxyType
+from typing import Any
 
 from tfbundle.checkpoint.names import META_SUFFIX, step_of
 from tfbundle.errors import TfBundleError
@@ -15,6 +15,7 @@ from tfbundle.graph.restoring import RestoredTensor, find_restored
 from tfbundle.graph.signatures import Signature, decode_signature
 from tfbundle.graph.variables import Variable, listed_variables, saved_variables
 from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef
+from tfbundle.read_only import ReadOnly
 
 
 class Saver:
@@ -66,6 +67,9 @@ class Saver:
     def tensors(self) -> tuple[RestoredTensor, ...]:
         """What it restores, told from the ops behind ``restore_op_name``; it saves the same under the same names."""
         return tuple(find_restored(self._graph, self.proto.restore_op_name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Saver, (self.proto, self._graph)
 
     def __repr__(self) -> str:
         sharded = ", sharded" if self.sharded else ""
@@ -121,7 +125,7 @@ class MetaGraph:
         """What callers may ask of the graph, by name; ``FormatError`` where types or shapes make no sense."""
         protos = self.proto.signature_def
         try:
-            return MappingProxyType({name: decode_signature(name, protos[name]) for name in sorted(protos)})
+            return ReadOnly({name: decode_signature(name, protos[name]) for name in sorted(protos)})
         except TfBundleError as error:
             raise error.locate(path=self.path) from None
 
@@ -158,9 +162,17 @@ class MetaGraph:
             raise error.locate(path=self.path) from None
         return listed
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.proto, self.path)
+
     def __repr__(self) -> str:
         tags = f", tags {', '.join(self.tags)}" if self.tags else ""
         return f"<MetaGraph {self.path!r}, {len(self.proto.graph_def.node)} nodes{tags}>"
 
     def __str__(self) -> str:
         return self.path or "the meta graph"
+
+
+def _restore(proto: MetaGraphDef, path: str | None) -> MetaGraph:
+    """The meta graph that was pickled."""
+    return MetaGraph(proto, path=path)

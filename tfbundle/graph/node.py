@@ -9,6 +9,7 @@ own. Everything else would need the shape functions of TensorFlow, and stays unk
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,6 +142,9 @@ class Node:
     def __hash__(self) -> int:
         return hash((id(self._body), self.name))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operator.getitem, (self._body.nodes, self.name)
+
 
 class Output:
     """A tensor of a graph, such as ``"fc2/add:0"``: what one output of a node will hold when the graph runs."""
@@ -201,6 +205,9 @@ class Output:
 
     def __hash__(self) -> int:
         return hash((self.node, self.index))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Output, (self.node, self.index)
 
 
 def format_partial_shape(shape: Shape) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.errors import FormatError, UnsupportedError
@@ -120,6 +120,9 @@ class SavedModel:
     def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:
         """Open its variables; ``MissingFileError`` where it has none."""
         return open_checkpoint(os.path.join(self.folder, "variables", "variables"), verify=verify)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SavedModel, (self.proto, self.path)
 
     def __repr__(self) -> str:
         graphs = "; ".join(", ".join(meta.tags) or "no tags" for meta in self.meta_graphs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import UnsupportedError
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.proto import SignatureDef, TensorInfo
+from tfbundle.read_only import ReadOnly
 from tfbundle.tensor_proto import Array, decode_tensor
 
 
@@ -56,12 +56,12 @@ def decode_signature(name: str, proto: SignatureDef) -> Signature:
         proto.method_name,
         _decode_tensors(proto.inputs),
         _decode_tensors(proto.outputs),
-        MappingProxyType({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
+        ReadOnly({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
     )
 
 
 def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureTensor]:
-    return MappingProxyType({key: decode_signature_tensor(protos[key]) for key in sorted(protos)})
+    return ReadOnly({key: decode_signature_tensor(protos[key]) for key in sorted(protos)})
 
 
 def decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
