@@ -1,19 +1,47 @@
 """What the README shows is what happens."""
 
+from __future__ import annotations
+
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.arrays import assert_same
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = ROOT / "fixtures" / "tf-1.15.5" / "training"
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_example_runs_and_is_short():
+def block_with(words: str) -> str:
+    (block,) = (block for block in blocks("py") if words in block)
+    return block
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the files that the examples name."""
+    (tmp_path / "run").mkdir()
+    for suffix in (".index", ".data-00000-of-00001", ".meta"):
+        for target in (tmp_path, tmp_path / "run"):
+            shutil.copyfile(TRAINING / f"model.ckpt-40{suffix}", target / f"model.ckpt-1000{suffix}")
+    shutil.copyfile(TRAINING / "graph.pbtxt", tmp_path / "graph.pbtxt")
+    shutil.copytree(ROOT / "fixtures" / "events-tf-2.21.0" / "every-plugin-2", tmp_path / "logs")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_python_example_runs_and_is_short() -> None:
     (example,) = blocks("python")
     assert len(example.splitlines()) <= 15
     done = subprocess.run([sys.executable, "-W", "error", "-c", example], cwd=ROOT, capture_output=True, text=True)
@@ -21,7 +49,41 @@ def test_the_python_example_runs_and_is_short():
     assert "(64, 12) float32 3072" in done.stdout
 
 
-def test_the_first_two_commands_set_everything_up():
+@pytest.mark.usefixtures("workplace")
+def test_the_example_of_graphs_and_events_runs() -> None:
+    names: dict[str, Any] = {"tfbundle": tfbundle}
+    exec(block_with("load_graph("), names)
+    assert names["graph"]["fc2/BiasAdd:0"].dtype == np.float32
+    assert len(names["loss"].values) == len(names["loss"].steps) > 0
+    assert set(tfbundle.load("model.ckpt-1000", names=names["meta"].variables(scope="fc", trainable=True))) == {
+        "fc1/biases",
+        "fc1/weights",
+        "fc2/biases",
+        "fc2/weights",
+    }
+
+
+def run_converter(example: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    exec(example, {"convert": found.__setitem__})
+    return found
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_converter_runs_after_one_other_import(request: pytest.FixtureRequest) -> None:
+    example = block_with("from tfbundle import train")
+    ported = run_converter(example)
+    assert set(ported) == set(tfbundle.load("run/model.ckpt-1000"))
+    request.getfixturevalue("tf")
+    (line,) = (line for line in example.splitlines() if "import" in line)
+    before = line.partition("# was: ")[2]
+    original = run_converter(example.replace(line, before).replace("train = tf.train", "train = tf.compat.v1.train"))
+    assert set(original) == set(ported)
+    for name, values in original.items():
+        assert_same(np.asarray(ported[name]), np.asarray(values))
+
+
+def test_the_first_two_commands_set_everything_up() -> None:
     first, second = blocks("sh")[:2]
     for command in (first, second):
         assert len(command.splitlines()) == 1
