@@ -27,6 +27,7 @@ from tfbundle.proto import TrackableObjectGraph
 
 CHECKPOINTS = [one for format in ("v2", "v1") for one in expected_checkpoints(format) if one.error is None]
 WITH_OBJECTS = [one for one in CHECKPOINTS if OBJECT_GRAPH_KEY in one.tensors]
+OPTIMIZERS = json.loads((FIXTURES / "tf-1.15.5" / "optimizers" / "EXPECTED.json").read_text(encoding="utf-8"))
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 with_objects = pytest.mark.parametrize("expected", WITH_OBJECTS, ids=str)
@@ -256,6 +257,20 @@ class TestSlots:
         assert "fc1/weights/ExponentialMovingAverage" in left
         assert "global_step" in left
 
+    @pytest.mark.parametrize("checkpoint", OPTIMIZERS["checkpoints"], ids=lambda checkpoint: checkpoint["path"])
+    def test_every_optimizer(self, checkpoint: dict[str, Any]) -> None:
+        with tfbundle.open_checkpoint(FIXTURES / "tf-1.15.5" / "optimizers" / checkpoint["path"]) as opened:
+            assert opened.slots == set(checkpoint["slots"])
+
+    def test_slots_that_cannot_be_read_are_left_out(self) -> None:
+        path = FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt"
+        with pytest.raises(FormatError, match=r"none of the 1 slices that were saved"):
+            tfbundle.load(path)
+        assert tfbundle.load(path, names="linear/*", slots=False).keys() == {
+            "linear/layer/kernel",
+            "linear/layer/weights",
+        }
+
     @pytest.mark.parametrize(
         "slot",
         [
@@ -279,6 +294,11 @@ class TestSlots:
             "beta1_power",
             "x/beta2_power",
             "beta2_power_1",
+            "w/part_0/Adam",
+            "a/w/t_12/Ftrl_1",
+            "a/w/0/Adam",
+            "a/w/w/part_1/Adagrad",
+            "a/w//part_1/Adagrad",
         ],
     )
     def test_names_of_slots(self, slot: str) -> None:
@@ -303,6 +323,10 @@ class TestSlots:
             "my_beta1_power",
             "w/adam",
             "w/moving_mean",
+            "w/part_x/Adam",
+            "w/u_0/Adam",
+            "w/v/part_0/Adam",
+            "v/part_0/Adam",
             "",
             "/",
             "/Adam",
@@ -312,7 +336,12 @@ class TestSlots:
         assert find_slots(["w", "a/w", name], None) == frozenset()
 
     def test_names_of_many_parts_take_no_time(self) -> None:
-        names = ["/" * 1_000_000 + "Adam", "Adam/" * 200_000 + "m", "a/" * 500_000 + "w_slot_v"]
+        names = [
+            "/" * 1_000_000 + "Adam",
+            "Adam/" * 200_000 + "m",
+            "a/" * 500_000 + "w_slot_v",
+            "0/" * 500_000 + "Adam",
+        ]
         start = time.monotonic()
         assert find_slots(names, None) == frozenset()
         assert time.monotonic() - start < 5

@@ -15,6 +15,7 @@ import tfbundle
 from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES
 from tests.support.v1_writer import write_v1
+from tfbundle import train
 from tfbundle.errors import FormatError, MissingFileError
 
 STATES = {
@@ -167,6 +168,57 @@ class TestResolving:
         state = tfbundle.read_checkpoint_state(tmp_path)
         for stored in ("", "a\0b", "/", ".", "..", "\\"):
             assert state.resolve(stored) is None
+
+
+class TestFilesWithoutAName:
+    """What a prefix that ends in a slash leaves: ``.index``, ``.data-00000-of-00001``, and "." in the state file."""
+
+    @pytest.mark.parametrize("stored", [".", "./", "/old/run/", "/old/run/.", "run/", "D:\\old\\run\\"])
+    def test_resolved(self, tmp_path: Path, stored: str) -> None:
+        folder = tmp_path / "run"
+        write_checkpoint(folder / "other-7")
+        for path in folder.iterdir():
+            path.rename(path.with_name(path.name.removeprefix("other-7")))
+        write_state(folder, stored)
+        latest = tfbundle.latest_checkpoint(folder)
+        assert latest == os.path.join(folder, "")
+        for path in (folder, latest, folder / ".index"):
+            with tfbundle.open_checkpoint(path) as checkpoint:
+                assert checkpoint["a"].read().tolist() == [0, 1, 2]
+        (listed,) = tfbundle.list_checkpoints(folder)
+        assert listed.in_state
+        assert listed.complete
+
+    def test_what_to_pass_is_the_index(self, tmp_path: Path) -> None:
+        write_bundle(tmp_path / "gone-1", {"a": np.arange(3)})
+        for path in tmp_path.iterdir():
+            path.rename(path.with_name(path.name.removeprefix("gone-1")))
+        write_state(tmp_path, "gone-1")
+        with pytest.raises(MissingFileError, match=r"pass one of them") as caught:
+            tfbundle.open_checkpoint(tmp_path)
+        assert str(tmp_path / ".index") in str(caught.value)
+
+    @pytest.mark.parametrize("stored", [".", None])
+    def test_as_tensorflow_saves_and_reads(
+        self, tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str | None
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        # An absolute prefix is stored as it is.
+        prefix = os.path.join(tmp_path if stored is None else "", "run", "")
+        os.mkdir(prefix)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            variable = tf.compat.v1.get_variable("w", initializer=[1.0, 2.0])
+            session.run(variable.initializer)
+            tf.compat.v1.train.Saver().save(session, prefix, write_meta_graph=False)
+        assert tfbundle.read_checkpoint_state(prefix).model_checkpoint_path == (stored or prefix)
+        assert tfbundle.load(tmp_path / "run")["w"].tolist() == [1, 2]
+        write_checkpoint(tmp_path / "run" / "model")
+        write_state(tmp_path / "run", "model")
+        # With a slash it is a prefix for the reader, and a folder for everything that takes folders.
+        for reader in (tf.compat.v1.train.NewCheckpointReader, train.NewCheckpointReader):
+            assert list(reader(prefix).get_variable_to_shape_map()) == ["w"]
+        for load in (tf.train.load_checkpoint, train.load_checkpoint):
+            assert list(load(prefix).get_variable_to_shape_map()) == ["a"]
 
 
 class TestOtherNames:

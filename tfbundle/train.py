@@ -30,7 +30,7 @@ import numpy as np
 from tfbundle.checkpoint.bundle import HEADER_KEY, BundleStore, decode_name, encode_name
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.entry import decode_facts
-from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
+from tfbundle.checkpoint.names import find_files, index_path, prefix_of_v1_shard
 from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
 from tfbundle.dtypes import data_type_name, numpy_dtype, python_name
 from tfbundle.errors import FormatError
@@ -164,12 +164,14 @@ def _number(data_type: str) -> int:
 
 def NewCheckpointReader(filepattern: str | bytes | os.PathLike[str]) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
     """A reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
-    return CheckpointReader(open_checkpoint(os.fsdecode(filepattern)))
+    prefix = os.fsdecode(filepattern)
+    # A folder may be called so too; it is not what is meant here.
+    return CheckpointReader(open_checkpoint(index_path(prefix) if is_file(index_path(prefix)) else prefix))
 
 
 def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
     """A reader of the checkpoint with this prefix, or of the latest in this folder."""
-    return NewCheckpointReader(ckpt_dir_or_file)
+    return CheckpointReader(open_checkpoint(ckpt_dir_or_file))
 
 
 def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from typing import NoReturn
 
 from tfbundle.checkpoint.names import (
@@ -16,6 +17,7 @@ from tfbundle.checkpoint.names import (
     Folder,
     Format,
     find_files,
+    index_path,
     is_half_saved,
     prefix_of_member,
     prefix_of_v1_shard,
@@ -151,7 +153,7 @@ def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
     if candidates:
         return (
             f"{folder} has {len(candidates)} checkpoints and no state file to say which is meant; "
-            f"pass one of {_listed(candidates)}"
+            f"pass one of {_listed(map(_to_pass, candidates))}"
         )
     if is_half_saved(folder):
         return f"{folder} is a half-saved checkpoint: training stopped while it was being written"
@@ -183,7 +185,7 @@ def _from_state(state: CheckpointState, format: Format | None) -> CheckpointFile
         raise _other_format(prefix, format)
     there = scan_folder(state.folder)
     others = [*there.v2, *there.v1]
-    listing = f"; {state.folder} holds {_listed(others)}, pass one of them" if others else ""
+    listing = f"; {state.folder} holds {_listed(map(_to_pass, others))}, pass one of them" if others else ""
     if not others and there.half_saved:
         listing = f"; {_listed(there.half_saved)} is half-saved: training stopped while it was being written"
     raise MissingFileError(
@@ -212,6 +214,12 @@ def _other_format(prefix: str, format: Format | None) -> MissingFileError:
     return MissingFileError(f"{prefix} is a {other} checkpoint, and {format} was asked for", path=prefix)
 
 
-def _listed(paths: list[str] | tuple[str, ...]) -> str:
+def _to_pass(prefix: str) -> str:
+    """The path that means this checkpoint; a prefix may be that of a folder too, which would mean the folder's."""
+    return index_path(prefix) if is_folder(prefix) else prefix
+
+
+def _listed(paths: Iterable[str]) -> str:
+    paths = list(paths)
     shown = ", ".join(paths[:_MOST_LISTED])
     return f"{shown} and {len(paths) - _MOST_LISTED} more" if len(paths) > _MOST_LISTED else shown

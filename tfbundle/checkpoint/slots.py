@@ -15,12 +15,14 @@ Name-based ones do not, so that names have to tell, as ``Saver`` and the optimiz
 the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
 
     w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves
+    w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
     w/adam_m  w/adam_v                            BERT's optimizer
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
 
-A slot of an optimizer that was given a name of its own is not recognised.
+``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot of
+an optimizer that was given a name of its own is not recognised.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ from tfbundle.checkpoint.objects import Node, ObjectGraph
 # The last part of a name, and for Keras the part before the variable.
 _BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
 _SAVER_SLOT = re.compile(
-    r"(?:AdaMax|Adadelta|Adagrad|AdagradDA|Adam|AdamW|Ftrl|LARSOptimizer|Momentum|MomentumW|ProximalAdagrad|RMSProp"
-    r"|RegAdagrad)(?:_\d+)?|adam_[mv]"
+    r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
+    r"|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo)(?:_\d+)?|adam_[mv]"
 )
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
 _KERAS_OPTIMIZER = re.compile(r"(?:Adadelta|Adagrad|Adam|Adamax|Ftrl|Nadam|RMSprop|SGD)(?:_\d+)?")
+
+# The end of the name under which the moving average of a variable is saved, and the number at the end of a part's.
+_AVERAGE = "/ExponentialMovingAverage"
+_PART_NUMBER = re.compile(r"\d+\Z")
 
 # How many scopes in front of a variable's name are looked behind.
 _MOST_SCOPES = 32
@@ -82,14 +88,37 @@ def _is_slot_name(name: str, names: Collection[str]) -> bool:
     if _BETA_POWER.fullmatch(last):
         return True
     if _SAVER_SLOT.fullmatch(last):
-        return any(variable in names for variable in _without_scopes(owner))
+        return _is_variable(owner, names) or _is_part(owner, names)
     if _KERAS_SLOT.fullmatch(last):
         scopes = owner.split("/", _MOST_SCOPES)[:-1]
-        return any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and any(
-            variable in names for variable in _without_scopes(owner)
-        )
+        return any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
     match = _MESH_SLOT.search(name)
-    return match is not None and any(variable in names for variable in _without_scopes(name[: match.start()]))
+    return match is not None and _is_variable(name[: match.start()], names)
+
+
+def _is_variable(name: str, names: Collection[str]) -> bool:
+    """Whether a variable was saved under this name, or what is left of it without scopes in front."""
+    return any(variable in names or variable + _AVERAGE in names for variable in _without_scopes(name))
+
+
+def _is_part(owner: str, names: Collection[str]) -> bool:
+    """Whether the owner of a slot is a part of a variable, by the name that Saver makes in a scope.
+
+    It takes the slot's name ``dnn/dnn/w/part_0/Adam``, cuts off as many characters as ``dnn/w/part_0/`` has, and puts
+    what is left, here ``t_0/Adam``, behind the variable's name. How much is left depends on the scope's length.
+    """
+    number = _PART_NUMBER.search(owner)
+    if number is None:
+        return False
+    pos = owner.rfind("/")
+    for _ in range(_MOST_SCOPES):
+        variable, rest = owner[:pos], owner[pos + 1 :]
+        if pos <= 0:
+            return False
+        if variable in names and f"{variable}/part_{number[0]}".endswith(rest):
+            return True
+        pos = owner.rfind("/", 0, pos)
+    return False
 
 
 def _without_scopes(name: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ another machine; what they meant is then looked for in the folder where the stat
 from __future__ import annotations
 
 import os
+import re
 from typing import NamedTuple
 
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
@@ -57,12 +58,18 @@ class CheckpointState(NamedTuple):
             return None
         if "?" in stored:
             stored = prefix_of_v1_shard(stored) or stored
-        candidates = [os.path.join(self.folder, stored)]
         # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
         # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
         most = min(len(parts), MOST_FOLDERS)
-        candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
+        if re.search(r"(?:\A|[/\\])\.?\Z", stored):
+            # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
+            candidates = [os.path.join(self.folder, stored.removesuffix("."), "")] if parts else []
+            candidates.append(os.path.join(self.folder, ""))
+            candidates += [os.path.join(self.folder, *parts[-count:], "") for count in range(1, most + 1)]
+        else:
+            candidates = [os.path.join(self.folder, stored)]
+            candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         return next((prefix for prefix in candidates if find_files(prefix)), None)
 
 

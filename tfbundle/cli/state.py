@@ -83,7 +83,8 @@ def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) 
 def _cells(item: ListedCheckpoint, *, is_latest: bool) -> tuple[str, ...]:
     return (
         "*" if is_latest else "",
-        escape_name(os.path.basename(item.prefix)),
+        # Files of a prefix that ends in a slash have no name but this.
+        escape_name(os.path.basename(item.prefix) or ".index"),
         item.format,
         "-" if item.step is None else str(item.step),
         _format_time(item.time),
