@@ -1,5 +1,6 @@
-"""Many small tensors at once: what ``load`` reads in stretches is what each tensor reads by itself."""
+"""Many small tensors at once: what is decoded and read together is what each tensor says and reads by itself."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import tfbundle
 from tests.support.arrays import assert_same, sample_array
 from tests.support.bundle_writer import FULL, Saved, encode_field, write_bundle
 from tfbundle import ChecksumError, FormatError, MissingFileError, TruncatedError
+from tfbundle.checkpoint import bulk
 from tfbundle.storage import ByteSource
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _even_few() -> Iterator[None]:
+    """Take the way of the many from the first tensor on, so that small files will do for the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "_FEWEST", 1)
+        yield
 
 
 def many(count: int = 300) -> dict[str, np.ndarray[Any, Any]]:
@@ -23,6 +33,23 @@ def many(count: int = 300) -> dict[str, np.ndarray[Any, Any]]:
         f"t{number * 7919 % 1000:03}/{number}": sample_array(types[number % 7], shapes[number % 5], number)
         for number in range(count)
     }
+
+
+def check_facts(path: Path) -> None:
+    """Hold what is known of all tensors at once against what each says by itself, errors included."""
+    with tfbundle.open_checkpoint(path) as checkpoint:
+        for name, tensor in checkpoint.items():
+            assert outcome(tensor) == outcome(checkpoint[name])
+        store = checkpoint._store
+        for name, facts in zip(checkpoint, store.all_facts(), strict=True):
+            assert facts in (None, store.facts(name, store.find(name)) if facts else None)  # type: ignore[arg-type]
+
+
+def outcome(tensor: tfbundle.Tensor) -> object:
+    try:
+        return tensor.shape, tensor.data_type, tensor.slices, tensor.nbytes
+    except FormatError as error:
+        return str(error)
 
 
 @pytest.fixture
@@ -51,6 +78,7 @@ def test_many(tmp_path: Path, byteorder: str, alignment: int, verify: bool) -> N
     arrays = many()
     saved = {name: Saved(array, shards=[number % 3]) for number, (name, array) in enumerate(arrays.items())}
     write_bundle(tmp_path / "b", saved, num_shards=3, byteorder=byteorder, alignment=alignment)
+    check_facts(tmp_path / "b")
     loaded = tfbundle.load(tmp_path / "b", verify=verify)
     assert list(loaded) == sorted(arrays)
     for name, array in loaded.items():
@@ -132,6 +160,7 @@ def test_stretches_are_bounded(tmp_path: Path, reads: list[int]) -> None:
 def test_one_that_lies_among_many(tmp_path: Path, lies: dict[str, Any], error_class: type[FormatError]) -> None:
     arrays = {f"t{number:02}": np.full(5, number, np.float32) for number in range(50)}
     write_bundle(tmp_path / "b", {**arrays, "t25": Saved(arrays["t25"], lies=lies)})
+    check_facts(tmp_path / "b")
     with pytest.raises(error_class) as caught:
         tfbundle.load(tmp_path / "b")
     assert caught.value.tensor == "t25"
@@ -160,10 +189,22 @@ def test_entries_in_an_unusual_form(tmp_path: Path) -> None:
     ]
     write_bundle(tmp_path / "a", {f"v{n}": Saved(array[:0], lies={"raw": raw}) for n, raw in enumerate(forms)})
     (tmp_path / "a.data-00000-of-00001").write_bytes(array.tobytes())
+    check_facts(tmp_path / "a")
     loaded = tfbundle.load(tmp_path / "a")
     assert len(loaded) == len(forms)
     for found in loaded.values():
         assert_same(found, array)
+
+
+def test_facts_of_the_usual_form_are_known_at_once(tmp_path: Path) -> None:
+    arrays = many(100)
+    write_bundle(tmp_path / "b", {**arrays, "other": Saved(np.zeros(1), lies={"raw": b"\x28\0\x08\1"})})
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        facts = dict(zip(checkpoint, checkpoint._store.all_facts(), strict=True))
+        assert facts.pop("other") is None
+        assert {name: known.shape for name, known in facts.items() if known} == {
+            name: array.shape for name, array in arrays.items()
+        }
 
 
 def test_absent_shard_among_many(tmp_path: Path) -> None:

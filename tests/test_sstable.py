@@ -24,7 +24,9 @@ from tests.support.table_writer import (
     seal_block,
 )
 from tfbundle.errors import ChecksumError, FormatError, TruncatedError
-from tfbundle.formats.sstable import Table, decode_block, decode_footer, find_in_block
+from tfbundle.formats import block
+from tfbundle.formats.block import decode_block, find_in_block
+from tfbundle.formats.sstable import Table, decode_footer
 from tfbundle.storage import ByteSource
 
 RESTART_INTERVALS = (1, 2, 16, 1024)
@@ -419,6 +421,55 @@ def test_any_entries_are_a_block_or_an_error(entries: list[tuple[int, bytes, byt
     assert keys == sorted(set(keys))
     for key, value in zip(keys, values, strict=True):
         assert find_in_block(data, key) == value
+
+
+# Large blocks are decoded run by run at the same time. Whatever that way takes on, it has to decode as the other does.
+
+
+def block_outcome(data: bytes, fewest_runs: int) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block, "_FEWEST_RUNS", fewest_runs)
+        try:
+            return decode_block(data)
+        except FormatError as error:
+            return type(error), str(error), error.offset
+
+
+@pytest.mark.parametrize("interval", [1, 2, 3, 16, 64, 65])
+@given(pairs=st.dictionaries(KEYS | st.binary(max_size=200), VALUES | st.binary(max_size=200), max_size=100))
+def test_runs_at_the_same_time(interval: int, pairs: dict[bytes, bytes]) -> None:
+    data = encode_pairs(sorted(pairs.items()), interval)
+    assert block_outcome(data, 1) == (sorted(pairs), [value for _, value in sorted(pairs.items())])
+
+
+@given(
+    pairs=st.dictionaries(KEYS, VALUES, min_size=1, max_size=30),
+    interval=st.integers(1, 4),
+    changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_damaged_runs_at_the_same_time(
+    pairs: dict[bytes, bytes], interval: int, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(encode_pairs(sorted(pairs.items()), interval))
+    for place, byte in changes:
+        data[place % len(data)] = byte
+    assert block_outcome(bytes(data), 1) == block_outcome(bytes(data), 1 << 40)
+
+
+@pytest.mark.parametrize("name", BROKEN_BLOCKS)
+def test_broken_block_of_runs(open_table: OpenTable, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FormatError) as usual:
+        list(open_table(BROKEN_BLOCKS[name]))
+    monkeypatch.setattr(block, "_FEWEST_RUNS", 1)
+    with pytest.raises(FormatError) as caught:
+        list(open_table(BROKEN_BLOCKS[name]))
+    assert caught.value.message.replace("table1", "table0") == usual.value.message
+
+
+def test_what_tensorflow_writes_goes_by_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [(b"layer_%04d/kernel" % number, b"%d" % number) for number in range(1000)]
+    monkeypatch.setattr(block, "_decode_entries", None)
+    assert decode_block(encode_pairs(pairs)) == ([key for key, _ in pairs], [value for _, value in pairs])
 
 
 @given(st.binary(min_size=40, max_size=40))

@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.bulk import read_small
+from tfbundle.checkpoint.bulk import known_facts, read_small
 from tfbundle.checkpoint.entry import Facts, decode_facts, decode_location
 from tfbundle.checkpoint.names import index_path
 from tfbundle.checkpoint.payload import ByteOrder
@@ -60,6 +60,12 @@ def encode_name(name: str) -> bytes:
 def decode_name(key: bytes) -> str:
     """A table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by ``encode_name``."""
     return key.decode("utf-8", "surrogateescape")
+
+
+def decode_names(keys: list[bytes]) -> list[str]:
+    """``decode_name`` of each key; all at once, where no key holds the byte that then stands between them."""
+    names = decode_name(b"\0".join(keys)).split("\0")
+    return names if len(names) == len(keys) else list(map(decode_name, keys))
 
 
 def open_bundle(prefix: str, verify: bool) -> BundleStore:
@@ -158,7 +164,7 @@ class BundleStore:
     def _tensors(self, blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
         records: dict[str, bytes] = {}
         for keys, values in blocks:
-            records.update(zip([key.decode("utf-8", "surrogateescape") for key in keys], values, strict=True))
+            records.update(zip(decode_names(keys), values, strict=True))
         self._index.check_unchanged()
         records.pop(decode_name(HEADER_KEY), None)
         for name in self._slice_names(records):
@@ -211,6 +217,10 @@ class BundleStore:
             return decode_facts(record)
         except FormatError as error:
             raise error.locate(path=self._index.path, tensor=name) from None
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """The same of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
+        return known_facts(self.records().values())
 
     def pieces(self, name: str, record: bytes) -> Pieces:
         """The stored pieces of a tensor: itself, or those of its slices that have entries."""
@@ -338,18 +348,18 @@ class BundleStore:
         """
         records = self.records()
         room = Room(self.reader)
-        found = {} if mmap else read_small(self.reader, {name: records[name] for name in names}, room)
+        wanted = [records[name] for name in names]
+        found = [None] * len(wanted) if mmap else read_small(self.reader, wanted, room)
         arrays = {}
-        for name in names:
-            array = found.get(name)
+        for name, record, array in zip(names, wanted, found, strict=True):
             if array is None:
-                pieces = self.pieces(name, records[name])
+                pieces = self.pieces(name, record)
                 try:
                     for _, piece in pieces:
                         room.take(piece)
                 except TfBundleError as error:
                     raise error.locate(path=self.path, tensor=name) from None
-                array = (self._view if mmap else self._read)(name, records[name], pieces)
+                array = (self._view if mmap else self._read)(name, record, pieces)
             arrays[name] = array
         return arrays
 

@@ -58,15 +58,24 @@ def decode_facts(value: bytes) -> Facts:
     """Type, shape and slices; raises ``FormatError`` where they are not a tensor's."""
     if len(value) > 4:
         head = value[: 4 + value[3]]
-        facts = _heads.get(head)
-        if facts is None and value[0] == 0x08 and value[1] < 0x80 and value[2] == 0x12 and value[3] < 0x80:
-            facts = _facts(parse_entry(head))
-            if len(_heads) >= _HEADS_KEPT:
-                _heads.clear()
-            _heads[head] = facts
+        facts = head_facts(head)
         if facts is not None and _match_location(value, len(head)):
             return facts
     return _facts(parse_entry(value))
+
+
+def head_facts(head: bytes) -> Facts | None:
+    """What ``4 + value[3]`` first bytes of an entry say, or ``None`` if they are not a type and a shape.
+
+    Raises ``FormatError`` where they are, and no tensor has them.
+    """
+    facts = _heads.get(head)
+    if facts is None and head[0] == 0x08 and head[1] < 0x80 and head[2] == 0x12 and head[3] < 0x80:
+        facts = _facts(parse_entry(head))
+        if len(_heads) >= _HEADS_KEPT:
+            _heads.clear()
+        _heads[head] = facts
+    return facts
 
 
 def decode_location(value: bytes, facts: Facts) -> Location:

@@ -54,13 +54,13 @@ def load(
         if not slots:
             wanted = {name: called for name, called in wanted.items() if name not in checkpoint.slots}
         arrays = checkpoint._store.read_many(list(wanted), mmap=mmap)
-        return {wanted[name]: array for name, array in arrays.items()}
+        return dict(zip(map(wanted.__getitem__, arrays), arrays.values(), strict=True))
 
 
 def select_names(checkpoint: TensorMapping, names: Names) -> dict[str, str]:
     """The stored names that ``names`` of ``load`` chooses, each with the name that it is to have."""
     if names is None:
-        return {name: name for name in checkpoint}
+        return dict(zip(checkpoint, checkpoint, strict=True))
     if isinstance(names, str):
         return _match_names(checkpoint, names)
     wanted: dict[str, str] = {}

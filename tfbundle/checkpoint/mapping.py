@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfbundle.checkpoint.tensor import Store, Tensor
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tfbundle.checkpoint.entry import Facts
     from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.objects import ObjectGraph
 
@@ -26,6 +28,9 @@ class OpenStore(Store, Protocol):
 
     def records(self) -> Mapping[str, Any]:
         """The record of every tensor by name, in the order of the file."""
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """What ``facts`` says of every tensor, in the same order, or ``None`` where it has to be asked."""
 
     def close(self) -> None:
         """Let go of the files."""
@@ -126,13 +131,14 @@ class TensorMapping(Mapping[str, Tensor]):
 
 
 class _Items(ItemsView[str, Tensor]):
-    # Goes through the entries once, and does not look each name up again.
+    # Goes through the entries once, and does not look each name up again; what is known of all at once comes along.
     _mapping: TensorMapping
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         store = self._mapping._store
-        for name, record in store.records().items():
-            yield name, Tensor(store, name, record)
+        records = store.records()
+        tensors = map(Tensor, repeat(store), records, records.values(), store.all_facts())
+        return zip(records, tensors, strict=True)
 
 
 class _Values(ValuesView[Tensor]):

@@ -16,8 +16,9 @@ other values pass through a decoder, whole slices at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from math import prod
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -141,6 +142,10 @@ class V1Store:
     def facts(self, name: str, record: Record) -> Facts:
         """Type, shape and, if there are several, slices of a tensor."""
         return self.pieces(name, record)[0]
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """``None`` for each tensor: nothing is gained by asking for all at once."""
+        return repeat(None, len(self._records))
 
     def pieces(self, name: str, record: Record) -> tuple[Facts, list[Piece]]:
         """What is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""

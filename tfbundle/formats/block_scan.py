@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbundle.errors import FormatError
+from tfbundle.formats.block import decode_block
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.sstable import (
@@ -28,7 +29,6 @@ from tfbundle.formats.sstable import (
     TRAILER_SIZE,
     BlockHandle,
     Directory,
-    decode_block,
     decode_handle,
     read_block,
     read_footer,

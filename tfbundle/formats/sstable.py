@@ -4,13 +4,10 @@
 
     file    [data block]* [metaindex block] [index block] [footer]
     block   [contents][type: 0 raw, 1 Snappy][masked CRC-32C of contents and type, 4 bytes LE]
-    contents  [entry]* [restart offsets: uint32 LE]* [their count: uint32 LE]
-    entry   [shared: varint][unshared: varint][value size: varint][key's last bytes][value]
     footer  [metaindex handle][index handle][zeros to 40 bytes][magic, 8 bytes LE]
     handle  [offset: varint64][size: varint64]
 
-Keys are sorted, and each shares its first bytes with the one before it, except at a restart point, which holds a
-whole key; restart points make binary search possible. The index block maps a key at or behind each data block's
+Keys are sorted; ``block`` says what a block's contents are. The index block maps a key at or behind each data block's
 last one to that block's handle.
 
 A lookup searches the index block, then one data block. Only a key that is found that way is trusted at once: before
@@ -19,7 +16,6 @@ a key counts as absent the whole table is scanned, because search in a table tha
 
 from __future__ import annotations
 
-import operator
 import threading
 from bisect import bisect_left
 from collections import defaultdict
@@ -28,6 +24,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, FormatError, TruncatedError
+from tfbundle.formats.block import decode_block, find_in_block, is_sparse
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.raw_snappy import decompress_snappy
@@ -41,10 +38,6 @@ RAW, SNAPPY = 0, 1
 
 # A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
 _BLOCKS_KEPT = 8
-
-# Writers put a restart point at every sixteenth entry. Where as many bytes lie between two of them, looking up one name
-# after the other would take the square of the time.
-_FAR_APART = 16 << 10
 
 _UINT32 = Struct("<I")
 _UINT64 = Struct("<Q")
@@ -90,111 +83,6 @@ def decode_footer(data: bytes) -> Footer:
     metaindex, pos = decode_handle(data, 0, FOOTER_SIZE - 8)
     index, _ = decode_handle(data, pos, FOOTER_SIZE - 8)
     return Footer(metaindex, index)
-
-
-def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
-    """All keys and all values of a block's contents, in order.
-
-    Keys must ascend strictly, and each restart offset must lead to an entry that holds a whole key.
-    """
-    limit = _entries_end(data)
-    keys: list[bytes] = []
-    values: list[bytes] = []
-    whole = set()
-    key = last = b""
-    pos = 0
-    while pos < limit:
-        # Nearly every entry has three one-byte varints. Four bytes follow the entries, so these reads are inside.
-        shared, unshared, value_size = data[pos], data[pos + 1], data[pos + 2]
-        if shared | unshared | value_size < 0x80:
-            start = pos + 3
-        else:
-            shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
-        middle = start + unshared
-        end = middle + value_size
-        if end > limit:
-            raise FormatError("an entry runs past the end of its block", offset=pos)
-        if shared:
-            if shared > len(key):
-                raise FormatError("an entry shares more bytes than the key before it has", offset=pos)
-            key = key[:shared] + data[start:middle]
-        else:
-            whole.add(pos)
-            key = data[start:middle]
-        # At once and not in the end, for a compressed block may hold millions of entries that say nothing.
-        if key <= last and keys:
-            raise FormatError(f"keys are not in order: {key!r} follows {last!r}", offset=pos)
-        last = key
-        keys.append(key)
-        values.append(data[middle:end])
-        pos = end
-    restarts = Struct(f"<{(len(data) - 4 - limit) // 4}I").unpack_from(data, limit)
-    # A block without entries still has its one restart offset, 0.
-    if not whole.issuperset(restarts) and (keys or any(restarts)):
-        raise FormatError("a restart offset does not lead to a whole key", offset=limit)
-    # What iteration yields has to be what a search finds.
-    if keys and (restarts[:1] != (0,) or any(map(operator.ge, restarts, restarts[1:]))):
-        raise FormatError("restart offsets do not ascend from the first entry", offset=limit)
-    return keys, values
-
-
-def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
-    """The value under ``wanted`` by binary search over the restart points, or ``None``."""
-    limit = _entries_end(data)
-    low, high = 0, (len(data) - 4 - limit) // 4 - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _key_at_restart(data, middle, limit) <= wanted:
-            low = middle
-        else:
-            high = middle - 1
-    pos = _UINT32.unpack_from(data, limit + 4 * low)[0] if high >= 0 else limit
-    key = b""
-    while pos < limit:
-        shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
-        middle = start + unshared
-        end = middle + value_size
-        if end > limit:
-            raise FormatError("an entry runs past the end of its block", offset=pos)
-        if shared > len(key):
-            raise FormatError("an entry shares more bytes than the key before it has", offset=pos)
-        key = key[:shared] + data[start:middle]
-        if key >= wanted:
-            return data[middle:end] if key == wanted else None
-        pos = end
-    return None
-
-
-def _is_sparse(data: bytes) -> bool:
-    """Whether a search between two restart points of a block may take as long as decoding all of it."""
-    return len(data) > _FAR_APART and len(data) // max(1, _UINT32.unpack_from(data, len(data) - 4)[0]) > _FAR_APART
-
-
-def _entries_end(data: bytes) -> int:
-    """Where a block's entries stop and its restart offsets begin."""
-    if len(data) < 4:
-        raise TruncatedError("a block is too short for its count of restart points", offset=0)
-    limit: int = len(data) - 4 - 4 * _UINT32.unpack_from(data, len(data) - 4)[0]
-    if limit < 0:
-        raise FormatError("a block claims more restart points than it has room for", offset=len(data) - 4)
-    return limit
-
-
-def _decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
-    shared, pos = decode_varint(data, pos, limit, 32)
-    unshared, pos = decode_varint(data, pos, limit, 32)
-    value_size, pos = decode_varint(data, pos, limit, 32)
-    return shared, unshared, value_size, pos
-
-
-def _key_at_restart(data: bytes, restart: int, limit: int) -> bytes:
-    pos = _UINT32.unpack_from(data, limit + 4 * restart)[0]
-    if pos >= limit:
-        raise FormatError("a restart offset lies outside of its block", offset=limit + 4 * restart)
-    shared, unshared, _, start = _decode_sizes(data, pos, limit)
-    if shared or start + unshared > limit:
-        raise FormatError("a restart offset does not lead to a whole key", offset=pos)
-    return data[start : start + unshared]
 
 
 def read_block(source: ByteSource, handle: BlockHandle, *, verify: bool = True) -> bytes:
@@ -330,7 +218,7 @@ class Table(Mapping[bytes, bytes]):
             return None
         try:
             data = self._block(number)
-            if _is_sparse(data):
+            if is_sparse(data):
                 return self._decoded_block(number, data).get(key)
             return find_in_block(data, key)
         except FormatError as error:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import repeat
 from math import prod
 from typing import Any
 
@@ -84,6 +85,10 @@ class ConstantStore:
             return Facts(*constant_facts(self._node(record)), ())
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """``None`` for each constant: nothing is gained by asking for all at once."""
+        return repeat(None, len(self._records))
 
     def ranges(self, name: str, record: int) -> tuple[Range, ...]:
         """Nothing: where in the file a value stands is not kept, and text has no bytes of it."""
