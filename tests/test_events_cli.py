@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 import tfbundle
 from tests.support.records import frame, frames
 from tfbundle.cli.main import cli
-from tfbundle.proto import Event, Summary
+from tfbundle.proto import Event, Summary, TensorProto
 
 
 def run(*arguments: Any) -> Result:
@@ -61,6 +61,18 @@ def test_list(logs: Path) -> None:
     assert ["train", "../up/picture", "images", "2", "7..7", "-"] in lines
     assert run("events", "list", logs).stdout == result.stdout
     assert "eval" not in run("events", logs, "--run", "train").stdout
+
+
+def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:
+    texts = {"path": b"./model.ckpt-5", "long": b"a" * 200, "lines": b"a\nb", "bytes": b"\xff"}
+    for number, (tag, text) in enumerate(texts.items()):
+        record = blob(tag, tensor=TensorProto(dtype=7, string_val=[text]))
+        (tmp_path / f"events.out.tfevents.{number}").write_bytes(frame(record))
+    lines = run("events", tmp_path).stdout.splitlines()
+    found = {line.split()[1]: line.split()[-1] for line in lines[1:-1]}
+    assert found == {"path": "./model.ckpt-5", "long": "a" * 50 + "...", "lines": r"a\nb", "bytes": "\ufffd"}
+    assert run("events", tmp_path / "events.out.tfevents.0").stdout.endswith("\n1 run, 1 series\n")
+    assert lines[-1] == "1 run, 4 series"
 
 
 def test_list_as_json(logs: Path) -> None:

@@ -40,6 +40,8 @@ KINDS = {
     FileKind.SAVED_MODEL_TEXT: fixture_files("*/saved_model.pbtxt"),
     FileKind.GRAPH: fixture_files("graph.pb"),
     FileKind.GRAPH_TEXT: fixture_files("graph.pbtxt"),
+    FileKind.FINGERPRINT: fixture_files("*/fingerprint.pb"),
+    FileKind.KERAS_METADATA: fixture_files("*/keras_metadata.pb"),
     FileKind.V1_TABLE: [path for case in expected_checkpoints("v1") for path in case.path.parent.glob(case.path.name)],
 }
 
@@ -62,6 +64,8 @@ def test_every_kind_speaks_of_itself() -> None:
 
 NODE = encode_field(1, b"x") + encode_field(2, b"NoOp")
 GRAPH = encode_field(1, NODE) + encode_field(4, encode_field(1, 21))
+# The profiler's: planes with a name, lines and metadata, and the host's name.
+PLANE = encode_field(2, b"/host:CPU") + encode_field(3, encode_field(1, 1)) + encode_field(4, encode_field(1, 1))
 META_INFO = encode_field(4, b"serve") + encode_field(5, b"2.21.0")
 META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
 
@@ -77,6 +81,7 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (encode_field(2, GRAPH) + encode_field(1, META_INFO), FileKind.META_GRAPH),
         (encode_field(1, 1) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
         (encode_field(1, 1), FileKind.SAVED_MODEL),
+        (encode_field(1, PLANE) + encode_field(4, b"host"), FileKind.UNKNOWN),
         (
             encode_field(1, 8) + encode_field(2, b"pytorch") + encode_field(7, NODE) + encode_field(8, b""),
             FileKind.ONNX,
@@ -94,7 +99,7 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (bytes(10_000), FileKind.ZEROS),
         (b"\xff" * 30, FileKind.UNKNOWN),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_messages_and_texts(tmp_path: Path, data: bytes, kind: FileKind) -> None:
     assert identify_bytes(data, tmp_path) is kind

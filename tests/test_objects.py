@@ -726,6 +726,12 @@ class TestCommand:
             "3 objects, 1 variable",
         ]
 
+    def test_variables_without_a_name_count(self, run: Any, tmp_path: Path) -> None:
+        graph = graph_of({"children": [("v", 1), ("w", 2)]}, {"key": "v"}, {"key": "w", "full_name": "w"})
+        code, out, _ = run(write_objects(tmp_path / "model", graph))
+        assert code == 0
+        assert out.splitlines()[-1] == "3 objects, 2 variables"
+
     def test_without_objects(self, run: Any) -> None:
         code, out, error = run(FIXTURES / "tf-1.15.5" / "training")
         assert (code, out) == (2, "")

@@ -37,6 +37,8 @@ class FileKind(Enum):
     META_GRAPH_TEXT = "a MetaGraphDef in text form"
     SAVED_MODEL = "a SavedModel"
     SAVED_MODEL_TEXT = "a SavedModel in text form"
+    FINGERPRINT = "the fingerprint of a SavedModel (fingerprint.pb)"
+    KERAS_METADATA = "the notes of Keras beside a SavedModel (keras_metadata.pb)"
     EVENTS = "an event file"
     TFRECORD = "a TFRecord file"
     HDF5 = "an HDF5 file (such as Keras weights in .h5)"
@@ -87,6 +89,8 @@ _ADVICE = {
     FileKind.GRAPH_TEXT: _GRAPH_ADVICE,
     FileKind.META_GRAPH: _GRAPH_ADVICE,
     FileKind.META_GRAPH_TEXT: _GRAPH_ADVICE,
+    FileKind.FINGERPRINT: "pass the folder of the SavedModel",
+    FileKind.KERAS_METADATA: "pass the folder of the SavedModel",
     FileKind.EVENTS: "it holds training curves; pass the checkpoint beside it",
 }
 
@@ -127,6 +131,8 @@ _TEXT_FIELDS = {
 _GRAPH_FIELDS = {(1, BYTES), (2, BYTES), (3, VARINT), (4, BYTES), (5, BYTES)}
 _META_GRAPH_FIELDS = {(number, BYTES) for number in range(1, 8)}
 _SAVED_MODEL_FIELDS = {(1, VARINT), (2, BYTES)}
+_FINGERPRINT_FIELDS = {*((number, VARINT) for number in range(1, 6)), (6, BYTES), (7, BYTES)}
+_KERAS_OBJECT_FIELDS = {(2, VARINT), *((number, BYTES) for number in range(3, 7))}
 _ONNX_FIELDS = {(1, VARINT), (5, VARINT), *((number, BYTES) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
 
@@ -218,13 +224,18 @@ def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
     if (1, VARINT) in kinds:
         if kinds <= _SAVED_MODEL_FIELDS:
             return FileKind.SAVED_MODEL
+        if kinds <= _FINGERPRINT_FIELDS and (2, VARINT) in kinds:
+            return FileKind.FINGERPRINT
         return FileKind.ONNX if kinds <= _ONNX_FIELDS else None
+    if kinds == {(1, BYTES)} and _inner(source, found) <= _KERAS_OBJECT_FIELDS:
+        return FileKind.KERAS_METADATA
     graph, meta_graph = kinds <= _GRAPH_FIELDS, kinds <= _META_GRAPH_FIELDS
     if graph and meta_graph:
         graph = _is_graph(source, found)
     if graph:
         return FileKind.GRAPH
-    return FileKind.META_GRAPH if meta_graph else None
+    # Files of the profiler have these fields too, but for the graph.
+    return FileKind.META_GRAPH if meta_graph and (2, BYTES) in kinds else None
 
 
 def _is_graph(source: ByteSource, found: list[Field]) -> bool:
@@ -238,6 +249,11 @@ def _is_graph(source: ByteSource, found: list[Field]) -> bool:
             # Versions are numbers; collections are named.
             return inner <= {(1, VARINT), (2, VARINT), (3, VARINT), (3, BYTES)}
     return False
+
+
+def _inner(source: ByteSource, found: list[Field]) -> set[tuple[int, int]]:
+    """The fields of the messages in fields."""
+    return {field[:2] for _, _, offset, size in found for field in _fields(source, offset, offset + size)}
 
 
 def _fields(source: ByteSource, start: int, end: int) -> list[Field]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.tensor import Tensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What the value of a variable is called among what its object saved.
+VARIABLE_VALUE = "VARIABLE_VALUE"
 
 
 _CHILDREN = TrackableObjectGraph.TrackableObject.CHILDREN_FIELD_NUMBER
@@ -97,6 +99,7 @@ class ObjectGraph(Sequence[Node]):
         if not count:
             raise FormatError("the object graph has no nodes")
         names: dict[str, str] = {}
+        variables: set[str] = set()
         slots = []
         for number, node in enumerate(self._nodes):
             numbers: list[int] = []
@@ -110,6 +113,8 @@ class ObjectGraph(Sequence[Node]):
                         numbers += (slot.original_variable_node_id, slot.slot_variable_node_id)
                 elif field.number == _ATTRIBUTES:
                     for attribute in values:
+                        if attribute.name == VARIABLE_VALUE:
+                            variables.add(attribute.checkpoint_key)
                         if attribute.full_name:
                             names.setdefault(attribute.checkpoint_key, attribute.full_name)
             for other in numbers:
@@ -117,6 +122,8 @@ class ObjectGraph(Sequence[Node]):
                     raise FormatError(f"node {number} of the object graph refers to node {other}, and it has {count}")
         self.with_slots = tuple(slots)
         """The numbers of the nodes that list slots."""
+        self.variable_count = len(variables)
+        """How many variables there are. Those of some distribution strategies have no name of their own."""
         self.variable_names: Mapping[str, str] = ReadOnly(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
@@ -161,7 +168,7 @@ class ObjectGraph(Sequence[Node]):
         return ObjectGraph, (self.proto,)
 
     def __repr__(self) -> str:
-        return f"<ObjectGraph of {len(self)} objects, {len(self.variable_names)} variables>"
+        return f"<ObjectGraph of {len(self)} objects, {self.variable_count} variables>"
 
     def keys_of(self, variable_name: str) -> list[str]:
         """The keys of the variables with this name."""

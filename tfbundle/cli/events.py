@@ -17,6 +17,7 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.output import count_of, escape_name, print_json, print_line, print_table, progress_bar
+from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at files that are being written.
 _PAUSE = 1.0
+# Characters of a text that a table has room for.
+_LONGEST_TEXT = 50
 _SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "wav"))
 
 
@@ -68,12 +71,12 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
             print_json({"path": logdir, "runs": [_describe(run) for run in chosen]})
         else:
             rows = [
-                (escape_name(run.name), escape_name(tag), kind, f"{len(series)}", _steps(series), _last(series))
+                (escape_name(run.name), escape_name(tag), kind, f"{len(series)}", _steps(series), _last(kind, series))
                 for run in chosen
                 for kind, tag, series in _all_series(run)
             ]
             print_table(("run", "tag", "kind", "count", "steps", "last"), rows, numbers=("count",))
-            print_line(f"{count_of(len(chosen), 'run')}, {count_of(len(rows), 'series').removesuffix('s')}")
+            print_line(f"{count_of(len(chosen), 'run')}, {count_of(len(rows), 'series')}")
             for run in chosen:
                 _print_troubles(run)
         if follow:
@@ -157,7 +160,7 @@ def export(
                 _write_rows(file, format, chosen)
     if out != "-":
         points = sum(len(series) for _, series in chosen)
-        print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series').removesuffix('s')}")
+        print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
 
 
 @command.command()
@@ -256,8 +259,23 @@ def _steps(series: Series) -> str:
     return f"{first}" if len(series) == 1 else f"{first}..{last}"
 
 
-def _last(series: Any) -> str:
-    return _short(series.values[-1]) if hasattr(series, "values") and len(series) else "-"
+def _last(kind: str, series: Any) -> str:
+    """The last point, if it is one number or one string."""
+    if not len(series) or kind not in ("scalars", "text", "tensors"):
+        return "-"
+    if kind == "scalars":
+        return _short(series.values[-1])
+    try:
+        element = series[-1]
+    except TfBundleError:
+        return "-"  # 'events show' says what is wrong with it.
+    if element.size != 1:
+        return "-"
+    value = element.reshape(-1)[0]
+    if not isinstance(value, str | bytes):
+        return _short(value)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return escape_name(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...")
 
 
 def _short(number: Any) -> str:

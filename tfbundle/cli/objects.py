@@ -49,7 +49,7 @@ def command(path: str, show_all: bool, as_json: bool) -> None:
             print_json({"path": checkpoint.prefix, "nodes": [_node_facts(checkpoint, node) for node in graph]})
             return
         lines = list(_lines(checkpoint, graph))
-        total = f"{count_of(len(graph), 'object')}, {count_of(len(graph.variable_names), 'variable')}"
+        total = f"{count_of(len(graph), 'object')}, {count_of(graph.variable_count, 'variable')}"
     if not show_all:
         lines = _with_values(lines)
     if sys.stdout.isatty() and len(lines) <= _MOST_DRAWN:

@@ -110,8 +110,8 @@ def format_shape(shape: Sequence[int]) -> str:
 
 
 def count_of(number: int, thing: str) -> str:
-    """``"1 tensor"``, ``"2,000 tensors"``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    """``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``."""
+    return f"{number:,} {thing}{'' if number == 1 or thing.endswith('s') else 's'}"
 
 
 def print_line(text: str = "") -> None:

@@ -53,7 +53,7 @@ _READERS = {
     FileKind.NUMPY_ARCHIVE: "it holds arrays and no graph",
     FileKind.HDF5: "read it with Keras or h5py",
     FileKind.KERAS: "read it with Keras",
-    FileKind.UNKNOWN: "it may be damaged, or of a program that TensorFlow is not",
+    FileKind.UNKNOWN: "it may be damaged, or of another program",
 }
 
 
