@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfbundle
-import tfbundle.comparison
+import tfbundle.checkpoint_diff
 from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_bundle
 from tests.support.expected import FIXTURES, expected_checkpoints
@@ -184,7 +184,7 @@ def test_runs_of_chunks_are_cut_alike(first: list[int], second: list[int]) -> No
     for sizes in (first, second):
         ends = np.cumsum([*sizes, length - sum(sizes)])
         runs.append(iter(np.split(np.arange(length), ends[:-1])))
-    pairs = list(tfbundle.comparison._side_by_side(*runs))
+    pairs = list(tfbundle.checkpoint_diff._side_by_side(*runs))
     for a, b in pairs:
         assert a.tolist() == b.tolist()
     assert [value for a, _ in pairs for value in a] == list(range(length))

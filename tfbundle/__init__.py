@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.compare import GraphComparison, compare_graph
-    from tfbundle.comparison import Change, Diff, diff
+    from tfbundle.checkpoint_diff import Change, Diff, diff
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
@@ -48,19 +47,20 @@ if TYPE_CHECKING:
     from tfbundle.graph.meta_graph import MetaGraph
     from tfbundle.graph.node import Node, Output
     from tfbundle.graph.saved_model import SavedModel
+    from tfbundle.graph_check import GraphComparison, compare_graph
     from tfbundle.sources import verify
 
 _MODULES = {
-    "Change": "comparison",
+    "Change": "checkpoint_diff",
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
-    "Diff": "comparison",
+    "Diff": "checkpoint_diff",
     "EventLog": "events.log",
     "Finding": "checkpoint.findings",
     "Fingerprint": "fingerprints",
     "Function": "graph.graph",
     "Graph": "graph.graph",
-    "GraphComparison": "compare",
+    "GraphComparison": "graph_check",
     "ListedCheckpoint": "checkpoint.listing",
     "MetaGraph": "graph.meta_graph",
     "Node": "graph.node",
@@ -70,8 +70,8 @@ _MODULES = {
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
     "Tensor": "checkpoint.tensor",
-    "compare_graph": "compare",
-    "diff": "comparison",
+    "compare_graph": "graph_check",
+    "diff": "checkpoint_diff",
     "fingerprint": "fingerprints",
     "latest_checkpoint": "checkpoint.state",
     "list_checkpoints": "checkpoint.listing",

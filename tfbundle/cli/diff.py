@@ -13,7 +13,7 @@ from tfbundle.cli.output import count_of, escape_name, format_shape, print_json,
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.names import Format
-    from tfbundle.comparison import Change
+    from tfbundle.checkpoint_diff import Change
 
 
 @click.command()
