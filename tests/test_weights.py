@@ -153,8 +153,7 @@ def test_for_people() -> None:
     assert run_json("show", FROZEN, "head/fc/weights", "1:,0")["values"] == pytest.approx([0.46614605, -2.6621287])
 
 
-def test_what_tensorflow_froze(tmp_path: Path) -> None:
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed, which writes what is read here")
+def test_what_tensorflow_froze(tf: Any, tmp_path: Path) -> None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     dense = tf.Variable(np.arange(12, dtype="f4").reshape(3, 4), name="dense")
@@ -179,9 +178,8 @@ def test_what_tensorflow_froze(tmp_path: Path) -> None:
         assert any(array.shape == (40, 50) for array in wanted.values())
 
 
-def test_a_saved_model_without_variables(tmp_path: Path) -> None:
+def test_a_saved_model_without_variables(tf: Any, tmp_path: Path) -> None:
     """TensorFlow 2 gives it a checkpoint all the same, with nothing but the object graph."""
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed, which writes what is read here")
 
     class Module(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
