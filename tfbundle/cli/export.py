@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 @click.option("--to", type=click.Choice(["npz", "safetensors"]), help="The format, if the suffix of OUT does not tell.")
 @click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated.")
-@click.option("--no-slots", is_flag=True, help="Leave out optimizer slots, such as w/Adam and w/Momentum.")
+@click.option(
+    "--no-slots",
+    is_flag=True,
+    help="Leave out optimizer slots: those that TensorFlow 2 stores as such, and of a checkpoint of TensorFlow 1 what is "
+    "called like one, such as w/Adam and w/Momentum.",
+)
 @click.option(
     "--cast",
     multiple=True,
