@@ -21,8 +21,8 @@ the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam`
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
 
-``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot of
-an optimizer that was given a name of its own is not recognised.
+``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot
+of an optimizer that was given a name of its own is not recognised.
 """
 
 from __future__ import annotations
