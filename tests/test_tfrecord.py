@@ -204,7 +204,7 @@ def test_crc_of_rows(size: int, count: int, draw: random.Random) -> None:
 def test_groups_hold_the_payloads() -> None:
     payloads = [bytes([i % 256]) * (20 + i % 3) for i in range(500)] + [bytes(5000), b"short"]
     data = frames(payloads)
-    found = find_frames(data + bytes(PADDING), 0, len(data))
+    found = find_frames(memoryview(data + bytes(PADDING)), 0, len(data))
     seen = {}
     for group in found.groups:
         for number, row in zip(group.numbers.tolist(), group.rows, strict=True):

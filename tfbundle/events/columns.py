@@ -11,13 +11,12 @@ those with the same hash have the same names is verified.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from tfbundle.errors import FormatError
-from tfbundle.events.layout import Layout, NumberLayout, Span, Unusual, ValueLayout, mask_of, parse_layout
-from tfbundle.events.points import Array, Column, TagPoints, numbers_of
+from tfbundle.events.layout import Layout, NumberLayout, Span, Unusual, mask_of, parse_layout
+from tfbundle.events.points import Array, Column, Place, TagPoints, makes_up, numbers_of
 from tfbundle.formats.frames import FEWEST_ROWS, Group, crc32c_rows
 
 # A layout that serves fewer rows than one in so many of those left was in vain; after some of these it is enough.
@@ -29,8 +28,8 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
 
-def read_columns(group: Group, offsets: Array, tags: dict[bytes, TagPoints]) -> list[int]:
-    """Decode the summaries in ``group``, whose rows lie at ``offsets`` in the file, into ``tags``.
+def read_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> list[int]:
+    """Decode the summaries in ``group``, whose rows lie at ``offsets`` in the file and have ``crcs``, into ``tags``.
 
     Returns the numbers of the rows that are no summaries, or not simple, or too few of a kind.
     """
@@ -60,8 +59,10 @@ def read_columns(group: Group, offsets: Array, tags: dict[bytes, TagPoints]) -> 
         else:
             for series in _same_names(here, np.flatnonzero(alike), names):
                 rows = left[series]
-                whole = len(rows) == len(words)
-                _decode(layout, group.rows if whole else group.rows[rows], offsets if whole else offsets[rows], tags)
+                part = group.rows[:, : group.size], offsets, crcs
+                if len(rows) < len(words):
+                    part = part[0][rows], part[1][rows], part[2][rows]
+                _decode(layout, *part, tags)
         left = left[~alike]
     handed_back.extend(left.tolist())
     return handed_back
@@ -108,7 +109,7 @@ def _same_names(words: Array, rows: Array, names: list[tuple[int, np.uint64]]) -
         yield rows[part]
 
 
-def _decode(layout: Layout, rows: Array, offsets: Array, tags: dict[bytes, TagPoints]) -> None:
+def _decode(layout: Layout, rows: Array, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> None:
     """Put the values of rows that have one layout and the same names where they belong."""
     count = len(rows)
     walls = np.zeros(count)
@@ -123,17 +124,23 @@ def _decode(layout: Layout, rows: Array, offsets: Array, tags: dict[bytes, TagPo
         order = offsets + value.span.start
         if value.metadata is not None:
             points.note_metadata(int(order[0]), rows[0, value.metadata.start : value.metadata.end].tobytes())
-        points.add(*_values(value, rows, order, steps, walls))
+        head = order, steps, walls
+        if value.number is not None:
+            points.add((value.form, value.number.dtype), Column(*head, _numbers(value.number, rows)))
+        else:
+            points.add((value.form, None), Column(*head, None, _places(value.span, rows, offsets, crcs)))
 
 
-def _values(
-    value: ValueLayout, rows: Array, order: Array, steps: Array, walls: Array
-) -> tuple[tuple[int, np.dtype[Any] | None], Column]:
-    if value.number is not None:
-        return (value.form, value.number.dtype), Column(order, steps, walls, _numbers(value.number, rows))
-    start, end = value.span
-    sizes = np.full(len(rows), end - start, np.int64)
-    return (value.form, None), Column(order, steps, walls, None, sizes, crc32c_rows(rows[:, start:end]))
+def _places(span: Span, rows: Array, offsets: Array, crcs: Array) -> Array:
+    size = span.end - span.start
+    places = np.empty((len(rows), len(Place._fields)), np.int64)
+    places[:, 0] = size
+    if makes_up(size, rows.shape[1]):
+        places[:, 1], places[:, 2], places[:, 3] = offsets, rows.shape[1], crcs
+    else:
+        places[:, 1], places[:, 2] = offsets + span.start, size
+        places[:, 3] = crc32c_rows(rows[:, span.start : span.end])
+    return places
 
 
 def _numbers(number: NumberLayout, rows: Array) -> Array:

@@ -15,12 +15,14 @@ import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import read_columns
-from tfbundle.events.layout import SUMMARY, Span, Unusual, ValueLayout, parse_layout
+from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, parse_layout
+from tfbundle.events.lockstep import Records, read_lockstep
 from tfbundle.events.messages import decode_event
-from tfbundle.events.points import Single, TagPoints
+from tfbundle.events.points import Place, Single, TagPoints, makes_up
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.compression import FileStream, sniff
+from tfbundle.formats.frames import FEWEST_ROWS
 from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
@@ -94,14 +96,15 @@ class EventFile:
         finally:
             source.close()
 
-    def value_bytes(self, source: ByteSource, order: int, size: int, crc: int) -> bytes:
+    def value_bytes(self, source: ByteSource, order: int, place: Place) -> bytes:
         """The serialized ``Summary.Value`` of a point, from the open file."""
-        if size < 0:
-            return self._kept[-size - 1]
-        data = source.read_at(order, size)
-        if crc32c(data) != crc:
+        if place.size < 0:
+            return self._kept[-place.size - 1]
+        data = source.read_at(place.start, place.length)
+        if crc32c(data) != place.crc:
             raise self._overwritten(order)
-        return data
+        start = order - place.start
+        return data[start : start + place.size]
 
     def event(self, source: ByteSource, other: OtherEvent) -> Event:
         """One of ``others`` as a message, from the open file."""
@@ -122,32 +125,35 @@ class EventFile:
         if window.number == 0 and len(frames.starts):
             self._note_first(window)
         for group in frames.groups:
-            back = read_columns(group, offsets[group.numbers], self.tags)
+            back = read_columns(group, offsets[group.numbers], frames.crcs[group.numbers], self.tags)
             singles.append(group.numbers[back])
         rest = np.sort(np.concatenate(singles))
-        fine = frames.fine[rest]
-        rest = rest[fine]
-        for start, size in zip(frames.starts[rest].tolist(), frames.sizes[rest].tolist(), strict=True):
-            record = window.data[start : start + size]
+        rest = rest[frames.fine[rest]]
+        ends = frames.starts + frames.sizes
+        if len(rest) >= FEWEST_ROWS:
+            records = Records(window.data, window.offset, frames.starts[rest], ends[rest], frames.crcs[rest])
+            rest = rest[read_lockstep(records, self.tags)]
+        parts = zip(frames.starts[rest].tolist(), ends[rest].tolist(), frames.crcs[rest].tolist(), strict=True)
+        for start, end, crc in parts:
             offset = window.offset + start
             try:
-                self._take_single(record, offset)
+                self._take_single(window.data[start:end], offset, crc)
             except FormatError as error:
                 raise error.locate(path=self.path, offset=offset) from None
 
     def _note_first(self, window: Window) -> None:
         start, size = int(window.frames.starts[0]), int(window.frames.sizes[0])
-        self.first_is_version = decode_event(window.data[start : start + size]).HasField("file_version")
+        self.first_is_version = decode_event(bytes(window.data[start : start + size])).HasField("file_version")
 
-    def _take_single(self, record: bytes, offset: int) -> None:
+    def _take_single(self, record: memoryview, offset: int, crc: int) -> None:
         kept = False
         size = len(record)
         try:
             layout = parse_layout(record)
         except (Unusual, FormatError):
-            event = decode_event(record)
+            event = decode_event(bytes(record))
             event.DiscardUnknownFields()
-            record = event.SerializeToString()
+            record = memoryview(event.SerializeToString())
             layout = parse_layout(record)
             kept = True
         wall = _DOUBLE.unpack_from(record, layout.wall)[0] if layout.wall is not None else 0.0
@@ -156,33 +162,36 @@ class EventFile:
         if layout.what != SUMMARY:
             self.others.append(OtherEvent(offset, size, step, layout.what))
         for number, value in enumerate(layout.values):
-            self._take_value(record, value, offset + (number if kept else value.span.start), step, wall, kept)
-
-    def _take_value(self, record: bytes, value: ValueLayout, order: int, step: int, wall: float, kept: bool) -> None:
-        points = self.tags[record[value.tag.start : value.tag.end]]
-        if value.metadata is not None:
-            points.note_metadata(order, record[value.metadata.start : value.metadata.end])
-        if value.number is None:
-            data = memoryview(record)[value.span.start : value.span.end]
-            size = len(data)
+            order = offset + (number if kept else value.span.start)
+            points = self.tags[bytes(record[value.tag.start : value.tag.end])]
+            if value.metadata is not None:
+                points.note_metadata(order, bytes(record[value.metadata.start : value.metadata.end]))
+            if value.number is not None:
+                kind = value.form, value.number.dtype
+                points.add_single(kind, Single(order, step, wall, _number_bytes(record, value.number)))
+                continue
+            data = record[value.span.start : value.span.end]
             if kept:
                 self._kept.append(bytes(data))
-                size = -len(self._kept)
-            points.add_single((value.form, None), Single(order, step, wall, None, size, crc32c(data)))
-            return
-        dtype = value.number.dtype
-        if value.number.is_varint:
-            number = _number(record, value.number.span)
-            raw = (bool(number) if dtype.kind == "b" else number).to_bytes(8, "little")[: dtype.itemsize]
-        else:
-            start, end = value.number.span
-            raw = record[start:end] or bytes(dtype.itemsize)
-        points.add_single((value.form, dtype), Single(order, step, wall, raw))
+                place = Place(-len(self._kept), 0, 0, 0)
+            elif makes_up(len(data), size):
+                place = Place(len(data), offset, size, crc)
+            else:
+                place = Place(len(data), order, len(data), crc32c(data))
+            points.add_single((value.form, None), Single(order, step, wall, None, place))
 
 
 class Replaced(TfBundleError):
     """Another file lies at a path than the one that was read."""
 
 
-def _number(record: bytes, span: Span | None) -> int:
+def _number_bytes(record: memoryview, number: NumberLayout) -> bytes:
+    dtype = number.dtype
+    if number.is_varint:
+        value = _number(record, number.span)
+        return (bool(value) if dtype.kind == "b" else value).to_bytes(8, "little")[: dtype.itemsize]
+    return bytes(record[number.span.start : number.span.end]) or bytes(dtype.itemsize)
+
+
+def _number(record: memoryview, span: Span | None) -> int:
     return 0 if span is None else decode_varint(record, span.start, span.end)[0]

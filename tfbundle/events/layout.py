@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.dtypes import numpy_dtype
+from tfbundle.formats.coding import Buffer
 from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field, message_fields
 from tfbundle.limits import LONGEST_VARINT
 
@@ -54,7 +55,7 @@ _CONTENT = 4
 # The fields whose bytes are the element's; the others hold a varint.
 _STORED_AS_BYTES = (_CONTENT, 5, 6, 9, 12)
 # A tensor with one number is never longer.
-_LONGEST_SCALAR = 64
+LONGEST_SCALAR = 64
 
 
 class Unusual(Exception):
@@ -97,7 +98,7 @@ class Layout(NamedTuple):
     values: tuple[ValueLayout, ...]
 
 
-def parse_layout(record: bytes) -> Layout:
+def parse_layout(record: Buffer) -> Layout:
     """The layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
     wall, step, what, content = None, None, 0, Span(0, 0)
     values: list[ValueLayout] = []
@@ -121,7 +122,7 @@ def parse_layout(record: bytes) -> Layout:
     return Layout(wall, step, what, content, tuple(values))
 
 
-def _parse_value(record: bytes, value: Field) -> ValueLayout:
+def _parse_value(record: Buffer, value: Field) -> ValueLayout:
     if value.number != 1 or value.wire_type != BYTES:
         raise Unusual
     tag, metadata, form, element = Span(0, 0), None, 0, None
@@ -139,7 +140,7 @@ def _parse_value(record: bytes, value: Field) -> ValueLayout:
             form, content = number, Span(start, start + size)
             if number == SIMPLE_VALUE:
                 element = NumberLayout(numpy_dtype(1), False, Span(start, start + 4))
-            elif number == TENSOR and size <= _LONGEST_SCALAR:
+            elif number == TENSOR and size <= LONGEST_SCALAR:
                 element = _parse_scalar(record, start, start + size)
         elif wire_type != BYTES and number in (_TAG, _NODE_NAME, _METADATA):
             raise Unusual
@@ -150,7 +151,7 @@ def _parse_value(record: bytes, value: Field) -> ValueLayout:
     return ValueLayout(Span(value.offset, value.offset + value.size), tag, metadata, form, content, element)
 
 
-def _parse_scalar(record: bytes, start: int, end: int) -> NumberLayout | None:
+def _parse_scalar(record: Buffer, start: int, end: int) -> NumberLayout | None:
     """The number in a tensor without dimensions, or ``None`` for any other tensor."""
     data_type = 0
     element = None

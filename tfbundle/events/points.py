@@ -1,8 +1,9 @@
 """The points of a file, by tag, as they are found: a few at a time, or thousands in columns.
 
-A point is a step, a wall time and a value. Numbers are kept; of anything larger only the place is, with a
-checksum, so that an image is read when somebody looks at it. ``order`` is where the value lies in the file, which also
-puts points that were found in any order back into that of the file.
+A point is a step, a wall time and a value. Numbers are kept; of anything larger only the place is, so that an image is
+read when somebody looks at it. Then it is checked against the checksum of its record, if it makes up most of that, for
+this one was verified when the file was gone through; or against one of its own. ``order`` is where the value lies in
+the file, which also puts points that were found in any order back into that of the file.
 """
 
 from __future__ import annotations
@@ -13,27 +14,64 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfbundle.formats.checksum import crc32c
+
 Array = np.ndarray[Any, Any]
 
 
-class Column(NamedTuple):
-    """Points: ``order``, ``steps`` and ``sizes`` int64, ``walls`` float64, ``crcs`` uint32.
+class Place(NamedTuple):
+    """A value of ``size`` bytes at ``order``, among ``length`` bytes at ``start`` that have the CRC-32C ``crc``.
 
-    ``numbers`` are the values where these are numbers. Else a value takes ``sizes`` bytes at ``order``, whose CRC-32C
-    is in ``crcs``; a negative size is the place of the value among those that the file's reader keeps.
+    A negative size is the place of the value among those that the file's reader keeps.
+    """
+
+    size: int
+    start: int
+    length: int
+    crc: int
+
+
+class Column(NamedTuple):
+    """Points: ``order`` and ``steps`` int64, ``walls`` float64.
+
+    ``numbers`` are the values where these are numbers. Else ``places`` (int64) has a row like ``Place`` for each.
     """
 
     order: Array
     steps: Array
     walls: Array
     numbers: Array | None
-    sizes: Array | None = None
-    crcs: Array | None = None
+    places: Array | None = None
 
     def rows(self, which: Array) -> Column:
         """Some of the points."""
         parts: Any = (None if part is None else part[which] for part in self)
         return Column(*parts)
+
+
+def find_places(
+    data: memoryview, offset: int, starts: Array, ends: Array, record_starts: Array, record_ends: Array, crcs: Array
+) -> Array:
+    """The ``places`` of the values ``data[starts:ends]``, each in a record that has a CRC-32C of ``crcs``.
+
+    ``data[0]`` is the byte ``offset`` of the file.
+    """
+    sizes = ends - starts
+    is_most = makes_up(sizes, record_ends - record_starts)
+    places = np.empty((len(sizes), len(Place._fields)), np.int64)
+    places[:, 0] = sizes
+    places[:, 1] = np.where(is_most, record_starts, starts) + offset
+    places[:, 2] = np.where(is_most, record_ends - record_starts, sizes)
+    places[:, 3] = crcs
+    own = np.flatnonzero(~is_most)
+    spans = zip(starts[own].tolist(), ends[own].tolist(), strict=True)
+    places[own, 3] = [crc32c(data[start:end]) for start, end in spans]
+    return places
+
+
+def makes_up(size: Any, whole: Any) -> Any:
+    """Whether a value is so large a part of its record that it may as well be read with all of it."""
+    return size * 2 >= whole
 
 
 def join(columns: list[Column]) -> Column:
@@ -55,8 +93,7 @@ class Single(NamedTuple):
     step: int
     wall: float
     number: bytes | None
-    size: int = 0
-    crc: int = 0
+    place: Place | None = None
 
 
 # What a summary value holds (the number of its field), and the dtype of its number.
@@ -97,10 +134,10 @@ class TagPoints:
 
 
 def _column_of(singles: list[Single], dtype: np.dtype[Any] | None) -> Column:
-    orders, steps, walls, numbers, sizes, crcs = zip(*singles, strict=True)
+    orders, steps, walls, numbers, places = zip(*singles, strict=True)
     head = np.array(orders, np.int64), np.array(steps, np.int64), np.array(walls, np.float64)
     if dtype is None:
-        return Column(*head, None, np.array(sizes, np.int64), np.array(crcs, np.uint32))
+        return Column(*head, None, np.array(places, np.int64))
     raw = np.frombuffer(b"".join(numbers), np.uint8).reshape(len(singles), dtype.itemsize)
     return Column(*head, numbers_of(raw, dtype))
 

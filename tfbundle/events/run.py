@@ -21,7 +21,7 @@ from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
-from tfbundle.events.points import Array, Column, Kind
+from tfbundle.events.points import Array, Column, Kind, Place
 from tfbundle.events.purge import Purge, find_purges, kept_by
 from tfbundle.events.series import ElementSeries, Points, ScalarSeries, Series
 from tfbundle.formats.tfrecord import Loss, Truncation
@@ -402,11 +402,10 @@ class Run:
         column = stretch.column
         if column.numbers is not None:
             return plugins.encode_number(column.numbers[row])
-        if column.sizes is None or column.crcs is None:
-            raise ValueError("points without numbers have sizes and checksums")
-        data = stretch.file.value_bytes(
-            self._source(stretch.file), int(column.order[row]), int(column.sizes[row]), int(column.crcs[row])
-        )
+        if column.places is None:
+            raise ValueError("points without numbers have places")
+        place = Place(*column.places[row].tolist())
+        data = stretch.file.value_bytes(self._source(stretch.file), int(column.order[row]), place)
         return _parse(Summary.Value, data)
 
 

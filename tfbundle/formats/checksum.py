@@ -53,7 +53,7 @@ def mask(crc: Numbers) -> Numbers:
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def unmask(masked: int) -> int:
-    """The CRC-32C that a stored, masked one stands for."""
+def unmask(masked: Numbers) -> Numbers:
+    """The CRC-32C that a stored, masked one stands for; an array of them likewise."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

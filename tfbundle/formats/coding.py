@@ -27,7 +27,11 @@ _UNESCAPED = {escaped: byte for byte, escaped in _ESCAPED.items()}
 _SPECIAL = re.compile(rb"[\0\xff]")
 
 
-def decode_varint(data: bytes, pos: int, end: int, bits: int = 64) -> tuple[int, int]:
+# What holds bytes; a memoryview is sliced without a copy.
+Buffer = bytes | memoryview
+
+
+def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int, int]:
     """An unsigned varint of at most ``bits`` bits."""
     value = shift = 0
     start = pos

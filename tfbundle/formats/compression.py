@@ -37,8 +37,8 @@ class Stream(Protocol):
     path: str | None
     compression: str
 
-    def read(self, size: int) -> bytes:
-        """Some of the next ``size`` bytes, at least one; none at the end."""
+    def read_into(self, buffer: memoryview) -> int:
+        """Put some of the next bytes, at least one, at the start of ``buffer``, and say how many; 0 at the end."""
 
     def remaining(self) -> int | None:
         """How many bytes are left at most, where that is known."""
@@ -60,6 +60,12 @@ class FileStream:
         self._offset += size
         return data
 
+    def read_into(self, buffer: memoryview) -> int:
+        size = min(len(buffer), self._source.size - self._offset)
+        self._source.read_into(self._offset, buffer[:size])
+        self._offset += size
+        return size
+
     def peek(self, size: int) -> bytes:
         return self._source.read_at(self._offset, min(size, self._source.size - self._offset))
 
@@ -67,7 +73,23 @@ class FileStream:
         return self._source.size - self._offset
 
 
-class ObjectStream:
+class _Copied:
+    """A stream whose bytes come in pieces of their own."""
+
+    def read(self, size: int) -> bytes:
+        """Some of the next ``size`` bytes, at least one; none at the end."""
+        raise NotImplementedError
+
+    def read_into(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def remaining(self) -> int | None:
+        return None
+
+
+class ObjectStream(_Copied):
     """A binary file object of the caller, from where it stands; it is neither sought nor closed."""
 
     compression = "NONE"
@@ -96,11 +118,8 @@ class ObjectStream:
                 break
         return self._ahead[:size]
 
-    def remaining(self) -> int | None:
-        return None
 
-
-class _Inflated:
+class _Inflated(_Copied):
     """What a GZIP or ZLIB stream holds."""
 
     def __init__(self, stream: FileStream | ObjectStream, compression: str) -> None:
@@ -131,11 +150,8 @@ class _Inflated:
             if data or (ended and not self._inflater.eof):
                 return data
 
-    def remaining(self) -> int | None:
-        return None
 
-
-class _Unsnapped:
+class _Unsnapped(_Copied):
     """What a run of Snappy blocks holds."""
 
     compression = "SNAPPY"
@@ -170,9 +186,6 @@ class _Unsnapped:
             parts.append(data)
             size -= len(data)
         return b"".join(parts)
-
-    def remaining(self) -> int | None:
-        return None
 
 
 def open_stream(source: ByteSource | BinaryIO, compression: str | None = None) -> Stream:

@@ -16,6 +16,7 @@ Event files hold hundreds of thousands of records of some forty bytes, for which
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -26,15 +27,20 @@ from tfbundle.limits import LARGEST_RECORD
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16
-# How many bytes must follow the last record in a stretch, so that rows of whole words may be cut out of it.
-PADDING = 8
+# How many bytes must follow the last record in a stretch, whatever they are: for rows of whole words, and for a varint
+# that is looked for where a record has ended.
+PADDING = 16
 
 # Rows of a matrix are at most this long, and as many at least.
 _LONGEST_ROW = 512
 FEWEST_ROWS = 16
 
-# After so many steps over small records, candidates are looked for, in spans that grow as long as that pays.
+_HEADER = struct.Struct("<QI")
+
+# After so many steps over records of so many bytes at most, candidates are looked for, in spans that grow as long as
+# that pays. To step over larger ones is cheaper than to look at all their bytes.
 _STEPS = 16
+_LARGEST_CHAINED = 1 << 10
 _SHORTEST_SPAN, _LONGEST_SPAN = 1 << 12, 1 << 20
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -53,7 +59,7 @@ class Group(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Records in ``data``: where each payload begins, how long it is, whether its checksum holds.
+    """Records in ``data``: where each payload begins, how long it is, its CRC-32C as stored, and whether that is right.
 
     Small records are in ``groups`` too; ``singles`` are the numbers of all others. ``end`` is the place behind the last
     record, and ``needed`` the bytes from there that the next one takes as far as can be told; 0 if its header is wrong.
@@ -61,6 +67,7 @@ class Frames(NamedTuple):
 
     starts: Numbers
     sizes: Numbers
+    crcs: Numbers
     fine: np.ndarray[Any, np.dtype[np.bool_]]
     groups: list[Group]
     singles: Numbers
@@ -79,60 +86,63 @@ class Frames(NamedTuple):
         )
 
 
-def find_frames(data: bytes, pos: int, end: int) -> Frames:
+def find_frames(data: memoryview, pos: int, end: int) -> Frames:
     """The complete records in ``data[pos:end]``, of which the first begins at ``pos``; ``PADDING`` bytes follow."""
     parts: list[Numbers] = []
     steps: list[int] = []
     span = _SHORTEST_SPAN
-    needed = 0
+    due = _STEPS
     while True:
         needed = _needed(data, pos, end)
         if not needed or pos + needed > end:
             break
         steps.append(pos)
         pos += needed
-        if needed > 1 << 16:
-            span = _SHORTEST_SPAN
-        elif len(steps) >= _STEPS:
-            found = _find_chain(data, pos, min(pos + span, end))
-            if len(found):
-                parts.extend((np.array(steps, np.int64), found))
+        if len(steps) < due:
+            continue
+        due = len(steps) + _STEPS
+        if pos - steps[-_STEPS] <= _STEPS * _LARGEST_CHAINED:
+            chain = _find_chain(data, pos, min(pos + span, end))
+            if len(chain):
+                parts.extend((np.array(steps, np.int64), chain))
                 steps = []
-                pos = int(found[-1])
+                due = _STEPS
+                pos = int(chain[-1])
                 pos += _needed(data, pos, end)
                 span = min(span * 4, _LONGEST_SPAN)
+        else:
+            span = _SHORTEST_SPAN
     starts = np.concatenate([*parts, np.array(steps, np.int64)])
     sizes = _at(data, "<i8", starts)
     starts += HEADER_SIZE
-    fine, groups, singles = _verify(data, starts, sizes)
-    return Frames(starts, sizes, fine, groups, singles, pos, needed)
+    crcs = unmask(_at(data, "<u4", starts + sizes))
+    fine, groups, singles = _verify(data, starts, sizes, crcs)
+    return Frames(starts, sizes, crcs, fine, groups, singles, pos, needed)
 
 
-def _needed(data: bytes, pos: int, end: int) -> int:
+def _needed(data: memoryview, pos: int, end: int) -> int:
     """The bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
     if end - pos < HEADER_SIZE:
         return HEADER_SIZE
-    head = data[pos : pos + 8]
-    if int.from_bytes(data[pos + 8 : pos + 12], "little") != _header_crc(head):
+    length: int
+    length, crc = _HEADER.unpack_from(data, pos)
+    if crc != _known_headers.get(length) and crc != _header_crc(length):
         return 0
-    length = int.from_bytes(head, "little")
     return length + FRAME_SIZE if length < LARGEST_RECORD else 0
 
 
-_known_headers: dict[bytes, int] = {}
+_known_headers: dict[int, int] = {}
 
 
-def _header_crc(head: bytes) -> int:
+def _header_crc(length: int) -> int:
     """The masked CRC of a length; few lengths make up most of a file."""
-    found = _known_headers.get(head)
-    if found is None:
-        if len(_known_headers) >= 1 << 16:
-            _known_headers.clear()
-        found = _known_headers[head] = mask(crc32c(head))
+    if len(_known_headers) >= 1 << 16:
+        _known_headers.clear()
+    found = _known_headers[length] = mask(crc32c(length.to_bytes(8, "little")))
     return found
 
 
-def _find_chain(data: bytes, pos: int, end: int) -> Numbers:
+def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
     """Where the complete records in ``data[pos:end]`` begin, from ``pos`` on, as far as one follows the other."""
     zero = np.frombuffer(data, np.uint8, end - pos, pos) == 0
     # Bytes 2 to 7 of a header are zero.
@@ -154,7 +164,7 @@ def _find_chain(data: bytes, pos: int, end: int) -> Numbers:
     return chain
 
 
-def find_header(data: bytes) -> int | None:
+def find_header(data: memoryview) -> int | None:
     """The first place where a record begins that is whole, or that may go on behind ``data``; of any length."""
     places = np.arange(len(data) - HEADER_SIZE + 1)
     if not len(places):
@@ -165,23 +175,22 @@ def find_header(data: bytes) -> int | None:
     if not len(rows):
         return None
     right = mask(crc32c_rows(rows[:, :8]).astype(np.int64)) == _at(data, "<u4", places + 8)
-    view = memoryview(data)
     for place in places[right].tolist():
         end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
         if end + 4 > len(data):
             return int(place)
-        if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(view[place + HEADER_SIZE : end]):
+        if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(data[place + HEADER_SIZE : end]):
             return int(place)
     return None
 
 
-def _at(data: bytes, dtype: str, places: Numbers) -> Any:
+def _at(data: memoryview, dtype: str, places: Numbers) -> Any:
     """The numbers of type ``dtype`` that stand at ``places``, at any alignment."""
     size = np.dtype(dtype).itemsize
     return np.ndarray(len(data) - size + 1, dtype, data, strides=(1,))[places].astype(np.int64)
 
 
-def cut_rows(data: bytes, places: Numbers, size: int) -> Bytes:
+def cut_rows(data: memoryview, places: Numbers, size: int) -> Bytes:
     """``size`` bytes from each of ``places`` as the rows of a matrix."""
     items = np.ndarray(len(data) - size + 1, f"V{size}", data, strides=(1,))[places]
     rows: Bytes = items.view(np.uint8).reshape(len(places), size)
@@ -189,11 +198,9 @@ def cut_rows(data: bytes, places: Numbers, size: int) -> Bytes:
 
 
 def _verify(
-    data: bytes, starts: Numbers, sizes: Numbers
+    data: memoryview, starts: Numbers, sizes: Numbers, crcs: Numbers
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[Group], Numbers]:
-    count = len(starts)
-    stored = _at(data, "<u4", starts + sizes) if count else starts
-    fine = np.zeros(count, bool)
+    fine = np.zeros(len(starts), bool)
     groups = []
     singles = []
     # Sorting 16-bit numbers takes numpy no comparisons.
@@ -205,14 +212,11 @@ def _verify(
             singles.append(numbers)
             continue
         rows = cut_rows(data, starts[numbers], -(-size // 8) * 8)
-        fine[numbers] = mask(crc32c_rows(rows[:, :size]).astype(np.int64)) == stored[numbers]
+        fine[numbers] = crc32c_rows(rows[:, :size]) == crcs[numbers]
         groups.append(Group(size, numbers, rows))
     rest = np.sort(np.concatenate(singles)) if singles else np.zeros(0, np.int64)
-    view = memoryview(data)
-    for number, start, size, crc in zip(
-        rest.tolist(), starts[rest].tolist(), sizes[rest].tolist(), stored[rest].tolist(), strict=True
-    ):
-        fine[number] = unmask(crc) == crc32c(view[start : start + size])
+    places = zip(starts[rest].tolist(), (starts + sizes)[rest].tolist(), crcs[rest].tolist(), strict=True)
+    fine[rest] = [crc32c(data[start:end]) == crc for start, end, crc in places]
     return fine, groups, rest
 
 

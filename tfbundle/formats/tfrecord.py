@@ -8,8 +8,9 @@ Three ways in which a file may end or break are three different answers, as in T
   With ``salvage=True`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
 - a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
 
-Bytes are read in windows; ``frames`` finds and verifies the records in each, for ``RecordReader`` to put windows
-together. Offsets count from the start of the records, which for a compressed file is not the place in the file.
+Bytes are read in windows, all into one buffer; ``frames`` finds and verifies the records in each, for ``RecordReader``
+to put windows together. Offsets count from the start of the records, which for a compressed file is not the place in
+the file.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from tfbundle.formats.frames import (
 from tfbundle.limits import LARGEST_RECORD
 
 # Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
-_WINDOW = 1 << 20
+_WINDOW = 1 << 21
 
 Item = TypeVar("Item")
 
@@ -48,17 +49,24 @@ class Truncation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Bytes that were left out because they are damaged: where they begin, how many, and what is wrong with them."""
+    """Bytes that were left out because they are damaged: where they begin, how many, and what is wrong with them.
+
+    ``number`` is that of the record there; a stretch without a right length in it counts as one.
+    """
 
     offset: int
     size: int
+    number: int
     error: TfBundleError
 
 
 class Window(NamedTuple):
-    """Verified records in a stretch of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``."""
+    """Verified records in a stretch of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``.
 
-    data: bytes
+    ``data`` is overwritten by the next window.
+    """
+
+    data: memoryview
     offset: int
     number: int
     frames: Frames
@@ -81,15 +89,17 @@ class RecordReader:
         self._stream = stream
         self._salvage = salvage
         self._largest = largest
-        self._data = b""  # What was read and not yet handed out; it begins at ``position``.
+        # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
+        self._buffer = memoryview(bytearray(_WINDOW + PADDING))
+        self._start = self._end = 0
         self._problem: TfBundleError | None = None  # Why no more can be read.
 
     def windows(self) -> Iterator[Window]:
         """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
         wanted = HEADER_SIZE
         while self._fill(wanted):
-            data = self._data + bytes(PADDING)
-            frames = find_frames(data, 0, len(self._data))
+            data = self._buffer[self._start :]
+            frames = find_frames(data, 0, self._size)
             bad = None if frames.fine.all() else int(frames.fine.argmin())
             if bad is not None:
                 damage = self._damaged(data, frames, bad)
@@ -111,28 +121,43 @@ class RecordReader:
         if self._problem is not None:
             if not self._salvage:
                 raise self._problem
-            self.losses.append(Loss(self.position, len(self._data), self._problem))
-        elif size := len(self._data) + (self._stream.remaining() or 0):
+            self.losses.append(Loss(self.position, self._size, self.count, self._problem))
+        elif size := self._size + (self._stream.remaining() or 0):
             self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
         """Read a window, or more if ``wanted`` is more; whether so much is there."""
         left = self._stream.remaining()
-        if left is not None and wanted > left + len(self._data):
+        if left is not None and wanted > left + self._size:
             return False  # Nothing is allocated for what is not there.
-        parts = [self._data]
-        missing = max(wanted, _WINDOW) - len(self._data)
+        goal = max(wanted, _WINDOW)
         try:
-            while missing > 0 and (data := self._stream.read(missing)):
-                parts.append(data)
-                missing -= len(data)
+            while self._size < goal:
+                # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
+                self._make_room(goal if left is not None else min(goal, max(_WINDOW, 2 * self._size)))
+                got = self._stream.read_into(self._buffer[self._end : -PADDING])
+                if not got:
+                    break
+                self._end += got
         except TfBundleError as error:
             self._problem = error
-        self._data = b"".join(parts)
-        return len(self._data) >= wanted
+        return self._size >= wanted
+
+    @property
+    def _size(self) -> int:
+        return self._end - self._start
+
+    def _make_room(self, size: int) -> None:
+        """Move what is there to the start of a buffer that ``size`` bytes fit into."""
+        kept = self._buffer[self._start : self._end]
+        if len(self._buffer) < size + PADDING:
+            self._buffer = memoryview(bytearray(size + PADDING))
+        if self._start or self._buffer.obj is not kept.obj:
+            self._buffer[: len(kept)] = kept
+            self._start, self._end = 0, len(kept)
 
     def _pass(self, size: int, count: int = 0) -> None:
-        self._data = self._data[size:]
+        self._start += size
         self.position += size
         self.count += count
 
@@ -140,11 +165,10 @@ class RecordReader:
         path = self._stream.path
         return f"record {number} at offset {offset}" + (f" of {path}" if path is not None else "")
 
-    def _damaged(self, data: bytes, frames: Frames, number: int) -> ChecksumError:
+    def _damaged(self, data: memoryview, frames: Frames, number: int) -> ChecksumError:
         start, size = int(frames.starts[number]), int(frames.sizes[number])
         offset = self.position + start - HEADER_SIZE
-        expected = unmask(int.from_bytes(data[start + size : start + size + 4], "little"))
-        actual = crc32c(data[start : start + size])
+        expected, actual = int(frames.crcs[number]), crc32c(data[start : start + size])
         return ChecksumError(
             f"{self._where(self.count + number, offset)} is damaged: the CRC-32C of its {size} bytes is "
             f"{actual:#010x}, and {expected:#010x} is stored with it; salvage=True reads what is whole",
@@ -156,7 +180,7 @@ class RecordReader:
 
     def _bad_header(self) -> FormatError:
         """What is wrong with the header at ``position``."""
-        head = self._data[:HEADER_SIZE]
+        head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         length = int.from_bytes(head[:8], "little")
         where = self._where(self.count, self.position)
         if is_header(head):
@@ -175,10 +199,11 @@ class RecordReader:
             offset=self.position,
         )
 
-    def _lose_records(self, data: bytes, frames: Frames) -> None:
+    def _lose_records(self, data: memoryview, frames: Frames) -> None:
         for number in np.flatnonzero(~frames.fine).tolist():
             error = self._damaged(data, frames, number)
-            self.losses.append(Loss(error.offset or 0, int(frames.sizes[number]) + FRAME_SIZE, error))
+            size = int(frames.sizes[number]) + FRAME_SIZE
+            self.losses.append(Loss(error.offset or 0, size, self.count + number, error))
 
     def _skip_damage(self, error: FormatError) -> None:
         """Go on to the next whole record behind a header that is wrong."""
@@ -187,16 +212,16 @@ class RecordReader:
         start = self.position
         self._pass(1)
         while self._fill(HEADER_SIZE):
-            found = find_header(self._data)
+            found = find_header(self._buffer[self._start : self._end])
             if found is not None:
                 self._pass(found)
                 break
-            self._pass(len(self._data) - HEADER_SIZE + 1)
+            self._pass(self._size - HEADER_SIZE + 1)
         else:
-            self._pass(len(self._data))
+            self._pass(self._size)
+        self.losses.append(Loss(start, self.position - start, self.count, error))
         # The damaged record counts as one, however many there were.
         self.count += 1
-        self.losses.append(Loss(start, self.position - start, error))
 
 
 class RecordIterator(Iterator[Item]):
@@ -260,7 +285,7 @@ class RecordIterator(Iterator[Item]):
             for start, end in zip(starts[fine].tolist(), ends[fine].tolist(), strict=True):
                 self.offset = window.offset + start
                 try:
-                    item = decode(window.data[start:end])
+                    item = decode(bytes(window.data[start:end]))
                 except FormatError as error:
                     raise error.locate(path=self._path, offset=self.offset) from None
                 yield item

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
-from tfbundle.formats.coding import decode_varint
+from tfbundle.formats.coding import Buffer, decode_varint
 from tfbundle.limits import LARGEST_FIELD_NUMBER
 from tfbundle.storage import ByteSource
 
@@ -56,7 +56,7 @@ def walk_fields(source: ByteSource, offset: int, end: int) -> Iterator[Field]:
         offset += start + size
 
 
-def message_fields(data: bytes, pos: int, end: int) -> Iterator[Field]:
+def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
     """The fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
 
     No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
