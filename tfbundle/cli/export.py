@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "--no-slots",
     is_flag=True,
-    help="Leave out optimizer slots: those that TensorFlow 2 stores as such, and of a checkpoint of TensorFlow 1 what is "
-    "called like one, such as w/Adam and w/Momentum.",
+    help="Leave out optimizer slots: those that TensorFlow 2 stores as such, and of TensorFlow 1 what is called like "
+    "one, such as w/Adam and w/Momentum.",
 )
 @click.option(
     "--cast",

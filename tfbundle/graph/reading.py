@@ -100,7 +100,10 @@ def holds_graph(path: str) -> bool:
     """Whether a path is a file with a graph, or the folder of a SavedModel."""
     if is_folder(path):
         return is_saved_model(path)
-    return is_file(path) and identify(path) in (*_BINARY, *_TEXT)
+    try:
+        return is_file(path) and identify(path) in (*_BINARY, *_TEXT)
+    except (FormatError, MissingFileError):
+        return False  # It is a pipe, or went away.
 
 
 def read_graph_message(path: str) -> AnyGraph:
