@@ -82,6 +82,8 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (encode_field(1, 1) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
         (encode_field(1, 1), FileKind.SAVED_MODEL),
         (encode_field(1, PLANE) + encode_field(4, b"host"), FileKind.UNKNOWN),
+        (encode_field(1, b"/home/me/train.py") + encode_field(2, NODE), FileKind.UNKNOWN),
+        (encode_field(1, b"") + encode_field(2, GRAPH), FileKind.META_GRAPH),
         (
             encode_field(1, 8) + encode_field(2, b"pytorch") + encode_field(7, NODE) + encode_field(8, b""),
             FileKind.ONNX,
@@ -99,7 +101,7 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (bytes(10_000), FileKind.ZEROS),
         (b"\xff" * 30, FileKind.UNKNOWN),
     ],
-    ids=range(22),
+    ids=range(24),
 )
 def test_messages_and_texts(tmp_path: Path, data: bytes, kind: FileKind) -> None:
     assert identify_bytes(data, tmp_path) is kind

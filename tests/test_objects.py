@@ -236,6 +236,22 @@ class TestSlots:
         with tfbundle.open_checkpoint(path) as checkpoint:
             assert checkpoint.slots == {"momentum"}
 
+    def test_lists_beside_that_of_all_variables(self) -> None:
+        """As the experimental optimizers of TensorFlow 2.9 keep theirs, and Adafactor of 2.11 to 2.15 some of them."""
+        iterations, weight = {"key": "iterations"}, {"key": "w"}
+        lists = {"children": [("0", 5)]}, {"children": [("0", 6), ("1", 3)]}
+        slots = {"key": "m"}, {"key": "v"}
+        names = ["iterations", "w", "m", "v"]
+        for more in (("_index_dict", 7), ("_variables", 7)):
+            optimizer = {
+                "children": [("_iterations", 3), more, ("_momentums", 1), ("_v", 2), ("_trainable_variables", 8)]
+            }
+            trained = {"children": [("0", 4)]}
+            graph = graph_of(optimizer, *lists, iterations, weight, *slots, {}, trained)
+            assert find_slots(names, ObjectGraph(graph)) == {"m", "v"}
+        module = graph_of({"children": [("_iterations", 3), ("_weights", 1)]}, *lists, iterations, weight, *slots)
+        assert find_slots(names, ObjectGraph(module)) == frozenset()
+
     def test_powers_of_an_optimizer_of_tensorflow_1(self) -> None:
         graph = graph_of(
             {"children": [("optimizer", 1), ("beta1_power", 4)]},

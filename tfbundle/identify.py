@@ -234,8 +234,11 @@ def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
         graph = _is_graph(source, found)
     if graph:
         return FileKind.GRAPH
-    # Files of the profiler have these fields too, but for the graph.
-    return FileKind.META_GRAPH if meta_graph and (2, BYTES) in kinds else None
+    # Files of the profiler have these fields too, but for the graph. The names of files that a GraphDebugInfo has
+    # instead of what describes a meta graph are no messages.
+    about = [field for field in found if field[0] == 1]
+    meta_graph = meta_graph and (2, BYTES) in kinds and all(not field[3] or _inner(source, [field]) for field in about)
+    return FileKind.META_GRAPH if meta_graph else None
 
 
 def _is_graph(source: ByteSource, found: list[Field]) -> bool:

@@ -8,8 +8,9 @@ Object-based checkpoints say it, in one of two ways:
 
 * Optimizers of TensorFlow and of Keras up to 2.10 (later ``keras.optimizers.legacy``) list ``slot_variables``.
 * Keras optimizers since then, those of Keras 3 included, have a child ``_iterations`` and a list ``_variables`` of
-  all that is theirs. What they hold under a name of its own as well is a counter or a setting; what is also in the
-  list ``_model_variables_moving_average`` are averages; the rest are slots.
+  all that is theirs, or nearly all, beside lists such as ``_momentums``, which are all that the experimental ones of
+  2.9 have. What they hold under a name of its own is a counter or a setting; what is also in the list
+  ``_model_variables_moving_average`` are averages; the rest of the lists are slots.
 
 Name-based ones do not, so that names have to tell, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of
 the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
@@ -46,6 +47,9 @@ _KERAS_OPTIMIZER = re.compile(r"(?:Adadelta|Adagrad|Adam|Adamax|Ftrl|Nadam|RMSpr
 _AVERAGE = "/ExponentialMovingAverage"
 _PART_NUMBER = re.compile(r"\d+\Z")
 
+# Lists of a Keras optimizer that hold no slots.
+_OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
+
 # How many scopes in front of a variable's name are looked behind.
 _MOST_SCOPES = 32
 
@@ -66,16 +70,19 @@ def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset
 
 def _keras_slots(optimizer: Node, objects: ObjectGraph, lists: dict[int, frozenset[int]]) -> Iterator[int]:
     own = {child.name: child.number for child in optimizer.children}
-    variables, averages = own.get("_variables"), own.get("_model_variables_moving_average")
-    # A list belongs to one optimizer; one that many claim is gone through once.
-    if variables is None or variables in lists or "_iterations" not in own:
+    if "_iterations" not in own or not ("_variables" in own or "_index_dict" in own):
         return
-    for number in (variables, averages):
-        if number is not None and number not in lists:
-            lists[number] = frozenset(child.number for child in objects[number].children)
-    kept = lists[averages] if averages is not None else frozenset()
-    others = set(own.values())
-    yield from (number for number in lists[variables] if number not in kept and number not in others)
+
+    def members(number: int) -> frozenset[int]:
+        if number not in lists:
+            lists[number] = frozenset(child.number for child in objects[number].children if child.name.isdecimal())
+        return lists[number]
+
+    # A list belongs to one optimizer; one that many claim is gone through once.
+    candidates = [number for name, number in own.items() if name not in _OTHER_LISTS and number not in lists]
+    kept = set(own.values()).union(*(members(own[name]) for name in _OTHER_LISTS if name in own))
+    for number in candidates:
+        yield from members(number) - kept
 
 
 def _beta_powers(optimizer: Node) -> Iterator[int]:
