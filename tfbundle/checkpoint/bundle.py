@@ -331,7 +331,7 @@ class BundleStore:
         if gap is not None:
             raise FormatError(
                 f"its region {gap} is in none of the {len(pieces)} slices that were saved; other regions can be "
-                "read by slicing, and other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
+                "read by slicing, other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
             )
 
     def _check_room(self, pieces: Iterable[Piece]) -> None:

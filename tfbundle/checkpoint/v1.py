@@ -270,7 +270,7 @@ class V1Store:
         if gap is not None or not boxes:
             raise FormatError(
                 f"its region {gap} is in none of the {len(boxes)} slices that were saved; other regions can be "
-                "read by slicing, and other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
+                "read by slicing, other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
             )
 
     def _read_piece(self, name: str, facts: Facts, piece: Piece) -> Array:
