@@ -340,12 +340,6 @@ def test_what_is_no_event_file(tmp_path: Path) -> None:
         _ = tfbundle.open_events(path).runs["."].scalars
     with pytest.raises(tfbundle.FormatError, match=r"b.tfevents.*offset 12"):
         list(tfbundle.read_events(path))
-    import gzip
-
-    path.write_bytes(gzip.compress(frames([version().SerializeToString()])))
-    assert [event.file_version for event in tfbundle.read_events(path)] == ["brain.Event:2"]
-    with pytest.raises(tfbundle.UnsupportedError, match="is compressed"):
-        _ = tfbundle.open_events(path).runs["."].scalars
 
 
 def test_a_tag_that_is_not_utf_8(tmp_path: Path) -> None:

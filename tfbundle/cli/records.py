@@ -36,7 +36,7 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
             size += len(payload)
             largest = max(largest, len(payload))
             if progress is not None and facts is not None and count % 1000 == 0:
-                progress(min(records.offset, facts.size), facts.size)
+                progress(records.done, facts.size)
     truncation, losses = records.truncation, records.losses
     if as_json:
         print_json(

@@ -7,13 +7,14 @@ noted. What was appended later is read from where the last whole record ended.
 from __future__ import annotations
 
 import struct
-from collections import defaultdict
+import weakref
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.events.columns import read_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, parse_layout
 from tfbundle.events.lockstep import Records, read_lockstep
@@ -21,14 +22,18 @@ from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Place, Single, TagPoints, makes_up
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.compression import FileStream, sniff
+from tfbundle.formats.compression import FileStream, Unpacked, open_stream
 from tfbundle.formats.frames import FEWEST_ROWS
 from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
-from tfbundle.storage import ByteSource
+from tfbundle.storage import ByteSource, FileIdentity
 
 _DOUBLE = struct.Struct("<d")
+
+# A tree may have more files than a process may open; of all logs together these stay open between two reads.
+_MOST_OPEN = 32
+_recently_opened: deque[weakref.ref[EventFile]] = deque()
 
 
 class OtherEvent(NamedTuple):
@@ -57,35 +62,37 @@ class EventFile:
         self.truncation: Truncation | None = None
         self.losses: list[Loss] = []
         self.position = 0
+        self._is_packed = False
         self._kept: list[bytes] = []
-        self._identity: tuple[int, int] | None = None
+        self._identity: FileIdentity | None = None
+        self._opened: ByteSource | Unpacked | None = None
+        self._is_closed = False
 
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
         """Read what was appended since the last time; whether there was anything.
 
         ``progress`` is told how many bytes were done, again and again.
 
-        Raises ``Replaced`` if the file is another one now, or shorter, and what ``read_events`` raises.
+        Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
+        ``read_events`` raises.
         """
         source = ByteSource(self.path)
         try:
-            identity = (source.identity.device, source.identity.inode)
-            if self._identity not in (None, identity) or source.size < self.position:
+            if self._is_packed and source.identity == self._identity:
+                return False
+            if self._is_other(source):
                 raise Replaced(self.path)
-            self._identity = identity
-            stream = FileStream(source, self.position)
-            if self.position == 0 and sniff(stream) != "NONE":
-                raise UnsupportedError(
-                    f"{self.path} is compressed, so that no place in it can be read on its own; read_events reads it, "
-                    "and unpacked it can be opened",
-                    path=self.path,
-                )
+            self._identity = source.identity
+            stream = FileStream(source, self.position) if self.position else open_stream(source)
+            self._is_packed = stream.compression != "NONE"
             reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
             reader.count = before = self.count
+            done = stream.done()
             for window in reader.windows():
                 self._take(window)
                 if progress is not None:
-                    progress(reader.position - self.position)
+                    progress(stream.done() - done)
+                    done = stream.done()
                 self.position, self.count = reader.position, reader.count
             changed = self.count > before or reader.truncation != self.truncation
             self.truncation = reader.truncation
@@ -96,22 +103,50 @@ class EventFile:
         finally:
             source.close()
 
-    def value_bytes(self, source: ByteSource, order: int, place: Place) -> bytes:
-        """The serialized ``Summary.Value`` of a point, from the open file."""
+    def _is_other(self, source: ByteSource) -> bool:
+        if self._identity is None:
+            return False
+        same = (source.identity.device, source.identity.inode) == (self._identity.device, self._identity.inode)
+        return self._is_packed or not same or source.size < self.position
+
+    def value_bytes(self, order: int, place: Place) -> bytes:
+        """The serialized ``Summary.Value`` of a point."""
         if place.size < 0:
             return self._kept[-place.size - 1]
-        data = source.read_at(place.start, place.length)
+        data = self._open().read_at(place.start, place.length)
         if crc32c(data) != place.crc:
             raise self._overwritten(order)
         start = order - place.start
         return data[start : start + place.size]
 
-    def event(self, source: ByteSource, other: OtherEvent) -> Event:
-        """One of ``others`` as a message, from the open file."""
-        data = source.read_at(other.order, other.size + 4)
+    def event(self, other: OtherEvent) -> Event:
+        """One of ``others`` as a message."""
+        data = self._open().read_at(other.order, other.size + 4)
         if mask(crc32c(data[:-4])) != int.from_bytes(data[-4:], "little"):
             raise self._overwritten(other.order)
         return decode_event(data[:-4])
+
+    def _open(self) -> ByteSource | Unpacked:
+        if self._is_closed:
+            raise ValueError(f"{self.path} is closed; read before close(), or open it again")
+        opened = self._opened
+        if opened is None:
+            opened = self._opened = Unpacked(self.path) if self._is_packed else ByteSource(self.path)
+            _recently_opened.append(weakref.ref(self))
+            if len(_recently_opened) > _MOST_OPEN:
+                oldest = _recently_opened.popleft()()
+                if oldest is not None and oldest is not self:
+                    oldest.release()
+        return opened
+
+    def release(self) -> None:
+        """Let go of the open file; what is read next is read from what then lies at the path."""
+        self._opened = None  # It closes with its last reader, who may be another thread.
+
+    def close(self) -> None:
+        """Let go of the file for good."""
+        self._is_closed = True
+        self.release()
 
     def _overwritten(self, offset: int) -> FormatError:
         return FormatError(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
-from tfbundle.events.series import ScalarSeries
+from tfbundle.events.series import ByName, ScalarSeries
 from tfbundle.storage import stat_file
 
 if TYPE_CHECKING:
@@ -28,12 +28,16 @@ class EventLog:
         self._look()
 
     def __repr__(self) -> str:
-        return f"<EventLog {self.path!r}, {len(self._runs)} runs>"
+        return f"<EventLog {self.path!r}, {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled, it looks for the files and reads them anew.
+        return _reopen, (self.path, self._options)
 
     @property
-    def runs(self) -> Mapping[str, Run]:
+    def runs(self) -> ByName[Run]:
         """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
-        return MappingProxyType(self._runs)
+        return ByName("run", self._runs, self._runs.__getitem__)
 
     def load(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Go through all files now, and not when they are first asked for; ``progress`` gets bytes done and to do."""
@@ -103,6 +107,10 @@ class EventLog:
         return tables.to_arrow(self._scalars(), wide=wide)
 
 
+def _reopen(path: str, options: dict[str, bool]) -> EventLog:
+    return EventLog(path, **options)
+
+
 def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> EventLog:
     """The event files at ``path``: one file, the folder of a run, or a tree of runs.
 
@@ -110,5 +118,9 @@ def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: b
     checksums are verified. Raises ``MissingFileError`` where nothing lies at ``path``; a damaged file raises
     ``ChecksumError`` or ``FormatError`` when its run is first read, unless ``salvage`` leaves out what is damaged
     (``run.losses``). A half-written last record is no error (``run.truncations``).
+
+    Compressed files are read too, though TensorFlow writes none. Nothing of them is kept unpacked: an image, or what
+    else is no number, is read by unpacking the file up to it, so that all of them in order cost the file once more, and
+    each step back costs the way from the start. One that has grown is read anew by ``refresh``.
     """
     return EventLog(path, purge=purge, salvage=salvage)

@@ -1,36 +1,27 @@
 """A run: the event files of one folder, as series by kind and tag.
 
-The files are gone through when something is first asked for. Points of several files follow each other in the order of
-the files; ``position`` says where a point stands in that order.
+The files are gone through when something is first asked for; ``assembly`` then makes series of their points.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.errors import FormatError
 from tfbundle.events import plugins
+from tfbundle.events.assembly import Assembly, position_of
 from tfbundle.events.file import EventFile, Replaced
 from tfbundle.events.hparams import HParams, decode_hparams
-from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
-from tfbundle.events.points import Array, Column, Kind, Place
-from tfbundle.events.purge import Purge, find_purges, kept_by
-from tfbundle.events.series import ElementSeries, Points, ScalarSeries, Series
+from tfbundle.events.points import Array
+from tfbundle.events.purge import Purge, find_purges
+from tfbundle.events.series import ByName, ElementSeries, ScalarSeries
 from tfbundle.formats.tfrecord import Loss, Truncation
-from tfbundle.proto import DataClass, Event, GraphDef, MetaGraphDef, RunMetadata, Summary, SummaryMetadata
-from tfbundle.storage import ByteSource
-
-# Positions put the number of the file above the place in it.
-_FILE_SHIFT = 48
-_PLACE = (1 << _FILE_SHIFT) - 1
+from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 
 _WHATS = {
     "file_version": 3,
@@ -40,50 +31,8 @@ _WHATS = {
     "tagged_run_metadata": 8,
     "meta_graph_def": 9,
 }
-_OLD_FORMS = {
-    SIMPLE_VALUE: plugins.SCALARS,
-    HISTO: plugins.HISTOGRAMS,
-    IMAGE: plugins.IMAGES,
-    AUDIO: plugins.AUDIO,
-}
 
-AnySeries = TypeVar("AnySeries", bound=Series)
 AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-
-class _Stretch(NamedTuple):
-    """Points of one tag in one file, the ``number``th of the run."""
-
-    number: int
-    file: EventFile
-    kind: Kind
-    column: Column
-
-
-class SeriesByTag(Mapping[str, AnySeries], Generic[AnySeries]):
-    """Series by tag, in the order in which the tags first appear; each one is made when it is asked for."""
-
-    def __init__(self, tags: list[str], make: Callable[[str], AnySeries]) -> None:
-        self._tags = dict.fromkeys(tags)
-        self._make = make
-        self._made: dict[str, AnySeries] = {}
-
-    def __getitem__(self, tag: str) -> AnySeries:
-        if tag not in self._made:
-            if tag not in self._tags:
-                close = difflib.get_close_matches(tag, self._tags, 3)
-                raise KeyError(f"no tag {tag!r}" + (f"; there is {', '.join(map(repr, close))}" if close else ""))
-            self._made[tag] = self._make(tag)
-        return self._made[tag]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tags)
-
-    def __len__(self) -> int:
-        return len(self._tags)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} tags: {', '.join(self._tags)}>"
 
 
 class Run:
@@ -94,13 +43,15 @@ class Run:
         self._purge = purge
         self._salvage = salvage
         self._files = [EventFile(path, salvage=salvage) for path in paths]
-        self._sources: dict[str, ByteSource] = {}
         self._is_read = False
-        self._closed = False
-        self._cache: dict[str, Any] = {}
+        self._assembly: Assembly | None = None
 
     def __repr__(self) -> str:
-        return f"<Run {self.name!r}, {len(self._files)} files>"
+        return f"<Run {self.name!r}, {len(self._files)} file{'' if len(self._files) == 1 else 's'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled, it reads the files anew.
+        return _reopen, (self.name, self.paths, self._purge, self._salvage)
 
     # What a run is made of.
 
@@ -132,39 +83,39 @@ class Run:
     # Series.
 
     @property
-    def scalars(self) -> SeriesByTag[ScalarSeries]:
+    def scalars(self) -> ByName[ScalarSeries]:
         """Numbers: ``simple_value``, and tensors of the scalars plugin."""
-        return self._series(plugins.SCALARS)
+        return self._assemble().series(plugins.SCALARS)
 
     @property
-    def histograms(self) -> SeriesByTag[ElementSeries[Histogram]]:
-        return self._series(plugins.HISTOGRAMS)
+    def histograms(self) -> ByName[ElementSeries[Histogram]]:
+        return self._assemble().series(plugins.HISTOGRAMS)
 
     @property
-    def images(self) -> SeriesByTag[ElementSeries[Images]]:
-        return self._series(plugins.IMAGES)
+    def images(self) -> ByName[ElementSeries[Images]]:
+        return self._assemble().series(plugins.IMAGES)
 
     @property
-    def audio(self) -> SeriesByTag[ElementSeries[Audio]]:
-        return self._series(plugins.AUDIO)
+    def audio(self) -> ByName[ElementSeries[Audio]]:
+        return self._assemble().series(plugins.AUDIO)
 
     @property
-    def text(self) -> SeriesByTag[ElementSeries[Array]]:
-        return self._series(plugins.TEXT)
+    def text(self) -> ByName[ElementSeries[Array]]:
+        return self._assemble().series(plugins.TEXT)
 
     @property
-    def pr_curves(self) -> SeriesByTag[ElementSeries[PrCurve]]:
-        return self._series(plugins.PR_CURVES)
+    def pr_curves(self) -> ByName[ElementSeries[PrCurve]]:
+        return self._assemble().series(plugins.PR_CURVES)
 
     @property
-    def tensors(self) -> SeriesByTag[ElementSeries[Array]]:
+    def tensors(self) -> ByName[ElementSeries[Array]]:
         """Every tensor of any dtype and shape that is none of the above."""
-        return self._series(plugins.TENSORS)
+        return self._assemble().series(plugins.TENSORS)
 
     @property
     def metadata(self) -> dict[str, SummaryMetadata]:
         """The metadata of each tag that has any: what stands on its first value."""
-        return {tag: metadata for tag in self._index() if (metadata := self._metadata(tag)) is not None}
+        return dict(self._assemble().metadata)
 
     # Single things.
 
@@ -219,7 +170,7 @@ class Run:
         for number, file in enumerate(self._read_files()):
             with read_events(file.path, salvage=self._salvage) as events:
                 for event in events:
-                    yield number << _FILE_SHIFT | events.offset, event
+                    yield position_of(number, events.offset), event
 
     def other_events(self, whats: tuple[str, ...]) -> Iterator[tuple[int, Event]]:
         """The events that hold one of these fields, which are no summaries, each with its position."""
@@ -227,7 +178,7 @@ class Run:
         for number, file in enumerate(self._read_files()):
             for other in file.others:
                 if other.what in numbers:
-                    yield number << _FILE_SHIFT | other.order, file.event(self._source(file), other)
+                    yield position_of(number, other.order), file.event(other)
 
     @property
     def first_is_version(self) -> bool:
@@ -248,18 +199,23 @@ class Run:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._closed = True
-        self._close_sources()
+        for file in self._files:
+            file.close()
+
+    def _assemble(self) -> Assembly:
+        files = self._read_files()
+        if self._assembly is None:
+            self._assembly = Assembly(self, files, self._find_purges)
+        return self._assembly
+
+    def _find_purges(self) -> list[Purge]:
+        return find_purges(self) if self._purge else []
 
     def _forget(self) -> None:
         """Let go of what was made of an earlier state of the files."""
-        self._cache.clear()
-        self._close_sources()
-
-    def _close_sources(self) -> None:
-        for source in self._sources.values():
-            source.close()
-        self._sources.clear()
+        self._assembly = None
+        for file in self._files:
+            file.release()
 
     def _read_files(self) -> list[EventFile]:
         self.load()
@@ -292,128 +248,9 @@ class Run:
             self._is_read = False
             raise
 
-    def _source(self, file: EventFile) -> ByteSource:
-        if self._closed:
-            raise ValueError(f"run {self.name!r} is closed; read before close(), or open it again")
-        if file.path not in self._sources:
-            self._sources[file.path] = ByteSource(file.path)
-        return self._sources[file.path]
 
-    # From files to series.
-
-    def _index(self) -> dict[str, list[_Stretch]]:
-        """The points of each tag, file by file."""
-        files = self._read_files()
-        if "index" not in self._cache:
-            index: defaultdict[str, list[_Stretch]] = defaultdict(list)
-            for number, file in enumerate(files):
-                for tag, points in file.tags.items():
-                    name = _name(tag, file.path)
-                    index[name].extend(
-                        _Stretch(number, file, kind, column) for kind, column in points.columns().items()
-                    )
-            first = {
-                tag: min((s.number, int(s.column.order[0])) for s in stretches) for tag, stretches in index.items()
-            }
-            self._cache["index"] = dict(sorted(index.items(), key=lambda item: first[item[0]]))
-        found: dict[str, list[_Stretch]] = self._cache["index"]
-        return found
-
-    def _metadata(self, tag: str) -> SummaryMetadata | None:
-        for file in self._files:
-            points = file.tags.get(tag.encode())
-            if points is not None and points.metadata is not None:
-                return _parse(SummaryMetadata, points.metadata[1])
-        return None
-
-    def _kind_of(self, tag: str, form: int) -> str | None:
-        """The kind of series that a value of a tag belongs to."""
-        if form != TENSOR:
-            return _OLD_FORMS.get(form)
-        metadata = self._metadata(tag)
-        if metadata is None:
-            return plugins.TENSORS
-        name = metadata.plugin_data.plugin_name
-        if name in plugins.KINDS:
-            return name
-        return plugins.SCALARS if metadata.data_class == DataClass.DATA_CLASS_SCALAR else plugins.TENSORS
-
-    def _series(self, kind: str) -> SeriesByTag[Any]:
-        index = self._index()
-        if kind not in self._cache:
-            for one in plugins.KINDS:
-                self._cache[one] = {}
-            for tag, stretches in index.items():
-                kinds = {form: self._kind_of(tag, form) for form in {stretch.kind[0] for stretch in stretches}}
-                for stretch in stretches:
-                    found = kinds[stretch.kind[0]]
-                    if found is not None:
-                        self._cache[found].setdefault(tag, []).append(stretch)
-            for one in plugins.KINDS:
-                self._cache[one] = self._by_tag(one, self._cache[one])
-        series: SeriesByTag[Any] = self._cache[kind]
-        return series
-
-    def _by_tag(self, kind: str, stretches: dict[str, list[_Stretch]]) -> SeriesByTag[Any]:
-        return SeriesByTag(list(stretches), lambda tag: self._make(kind, tag, stretches[tag]))
-
-    def _purges(self) -> list[Purge]:
-        if "purges" not in self._cache:
-            self._cache["purges"] = find_purges(self) if self._purge else []
-        purges: list[Purge] = self._cache["purges"]
-        return purges
-
-    def _make(self, kind: str, tag: str, stretches: list[_Stretch]) -> Series:
-        positions = np.concatenate([s.column.order + (s.number << _FILE_SHIFT) for s in stretches])
-        steps = np.concatenate([s.column.steps for s in stretches])
-        walls = np.concatenate([s.column.walls for s in stretches])
-        order = np.argsort(positions, kind="stable")
-        kept = kept_by(self._purges(), tag, positions[order], steps[order])
-        if kept is not None:
-            order = order[kept]
-        place = np.full(len(positions), -1)
-        place[order] = np.arange(len(order))
-        numbers: list[tuple[Array, Array]] = []
-        lazy: dict[int, tuple[_Stretch, int]] = {}
-        start = 0
-        for stretch in stretches:
-            count = len(stretch.column.order)
-            places = place[start : start + count]
-            here = np.flatnonzero(places >= 0)
-            start += count
-            if stretch.column.numbers is not None:
-                numbers.append((places[here], stretch.column.numbers[here]))
-            if stretch.column.numbers is None or kind != plugins.SCALARS:
-                lazy.update(zip(places[here].tolist(), ((stretch, row) for row in here.tolist()), strict=True))
-        others = sorted(p for p in lazy if lazy[p][0].column.numbers is None)
-        steps, walls = steps[order], walls[order]
-        steps.flags.writeable = walls.flags.writeable = False
-        points = Points(steps, walls, numbers, others)
-
-        def read(place: int) -> Summary.Value:
-            return self._read_value(*lazy[place])
-
-        metadata = self._metadata(tag)
-        if kind == plugins.SCALARS:
-            return ScalarSeries(tag, points, metadata, read)
-        return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind])
-
-    def _read_value(self, stretch: _Stretch, row: int) -> Summary.Value:
-        column = stretch.column
-        if column.numbers is not None:
-            return plugins.encode_number(column.numbers[row])
-        if column.places is None:
-            raise ValueError("points without numbers have places")
-        place = Place(*column.places[row].tolist())
-        data = stretch.file.value_bytes(self._source(stretch.file), int(column.order[row]), place)
-        return _parse(Summary.Value, data)
-
-
-def _name(tag: bytes, path: str) -> str:
-    try:
-        return tag.decode()
-    except UnicodeDecodeError:
-        raise FormatError(f"{path} has the tag {tag!r}, which is not UTF-8", path=path) from None
+def _reopen(name: str, paths: list[str], purge: bool, salvage: bool) -> Run:
+    return Run(name, paths, purge=purge, salvage=salvage)
 
 
 def _parse(message: type[AnyMessage], data: bytes) -> AnyMessage:

@@ -2,11 +2,14 @@
 
 Numbers are arrays at once. Of everything else a series is a sequence, whose elements are read from the file when they
 are asked for; each is checked against the checksum that was noted when the file was gone through.
+
+Pickled, numbers are themselves. A series of anything else is where it came from: it reads the files again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -16,6 +19,7 @@ from tfbundle.events.points import Array
 from tfbundle.proto import Summary, SummaryMetadata
 
 Element = TypeVar("Element")
+Item = TypeVar("Item")
 
 # Above this, not every integer is a float64.
 _EXACT = 1 << 53
@@ -28,6 +32,58 @@ class Points(NamedTuple):
     walls: Array
     numbers: list[tuple[Array, Array]]  # Places among the points, and the numbers there.
     others: list[int]  # Places of the points that are not numbers.
+
+
+class ByName(Mapping[str, Item], Generic[Item]):
+    """Things by their names, in order; each is made when it is first asked for. ``what`` a name is: a tag or a run."""
+
+    def __init__(self, what: str, names: Iterable[str], make: Callable[[str], Item]) -> None:
+        self._what = what
+        self._names = dict.fromkeys(names)
+        self._make = make
+        self._made: dict[str, Item] = {}
+
+    def __getitem__(self, name: str) -> Item:
+        if name not in self._made:
+            if name not in self._names:
+                close = difflib.get_close_matches(str(name), self._names, 3) or list(self._names)[:3]
+                hint = f"; there is {', '.join(map(repr, close))}" if close else "; there is none at all"
+                raise KeyError(f"no {self._what} {name!r}{hint}")
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self._what}{'' if len(self) == 1 else 's'}: {', '.join(self._names)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._what, list(self._names), dict(self).__getitem__)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._names)
+
+
+class Origin(NamedTuple):
+    """Where a series came from: ``getattr(run, kind)[tag]``."""
+
+    run: Any
+    kind: str
+    tag: str
+
+    def find(self, steps: Array) -> Any:
+        """The series again; ``FormatError`` if it does not have these ``steps`` any more."""
+        series = getattr(self.run, self.kind).get(self.tag)
+        if series is None or not np.array_equal(series.steps, steps):
+            raise FormatError(f"{self.tag!r} of run {self.run.name!r} has other points now than when it was pickled")
+        return series
 
 
 class Series:
@@ -71,25 +127,40 @@ class ScalarSeries(Series):
 
     def __init__(self, tag: str, points: Points, metadata: SummaryMetadata | None, read: Read) -> None:
         super().__init__(tag, points, metadata)
-        self._points = points
-        self._read = read
-        self._values: Array | None = None
+        self._source: tuple[Points, Read] | None = (points, read)  # Until the values are made.
+        self._values: Array = np.zeros(0)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.values[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False and dtype is not None and self.values.dtype != dtype:
+            raise ValueError(f"the values are {self.values.dtype}, and cannot be {np.dtype(dtype)} without a copy")
+        values: Array = self.values if dtype is None else self.values.astype(dtype, copy=False)
+        return values.copy() if copy else values
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.values
+        return vars(self)
 
     @property
     def values(self) -> Array:
         """The numbers, read-only. Raises ``FormatError`` where a value is no single number."""
-        if self._values is None:
-            parts = list(self._points.numbers)
-            parts.extend((np.array([place]), self._number(place)) for place in self._points.others)
-            values = _merge(parts, len(self))
-            values.flags.writeable = False
-            self._values = values
+        if self._source is not None:
+            points, read = self._source
+            parts = list(points.numbers)
+            parts.extend((np.array([place]), self._number(place, read(place))) for place in points.others)
+            self._values = _merge(parts, len(self))
+            self._values.flags.writeable = False
+            self._source = None
         return self._values
 
-    def _number(self, place: int) -> Array:
+    def _number(self, place: int, value: Summary.Value) -> Array:
         from tfbundle.tensor_proto import decode_tensor
 
-        value = self._read(place)
         array = decode_tensor(value.tensor)
         if array.size != 1 or array.dtype.hasobject:
             raise FormatError(
@@ -134,10 +205,15 @@ class ElementSeries(Series, Sequence[Element], Generic[Element]):
         metadata: SummaryMetadata | None,
         read: Read,
         decode: Callable[[Summary.Value], Element],
+        origin: Origin,
     ) -> None:
         super().__init__(tag, points, metadata)
         self._read = read
         self._decode = decode
+        self._origin = origin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._origin.find, (self.steps,)
 
     @overload
     def __getitem__(self, index: int) -> Element: ...

@@ -14,10 +14,11 @@ the first bytes to tell the four apart: a record opens with a checksum, which no
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from typing import BinaryIO, Protocol
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.limits import LARGEST_SNAPPY_TRIAL
@@ -42,6 +43,9 @@ class Stream(Protocol):
 
     def remaining(self) -> int | None:
         """How many bytes are left at most, where that is known."""
+
+    def done(self) -> int:
+        """How many bytes of the file were read, as they are stored."""
 
 
 class FileStream:
@@ -72,6 +76,9 @@ class FileStream:
     def remaining(self) -> int | None:
         return self._source.size - self._offset
 
+    def done(self) -> int:
+        return self._offset
+
 
 class _Copied:
     """A stream whose bytes come in pieces of their own."""
@@ -99,6 +106,7 @@ class ObjectStream(_Copied):
         self.path: str | None = name if isinstance(name, str) else None
         self._file = file
         self._ahead = b""
+        self._done = 0
 
     def read(self, size: int) -> bytes:
         if self._ahead:
@@ -107,6 +115,7 @@ class ObjectStream(_Copied):
         data = self._file.read(size)
         if data is not None and not isinstance(data, bytes):
             raise TypeError("records are read from binary files; open this one with mode 'rb'")
+        self._done += len(data or b"")
         return data or b""
 
     def peek(self, size: int) -> bytes:
@@ -117,6 +126,9 @@ class ObjectStream(_Copied):
             if not more:
                 break
         return self._ahead[:size]
+
+    def done(self) -> int:
+        return self._done
 
 
 class _Inflated(_Copied):
@@ -149,6 +161,9 @@ class _Inflated(_Copied):
             self._input = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             if data or (ended and not self._inflater.eof):
                 return data
+
+    def done(self) -> int:
+        return self._stream.done()
 
 
 class _Unsnapped(_Copied):
@@ -187,6 +202,9 @@ class _Unsnapped(_Copied):
             size -= len(data)
         return b"".join(parts)
 
+    def done(self) -> int:
+        return self._stream.done()
+
 
 def open_stream(source: ByteSource | BinaryIO, compression: str | None = None) -> Stream:
     """The bytes of ``source``, which is not closed at the end.
@@ -200,6 +218,40 @@ def open_stream(source: ByteSource | BinaryIO, compression: str | None = None) -
     if compression == "NONE":
         return stream
     return _Unsnapped(stream) if compression == "SNAPPY" else _Inflated(stream, compression)
+
+
+class Unpacked:
+    """What a compressed file holds, read at offsets as from a ``ByteSource``.
+
+    Nothing is kept but where the last read ended: going on from there costs what lies between, and going back costs all
+    that lies before.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._source = ByteSource(path)
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+        self._position = 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        with self._lock:
+            if self._stream is None or offset < self._position:
+                self._stream, self._position = open_stream(self._source), 0
+            between = memoryview(bytearray(_CHUNK))
+            while self._position < offset:
+                self._advance(self._stream, between[: offset - self._position])
+            data = memoryview(bytearray(size))
+            while self._position < offset + size:
+                self._advance(self._stream, data[self._position - offset :])
+            return bytes(data)
+
+    def _advance(self, stream: Stream, buffer: memoryview) -> None:
+        got = stream.read_into(buffer)
+        if not got:
+            raise TruncatedError(f"{self.path} became shorter while it was being read; open it again", path=self.path)
+        self._position += got
 
 
 def sniff(stream: FileStream | ObjectStream) -> str:

@@ -94,6 +94,11 @@ class RecordReader:
         self._start = self._end = 0
         self._problem: TfBundleError | None = None  # Why no more can be read.
 
+    @property
+    def done(self) -> int:
+        """How many bytes of the file were read, as they are stored."""
+        return self._stream.done()
+
     def windows(self) -> Iterator[Window]:
         """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
         wanted = HEADER_SIZE
@@ -257,6 +262,11 @@ class RecordIterator(Iterator[Item]):
     @property
     def losses(self) -> list[Loss]:
         return self._reader.losses
+
+    @property
+    def done(self) -> int:
+        """How many bytes of the file were read up to now, as they are stored."""
+        return self._reader.done
 
     def __next__(self) -> Item:
         return next(self._items)

@@ -1,0 +1,170 @@
+"""From the points of files to the series of a run.
+
+Each file has its points by tag; here those of one tag follow each other in the order of the files, and the metadata,
+which may stand on the tag's first value alone, says to which plugin they all belong. ``position`` says where a point
+stands among all of a run: the number of the file above the place in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from tfbundle.errors import FormatError
+from tfbundle.events import plugins
+from tfbundle.events.file import EventFile
+from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
+from tfbundle.events.points import Column, Kind, Place
+from tfbundle.events.purge import Purge, kept_by
+from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
+from tfbundle.proto import DataClass, Summary, SummaryMetadata
+
+if TYPE_CHECKING:
+    from tfbundle.events.run import Run
+
+_FILE_SHIFT = 48
+
+_OLD_FORMS = {
+    SIMPLE_VALUE: plugins.SCALARS,
+    HISTO: plugins.HISTOGRAMS,
+    IMAGE: plugins.IMAGES,
+    AUDIO: plugins.AUDIO,
+}
+
+
+def position_of(number: int, order: Any) -> Any:
+    """The position of the byte ``order`` in the ``number``th file of a run."""
+    return (number << _FILE_SHIFT) + order
+
+
+class _Stretch(NamedTuple):
+    """Points of one tag in one file, the ``number``th of the run."""
+
+    number: int
+    file: EventFile
+    kind: Kind
+    column: Column
+
+
+class Assembly:
+    """The series of a run, as its files are at one time."""
+
+    def __init__(self, run: Run, files: list[EventFile], find_purges: Callable[[], list[Purge]]) -> None:
+        """``find_purges`` is called when the first series is made."""
+        self._run = run
+        self._files = list(files)
+        self._find_purges = find_purges
+        self._purges: list[Purge] | None = None
+        self._stretches = self._find_stretches()
+        self.metadata = self._find_metadata()
+        self._kinds = self._sort_by_kind()
+
+    def _find_stretches(self) -> dict[str, list[_Stretch]]:
+        """The points of each tag, file by file; the tags in the order in which they first appear."""
+        found: defaultdict[str, list[_Stretch]] = defaultdict(list)
+        for number, file in enumerate(self._files):
+            for tag, points in file.tags.items():
+                name = _name(tag, file.path)
+                found[name].extend(_Stretch(number, file, kind, column) for kind, column in points.columns().items())
+        first = {tag: min((one.number, int(one.column.order[0])) for one in some) for tag, some in found.items()}
+        return dict(sorted(found.items(), key=lambda item: first[item[0]]))
+
+    def _find_metadata(self) -> dict[str, SummaryMetadata]:
+        """What stands on the first value of each tag that has any."""
+        found = {}
+        for tag in self._stretches:
+            for file in self._files:
+                points = file.tags.get(tag.encode())
+                if points is not None and points.metadata is not None:
+                    try:
+                        found[tag] = SummaryMetadata.FromString(points.metadata[1])
+                    except DecodeError:
+                        raise FormatError(f"the metadata of {tag!r} are no SummaryMetadata", path=file.path) from None
+                    break
+        return found
+
+    def _sort_by_kind(self) -> dict[str, dict[str, list[_Stretch]]]:
+        kinds: dict[str, dict[str, list[_Stretch]]] = {kind: {} for kind in plugins.KINDS}
+        for tag, stretches in self._stretches.items():
+            for stretch in stretches:
+                kind = self._kind_of(tag, stretch.kind[0])
+                if kind is not None:
+                    kinds[kind].setdefault(tag, []).append(stretch)
+        return kinds
+
+    def _kind_of(self, tag: str, form: int) -> str | None:
+        """The kind of series that a value of a tag belongs to."""
+        if form != TENSOR:
+            return _OLD_FORMS.get(form)
+        metadata = self.metadata.get(tag)
+        if metadata is None:
+            return plugins.TENSORS
+        name = metadata.plugin_data.plugin_name
+        if name in plugins.KINDS:
+            return name
+        return plugins.SCALARS if metadata.data_class == DataClass.DATA_CLASS_SCALAR else plugins.TENSORS
+
+    def series(self, kind: str) -> ByName[Any]:
+        """All series of a kind."""
+        stretches = self._kinds[kind]
+        return ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
+
+    def _make(self, kind: str, tag: str, stretches: list[_Stretch]) -> Series:
+        if self._purges is None:
+            self._purges = self._find_purges()
+        columns = [stretch.column for stretch in stretches]
+        counts = [len(column.order) for column in columns]
+        positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
+        steps = np.concatenate([column.steps for column in columns])
+        walls = np.concatenate([column.walls for column in columns])
+        order = np.argsort(positions, kind="stable")
+        kept = kept_by(self._purges, tag, positions[order], steps[order])
+        if kept is not None:
+            order = order[kept]
+        # Which stretch each point comes from, and which row of it.
+        sources = np.repeat(np.arange(len(stretches)), counts)[order]
+        rows = order - np.concatenate([[0], np.cumsum(counts)])[sources]
+        numbers = []
+        others: list[int] = []
+        for number, column in enumerate(columns):
+            places = np.flatnonzero(sources == number)
+            if column.numbers is not None:
+                numbers.append((places, column.numbers[rows[places]]))
+            else:
+                others.extend(places.tolist())
+        steps, walls = steps[order], walls[order]
+        steps.flags.writeable = walls.flags.writeable = False
+        points = Points(steps, walls, numbers, sorted(others))
+
+        def read(place: int) -> Summary.Value:
+            return _read_value(stretches[sources[place]], int(rows[place]))
+
+        metadata = self.metadata.get(tag)
+        if kind == plugins.SCALARS:
+            return ScalarSeries(tag, points, metadata, read)
+        return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], Origin(self._run, kind, tag))
+
+
+def _read_value(stretch: _Stretch, row: int) -> Summary.Value:
+    column = stretch.column
+    if column.numbers is not None:
+        return plugins.encode_number(column.numbers[row])
+    if column.places is None:
+        raise ValueError("points without numbers have places")
+    order = int(column.order[row])
+    data = stretch.file.value_bytes(order, Place(*column.places[row].tolist()))
+    try:
+        return Summary.Value.FromString(data)
+    except DecodeError:
+        raise FormatError("the bytes are no Value of a summary", path=stretch.file.path, offset=order) from None
+
+
+def _name(tag: bytes, path: str) -> str:
+    try:
+        return tag.decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"{path} has the tag {tag!r}, which is not UTF-8", path=path) from None
