@@ -149,6 +149,9 @@ def test_equality() -> None:
     assert graph.constants != frozen().constants
     assert graph.nodes == graph.nodes
     assert len({graph.constants, graph.nodes, frozen().nodes}) == 3
+    weights, biases = (graph.nodes[f"head/fc/{name}"].attributes for name in ("weights", "biases"))
+    assert weights == frozen().nodes["head/fc/weights"].attributes
+    assert weights != biases
 
 
 def test_read_only() -> None:
