@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.internal import api_implementation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -534,12 +535,14 @@ class TestDamage:
             with pytest.raises(UnsupportedError, match=f"more than {most} nodes and references"):
                 decode_object_graph(data, tensors)
         assert len(decode_object_graph(nodes[: 2 * most], tensors)) == most
-        assert len(decode_object_graph(long_tags[: 4 * most], tensors)) == most
+        if api_implementation.Type() == "upb":  # The others do not know tags in a longer form.
+            assert len(decode_object_graph(long_tags[: 4 * most], tensors)) == most
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from Linux's /proc")
+    @pytest.mark.skipif(api_implementation.Type() == "python", reason="messages are larger when Python holds them")
     @pytest.mark.parametrize("kind", ["nodes", "children", "attributes", "long names"])
     def test_the_largest_costs_little(self, kind: str) -> None:
-        """As much as is decoded at all takes a bounded amount of memory; the time is measured by the benchmarks."""
+        """As much as is decoded at all takes a bounded amount of memory."""
         code = f"kind, most = {kind!r}, {MOST_OBJECTS}\n" + _LARGEST
         root = Path(tfbundle.__file__).parents[1]
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=root)
