@@ -57,6 +57,13 @@ def test_public_names_are_sorted_and_whole() -> None:
     assert set(tfbundle._MODULES) <= set(tfbundle.__all__)
 
 
+def test_completion_shows_public_names_alone() -> None:
+    """Also once modules were loaded, which Python makes attributes of the package."""
+    script = "import tfbundle, tfbundle.checkpoint.bundle; tfbundle.load; print(*dir(tfbundle))"
+    shown = {name for name in run_python(script).split() if not name.startswith("__")}
+    assert shown == set(tfbundle.__all__) - {"__version__"}
+
+
 def test_star_import() -> None:
     names = run_python("from tfbundle import *; print(*globals())").split()
     assert set(tfbundle.__all__) - {"__version__"} <= set(names)

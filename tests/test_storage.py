@@ -14,7 +14,7 @@ import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.bundle_writer import FULL, Saved, write_bundle
 from tests.support.expected import expected_checkpoints, sha256_of
-from tfbundle import FormatError, MissingFileError, TruncatedError, storage
+from tfbundle import FormatError, MissingFileError, TfBundleError, TruncatedError, storage
 from tfbundle.storage import ByteSource, is_file, is_folder, list_folder, read_file, stat_file
 
 DATA = bytes(range(256)) * 20
@@ -121,9 +121,23 @@ def test_close(source: ByteSource) -> None:
             read(0, 1)
     with pytest.raises(ValueError, match="closed"):
         source.read_into(0, memoryview(bytearray(1)))
+    with pytest.raises(ValueError, match="closed"):
+        source.check_unchanged()
     assert bytes(view) == DATA[10:30]
     assert view.readonly
-    source.check_unchanged()
+
+
+def test_errors_of_the_system_name_the_file(source: ByteSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(storage, "_read", fail)
+    monkeypatch.setattr(storage, "_read_into", fail)
+    for read in (lambda: source.read_at(0, 1), lambda: source.read_into(0, memoryview(bytearray(1)))):
+        with pytest.raises(OSError, match="file") as caught:
+            read()
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, source.path)
+        assert not isinstance(caught.value, TfBundleError)
 
 
 def test_closing_while_others_read(way: str, tmp_path: Path) -> None:
@@ -192,6 +206,7 @@ def test_changes_are_noticed(source: ByteSource, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="overwritten"):
         source.check_unchanged()
     assert not source.same_file()
+    assert source.was_replaced()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not rename over an open file")
@@ -200,10 +215,12 @@ def test_renaming_leaves_the_open_file(source: ByteSource, tmp_path: Path) -> No
     os.replace(tmp_path / "new", source.path)
     source.check_unchanged()
     assert not source.same_file()
+    assert source.was_replaced()
     assert source.read_at(0, 100) == DATA[:100]
     os.unlink(source.path)
     source.check_unchanged()
     assert not source.same_file()
+    assert not source.was_replaced()
 
 
 def test_listing(tmp_path: Path) -> None:

@@ -454,8 +454,8 @@ def test_reading_after_close_is_a_value_error(written: Written) -> None:
         tensors["cube"].read()
     for name, tensor in tensors.items():
         for read in (tensor.read, lambda tensor=tensor: tensor[...], lambda tensor=tensor: np.asarray(tensor)):
-            if not tensor.size:
-                continue  # Nothing needs to be read for no elements.
+            if written.is_v1 and not tensor.size:
+                continue  # It lies nowhere.
             with pytest.raises(ValueError, match="closed") as caught:
                 read()
             assert not isinstance(caught.value, TfBundleError)

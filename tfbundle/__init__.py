@@ -147,4 +147,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names, and those that every module has; not what this file happens to use."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -6,8 +6,8 @@ Reading copies (``read_at``, ``read_into``); ``view`` maps the file and copies n
 that a mapped file must not shrink under them.
 
 Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which file it
-opened (``identity``): ``check_unchanged`` says whether the open file still holds what it held, and ``same_file``
-whether a path still leads to it.
+opened (``identity``): ``check_unchanged`` says whether the open file still holds what it held, ``same_file`` whether
+its path still leads to it, and ``was_replaced`` whether it leads to another.
 
 Everything else in the library touches the file system through this module alone.
 """
@@ -105,18 +105,19 @@ class ByteSource:
     def read_at(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
         descriptor = self._check(offset, size)
-        data = _read(descriptor, min(size, _LARGEST_READ), offset)
-        if len(data) == size:
-            return data
-        parts = [data]
-        done = len(data)
-        while done < size:
-            data = _read(descriptor, min(size - done, _LARGEST_READ), offset + done)
+        parts = []
+        done = 0
+        while True:
+            try:
+                data = _read(descriptor, min(size - done, _LARGEST_READ), offset + done)
+            except OSError as error:
+                raise self._named(error) from None
+            done += len(data)
+            parts.append(data)
+            if done == size:
+                return b"".join(parts)
             if not data:
                 raise self._shrunk(offset + done)
-            parts.append(data)
-            done += len(data)
-        return b"".join(parts)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer``, a writable view of plain bytes, from ``offset``; a ``TruncatedError`` if the file ends."""
@@ -124,7 +125,10 @@ class ByteSource:
         descriptor = self._check(offset, size)
         done = 0
         while done < size:
-            got = _read_into(descriptor, buffer[done : done + _LARGEST_READ], offset + done)
+            try:
+                got = _read_into(descriptor, buffer[done : done + _LARGEST_READ], offset + done)
+            except OSError as error:
+                raise self._named(error) from None
             if not got:
                 raise self._shrunk(offset + done)
             done += got
@@ -145,11 +149,8 @@ class ByteSource:
 
     def check_unchanged(self) -> None:
         """Raise ``FormatError`` if the open file was written to since it was opened."""
-        descriptor = self._descriptor
-        if descriptor is None:
-            return
         # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
-        if _identity(os.fstat(descriptor.number)) != self.identity:
+        if _identity(os.fstat(self.check_open().number)) != self.identity:
             raise FormatError(
                 f"{self.path} was overwritten while it was being read; open the checkpoint again",
                 path=self.path,
@@ -162,10 +163,22 @@ class ByteSource:
         except OSError:
             return False
 
-    def _check(self, offset: int, size: int) -> _Descriptor:
+    def was_replaced(self) -> bool:
+        """Whether the path leads to another file, or to other content, than when it was opened."""
+        try:
+            return _identity(os.stat(self.path)) != self.identity
+        except OSError:
+            return False  # Nothing lies there, and so nothing else.
+
+    def check_open(self) -> _Descriptor:
+        """The descriptor, for as long as the caller keeps it; a ``ValueError`` after ``close()``."""
         descriptor = self._descriptor
         if descriptor is None:
             raise ValueError(f"{self.path} is closed; read before close(), or outside of the with block open it again")
+        return descriptor
+
+    def _check(self, offset: int, size: int) -> _Descriptor:
+        descriptor = self.check_open()
         if offset < 0 or size < 0 or offset + size > self.size:
             raise TruncatedError(
                 f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
@@ -174,6 +187,10 @@ class ByteSource:
                 offset=offset,
             )
         return descriptor
+
+    def _named(self, error: OSError) -> OSError:
+        """An error of the system's, such as one of a broken disk, with the file's name, which the system leaves out."""
+        return OSError(error.errno, error.strerror, self.path)
 
     def _shrunk(self, offset: int) -> TruncatedError:
         return TruncatedError(

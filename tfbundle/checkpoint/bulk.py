@@ -189,7 +189,7 @@ def _read_stretch(
         source = reader.shards.source(shard)
         data = source.read_at(int(places.offset[0]), count * size)
         if not reader.verify:
-            source.check_unchanged()
+            reader.shards.check_unverified(source)
     except TfBundleError:
         return iter(())
     room.take_bytes(source, shard, count * size)

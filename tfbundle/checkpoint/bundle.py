@@ -361,6 +361,8 @@ class BundleStore:
                     raise error.locate(path=self.path, tensor=name) from None
                 array = (self._view if mmap else self._read)(name, record, pieces)
             arrays[name] = array
+        if not self.verify:
+            self.shards.check_in_place()
         return arrays
 
     def view(self, name: str, record: bytes) -> Array:

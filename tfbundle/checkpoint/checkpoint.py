@@ -110,7 +110,9 @@ def open_checkpoint(
 
     ``path`` is a prefix, any of the checkpoint's files, its folder, or a SavedModel. Where a V2 and a V1 checkpoint
     share the name, V2 is opened unless ``format="v1"`` asks for the other. ``verify=False`` leaves the checksums
-    unread, which saves little time.
+    unread, which saves little time. Whatever is read without them, slices included, is handed out only while no other
+    checkpoint has taken the place of this one; a writer that has renamed its data files and not yet the index stays
+    unnoticed until it has.
 
     ``salvage=True`` opens a damaged checkpoint, with those tensors that are intact; ``Checkpoint.lost`` says what is
     missing and why. All data is read and verified at once.

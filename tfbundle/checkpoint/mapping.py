@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import abstractmethod
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, ValuesView
 from itertools import repeat
@@ -44,6 +43,7 @@ class TensorMapping(Mapping[str, Tensor]):
     """
 
     _store: OpenStore
+    _closed = False
 
     @property
     @abstractmethod
@@ -76,13 +76,13 @@ class TensorMapping(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
-        record = self._store.find(name) if isinstance(name, str) else None
+        record = self._find(name)
         if record is None:
             raise KeyError(self._unknown(name))
         return Tensor(self._store, name, record)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._store.find(name) is not None
+        return self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._store.records())
@@ -118,13 +118,21 @@ class TensorMapping(Mapping[str, Tensor]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the files. Tensors can then no longer be read."""
+        """Let go of the files. Looking a tensor up or reading it is a ``ValueError`` then."""
+        self._closed = True
         self._store.close()
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
 
+    def _find(self, name: object) -> Any:
+        if self._closed:
+            raise ValueError(f"{self.prefix} is closed; look tensors up before close(), or open it again")
+        return self._store.find(name) if isinstance(name, str) else None
+
     def _unknown(self, name: object) -> str:
+        import difflib
+
         close = difflib.get_close_matches(str(name), list(self), n=3)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
         return f"there is no tensor {name!r} in {self.prefix}{hint}"

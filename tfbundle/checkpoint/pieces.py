@@ -2,7 +2,7 @@
 
 A piece is an unpartitioned tensor, or one slice of a partitioned one. Its bytes pass in chunks through the checksum
 while they are still in the processor's cache. Values that were not verified (a part, or with ``verify=False``) are
-handed out only if the file is still the one that was opened.
+handed out only while no other checkpoint has taken the place of this one.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PieceReader:
             compare(source, place, crc)
         else:
             source.read_into(place.offset, buffer)
-            source.check_unchanged()
+            self.shards.check_unverified(source)
         return self._native(array)
 
     def read_part(self, piece: Piece, selection: Selection) -> Array:
@@ -91,7 +91,7 @@ class PieceReader:
             # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
             target = (*span.target, ...)
             array[target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
-        source.check_unchanged()
+        self.shards.check_unverified(source)
         return self._native(array)
 
     def view(self, piece: Piece) -> Array | None:
@@ -104,6 +104,8 @@ class PieceReader:
         data = source.view(place.offset, place.size)
         if self.verify:
             compare(source, place, crc32c(data))
+        else:
+            self.shards.check_unverified(source)
         return _shaped(np.frombuffer(data, dtype), piece.shape)
 
     def check(self, piece: Piece) -> None:
@@ -136,7 +138,7 @@ class PieceReader:
             source.check_unchanged()
             raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
         if not verify:
-            source.check_unchanged()
+            self.shards.check_unverified(source)
         array = np.empty(count, object)
         array[:] = elements
         return _shaped(array, piece.shape)

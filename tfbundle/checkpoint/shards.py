@@ -1,9 +1,15 @@
 """The ``.data-?????-of-?????`` files of a bundle, opened when they are first needed.
 
 A training job may overwrite or delete its checkpoint at any time. The index that was read says nothing about data
-files that were written after it, so a shard is handed out only while the path of the index still leads to the file
-that was opened, and a shard that had to be closed in between must come back as the same file. Once open, a file that
-was renamed over or deleted keeps its bytes; one that is written to in place is noticed by ``ByteSource``.
+files that were written after it, so a shard is opened only while the path of the index still leads to the file that was
+opened and no open shard was replaced, and one that had to be closed in between must come back as the same file. Once
+open, a file that was renamed over or deleted keeps its bytes; one that is written to in place is noticed by
+``ByteSource``.
+
+Writers rename the data files into place first, and the index last. A shard that is opened in between holds other values
+than the index knows, and only its checksums tell. So what was read without them is handed out only while neither the
+index nor the shard was replaced: soon after the writer is done, every such read is an error. What stays unnoticed is a
+read that begins and ends while the writer is halfway.
 """
 
 from __future__ import annotations
@@ -59,17 +65,33 @@ class Shards:
             source = ByteSource(path)
         except MissingFileError:
             raise self._missing(shard, path) from None
-        # In this order: a checkpoint that is replaced after both checks leaves the open files as they are.
+        # In this order: a checkpoint that is replaced after all checks leaves the open files as they are.
         if self._seen.setdefault(shard, source.identity) != source.identity or not self._index.same_file():
-            raise FormatError(
-                f"the checkpoint {self.prefix} was overwritten or deleted while it was being read; open it again",
-                path=path,
-                shard=shard,
-            )
+            raise self._overwritten(path)
+        self.check_in_place()
         if len(self._open) >= MOST_OPEN_FILES:
             del self._open[next(iter(self._open))]
         self._open[shard] = source
         return source
+
+    def check_unverified(self, source: ByteSource) -> None:
+        """Raise ``FormatError`` if what was read from a shard without a checksum may be another checkpoint's."""
+        source.check_unchanged()
+        for file in (source, self._index):
+            if file.was_replaced():
+                raise self._overwritten(file.path)
+
+    def check_in_place(self) -> None:
+        """Raise ``FormatError`` if another checkpoint has begun to take the place of this one."""
+        for file in (self._index, *self._open.values()):
+            if file.was_replaced():
+                raise self._overwritten(file.path)
+
+    def _overwritten(self, path: str) -> FormatError:
+        return FormatError(
+            f"the checkpoint {self.prefix} was overwritten or deleted while it was being read; open it again",
+            path=path,
+        )
 
     def _missing(self, shard: int, path: str) -> MissingFileError:
         if not is_file(self._index.path):

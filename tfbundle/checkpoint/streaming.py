@@ -61,7 +61,7 @@ def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
     if reader.verify:
         compare(source, place, crc)
     else:
-        source.check_unchanged()
+        reader.shards.check_unverified(source)
 
 
 def in_order(boxes: Sequence[TensorSlice], shape: tuple[int, ...]) -> list[int] | None:

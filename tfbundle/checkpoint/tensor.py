@@ -175,7 +175,8 @@ class Tensor:
     def __getitem__(self, index: Any) -> Any:
         """The part that a basic index selects, as an array that the caller owns (a numpy scalar if all integers).
 
-        The bytes are not verified: the checksum is one over the whole tensor.
+        The bytes are not verified: the checksum is one over the whole tensor. Raises ``FormatError`` once another
+        checkpoint has taken the place of this one, and otherwise as ``read`` does.
         """
         selection = parse_index(index, self.shape)
         return selection.finish(self._open().read_selection(self.name, self._record, selection))

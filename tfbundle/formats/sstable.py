@@ -276,6 +276,7 @@ class Table(Mapping[bytes, bytes]):
         return pairs
 
     def _block(self, number: int) -> bytes:
+        self.source.check_open()  # What was kept would answer, and everything else not.
         with self._lock:
             data = self._kept.get(number)
         if data is None:

@@ -34,26 +34,12 @@ class Field(NamedTuple):
 
 
 def walk_fields(source: ByteSource, offset: int, end: int) -> Iterator[Field]:
-    """The fields of the message at ``offset`` up to ``end``; ``FormatError`` where the bytes are no message."""
+    """The fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
     while offset < end:
         head = source.read_at(offset, min(_HEAD_SIZE, end - offset))
-        tag, pos = decode_varint(head, 0, len(head), 32)
-        number, wire_type = tag >> 3, tag & 7
-        if not 0 < number <= LARGEST_FIELD_NUMBER:
-            raise FormatError(f"no field has the number {number}", path=source.path, offset=offset)
-        if wire_type == VARINT:
-            _, stop = decode_varint(head, pos, len(head))
-            start, size = pos, stop - pos
-        elif wire_type == BYTES:
-            size, start = decode_varint(head, pos, len(head))
-        elif wire_type in (FIXED64, FIXED32):
-            start, size = pos, 8 if wire_type == FIXED64 else 4
-        else:
-            raise FormatError(f"no field has the wire type {wire_type}", path=source.path, offset=offset)
-        if offset + start + size > end:
-            raise TruncatedError("a field runs past the end of its message", path=source.path, offset=offset)
-        yield Field(number, wire_type, offset + start, size)
-        offset += start + size
+        field = _decode_field(head, 0, end - offset)
+        yield field._replace(offset=offset + field.offset)
+        offset += field.offset + field.size
 
 
 def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
@@ -62,23 +48,28 @@ def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
     No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
     end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
     """
-    limit = min(end, len(data))
     while pos < end:
-        start = pos
-        tag, pos = decode_varint(data, pos, limit, 32)
-        wire_type = tag & 7
-        if wire_type == BYTES:
-            size, pos = decode_varint(data, pos, limit)
-        elif wire_type == VARINT:
-            _, stop = decode_varint(data, pos, limit)
-            size = stop - pos
-        elif wire_type in (FIXED32, FIXED64):
-            size = 4 if wire_type == FIXED32 else 8
-        else:
-            raise FormatError(f"no field has the wire type {wire_type}", offset=start)
-        if not tag >> 3:
-            raise FormatError("no field has the number 0", offset=start)
-        if pos + size > end:
-            raise TruncatedError("a field runs past the end of its message", offset=start)
-        yield Field(tag >> 3, wire_type, pos, size)
-        pos += size
+        field = _decode_field(data, pos, end)
+        yield field
+        pos = field.offset + field.size
+
+
+def _decode_field(data: bytes, start: int, end: int) -> Field:
+    """The field at ``start`` of a message that goes on to ``end``; ``data`` has to hold no more than its head."""
+    limit = min(end, len(data))
+    tag, pos = decode_varint(data, start, limit, 32)
+    number, wire_type = tag >> 3, tag & 7
+    if not 0 < number <= LARGEST_FIELD_NUMBER:
+        raise FormatError(f"no field has the number {number}", offset=start)
+    if wire_type == BYTES:
+        size, pos = decode_varint(data, pos, limit)
+    elif wire_type == VARINT:
+        _, stop = decode_varint(data, pos, limit)
+        size = stop - pos
+    elif wire_type in (FIXED32, FIXED64):
+        size = 4 if wire_type == FIXED32 else 8
+    else:
+        raise FormatError(f"no field has the wire type {wire_type}", offset=start)
+    if pos + size > end:
+        raise TruncatedError("a field runs past the end of its message", offset=start)
+    return Field(number, wire_type, pos, size)

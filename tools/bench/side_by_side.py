@@ -12,6 +12,7 @@ system tells it: Linux, macOS).
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,8 @@ print(json.dumps({"seconds": statistics.median(times), "bytes": grown}))
 class Contender:
     """A way to do the work: its name, code that is not timed, and the code that is.
 
-    ``whole_process`` times the process from its start to its end instead, with ``setup`` as part of it.
+    ``whole_process`` times the process from its start to its end instead, with ``setup`` as part of it. Then too the
+    first run is not counted: it leaves compiled modules behind, as an installation does.
     """
 
     name: str
@@ -78,6 +80,9 @@ class Figure:
 def compare(title: str, contenders: list[Contender], *, rounds: int = 5, repeat: int = 3) -> list[Figure]:
     """Run the contenders in turn, print a table with ratios to the first one, and return the figures."""
     results: list[list[Figure]] = [[] for _ in contenders]
+    for contender in contenders:
+        if contender.whole_process:
+            _whole(contender)
     for _ in range(rounds):
         for contender, found in zip(contenders, results, strict=True):
             found.append(_whole(contender) if contender.whole_process else _inside(contender, repeat))
@@ -110,5 +115,7 @@ print(time.perf_counter() - start)
 
 def _whole(contender: Contender) -> Figure:
     code = f"{contender.setup}\n{contender.run}"
-    output = subprocess.run([sys.executable, "-c", _TIMER, code], check=True, capture_output=True, text=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", _TIMER, code]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     return Figure(float(output), 0)
