@@ -54,7 +54,7 @@ def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
         pos = field.offset + field.size
 
 
-def _decode_field(data: bytes, start: int, end: int) -> Field:
+def _decode_field(data: bytes | memoryview, start: int, end: int) -> Field:
     """The field at ``start`` of a message that goes on to ``end``; ``data`` has to hold no more than its head."""
     limit = min(end, len(data))
     tag, pos = decode_varint(data, start, limit, 32)
