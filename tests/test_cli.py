@@ -556,6 +556,33 @@ def test_verify_of_something_else(tmp_path: Path) -> None:
 # export. What is written is tested in test_export.py.
 
 
+@pytest.mark.parametrize(
+    ("path", "format"),
+    [
+        ("tf-1.15.5/training", "v2"),
+        ("tf-1.15.5/training/model.ckpt-20.meta", "v2"),
+        ("tf-1.15.5/v1-training/model.ckpt-20", "v1"),
+        ("tf-0.12.1/v1-partitioned/model.ckpt-3", "v1"),
+        ("tf-1.15.5/v1-sharded/model.ckpt-5", "v1"),
+        ("tf-1.15.5/v1-sharded/model.ckpt-5-00002-of-00004", "v1"),
+        ("tf-1.15.5/saved-model-of-two/model", "v2"),
+        ("tf-1.15.5/saved-model-as-text/model/saved_model.pbtxt", "v2"),
+        ("tf-2.21.0/keras-saved-model/model/saved_model.pb", "v2"),
+        ("tf-1.15.5/frozen/frozen.pb", "graph"),
+        ("tf-1.2.1/frozen/frozen.pbtxt", "graph"),
+    ],
+)
+def test_whatever_holds_tensors_will_do(tmp_path: Path, path: str, format: str) -> None:
+    listed = run_json("ls", FIXTURES / path)
+    assert listed["format"] == format
+    numbers = [tensor for tensor in listed["tensors"] if tensor["dtype"] != "string"]
+    assert numbers
+    assert run_json("show", FIXTURES / path, numbers[0]["name"])["shape"] == numbers[0]["shape"]
+    assert run_json("verify", FIXTURES / path)["tensors"] == len(listed["tensors"])
+    exported = run_json("export", FIXTURES / path, tmp_path / "out.safetensors")
+    assert (exported["tensors"], exported["nbytes"]) == (len(numbers), sum(tensor["nbytes"] for tensor in numbers))
+
+
 def test_export_reads_its_options(tmp_path: Path) -> None:
     tensors = {
         "a/w": sample_array("bfloat16", (3,)),
