@@ -44,6 +44,9 @@ class Report:
     many names it has, ``nbytes`` how many bytes of tensor data were held against their checksums. ``recoverable``
     counts the tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories`` are sentences
     that say what probably happened to the files, where that can be told.
+
+    Of a frozen graph the format is ``"graph"``, ``tensors`` are its constants, and ``nbytes`` is 0, as a graph has no
+    checksums.
     """
 
     path: str
