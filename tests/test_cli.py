@@ -26,7 +26,7 @@ from tests.support.bundle_writer import FULL, STRING, Saved, write_bundle
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
 from tfbundle.cli.index import parse_index
 from tfbundle.cli.main import COMMANDS, cli
-from tfbundle.cli.output import escape_name, format_size, unescape_name
+from tfbundle.cli.output import escape_name, format_shape, format_size, unescape_name
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = FIXTURES / "tf-2.21.0" / "names"
@@ -652,9 +652,22 @@ def test_a_terminal_gets_a_table_that_cuts_nothing(tmp_path: Path) -> None:
     written, _ = on_terminal("ls", tmp_path / "b", stream="stdout")
     assert "\x1b[" in written
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
-    assert all(len(line) <= 80 for line in plain.splitlines())
-    first_column = "".join(line.split(" ")[0] for line in plain.splitlines())
-    assert all(name in first_column for name in names)
+    facts = f"    {format_shape(MATRIX.shape)}  float32  {format_size(MATRIX.nbytes)}  0"
+    lines = [f"{name}\n{facts}" for name in sorted(names, key=str.encode)]
+    assert "\n".join(lines) in plain.replace("\r", "")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(120, 1), (60, 1), (40, 2), (10, 2)])
+def test_a_terminal_that_is_narrow(tmp_path: Path, columns: int, lines: int) -> None:
+    """No name is broken, and what belongs to it is beside it or below it."""
+    write_bundle(tmp_path / "b", {"layer/kernel": MATRIX, "x" * 20: MATRIX})
+    written, _ = on_terminal("ls", tmp_path / "b", stream="stdout", columns=columns)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", written).splitlines()
+    first, second = plain[lines : 2 * lines], plain[2 * lines : 3 * lines]
+    assert " ".join(first).split()[:3] == ["layer/kernel", format_shape(MATRIX.shape), "float32"]
+    assert " ".join(second).split()[:3] == ["x" * 20, format_shape(MATRIX.shape), "float32"]
+    assert first[-1][first[-1].index("float32") :] == second[-1][second[-1].index("float32") :]
+    assert plain[3 * lines].startswith("2 tensors")
 
 
 def test_progress_is_for_terminals(tmp_path: Path) -> None:

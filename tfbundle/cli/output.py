@@ -32,6 +32,8 @@ _ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-
 # A longer name would push the other columns out of sight; its own line is pushed, and no other.
 _WIDEST_COLUMN = 60
 _PIPE_SIZE = 1 << 12
+# Wider than any table, to lay one out as if a terminal had no edge.
+_NO_EDGE = 1 << 20
 # rich lays out a few thousand rows a second, and nobody reads that many on a terminal.
 _MOST_RICH_ROWS = 2000
 
@@ -140,12 +142,27 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, justify="right" if header in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # As text, for a name may look like markup.
-    _console(stderr=False).print(table)
+    console = _console(stderr=False)
+
+    def tabulate(first: int) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for header in headers[first:]:
+            table.add_column(justify="right" if header in numbers else "left", no_wrap=True)
+        table.add_row(*headers[first:], style="bold")
+        for row in rows:
+            table.add_row(*map(Text, row[first:]))  # As text, for a name may look like markup.
+        return table
+
+    table = tabulate(0)
+    if console.measure(table, options=console.options.update(width=_NO_EDGE)).maximum <= console.width:
+        console.print(table)
+        return
+    # Too wide: the name has a line of its own, and what is known of it stands below. What the terminal breaks by itself
+    # can be copied whole, as what is broken here could not.
+    below = console.render_lines(tabulate(1), console.options.update(width=_NO_EDGE), pad=False)
+    for number, (row, line) in enumerate(zip((headers, *rows), below, strict=True)):
+        facts = "".join(part.text for part in line).rstrip(" ")
+        console.print(Text(f"{row[0]}\n    {facts}"), style="" if number else "bold", soft_wrap=True)
 
 
 def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
