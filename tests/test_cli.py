@@ -201,6 +201,17 @@ def test_every_name_is_listed_and_can_be_shown() -> None:
         assert [tensor["name"] for tensor in run_json("ls", NAMES, "--", text.replace("[", "[[]"))["tensors"]] == [name]
 
 
+def test_a_checkpoint_without_tensors(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {}, num_shards=0)
+    assert run_json("ls", tmp_path / "b")["total"] == {"tensors": 0, "parameters": 0, "nbytes": 0, "shards": 0}
+    assert process("ls", tmp_path / "b").stdout.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"
+    assert run_json("verify", tmp_path / "b")["ok"]
+    for name in ("out.npz", "out.safetensors"):
+        assert process("export", tmp_path / "b", tmp_path / name).returncode == 0
+    with np.load(tmp_path / "out.npz") as written:
+        assert written.files == []
+
+
 def test_names_that_the_terminal_cannot_show() -> None:
     environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
     done = process("ls", NAMES, "gr*", env=environment)

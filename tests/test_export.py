@@ -214,6 +214,13 @@ def test_names_that_it_can(tmp_path: Path, format: str, name: str) -> None:
     assert_same(read_back(tmp_path / f"out.{format}")[name], MATRIX)
 
 
+def test_a_nul_in_a_name(tmp_path: Path) -> None:
+    """JSON has a way to write it, and ZIP none."""
+    write_bundle(tmp_path / "b", {"a\0b": MATRIX})
+    export(tmp_path / "b", tmp_path / "out.safetensors")
+    assert_same(read_back(tmp_path / "out.safetensors")["a\0b"], MATRIX)
+
+
 def test_a_name_that_numpy_would_take_for_another(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX, "a.npy": MATRIX + 1})
     with pytest.raises(UnsupportedError, match=r"'a\.npy'"):

@@ -13,6 +13,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 REPOSITORY = FIXTURES.parent
 CASES = sorted(path.parent for path in FIXTURES.glob("*/*/EXPECTED.json"))
 SOURCES = {"read by TensorFlow", "values written", "nobody"}
+READ_BY_THE_NEWEST = {"handmade", "events-tensorboardx"}
 HASH = re.compile("[0-9a-f]{64}")
 
 
@@ -50,6 +51,8 @@ def test_expectation_is_well_formed(case: Path) -> None:
     assert name.replace("_", "-") == case.name
     assert f"def {name}(" in (REPOSITORY / script).read_text(encoding="utf-8")
     assert expected["about"]
+    # Handmade files and those of other writers say which TensorFlow read them.
+    assert case.parent.name.endswith(f"tf-{expected['tensorflow']}") or case.parent.name in READ_BY_THE_NEWEST
     assert checkpoints(expected) or expected.get("graphs") or "events" in expected
     for checkpoint in checkpoints(expected):
         assert checkpoint["format"] in ("v1", "v2")
