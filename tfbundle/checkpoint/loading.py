@@ -54,7 +54,7 @@ def load(
         if not slots:
             wanted = {name: called for name, called in wanted.items() if name not in checkpoint.slots}
         arrays = checkpoint._store.read_many(list(wanted), mmap=mmap)
-        return dict(zip(map(wanted.__getitem__, arrays), arrays.values(), strict=True))
+        return arrays if names is None else {wanted[name]: array for name, array in arrays.items()}
 
 
 def select_names(checkpoint: TensorMapping, names: Names) -> dict[str, str]:
