@@ -64,15 +64,17 @@ def test_list(logs: Path) -> None:
 
 
 def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:
-    texts = {"path": b"./model.ckpt-5", "long": b"a" * 200, "lines": b"a\nb", "bytes": b"\xff"}
+    texts = {"path": b"./model.ckpt-5", "long": b"a" * 200, "lines": b"a\nb", "none": b"", "message": b"\n\x01"}
+    texts["bytes"] = b"\xff"
     for number, (tag, text) in enumerate(texts.items()):
         record = blob(tag, tensor=TensorProto(dtype=7, string_val=[text]))
         (tmp_path / f"events.out.tfevents.{number}").write_bytes(frame(record))
     lines = run("events", tmp_path).stdout.splitlines()
     found = {line.split()[1]: line.split()[-1] for line in lines[1:-1]}
-    assert found == {"path": "./model.ckpt-5", "long": "a" * 50 + "...", "lines": r"a\nb", "bytes": "\ufffd"}
+    shown = {"path": "./model.ckpt-5", "long": "a" * 50 + "...", "lines": r"a\nb"}
+    assert found == shown | {"none": "-", "message": "-", "bytes": "-"}
     assert run("events", tmp_path / "events.out.tfevents.0").stdout.endswith("\n1 run, 1 series\n")
-    assert lines[-1] == "1 run, 4 series"
+    assert lines[-1] == "1 run, 6 series"
 
 
 def test_list_as_json(logs: Path) -> None:
@@ -115,6 +117,8 @@ def test_show(logs: Path) -> None:
     ]
     result = run("events", "show", logs, "los")
     assert (result.exit_code, result.stderr) == (2, f"tfbundle: no scalar 'los' in {logs}; there is loss, odd\n")
+    result = run("events", "show", logs, "sound")
+    assert (result.exit_code, result.stderr) == (2, f"tfbundle: 'sound' holds audio in {logs}; scalars are loss, odd\n")
     assert "there is eval, train" in run("events", "show", logs, "loss", "--run", "x").stderr
 
 

@@ -207,7 +207,9 @@ def _listed(names: Any) -> str:
 
 def _no_scalar(log: EventLog, tag: str) -> str:
     tags = dict.fromkeys(tag for run in log.runs.values() for tag in run.scalars)
-    return f"no scalar '{escape_name(tag)}' in {log.path}; there is {_listed(tags)}"
+    kinds = {kind for run in log.runs.values() for kind, other, _ in _all_series(run) if other == tag}
+    what = f"'{escape_name(tag)}' holds {', '.join(sorted(kinds))}" if kinds else f"no scalar '{escape_name(tag)}'"
+    return f"{what} in {log.path}; {'scalars are' if kinds else 'there is'} {_listed(tags)}"
 
 
 def _chosen_scalars(run: Run, tags: tuple[str, ...]) -> list[ScalarSeries]:
@@ -274,7 +276,12 @@ def _last(kind: str, series: Any) -> str:
     value = element.reshape(-1)[0]
     if not isinstance(value, str | bytes):
         return _short(value)
-    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return "-"
+    if not text or not text.replace("\n", " ").isprintable():
+        return "-"  # A message, as plugins keep some.
     return escape_name(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...")
 
 
