@@ -745,6 +745,16 @@ class TestCommand:
             "3 objects, 1 variable",
         ]
 
+    def test_tables_and_iterators(self, run: Any, tmp_path: Path) -> None:
+        """What they save has keys that go on behind that of the attribute, as TensorFlow makes them."""
+        graph = graph_of({"children": [("t", 1), ("it", 2)]}, {"key": "t/table"}, {"key": "it/ITERATOR"})
+        tensors = {"t/table-keys": np.arange(2), "t/table-values": np.zeros(2, "f4"), "t/tablet": np.arange(3)}
+        path = write_objects(tmp_path / "model", graph, **tensors, **{"it/ITERATOR_STATE": np.arange(4)})
+        assert run(path)[1].splitlines()[1:3] == [
+            "  t #1  int64 [2]  t/table-keys  float32 [2]  t/table-values",
+            "  it #2  int64 [4]  it/ITERATOR_STATE",
+        ]
+
     def test_variables_without_a_name_count(self, run: Any, tmp_path: Path) -> None:
         graph = graph_of({"children": [("v", 1), ("w", 2)]}, {"key": "v"}, {"key": "w", "full_name": "w"})
         code, out, _ = run(write_objects(tmp_path / "model", graph))

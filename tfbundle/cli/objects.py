@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 # Beyond this depth lines are not indented further, and beyond this many lines nobody needs the branches drawn.
 _DEEPEST = 100
 _MOST_DRAWN = 2000
+# Tensors that one value may consist of: a table has two.
+_MOST_PARTS = 16
 
 
 class Line(NamedTuple):
@@ -61,29 +65,42 @@ def command(path: str, show_all: bool, as_json: bool) -> None:
 
 
 def _lines(checkpoint: TensorMapping, graph: ObjectGraph) -> Iterator[Line]:
+    names = sorted(checkpoint)
     for depth, name, number, is_first in graph.walk():
         label = escape_name(name) if depth else "(root)"
         if not is_first:
             yield Line(depth, f"{label} -> #{number}", False)
             continue
         node = graph[number]
-        yield _value_line(checkpoint, depth, label, node)
+        yield _value_line(checkpoint, names, depth, label, node)
         for slot in node.slots:
             owners = graph[slot.original].attributes
             of = escape_name(owners[0].full_name or owners[0].key) if owners else f"#{slot.original}"
-            yield _value_line(checkpoint, depth + 1, f"{escape_name(slot.name)} of {of}", graph[slot.number])
+            yield _value_line(checkpoint, names, depth + 1, f"{escape_name(slot.name)} of {of}", graph[slot.number])
 
 
-def _value_line(checkpoint: TensorMapping, depth: int, label: str, node: Node) -> Line:
-    texts = [f"{label} #{node.number}", *(_describe(checkpoint, attribute) for attribute in node.attributes)]
+def _value_line(checkpoint: TensorMapping, names: Sequence[str], depth: int, label: str, node: Node) -> Line:
+    texts = [f"{label} #{node.number}", *(_describe(checkpoint, names, attribute) for attribute in node.attributes)]
     return Line(depth, "  ".join(texts), bool(node.attributes))
 
 
-def _describe(checkpoint: TensorMapping, attribute: Attribute) -> str:
-    facts = _tensor_facts(checkpoint, attribute.key)
-    kind = f"{facts['dtype']} {format_shape(facts['shape'])}" if facts["dtype"] else "(no such tensor)"
-    slot = "slot" if attribute.key in checkpoint.slots else ""
-    return "  ".join(filter(None, (escape_name(attribute.full_name), kind, slot, escape_name(attribute.key))))
+def _describe(checkpoint: TensorMapping, names: Sequence[str], attribute: Attribute) -> str:
+    texts = [escape_name(attribute.full_name)]
+    keys = _keys(names, attribute.key)
+    for key in keys or [attribute.key]:
+        facts = _tensor_facts(checkpoint, key)
+        kind = f"{facts['dtype']} {format_shape(facts['shape'])}" if facts["dtype"] else "(no such tensor)"
+        texts += (kind, "slot" if key in checkpoint.slots else "", escape_name(key))
+    return "  ".join(filter(None, texts))
+
+
+def _keys(names: Sequence[str], key: str) -> Sequence[str]:
+    """The key among the sorted names, or those of a table (``-keys``, ``-values``) or an iterator (``_STATE``)."""
+    start = bisect_left(names, key)
+    if names[start : start + 1] == [key]:
+        return [key]
+    behind = itertools.takewhile(lambda name: name.startswith(key), itertools.islice(names, start, start + _MOST_PARTS))
+    return [name for name in behind if name[len(key)] in "-_"]
 
 
 def _tensor_facts(checkpoint: TensorMapping, key: str) -> dict[str, Any]:
