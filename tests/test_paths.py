@@ -389,6 +389,26 @@ def test_data_without_an_index(tmp_path: Path, member: str) -> None:
     assert "no index" in error_of(tmp_path, MissingFileError)
 
 
+def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "model.ckpt-20")
+    os.rename(tmp_path / "model.ckpt-20.index", tmp_path / "weights.index")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingFileError, match=r"; model.ckpt-20.data-00000-of-00001 is, without an index"):
+        tfbundle.load("weights")
+    (finding,) = tfbundle.verify("weights").findings
+    assert "; model.ckpt-20.data-00000-of-00001 is, without an index" in finding.message
+    for path in ("model.ckpt-20", tmp_path / "model.ckpt-20", "model.ckpt-20.data-00000-of-00001"):
+        with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index lies there without data files"):
+            tfbundle.open_checkpoint(path)
+    # With several that may be meant, or none, nothing is guessed.
+    save(tmp_path / "other").with_suffix(".index").rename(tmp_path / "gone")
+    with pytest.raises(MissingFileError, match=r"copy it beside the index, or read"):
+        tfbundle.load("weights")
+    shutil.copy("weights.index", "more.index")
+    with pytest.raises(MissingFileError, match=r"copy it from where"):
+        tfbundle.open_checkpoint("model.ckpt-20")
+
+
 def test_index_that_is_a_dangling_link(tmp_path: Path) -> None:
     try:
         (tmp_path / "model.index").symlink_to(tmp_path / "gone")

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.findings import Finding
+from tfbundle.checkpoint.names import advise_missing_shard
 from tfbundle.errors import TfBundleError
 from tfbundle.identify import FileKind, identify
 from tfbundle.storage import list_folder, read_range, stat_file
@@ -78,7 +79,8 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
     count = store.shards.count
     for shard in islice((shard for shard in range(count) if shard not in present), MOST_NAMED):
         path = store.shards.path(shard)
-        message = f"the data file {path} is not there (shard {shard} of {count}); copy it beside the index"
+        advice = advise_missing_shard(store.path, shard, count)
+        message = f"the data file {path} is not there (shard {shard} of {count}); {advice}"
         findings.append(Finding("missing", message, path, shard=shard))
     if count - len(present) > MOST_NAMED:
         message = f"{count - len(present) - MOST_NAMED} more of the {count} data files are not there"

@@ -48,6 +48,29 @@ def shard_path(prefix: str, shard: int, count: int) -> str:
     return f"{prefix}.data-{shard:05d}-of-{count:05d}"
 
 
+def advise_missing_shard(prefix: str, shard: int, count: int) -> str:
+    """What to do about a data file that is not there: it may lie beside its place, under another name."""
+    suffix = shard_path("", shard, count)
+    folder, base = os.path.split(prefix)
+    names = set(list_folder(folder or os.curdir))
+    others = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    others = [other for other in others if other != base and other + INDEX_SUFFIX not in names]
+    if len(others) != 1:
+        return "copy it beside the index"
+    return f"{others[0] + suffix} is, without an index: if it is the same checkpoint's, give them one name"
+
+
+def advise_missing_index(prefix: str) -> str:
+    """The same about an index: one without data files may have been renamed."""
+    folder = os.path.dirname(prefix)
+    names = list_folder(folder or os.curdir)
+    with_data = {name[: match.start()] for name in names if (match := _SHARD.search(name))}
+    others = [name for name in names if name.endswith(INDEX_SUFFIX) and prefix_of_member(name) not in with_data]
+    if len(others) != 1:
+        return "copy it from where the checkpoint was written"
+    return f"{others[0]} lies there without data files: if it is the same checkpoint's, give them one name"
+
+
 def prefix_of_member(path: str) -> str | None:
     """The prefix, if ``path`` is called like an index, a data file or a graph that belongs to a checkpoint."""
     for suffix in (INDEX_SUFFIX, META_SUFFIX):

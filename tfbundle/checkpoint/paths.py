@@ -16,6 +16,7 @@ from tfbundle.checkpoint.names import (
     CheckpointFiles,
     Folder,
     Format,
+    advise_missing_index,
     find_files,
     index_path,
     is_half_saved,
@@ -94,7 +95,7 @@ def _raise_orphan(path: str, prefix: str, format: Format | None) -> NoReturn:
         raise MissingFileError(f"there is no V1 checkpoint {prefix}; {path} belongs to a V2 checkpoint", path=prefix)
     raise MissingFileError(
         f"the checkpoint of {path} has no index: {prefix}.index is not there, and without it nothing tells which "
-        "bytes are which tensor; copy it from where the checkpoint was written",
+        f"bytes are which tensor; {advise_missing_index(prefix)}",
         path=prefix + ".index",
     )
 
@@ -202,7 +203,7 @@ def _raise_missing(path: str, format: Format | None) -> NoReturn:
     if format and find_files(prefix):
         raise _other_format(prefix, format)
     there = scan_folder(folder)
-    if prefix in there.without_index:
+    if os.path.basename(prefix) in map(os.path.basename, there.without_index):
         _raise_orphan(path, prefix, format)
     close = difflib.get_close_matches(prefix, [*there.v2, *there.v1], n=3)
     hint = f"; did you mean {_listed(close)}?" if close else ""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 
-from tfbundle.checkpoint.names import shard_path
+from tfbundle.checkpoint.names import advise_missing_shard, shard_path
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import ByteSource, FileIdentity, is_file
@@ -32,6 +32,7 @@ class Shards:
         self._index = index
         self._open: dict[int, ByteSource] = {}
         self._seen: dict[int, FileIdentity] = {}
+        self._advice: dict[int, str] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -97,9 +98,12 @@ class Shards:
         if not is_file(self._index.path):
             reason = f"the checkpoint {self.prefix} was deleted while it was being read"
         else:
+            # Every tensor of the shard may be asked for, and looking around takes time.
+            if shard not in self._advice:
+                self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count)
             reason = (
                 f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
-                "copy it beside the index, or read the tensors in other shards"
+                f"{self._advice[shard]}, or read the tensors in other shards"
             )
         return MissingFileError(reason, path=path, shard=shard)
 
