@@ -18,7 +18,7 @@ from tfbundle.errors import FormatError
 from tfbundle.events import plugins
 from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
-from tfbundle.events.points import Column, Kind, Place
+from tfbundle.events.points import Array, Column, Kind, Place
 from tfbundle.events.purge import Purge, kept_by
 from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
@@ -117,26 +117,31 @@ class Assembly:
         if self._purges is None:
             self._purges = self._find_purges()
         columns = [stretch.column for stretch in stretches]
-        counts = [len(column.order) for column in columns]
         positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
-        steps = np.concatenate([column.steps for column in columns])
-        walls = np.concatenate([column.walls for column in columns])
+        steps = _join([column.steps for column in columns])
+        walls = _join([column.walls for column in columns])
         order = np.argsort(positions, kind="stable")
         kept = kept_by(self._purges, tag, positions[order], steps[order])
         if kept is not None:
             order = order[kept]
         # Which stretch each point comes from, and which row of it.
-        sources = np.repeat(np.arange(len(stretches)), counts)[order]
+        counts = [len(column.order) for column in columns]
+        sources = np.repeat(np.arange(len(stretches), dtype=np.int32), counts)[order]
         rows = order - np.concatenate([[0], np.cumsum(counts)])[sources]
         numbers = []
         others: list[int] = []
         for number, column in enumerate(columns):
             places = np.flatnonzero(sources == number)
             if column.numbers is not None:
-                numbers.append((places, column.numbers[rows[places]]))
+                # Each column is in order, so that as many points are the same ones.
+                whole = len(places) == len(column.order)
+                numbers.append((places, column.numbers if whole else column.numbers[rows[places]]))
             else:
                 others.extend(places.tolist())
-        steps, walls = steps[order], walls[order]
+        if len(stretches) > 1 or kept is not None:
+            steps, walls = steps[order], walls[order]
+        else:
+            steps, walls = steps.view(), walls.view()
         steps.flags.writeable = walls.flags.writeable = False
         points = Points(steps, walls, numbers, sorted(others))
 
@@ -147,6 +152,10 @@ class Assembly:
         if kind == plugins.SCALARS:
             return ScalarSeries(tag, points, metadata, read)
         return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], Origin(self._run, kind, tag))
+
+
+def _join(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _read_value(stretch: _Stretch, row: int) -> Summary.Value:

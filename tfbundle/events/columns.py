@@ -139,7 +139,9 @@ def _places(span: Span, rows: Array, offsets: Array, crcs: Array) -> Array:
         places[:, 1], places[:, 2], places[:, 3] = offsets, rows.shape[1], crcs
     else:
         places[:, 1], places[:, 2] = offsets + span.start, size
-        places[:, 3] = crc32c_rows(rows[:, span.start : span.end])
+        part = np.zeros((len(rows), -(-size // 8) * 8), np.uint8)
+        part[:, :size] = rows[:, span.start : span.end]
+        places[:, 3] = crc32c_rows(part, size)
     return places
 
 

@@ -43,11 +43,6 @@ class Column(NamedTuple):
     numbers: Array | None
     places: Array | None = None
 
-    def rows(self, which: Array) -> Column:
-        """Some of the points."""
-        parts: Any = (None if part is None else part[which] for part in self)
-        return Column(*parts)
-
 
 def find_places(
     data: memoryview, offset: int, starts: Array, ends: Array, record_starts: Array, record_ends: Array, crcs: Array
@@ -76,14 +71,17 @@ def makes_up(size: Any, whole: Any) -> Any:
 
 def join(columns: list[Column]) -> Column:
     """Points of one kind, in the order of the file."""
-    joined = columns[0]
-    if len(columns) > 1:
-        parts: Any = (None if part[0] is None else np.concatenate(part) for part in zip(*columns, strict=True))
-        joined = Column(*parts)
-    order = joined.order
-    if len(order) > 1 and (order[1:] < order[:-1]).any():
-        joined = joined.rows(np.argsort(order, kind="stable"))
-    return joined
+    order = np.concatenate([column.order for column in columns])
+    sorting = None
+    if (order[1:] < order[:-1]).any():
+        sorting = np.argsort(order, kind="stable")
+    elif len(columns) == 1:
+        return columns[0]
+    parts: list[Any] = []
+    for part in zip(*columns, strict=True):
+        joined = None if part[0] is None else np.concatenate(part)
+        parts.append(joined if joined is None or sorting is None else joined[sorting])
+    return Column(*parts)
 
 
 class Single(NamedTuple):

@@ -171,10 +171,9 @@ def find_header(data: memoryview) -> int | None:
         return None
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
     places = np.flatnonzero(lengths < LARGEST_RECORD)
-    rows = cut_rows(data, places, HEADER_SIZE)
-    if not len(rows):
+    if not len(places):
         return None
-    right = mask(crc32c_rows(rows[:, :8]).astype(np.int64)) == _at(data, "<u4", places + 8)
+    right = mask(crc32c_rows(cut_rows(data, places, 8), 8).astype(np.int64)) == _at(data, "<u4", places + 8)
     for place in places[right].tolist():
         end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
         if end + 4 > len(data):
@@ -212,7 +211,7 @@ def _verify(
             singles.append(numbers)
             continue
         rows = cut_rows(data, starts[numbers], -(-size // 8) * 8)
-        fine[numbers] = crc32c_rows(rows[:, :size]) == crcs[numbers]
+        fine[numbers] = crc32c_rows(rows, size) == crcs[numbers]
         groups.append(Group(size, numbers, rows))
     rest = np.sort(np.concatenate(singles)) if singles else np.zeros(0, np.int64)
     places = zip(starts[rest].tolist(), (starts + sizes)[rest].tolist(), crcs[rest].tolist(), strict=True)
@@ -220,16 +219,18 @@ def _verify(
     return fine, groups, rest
 
 
-def crc32c_rows(rows: Bytes) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """The CRC-32C of each row of a matrix, which has one at least."""
-    count, size = rows.shape
-    crcs = np.full(count, crc32c(rows[0].tobytes()), np.uint32)
+def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    """The CRC-32C of the first ``size`` bytes of each row of a matrix, which has rows, of whole 8-byte words."""
+    crcs = np.full(len(rows), crc32c(rows[0, :size].tobytes()), np.uint32)
     tables = _tables()
-    others = rows ^ rows[0]
-    columns = np.flatnonzero(np.bitwise_or.reduce(others, axis=0))
-    # Columns are gathered once, so that each one lies in a row.
-    for column, differences in zip(columns.tolist(), np.ascontiguousarray(others.T[columns]), strict=True):
-        crcs ^= tables[size - 1 - column][differences]
+    for start, column in zip(range(0, size, 8), rows.view("<u8").T, strict=False):
+        others = column ^ column[0]
+        differing = int(np.bitwise_or.reduce(others)).to_bytes(8, "little")
+        octets = others.astype("<u8", copy=False).view(np.uint8)
+        for place in range(start, min(start + 8, size)):
+            if differing[place - start]:
+                # Every byte has a place in its table; told to clip, numpy does not look.
+                crcs ^= tables[size - 1 - place].take(octets[place - start :: 8], mode="clip")
     return crcs
 
 
