@@ -184,7 +184,7 @@ def test_check_that_does_not_fit() -> None:
     }  # fmt: skip
     assert facts["mismatched"] == [
         {"name": "global_step", "variable": "global_step", "data_type": "DT_INT32", "shape": [],
-         "found_data_type": "DT_INT64", "found_shape": []},
+         "found_data_type": "DT_INT64", "found_shape": [], "absent": None},
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import tfbundle
 from tests.support.bundle_writer import FULL, Saved, write_bundle
 from tests.support.expected import FIXTURES
-from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, VariableDef
+from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, TensorProto, VariableDef
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
 PARTIAL = FIXTURES / "tf-1.15.5" / "partial-savers"
@@ -176,3 +177,63 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     shutil.copy(TRAINING / "graph.pb", tmp_path / "graph.pb")
     with pytest.raises(tfbundle.UnsupportedError, match="is a GraphDef"):
         tfbundle.compare_graph(TRAINING, tmp_path / "graph.pb")
+
+
+# Partitioned variables, as TensorFlow cuts them, and which of the parts are saved.
+PARTS = {
+    "rows": ([3, 1], [0, 1, 2]),
+    "one of the rows": ([3, 1], [1]),
+    "halves": ([2, 1], [0, 1]),
+    "columns": ([1, 2], [0, 1]),
+    "all but a column": ([1, 3], [0, 2]),
+}
+
+
+def test_parts_as_tensorflow_restores_them(tf: Any, tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    for name, (cuts, saved) in PARTS.items():
+        with tf.Graph().as_default(), v1.Session() as session:
+            parts = v1.create_partitioned_variables([10, 6], cuts, v1.ones_initializer(), name="emb")
+            session.run(v1.global_variables_initializer())
+            v1.train.Saver([parts[number] for number in saved]).save(session, str(tmp_path / name))
+    for graph in PARTS:
+        with tf.Graph().as_default(), v1.Session() as session:
+            saver = v1.train.import_meta_graph(str(tmp_path / f"{graph}.meta"))
+            for checkpoint in PARTS:
+                try:
+                    saver.restore(session, str(tmp_path / checkpoint))
+                    restored = True
+                except (tf.errors.OpError, ValueError):
+                    restored = False
+                result = tfbundle.compare_graph(tmp_path / f"{graph}.meta", tmp_path / checkpoint)
+                assert result.ok == restored, (graph, checkpoint)
+                assert len(result.matched) + len(result.mismatched) == 1
+    (item,) = tfbundle.compare_graph(tmp_path / "halves.meta", tmp_path / "one of the rows").mismatched
+    assert item.absent == "[0:5, 0:6]"
+    assert str(item) == "'emb' was saved in part, and not all of [0:5, 0:6], which the graph wants"
+
+
+@pytest.mark.parametrize(
+    ("part", "absent"),
+    [
+        ("0,2:-", None),
+        ("0,3:-", "[0:3, 0:3]"),
+        ("", "[0:4, 0:3]"),
+        ("3,2:-", "3,2:-"),
+        ("0,1", "0,1"),
+        ("1,1:1,1", None),
+    ],
+)
+def test_parts_of_a_graph(tmp_path: Path, part: str, absent: str | None) -> None:
+    write_bundle(tmp_path / "model", {"w": Saved(np.zeros((4, 3)), slices=[((0, 2), FULL)])})
+    graph = GraphDef()
+    for name, text in (("names", "w"), ("slices", f"4 3 {part}" if part else "")):
+        tensor = TensorProto(dtype=7, string_val=[text.encode()])
+        tensor.tensor_shape.dim.add(size=1)
+        graph.node.add(name=name, op="Const").attr["value"].tensor.CopyFrom(tensor)
+    restore = graph.node.add(name="restore", op="RestoreV2", input=["prefix", "names", "slices"])
+    restore.attr["dtypes"].list.type.append(2)
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    result = tfbundle.compare_graph(tmp_path / "graph.pb", tmp_path / "model")
+    assert result.ok == (absent is None)
+    assert [item.absent for item in result.mismatched] == ([] if absent is None else [absent])

@@ -18,7 +18,10 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.checkpoint.slice_keys import FULL
+from tfbundle.checkpoint.slices import find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.checkpoint.tensor import Tensor
+from tfbundle.errors import FormatError
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_any
@@ -55,7 +58,11 @@ class MissingVariable(NamedTuple):
 
 
 class MismatchedVariable(NamedTuple):
-    """A variable that the checkpoint holds with another type or shape than the graph wants."""
+    """A variable that the checkpoint holds with another type or shape than the graph wants, or only a part of.
+
+    ``absent`` is a part that the graph wants and that was not saved, or not all of it, in numpy's notation; ``None``
+    where type or shape are wrong.
+    """
 
     name: str
     variable: str | None
@@ -63,8 +70,11 @@ class MismatchedVariable(NamedTuple):
     shape: Shape
     found_data_type: str
     found_shape: tuple[int, ...]
+    absent: str | None = None
 
     def __str__(self) -> str:
+        if self.absent is not None:
+            return f"{self.name!r} was saved in part, and not all of {self.absent}, which the graph wants"
         found = _describe(self.found_data_type, self.found_shape)
         return f"{self.name!r} is {found}, and the graph wants {_describe(self.data_type, self.shape)}"
 
@@ -112,12 +122,13 @@ class GraphComparison(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A variable, with the names under which it may be stored."""
+    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted."""
 
     names: tuple[str, ...]
     variable: str | None
     data_type: str | None
     shape: Shape
+    parts: tuple[str, ...] = ("",)
 
 
 def compare_graph(
@@ -145,7 +156,7 @@ def compare_graph(
 def _wanted_by(graph: Graph | MetaGraph) -> Iterable[_Wanted]:
     if isinstance(graph, MetaGraph):
         if graph.saver is not None and graph.saver.tensors:
-            return [_Wanted((tensor.name,), *tensor[1:]) for tensor in _distinct(graph.saver.tensors)]
+            return _merged(_Wanted((item.name,), *item[1:4], (item.part,)) for item in graph.saver.tensors)
         if graph.all_variables:
             variables = {variable.stored_name: variable for variable in graph.all_variables}
             return [_Wanted((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
@@ -154,21 +165,25 @@ def _wanted_by(graph: Graph | MetaGraph) -> Iterable[_Wanted]:
     return _by_variable(restored) if restored else _variable_nodes(graph)
 
 
-def _distinct(tensors: Iterable[RestoredTensor]) -> Iterable[RestoredTensor]:
+def _merged(items: Iterable[_Wanted]) -> Iterable[_Wanted]:
     """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
-    return {tensor.name: tensor for tensor in tensors}.values()
+    parts: dict[tuple[str, ...], dict[str, None]] = {}
+    merged = {}
+    for item in items:
+        parts.setdefault(item.names, {}).update(dict.fromkeys(item.parts))
+        merged[item.names] = item
+    return [item._replace(parts=tuple(parts[names])) for names, item in merged.items()]
 
 
-def _by_variable(tensors: list[RestoredTensor]) -> Iterator[_Wanted]:
+def _by_variable(tensors: list[RestoredTensor]) -> Iterable[_Wanted]:
     groups: dict[tuple[bool, str], list[RestoredTensor]] = {}
     for tensor in tensors:
         key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
         groups.setdefault(key, []).append(tensor)
-    wanted = {}
-    for group in groups.values():
-        names = tuple(dict.fromkeys(tensor.name for tensor in group))
-        wanted[names] = _Wanted(names, *group[0][1:])
-    yield from wanted.values()
+    return _merged(
+        _Wanted(tuple(dict.fromkeys(tensor.name for tensor in group)), *group[0][1:4], (group[0].part,))
+        for group in groups.values()
+    )
 
 
 def _variable_nodes(graph: Graph) -> Iterator[_Wanted]:
@@ -187,11 +202,12 @@ def _compare(path: str | None, wanted: list[_Wanted], checkpoint: Checkpoint) ->
             continue
         used.update(found)
         fitting = next((key for key in found if _fits(checkpoint[key], item)), None)
-        if fitting is not None:
+        tensor = checkpoint[found[0] if fitting is None else fitting]
+        absent = None if fitting is None else _find_absent(tensor, item.parts)
+        if fitting is not None and absent is None:
             matched.append(fitting)
         else:
-            tensor = checkpoint[found[0]]
-            mismatched.append(MismatchedVariable(tensor.name, *item[1:], tensor.data_type, tensor.shape))
+            mismatched.append(MismatchedVariable(tensor.name, *item[1:4], tensor.data_type, tensor.shape, absent))
     unexpected = [name for name in checkpoint if name not in used]
     return GraphComparison(
         path,
@@ -222,6 +238,22 @@ def _fits(tensor: Tensor, item: _Wanted) -> bool:
     )
 
 
+def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
+    """A part of the tensor that is wanted and that its slices do not cover, if they are not the whole tensor."""
+    slices = tensor.slices
+    if not slices or find_gap(slices, tensor.shape) is None:
+        return None
+    boxes = []
+    for part in parts:
+        extents = parse_extents(part) if part else ((0, FULL),) * tensor.ndim
+        try:
+            boxes.append(locate_slice(extents or (), tensor.shape))
+        except FormatError:
+            return part  # It lies outside.
+    box = find_uncovered(boxes, slices)
+    return None if box is None else str(box)
+
+
 def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
     """Find for what is missing what it is probably called instead: with a scope more or less, as a rule."""
     # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
@@ -231,7 +263,7 @@ def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoi
         if number < _MOST_SUGGESTIONS:
             fitting = [name for name, tensor in free if _fits(tensor, item)]
             suggestion = _closest(item.names[0], fitting)
-        yield MissingVariable(item.names[0], *item[1:], suggestion)
+        yield MissingVariable(item.names[0], *item[1:4], suggestion)
 
 
 def _closest(wanted: str, names: list[str]) -> str | None:

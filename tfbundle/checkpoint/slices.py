@@ -10,7 +10,8 @@ Pure arithmetic; nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+import re
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -21,6 +22,8 @@ from tfbundle.checkpoint.slice_keys import FULL, Extent
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto
+
+_EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,29 @@ def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSli
         starts.append(start)
         lengths.append(length)
     return TensorSlice(tuple(starts), tuple(lengths), tuple(extents))
+
+
+def parse_extents(text: str) -> tuple[Extent, ...] | None:
+    """The (start, length) of each dimension in a text such as ``0,5:-``, as TensorFlow writes a slice, or ``None``."""
+    extents = []
+    for dimension in text.split(":"):
+        match = _EXTENT.fullmatch(dimension)
+        if match is None:
+            return None
+        extents.append((int(match[1]), int(match[2])) if match[1] else (0, FULL))
+    return tuple(extents)
+
+
+def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) -> TensorSlice | None:
+    """The first of several boxes that slices do not have all of; the slices must be disjoint, and at least one."""
+    starts = np.array([piece.starts for piece in slices], np.int64)
+    ends = starts + np.array([piece.lengths for piece in slices], np.int64)
+    for box in boxes:
+        first = np.array(box.starts, np.int64)
+        common = np.minimum(ends, first + np.array(box.lengths, np.int64)) - np.maximum(starts, first)
+        if int(np.maximum(common, 0).prod(axis=1).sum()) != box.volume:
+            return box
+    return None
 
 
 def check_disjoint(slices: Sequence[TensorSlice]) -> None:

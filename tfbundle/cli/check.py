@@ -52,6 +52,8 @@ def _missing_cells(item: MissingVariable) -> tuple[str, ...]:
 
 def _mismatched_cells(item: MismatchedVariable) -> tuple[str, ...]:
     found = describe(item.found_data_type, item.found_shape)
+    if item.absent is not None:
+        found += f" without all of {item.absent}"
     return "mismatched", escape_name(item.name), describe(item.data_type, item.shape), found
 
 

@@ -29,7 +29,7 @@ _ASSIGN_OPS = {"Assign", "AssignVariableOp"}
 # Between reading and assigning there is little.
 _LONGEST_WAY = 8
 # "10 4 0,5:-": the whole shape, then for each dimension the part.
-_SLICE = re.compile(r"((?:\d{1,18} )*)[-\d,:]*")
+_SLICE = re.compile(r"((?:\d{1,18} )*)([-\d,:]*)")
 
 
 class RestoredTensor(NamedTuple):
@@ -37,13 +37,15 @@ class RestoredTensor(NamedTuple):
 
     ``name`` is its name there, ``variable`` the node that takes it (``None`` where it is no variable, such as a table),
     ``data_type`` the type as which it is read, such as ``"DT_FLOAT"``. ``shape`` is that of the whole tensor, with
-    ``None`` where any will do.
+    ``None`` where any will do. ``part`` is the slice of it that is read, as TensorFlow writes one: ``"0,5:-"`` is the
+    first five rows, and ``""`` the whole.
     """
 
     name: str
     variable: str | None
     data_type: str | None
     shape: Shape
+    part: str
 
 
 def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[RestoredTensor]:
@@ -118,16 +120,16 @@ def _restored_in(body: Body, restores: list[Node], handles: Mapping[str, str]) -
         names, slices = _strings(body, node, 1), _strings(body, node, 2)
         for index, name in enumerate(names):
             data_type = types[index] if index < len(types) else None
-            whole = _whole_shape(slices[index]) if index < len(slices) else None
+            whole, part = _whole_and_part(slices[index]) if index < len(slices) else (None, "")
             assigned = takers.get((node.name, index), [])
             for assign, reshaped in assigned:
                 variable = _variable(body, assign.inputs[0], handles)
                 # Of a resource variable TensorFlow does not check the shape, but nobody wants it to change.
                 loose = reshaped or (assign.op == "Assign" and assign.attributes.get("validate_shape") is False)
                 shape = None if loose or variable is None else whole or variable_shape(variable)
-                yield RestoredTensor(name, None if variable is None else variable.name, data_type, shape)
+                yield RestoredTensor(name, None if variable is None else variable.name, data_type, shape, part)
             if not assigned:
-                yield RestoredTensor(name, None, data_type, whole)
+                yield RestoredTensor(name, None, data_type, whole, part)
 
 
 def _source(body: Body, tensor: str, wanted: set[str]) -> tuple[tuple[str, int] | None, bool]:
@@ -167,6 +169,6 @@ def _strings(body: Body, node: Node, index: int) -> list[str]:
     return [value.decode("utf-8", "surrogateescape") for value in values.reshape(-1)]
 
 
-def _whole_shape(text: str) -> Shape:
+def _whole_and_part(text: str) -> tuple[Shape, str]:
     match = _SLICE.fullmatch(text)
-    return tuple(map(int, match[1].split())) if match and match[1] else None
+    return (tuple(map(int, match[1].split())), match[2]) if match and match[1] else (None, "")
