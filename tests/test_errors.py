@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import tfbundle
 from tfbundle import (
     ChecksumError,
     FormatError,
@@ -121,3 +122,13 @@ def test_locate_without_an_offset() -> None:
     assert (error.path, error.offset, error.tensor) == ("file", None, "t")
     assert str(error) == "tensor 't': it is damaged (file)"
     assert FormatError("it is damaged").locate(path="file", offset=7).offset == 7
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/model.ckpt-5", "https://host/model.index", "s3://bucket/run"])
+def test_addresses_are_no_paths(path: str) -> None:
+    with pytest.raises(MissingFileError, match=r"; only files on this machine are read, so copy them here first"):
+        tfbundle.open_checkpoint(path)
+    (finding,) = tfbundle.verify(path).findings
+    assert finding.message.endswith("copy them here first")
+    for other in ("C://model", "a/b://c", "model"):
+        assert "machine" not in str(MissingFileError("there is no file", path=other))

@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+# Of an address such as gs://bucket/model.
+_LONGEST_SCHEME = 10
+
+
 class TfBundleError(Exception):
     """The base of every error that tfbundle raises about a file.
 
@@ -162,3 +166,11 @@ class MissingFileError(TfBundleError, FileNotFoundError):
         self.errno = errno.ENOENT
         self.strerror = os.strerror(errno.ENOENT)
         self.filename = self.path
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        # TensorFlow opens gs://bucket/model as it does a path.
+        scheme, colon, _ = (self.path or "").partition("://")
+        if colon and 1 < len(scheme) <= _LONGEST_SCHEME and scheme.isalnum():
+            text += "; only files on this machine are read, so copy them here first"
+        return text
