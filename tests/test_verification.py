@@ -10,7 +10,7 @@ import pytest
 
 import tfbundle
 from tests.support.bundle_writer import FULL, Saved, data_file, encode_header, write_bundle
-from tests.support.expected import expected_checkpoints
+from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.table_writer import encode_table
 from tests.support.v1_writer import write_v1
 from tfbundle import Finding, Report
@@ -364,3 +364,11 @@ def test_superfluous_data_files(tmp_path: Path) -> None:
     ]
     assert report.recoverable == 1
     assert "several checkpoints" in report.stories[0]
+
+
+def test_slots_of_parts_that_an_estimator_saves() -> None:
+    report = tfbundle.verify(FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt")
+    assert {finding.kind for finding in report.findings} == {"entry"}
+    assert {finding.tensor.rpartition("/")[2] for finding in report.findings if finding.tensor} == {"Ftrl", "Ftrl_1"}
+    (story,) = report.stories
+    assert story.startswith(f"{len(report.findings)} of these are optimizer slots of parts of variables")

@@ -32,7 +32,7 @@ from tfbundle.checkpoint.pieces import Piece, PieceReader, Room, allocate
 from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slice_keys import Extent, decode_slice_key, encode_slice_key
-from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap
+from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, incomplete
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.dtypes import numpy_dtype
@@ -329,10 +329,7 @@ class BundleStore:
     def _check_complete(self, facts: Facts, pieces: Pieces) -> None:
         gap = find_gap([_box(part) for part, _ in pieces], facts.shape)
         if gap is not None:
-            raise FormatError(
-                f"its region {gap} is in none of the {len(pieces)} slices that were saved; other regions can be "
-                "read by slicing, other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
-            )
+            raise incomplete(gap, len(pieces))
 
     def _check_room(self, pieces: Iterable[Piece]) -> None:
         room = Room(self.reader)

@@ -23,6 +23,8 @@ from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto
 
+# What tells this trouble with a tensor from others.
+SAVED_SLICES = "slices that were saved"
 _EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
 
 
@@ -126,6 +128,14 @@ def check_disjoint(slices: Sequence[TensorSlice]) -> None:
         if len(hits):
             one, two = boxes[order[first]], boxes[order[first + 1 + hits[0]]]
             raise FormatError(f"slices {one} and {two} overlap")
+
+
+def incomplete(gap: str | None, count: int) -> FormatError:
+    """The error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count`` slices."""
+    return FormatError(
+        f"its region {gap} is in none of the {count} {SAVED_SLICES}; other regions can be read by slicing, other "
+        "tensors without this one (slots=False or --no-slots if it is an optimizer's)"
+    )
 
 
 def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | None:

@@ -103,6 +103,12 @@ def _is_slot_name(name: str, names: Collection[str]) -> bool:
     return match is not None and _is_variable(name[: match.start()], names)
 
 
+def is_slot_of_part(name: str, names: Collection[str]) -> bool:
+    """Whether a name is that of a slot of one part of a variable, by which Saver stores no more than this part."""
+    owner, _, last = name.rpartition("/")
+    return _SAVER_SLOT.fullmatch(last) is not None and _is_part(owner, names)
+
+
 def _is_variable(name: str, names: Collection[str]) -> bool:
     """Whether a variable was saved under this name, or what is left of it without scopes in front."""
     return any(variable in names or variable + _AVERAGE in names for variable in _without_scopes(name))

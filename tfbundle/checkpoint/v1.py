@@ -32,7 +32,7 @@ from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_st
 from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
 from tfbundle.checkpoint.slice_keys import encode_slice_key
 from tfbundle.checkpoint.slice_table import Block, SliceTable
-from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, locate_slice
+from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, incomplete, locate_slice
 from tfbundle.checkpoint.streaming import split
 from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.checkpoint.v1_files import V1Files
@@ -268,10 +268,7 @@ class V1Store:
         check_disjoint(boxes)
         gap = find_gap(boxes, facts.shape)
         if gap is not None or not boxes:
-            raise FormatError(
-                f"its region {gap} is in none of the {len(boxes)} slices that were saved; other regions can be "
-                "read by slicing, other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
-            )
+            raise incomplete(gap, len(boxes))
 
     def _read_piece(self, name: str, facts: Facts, piece: Piece) -> Array:
         """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""

@@ -19,6 +19,8 @@ from tfbundle.checkpoint.layout import Layout, check_claims, check_files, find_l
 from tfbundle.checkpoint.names import CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.checkpoint.salvage import Budget, find_damaged, open_remains
+from tfbundle.checkpoint.slices import SAVED_SLICES
+from tfbundle.checkpoint.slots import is_slot_of_part
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.stories import Suspect, tell_stories
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
@@ -121,7 +123,7 @@ def _verify_store(
         nbytes,
         tuple(findings),
         sum(name not in lost for name in records),
-        _tell(store, layout, findings),
+        (*_tell(store, layout, findings), *_tell_of_parts(records, findings)),
     )
 
 
@@ -134,6 +136,17 @@ def _tell(store: BundleStore | V1Store, layout: Layout, findings: list[Finding])
     damaged = frozenset(finding.tensor for finding in findings if finding.tensor is not None)
     suspects = [Suspect(path, claims.get(path, ()), damaged) for path in paths]
     return tell_stories(suspects, findings, is_sharded=len(claims) > 1)
+
+
+def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:
+    partial = [finding.tensor for finding in findings if finding.tensor is not None and SAVED_SLICES in finding.message]
+    count = sum(is_slot_of_part(name, names) for name in partial)
+    if not count:
+        return ()
+    return (
+        f"{count} of these are optimizer slots of parts of variables, to which TensorFlow 1 gives such names in the "
+        "scope of an Estimator; it restores them as they are, and nothing of them is lost",
+    )
 
 
 def _story_of(finding: Finding) -> tuple[str, ...]:
