@@ -531,7 +531,12 @@ def test_verify_of_what_is_whole(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"m": MATRIX, "n": MATRIX})
     result = run("verify", tmp_path / "b")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{tmp_path / 'b'}: ok; 2 tensors, 192 B verified\n"
+    assert result.stdout.splitlines() == [
+        "file                    size  whole             state",
+        "b.index                150 B  1 block           ok",
+        "b.data-00000-of-00001  192 B  2 stored tensors  ok",
+        f"{tmp_path / 'b'}: ok; 2 tensors, 192 B verified",
+    ]
     report = run_json("verify", tmp_path / "b")
     assert report["ok"] is True
     assert report["findings"] == []
@@ -543,11 +548,20 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", tensors, num_shards=2, leave_out=[1])
     result = run("verify", tmp_path / "b")
     assert (result.exit_code, result.stderr) == (1, "")
-    lines = result.stdout.splitlines()
-    assert len(lines) == 3
-    assert any(line.startswith("checksum: tensor 'a'") for line in lines)
-    assert any(line.startswith("missing: ") and "b.data-00001-of-00002" in line for line in lines)
-    assert "2 findings" in lines[-1]
+    assert result.stdout.splitlines() == [
+        "file                    size  whole            state",
+        "b.index                175 B  1 block          ok",
+        "b.data-00000-of-00002  192 B  1 stored tensor  1 finding",
+        "b.data-00001-of-00002      -  -                missing",
+        "",
+        "missing: the data file b.data-00001-of-00002 is not there (shard 1 of 2); copy it beside the index",
+        "finding   tensor  bytes  offset  file",
+        "checksum  a          96       0  b.data-00000-of-00002",
+        "",
+        "next: copy or download b.data-00000-of-00002 again from where it was written",
+        f"next: save what is whole, 1 of 3 known tensors: tfbundle export {tmp_path / 'b'} OUT.npz --salvage",
+        f"{tmp_path / 'b'}: 2 findings; 3 tensors, 96 B verified",
+    ]
     report = run_json("verify", tmp_path / "b", status=1)
     assert report["ok"] is False
     kinds = {finding["kind"]: finding for finding in report["findings"]}

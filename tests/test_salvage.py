@@ -425,8 +425,11 @@ def test_export(tmp_path: Path) -> None:
     assert invoke(arguments).exit_code == 2
     result = invoke([*arguments, "--salvage"])
     assert result.exit_code == 1
-    assert "lost: missing: " in result.stdout
-    assert "parts" in result.stdout
+    assert result.stdout.splitlines()[:3] == [
+        "lost:",
+        "finding  tensor  bytes  offset  file",
+        "missing  parts       8       0  model.data-00001-of-00002",
+    ]
     with np.load(out) as written:
         assert set(written.files) == set(ARRAYS) - {"parts", "words"}
     result = invoke([*arguments, "--salvage", "--json"])
@@ -481,7 +484,7 @@ def many_blocks(folder: Path) -> None:
 HOSTILE = [staircase, long_keys, looks_like_starts, random_bytes, long_walks, many_shards, many_blocks]
 SCRIPT = """
 import pathlib, re, sys, time
-import tfbundle, numpy, google.protobuf.message, tfbundle.checkpoint.verification, tfbundle.checkpoint.salvaged_v1
+import tfbundle, numpy, google.protobuf.message, tfbundle.checkpoint.inspection, tfbundle.checkpoint.salvaged_v1
 from tfbundle.proto import BundleEntryProto
 from tfbundle.checkpoint.salvaged_bundle import SalvagedBundle
 def peak():

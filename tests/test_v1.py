@@ -527,13 +527,13 @@ def test_checks_find_what_reading_finds(tmp_path: Path) -> None:
     write_v1(path, {"a": np.float32([1, 2]), "lacking": V1Saved(np.float32([1, 2]), slices=[[(0, 1)]])})
     store = store_of(path)
     checks = list(store.checks("a", store.records()["a"], ()))
-    assert sum(size for size, _ in checks) == 8
-    for _, check in checks:
-        check()
-    (_, complete), (_, check) = store.checks("lacking", store.records()["lacking"], ())
-    check()
+    assert [(check.nbytes, check.place and check.place.path) for check in checks] == [(0, None), (8, str(path))]
+    for check in checks:
+        check.run()
+    complete, check = store.checks("lacking", store.records()["lacking"], ())
+    check.run()
     with pytest.raises(FormatError, match=r"its region \[1:2\]"):
-        complete()
+        complete.run()
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -30,7 +30,7 @@ from tfbundle.errors import (
 if TYPE_CHECKING:
     from tfbundle import train
     from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
-    from tfbundle.checkpoint.findings import Finding, Report
+    from tfbundle.checkpoint.findings import CheckedFile, Finding, Report
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
@@ -48,10 +48,11 @@ if TYPE_CHECKING:
     from tfbundle.graph.node import Node, Output
     from tfbundle.graph.saved_model import SavedModel
     from tfbundle.graph_check import GraphComparison, compare_graph
-    from tfbundle.sources import verify
+    from tfbundle.verification import verify
 
 _MODULES = {
     "Change": "checkpoint_diff",
+    "CheckedFile": "checkpoint.findings",
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.state",
     "Diff": "checkpoint_diff",
@@ -84,11 +85,12 @@ _MODULES = {
     "read_checkpoint_state": "checkpoint.state",
     "read_events": "events.messages",
     "read_records": "formats.tfrecord",
-    "verify": "sources",
+    "verify": "verification",
 }
 
 __all__ = [
     "Change",
+    "CheckedFile",
     "Checkpoint",
     "CheckpointState",
     "ChecksumError",

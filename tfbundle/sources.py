@@ -7,17 +7,15 @@ and where a SavedModel's checkpoint has no variables, if it is frozen: that is, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.checkpoint import open_checkpoint
-from tfbundle.checkpoint.findings import Report, finding_of
 from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
-from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model
-from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.checkpoint.paths import is_saved_model
+from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 
 if TYPE_CHECKING:
     from tfbundle.graph.weights import GraphWeights
@@ -47,32 +45,6 @@ def open_tensors(path: str | os.PathLike[str], *, format: Format | None = None, 
             checkpoint.close()
             return weights
     return checkpoint
-
-
-def verify(
-    path: str | os.PathLike[str], *, format: Format | None = None, progress: Callable[[int, int], None] | None = None
-) -> Report:
-    """Check every checksum of a checkpoint, and everything else that can be told from its files.
-
-    ``path`` and ``format`` are as for ``open_checkpoint``. ``progress`` is called with the bytes done and the bytes
-    there are. Damage of any kind is a finding; only what the operating system refuses (such as a file that may not be
-    read) raises, as ``OSError``.
-
-    ``path`` may be a frozen graph too. That has no checksums; its constants are decoded, and ``progress`` counts them.
-    """
-    path = os.fspath(path)
-    try:
-        find_checkpoint(path, format)
-    except TfBundleError as error:
-        if format is None and _holds_graph(path):
-            try:
-                return _open_weights(path).verify(progress)
-            except TfBundleError as other:
-                said = error if isinstance(error, MissingFileError) and isinstance(other, UnsupportedError) else other
-                return Report(path, findings=(finding_of(said, "wrong-file"),))
-    from tfbundle.checkpoint.verification import verify as verify_checkpoint
-
-    return verify_checkpoint(path, format=format, progress=progress)
 
 
 # Most paths are those of checkpoints, and need nothing of graphs.

@@ -147,6 +147,10 @@ class ByteSource:
             mapped = self._map = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ)
         return memoryview(mapped)[offset : offset + size]
 
+    def require(self, offset: int, size: int) -> None:
+        """Raise ``TruncatedError`` unless the file has ``size`` bytes from ``offset``."""
+        self._check(offset, size)
+
     def check_unchanged(self) -> None:
         """Raise ``FormatError`` if the open file was written to since it was opened."""
         # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
@@ -251,15 +255,6 @@ def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
     source = ByteSource(path)
     try:
         return source.read_at(0, source.size if limit is None else min(limit, source.size))
-    finally:
-        source.close()
-
-
-def read_range(path: str, offset: int, size: int) -> bytes:
-    """Exactly ``size`` bytes from ``offset`` of a file; raises as ``ByteSource`` does."""
-    source = ByteSource(path)
-    try:
-        return source.read_at(offset, size)
     finally:
         source.close()
 

@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 
 from tfbundle.checkpoint.bulk import known_facts, read_small
 from tfbundle.checkpoint.entry import Facts, decode_facts, decode_location
+from tfbundle.checkpoint.findings import Check, Place
 from tfbundle.checkpoint.names import index_path
 from tfbundle.checkpoint.payload import ByteOrder
 from tfbundle.checkpoint.pieces import Piece, PieceReader, Room, allocate
@@ -378,18 +379,17 @@ class BundleStore:
         array.flags.writeable = False
         return array
 
-    def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[tuple[int, Callable[[], None]]]:
-        """What there is to check of a tensor: bytes, and a function that raises if they are not what was written.
-
-        Pieces in the shards ``absent`` are left out.
-        """
+    def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
+        """What there is to check of a tensor; pieces in the shards ``absent`` are left out."""
         pieces = self.pieces(name, record)
         facts = decode_facts(record)
         if facts.slices:
-            yield 0, partial(self._check_complete, facts, pieces)
+            yield Check(0, None, partial(self._check_complete, facts, pieces))
         for _, piece in pieces:
-            if piece.location.shard not in absent:
-                yield piece.location.size, partial(self.reader.check, piece)
+            shard, offset, size, _ = piece.location
+            if shard not in absent:
+                place = Place(self.shards.path(shard), shard, offset, size)
+                yield Check(size, place, partial(self.reader.check, piece))
 
 
 def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:

@@ -83,10 +83,10 @@ class Checkpoint(TensorMapping):
         return find_slots(self, self.objects)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
-        """Check every checksum, as ``tfbundle.verify`` does. The files are opened anew."""
-        from tfbundle.checkpoint.verification import verify_files
+        """Check every checksum, as ``tfbundle.verify`` does, but for the graph. The files are opened anew."""
+        from tfbundle.checkpoint.inspection import inspect_files
 
-        return verify_files(self.prefix, self._files, progress)
+        return inspect_files(self.prefix, self._files, progress)
 
     def __repr__(self) -> str:
         try:

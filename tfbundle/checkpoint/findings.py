@@ -1,15 +1,17 @@
-"""What a check of a checkpoint says: findings, one for each thing that is wrong, in a report."""
+"""What a check says: findings, one for each thing that is wrong, in a report that tells of each file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a checkpoint.
+    """One thing that is wrong with a file.
 
     ``kind`` is a stable word for programs:
 
@@ -22,6 +24,8 @@ class Finding:
     ``"truncated"``    a file ends too early
     ``"overlap"``      two tensors claim the same bytes
     ``"unclaimed"``    no tensor claims these bytes
+    ``"record"``       a record is damaged, or is no event in a file of these
+    ``"graph"``        a graph is damaged, or contradicts itself
     ``"unsupported"``  valid, but not readable here, so not checked
 
     ``offset`` and ``size`` are in bytes of ``path``; what does not apply is ``None``.
@@ -36,17 +40,62 @@ class Finding:
     size: int | None = None
 
 
+class Place(NamedTuple):
+    """Bytes in a file of a checkpoint, in the data file ``shard`` of a V2 checkpoint."""
+
+    path: str
+    shard: int | None = None
+    offset: int | None = None
+    size: int | None = None
+
+
+class Check(NamedTuple):
+    """One thing to check of a tensor: ``run`` raises unless ``nbytes`` of its values are what was written.
+
+    ``place`` is where these lie, or ``None`` where no values are checked.
+    """
+
+    nbytes: int
+    place: Place | None
+    run: Callable[[], None]
+
+    def finding(self, error: TfBundleError, tensor: str, checkpoint: str) -> Finding:
+        """What ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
+        path = checkpoint if self.place is None else self.place.path
+        found = finding_of(error.locate(path=path, tensor=tensor), "entry")
+        if self.place is None or found.path != path:
+            return found
+        return replace(found, shard=self.place.shard, offset=self.place.offset, size=self.place.size)
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file that was looked at.
+
+    ``kind`` is ``"index"``, ``"data"`` or ``"v1"`` for the files of a checkpoint, ``"graph"``, ``"events"`` or
+    ``"records"``. ``size`` is in bytes, and ``None`` where the file is not there. ``whole`` counts what is in order in
+    it: the blocks of an index, the stored tensors and slices in a data file or a V1 file, the nodes of a graph, the
+    records. ``padding`` is how many bytes of a data file do nothing but align the tensor behind them.
+    """
+
+    path: str
+    kind: str
+    size: int | None
+    whole: int = 0
+    padding: int = 0
+
+
 @dataclass(frozen=True)
 class Report:
     """What a check found: ``ok`` if nothing.
 
     ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open), ``tensors`` how
-    many names it has, ``nbytes`` how many bytes of tensor data were held against their checksums. ``recoverable``
-    counts the tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories`` are sentences
-    that say what probably happened to the files, where that can be told.
+    many names it has, ``nbytes`` how many bytes of values were held against their checksums. ``recoverable`` counts the
+    tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories`` are sentences that say what
+    probably happened to the files, where that can be told. ``files`` has each file that was looked at.
 
-    Of a frozen graph the format is ``"graph"``, ``tensors`` are its constants, and ``nbytes`` is 0, as a graph has no
-    checksums.
+    Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
+    its constants, and ``nbytes`` is 0, as a graph has no checksums.
     """
 
     path: str
@@ -57,6 +106,7 @@ class Report:
     findings: tuple[Finding, ...] = field(default=())
     recoverable: int = 0
     stories: tuple[str, ...] = field(default=())
+    files: tuple[CheckedFile, ...] = field(default=())
 
     @property
     def ok(self) -> bool:
@@ -74,7 +124,7 @@ def finding_of(error: TfBundleError, otherwise: str) -> Finding:
         kind = "missing"
     elif isinstance(error, UnsupportedError):
         kind = "unsupported" if otherwise != "wrong-file" else otherwise
-    elif otherwise == "entry" and isinstance(error, ChecksumError):
+    elif otherwise in ("entry", "record") and isinstance(error, ChecksumError):
         kind = "checksum"
     elif otherwise == "entry" and isinstance(error, TruncatedError):
         kind = "truncated"

@@ -15,19 +15,22 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
-from itertools import islice
+from itertools import chain, islice
 from math import gcd
 from typing import NamedTuple
 
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.findings import Finding
 from tfbundle.checkpoint.names import advise_missing_shard
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.identify import FileKind, identify
-from tfbundle.storage import list_folder, read_range, stat_file
+from tfbundle.storage import ByteSource, list_folder, stat_file
 
 # A checkpoint of thousands of data files that are all absent needs no finding for each.
 MOST_NAMED = 100
+
+# Pages of memory and blocks of disks, to which tensors are aligned, are no larger. A larger gap is not looked through.
+_LARGEST_ALIGNMENT = 1 << 16
 
 _SHARD = re.compile(r"\.data-(\d{5,9})-of-\d{5,9}\Z")
 # What may stand in the place of a file that was not fetched.
@@ -68,15 +71,31 @@ def find_layout(store: BundleStore, records: Mapping[str, bytes]) -> Layout:
     return Layout(claims, is_complete)
 
 
-def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> set[int]:
+class DataFiles(NamedTuple):
+    """The data files that are there, by number, and the numbers of those that cannot be read."""
+
+    present: dict[int, str]
+    unreadable: set[int]
+
+
+def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> DataFiles:
     """Find data files that are not there, not the checkpoint's, or not data files at all.
 
-    Returns the numbers of those that cannot be read, so that their tensors need not all be named.
+    The tensors in files that cannot be read need not all be named.
     """
     folder, base = os.path.split(store.path)
-    names = list_folder(folder or os.curdir)
-    present = find_shards(store, names)
     count = store.shards.count
+    present = {}
+    for name in list_folder(folder or os.curdir):
+        match = _SHARD.fullmatch(name, len(base)) if name.startswith(base) else None
+        if match is None:
+            continue
+        path = os.path.join(folder, name)
+        if (shard := int(match[1])) < count and store.shards.path(shard) == path:
+            present[shard] = path
+        else:
+            message = f"{path} is none of the {count} data files of the checkpoint; it is left of another one"
+            findings.append(Finding("superfluous", message, path))
     for shard in islice((shard for shard in range(count) if shard not in present), MOST_NAMED):
         path = store.shards.path(shard)
         advice = advise_missing_shard(store.path, shard, count)
@@ -85,12 +104,6 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
     if count - len(present) > MOST_NAMED:
         message = f"{count - len(present) - MOST_NAMED} more of the {count} data files are not there"
         findings.append(Finding("missing", message, store.path))
-    own = set(present.values())
-    for name in names:
-        if name not in own and name.startswith(base) and _SHARD.fullmatch(name, len(base)):
-            path = os.path.join(folder, name)
-            message = f"{path} is none of the {count} data files of the checkpoint; it is left of another one"
-            findings.append(Finding("superfluous", message, path))
     unreadable = set()
     for shard, claims in layout.claims.items():
         path = store.shards.path(shard)
@@ -103,45 +116,44 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
             if kind in _STAND_INS:
                 findings.append(Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path, shard=shard))
                 unreadable.add(shard)
-    return unreadable
+    return DataFiles(present, unreadable)
 
 
-def find_shards(store: BundleStore, names: Iterable[str]) -> dict[int, str]:
-    """The data files of a checkpoint among the names in its folder, by number."""
-    base = os.path.basename(store.path)
-    found = {}
-    for name in names:
-        match = _SHARD.fullmatch(name, len(base)) if name.startswith(base) else None
-        if match and (shard := int(match[1])) < store.shards.count and store.shards.path(shard).endswith(name):
-            found[shard] = name
-    return found
+class Space(NamedTuple):
+    """What is not a tensor in the data files: trouble, and bytes of padding by the number of the file."""
+
+    findings: list[Finding]
+    padding: dict[int, int]
 
 
-def check_claims(store: BundleStore, layout: Layout, unreadable: set[int]) -> list[Finding]:
+def check_claims(layout: Layout, files: DataFiles) -> Space:
     """Find bytes that two tensors claim, or none.
 
     Where the entry of a tensor makes no sense, bytes without a claim are taken to be its own.
     """
-    findings = []
-    names = list_folder(os.path.dirname(store.path) or os.curdir)
-    for shard in sorted(find_shards(store, names)):
-        path = store.shards.path(shard)
+    space = Space([], {})
+    for shard in sorted(files.present.keys() - files.unreadable):
         claims = layout.claims.get(shard, [])
-        if shard in unreadable or (facts := stat_file(path)) is None:
-            continue
-        problems = _overlaps(path, shard, claims)
-        if layout.is_complete:
-            problems = _chain(problems, _unclaimed(path, shard, claims, facts.size))
+        try:
+            source = ByteSource(files.present[shard])
+        except TfBundleError:
+            continue  # It is a folder or a pipe, which whoever reads a tensor in it is told.
+        problems: Iterable[Finding] = _overlaps(source.path, shard, claims)
+        try:
+            if layout.is_complete:
+                space.padding[shard], gaps = _find_gaps(source, claims)
+                problems = chain(problems, _unclaimed(source.path, shard, gaps))
+        except FormatError:
+            pass  # It was cut short just now.
+        finally:
+            source.close()
         found = list(islice(problems, MOST_NAMED + 1))
         if len(found) > MOST_NAMED:
-            found[-1] = Finding(found[-1].kind, f"there is more of this kind in {path}", path, shard=shard)
-        findings += found
-    return findings
-
-
-def _chain(*parts: Iterable[Finding]) -> Iterator[Finding]:
-    for part in parts:
-        yield from part
+            found[-1] = Finding(
+                found[-1].kind, f"there is more of this kind in {source.path}", source.path, shard=shard
+            )
+        space.findings.extend(found)
+    return space
 
 
 def _overlaps(path: str, shard: int, claims: list[Claim]) -> Iterator[Finding]:
@@ -158,12 +170,25 @@ def _overlaps(path: str, shard: int, claims: list[Claim]) -> Iterator[Finding]:
             before = claim
 
 
-def _unclaimed(path: str, shard: int, claims: list[Claim], file_size: int) -> Iterator[Finding]:
-    alignment = reduce(gcd, (claim.offset for claim in claims), 0)
-    end = 0
-    for offset, stop in [*((claim.offset, claim.end) for claim in claims), (file_size, file_size)]:
-        size = min(offset, file_size) - end
-        if size > 0 and not (offset < file_size and size < alignment and not any(read_range(path, end, size))):
-            message = f"no tensor claims {size} bytes at offset {end} of {path}"
-            yield Finding("unclaimed", message, path, None, shard, end, size)
-        end = max(end, stop)
+def _find_gaps(source: ByteSource, claims: list[Claim]) -> tuple[int, list[tuple[int, int]]]:
+    """How many bytes between claims are padding, and the offsets and sizes of the gaps that are not."""
+    alignment = min(reduce(gcd, (claim.offset for claim in claims), 0), _LARGEST_ALIGNMENT)
+    padding = end = 0
+    gaps = []
+    for claim in claims:
+        size = min(claim.offset, source.size) - end
+        if size > 0:
+            if size < alignment and claim.offset < source.size and not any(source.read_at(end, size)):
+                padding += size
+            else:
+                gaps.append((end, size))
+        end = max(end, claim.end)
+    if end < source.size:
+        gaps.append((end, source.size - end))
+    return padding, gaps
+
+
+def _unclaimed(path: str, shard: int, gaps: list[tuple[int, int]]) -> Iterator[Finding]:
+    for offset, size in gaps:
+        message = f"no tensor claims {size} bytes at offset {offset} of {path}"
+        yield Finding("unclaimed", message, path, None, shard, offset, size)

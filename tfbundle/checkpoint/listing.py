@@ -190,6 +190,6 @@ def _check_shards(store: BundleStore) -> None:
             ends[place.shard] = max(ends.get(place.shard, (0, "")), (place.offset + place.size, name))
     for shard, (end, name) in ends.items():
         try:
-            store.shards.source(shard).read_at(end, 0)
+            store.shards.source(shard).require(0, end)
         except TfBundleError as error:
             raise error.locate(tensor=name, shard=shard) from None

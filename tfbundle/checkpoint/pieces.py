@@ -123,7 +123,7 @@ class PieceReader:
     def source(self, piece: Piece) -> ByteSource:
         """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
         source = self.shards.source(piece.location.shard)
-        source.read_at(piece.location.offset + piece.location.size, 0)
+        source.require(piece.location.offset, piece.location.size)
         return source
 
     def _read_objects(self, piece: Piece, source: ByteSource, *, verify: bool) -> Array:

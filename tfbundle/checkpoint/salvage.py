@@ -109,9 +109,13 @@ def _sizes(store: BundleStore | V1Store) -> list[int]:
 def check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:
     """Hold a tensor against its checksums; what is wrong with it, or ``None``."""
     try:
-        for size, check in store.checks(name, record, ()):
-            budget.spend(size)
-            check()
+        checks = list(store.checks(name, record, ()))
     except TfBundleError as error:
-        return finding_of(error.locate(path=store.path, tensor=name), "entry")
+        return finding_of(error, "entry")
+    for check in checks:
+        try:
+            budget.spend(check.nbytes)
+            check.run()
+        except TfBundleError as error:
+            return check.finding(error, name, store.path)
     return None

@@ -35,11 +35,15 @@ _STAND_INS = {
 
 
 class Suspect(NamedTuple):
-    """A file with damage: the tensors in it, if it is a data file, and how many of these are damaged."""
+    """A file with damage; of a data file also the stored tensors, and the offsets of those that are damaged.
+
+    ``is_table`` says whether a file without claims should have been an index or a V1 file.
+    """
 
     path: str
-    claims: Sequence[Claim]
-    damaged: frozenset[str]
+    claims: Sequence[Claim] = ()
+    damaged: frozenset[int] = frozenset()
+    is_table: bool = True
 
 
 def tell_stories(suspects: Sequence[Suspect], findings: Sequence[Finding], *, is_sharded: bool) -> tuple[str, ...]:
@@ -64,31 +68,51 @@ def tell_stories(suspects: Sequence[Suspect], findings: Sequence[Finding], *, is
 
 
 def _stories(source: ByteSource, suspect: Suspect, is_sharded: bool) -> Iterator[str]:
+    """What may have happened, the surest first."""
     kind = identify_source(source)
     end = suspect.claims[-1].end if suspect.claims else None
     if kind in _STAND_INS and (end is None or source.size < end or kind is FileKind.ZEROS):
         yield _STAND_INS[kind]
-    head = source.read_at(0, min(_HEAD_SIZE, source.size))
-    pairs = head.count(b"\r\n")
-    # A pair at random is rare, and line feeds that are all in pairs are rarer.
-    if pairs >= 2 and pairs == head.count(b"\n"):
-        yield "was transferred in text mode: each line feed became CR LF; transfer it again in binary mode"
-    if head.count(_REPLACEMENT) >= _FEWEST_MARKS:
-        yield "was read and saved as UTF-8 text, which replaced other bytes; get it anew from where it was written"
-    zeros = _zeros_at_end(source)
-    start = source.size - zeros
-    if zeros >= _FEWEST_ZEROS and any(claim.end > start and claim.name in suspect.damaged for claim in suspect.claims):
-        yield f"ends in {zeros} zeros: a transfer stopped after {start} bytes, or the disk was full"
+    yield from _of_text(source, suspect, end)
     if end is None:
-        if kind is FileKind.UNKNOWN and source.size:
+        if suspect.is_table and kind is FileKind.UNKNOWN and source.size:
             yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
         return
-    inside = {claim.name for claim in suspect.claims if claim.offset < claim.end <= source.size}
-    if len(inside) > 1 and inside <= suspect.damaged:
+    stored = [claim for claim in suspect.claims if claim.offset < claim.end]
+    damaged = [claim for claim in stored if claim.offset in suspect.damaged]
+    zeros = _zeros_at_end(source)
+    start = source.size - zeros
+    if zeros >= _FEWEST_ZEROS and damaged and all(claim.end > start for claim in damaged):
+        yield f"ends in {zeros} zeros: a transfer stopped after {start} bytes, or the disk was full"
+    inside = [claim for claim in stored if claim.end <= source.size]
+    wrong = [claim for claim in damaged if claim.end <= source.size]
+    # Parts that were not trained, and zeros, are the same in both.
+    if len(wrong) > 1 and 2 * len(wrong) > len(inside):
         others = "the other data files" if is_sharded else "the index"
-        yield f"is of another checkpoint than {others}: none of its {len(inside)} tensors has the checksum it should"
+        count = "none" if len(wrong) == len(inside) else f"only {len(inside) - len(wrong)}"
+        yield f"is of another checkpoint than {others}: {count} of its {len(inside)} tensors has the checksum it should"
     if source.size < end:
         yield f"was cut short: it has {source.size} of at least {end} bytes; a download or copy stopped early"
+
+
+def _of_text(source: ByteSource, suspect: Suspect, end: int | None) -> Iterator[str]:
+    """What programs that take a file for text do to it."""
+    head = source.read_at(0, min(_HEAD_SIZE, source.size))
+    pairs = head.count(b"\r\n")
+    feeds = head.count(b"\n")
+    # A pair at random is rare, and line feeds that are all in pairs are rarer.
+    if pairs == feeds and (pairs >= 2 or (pairs == 1 and end is not None and source.size == end + 1)):
+        yield "was transferred in text mode, where each line feed becomes CR LF; transfer it again in binary mode"
+    gone = 0 if end is None else end - source.size
+    # What was merely cut short is whole up to there.
+    is_torn = any(claim.end <= source.size and claim.offset in suspect.damaged for claim in suspect.claims)
+    if is_torn and not pairs and 0 < gone <= feeds * (1 + source.size // _HEAD_SIZE):
+        yield (
+            f"was transferred in text mode, where each CR LF becomes a line feed, so that {gone} bytes are gone; "
+            "transfer it again in binary mode"
+        )
+    if head.count(_REPLACEMENT) >= _FEWEST_MARKS:
+        yield "was read and saved as UTF-8 text, which replaced other bytes; get it anew from where it was written"
 
 
 def _zeros_at_end(source: ByteSource) -> int:

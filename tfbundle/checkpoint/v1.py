@@ -27,6 +27,7 @@ import numpy as np
 
 from tfbundle.checkpoint.bundle import decode_name, encode_name
 from tfbundle.checkpoint.entry import Facts
+from tfbundle.checkpoint.findings import Check, Place
 from tfbundle.checkpoint.pieces import allocate
 from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement, find_slice_array
 from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
@@ -248,17 +249,16 @@ class V1Store:
         arrays = {name: read(name, self._records[name]) for name in sorted(names, key=encode_name)}
         return {name: arrays[name] for name in names}
 
-    def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[tuple[int, Callable[[], None]]]:
-        """What there is to check of a tensor: bytes, and a function that raises if they are not what was
-        written.
-
-        Files of a V1 checkpoint are never ``absent``.
-        """
+    def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
+        """What there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
         facts, pieces = self.pieces(name, record)
-        yield 0, partial(self._check_complete, facts, pieces)
+        yield Check(0, None, partial(self._check_complete, facts, pieces))
         itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
         for piece in pieces:
-            yield piece.box.volume * itemsize, partial(self._check_piece, name, facts, piece)
+            place = Place(self.files.paths[piece.file])
+            if piece.block is not None:
+                place = place._replace(offset=piece.block.offset, size=piece.block.size)
+            yield Check(piece.box.volume * itemsize, place, partial(self._check_piece, name, facts, piece))
 
     def _check_piece(self, name: str, facts: Facts, piece: Piece) -> None:
         self._read_piece(name, facts, piece)

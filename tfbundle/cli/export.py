@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
+from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, progress_bar
 from tfbundle.errors import TfBundleError
 
@@ -94,8 +95,9 @@ def command(
         facts = {"path": written.path, "format": written.format, "tensors": written.tensors, "nbytes": written.nbytes}
         print_json({**facts, "lost": [asdict(finding) for finding in lost]} if salvage else facts)
     else:
-        for finding in lost:
-            print_line(f"lost: {finding.kind}: {one_line(finding.message)}")
+        if lost:
+            print_line("lost:")
+            print_findings(lost, common_folder(finding.path for finding in lost if finding.path is not None))
         print_line(f"{one_line(out)}: {count_of(written.tensors, 'tensor')}, {format_size(written.nbytes)}")
     if lost:
         raise click.exceptions.Exit(1)

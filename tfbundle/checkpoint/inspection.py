@@ -1,0 +1,221 @@
+"""Checks everything that a checkpoint's files can be checked for, and says what it found.
+
+Reading stops at the first trouble. A check must not: every block of the index, every entry, every data file and every
+checksum is looked at, and each trouble becomes a ``Finding``. Nothing is needed to start with, so that a path to an
+HTML page or to nothing at all gives a report and not an exception. An index that cannot be opened is searched for what
+is left of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.findings import Check, CheckedFile, Finding, Report, finding_of
+from tfbundle.checkpoint.layout import Claim, check_claims, check_files, find_layout
+from tfbundle.checkpoint.names import META_SUFFIX, CheckpointFiles, Format
+from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.salvage import Budget, find_damaged, open_remains
+from tfbundle.checkpoint.slices import SAVED_SLICES
+from tfbundle.checkpoint.slots import is_slot_of_part
+from tfbundle.checkpoint.stores import open_store
+from tfbundle.checkpoint.stories import Suspect, tell_stories
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.formats.sstable import read_block
+from tfbundle.storage import is_file, stat_file
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.v1 import V1Store
+
+Progress = Callable[[int, int], None]
+
+
+def inspect(path: str, format: Format | None, progress: Progress | None = None) -> Report:
+    """Check the checkpoint that ``path`` means, or what is left of one."""
+    try:
+        files = find_checkpoint(path, format)
+    except TfBundleError as error:
+        if isinstance(error, (FormatError, UnsupportedError)):
+            # It does not look like a checkpoint, and may be one whose footer is lost.
+            with suppress(TfBundleError):
+                files = find_damaged(path, format)
+                report = _inspect_remains(path, files, progress)
+                if report is not None or is_file(files.prefix + META_SUFFIX):
+                    return report or inspect_files(path, files, progress)
+        return report_of(path, finding_of(error, "wrong-file"))
+    return inspect_files(path, files, progress)
+
+
+def inspect_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
+    """Check the checkpoint that was found at ``path``."""
+    try:
+        store = open_store(files, verify=True)
+    except TfBundleError as error:
+        report = None if isinstance(error, UnsupportedError) else _inspect_remains(path, files, progress)
+        if report is not None:
+            return report
+        kind = "index" if files.format == "v2" else "v1"
+        return replace(report_of(path, finding_of(error, "index"), kind), prefix=files.prefix, format=files.format)
+    try:
+        return _inspect_store(path, files, store, *_check_blocks(store), progress)
+    finally:
+        store.close()
+
+
+def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
+    """A report of a single finding, about a file of a ``kind`` if that is known."""
+    suspects = [Suspect(finding.path, is_table=kind in ("index", "v1"))] if finding.path is not None else []
+    files = []
+    if kind is not None and finding.path is not None:
+        files.append(CheckedFile(finding.path, kind, _size(finding.path)))
+    stories = tell_stories(suspects, [finding], is_sharded=False)
+    return Report(path, findings=(finding,), stories=stories, files=tuple(files))
+
+
+def _inspect_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
+    """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
+    try:
+        remains = open_remains(files)
+    except TfBundleError:
+        return None
+    try:
+        if not remains.records() and all(finding.tensor is None for finding in remains.findings):
+            return None
+        blocks = sum(len(table.handles) for table in remains.tables)
+        return _inspect_store(path, files, remains, list(remains.findings), blocks, progress)
+    finally:
+        remains.close()
+
+
+def _inspect_store(
+    path: str,
+    files: CheckpointFiles,
+    store: BundleStore | V1Store,
+    findings: list[Finding],
+    blocks: int,
+    progress: Progress | None,
+) -> Report:
+    """Check everything but the ``blocks`` of the index that are whole already."""
+    is_whole = not findings
+    try:
+        records: dict[str, Any] = dict(store.records())
+    except TfBundleError as error:
+        if is_whole:
+            findings.append(finding_of(error, "index"))
+            is_whole = False
+        records = store.surviving_records() if isinstance(store, BundleStore) else {}
+    if isinstance(store, BundleStore):
+        layout = find_layout(store, records)
+        data = check_files(store, layout, findings)
+        nbytes, whole = _check_values(store, records, data.unreadable, findings, progress)
+        space = check_claims(layout._replace(is_complete=layout.is_complete and is_whole), data)
+        findings += space.findings
+        claims = {path: layout.claims.get(shard, []) for shard, path in data.present.items()}
+        hidden = {claim.name for shard in data.unreadable for claim in layout.claims.get(shard, ())}
+        index = store.table.source
+        checked = [CheckedFile(index.path, "index", index.size, blocks)]
+        checked += (
+            CheckedFile(path, "data", _size(path), whole[path], space.padding.get(shard, 0))
+            for shard, path in data.present.items()
+        )
+        checked += (
+            CheckedFile(finding.path, "data", None)
+            for finding in findings
+            if finding.kind == "missing" and finding.path is not None and finding.shard is not None
+        )
+        checked.sort(key=lambda file: (file.kind != "index", file.path))
+    else:
+        nbytes, whole = _check_values(store, records, (), findings, progress)
+        claims, hidden = {}, set()
+        checked = [CheckedFile(path, "v1", _size(path), whole[path]) for path in store.files.paths]
+    lost = hidden.union(finding.tensor for finding in findings if finding.kind != "overlap" and finding.tensor)
+    return Report(
+        path,
+        files.prefix,
+        files.format,
+        len(records),
+        nbytes,
+        tuple(findings),
+        sum(name not in lost for name in records),
+        (*_tell(claims, findings), *_tell_of_parts(records, findings)),
+        tuple(checked),
+    )
+
+
+def _check_blocks(store: BundleStore | V1Store) -> tuple[list[Finding], int]:
+    """What is wrong with the tables' blocks, and how many are whole."""
+    findings = []
+    whole = 0
+    for table in store.tables:
+        try:
+            read_block(table.source, table.footer.metaindex_handle)
+        except FormatError as error:
+            findings.append(finding_of(error, "index"))
+        for number, handle in enumerate(table.handles):
+            try:
+                table.block(number)
+                whole += 1
+            except FormatError as error:
+                findings.append(replace(finding_of(error, "index"), size=handle.size))
+    return findings, whole
+
+
+def _check_values(
+    store: BundleStore | V1Store,
+    records: dict[str, Any],
+    absent: Collection[int],
+    findings: list[Finding],
+    progress: Progress | None,
+) -> tuple[int, Counter[str | None]]:
+    """Hold all values against their checksums; how many bytes are right, and how many stored pieces of each file."""
+    checks: list[tuple[str, Check]] = []
+    for name, record in records.items():
+        try:
+            checks += [(name, check) for check in store.checks(name, record, absent)]
+        except TfBundleError as error:
+            findings.append(finding_of(error, "entry"))
+    total = sum(check.nbytes for _, check in checks)
+    done = nbytes = 0
+    whole: Counter[str | None] = Counter()
+    budget = Budget(store)
+    for name, check in checks:
+        try:
+            budget.spend(check.nbytes)
+            check.run()
+            nbytes += check.nbytes
+            whole[check.place and check.place.path] += 1
+        except TfBundleError as error:
+            findings.append(check.finding(error, name, store.path))
+        done += check.nbytes
+        if progress is not None:
+            progress(done, total)
+    return nbytes, whole
+
+
+def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding]) -> tuple[str, ...]:
+    damaged: defaultdict[str, set[int]] = defaultdict(set)
+    for finding in findings:
+        if finding.path is not None and finding.kind in ("checksum", "truncated", "wrong-file", "index"):
+            damaged[finding.path].update(() if finding.offset is None else (finding.offset,))
+    suspects = [Suspect(path, claims.get(path, ()), frozenset(offsets)) for path, offsets in damaged.items()]
+    return tell_stories(suspects, findings, is_sharded=len(claims) > 1)
+
+
+def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:
+    partial = [finding.tensor for finding in findings if finding.tensor is not None and SAVED_SLICES in finding.message]
+    count = sum(is_slot_of_part(name, names) for name in partial)
+    if not count:
+        return ()
+    return (
+        f"{count} of these are optimizer slots of parts of variables, to which TensorFlow 1 gives such names in the "
+        "scope of an Estimator; it restores them as they are, and nothing of them is lost",
+    )
+
+
+def _size(path: str) -> int | None:
+    facts = stat_file(path)
+    return None if facts is None else facts.size

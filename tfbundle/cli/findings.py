@@ -1,0 +1,62 @@
+"""How findings are printed: those of tensors in a table, others a line each, and of many only the first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tfbundle.cli.output import escape_name, one_line, print_line, print_table
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.findings import Finding
+
+# What is said of a tensor by where it lies; for the other kinds the message tells more.
+_SAID_BY_PLACE = {
+    "checksum": "checksum",
+    "truncated": "truncated",
+    "missing": "missing",
+    "index": "in a damaged block",
+}
+# Of more findings than these the first tell what is wrong, and --json has them all.
+_MOST_SHOWN = 20
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """The folder in which all files lie, as their paths begin with it; what is printed need not say it each time."""
+    folders = {os.path.dirname(path) for path in paths}
+    try:
+        return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
+    except ValueError:  # There are none, or they are on several drives.
+        return ""
+
+
+def brief(text: str, folder: str) -> str:
+    """A message on one line, without the folder that all paths have in common."""
+    return one_line(text.replace(folder, "") if folder else text)
+
+
+def print_findings(findings: Sequence[Finding], folder: str) -> None:
+    """Print what is wrong; of tensors where it is, and of everything else the message."""
+    tensors: list[Finding] = []
+    others: list[Finding] = []
+    for finding in findings:
+        is_placed = finding.tensor is not None and finding.kind in _SAID_BY_PLACE
+        (tensors if is_placed else others).append(finding)
+    for finding in others[:_MOST_SHOWN]:
+        print_line(f"{finding.kind}: {brief(finding.message, folder)}")
+    if tensors:
+        rows = [
+            [
+                _SAID_BY_PLACE[finding.kind],
+                escape_name(finding.tensor or ""),
+                "-" if finding.size is None else f"{finding.size:,}",
+                "-" if finding.offset is None else f"{finding.offset:,}",
+                brief(finding.path or "-", folder),
+            ]
+            for finding in tensors[:_MOST_SHOWN]
+        ]
+        print_table(["finding", "tensor", "bytes", "offset", "file"], rows, ["bytes", "offset"])
+    left_out = max(0, len(others) - _MOST_SHOWN) + max(0, len(tensors) - _MOST_SHOWN)
+    if left_out:
+        print_line(f"and {left_out:,} more, which --json lists with all there is to say of each")
