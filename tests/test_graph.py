@@ -265,6 +265,8 @@ def test_a_node() -> None:
 
 def test_names_that_are_not_there() -> None:
     graph = tfbundle.load_graph(TRAINING / "graph.pb")
+    assert graph.nodes.get("fc1/weight") is None
+    assert graph.nodes.get("fc1/weights") == graph.nodes["fc1/weights"]
     with pytest.raises(KeyError, match=r"did you mean 'fc1/weights'"):
         graph.nodes["fc1/weight"]
     with pytest.raises(KeyError, match="that is a tensor"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,48 @@ def test_a_partitioned_variable_is_one(tmp_path: Path) -> None:
     assert tfbundle.compare_graph(meta, tmp_path / "model").matched == ("w",)
     (item,) = tfbundle.compare_graph(meta, save(tmp_path, {"w": (2, 3)})).mismatched
     assert (item.shape, item.found_shape) == ((4, 3), (2, 3))
+
+
+def test_parts_that_nothing_but_their_names_tells(tmp_path: Path) -> None:
+    """As in a ``graph.pbtxt`` that was written before there was a saver."""
+    parts = [("w/part_0", 2, 3), ("w/part_1", 1, 3), ("w/part_0/Adam", 2, 3), ("w/part_1/Adam", 1, 3)]
+    graph = graph_of(*(variable(name, *shape) for name, *shape in parts), variable("b/part_0", 2))
+    whole = Saved(np.zeros((3, 3), "f4"), slices=[((0, 2), FULL), ((2, 1), FULL)])
+    write_bundle(tmp_path / "model", {"w": whole, "w/Adam": whole, "b": np.zeros(2, "f4")})
+    result = tfbundle.compare_graph(graph, tmp_path / "model")
+    assert result.ok
+    assert (result.matched, result.unexpected) == (("w", "w/Adam", "b"), ())
+    write_bundle(tmp_path / "model", {"w": Saved(np.zeros((3, 3), "f8"), slices=whole.slices), "w/Adam": whole})
+    result = tfbundle.compare_graph(graph, tmp_path / "model")
+    assert [item.name for item in result.missing] == ["w/part_0", "w/part_1", "b/part_0"]
+
+
+def test_a_partitioned_variable_without_its_saver(tf: Any, tmp_path: Path) -> None:
+    tf1 = tf.compat.v1
+    with tf1.Graph().as_default() as graph, tf1.Session() as session:
+        with tf1.variable_scope("net", partitioner=tf1.fixed_size_partitioner(3)):
+            weights = tf1.convert_to_tensor(tf1.get_variable("w", [10, 4]))
+        tf1.train.AdamOptimizer().minimize(tf1.reduce_sum(weights))
+        tf1.train.write_graph(graph, str(tmp_path), "graph.pbtxt")
+        session.run(tf1.global_variables_initializer())
+        prefix = tf1.train.Saver().save(session, str(tmp_path / "model"))
+    result = tfbundle.compare_graph(tmp_path / "graph.pbtxt", prefix)
+    assert result.ok
+    assert {"net/w", "net/w/Adam", "net/w/Adam_1"} < set(result.matched)
+    assert result.unexpected == ()
+
+
+def test_a_great_many_names_take_no_time(tmp_path: Path) -> None:
+    """Each of them is like each other, and may be as long as the file."""
+    stored = {f"encoder/layer_{number}/attention/query/kernel": (2,) for number in range(5000)}
+    prefix = save(tmp_path, {**stored, "a" * 50_000: (2,)})
+    wanted = [variable(name.replace("encoder", "model/decoder").replace("_", ""), 2) for name in stored]
+    start = time.perf_counter()
+    result = tfbundle.compare_graph(graph_of(*wanted, variable("a" * 49_999, 2)), prefix)
+    assert len(result.missing) == 5001
+    assert result.missing[0].suggestion in stored
+    assert result.missing[100].suggestion is None
+    assert time.perf_counter() - start < 30
 
 
 def test_names_of_variables_in_an_object_based_checkpoint(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ What a graph wants is, in this order of preference:
 * the variables that its collections or its saved objects list;
 * what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
   them restore under different names is content with one of these;
-* its variable nodes.
+* its variable nodes, local ones included, as nothing tells which they are. One that is called like a part of a
+  partitioned variable (``w/part_0``, ``w/part_0/Adam``) is content with such a slice of the whole.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,13 +30,17 @@ from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.node import format_partial_shape
 from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape
 from tfbundle.graph.saved_model import SavedModel
+from tfbundle.suggestions import closest_names
 
-# Comparing names takes time; whoever misses more than these will see from the first ones what is wrong.
+# Whoever misses more than these will see from the first ones what is wrong.
 _MOST_SUGGESTIONS = 100
+# So many pairs of names are compared for all of them together, which takes a second or two.
+_MOST_COMPARED = 5000
 # How alike two names are, from 0 to 1, before one is suggested for the other.
 _LIKENESS = 0.8
 # The end that keys of object-based checkpoints share says nothing.
 _KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
+_PART = re.compile(r"/part_\d+(?=/|\Z)")
 # Beyond this many lines of a kind a summary is no summary.
 _MOST_SHOWN = 20
 
@@ -122,13 +127,17 @@ class GraphComparison(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted."""
+    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted.
+
+    ``whole`` is the name of a variable that it may be a part of, where only its own name tells.
+    """
 
     names: tuple[str, ...]
     variable: str | None
     data_type: str | None
     shape: Shape
     parts: tuple[str, ...] = ("",)
+    whole: str | None = None
 
 
 def compare_graph(
@@ -189,23 +198,31 @@ def _by_variable(tensors: list[RestoredTensor]) -> Iterable[_Wanted]:
 def _variable_nodes(graph: Graph) -> Iterator[_Wanted]:
     for name, node in graph.nodes.items():
         if node.op in VARIABLE_OPS:
-            yield _Wanted((name,), name, node.attributes.get("dtype"), variable_shape(node))
+            whole = _PART.sub("", name)
+            data_type, shape = node.attributes.get("dtype"), variable_shape(node)
+            yield _Wanted((name,), name, data_type, shape, whole=whole if whole != name else None)
 
 
 def _compare(path: str | None, wanted: list[_Wanted], checkpoint: Checkpoint) -> GraphComparison:
-    matched, missing, mismatched = [], [], []
+    missing, mismatched = [], []
+    matched: dict[str, None] = {}
     used = {OBJECT_GRAPH_KEY}
     for item in wanted:
         found = [key for name in item.names for key in _keys(checkpoint, name)]
         if not found:
-            missing.append(item)
+            whole = _whole_of(item, checkpoint)
+            if whole is None:
+                missing.append(item)
+            else:
+                used.add(whole)
+                matched[whole] = None
             continue
         used.update(found)
-        fitting = next((key for key in found if _fits(checkpoint[key], item)), None)
+        fitting = next((key for key in found if _tensor_fits(checkpoint[key], item)), None)
         tensor = checkpoint[found[0] if fitting is None else fitting]
         absent = None if fitting is None else _find_absent(tensor, item.parts)
         if fitting is not None and absent is None:
-            matched.append(fitting)
+            matched[fitting] = None
         else:
             mismatched.append(MismatchedVariable(tensor.name, *item[1:4], tensor.data_type, tensor.shape, absent))
     unexpected = [name for name in checkpoint if name not in used]
@@ -228,13 +245,26 @@ def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
     return [key for key in checkpoint.objects.keys_of(name) if key in checkpoint]
 
 
-def _fits(tensor: Tensor, item: _Wanted) -> bool:
-    if item.data_type not in (None, tensor.data_type):
+def _whole_of(item: _Wanted, checkpoint: Checkpoint) -> str | None:
+    """The name of the partitioned tensor that has a variable as one of its slices."""
+    if item.whole is None or item.whole not in checkpoint:
+        return None
+    tensor = checkpoint[item.whole]
+    boxes = [piece.lengths for piece in tensor.slices] or [tensor.shape]
+    return item.whole if any(_fits(tensor.data_type, lengths, item) for lengths in boxes) else None
+
+
+def _tensor_fits(tensor: Tensor, item: _Wanted) -> bool:
+    return _fits(tensor.data_type, tensor.shape, item)
+
+
+def _fits(data_type: str, shape: tuple[int, ...], item: _Wanted) -> bool:
+    if item.data_type not in (None, data_type):
         return False
     if item.shape is None:
         return True
-    return len(item.shape) == tensor.ndim and all(
-        size in (None, length) for size, length in zip(item.shape, tensor.shape, strict=True)
+    return len(item.shape) == len(shape) and all(
+        size in (None, length) for size, length in zip(item.shape, shape, strict=True)
     )
 
 
@@ -256,23 +286,30 @@ def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
 
 def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
     """Find for what is missing what it is probably called instead: with a scope more or less, as a rule."""
-    # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
-    free = [(name, checkpoint[name]) for name in unexpected if name not in checkpoint.slots] if missing else []
+    kinds: dict[tuple[str, tuple[int, ...]], dict[str, str]] = {}
+    for name in unexpected if missing else ():
+        # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
+        if name not in checkpoint.slots:
+            tensor = checkpoint[name]
+            kinds.setdefault((tensor.data_type, tensor.shape), {})[name.removesuffix(_KEY_END)] = name
+    most = _MOST_COMPARED // max(1, min(len(missing), _MOST_SUGGESTIONS))
     for number, item in enumerate(missing):
         suggestion = None
         if number < _MOST_SUGGESTIONS:
-            fitting = [name for name, tensor in free if _fits(tensor, item)]
-            suggestion = _closest(item.names[0], fitting)
+            names: dict[str, str] = {}
+            for kind, group in kinds.items():
+                if _fits(*kind, item):
+                    names |= group
+            suggestion = _closest(item.names[0].removesuffix(_KEY_END), names, most)
         yield MissingVariable(item.names[0], *item[1:4], suggestion)
 
 
-def _closest(wanted: str, names: list[str]) -> str | None:
+def _closest(wanted: str, names: dict[str, str], most: int) -> str | None:
     scoped = [name for name in names if name.endswith("/" + wanted) or wanted.endswith("/" + name)]
     if scoped:
-        return min(scoped, key=lambda name: abs(len(name) - len(wanted)))
-    stems = {name.removesuffix(_KEY_END): name for name in names}
-    close = difflib.get_close_matches(wanted.removesuffix(_KEY_END), stems, n=1, cutoff=_LIKENESS)
-    return stems[close[0]] if close else None
+        return names[min(scoped, key=lambda name: abs(len(name) - len(wanted)))]
+    close = closest_names(wanted, names, count=1, likeness=_LIKENESS, most=most)
+    return names[close[0]] if close else None
 
 
 def _describe(data_type: str | None, shape: Shape) -> str:

@@ -81,6 +81,11 @@ class TensorMapping(Mapping[str, Tensor]):
             raise KeyError(self._unknown(name))
         return Tensor(self._store, name, record)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor of this name, or ``default``, without the search for close names."""
+        record = self._find(name)
+        return default if record is None else Tensor(self._store, name, record)
+
     def __contains__(self, name: object) -> bool:
         return self._find(name) is not None
 
@@ -131,11 +136,9 @@ class TensorMapping(Mapping[str, Tensor]):
         return self._store.find(name) if isinstance(name, str) else None
 
     def _unknown(self, name: object) -> str:
-        import difflib
+        from tfbundle.suggestions import suggest_names  # Most names are there.
 
-        close = difflib.get_close_matches(str(name), list(self), n=3)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; it has {len(self)} others"
-        return f"there is no tensor {name!r} in {self.prefix}{hint}"
+        return f"there is no tensor {name!r} in {self.prefix}{suggest_names(name, self._store.records())}"
 
 
 class _Items(ItemsView[str, Tensor]):

@@ -16,8 +16,8 @@ from tfbundle.errors import FormatError
 from tfbundle.graph.constants import Constants
 from tfbundle.graph.node import Node, Output
 from tfbundle.graph.op_outputs import OpOutputs
-from tfbundle.graph.suggestions import suggest_names
 from tfbundle.proto import NodeDef
+from tfbundle.suggestions import suggest_names
 
 
 class Nodes(Mapping[str, Node]):
@@ -35,6 +35,11 @@ class Nodes(Mapping[str, Node]):
         if name not in self._protos:
             raise KeyError(f"there is no node {name!r} in {self._body}{self._hint(str(name))}")
         return Node(self._protos[name], self._body)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The node of this name, or ``default``, without the search for close names."""
+        proto = self._protos.get(name)
+        return default if proto is None else Node(proto, self._body)
 
     def _hint(self, name: str) -> str:
         if ":" in name and name.rpartition(":")[0] in self._protos:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
-from tfbundle.graph.suggestions import suggest_names
 from tfbundle.proto import NodeDef, TensorProto
 from tfbundle.shapes import decode_shape
+from tfbundle.suggestions import suggest_names
 from tfbundle.tensor_proto import Array, decode_tensor
 
 if TYPE_CHECKING:
