@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import tfbundle
 from tests.support.records import frames
 from tfbundle.dtypes import numpy_dtype
+from tfbundle.events.plugins import KINDS
 from tfbundle.proto import Event, Summary, TensorProto
 from tfbundle.tensor_proto import decode_tensor
 
@@ -217,6 +218,49 @@ def test_unusual_messages(tmp_path: Path, count: int) -> None:
         for tag, points in wanted.items():
             assert run.scalars[tag].steps.tolist() == [point[0] for point in points]
             assert run.scalars[tag].values.tolist() == [point[2].item() for point in points]
+
+
+PLUGINS = ["scalars", "histograms", "images", "audio", "text", "pr_curves", "custom_scalars", "graph_run_metadata"]
+TENSORS = {
+    "of nothing": TensorProto(),
+    "number": TensorProto(dtype=1, float_val=[1]),
+    "complex": TensorProto(dtype=8, scomplex_val=[1, 2]),
+    "string": TensorProto(dtype=7, string_val=[b"\xff"]),
+    "strings": TensorProto(dtype=7, string_val=[b"9", b"x"], tensor_shape={"dim": [{"size": 2}]}),
+    "no strings": TensorProto(dtype=7, tensor_shape={"dim": [{"size": 0}]}),
+    "rows of strings": TensorProto(dtype=7, string_val=[b"a"] * 6, tensor_shape={"dim": [{"size": 2}, {"size": 3}]}),
+    "rows of complex": TensorProto(dtype=8, tensor_shape={"dim": [{"size": 2}, {"size": 3}]}),
+    "no rows": TensorProto(dtype=1, tensor_shape={"dim": [{"size": 0}, {"size": 3}]}),
+    "six rows": TensorProto(dtype=1, float_val=[1], tensor_shape={"dim": [{"size": 6}, {"size": 3}]}),
+    "resource": TensorProto(dtype=20),
+    "of an unknown type": TensorProto(dtype=99),
+    "larger than it can be": TensorProto(dtype=1, tensor_content=b"1234", tensor_shape={"dim": [{"size": 1 << 40}]}),
+}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_plugin_may_hold_any_tensor(tmp_path: Path, plugin: str, name: str) -> None:
+    """A value comes out that its plugin has, or an error that names the tag."""
+    value = Summary.Value(tag="t", tensor=TENSORS[name], metadata={"plugin_data": {"plugin_name": plugin}})
+    if plugin == "custom_scalars":
+        value.tag = "custom_scalars__config__"
+    run = tfbundle.open_events(write(tmp_path / "a.tfevents", [Event(summary=Summary(value=[value]))])).runs["."]
+    kind = plugin if plugin in KINDS else "tensors"
+    series: Any = getattr(run, kind)[value.tag]
+    assert len(series) == 1
+    reads = [lambda: series.values if kind == "scalars" else series[0]]
+    reads += [lambda: run.custom_scalars] * (plugin == "custom_scalars")
+    reads += [lambda: run.run_metadata] * (plugin == "graph_run_metadata")
+    for read in reads:
+        try:
+            found = read()
+        except tfbundle.TfBundleError as error:
+            caught = error
+        else:
+            assert found is not None
+            continue
+        assert caught.tensor == value.tag
 
 
 def test_hashes_that_collide_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

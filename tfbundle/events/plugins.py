@@ -57,8 +57,8 @@ def decode_histogram(value: Summary.Value) -> Histogram:
     if value.HasField("histo"):
         return _decode_old_histogram(value.histo)
     table = _tensor(value)
-    if table.ndim != 2 or table.shape[1] != 3:
-        raise FormatError(f"a histogram is a tensor of shape [k, 3], not {list(table.shape)}")
+    if table.ndim != 2 or table.shape[1] != 3 or table.dtype.kind not in "fiu":
+        raise FormatError(f"a histogram is a tensor of shape [k, 3], not {table.dtype} of {list(table.shape)}")
     table = table.astype(np.float64)
     return Histogram(np.concatenate((table[:, 0], table[-1:, 1])), table[:, 2].copy())
 

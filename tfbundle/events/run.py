@@ -32,6 +32,9 @@ _WHATS = {
     "meta_graph_def": 9,
 }
 
+# The plugins in whose name TensorFlow 2 writes a RunMetadata (tf.summary.trace_export, and the callback of Keras).
+_TRACE_PLUGINS = ("graph_run_metadata", "graph_run_metadata_graph")
+
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
@@ -136,10 +139,11 @@ class Run:
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
-        """Times and memory of single steps, by the names that these were given."""
+        """Times and memory of single steps, and traces of TensorFlow 2, by the names that these were given."""
         found = {}
         for _, event in self.other_events(("tagged_run_metadata",)):
             found[event.tagged_run_metadata.tag] = _parse(RunMetadata, event.tagged_run_metadata.run_metadata)
+        found.update(self._last_messages(RunMetadata, *_TRACE_PLUGINS))
         return found
 
     @property
@@ -152,10 +156,23 @@ class Run:
         """The ``Layout`` of charts for the custom scalars plugin, the last one written; ``None`` without one."""
         from tfbundle.proto.plugins.custom_scalar.layout_pb2 import Layout
 
+        return next(iter(self._last_messages(Layout, "custom_scalars").values()), None)
+
+    def _last_messages(self, message: type[AnyMessage], *plugin_names: str) -> dict[str, AnyMessage]:
+        """The last value of each tag of these plugins, which write serialized messages, one a tensor of strings."""
+        found = {}
         for tag, metadata in self.metadata.items():
-            if metadata.plugin_data.plugin_name == "custom_scalars" and tag in self.tensors:
-                return _parse(Layout, self.tensors[tag][-1].ravel()[0])
-        return None
+            series = self.tensors.get(tag) if metadata.plugin_data.plugin_name in plugin_names else None
+            if series:
+                value = series[-1]
+                if not value.dtype.hasobject or value.size != 1:
+                    what = f"{value.dtype} of the shape {list(value.shape)}"
+                    raise FormatError(f"{tag!r} is one message, not {what}", tensor=tag)
+                try:
+                    found[tag] = _parse(message, value.item())
+                except FormatError as error:
+                    raise error.locate(tensor=tag) from None
+        return found
 
     # Messages.
 

@@ -152,7 +152,10 @@ class ScalarSeries(Series):
         if self._source is not None:
             points, read = self._source
             parts = list(points.numbers)
-            parts.extend((np.array([place]), self._number(place, read(place))) for place in points.others)
+            try:
+                parts.extend((np.array([place]), self._number(place, read(place))) for place in points.others)
+            except TfBundleError as error:
+                raise error.locate(tensor=self.tag) from None
             self._values = _merge(parts, len(self))
             self._values.flags.writeable = False
             self._source = None

@@ -65,7 +65,7 @@ def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
     columns = {
         "step": _join([one.steps for _, one in series], np.int64),
         "wall_time": _join([one.wall_times for _, one in series], np.float64),
-        "value": _join([one.values.astype(np.float64) for _, one in series], np.float64),
+        "value": _join([_floats(one) for _, one in series], np.float64),
     }
     return names, columns
 
@@ -82,7 +82,7 @@ def _wide(series: Named) -> dict[str, Any]:
             column = np.full(len(steps), np.nan)
             if tag in by_tag:
                 rows = np.searchsorted(steps, by_tag[tag].steps)
-                column[rows] = by_tag[tag].values.astype(np.float64)
+                column[rows] = _floats(by_tag[tag])
                 np.maximum.at(walls, rows, by_tag[tag].wall_times)
             parts[title].append(column)
         parts["run"].append(np.full(len(steps), run, object))
@@ -90,6 +90,14 @@ def _wide(series: Named) -> dict[str, Any]:
         parts["wall_time"].append(walls)
     dtypes = {"run": object, "step": np.int64}
     return {name: _join(columns, dtypes.get(name, np.float64)) for name, columns in parts.items()}
+
+
+def _floats(series: ScalarSeries) -> Array:
+    if any(
+        isinstance(value, complex) for value in (series.values.tolist() if series.values.dtype.kind in "cO" else ())
+    ):
+        raise UnsupportedError(f"{series.tag!r} has complex numbers, which are no column of float64; leave it out")
+    return series.values.astype(np.float64)
 
 
 def _join(parts: list[Array], dtype: Any) -> Array:
