@@ -103,7 +103,36 @@ def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
     assert run("events", logs).exit_code == 2
     result = run("events", logs, "--salvage")
     assert result.exit_code == 1
-    assert f"left out {len(data)} bytes at offset 0" in result.stderr
+    assert f"left out {len(data)} bytes at offset 0, record 0" in result.stderr
+    losses = json.loads(run("events", logs, "--salvage", "--json").stdout)["runs"][0]["losses"][str(path)]
+    assert [(loss["offset"], loss["size"], loss["number"]) for loss in losses] == [(0, len(data), 0)]
+    assert "CRC-32C" in losses[0]["error"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "LOGS", "loss"],
+        ["export", "LOGS", "-o", "OUT.csv"],
+        ["images", "LOGS", "OUT"],
+        ["audio", "LOGS", "OUT"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_subcommand_refuses_damage_and_salvages(logs: Path, tmp_path: Path, arguments: list[str]) -> None:
+    path = logs / "train" / "events.out.tfevents.1"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    arguments = [{"LOGS": str(logs)}.get(one, one.replace("OUT", str(tmp_path / "out"))) for one in arguments]
+    result = run("events", *arguments)
+    assert result.exit_code == 2
+    assert "record 8 at offset" in result.stderr
+    result = run("events", *arguments, "--salvage")
+    assert result.exit_code == 1
+    assert "record 8" in result.stderr
+    # What lies in other runs alone does not need the damaged one.
+    assert run("events", *arguments, "--run", "eval").exit_code == 0
 
 
 def test_show(logs: Path) -> None:
@@ -139,6 +168,28 @@ def test_export_to_parquet(logs: Path) -> None:
     table = parquet.read_table(logs / "out.parquet").to_pydict()
     assert table["run"] == ["eval"] + ["train"] * 6
     assert table["step"] == [2, 0, 1, 2, 3, 4, 1]
+
+
+def test_what_was_written_as_json(logs: Path) -> None:
+    out = logs / "out"
+    assert json.loads(run("events", "images", logs, out, "--json").stdout) == {
+        "path": str(out),
+        "files": [str(out / "train" / "__" / "up" / "picture" / f"7-{number}.png") for number in (0, 1)],
+    }
+    written = json.loads(run("events", "export", logs, "-o", logs / "out.csv", "--json").stdout)
+    assert written == {"path": str(logs / "out.csv"), "format": "csv", "series": 3, "points": 7}
+    assert run("events", "export", logs, "-o", "-", "--format", "csv", "--json").exit_code == 2
+
+
+def test_tags_that_share_a_folder_overwrite_nothing(logs: Path) -> None:
+    tags = ("a:b", "a?b", "a*b")
+    images = [Summary.Image(encoded_image_string=b"GIF8" + tag.encode()) for tag in tags]
+    records = [blob(tag, image=image) for tag, image in zip(tags, images, strict=True)]
+    (logs / "eval" / "events.out.tfevents.2").write_bytes(frames(records))
+    run("events", "images", logs, logs / "out", "--run", "eval")
+    found = sorted((logs / "out" / "eval" / "a_b").iterdir())
+    assert [path.name for path in found] == ["7-0.gif", "7-1.gif", "7-2.gif"]
+    assert {path.read_bytes() for path in found} == {image.encoded_image_string for image in images}
 
 
 def test_media_stay_below_the_folder(logs: Path) -> None:
@@ -185,7 +236,7 @@ def test_records(tmp_path: Path) -> None:
     path.write_bytes(frames([b"one", b"two"]).replace(b"one", b"0ne"))
     assert "record 0 at offset 0" in run("records", path).stderr
     result = run("records", path, "--salvage")
-    assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "left out 19 bytes at offset 0")
+    assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "left out 19 bytes at offset 0, record 0")
 
 
 def test_tables_of_pandas(logs: Path) -> None:
@@ -199,6 +250,17 @@ def test_tables_of_pandas(logs: Path) -> None:
     assert wide[wide.run == "eval"].loss.tolist() == [0.25]
     assert pandas.isna(wide.odd).all()
     assert wide[wide.run == "train"].wall_time.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+def test_complex_numbers_are_no_column(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="makes a table of pandas, which is not installed")
+    metadata = {"plugin_data": {"plugin_name": "scalars"}}
+    record = blob("wave", tensor={"dtype": 8, "scomplex_val": [1, 2]}, metadata=metadata)
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames([record]))
+    log = tfbundle.open_events(tmp_path)
+    assert log.runs["."].scalars["wave"].values.tolist() == [1 + 2j]
+    with pytest.raises(tfbundle.UnsupportedError, match="'wave' has complex numbers"):
+        log.to_pandas()
 
 
 def test_tables_of_arrow(logs: Path) -> None:

@@ -47,7 +47,7 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
                 "payload_bytes": size,
                 "largest": largest,
                 "truncation": truncation and truncation._asdict(),
-                "losses": [{"offset": loss.offset, "size": loss.size, "error": str(loss.error)} for loss in losses],
+                "losses": [{**loss._asdict(), "error": str(loss.error)} for loss in losses],
             }
         )
     elif not dump:
@@ -56,6 +56,6 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
         if truncation is not None:
             print_line(f"the last record, at offset {truncation.offset}, is half there: {truncation.size} bytes")
         for loss in losses:
-            print_line(f"left out {loss.size} bytes at offset {loss.offset}")
+            print_line(f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}")
     if truncation is not None or losses:
         raise click.exceptions.Exit(1)

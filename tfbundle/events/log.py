@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,13 @@ class EventLog:
         """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
         return ByName("run", self._runs, self._runs.__getitem__)
 
-    def load(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Go through all files now, and not when they are first asked for; ``progress`` gets bytes done and to do."""
-        total = sum(found.size for run in self._runs.values() for path in run.paths if (found := stat_file(path)))
+    def load(self, progress: Callable[[int, int], None] | None = None, *, runs: Iterable[str] | None = None) -> None:
+        """Go through all files now, or those of some ``runs``, and not when they are first asked for.
+
+        ``progress`` is told bytes done and to do.
+        """
+        chosen = [self.runs[name] for name in (self.runs if runs is None else runs)]
+        total = sum(found.size for run in chosen for path in run.paths if (found := stat_file(path)))
         done = 0
 
         def advance(size: int) -> None:
@@ -50,7 +54,7 @@ class EventLog:
             if progress is not None:
                 progress(done, total)
 
-        for run in self._runs.values():
+        for run in chosen:
             run.load(advance)
 
     def refresh(self) -> bool:

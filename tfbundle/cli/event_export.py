@@ -1,0 +1,160 @@
+"""``tfbundle events export``, ``images`` and ``audio``: what event files hold, in other formats."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.arguments import json_option
+from tfbundle.cli.event_log import (
+    choose_scalars,
+    logdir_argument,
+    open_log,
+    plain,
+    purge_option,
+    report_troubles,
+    run_option,
+    salvage_option,
+    tag_option,
+)
+from tfbundle.cli.output import count_of, print_json, print_line
+
+if TYPE_CHECKING:
+    from tfbundle.events.run import Run
+    from tfbundle.events.series import ScalarSeries
+
+_SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "wav"))
+
+
+@click.command()
+@logdir_argument
+@click.option("-o", "--out", required=True, help="The file to write; - is stdout.")
+@click.option("--format", type=click.Choice(["csv", "jsonl", "parquet"]), help="By default what the suffix says.")
+@run_option
+@tag_option
+@purge_option
+@salvage_option
+@json_option
+def export(
+    logdir: str,
+    out: str,
+    format: str | None,
+    runs: tuple[str, ...],
+    tags: tuple[str, ...],
+    purge: bool,
+    salvage: bool,
+    as_json: bool,
+) -> None:
+    """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
+    format = format or os.path.splitext(out)[1][1:].lower()
+    if format not in ("csv", "jsonl", "parquet"):
+        raise click.UsageError(f"'{out}' does not tell the format; add --format csv, jsonl or parquet")
+    if out == "-" and (format == "parquet" or as_json):
+        raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
+    log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
+    with log:
+        chosen = [(run, series) for run in found for series in choose_scalars(run, tags)]
+        if format == "parquet":
+            from tfbundle.events.tables import to_arrow
+
+            table = to_arrow([(run.name, series) for run, series in chosen])
+            import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            pyarrow.parquet.write_table(table, out)
+        elif out == "-":
+            _write_rows(sys.stdout, format, chosen)
+        else:
+            with open(out, "w", encoding="utf-8", newline="") as file:
+                _write_rows(file, format, chosen)
+        points = sum(len(series) for _, series in chosen)
+        if as_json:
+            print_json({"path": out, "format": format, "series": len(chosen), "points": points})
+        elif out != "-":
+            print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
+        report_troubles(found)
+
+
+@click.command()
+@logdir_argument
+@click.argument("folder")
+@run_option
+@tag_option
+@salvage_option
+@json_option
+def images(
+    logdir: str, folder: str, runs: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
+) -> None:
+    """Write images, as they are stored, to FOLDER/RUN/TAG/STEP-N.png."""
+    _write_media("images", logdir, folder, runs, tags, salvage, as_json)
+
+
+@click.command()
+@logdir_argument
+@click.argument("folder")
+@run_option
+@tag_option
+@salvage_option
+@json_option
+def audio(logdir: str, folder: str, runs: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool) -> None:
+    """Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav."""
+    _write_media("audio", logdir, folder, runs, tags, salvage, as_json)
+
+
+def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
+    import csv
+    import json
+
+    writer = csv.writer(file, lineterminator="\n")
+    if format == "csv":
+        writer.writerow(("run", "tag", "step", "wall_time", "value"))
+    for run, series in chosen:
+        rows = zip(series.steps.tolist(), series.wall_times.tolist(), series.values.tolist(), strict=True)
+        if format == "csv":
+            writer.writerows((run.name, series.tag, step, wall, value) for step, wall, value in rows)
+            continue
+        for step, wall, value in rows:
+            row = {"run": run.name, "tag": series.tag, "step": step, "wall_time": plain(wall), "value": plain(value)}
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def _write_media(
+    kind: str, logdir: str, folder: str, names: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
+) -> None:
+    log, runs = open_log(logdir, names, salvage=salvage)
+    written: list[str] = []
+    # Tags that differ only in what a file system does not allow share a folder, where their files are counted on.
+    counts: Counter[tuple[str, int]] = Counter()
+    with log:
+        for run in runs:
+            for tag, series in getattr(run, kind).items():
+                if tags and tag not in tags:
+                    continue
+                place = os.path.join(folder, *map(_safe, [*run.name.split("/"), *tag.split("/")]))
+                for step, element in zip(series.steps.tolist(), series, strict=True):
+                    for data in element.encoded:
+                        name = f"{step}-{counts[place, step]}.{_suffix(data)}"
+                        counts[place, step] += 1
+                        os.makedirs(place, exist_ok=True)
+                        with open(os.path.join(place, name), "wb") as file:
+                            file.write(data)
+                        written.append(os.path.join(place, name))
+        if as_json:
+            print_json({"path": folder, "files": written})
+        else:
+            print_line(f"{folder}: {count_of(len(written), 'file')}")
+        report_troubles(runs)
+
+
+def _safe(part: str) -> str:
+    """A part of a name as the name of a folder, which never leads elsewhere."""
+    part = re.sub(r"[^\w .=,()+-]", "_", part)
+    return part if part.strip(". ") else "_" * max(len(part), 1)
+
+
+def _suffix(data: bytes) -> str:
+    return next((suffix for magic, suffix in _SUFFIXES if data.startswith(magic)), "bin")

@@ -1,0 +1,74 @@
+"""What the subcommands of ``tfbundle events`` share: options, opening a log, and what to say of its troubles."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.output import escape_name, progress_bar
+
+if TYPE_CHECKING:
+    from tfbundle.events.log import EventLog
+    from tfbundle.events.run import Run
+    from tfbundle.events.series import ScalarSeries
+
+logdir_argument = click.argument("logdir")
+run_option = click.option("--run", "runs", multiple=True, metavar="RUN", help="Only this run; may be repeated.")
+tag_option = click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only this tag; may be repeated.")
+purge_option = click.option("--purge", is_flag=True, help="Drop what TensorBoard drops after a restart.")
+salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
+
+
+def open_log(
+    logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False
+) -> tuple[EventLog, list[Run]]:
+    """A log, and those of its runs that have these names, or all; their files have been gone through."""
+    from tfbundle.events.log import open_events
+
+    log = open_events(logdir, purge=purge, salvage=salvage)
+    runs = choose_runs(log, names)
+    with progress_bar("reading") as progress:
+        log.load(progress, runs=[run.name for run in runs])
+    return log, runs
+
+
+def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
+    """The runs that have these names, or all."""
+    for name in names:
+        if name not in log.runs:
+            raise click.ClickException(f"no run '{escape_name(name)}' in {log.path}; there is {listed(log.runs)}")
+    return [run for name, run in log.runs.items() if not names or name in names]
+
+
+def choose_scalars(run: Run, tags: tuple[str, ...]) -> list[ScalarSeries]:
+    """The scalars with these tags, or all."""
+    return [series for tag, series in run.scalars.items() if not tags or tag in tags]
+
+
+def listed(names: Any) -> str:
+    """Names, for a message."""
+    return ", ".join(map(escape_name, names)) or "none"
+
+
+def plain(value: Any) -> Any:
+    """A number as JSON has it; NaN and infinities, which JSON has not, as words."""
+    if isinstance(value, complex):
+        return str(value)
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def report_troubles(runs: list[Run]) -> None:
+    """Say on stderr where files end in the middle of a record, and what salvaging left out; then the status is 1."""
+    for run in runs:
+        for path, found in run.truncations.items():
+            click.echo(
+                f"{escape_name(path)}: a half-written record of {found.size} bytes at offset {found.offset}", err=True
+            )
+        for path, losses in run.losses.items():
+            for loss in losses:
+                what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
+                click.echo(f"{escape_name(path)}: {what}", err=True)
+    if any(run.losses for run in runs):
+        raise click.exceptions.Exit(1)
