@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfbundle
+from tests.hostile.exercise_others import look_everywhere
 from tests.support.expected import FIXTURES
-from tfbundle.graph.body import Body
 from tfbundle.graph.reading import decode_message
 from tfbundle.proto import AttrValue, FunctionDef, GraphDef, MetaGraphDef, NodeDef, SaverDef
 from tfbundle.proto import SavedModel as SavedModelProto
@@ -25,38 +25,6 @@ FROZEN = FIXTURES / "tf-1.15.5" / "frozen"
 SAVED_MODEL = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
 
 every_loader = pytest.mark.parametrize("load", LOADERS, ids=lambda load: load.__name__)
-
-
-def look_everywhere(loaded: Any) -> None:
-    """Ask everything that can be asked; each question may be refused, with our errors alone."""
-    questions: list[Any] = []
-    if isinstance(loaded, tfbundle.SavedModel):
-        questions = [lambda: loaded.assets, loaded.meta_graph, lambda: repr(loaded)]
-        for meta in loaded.meta_graphs:
-            look_everywhere(meta)
-    elif isinstance(loaded, tfbundle.MetaGraph):
-        questions = [lambda: dict(loaded.collections), lambda: loaded.signatures, loaded.variables, lambda: loaded.step]
-        questions += [lambda: loaded.saver and (loaded.saver.tensors, loaded.saver.version), lambda: repr(loaded.saver)]
-        look_everywhere(loaded.graph)
-    else:
-        questions = [lambda: look_at_body(loaded)]
-        questions += [lambda: [look_at_body(function) for function in loaded.functions.values()]]
-    for question in questions:
-        with contextlib.suppress(tfbundle.TfBundleError):
-            question()
-
-
-def look_at_body(body: Body) -> None:
-    assert sum(body.op_counts.values()) >= len(body.nodes)
-    for name, node in body.nodes.items():
-        for question in (
-            lambda node=node: dict(node.attributes),
-            lambda node=node: [(output.dtype, output.shape, repr(output)) for output in node.outputs or ()],
-            lambda name=name: name in body.constants and body.constants[name],
-            lambda node=node: [body.get(tensor) for tensor in node.inputs],
-        ):
-            with contextlib.suppress(tfbundle.TfBundleError):
-                question()
 
 
 # Files of other kinds.

@@ -397,7 +397,7 @@ for _name, _title, _slices in (
     ("slice-of-rank-300", "a slice with 300 dimensions", [[(0, 1)] * 300]),
     ("slice-whole", "a tensor whose only slice is all of it", [(FULL, FULL)]),
     ("slice-without-entry", "a slice without an entry", [((0, 1), FULL), ((1, 3), FULL)]),
-):  # fmt: skip
+):
     # The entries that were written for honest slices stay in the index; those are then names like any other.
 
     def _build_slices(folder: Path, slices: Any = _slices) -> Wanted:
@@ -556,12 +556,24 @@ _add_file("index-folder", "a folder in place of the index", lambda p: _replace(_
 if os.name == "posix":
     _add_file("shard-fifo", "a FIFO in place of a data file", lambda p: _replace(data_file(p), os.mkfifo), opens=True)
     _add_file("index-fifo", "a FIFO in place of the index", lambda p: _replace(_index(p), os.mkfifo), opens=False)
-    _add_file("shard-loop", "a data file that is a link to itself",
-              lambda p: _replace(data_file(p), lambda path: path.symlink_to(path.name)), opens=True)  # fmt: skip
-    _add_file("index-loop", "an index that is a link to itself",
-              lambda p: _replace(_index(p), lambda path: path.symlink_to(path.name)), opens=False)  # fmt: skip
-    _add_file("shard-device", "an endless device in place of a data file",
-              lambda p: _replace(data_file(p), lambda path: path.symlink_to("/dev/zero")), opens=True)  # fmt: skip
+    _add_file(
+        "shard-loop",
+        "a data file that is a link to itself",
+        lambda p: _replace(data_file(p), lambda path: path.symlink_to(path.name)),
+        opens=True,
+    )
+    _add_file(
+        "index-loop",
+        "an index that is a link to itself",
+        lambda p: _replace(_index(p), lambda path: path.symlink_to(path.name)),
+        opens=False,
+    )
+    _add_file(
+        "shard-device",
+        "an endless device in place of a data file",
+        lambda p: _replace(data_file(p), lambda path: path.symlink_to("/dev/zero")),
+        opens=True,
+    )
 
 
 @case("checkpoint", "an object graph of 1,000,000 empty objects")

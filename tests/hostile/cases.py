@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import tfbundle
 from tests.hostile.catalogue import Case, Wanted
 from tests.hostile.exercise import (
     Found,
+    attempt,
     demand,
     exercise_checkpoint,
     exercise_command,
@@ -17,6 +19,8 @@ from tests.hostile.exercise import (
     exercise_train,
     same,
 )
+from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
+from tfbundle import TfBundleError
 
 
 def run(case: Case, wanted: Wanted) -> str:
@@ -61,10 +65,51 @@ def _run_action(wanted: Wanted) -> str:
     return ""
 
 
+def _run_state(wanted: Wanted) -> str:
+    problem = exercise_state(wanted.path)
+    latest = attempt(lambda: tfbundle.latest_checkpoint(wanted.path))
+    expected = wanted.values["latest"]
+    if expected is None:
+        # As for TensorFlow, any file may be a checkpoint until it is opened.
+        opened = attempt(lambda: tfbundle.open_checkpoint(wanted.path))
+        demand(isinstance(opened, TfBundleError), f"it opens {opened!r}")
+    else:
+        demand(latest == expected, f"it leads to {latest!r}")
+    return problem or ""
+
+
+def _run_graph(wanted: Wanted) -> str:
+    problem, message = exercise_graph(wanted.path)
+    demand((problem is None) == wanted.opens, f"it opens, or does not: {problem}")
+    if "message" in wanted.values:
+        demand(message == wanted.values["message"], "it holds another message")
+    return problem or ""
+
+
+def _run_records(wanted: Wanted) -> str:
+    problem, found = exercise_record_file(wanted.path)
+    demand((problem is None) == wanted.opens or not wanted.values, f"it is whole, or is not: {problem}")
+    if "records" in wanted.values:
+        demand(found == wanted.values["records"], f"it holds {len(found)} other records: {found[:5]}")
+    return problem or ""
+
+
+def _run_events(wanted: Wanted) -> str:
+    problem, scalars = exercise_events(wanted.path)
+    demand((problem is None) == wanted.opens, f"it opens, or does not: {problem}")
+    if "loss" in wanted.values:
+        demand(scalars.get("loss") == wanted.values["loss"], f"it holds other values: {scalars.get('loss')}")
+    return problem or ""
+
+
 _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "checkpoint": _run_checkpoint,
+    "events": _run_events,
     "folder": _run_folder,
+    "graph": _run_graph,
+    "records": _run_records,
     "self-test": _run_action,
+    "state": _run_state,
 }
 
 
@@ -75,7 +120,14 @@ def prepare() -> None:
 
     from tests.hostile.catalogue import CASES
 
-    for name in ("entry-slice-twice", "v1-slices-2-000"):
+    for name in (
+        "entry-slice-twice",
+        "v1-slices-2-000",
+        "state-moved",
+        "graph-cycle",
+        "records-many-empty",
+        "events-empty",
+    ):
         with tempfile.TemporaryDirectory() as folder:
             run(CASES[name], CASES[name].build(Path(folder)))
 

@@ -26,8 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.py"))
 
-# What a target may take beyond its imports, and how long one input may last.
-_MEMORY = 512 << 20
+# What a target may take beyond its imports, most of which is the corpus, and how long one input may last.
+_MEMORY = 2 << 30
 _SECONDS_EACH = 10
 
 
