@@ -68,6 +68,10 @@ MOST_OUTPUTS = 1 << 20
 # TensorFlow and TensorBoard crash on lengths like this one, which no file can have. Shorter ones are held against what
 # is left of the file, and of a compressed one no more is inflated than is used.
 LARGEST_RECORD = 1 << 60
+# A record in GZIP or ZLIB may be this large, or so many times its compressed bytes. These become up to a thousand times
+# as many, and a record has to lie in memory as a whole.
+LARGEST_INFLATED = 64 << 20
+LARGEST_INFLATED_GROWTH = 64
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
 

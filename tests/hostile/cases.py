@@ -72,7 +72,7 @@ def _run_state(wanted: Wanted) -> str:
     if expected is None:
         # As for TensorFlow, any file may be a checkpoint until it is opened.
         opened = attempt(lambda: tfbundle.open_checkpoint(wanted.path))
-        demand(isinstance(opened, TfBundleError), f"it opens {opened!r}")
+        demand(isinstance(opened, TfBundleError) != wanted.opens, f"it opens {opened!r}")
     else:
         demand(latest == expected, f"it leads to {latest!r}")
     return problem or ""

@@ -18,8 +18,14 @@ A = np.arange(3, dtype=np.float32)
 # State files.
 
 
-def _add_state(name: str, title: str, content: bytes | Callable[[Path], object], *, latest: str | None = None) -> None:
-    """A folder with a checkpoint ``model`` and a state file; ``latest`` is the name of what it has to lead to."""
+def _add_state(
+    name: str, title: str, content: bytes | Callable[[Path], object], *, latest: str | None = None, opens: bool = False
+) -> None:
+    """A folder with a checkpoint ``model`` and a state file.
+
+    ``latest`` is the name of what it has to lead to. Without it nothing opens, unless ``opens`` says that the folder
+    does all the same.
+    """
 
     def build(folder: Path) -> Wanted:
         inside = folder / "run"
@@ -32,7 +38,7 @@ def _add_state(name: str, title: str, content: bytes | Callable[[Path], object],
             content(state)
         else:
             state.write_bytes(content)
-        return Wanted(inside, {"latest": latest and str(inside / latest)}, opens=latest is not None)
+        return Wanted(inside, {"latest": latest and str(inside / latest)}, opens=opens or latest is not None)
 
     add(f"state-{name}", "state", build, title)
 
@@ -69,7 +75,7 @@ _add_state("zeros", "a state file of zeros", bytes(1000))
 _add_state("nested", "a state file nested 100,000 deep", b"a {" * 100_000)
 _add_state("number", "a state file with a number of 100,000 digits", b"last_preserved_timestamp: " + b"9" * 100_000)
 _add_state("html", "an HTML page in place of a state file", b"<!DOCTYPE html><html>" + b"<p>" * 1000)
-_add_state("is-a-folder", "a folder in place of a state file", Path.mkdir)
+_add_state("is-a-folder", "a folder in place of a state file", Path.mkdir, opens=True)
 if os.name == "posix":
     _add_state("fifo", "a FIFO in place of a state file", os.mkfifo)
     _add_state("loop", "a state file that is a link to itself", lambda path: path.symlink_to(path.name))
@@ -333,8 +339,8 @@ _add_model(
 )
 _add_model(
     "graphs-many",
-    "a SavedModel with 20,000 empty graphs",
-    lambda model: (model / "saved_model.pb").write_bytes(b"\x08\1" + b"\x12\0" * 20_000),
+    "a SavedModel with 5,000 empty graphs",
+    lambda model: (model / "saved_model.pb").write_bytes(b"\x08\1" + b"\x12\0" * 5000),
 )
 _add_model(
     "garbage",

@@ -175,9 +175,10 @@ class _Unsnapped(_Copied):
         self.path = stream.path
         self._stream = stream
         self._data = b""
+        self._pos = 0
 
     def read(self, size: int) -> bytes:
-        while not self._data:
+        while self._pos == len(self._data):
             head = self._exactly(4)
             if not head:
                 return b""
@@ -189,10 +190,11 @@ class _Unsnapped(_Copied):
             if len(block) < length:
                 return b""
             try:
-                self._data = decompress_snappy(block)
+                self._data, self._pos = decompress_snappy(block), 0
             except FormatError as error:
                 raise error.locate(path=self.path) from None
-        data, self._data = self._data[:size], self._data[size:]
+        data = self._data[self._pos : self._pos + size]
+        self._pos += len(data)
         return data
 
     def _exactly(self, size: int) -> bytes:

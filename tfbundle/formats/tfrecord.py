@@ -33,7 +33,7 @@ from tfbundle.formats.frames import (
     find_frames,
     find_header,
 )
-from tfbundle.limits import LARGEST_RECORD
+from tfbundle.limits import LARGEST_INFLATED, LARGEST_INFLATED_GROWTH, LARGEST_RECORD
 
 # Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
 _WINDOW = 1 << 21
@@ -136,6 +136,7 @@ class RecordReader:
         if left is not None and wanted > left + self._size:
             return False  # Nothing is allocated for what is not there.
         goal = max(wanted, _WINDOW)
+        had, done = self._size, self._stream.done()
         try:
             while self._size < goal:
                 # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
@@ -144,9 +145,19 @@ class RecordReader:
                 if not got:
                     break
                 self._end += got
+                self._check_growth(self._size - had, self._stream.done() - done)
         except TfBundleError as error:
             self._problem = error
         return self._size >= wanted
+
+    def _check_growth(self, size: int, stored: int) -> None:
+        if size > max(LARGEST_INFLATED, stored * LARGEST_INFLATED_GROWTH):
+            raise FormatError(
+                f"{self._where(self.count, self.position)} has grown to {size} bytes, from {stored} compressed ones; "
+                "no more is taken into memory",
+                path=self._stream.path,
+                offset=self.position,
+            )
 
     @property
     def _size(self) -> int:

@@ -29,6 +29,8 @@ TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.p
 # What a target may take beyond its imports, most of which is the corpus, and how long one input may last.
 _MEMORY = 2 << 30
 _SECONDS_EACH = 10
+# A process is not used for longer: with some targets, atheris itself keeps tens of kilobytes of each input.
+_SECONDS_A_PROCESS = 30
 
 
 def main() -> int:
@@ -55,7 +57,20 @@ def main() -> int:
 
 
 def _run(target: str, seconds: int, corpus: Path) -> bool:
-    """Run a target in a process of its own; whether nothing was found."""
+    """Run a target for so long, in processes of its own; whether nothing was found."""
+    total = 0
+    while seconds > 0:
+        executions = _run_once(target, min(seconds, _SECONDS_A_PROCESS), corpus)
+        if executions is None:
+            return False
+        total += executions
+        seconds -= _SECONDS_A_PROCESS
+    print(f"{target}: {total} inputs, nothing found", flush=True)
+    return True
+
+
+def _run_once(target: str, seconds: int, corpus: Path) -> int | None:
+    """How many inputs a process has tried, or ``None`` where it found something, which is then printed."""
     command = [sys.executable, __file__, target, "--child", "--seconds", str(seconds), "--corpus", str(corpus / target)]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as files:
         done = subprocess.run(
@@ -68,11 +83,10 @@ def _run(target: str, seconds: int, corpus: Path) -> bool:
         )
     executions = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
     if done.returncode == 0 and executions:
-        print(f"{target}: {executions[1]} inputs, nothing found", flush=True)
-        return True
+        return int(executions[1])
     print(done.stderr[-8000:], file=sys.stderr)
     print(f"{target}: FOUND something, exit status {done.returncode}; repeat it with --input", flush=True)
-    return False
+    return None
 
 
 def _fuzz(target: str, seconds: int, corpus: Path) -> None:
