@@ -61,7 +61,7 @@ MOST_FOLDERS = 16
 # Graphs.
 
 # No op has as many outputs; a node that claims them would only fill memory.
-MOST_OUTPUTS = 1 << 20
+MOST_OUTPUTS = 1 << 14
 
 # Records.
 
@@ -70,7 +70,7 @@ MOST_OUTPUTS = 1 << 20
 LARGEST_RECORD = 1 << 60
 # A record in GZIP or ZLIB may be this large, or so many times its compressed bytes. These become up to a thousand times
 # as many, and a record has to lie in memory as a whole.
-LARGEST_INFLATED = 64 << 20
+LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
@@ -82,6 +82,9 @@ MOST_FIELDS = 64
 # How many entries, elements and places may be looked at in vain while a damaged table is searched for its blocks:
 # about a second's work, so that a file that was made to mislead cannot take longer.
 SEARCH_EFFORT = 120_000
+# Behind damage in a record file, headers are looked for. Many that are right, of long records that are not, could have
+# the same bytes held against a checksum over and over: so many times on average are the most.
+MOST_HEADER_PASSES = 16
 # Tensors do not share bytes. A checkpoint in which a thousand do is not read a thousand times: so many passes over its
 # files, and this many bytes, are the most that are loaded, verified or salvaged at once.
 MOST_PASSES = 4

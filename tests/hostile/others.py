@@ -186,7 +186,7 @@ _add_graph(
         )
     ),
 )
-_add_graph("empty-nodes", "a graph of 20,000 empty nodes", lambda: b"\x0a\0" * 20_000)
+_add_graph("empty-nodes", "a graph of 20,000 empty nodes", lambda: b"\x0a\0" * 20_000, opens=False)
 _add_graph("length-2-60", "a graph with a field of 2^60 bytes", lambda: b"\x0a" + encode_varint(1 << 60), opens=False)
 _add_graph("cut", "a graph that is cut", lambda: _graph(_node("abc"), _node("def"))[:-3], opens=False)
 _add_graph("not-utf-8", "a graph with names that are not UTF-8", lambda: b"\x0a\x05\x0a\x03a\xff\xfe" * 2, opens=False)

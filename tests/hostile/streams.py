@@ -51,6 +51,12 @@ _add_records("empty", "an empty record file", lambda: b"", whole=True)
 _add_records("text", "a text in place of records", lambda: b"It is no record file.\n" * 1000)
 _add_records("headers-alone", "20,000 headers without records", lambda: header(3) * 20_000, [])
 _add_records("headers-false", "a megabyte of headers with wrong checksums", lambda: _flipped(header(3), 9) * 80_000, [])
+_add_records(
+    "headers-of-long-records",
+    "50,000 right headers of records of 300 KB that are wrong",
+    lambda: _GOOD + _flipped(frame(b"ab"), 13) + header(300_000) * 50_000 + bytes(100_000),
+    _THREE,
+)
 _add_records("many-empty", "50,000 empty records", lambda: frame(b"") * 50_000, [b""] * 50_000, whole=True)
 _add_records("many-broken", "20,000 broken records", lambda: _GOOD + _flipped(frame(b"ab"), 13) * 20_000, _THREE)
 
@@ -80,7 +86,7 @@ def _bomb(data: bytes, count: int) -> bytes:
 
 
 _ZEROS = bytes(1 << 20)
-_add_records("gzip-bomb-of-zeros", "300 MB of zeros in 300 KB of GZIP", lambda: _bomb(_ZEROS, 300))
+_add_records("gzip-bomb-of-zeros", "50 MB of zeros in 50 KB of GZIP", lambda: _bomb(_ZEROS, 50))
 _add_records("gzip-bomb-of-records", "20 MB of records in 20 KB of GZIP", lambda: _bomb(frame(_ZEROS), 20), None)
 _add_records("gzip-bomb-of-one", "one record of 1 GB in 1 MB of GZIP", lambda: _bomb_of_one(1000), [])
 _add_records(
@@ -89,7 +95,7 @@ _add_records(
     lambda: gzip.compress(_GOOD + header(1 << 40) + bytes(99)),
     _THREE,
 )
-_add_records("zlib-bomb-of-zeros", "300 MB of zeros in 300 KB of ZLIB", lambda: zlib.compress(bytes(300 << 20)))
+_add_records("zlib-bomb-of-zeros", "50 MB of zeros in 50 KB of ZLIB", lambda: zlib.compress(bytes(50 << 20)))
 
 
 def _bomb_of_one(megabytes: int) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.formats.checksum import crc32c, mask, unmask
-from tfbundle.limits import LARGEST_RECORD
+from tfbundle.limits import LARGEST_RECORD, MOST_HEADER_PASSES
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16
@@ -170,14 +170,20 @@ def find_header(data: memoryview) -> int | None:
     if not len(places):
         return None
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
-    places = np.flatnonzero(lengths < LARGEST_RECORD)
+    stored = np.ndarray(len(places), "<u4", data[8:], strides=(1,))
+    # Damage is often zeros, each of which could be the length of an empty record; but these all have one checksum.
+    places = np.flatnonzero((lengths < LARGEST_RECORD) & ((lengths != 0) | (stored == mask(crc32c(bytes(8))))))
     if not len(places):
         return None
     right = mask(crc32c_rows(cut_rows(data, places, 8), 8).astype(np.int64)) == _at(data, "<u4", places + 8)
+    left = MOST_HEADER_PASSES * len(data)
     for place in places[right].tolist():
         end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
         if end + 4 > len(data):
             return int(place)
+        left -= end - place
+        if left < 0:
+            return None
         if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(data[place + HEADER_SIZE : end]):
             return int(place)
     return None
