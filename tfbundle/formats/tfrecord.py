@@ -138,9 +138,11 @@ class RecordReader:
         goal = max(wanted, _WINDOW)
         had, done = self._size, self._stream.done()
         try:
+            self._make_room(goal if left is not None else min(goal, max(_WINDOW, self._size)))
             while self._size < goal:
                 # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
-                self._make_room(goal if left is not None else min(goal, max(_WINDOW, 2 * self._size)))
+                if self._end + PADDING >= len(self._buffer):
+                    self._make_room(min(goal, 2 * self._size))
                 got = self._stream.read_into(self._buffer[self._end : -PADDING])
                 if not got:
                     break
