@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,7 @@ def test_a_constant_of_hostile_shape() -> None:
 
 def test_restoring_in_circles() -> None:
     strings: Any = {"dtype": 7, "tensor_shape": {"dim": [{"size": 1}]}, "string_val": [b"w"]}
+    one_type = AttrValue(list={"type": [1]})
     function = FunctionDef(signature={"name": "f"}, node_def=[NodeDef(name="inner", op="f")])
     graph = GraphDef(
         node=[
@@ -259,7 +261,7 @@ def test_restoring_in_circles() -> None:
             NodeDef(name="b", op="NoOp", input=["^a", "^b"]),
             NodeDef(name="call", op="f", input=["a"]),
             NodeDef(name="names", op="Const", attr={"value": AttrValue(tensor=strings)}),
-            NodeDef(name="r", op="RestoreV2", input=["a", "names", "nothing"]),
+            NodeDef(name="r", op="RestoreV2", input=["a", "names", "nothing"], attr={"dtypes": one_type}),
             NodeDef(name="i", op="Identity", input=["i"], attr={"T": AttrValue(type=1)}),
             NodeDef(name="set", op="Assign", input=["i", "i"], attr={"T": AttrValue(type=1)}),
         ],
@@ -268,6 +270,64 @@ def test_restoring_in_circles() -> None:
     meta = tfbundle.MetaGraph(MetaGraphDef(graph_def=graph, saver_def=SaverDef(restore_op_name="a")))
     assert meta.saver is not None
     assert [(tensor.name, tensor.variable) for tensor in meta.saver.tensors] == [("w", None)]
+
+
+def test_more_names_than_tensors_to_restore() -> None:
+    """A constant may repeat one name for ever."""
+    names: Any = {"dtype": 7, "tensor_shape": {"dim": [{"size": 1 << 40}]}, "string_val": [b"w"]}
+    nodes = [NodeDef(name="names", op="Const", attr={"value": AttrValue(tensor=names), "dtype": AttrValue(type=7)})]
+    nodes += [NodeDef(name=f"r{number}", op="RestoreV2", input=["a", "names", "names"]) for number in range(1000)]
+    meta = tfbundle.MetaGraph(MetaGraphDef(graph_def={"node": nodes}, saver_def=SaverDef(restore_op_name="r7")))
+    assert meta.saver is not None
+    with pytest.raises(tfbundle.FormatError, match=r"'r7' restores 0 tensors, and takes 1099511627776 names"):
+        _ = meta.saver.tensors
+
+
+def test_one_of_a_great_many_outputs() -> None:
+    count = 1 << 20
+    attributes = {"num_split": AttrValue(i=count), "T": AttrValue(type=1)}
+    graph = graph_of(*(NodeDef(name=f"n{number}", op="Split", attr=attributes) for number in range(2000)))
+    start = time.perf_counter()
+    for number in range(2000):
+        assert graph[f"n{number}:{count - 1}"].data_type == "DT_FLOAT"
+        assert f"n{number}:{count}" not in graph
+    assert time.perf_counter() - start < 10
+
+
+def test_a_saver_of_a_great_many_variables() -> None:
+    count = 20_000
+    names: Any = {"dtype": 7, "string_val": [b"v%d" % number for number in range(count)]}
+    names["tensor_shape"] = {"dim": [{"size": count}]}
+    nodes = [
+        NodeDef(name="names", op="Const", attr={"value": AttrValue(tensor=names)}),
+        NodeDef(name="r", op="RestoreV2", input=["a", "names"], attr={"dtypes": AttrValue(list={"type": [1] * count})}),
+        NodeDef(name="all", op="NoOp", input=[f"^set{number}" for number in range(count)]),
+    ]
+    for number in range(count):
+        nodes.append(NodeDef(name=f"v{number}", op="VariableV2"))
+        nodes.append(NodeDef(name=f"set{number}", op="Assign", input=[f"v{number}", f"r:{number}"]))
+    meta = tfbundle.MetaGraph(MetaGraphDef(graph_def={"node": nodes}, saver_def=SaverDef(restore_op_name="all")))
+    assert meta.saver is not None
+    start = time.perf_counter()
+    assert [tensor.variable for tensor in meta.saver.tensors] == [f"v{number}" for number in range(count)]
+    assert time.perf_counter() - start < 30
+
+
+def test_objects_in_a_chain() -> None:
+    """Each has a key as long as the way to it, and all together would take gigabytes."""
+    proto = MetaGraphDef()
+    count = 25_000
+    for number in range(count):
+        node = proto.object_graph_def.nodes.add()
+        if number + 1 < count:
+            node.children.add(node_id=number + 1, local_name="next")
+    node.variable.name = "v"
+    (key,) = tfbundle.MetaGraph(proto).variables()
+    assert key == "/".join(["next"] * (count - 1)) + "/.ATTRIBUTES/VARIABLE_VALUE"
+    for node in proto.object_graph_def.nodes:
+        node.variable.name = "v"
+    with pytest.raises(tfbundle.UnsupportedError, match=r"the keys of its variables .*a\.meta"):
+        tfbundle.MetaGraph(proto, path="a.meta").variables()
 
 
 def test_collections_that_are_no_messages() -> None:

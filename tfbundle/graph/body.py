@@ -107,10 +107,7 @@ class Body(ABC):
         place = self._place(name)
         if place is None or place[0] not in self.nodes:
             return None
-        node = self.nodes[place[0]]
-        outputs = node.outputs
-        # Of an op that nothing is known of, any output may exist.
-        return Output(node, place[1]) if outputs is None or place[1] < len(outputs) else None
+        return self.nodes[place[0]].output(place[1])
 
     def __getitem__(self, name: str) -> Output:
         """The tensor of this name; a ``KeyError`` where there is none, that suggests the closest names."""

@@ -16,7 +16,7 @@ from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
-from tfbundle.graph.op_outputs import OpOutputs, list_types
+from tfbundle.graph.op_outputs import OpOutputs, list_length
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
 from tfbundle.read_only import ReadOnly
 
@@ -150,11 +150,11 @@ class Function(Body):
             return node_name, number
         index = 0
         for output in lists:
-            types = list_types(output, node.proto)
+            length = list_length(output, node.proto)
             # An op with a single output has it in the table without a name.
             if output.name == output_name or (not output.name and len(lists) == 1):
-                return (node_name, index + number) if types is None or number < len(types) else None
-            index += 1 if types is None else len(types)
+                return (node_name, index + number) if length is None or number < length else None
+            index += 1 if length is None else length
         return None
 
     def _unknown(self, name: str) -> str:

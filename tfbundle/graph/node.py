@@ -88,15 +88,19 @@ class Node:
 
         Raises ``FormatError`` where the attributes do not fit the op.
         """
-        types = self._types()
-        return None if types is None else tuple(Output(self, index) for index in range(len(types)))
-
-    def _types(self) -> list[int | None] | None:
-        """The ``DataType`` number of each output."""
         try:
-            return self._body.op_outputs.types(self.proto)
+            types = self._body.op_outputs.types(self.proto)
         except TfBundleError as error:
             raise error.locate(path=self._body.path) from None
+        return None if types is None else tuple(Output(self, index, number) for index, number in enumerate(types))
+
+    def output(self, index: int) -> Output | None:
+        """The output of this index, or ``None`` where it has fewer; raises as ``outputs`` does."""
+        try:
+            exists, number = self._body.op_outputs.find(self.proto, index)
+        except TfBundleError as error:
+            raise error.locate(path=self._body.path) from None
+        return Output(self, index, number) if exists else None
 
     def _shape(self, index: int) -> Shape:
         """The shape of an output, or ``None``."""
@@ -149,17 +153,18 @@ class Node:
 class Output:
     """A tensor of a graph, such as ``"fc2/add:0"``: what one output of a node will hold when the graph runs."""
 
-    __slots__ = ("index", "node")
+    __slots__ = ("_number", "index", "node")
 
     node: Node
     """The node that puts it out."""
     index: int
     """Which of the node's outputs it is."""
 
-    def __init__(self, node: Node, index: int) -> None:
-        """``graph["NODE:INDEX"]`` makes these."""
+    def __init__(self, node: Node, index: int, number: int | None) -> None:
+        """``graph["NODE:INDEX"]`` makes these; ``number`` is that of the ``DataType``."""
         self.node = node
         self.index = index
+        self._number = number
 
     @property
     def name(self) -> str:
@@ -172,15 +177,13 @@ class Output:
 
         A reference to a variable's buffer, ``float32_ref`` in TensorFlow 1, is of the type of the variable.
         """
-        number = self._type_number()
-        return None if number is None else data_type_name(number)
+        return None if self._number is None else data_type_name(self._number)
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The numpy dtype; ``None`` where the type is not known, or is one of which there are no arrays."""
-        number = self._type_number()
         try:
-            return None if number is None else numpy_dtype(number)
+            return None if self._number is None else numpy_dtype(self._number)
         except UnsupportedError:
             return None
         except TfBundleError as error:
@@ -190,10 +193,6 @@ class Output:
     def shape(self) -> Shape:
         """The lengths of the dimensions, with ``None`` for one that is not known; ``None`` where no rank is known."""
         return self.node._shape(self.index)
-
-    def _type_number(self) -> int | None:
-        types = self.node._types()
-        return types[self.index] if types is not None and self.index < len(types) else None
 
     def __repr__(self) -> str:
         return f"<Output {self.name!r}, {self.data_type or 'unknown type'}, shape {format_partial_shape(self.shape)}>"
@@ -207,7 +206,7 @@ class Output:
         return hash((self.node, self.index))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Output, (self.node, self.index)
+        return Output, (self.node, self.index, self._number)
 
 
 def format_partial_shape(shape: Shape) -> str:

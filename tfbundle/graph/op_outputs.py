@@ -69,33 +69,55 @@ class OpOutputs:
             return None
         types: list[int | None] = []
         for output in lists:
-            part = list_types(output, node)
-            if part is None:
+            length = list_length(output, node)
+            if length is None:
                 return None
-            types += part
+            if output.type_list:
+                types += [_list_type(output, node, index) for index in range(length)]
+            else:
+                types += [_list_type(output, node, 0)] * length
         return types
 
+    def find(self, node: NodeDef, index: int) -> tuple[bool, int | None]:
+        """Whether a node may have an output of this index, and its ``DataType`` number; raises as ``types`` does.
 
-def list_types(output: OutputList, node: NodeDef) -> list[int | None] | None:
-    """The types of the tensors that make up one output of a node, or ``None`` where their number is left open."""
+        It takes no longer for the last of many.
+        """
+        for output in self.lists(node.op) or ():
+            length = list_length(output, node)
+            if length is None:
+                return True, None
+            if index < length:
+                return True, _list_type(output, node, index)
+            index -= length
+        # Of an op that nothing is known of, any output may exist.
+        return self.lists(node.op) is None, None
+
+
+def list_length(output: OutputList, node: NodeDef) -> int | None:
+    """How many tensors make up one output of a node, or ``None`` where that is left open."""
     if output.type_list:
         value = _attribute(node, output.type_list, "list")
-        return None if value is None else [_without_reference(number) for number in value.list.type]
-    count = 1
-    if output.number:
-        value = _attribute(node, output.number, "i")
-        stated = output.default_number if value is None else value.i
-        if stated is None:
-            return None
-        count = stated
-        if not 0 <= count <= MOST_OUTPUTS:
-            raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
+        return None if value is None else len(value.list.type)
+    if not output.number:
+        return 1
+    value = _attribute(node, output.number, "i")
+    count = output.default_number if value is None else value.i
+    if count is not None and not 0 <= count <= MOST_OUTPUTS:
+        raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
+    return count
+
+
+def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
+    """The type of one of the tensors that make up an output."""
+    if output.type_list:
+        return _without_reference(node.attr[output.type_list].list.type[index])
     number = output.default_type
     if isinstance(output.type, int):
         number = output.type
     elif (value := _attribute(node, output.type, "type")) is not None:
         number = _without_reference(value.type)
-    return [number or None] * count
+    return number or None
 
 
 def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.attributes import FunctionCall, Shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.constants import decode_constant
@@ -116,11 +116,11 @@ def _restored_in(body: Body, restores: list[Node], handles: Mapping[str, str]) -
             if place is not None:
                 takers.setdefault(place, []).append((node, reshaped))
     for node in restores:
-        types = [output.data_type for output in node.outputs or ()]
-        names, slices = _strings(body, node, 1), _strings(body, node, 2)
+        outputs = node.outputs or ()
+        names, slices = _strings(body, node, 1, len(outputs)), _strings(body, node, 2, len(outputs))
         for index, name in enumerate(names):
-            data_type = types[index] if index < len(types) else None
-            whole, part = _whole_and_part(slices[index]) if index < len(slices) else (None, "")
+            data_type = outputs[index].data_type
+            whole, part = _whole_and_part(slices[index]) if slices else (None, "")
             assigned = takers.get((node.name, index), [])
             for assign, reshaped in assigned:
                 variable = _variable(body, assign.inputs[0], handles)
@@ -156,8 +156,8 @@ def _variable(body: Body, tensor: str, handles: Mapping[str, str]) -> Node | Non
     return output.node if output is not None and output.node.op in VARIABLE_OPS else None
 
 
-def _strings(body: Body, node: Node, index: int) -> list[str]:
-    """The strings of a constant among a node's inputs; none where it is not constant."""
+def _strings(body: Body, node: Node, index: int, count: int) -> list[str]:
+    """The strings of a constant among a node's inputs, one for each output; none where it is not constant."""
     if index >= len(node.inputs):
         return []
     source = body.get(node.inputs[index])
@@ -166,6 +166,8 @@ def _strings(body: Body, node: Node, index: int) -> list[str]:
     values = decode_constant(source.node.proto)
     if values.dtype != object:
         return []
+    if values.size != count:
+        raise FormatError(f"the node {node.name!r} restores {count} tensors, and takes {values.size} names or slices")
     return [value.decode("utf-8", "surrogateescape") for value in values.reshape(-1)]
 
 

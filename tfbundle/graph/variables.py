@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tfbundle.dtypes import data_type_name
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import variable_shape
+from tfbundle.limits import LARGEST_OBJECT_GRAPH
 from tfbundle.proto import SavedObjectGraph
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -63,45 +64,66 @@ def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variabl
 
 
 def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
-    """The variables among the objects of a TensorFlow 2 program; ``FormatError`` where objects refer to none."""
-    ways = _ways(proto)
-    for number, way in ways.items():
-        saved = proto.nodes[number]
-        if saved.WhichOneof("kind") == "variable":
-            variable = saved.variable
-            yield Variable(
-                way + _VALUE,
-                f"{variable.name}:0",
-                variable.trainable,
-                data_type_name(variable.dtype),
-                decode_partial_shape(variable.shape),
-            )
+    """The variables among the objects of a TensorFlow 2 program, slots of optimizers included.
+
+    Raises ``FormatError`` where objects refer to none, and ``UnsupportedError`` where the keys would take more memory
+    than those of any model, as objects in a long chain can make them.
+    """
+    nodes = proto.nodes
+    places = _places(proto)
+    slots = {}
+    for number in places:
+        for slot in nodes[number].slot_variables:
+            _check(slot.original_variable_node_id, len(nodes))
+            _check(slot.slot_variable_node_id, len(nodes))
+            if slot.original_variable_node_id in places:
+                slots[slot.slot_variable_node_id] = (slot.original_variable_node_id, number, slot.slot_name)
+    size = 0
+    for number in {**places, **slots}:
+        saved = nodes[number]
+        if saved.WhichOneof("kind") != "variable":
+            continue
+        if number in slots:
+            owner, optimizer, name = slots[number]
+            way = f"{_way(places, owner)}/.OPTIMIZER_SLOT/{_way(places, optimizer)}/{name}"
+        else:
+            way = _way(places, number)
+        size += len(way)
+        if size > LARGEST_OBJECT_GRAPH:
+            raise UnsupportedError(f"the keys of its variables take more than {LARGEST_OBJECT_GRAPH} bytes")
+        variable = saved.variable
+        yield Variable(
+            way + _VALUE,
+            f"{variable.name}:0",
+            variable.trainable,
+            data_type_name(variable.dtype),
+            decode_partial_shape(variable.shape),
+        )
 
 
-def _ways(proto: SavedObjectGraph) -> dict[int, str]:
-    """The way to each object that can be reached, slots of optimizers included."""
+def _places(proto: SavedObjectGraph) -> dict[int, tuple[int, str]]:
+    """For each object that can be reached, the object from which the way leads to it, and that step."""
     nodes = proto.nodes
     if not nodes:
         return {}
-    ways = {0: ""}
+    places = {0: (0, "")}
     queue = deque([0])
     while queue:
         number = queue.popleft()
         for child in nodes[number].children:
             _check(child.node_id, len(nodes))
-            if child.node_id not in ways:
-                step = child.local_name.replace(".", "..").replace("/", ".S")
-                ways[child.node_id] = f"{ways[number]}/{step}" if number else step
+            if child.node_id not in places:
+                places[child.node_id] = (number, child.local_name)
                 queue.append(child.node_id)
-    slots = {}
-    for number, way in ways.items():
-        for slot in nodes[number].slot_variables:
-            _check(slot.original_variable_node_id, len(nodes))
-            _check(slot.slot_variable_node_id, len(nodes))
-            if slot.original_variable_node_id in ways:
-                owner = ways[slot.original_variable_node_id]
-                slots[slot.slot_variable_node_id] = f"{owner}/.OPTIMIZER_SLOT/{way}/{slot.slot_name}"
-    return {**ways, **slots}
+    return places
+
+
+def _way(places: dict[int, tuple[int, str]], number: int) -> str:
+    steps = []
+    while number:
+        number, name = places[number]
+        steps.append(name.replace(".", "..").replace("/", ".S"))
+    return "/".join(reversed(steps))
 
 
 def _check(number: int, count: int) -> None:
