@@ -7,8 +7,8 @@ Blocks follow one another, and each tells where it ends::
     Snappy  the data opens with its size, and its elements are followed until they have made that many bytes
 
 What is found that way counts only if its checksum is right. Behind a damaged block, the start of the next one is
-searched for among the places that look like one. That takes a bounded effort, so that a file that was made to be
-searched for ever is given up; whatever was found until then is right.
+searched for among the places that look like one, with the end of a block before them. That takes a bounded effort, so
+that a file that was made to be searched for ever is given up; whatever was found until then is right.
 """
 
 from __future__ import annotations
@@ -91,8 +91,9 @@ class Scan(NamedTuple):
 def scan_table(source: ByteSource) -> Scan:
     """The data blocks that are left in a file, found without its footer.
 
-    If the index block is left, its directory is the answer, with blocks that may be damaged, and there are no gaps.
-    Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so a gap.
+    If the index block is left and nothing was moved, its directory is the answer, with blocks that may be damaged, and
+    there are no gaps. Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so
+    a gap.
     """
     directory = Directory([], [])
     gaps = []
@@ -101,7 +102,7 @@ def scan_table(source: ByteSource) -> Scan:
     for block in _Scanner(source).blocks():
         # An index block has an entry for each data block, those that were found and others.
         written = _as_directory(source, block) if block.entry_count >= len(directory.handles) else None
-        if written is not None:
+        if written is not None and set(written.handles).issuperset(directory.handles):
             return Scan(written, [])
         if is_complete or (block.keys and directory.separators and block.keys[0] <= directory.separators[-1]):
             continue
@@ -180,6 +181,33 @@ def list_keys(source: ByteSource, handle: BlockHandle) -> list[bytes]:
     return keys
 
 
+class _Walk:
+    """What came of following entries: where their restart offsets begin, unless they lead nowhere."""
+
+    def __init__(self) -> None:
+        self.restarts: int | None = None
+        self.last_key = b""
+        self.entries = 0
+        self.largest = 0
+
+    def finish(self, restarts: int | None, last_key: bytes, entries: int, largest: int) -> None:
+        self.restarts, self.last_key, self.entries, self.largest = restarts, last_key, entries, largest
+
+    def join(self, passed: _Passed, entries: int, largest: int) -> None:
+        """Go on as an earlier walk did, from a place to which it took other entries."""
+        other = passed.walk
+        entries += other.entries - passed.entries
+        self.finish(other.restarts, other.last_key, entries, max(largest, other.largest))
+
+
+class _Passed(NamedTuple):
+    """The hash of the key and the number of entries with which a walk came to a place."""
+
+    key_hash: int
+    entries: int
+    walk: _Walk
+
+
 class _Scanner:
     """Goes through a file once, with the bytes around the place where it is."""
 
@@ -188,6 +216,7 @@ class _Scanner:
         self._start = 0
         self._window = b""
         self._effort = SEARCH_EFFORT
+        self._passed: dict[int, _Passed] = {}
 
     def blocks(self) -> Iterator[FoundBlock]:
         pos = 0
@@ -235,6 +264,7 @@ class _Scanner:
                 continue
             if found is not None:
                 self._effort = before  # What is not in vain is free, for it is done once.
+                self._passed.clear()
                 return found
         return None
 
@@ -262,21 +292,25 @@ class _Scanner:
 
     def _walk_raw(self, offset: int) -> FoundBlock | None:
         """Where the raw block at ``offset`` would end, by its entries."""
-        size = self._source.size
         first = key = b""
         count = largest = 0
+        walk = _Walk()
         pos = offset
         while True:
             head = self._bytes_at(pos, _SIZES)
             if head[:4] == b"\0\0\0\0" and (count or head[4:8] == b"\1\0\0\0"):
+                walk.finish(pos, key, count, largest)
                 break
             shared, at = decode_varint(head, 0, len(head), 32)
             unshared, at = decode_varint(head, at, len(head), 32)
             value_size, at = decode_varint(head, at, len(head), 32)
             start = pos + at
             pos = start + unshared + value_size
-            self._effort -= 1 + (shared + unshared) // _KEY_BYTES_PER_EFFORT
-            if shared > len(key) or pos > size or self._effort <= 0:
+            self._effort -= 1
+            if shared > len(key) or pos > self._source.size:
+                return None
+            self._effort -= (shared + unshared) // _KEY_BYTES_PER_EFFORT
+            if self._effort <= 0:
                 return None
             before, key = key, key[:shared] + self._bytes_at(start, unshared)
             if count and key <= before:
@@ -285,13 +319,25 @@ class _Scanner:
                 first = key
             count += 1
             largest = max(largest, value_size)
-        data = self._bytes_at(pos, 4 * (max(count, 1) + 1))
+            # From one place with one key there is one way on. Where it was gone before, as it is from every restart
+            # point of a damaged block, it need not be gone again.
+            passed = self._passed.get(pos)
+            if passed is not None and passed.key_hash == hash(key):
+                walk.join(passed, count, largest)
+                break
+            self._passed[pos] = _Passed(hash(key), count, walk)
+        end = None if walk.restarts is None else self._end_of_restarts(walk.restarts, walk.entries)
+        if end is None:
+            return None
+        keys = (first, walk.last_key) if count else None
+        return FoundBlock(BlockHandle(offset, end - offset), keys, walk.entries, walk.largest)
+
+    def _end_of_restarts(self, pos: int, entries: int) -> int | None:
+        """Where a block of so many entries ends whose restart offsets begin at ``pos``."""
+        data = self._bytes_at(pos, 4 * (max(entries, 1) + 1))
         numbers = np.frombuffer(data, "<u4", len(data) // 4)
         places = np.flatnonzero(numbers[1:] == np.arange(1, len(numbers)))
-        if not len(places):
-            return None
-        handle = BlockHandle(offset, pos + 4 * (int(places[0]) + 2) - offset)
-        return FoundBlock(handle, (first, key) if count else None, count, largest)
+        return pos + 4 * (int(places[0]) + 2) if len(places) else None
 
     def _walk_snappy(self, offset: int) -> BlockHandle | None:
         """Where the Snappy block at ``offset`` would end, by its elements (Snappy, ``format_description.txt``)."""
