@@ -467,7 +467,7 @@ def test_broken_block_of_runs(open_table: OpenTable, name: str, monkeypatch: pyt
 
 
 def test_what_tensorflow_writes_goes_by_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = [(b"layer_%04d/kernel" % number, b"%d" % number) for number in range(1000)]
+    pairs = [(b"layer_%04d/kernel" % number, b"%d" % number) for number in range(5000)]
     monkeypatch.setattr(block, "_decode_entries", None)
     assert decode_block(encode_pairs(pairs)) == ([key for key, _ in pairs], [value for _, value in pairs])
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 # With fewer runs than this, columns are not worth their making.
-_FEWEST_RUNS = 8
+_FEWEST_RUNS = 200
 # A longer run would make for many short columns.
 _LONGEST_RUN = 64
 # Keys of more bytes than this cannot come of sizes below 128.
