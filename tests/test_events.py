@@ -308,13 +308,25 @@ def contents(path: Path) -> dict[str, tuple[list[int], list[Any]]]:
 def test_every_flipped_byte_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfevents", SMALL)
     data = path.read_bytes()
+    starts = np.cumsum([0] + [len(event.SerializeToString()) + 16 for event in SMALL]).tolist()[:-1]
     for place in range(len(data)):
         for bit in (0x01, 0x80):
             bad = bytearray(data)
             bad[place] ^= bit
             path.write_bytes(bad)
-            with pytest.raises(tfbundle.TfBundleError):
+            with pytest.raises(tfbundle.ChecksumError):
                 contents(path)
+            if bit != 0x80:
+                continue
+            # What is whole is all there.
+            run = tfbundle.open_events(path, salvage=True).runs["."]
+            hit = max(number for number, start in enumerate(starts) if start <= place)
+            whole = one_by_one(SMALL[:hit] + SMALL[hit + 1 :])
+            assert {tag: series.steps.tolist() for tag, series in run.scalars.items()} == {
+                tag: [point[0] for point in points] for tag, points in whole.items()
+            }
+            ((loss,),) = run.losses.values()
+            assert (loss.number, loss.offset) == (hit, starts[hit])
 
 
 def test_every_truncation_keeps_what_is_whole(tmp_path: Path) -> None:

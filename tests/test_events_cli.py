@@ -235,8 +235,25 @@ def test_records(tmp_path: Path) -> None:
     )
     path.write_bytes(frames([b"one", b"two"]).replace(b"one", b"0ne"))
     assert "record 0 at offset 0" in run("records", path).stderr
+    assert [json.loads(line)["record"] for line in run("records", path, "--salvage", "--dump").stdout.splitlines()] == [
+        1
+    ]
     result = run("records", path, "--salvage")
     assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "left out 19 bytes at offset 0, record 0")
+
+
+def test_progress_is_for_terminals(logs: Path) -> None:
+    from tests.test_cli import on_terminal
+
+    for arguments in (
+        ["events", logs],
+        ["events", "export", logs, "-o", logs / "out.csv"],
+        ["records", logs / "train" / "events.out.tfevents.1"],
+    ):
+        written, other = on_terminal(*arguments, stream="stderr")
+        assert "reading" in written
+        assert "\x1b" not in other
+        assert run(*arguments).stderr == ""
 
 
 def test_tables_of_pandas(logs: Path) -> None:

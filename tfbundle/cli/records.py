@@ -25,18 +25,19 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
     from tfbundle.formats.tfrecord import read_records
     from tfbundle.storage import stat_file
 
-    count = size = largest = 0
+    count = size = largest = done = 0
     facts = stat_file(file)
     with progress_bar("reading") as progress, read_records(file, compression=compression, salvage=salvage) as records:
         for payload in records:
             if dump:
                 data = base64.b64encode(payload).decode()
-                print_json({"record": count, "offset": records.offset, "size": len(payload), "data": data})
+                print_json({"record": records.number, "offset": records.offset, "size": len(payload), "data": data})
             count += 1
             size += len(payload)
             largest = max(largest, len(payload))
-            if progress is not None and facts is not None and count % 1000 == 0:
-                progress(records.done, facts.size)
+            if progress is not None and facts is not None and records.done > done:
+                done = records.done
+                progress(done, facts.size)
     truncation, losses = records.truncation, records.losses
     if as_json:
         print_json(

@@ -59,6 +59,7 @@ class EventFile:
         self.others: list[OtherEvent] = []
         self.count = 0
         self.first_is_version = False
+        self._has_first = False
         self.truncation: Truncation | None = None
         self.losses: list[Loss] = []
         self.position = 0
@@ -157,8 +158,11 @@ class EventFile:
         frames = window.frames
         offsets = frames.starts + window.offset
         singles = [frames.singles]
-        if window.number == 0 and len(frames.starts):
-            self._note_first(window)
+        if not self._has_first and frames.fine.any():
+            self._has_first = True
+            first = int(frames.fine.argmax())
+            start, end = int(frames.starts[first]), int(frames.starts[first] + frames.sizes[first])
+            self.first_is_version = decode_event(bytes(window.data[start:end])).HasField("file_version")
         for group in frames.groups:
             back = read_columns(group, offsets[group.numbers], frames.crcs[group.numbers], self.tags)
             singles.append(group.numbers[back])
@@ -175,10 +179,6 @@ class EventFile:
                 self._take_single(window.data[start:end], offset, crc)
             except FormatError as error:
                 raise error.locate(path=self.path, offset=offset) from None
-
-    def _note_first(self, window: Window) -> None:
-        start, size = int(window.frames.starts[0]), int(window.frames.sizes[0])
-        self.first_is_version = decode_event(bytes(window.data[start : start + size])).HasField("file_version")
 
     def _take_single(self, record: memoryview, offset: int, crc: int) -> None:
         kept = False

@@ -246,7 +246,7 @@ class RecordIterator(Iterator[Item]):
     """What the records of a file hold, one after the other.
 
     ``truncation`` (``None``, or the half-written record at the end) and ``losses`` (empty without ``salvage``) are
-    complete when all has been read. ``offset`` is where the payload of the last item lies,
+    complete when all has been read. ``number`` is that of the last item's record, ``offset`` where its payload lies,
     ``compression`` how the file is compressed (``"NONE"`` and so on).
     """
 
@@ -265,7 +265,7 @@ class RecordIterator(Iterator[Item]):
         self.compression = stream.compression
         self._path = stream.path
         self._reader = RecordReader(stream, salvage=salvage, largest=largest)
-        self.offset = 0
+        self.number = self.offset = 0
         self._items = self._read(decode)
 
     @property
@@ -304,8 +304,10 @@ class RecordIterator(Iterator[Item]):
     def _read(self, decode: Callable[[bytes], Item]) -> Generator[Item, None, None]:
         for window in self._reader.windows():
             starts, ends = window.frames.starts, window.frames.starts + window.frames.sizes
-            fine = window.frames.fine
-            for start, end in zip(starts[fine].tolist(), ends[fine].tolist(), strict=True):
+            which = np.flatnonzero(window.frames.fine)
+            numbers = which + window.number
+            places = zip(numbers.tolist(), starts[which].tolist(), ends[which].tolist(), strict=True)
+            for self.number, start, end in places:
                 self.offset = window.offset + start
                 try:
                     item = decode(bytes(window.data[start:end]))
