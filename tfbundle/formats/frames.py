@@ -151,9 +151,7 @@ def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
     found = np.flatnonzero(six) + pos
     found = found[found <= end - FRAME_SIZE]
     lengths = _at(data, "<u2", found)
-    tables = _tables()
-    crcs = tables[7][lengths & 0xFF] ^ tables[6][lengths >> 8] ^ np.uint32(crc32c(bytes(8)))
-    right = mask(crcs.astype(np.int64)) == _at(data, "<u4", found + 8)
+    right = _short_header_crcs().take(lengths, mode="clip") == _at(data, "<u4", found + 8)
     found, behind = found[right], (found + lengths)[right] + FRAME_SIZE
     if not len(found) or found[0] != pos:
         return np.zeros(0, np.int64)
@@ -162,6 +160,15 @@ def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
     # Only the last one of a chain can reach beyond the end.
     chain: Numbers = found[: count - 1] if behind[count - 1] > end else found[:count]
     return chain
+
+
+@cache
+def _short_header_crcs() -> Numbers:
+    """The masked CRC of each length below 64 KiB."""
+    lengths = np.arange(1 << 16)
+    tables = _tables()
+    crcs = tables[7][lengths & 0xFF] ^ tables[6][lengths >> 8] ^ np.uint32(crc32c(bytes(8)))
+    return mask(crcs.astype(np.int64))
 
 
 def find_header(data: memoryview) -> int | None:
