@@ -26,10 +26,12 @@ class Nodes(Mapping[str, Node]):
     def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
         """Raises ``FormatError`` where two nodes share a name."""
         self._body = body
-        self._protos = {proto.name: proto for proto in protos}
-        if len(self._protos) != len(protos):
-            name, count = Counter(proto.name for proto in protos).most_common(1)[0]
-            raise FormatError(f"{count} nodes of {body} are called {name!r}", path=body.path)
+        self._protos: dict[str, NodeDef] = {}
+        for proto in protos:
+            name = proto.name
+            if name in self._protos:
+                raise FormatError(f"two nodes of {body} are called {name!r}", path=body.path)
+            self._protos[name] = proto
 
     def __getitem__(self, name: str) -> Node:
         if name not in self._protos:
@@ -100,7 +102,7 @@ class Body(ABC):
     @cached_property
     def constants(self) -> Constants:
         """The values of the ``Const`` nodes by name, each decoded when it is asked for."""
-        return Constants(self)
+        return Constants((node.proto for node in self.nodes.values()), str(self), self.path)
 
     def get(self, name: str) -> Output | None:
         """The tensor of this name, or ``None``."""

@@ -6,8 +6,7 @@ allocated, before a constant is asked for by its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
@@ -15,9 +14,6 @@ from tfbundle.proto import NodeDef, TensorProto
 from tfbundle.shapes import decode_shape
 from tfbundle.suggestions import suggest_names
 from tfbundle.tensor_proto import Array, decode_tensor
-
-if TYPE_CHECKING:
-    from tfbundle.graph.body import Body
 
 
 class Constants(Mapping[str, Array]):
@@ -28,18 +24,19 @@ class Constants(Mapping[str, Array]):
     readable.
     """
 
-    def __init__(self, body: Body) -> None:
-        """``graph.constants`` makes this."""
-        self._body = body
-        self._protos: dict[str, NodeDef] = {node.name: node.proto for node in body.nodes.values() if node.op == "Const"}
+    def __init__(self, nodes: Iterable[NodeDef], owner: str, path: str | None) -> None:
+        """``graph.constants`` makes this; ``owner`` is what to call the graph, and ``path`` its file."""
+        self._protos = {node.name: node for node in nodes if node.op == "Const"}
+        self._owner = owner
+        self._path = path
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._protos:
-            raise KeyError(f"there is no constant {name!r} in {self._body}{suggest_names(name, self._protos)}")
+            raise KeyError(f"there is no constant {name!r} in {self._owner}{suggest_names(name, self._protos)}")
         try:
             return decode_constant(self._protos[name])
         except TfBundleError as error:
-            raise error.locate(path=self._body.path, tensor=name) from None
+            raise error.locate(path=self._path, tensor=name) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._protos
@@ -50,21 +47,15 @@ class Constants(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._protos)
 
-    def __eq__(self, other: object) -> bool:
-        # Arrays do not compare to a single truth.
-        return isinstance(other, Constants) and self._body is other._body
-
-    def __hash__(self) -> int:
-        return hash((Constants, id(self._body)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._body, "constants")
+    # Arrays do not compare to a single truth.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} constants of {self._body}>"
+        return f"<{len(self)} constants of {self._owner}>"
 
 
 def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:

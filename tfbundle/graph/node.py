@@ -10,17 +10,16 @@ own. Everything else would need the shape functions of TensorFlow, and stays unk
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
+from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.proto import NodeDef
-
-if TYPE_CHECKING:
-    from tfbundle.graph.body import Body
 
 # Ops whose attribute "shape" is that of their output.
 _SHAPED_OPS = {
@@ -36,6 +35,24 @@ _SHAPED_OPS = {
 _LAST_VAGUE_PLACEHOLDER = 23
 
 
+class Surroundings(Protocol):
+    """What a node has to know of the graph, or the function, that it stands in."""
+
+    path: str | None
+    """The file that it came from, or ``None``."""
+    op_outputs: OpOutputs
+    """What is known of the outputs of ops."""
+    graph_version: int
+    """The producer's version in the ``GraphDef``."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All its nodes by name."""
+
+    def full_name(self, name: str) -> str:
+        """The name of a tensor as inputs have it, in the form that names it alone."""
+
+
 class Node:
     """One node: an op with a name, inputs and attributes."""
 
@@ -44,7 +61,7 @@ class Node:
     proto: NodeDef
     """The message as the file has it."""
 
-    def __init__(self, proto: NodeDef, body: Body) -> None:
+    def __init__(self, proto: NodeDef, body: Surroundings) -> None:
         """``Graph.nodes`` makes these."""
         self.proto = proto
         self._body = body
