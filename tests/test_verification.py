@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,89 @@ def test_likely_story_of_text_mode(tmp_path: Path) -> None:
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
     assert "text mode" in report.stories[0]
+
+
+def test_likely_story_of_lost_carriage_returns(tmp_path: Path) -> None:
+    words = np.array([b"a\r\n", b"b\r\n", b"c"], object)
+    write_bundle(tmp_path / "b", {"a": MATRIX, "words": words, "z": MATRIX})
+    path = data_file(tmp_path / "b")
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"\r\n", b"\n"))
+    report = tfbundle.verify(tmp_path / "b")
+    assert report.recoverable == 1
+    (story,) = report.stories
+    assert "where each CR LF becomes a line feed, so that 2 bytes are gone" in story
+    # One that was cut short by as much is whole up to there.
+    path.write_bytes(good[:-2])
+    (story,) = tfbundle.verify(tmp_path / "b").stories
+    assert "was cut short" in story
+
+
+def test_likely_story_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX, "words": np.array([b"a\n"], object)})
+    path = data_file(tmp_path / "b")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert "each line feed becomes CR LF" in tfbundle.verify(tmp_path / "b").stories[0]
+
+
+def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
+    """Shards of two steps of one training; the tensors of both end in zeros."""
+    for name in ("model.ckpt-2", "model.ckpt-5"):
+        for path in (FIXTURES / "tf-1.15.5" / "sharded").glob(f"{name}.*"):
+            shutil.copy(path, tmp_path)
+    shutil.copy(data_file(tmp_path / "model.ckpt-2", 2, 4), data_file(tmp_path / "model.ckpt-5", 2, 4))
+    report = tfbundle.verify(tmp_path / "model.ckpt-5")
+    assert len(report.findings) == 6
+    (story,) = report.stories
+    assert "is of another checkpoint than the other data files: none of its 6 tensors" in story
+
+
+def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:
+    """They do not prove that a file belongs here."""
+    tensors = dict.fromkeys("abcdef", MATRIX)
+    write_bundle(tmp_path / "b", {**tensors, "a": MATRIX * 0})
+    write_bundle(tmp_path / "c", {**dict.fromkeys(tensors, MATRIX + 1), "a": MATRIX * 0})
+    shutil.copy(data_file(tmp_path / "c"), data_file(tmp_path / "b"))
+    report = tfbundle.verify(tmp_path / "b")
+    assert report.recoverable == 1
+    assert "is of another checkpoint than the index: only 1 of its 6 tensors" in report.stories[0]
+
+
+def test_what_is_said_of_each_file(tmp_path: Path) -> None:
+    tensors = {f"t{number}": Saved(MATRIX, shards=[number % 3]) for number in range(8)}
+    tensors["t0"] = Saved(MATRIX[0, :3], shards=[0])
+    write_bundle(tmp_path / "b", tensors, num_shards=3, leave_out=[1], alignment=64)
+    path = data_file(tmp_path / "b", 2, 3)
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    index, *shards = tfbundle.verify(tmp_path / "b").files
+    assert (index.path, index.kind, index.whole) == (str(tmp_path / "b.index"), "index", 1)
+    paths = [data_file(tmp_path / "b", shard, 3) for shard in range(3)]
+    assert [(file.path, file.kind) for file in shards] == [(str(path), "data") for path in paths]
+    assert [file.size for file in shards] == [64 + 128 + 96, None, 128 + 96]
+    assert [file.whole for file in shards] == [3, 0, 1]
+    # 12 bytes up to 64, and 96 up to 128; nothing is aligned behind the last tensor.
+    assert [file.padding for file in shards] == [52 + 32, 0, 32]
+
+
+def test_files_of_v1(tmp_path: Path) -> None:
+    write_v1(tmp_path / "old", {"a": MATRIX, "b": MATRIX})
+    (file,) = tfbundle.verify(tmp_path / "old").files
+    assert file == CheckedFile(str(tmp_path / "old"), "v1", (tmp_path / "old").stat().st_size, 2)
+
+
+def test_names_in_a_damaged_index(tmp_path: Path) -> None:
+    """The only block is damaged; what it listed can still be told."""
+    write_bundle(tmp_path / "b", {"first": MATRIX, "second": MATRIX})
+    path = tmp_path / "b.index"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"second") + 8] ^= 0x10
+    path.write_bytes(data)
+    report = tfbundle.verify(tmp_path / "b")
+    assert (report.tensors, report.recoverable) == (0, 0)
+    assert {finding.kind for finding in report.findings} == {"index"}
+    assert {"first", "second"} <= {finding.tensor for finding in report.findings}
 
 
 def test_data_file_of_another_checkpoint(tmp_path: Path) -> None:

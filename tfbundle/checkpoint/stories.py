@@ -100,8 +100,8 @@ def _of_text(source: ByteSource, suspect: Suspect, end: int | None) -> Iterator[
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
     pairs = head.count(b"\r\n")
     feeds = head.count(b"\n")
-    # A pair at random is rare, and line feeds that are all in pairs are rarer.
-    if pairs == feeds and (pairs >= 2 or (pairs == 1 and end is not None and source.size == end + 1)):
+    # Line feeds that are all in pairs are rare by chance, though not in strings; but then the file did not grow.
+    if pairs == feeds and (pairs >= 2 if end is None else pairs and source.size > end):
         yield "was transferred in text mode, where each line feed becomes CR LF; transfer it again in binary mode"
     gone = 0 if end is None else end - source.size
     # What was merely cut short is whole up to there.
