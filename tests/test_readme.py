@@ -63,6 +63,25 @@ def test_the_example_of_graphs_and_events_runs() -> None:
     }
 
 
+@pytest.mark.usefixtures("workplace")
+def test_the_example_of_damaged_files_runs(tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    example = block_with("salvage=True")
+    names: dict[str, Any] = {"tfbundle": tfbundle}
+    exec(example, names)
+    assert names["report"].ok
+    assert names["checkpoint"].lost == ()
+    good = names["weights"]
+    path = tmp_path / "run" / "model.ckpt-1000.data-00000-of-00001"
+    path.write_bytes(path.read_bytes()[:6000])
+    exec(example.partition("tfbundle.diff(")[0], names)
+    assert len(names["report"].findings) == len(names["checkpoint"].lost) == 9
+    assert "was cut short" in names["report"].stories[0]
+    assert len(names["weights"]) == len(good) - 9
+    for name, array in names["weights"].items():
+        assert_same(array, good[name])
+
+
 def run_converter(example: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     exec(example, {"convert": found.__setitem__})

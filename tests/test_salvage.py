@@ -243,6 +243,21 @@ def test_missing_data_files(tmp_path: Path) -> None:
         path.write_bytes(good)
 
 
+def test_parts_of_a_partitioned_tensor(tmp_path: Path) -> None:
+    """It is lost as a whole, and what its other slices have can be read where they are asked for."""
+    write_v2(tmp_path / "model")
+    data_file(tmp_path / "model", 1, 2).unlink()
+    with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
+        assert "parts" not in checkpoint
+        (finding,) = checkpoint.lost
+        place = (finding.tensor, finding.path, finding.shard, finding.offset, finding.size)
+        assert place == ("parts", str(data_file(tmp_path / "model", 1, 2)), 1, 0, 8)
+    with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
+        assert_same(checkpoint["parts"][:1], ARRAYS["parts"][:1])
+        with pytest.raises(MissingFileError):
+            checkpoint["parts"][:2]
+
+
 @pytest.mark.parametrize("kind", ["v2", "v2-one-block", "v1"])
 def test_text_mode(tmp_path: Path, kind: str) -> None:
     """CR LF for LF: what lies before the first line feed is as it was."""

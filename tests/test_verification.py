@@ -317,6 +317,12 @@ def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
     assert len(report.findings) == 6
     (story,) = report.stories
     assert "is of another checkpoint than the other data files: none of its 6 tensors" in story
+    # If none of them fits, it may as well be the index.
+    for number in range(4):
+        shutil.copy(data_file(tmp_path / "model.ckpt-2", number, 4), data_file(tmp_path / "model.ckpt-5", number, 4))
+    stories = tfbundle.verify(tmp_path / "model.ckpt-5").stories
+    assert all("is of another checkpoint than the index" in story for story in stories)
+    assert len(stories) == 3  # One tensor alone, as in the first, proves nothing.
 
 
 def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def open_checkpoint(
     unnoticed until it has.
 
     ``salvage=True`` opens a damaged checkpoint, with those tensors that are intact; ``Checkpoint.lost`` says what is
-    missing and why. All data is read and verified at once.
+    missing and why. All data is read and verified at once. Of an index what counts is the block, which has one checksum
+    for up to 256 KB of names. A partitioned tensor is lost if one of its slices is; regions of the others can be
+    read, unverified, by slicing it without ``salvage``, if the index is whole.
 
     Raises ``MissingFileError`` where there is no such checkpoint or a folder does not say which, ``FormatError`` where
     the index is damaged (with ``salvage`` where it is something else), and ``UnsupportedError`` where the file is of

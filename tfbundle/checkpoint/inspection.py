@@ -72,7 +72,7 @@ def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
     files = []
     if kind is not None and finding.path is not None:
         files.append(CheckedFile(finding.path, kind, _size(finding.path)))
-    stories = tell_stories(suspects, [finding], is_sharded=False)
+    stories = tell_stories(suspects, [finding])
     return Report(path, findings=(finding,), stories=stories, files=tuple(files))
 
 
@@ -202,7 +202,7 @@ def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding]) -> tuple[s
         if finding.path is not None and finding.kind in ("checksum", "truncated", "wrong-file", "index"):
             damaged[finding.path].update(() if finding.offset is None else (finding.offset,))
     suspects = [Suspect(path, claims.get(path, ()), frozenset(offsets)) for path, offsets in damaged.items()]
-    return tell_stories(suspects, findings, is_sharded=len(claims) > 1)
+    return tell_stories(suspects, findings, others_fit=any(path not in damaged for path in claims))
 
 
 def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:

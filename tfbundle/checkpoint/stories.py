@@ -46,8 +46,10 @@ class Suspect(NamedTuple):
     is_table: bool = True
 
 
-def tell_stories(suspects: Sequence[Suspect], findings: Sequence[Finding], *, is_sharded: bool) -> tuple[str, ...]:
-    """A sentence for each file of which the cause shows."""
+def tell_stories(
+    suspects: Sequence[Suspect], findings: Sequence[Finding], *, others_fit: bool = False
+) -> tuple[str, ...]:
+    """A sentence for each file of which the cause shows; ``others_fit`` if the index and other data files agree."""
     told = []
     for suspect in suspects[:_MOST_FILES]:
         try:
@@ -55,7 +57,7 @@ def tell_stories(suspects: Sequence[Suspect], findings: Sequence[Finding], *, is
         except (MissingFileError, FormatError, OSError):
             continue
         try:
-            story = next(_stories(source, suspect, is_sharded), None)
+            story = next(_stories(source, suspect, others_fit), None)
         except FormatError:
             story = None  # It changes while it is looked at.
         finally:
@@ -67,7 +69,7 @@ def tell_stories(suspects: Sequence[Suspect], findings: Sequence[Finding], *, is
     return tuple(told)
 
 
-def _stories(source: ByteSource, suspect: Suspect, is_sharded: bool) -> Iterator[str]:
+def _stories(source: ByteSource, suspect: Suspect, others_fit: bool) -> Iterator[str]:
     """What may have happened, the surest first."""
     kind = identify_source(source)
     end = suspect.claims[-1].end if suspect.claims else None
@@ -88,7 +90,7 @@ def _stories(source: ByteSource, suspect: Suspect, is_sharded: bool) -> Iterator
     wrong = [claim for claim in damaged if claim.end <= source.size]
     # Parts that were not trained, and zeros, are the same in both.
     if len(wrong) > 1 and 2 * len(wrong) > len(inside):
-        others = "the other data files" if is_sharded else "the index"
+        others = "the other data files" if others_fit else "the index"
         count = "none" if len(wrong) == len(inside) else f"only {len(inside) - len(wrong)}"
         yield f"is of another checkpoint than {others}: {count} of its {len(inside)} tensors has the checksum it should"
     if source.size < end:
