@@ -24,7 +24,7 @@ from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_ob
 from tfbundle.checkpoint.slots import find_slots
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.limits import MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
-from tfbundle.proto import TrackableObjectGraph
+from tfbundle.proto import SavedModel, TensorProto, TrackableObjectGraph
 
 CHECKPOINTS = [one for format in ("v2", "v1") for one in expected_checkpoints(format) if one.error is None]
 WITH_OBJECTS = [one for one in CHECKPOINTS if OBJECT_GRAPH_KEY in one.tensors]
@@ -766,6 +766,17 @@ class TestCommand:
         assert (code, out) == (2, "")
         assert "stores no objects" in error
         assert len(error.splitlines()) == 1
+
+    def test_a_saved_model_without_variables(self, run: Any, tmp_path: Path) -> None:
+        """Its tensors are the constants of its graph, but objects it has all the same."""
+        model = SavedModel(saved_model_schema_version=1)
+        constant = model.meta_graphs.add().graph_def.node.add(name="c", op="Const")
+        constant.attr["value"].tensor.CopyFrom(TensorProto(dtype=1, float_val=[1.0]))
+        (tmp_path / "saved_model.pb").write_bytes(model.SerializeToString())
+        (tmp_path / "variables").mkdir()
+        write_objects(tmp_path / "variables" / "variables", graph_of({"children": [("f", 1)]}, {}))
+        code, out, _ = run(tmp_path)
+        assert (code, out.splitlines()[-1]) == (0, "2 objects, 0 variables")
 
     def test_deep_chain(self, run: Any, tmp_path: Path) -> None:
         count = 3000

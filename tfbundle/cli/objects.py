@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tfbundle.cli.arguments import json_option, open_tensors, path_argument
+from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line
 from tfbundle.errors import TfBundleError, UnsupportedError
 
@@ -43,7 +43,10 @@ def command(path: str, show_all: bool, as_json: bool) -> None:
     Each value stands with the name of its variable, its dtype, shape and key, and optimizer slots are called so. An
     object stands once, where its key says; with --all, an arrow leads to its number from wherever else it is used.
     """
-    with open_tensors(path, None) as checkpoint:
+    from tfbundle.checkpoint.checkpoint import open_checkpoint
+
+    # Not the constants of a SavedModel without variables, which has objects too.
+    with open_checkpoint(path) as checkpoint:
         graph = checkpoint.objects
         if graph is None:
             raise UnsupportedError(
