@@ -130,6 +130,9 @@ def test_unknown_dimensions_fit_any(tmp_path: Path) -> None:
         ("model/w", {"a/b/c/d/model/w": (2,), "x/model/w": (2,)}, "x/model/w"),
         ("dense/kernel", {"entirely/other": (2,)}, None),
         ("w/Adam", {"v": (2,), "v/Adam": (2,)}, None),
+        ("net/w/ExponentialMovingAverage", {"net/w": (2,), "net/v": (2,)}, "net/w"),
+        ("net/w", {"net/w/ExponentialMovingAverage": (2,), "net/v": (2,)}, "net/w/ExponentialMovingAverage"),
+        ("net/w", {"net": (2,), "net/v": (2,), "x/net/w": (2,)}, "x/net/w"),
     ],
 )
 def test_suggestions(wanted: str, stored: dict[str, tuple[int, ...]], suggestion: str | None, tmp_path: Path) -> None:

@@ -306,6 +306,8 @@ def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoi
 
 def _closest(wanted: str, names: dict[str, str], most: int) -> str | None:
     scoped = [name for name in names if name.endswith("/" + wanted) or wanted.endswith("/" + name)]
+    # A moving average is called after its variable, and saved in its place or beside it.
+    scoped = scoped or [name for name in names if name.startswith(wanted + "/") or wanted.startswith(name + "/")]
     if scoped:
         return names[min(scoped, key=lambda name: abs(len(name) - len(wanted)))]
     close = closest_names(wanted, names, count=1, likeness=_LIKENESS, most=most)
