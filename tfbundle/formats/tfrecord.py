@@ -90,7 +90,7 @@ class RecordReader:
         self._salvage = salvage
         self._largest = largest
         # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
-        self._buffer = memoryview(bytearray(_WINDOW + PADDING))
+        self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
         self._problem: TfBundleError | None = None  # Why no more can be read.
 
@@ -138,7 +138,7 @@ class RecordReader:
         goal = max(wanted, _WINDOW)
         had, done = self._size, self._stream.done()
         try:
-            self._make_room(goal if left is not None else min(goal, max(_WINDOW, self._size)))
+            self._make_room(min(goal, max(_WINDOW, self._size) if left is None else self._size + left))
             while self._size < goal:
                 # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
                 if self._end + PADDING >= len(self._buffer):

@@ -1,107 +1,86 @@
-"""Event files: thousands of events at once say what the messages say one by one.
+"""Event files: the columns hold what the messages say, one by one.
 
-An input is a run of pieces, each the payload of records and how often it comes; their checksums are right. So whatever
-an event may look like is met alone, side by side with others, and as a row among its like.
+An input is a run of records, each with two bytes of its length ahead of it; they are framed with right checksums, so
+that what is tried is the reading of messages and not that of frames, which ``fuzz_records`` tries.
 """
 
 from __future__ import annotations
 
 import struct
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from tests.hostile.exercise import demand
+import numpy as np
+
+from tests.hostile.exercise import attempt, demand
+from tests.hostile.exercise_others import exercise_events
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
 from tfbundle import open_events, read_events, read_records
 from tfbundle.errors import TfBundleError
-from tfbundle.events import columns, file
-from tfbundle.events.plugins import KINDS
-from tfbundle.formats import frames as record_frames
+from tfbundle.events.plugins import SCALARS
+from tfbundle.proto import Event
 
-_LARGEST_SEED = 2 << 10
-_FILE = Path(tempfile.mkdtemp(prefix="fuzz-")) / "a.tfevents"
-_NEVER = 1 << 30
+_LARGEST_SEED = 4 << 10
+_FILE = Path(tempfile.mkdtemp(prefix="fuzz-")) / "events.out.tfevents.1"
 
 
 def seeds() -> Iterator[bytes]:
-    """The events of the fixtures, a few a file, each once and many times."""
+    """The records of the event files in the fixtures, as many as fit, and runs of scalars."""
     for path in sorted(FIXTURES.rglob("*tfevents*")):
-        payloads = [payload for payload in read_records(path) if len(payload) < 1 << 9]
-        for count in (0, 19):
-            pieces = [struct.pack("<BH", count, len(payload)) + payload for payload in payloads]
-            yield b"".join(pieces)[:_LARGEST_SEED]
+        yield _packed([record for record in read_records(path) if len(record) < 600])[:_LARGEST_SEED]
+    scalars = [Event(wall_time=step, step=step) for step in range(40)]
+    for event in scalars:
+        event.summary.value.add(tag="loss", simple_value=event.step / 4)
+    yield _packed([event.SerializeToString() for event in scalars])
+
+
+def _packed(records: list[bytes]) -> bytes:
+    return b"".join(struct.pack("<H", len(record)) + record for record in records)
 
 
 def check(data: bytes) -> None:
     """Raise if the promise is broken."""
-    _FILE.write_bytes(frames(_payloads(data)))
-    many = _contents()
-    fewest = [(module, module.FEWEST_ROWS) for module in (columns, file, record_frames)]
-    try:
-        for module, _ in fewest:
-            module.FEWEST_ROWS = _NEVER
-        demand(_contents() == many, "alone, events say something else than among many")
-    finally:
-        for module, count in fewest:
-            module.FEWEST_ROWS = count
-    wanted: defaultdict[str, list[int]] = defaultdict(list)
-    try:
-        for event in read_events(_FILE):
-            for value in event.summary.value:
-                if value.WhichOneof("value") not in (None, "obsolete_old_style_histogram"):
-                    wanted[value.tag].append(event.step)
-    except TfBundleError:
-        return  # What nobody asked for may be damaged inside.
-    demand(isinstance(many, dict), "every event is a message, but the file is refused")
-    steps: defaultdict[str, list[int]] = defaultdict(list)
-    for (_, tag), (points, _) in many.items():
-        steps[tag] += points
-    demand(
-        {tag: sorted(points) for tag, points in steps.items()}
-        == {tag: sorted(points) for tag, points in wanted.items()},
-        "the steps of a tag are others than those of the messages",
-    )
-
-
-def _payloads(data: bytes) -> Iterator[bytes]:
+    records = []
     pos = 0
-    while pos + 3 <= len(data):
-        count, size = struct.unpack_from("<BH", data, pos)
-        pos += 3
-        for _ in range(count % 24 + 1):
-            yield data[pos : pos + size]
-        pos += size
+    while pos + 2 <= len(data):
+        size = int.from_bytes(data[pos : pos + 2], "little")
+        records.append(data[pos + 2 : pos + 2 + size])
+        pos += 2 + size
+    _FILE.write_bytes(frames(records))
+    problem, _ = exercise_events(_FILE)
+    if problem is None:
+        _compare_with_messages()
 
 
-def _contents() -> Any:
-    """The points of each kind and tag, with their values or what is wrong with them; or the type of the error."""
-    try:
-        run = open_events(_FILE).runs["."]
-        found = {}
-        for kind in KINDS:
-            for tag, series in getattr(run, kind).items():
-                found[kind, tag] = series.steps.tolist(), [series.wall_times.tobytes(), *_values(kind, series)]
-    except TfBundleError as error:
-        return type(error)
-    for what in ("graph", "meta_graph", "run_metadata", "hparams", "custom_scalars"):
-        try:
-            getattr(run, what)
-        except TfBundleError:
-            continue
-    return found
-
-
-def _values(kind: str, series: Any) -> list[Any]:
-    try:
-        if kind == "scalars":
-            return [
-                series.values.dtype,
-                series.values.tobytes() if series.values.dtype != object else str(series.values),
-            ]
-        return [repr(element) for element in series]
-    except TfBundleError as error:
-        return [type(error)]
+def _compare_with_messages() -> None:
+    """Every number of a scalar that is a ``simple_value``, beside the message's own."""
+    wanted: dict[str, list[tuple[int, bytes, bytes]]] = {}
+    forms: dict[str, set[str | None]] = {}
+    events = attempt(lambda: list(read_events(_FILE)))
+    if isinstance(events, TfBundleError):
+        return  # What the columns do not show is decoded when it is asked for, and may be no message.
+    for event in events:
+        for value in event.summary.value if event.WhichOneof("what") == "summary" else ():
+            form = value.WhichOneof("value")
+            forms.setdefault(value.tag, set()).add(form)
+            row = event.step, struct.pack("<d", event.wall_time), struct.pack("<f", value.simple_value)
+            wanted.setdefault(value.tag, []).append(row)
+    with open_events(_FILE) as log:
+        for run in log.runs.values():
+            scalars = run.scalars
+            for tag, rows in wanted.items():
+                if forms[tag] != {"simple_value"} or run.metadata.get(tag) is not None:
+                    continue
+                demand(tag in scalars, f"the {SCALARS} of {tag!r} are not there")
+                try:
+                    series = scalars[tag]
+                    values = series.values.astype("<f4")
+                except TfBundleError as error:
+                    demand(False, f"the {SCALARS} of {tag!r} are refused: {error}")
+                found = zip(series.steps.tolist(), np.asarray(series.wall_times, "<f8"), values, strict=True)
+                demand(
+                    [(step, time.tobytes(), value.tobytes()) for step, time, value in found] == rows,
+                    f"the columns of {tag!r} differ from the messages",
+                )
