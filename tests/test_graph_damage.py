@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,18 @@ def test_members_of_a_checkpoint_mean_its_graph() -> None:
         assert tfbundle.load_graph(TRAINING / name).proto == wanted.graph_def
     v1 = FIXTURES / "tf-1.15.5" / "v1-training" / "model.ckpt-30"
     assert tfbundle.load_meta_graph(v1).proto == tfbundle.load_meta_graph(f"{v1}.meta").proto
+
+
+def test_members_of_a_saved_model_mean_its_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model"
+    wanted = tfbundle.load_graph(model).proto
+    for name in ("variables", "variables/variables", "variables/variables.index"):
+        assert tfbundle.load_graph(model / name).proto == wanted
+    monkeypatch.chdir(model / "variables")
+    assert tfbundle.load_graph("variables").proto == wanted
+    shutil.copytree(model / "variables", tmp_path / "variables")
+    with pytest.raises(tfbundle.MissingFileError, match=r"variables\.meta is not there"):
+        tfbundle.load_graph(tmp_path / "variables")
 
 
 def test_a_checkpoint_without_a_graph(tmp_path: Path) -> None:

@@ -36,6 +36,23 @@ def listed(folder: Path, **settings: Any) -> dict[str, tuple[str, int | None, bo
     }
 
 
+def test_a_folder_of_many_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in range(50):
+        write_bundle(tmp_path / f"model-{step}", {"w": ARRAY})
+    asked = []
+
+    def list_folder(folder: str) -> list[str]:
+        asked.append(folder)
+        return sorted(os.listdir(folder))
+
+    monkeypatch.setattr("tfbundle.checkpoint.listing.list_folder", list_folder)
+    found = tfbundle.list_checkpoints(tmp_path)
+    assert [item.step for item in found] == list(range(50))
+    for item in found:
+        assert item.size == sum(file.stat().st_size for file in tmp_path.glob(f"model-{item.step}.*"))
+    assert len(asked) <= 2
+
+
 class TestFixtures:
     def test_every_checkpoint_is_found(self) -> None:
         for format in ("v2", "v1"):

@@ -8,7 +8,9 @@ indexes of other programs), so that a name alone makes no checkpoint.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
 from math import isfinite
 from typing import NamedTuple
 
@@ -72,7 +74,8 @@ def list_checkpoints(folder: str | os.PathLike[str], latest_filename: str | None
     found: dict[tuple[str, Format], CheckpointFiles] = {}
     for files in _find(folder, names, state, times):
         found.setdefault((_place(files.prefix), files.format), files)
-    listed = [_describe(files, times) for files in found.values()]
+    members = cache(_members)  # A folder may hold thousands, and is listed once.
+    listed = [_describe(files, times, members) for files in found.values()]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
 
 
@@ -142,9 +145,12 @@ def _holds_table(path: str, kind: FileKind) -> bool:
         return False
 
 
-def _describe(files: CheckpointFiles, times: Mapping[str, float | None]) -> ListedCheckpoint:
+def _describe(
+    files: CheckpointFiles, times: Mapping[str, float | None], members: Callable[[str], Mapping[str, list[str]]]
+) -> ListedCheckpoint:
     place = _place(files.prefix)
-    paths = list(files.v1_files) if files.format == "v1" else _v2_files(files.prefix)
+    folder, base = os.path.split(files.prefix)
+    paths = list(files.v1_files) if files.format == "v1" else members(folder).get(base, [])
     facts = [fact for fact in map(stat_file, paths) if fact is not None]
     time = times.get(place)
     return ListedCheckpoint(
@@ -158,10 +164,14 @@ def _describe(files: CheckpointFiles, times: Mapping[str, float | None]) -> List
     )
 
 
-def _v2_files(prefix: str) -> list[str]:
-    folder, base = os.path.split(prefix)
-    members = (name for name in list_folder(folder or os.curdir) if prefix_of_member(name) == base)
-    return [os.path.join(folder, name) for name in members if not name.endswith(META_SUFFIX)]
+def _members(folder: str) -> dict[str, list[str]]:
+    """The indexes and data files in a folder, by the name of their checkpoint."""
+    found = defaultdict(list)
+    for name in list_folder(folder or os.curdir):
+        base = prefix_of_member(name)
+        if base is not None and not name.endswith(META_SUFFIX):
+            found[base].append(os.path.join(folder, name))
+    return dict(found)
 
 
 def _find_problem(files: CheckpointFiles) -> str | None:

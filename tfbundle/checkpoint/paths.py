@@ -123,7 +123,7 @@ def _in_folder(folder: str, format: Format | None) -> CheckpointFiles:
 
 
 def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
-    prefix = _variables_prefix(folder)
+    prefix = variables_prefix(folder)
     found = find_files(prefix, format)
     if found is None:
         raise MissingFileError(
@@ -139,7 +139,7 @@ def is_saved_model(path: str) -> bool:
     return os.path.basename(path) in _SAVED_MODEL_NAMES
 
 
-def _variables_prefix(folder: str) -> str:
+def variables_prefix(folder: str) -> str:
     """The prefix of a SavedModel's checkpoint."""
     return os.path.join(folder, "variables", "variables")
 
@@ -171,7 +171,7 @@ def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
 def _has_checkpoint(folder: str) -> bool:
     try:
         there = scan_folder(folder)
-        found = there.v2 or there.v1 or find_files(_variables_prefix(folder))
+        found = there.v2 or there.v1 or find_files(variables_prefix(folder))
     except OSError:
         return False
     return bool(found) and not is_half_saved(folder)

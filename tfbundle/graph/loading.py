@@ -19,7 +19,7 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
     """Read a graph: ``GraphDef``, ``MetaGraphDef`` or ``SavedModel``, as text or binary, whatever the file is called.
 
     ``path`` is the file, a SavedModel's folder, or the prefix, a member or the folder of a checkpoint that has a
-    ``.meta``. Of a SavedModel with several graphs it is the one that is tagged ``serve``.
+    ``.meta`` or is a SavedModel's. Of a SavedModel with several graphs it is the one that is tagged ``serve``.
 
     Raises ``MissingFileError`` where there is no such file, ``UnsupportedError`` where it is of another kind or does
     not say which graph is meant, and ``FormatError`` where it is damaged or empty.

@@ -2,7 +2,7 @@
 
 A file is what its content says (``identify``), not what it is called; ``GraphDef``, ``MetaGraphDef`` and ``SavedModel``
 can each be read as one of the others without an error, and would be empty. A folder means the SavedModel in it, or the
-``.meta`` of its latest checkpoint, and so does every member of a checkpoint.
+``.meta`` of its latest checkpoint, and so does every member of a checkpoint, that of a SavedModel included.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model
+from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model, variables_prefix
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE
@@ -89,6 +89,9 @@ def find_graph(path: str) -> str:
 def _beside(prefix: str) -> str:
     if is_file(prefix + META_SUFFIX):
         return prefix + META_SUFFIX
+    model = os.path.dirname(os.path.dirname(os.path.abspath(prefix)))
+    if variables_prefix(model) == os.path.abspath(prefix) and is_saved_model(model):
+        return find_saved_model(model)
     raise MissingFileError(
         f"there is no graph {prefix}: {prefix}{META_SUFFIX} is not there; "
         "pass a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder",
