@@ -123,11 +123,14 @@ class RecordReader:
             if wanted == 0 or wanted - FRAME_SIZE > self._largest:
                 self._skip_damage(self._bad_header())
                 wanted = HEADER_SIZE
+        size = self._size
+        # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
+        self._buffer, self._start, self._end = memoryview(b""), 0, 0
         if self._problem is not None:
             if not self._salvage:
                 raise self._problem
-            self.losses.append(Loss(self.position, self._size, self.count, self._problem))
-        elif size := self._size + (self._stream.remaining() or 0):
+            self.losses.append(Loss(self.position, size, self.count, self._problem))
+        elif size := size + (self._stream.remaining() or 0):
             self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
