@@ -8,6 +8,7 @@ runs tests does other things too; and what takes longer may try again, for even 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -88,8 +89,27 @@ def test_hostile(name: str, worker: Worker) -> None:
 def test_worker_notices_what_it_is_for(worker: Worker) -> None:
     """A case that breaks its promise is told, and one that ends the process or takes too much memory too."""
     assert "BrokenPromise" in worker.run("self-test-wrong-value")["problem"]
-    if hasattr(__import__("os"), "fork"):
+    if hasattr(os, "fork"):
         assert "died" in worker.run("self-test-abort")["problem"]
     if sys.platform.startswith("linux"):
         assert "MemoryError" in worker.run("self-test-memory")["problem"]
     assert worker.run("self-test-time")["seconds"] > 1
+
+
+def test_table_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README says that tfbundle makes of the files is what it makes of them."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import hostile_table
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    for name in hostile_table.CASES_SHOWN:
+        folder = tmp_path / name
+        folder.mkdir()
+        case = CASES[name]
+        path = case.build(folder).path.relative_to(folder)
+        monkeypatch.chdir(folder)
+        outcome = hostile_table.outcome(hostile_table.with_tfbundle(case.kind, path))
+        (row,) = (row for row in rows if row.startswith(f"| {case.title} |"))
+        assert row.endswith(f" | {outcome} |")

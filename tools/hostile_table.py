@@ -29,8 +29,8 @@ sys.path.insert(0, str(ROOT))
 _MEMORY = 1 << 30
 _SECONDS = 60
 # How much of an error is shown.
-_WIDTH = 90
-_CASES = (
+_WIDTH = 60
+CASES_SHOWN = (
     "table-shared-too-long",
     "table-broken-in-the-middle",
     "table-blocks-unsorted",
@@ -63,22 +63,23 @@ def main() -> int:
     fill_catalogue()
     print("| file | TensorFlow | tfbundle |")
     print("|---|---|---|")
-    for name in sys.argv[1:] or _CASES:
+    for name in sys.argv[1:] or CASES_SHOWN:
         case = CASES[name]
         with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-            path = case.build(Path(folder)).path
-            cells = [_run(reader, case, path).replace(folder + os.sep, "") for reader in ("tensorflow", "tfbundle")]
+            # Relative, so that errors do not depend on where the folder is.
+            path = case.build(Path(folder)).path.relative_to(folder)
+            cells = [_run(reader, case, path, folder) for reader in ("tensorflow", "tfbundle")]
         print(f"| {case.title} | {cells[0]} | {cells[1]} |", flush=True)
     return 0
 
 
-def _run(reader: str, case: Case, path: Path) -> str:
+def _run(reader: str, case: Case, path: Path, folder: str) -> str:
     """How reading in another process ends."""
-    command = [sys.executable, __file__, "--child", reader, case.kind, str(path)]
+    command = [sys.executable, os.path.abspath(__file__), "--child", reader, case.kind, str(path)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+            command, env=environment, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
         return f"**does not end** within {_SECONDS} s"
@@ -98,15 +99,15 @@ def _run(reader: str, case: Case, path: Path) -> str:
 def _child(reader: str, kind: str, path: Path) -> None:
     import resource
 
-    action = {"tensorflow": _with_tensorflow, "tfbundle": _with_tfbundle}[reader](kind, path)
+    action = {"tensorflow": _with_tensorflow, "tfbundle": with_tfbundle}[reader](kind, path)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + _MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    print(json.dumps(_outcome(action)), flush=True)
+    print(json.dumps(outcome(action)), flush=True)
     os._exit(0)  # Without what TensorFlow does at the end.
 
 
-def _outcome(action: Callable[[], str]) -> str:
+def outcome(action: Callable[[], str]) -> str:
     try:
         return action()
     except MemoryError:
@@ -151,7 +152,7 @@ class _TensorFlowReader:
         return self._reader.get_tensor(name)
 
 
-def _with_tfbundle(kind: str, path: Path) -> Callable[[], str]:
+def with_tfbundle(kind: str, path: Path) -> Callable[[], str]:
     import tfbundle
 
     if kind == "checkpoint":
