@@ -66,7 +66,6 @@ def main() -> int:
     for name in sys.argv[1:] or CASES_SHOWN:
         case = CASES[name]
         with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
-            # Relative, so that errors do not depend on where the folder is.
             path = case.build(Path(folder)).path.relative_to(folder)
             cells = [_run(reader, case, path, folder) for reader in ("tensorflow", "tfbundle")]
         print(f"| {case.title} | {cells[0]} | {cells[1]} |", flush=True)
@@ -118,6 +117,7 @@ def outcome(action: Callable[[], str]) -> str:
 
 def _describe(error: Exception) -> str:
     line = re.sub(r"\{\{.*?\}\}\s*", "", str(getattr(error, "message", error))).split("\n")[0].split("[Op:")[0]
+    line = line.replace(os.getcwd() + os.sep, "")
     return f"{type(error).__name__}: {line[:_WIDTH]}{'…' if len(line) > _WIDTH else ''}"
 
 
