@@ -173,6 +173,9 @@ def test_records(tmp_path: Path, data: bytes, name: str, kind: FileKind) -> None
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n", FileKind.GIT_LFS),
         (b"<!DOCTYPE html><html>", FileKind.HTML),
         (b"\n  <!-- saved -->\n<HTML lang=en>", FileKind.HTML),
+        (b"<!-- a -- > --><!----> <!--\n-->" * 40 + b"<html>", FileKind.HTML),
+        (b"<!---->" * 400, FileKind.UNKNOWN),  # Each comment could be a part of the one before.
+        (b"<!--" * 1000 + b"-->", FileKind.UNKNOWN),
         (b"<html>", FileKind.HTML),
         (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}', FileKind.SAFETENSORS),
         (b"\x80\x04\x95\x05\0\0\0\0\0\0\0K\x01.", FileKind.PICKLE),

@@ -104,7 +104,8 @@ _MAGIC = (
     (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", FileKind.PYTORCH),  # The pickled magic of old torch.save.
 )
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
-_HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# A comment ends at the first "-->" alone: with more ways to match, many comments take for ever.
+_HTML = re.compile(rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*"', re.DOTALL)
 
 _FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|\#[^\n]*(?:\n|\Z))*([A-Za-z_]\w*)\s*[:{<\s]")
