@@ -107,6 +107,34 @@ def test_complex_numbers(tmp_path: Path) -> None:
     assert (change.differing, change.largest_absolute, change.largest_relative) == (1, 5.0, 1.0)
 
 
+def test_renamed_and_empty_tensors(tmp_path: Path) -> None:
+    """A tensor goes by its name; one without elements differs by type or shape alone."""
+    write_bundle(tmp_path / "a", {"old": MATRIX, "none": np.zeros((0, 3)), "some": np.zeros((0, 3))})
+    write_bundle(tmp_path / "b", {"new": MATRIX, "none": np.zeros((0, 3)), "some": np.zeros((2, 0))})
+    found = tfbundle.diff(tmp_path / "a", tmp_path / "b")
+    assert (found.removed, found.added, found.same) == (("old",), ("new",), 1)
+    assert found.changed == (Change("some", ("DT_DOUBLE", "DT_DOUBLE"), ((0, 3), (2, 0))),)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "a", "b", "absolute", "relative"),
+    [
+        ("bfloat16", 1.0, 1.0078125, 2**-7, 2**-7 / 1.0078125),
+        ("float16", 65504.0, -65504.0, 131008.0, 2.0),
+        ("float32", 1e38, -3e38, 4e38, 4 / 3),
+        ("float64", 1e-300, 0.0, 1e-300, 1.0),
+        ("float64", 1.5e308, -1.5e308, np.inf, np.inf),
+    ],
+)
+def test_floats_that_their_own_type_cannot_subtract(
+    tmp_path: Path, dtype: str, a: float, b: float, absolute: float, relative: float
+) -> None:
+    change = only_change(tmp_path, np.array([a, 7], numpy_type(dtype)), np.array([b, 7], numpy_type(dtype)))
+    assert (change.differing, change.nans) == (1, 0)
+    assert change.largest_absolute == pytest.approx(absolute)
+    assert change.largest_relative == pytest.approx(relative)
+
+
 def test_strings_and_variants(tmp_path: Path) -> None:
     change = only_change(tmp_path, object_array([b"a", b"b", b"c"]), object_array([b"a", b"", b"cc"]))
     assert (change.differing, change.largest_absolute, change.largest_relative) == (2, None, None)

@@ -11,7 +11,7 @@ import pytest
 
 import tfbundle
 from tests.support.arrays import DTYPES, object_array, sample_array
-from tests.support.bundle_writer import FULL, VARIANT, Saved, write_bundle
+from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_bundle
 from tests.support.expected import FIXTURES
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import ChecksumError
@@ -87,6 +87,28 @@ def test_bits_that_are_no_part_of_the_value(tmp_path: Path, name: str) -> None:
     write_bundle(tmp_path / "b", {"v": dirty})
     assert dirty.tobytes() != array.tobytes()
     assert tfbundle.fingerprint(tmp_path / "a") == tfbundle.fingerprint(tmp_path / "b")
+    assert not tfbundle.diff(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+def test_bits_of_numbers_that_are_equal(tmp_path: Path, dtype: str) -> None:
+    """A copy is one to the bit, so that another zero and another NaN are other values, as they are not to ``diff``."""
+    found = set()
+    for array in (np.array([0.0, np.nan]), np.array([-0.0, np.nan]), np.array([0.0, -np.nan])):
+        write_bundle(tmp_path / "b", {"v": array.astype(numpy_type(dtype))})
+        write_bundle(tmp_path / "first", {"v": np.array([0.0, np.nan]).astype(numpy_type(dtype))})
+        found.add(tfbundle.fingerprint(tmp_path / "b").sha256)
+        assert not tfbundle.diff(tmp_path / "first", tmp_path / "b")
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("version", ["tf-1.2.1", "tf-1.4.1", "tf-1.15.5"])
+def test_a_copy_that_tensorflow_sharded(version: str) -> None:
+    folder = FIXTURES / version / "partitioned"
+    plain, sharded = (tfbundle.fingerprint(folder / name) for name in ("plain.ckpt", "sharded.ckpt"))
+    assert plain == sharded
+    assert len(plain.tensors) == 8
+    assert not tfbundle.diff(folder / "plain.ckpt", folder / "sharded.ckpt")
 
 
 def test_everything_else_makes_one(tmp_path: Path) -> None:

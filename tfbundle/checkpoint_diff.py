@@ -19,6 +19,7 @@ import numpy as np
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.tensor import Array, Tensor
+from tfbundle.dtypes import clear_unused_bits
 
 Progress = Callable[[int, int], None]
 
@@ -158,6 +159,7 @@ def _compare_values(a: Array, b: Array) -> _Difference:
     """Two flat arrays of the same dtype and length."""
     if a.dtype.hasobject:
         return _Difference(sum(ours != theirs for ours, theirs in zip(a.tolist(), b.tolist(), strict=True)))
+    a, b = clear_unused_bits(a), clear_unused_bits(b)
     if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
         return _Difference()
     if a.dtype.kind == "b" or "int" in a.dtype.name:

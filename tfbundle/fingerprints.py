@@ -23,6 +23,7 @@ from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.pieces import swap_bytes
 from tfbundle.checkpoint.tensor import Array, Tensor
+from tfbundle.dtypes import clear_unused_bits
 
 Progress = Callable[[int, int], None]
 
@@ -30,9 +31,6 @@ _UINT64 = Struct("<Q")
 
 _TENSOR_DOMAIN = b"tfbundle tensor 1\0"
 _CHECKPOINT_DOMAIN = b"tfbundle checkpoint 1\0"
-
-# How many bits of its byte an element of a small type has. What stands in the others is no part of its value.
-_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 
 
 @dataclass(frozen=True)
@@ -118,6 +116,4 @@ def _encode_object(element: Any) -> bytes:
 def _little_endian(values: Array) -> memoryview:
     if sys.byteorder == "big":
         values = swap_bytes(values.copy())
-    data = values.view(np.uint8)
-    bits = _BITS.get(values.dtype.name)
-    return (data if bits is None else data & np.uint8((1 << bits) - 1)).data
+    return clear_unused_bits(values).view(np.uint8).data
