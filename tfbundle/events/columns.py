@@ -10,7 +10,8 @@ those with the same hash have the same names is verified.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -57,12 +58,11 @@ def read_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, Ta
         if count < FEWEST_ROWS:
             handed_back.extend(left[alike].tolist())
         else:
-            for series in _same_names(here, np.flatnonzero(alike), names):
-                rows = left[series]
-                part = group.rows[:, : group.size], offsets, crcs
-                if len(rows) < len(words):
-                    part = part[0][rows], part[1][rows], part[2][rows]
-                _decode(layout, *part, tags)
+            order, bounds = _sort_by_names(here if count == len(here) else here[alike], names)
+            rows: Any = left[alike] if order is None else left[alike][order]
+            if order is None and count == len(words):
+                rows = slice(None)
+            _decode(layout, group.rows[rows, : group.size], offsets[rows], crcs[rows], bounds, tags)
         left = left[~alike]
     handed_back.extend(left.tolist())
     return handed_back
@@ -84,51 +84,69 @@ def _differ(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
     return found
 
 
-def _same_names(words: Array, rows: Array, names: list[tuple[int, np.uint64]]) -> Iterator[Array]:
-    """Cut ``rows`` into those that have the same names, each in ascending order."""
-    here = words if len(rows) == len(words) else words[rows]
-    if not _differ(here, names).any():
-        yield rows
-        return
-    hashes = np.zeros(len(rows), np.uint64)
+def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Array | None, list[int]]:
+    """An order that brings rows with the same names together, and where in it each series begins; at last its end.
+
+    Rows of one series stay in order. ``None`` is the order that they have.
+    """
+    count = len(words)
+    if not _differ(words, names).any():
+        return None, [0, count]
+    hashes = np.zeros(count, np.uint64)
     for number, bits in names:
-        hashes = (hashes ^ (here[:, number] & bits)) * _FACTOR
+        hashes = (hashes ^ (words[:, number] & bits)) * _FACTOR
         hashes ^= hashes >> _SHIFT
-    # Sorting 16-bit numbers takes numpy no comparisons; mostly they tell as much as all 64.
-    order = np.argsort(hashes.astype(np.uint16), kind="stable")
-    cuts = np.flatnonzero(np.diff(hashes[order])) + 1
-    if len(np.unique(hashes[order[cuts]])) < len(cuts):
-        order = np.argsort(hashes, kind="stable")
-        cuts = np.flatnonzero(np.diff(hashes[order])) + 1
-    for part in np.split(order, cuts):
-        alike = ~_differ(here[part], names)
-        while not alike.all():
-            yield rows[part[alike]]
-            part = part[~alike]
-            alike = ~_differ(here[part], names)
-        yield rows[part]
+    # Sorting 16-bit numbers takes numpy no comparisons; mostly they tell as much as all 64, and those as all names.
+    for keys in (hashes.astype(np.uint16), hashes):
+        order = np.argsort(keys, kind="stable")
+        starts = _changes(words[order], names)
+        if len(np.unique(hashes[order[starts]])) == len(starts):
+            return order, [*starts.tolist(), count]
+    order = np.lexsort([words[:, number] & bits for number, bits in names])
+    return order, [*_changes(words[order], names).tolist(), count]
 
 
-def _decode(layout: Layout, rows: Array, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> None:
-    """Put the values of rows that have one layout and the same names where they belong."""
+def _changes(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
+    """The first row, and the rows that differ from the one before them in bits of the mask."""
+    different = np.zeros(len(words), bool)
+    different[0] = True
+    for number, bits in mask:
+        column = words[:, number] & bits
+        different[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(different)
+
+
+def _decode(
+    layout: Layout, rows: Array, offsets: Array, crcs: Array, bounds: list[int], tags: dict[bytes, TagPoints]
+) -> None:
+    """Put the values of rows that have one layout, and the same names between two ``bounds``, where they belong."""
     count = len(rows)
     walls = np.zeros(count)
     if layout.wall is not None:
         walls = numbers_of(rows[:, layout.wall : layout.wall + 8], walls.dtype)
     steps = np.zeros(count, np.int64) if layout.step is None else _varints(rows, layout.step).view(np.int64)
     for value in layout.values:
-        tag = rows[0, value.tag.start : value.tag.end].tobytes()
-        points = tags.get(tag)
-        if points is None:
-            points = tags[tag] = TagPoints()
         order = offsets + value.span.start
-        if value.metadata is not None:
-            points.note_metadata(int(order[0]), rows[0, value.metadata.start : value.metadata.end].tobytes())
-        head = order, steps, walls
+        numbers = places = None
         if value.number is not None:
-            points.add((value.form, value.number.dtype), Column(*head, _numbers(value.number, rows)))
+            numbers = _numbers(value.number, rows)
         else:
-            points.add((value.form, None), Column(*head, None, _places(value.span, rows, offsets, crcs)))
+            places = _places(value.span, rows, offsets, crcs)
+        kind = value.form, None if value.number is None else value.number.dtype
+        for start, end in pairwise(bounds):
+            tag = rows[start, value.tag.start : value.tag.end].tobytes()
+            points = tags.get(tag)
+            if points is None:
+                points = tags[tag] = TagPoints()
+            if value.metadata is not None:
+                metadata = rows[start, value.metadata.start : value.metadata.end].tobytes()
+                points.note_metadata(int(order[start]), metadata)
+            part = slice(start, end)
+            head = order[part], steps[part], walls[part]
+            if numbers is not None:
+                points.add(kind, Column(*head, numbers[part]))
+            else:
+                points.add(kind, Column(*head, None, None if places is None else places[part]))
 
 
 def _places(span: Span, rows: Array, offsets: Array, crcs: Array) -> Array:
