@@ -60,8 +60,9 @@ MOST_FOLDERS = 16
 
 # Graphs.
 
-# No op has as many outputs; a node that claims them would only fill memory.
-MOST_OUTPUTS = 1 << 14
+# A number is all that a node needs to claim outputs. Unpacking a table of embeddings has tens of thousands, and so many
+# take some megabytes when they are listed.
+MOST_OUTPUTS = 1 << 17
 
 # Records.
 
