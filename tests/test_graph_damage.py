@@ -6,11 +6,14 @@ import contextlib
 import random
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
 from google.protobuf.internal import api_implementation
+from google.protobuf.message import DecodeError, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -363,3 +366,64 @@ def test_messages_of_unknown_types_stay_as_they_are() -> None:
     proto.collection_def["own"].any_list.value.add(type_url="type.googleapis.com/own.Message", value=b"\xff")
     collections = tfbundle.MetaGraph(proto).collections
     assert collections["own"][0].value == b"\xff"
+
+
+def small_meta() -> MetaGraphDef:
+    """A meta that TensorFlow wrote, with two of its nodes and none of the definitions of ops."""
+    meta = MetaGraphDef.FromString((TRAINING / "model.ckpt-20.meta").read_bytes())
+    meta.meta_info_def.ClearField("stripped_op_list")
+    del meta.graph_def.node[2:]
+    for key in list(meta.collection_def)[2:]:
+        del meta.collection_def[key]
+    return meta
+
+
+def changed_bytes(data: bytes) -> Iterator[bytes]:
+    """Every flip of a byte's lowest and highest bit, and every truncation."""
+    for place in range(len(data)):
+        for bits in (0x01, 0x80):
+            yield data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+        yield data[:place]
+
+
+def parsed(message: Message, parse: Callable[[Message], object]) -> bytes | None:
+    """What protobuf itself makes of bytes, or nothing."""
+    try:
+        parse(message)
+    except (DecodeError, text_format.ParseError, UnicodeDecodeError, ValueError):
+        return None
+    return message.SerializeToString(deterministic=True)
+
+
+def test_every_changed_byte_of_a_meta(tmp_path: Path) -> None:
+    data = small_meta().SerializeToString(deterministic=True)
+    path = tmp_path / "model.meta"
+    read = 0
+    for bad in changed_bytes(data):
+        path.write_bytes(bad)
+        try:
+            meta = tfbundle.load_meta_graph(path)
+        except tfbundle.TfBundleError:
+            continue
+        read += 1
+        look_everywhere(meta)
+        wanted = parsed(MetaGraphDef(), lambda message, bad=bad: message.ParseFromString(bad))  # type: ignore[misc]
+        assert meta.proto.SerializeToString(deterministic=True) == wanted
+    assert len(data) < read < 3 * len(data)
+
+
+def test_every_changed_byte_of_a_text_graph(tmp_path: Path) -> None:
+    text = text_format.MessageToString(small_meta().graph_def).encode()
+    path = tmp_path / "graph.pbtxt"
+    read = 0
+    for bad in changed_bytes(text):
+        path.write_bytes(bad)
+        try:
+            graph = tfbundle.load_graph(path)
+        except tfbundle.TfBundleError:
+            continue
+        read += 1
+        look_everywhere(graph)
+        wanted = parsed(GraphDef(), lambda message, bad=bad: text_format.Parse(bad.decode(), message))  # type: ignore[misc]
+        assert graph.proto.SerializeToString(deterministic=True) == wanted
+    assert len(text) // 5 < read < 3 * len(text)

@@ -230,6 +230,14 @@ _METAS: dict[str, tuple[str, Callable[[MetaGraphDef], object]]] = {
         "a collection of variables that are no messages",
         lambda meta: _collection(meta, b"\xff", b""),
     ),
+    "variables-are-names": (
+        "a collection of variables that are names",
+        lambda meta: meta.collection_def["variables"].node_list.value.append("a:0"),
+    ),
+    "variables-are-numbers": (
+        "a collection of variables that are numbers",
+        lambda meta: meta.collection_def["trainable_variables"].int64_list.value.append(7),
+    ),
     "variables-many": (
         "20,000 variables that no node makes",
         lambda meta: _collection(meta, *[encode_field(1, b"v%d:0" % n) for n in range(20_000)]),

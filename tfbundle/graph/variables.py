@@ -23,7 +23,7 @@ from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import variable_shape
 from tfbundle.limits import LARGEST_OBJECT_GRAPH
-from tfbundle.proto import SavedObjectGraph
+from tfbundle.proto import SavedObjectGraph, VariableDef
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -43,11 +43,14 @@ class Variable(NamedTuple):
 
 
 def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variable]:
-    """The variables in the collections of a TensorFlow 1 program: first all, in their order, then others to train."""
-    trainable = collections.get("trainable_variables", [])
+    """The variables in the collections of a TensorFlow 1 program: first all, in their order, then others to train.
+
+    Raises ``FormatError`` where the collections hold something else.
+    """
+    trainable = _definitions(collections, "trainable_variables")
     names = {definition.variable_name for definition in trainable}
     seen = set()
-    for definition in (*collections.get("variables", []), *trainable):
+    for definition in (*_definitions(collections, "variables"), *trainable):
         name = definition.variable_name
         if name in seen:
             continue
@@ -61,6 +64,15 @@ def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variabl
             shape = tuple(definition.save_slice_info_def.full_shape)
         data_type = None if node is None else node.attributes.get("dtype")
         yield Variable(stored_name, name, name in names, data_type, shape)
+
+
+def _definitions(collections: Collections, name: str) -> list[VariableDef]:
+    found = []
+    for item in collections.get(name, []):
+        if not isinstance(item, VariableDef):
+            raise FormatError(f"the collection {name!r} holds {type(item).__name__}, where variables are defined")
+        found.append(item)
+    return found
 
 
 def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
