@@ -285,27 +285,50 @@ def test_text_mode(tmp_path: Path, kind: str) -> None:
             assert lost
 
 
+def lose_header(prefix: Path) -> None:
+    data = bytearray(Path(f"{prefix}.index").read_bytes())
+    data[4] ^= 1
+    Path(f"{prefix}.index").write_bytes(data)
+
+
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 def test_lost_header(tmp_path: Path, byteorder: str) -> None:
     """The names of the files tell how many there are, and the strings which byte order."""
     prefix = tmp_path / "model"
     write_bundle(prefix, TENSORS, num_shards=2, byteorder=byteorder, block_size=1)
-    data = bytearray(Path(f"{prefix}.index").read_bytes())
-    data[4] ^= 1
-    Path(f"{prefix}.index").write_bytes(data)
+    lose_header(prefix)
     found, lost = salvage(prefix)
     assert found == set(ARRAYS)
     assert lost == {None}
     with tfbundle.open_checkpoint(prefix, salvage=True) as checkpoint:
         assert "its strings tell" in checkpoint.lost[-1].message
-    write_bundle(prefix, {"step": ARRAYS["step"]}, block_size=1)
-    data = bytearray(Path(f"{prefix}.index").read_bytes())
-    data[4] ^= 1
-    Path(f"{prefix}.index").write_bytes(data)
-    data_file(prefix, 0, 2).unlink()
-    data_file(prefix, 1, 2).unlink()
-    assert salvage(prefix)[0] == {"step"}
-    with tfbundle.open_checkpoint(prefix, salvage=True) as checkpoint:
+
+
+NUMBERS = {
+    "half": np.linspace(-1, 1, 50).astype(np.float16),
+    "step": np.array(1000, np.int64),
+    "weights": np.random.RandomState(0).standard_normal(60).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+@pytest.mark.parametrize("names", [["step"], ["half", "weights"], ["weights"], list(NUMBERS)])
+def test_lost_header_without_strings(tmp_path: Path, byteorder: str, names: list[str]) -> None:
+    """The numbers tell the byte order."""
+    arrays = {name: NUMBERS[name] for name in names}
+    write_bundle(tmp_path / "model", arrays, byteorder=byteorder, block_size=1)
+    lose_header(tmp_path / "model")
+    assert salvage(tmp_path / "model", arrays)[0] == set(names)
+    with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
+        assert "its numbers tell" in checkpoint.lost[-1].message
+
+
+def test_lost_header_and_nothing_that_tells(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"bytes": np.arange(5, dtype=np.int8), "zeros": np.zeros(3, np.float32)}
+    write_bundle(tmp_path / "model", arrays, block_size=1)
+    lose_header(tmp_path / "model")
+    assert salvage(tmp_path / "model", arrays)[0] == set(arrays)
+    with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
         assert "nothing here proves" in checkpoint.lost[-1].message
 
 

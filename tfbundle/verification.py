@@ -162,7 +162,10 @@ def _verify_runs(folder: str, progress: Progress | None) -> Report | None:
     total, before = sum(sizes), 0
     reports = []
     for path, size in zip(paths, sizes, strict=True):
-        reports.append(_verify_records(path, progress and partial(_moved, progress, before, total)))
+        try:
+            reports.append(_verify_records(path, progress and partial(_moved, progress, before, total)))
+        except TfBundleError as error:  # It is no regular file, or was deleted meanwhile.
+            reports.append(replace(report_of(path, finding_of(error, "record"), "events"), format="events"))
         before += size
     nbytes = sum(report.nbytes for report in reports)
     return replace(reduce(_joined, reports), path=folder, prefix=None, nbytes=nbytes)

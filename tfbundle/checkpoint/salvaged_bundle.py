@@ -5,7 +5,8 @@ is taken from a damaged block, but for names to report: a name or a type there m
 belong to are right.
 
 The header is one entry among others. Without it the names of the data files tell how many there are, and the strings
-in them their byte order, for its checksums have that too.
+in them their byte order, for its checksums have that too; or else the numbers, which are seldom as large or small with
+their bytes swapped.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from tfbundle.checkpoint.bundle import BundleStore, decode_name, encode_name
 from tfbundle.checkpoint.entry import decode_facts
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.payload import ByteOrder
-from tfbundle.checkpoint.pieces import PieceReader
+from tfbundle.checkpoint.pieces import Piece, PieceReader, swap_bytes
 from tfbundle.checkpoint.slice_keys import decode_slice_key
-from tfbundle.dtypes import DT_STRING
+from tfbundle.checkpoint.tensor import Array
+from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.formats.block_scan import list_keys, scan_table
 from tfbundle.formats.sstable import BlockHandle, Directory, Table
@@ -31,8 +37,12 @@ from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import list_folder
 
 _SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
-# So many string tensors are tried for the byte order. One that is whole will do.
+# So many tensors are tried for the byte order, and none that is larger.
 _MOST_TRIED = 100
+_LARGEST_TRIED = 1 << 20
+# What a number is held to be, and how many of them have to agree for each that does not.
+_LARGEST_WEIGHT = 1e6
+_MAJORITY = 10
 
 
 def open_salvaged_bundle(prefix: str) -> SalvagedBundle:
@@ -135,37 +145,55 @@ class SalvagedBundle(BundleStore):
         return max(counts, key=lambda count: (counts[count] / count if count else 0, count), default=0)
 
     def _infer_byteorder(self, records: dict[str, bytes]) -> None:
-        found = self._find_byteorder(records)
-        told = "its strings tell" if found else "is taken to be little-endian, which nothing here proves"
+        readers: dict[ByteOrder, PieceReader] = {
+            order: PieceReader(self.shards, order, verify=True) for order in ("little", "big")
+        }
+        found = self._ask_strings(records, readers)
+        told = "its strings tell"
+        if found is None:
+            found = self._ask_numbers(records, readers["little"])
+            told = "its numbers tell, which make less sense in the other"
+        if found is None:
+            found, told = "little", "is taken to be little-endian, which nothing here proves"
         message = (
             f"the header of {self._index.path} is lost; the names of the data files tell that there are "
             f"{self.shards.count}, and the byte order {told}"
         )
         self.findings.append(Finding("index", message, self._index.path))
-        self.reader = PieceReader(self.shards, found or "little", verify=True)
+        self.reader = readers[found]
 
-    def _find_byteorder(self, records: dict[str, bytes]) -> ByteOrder | None:
-        orders: tuple[ByteOrder, ...] = ("little", "big")
-        readers = {order: PieceReader(self.shards, order, verify=True) for order in orders}
-        tried = 0
-        for name, record in records.items():
-            try:
-                if decode_facts(record).data_type != DT_STRING:
-                    continue
-                pieces = self.pieces(name, record)
-            except TfBundleError:
-                continue
-            for _, piece in pieces:
-                for order, reader in readers.items():
-                    tried += 1
-                    try:
-                        reader.check(piece)
-                    except TfBundleError:
-                        continue
+    def _pieces_to_ask(self, records: dict[str, bytes], want: Callable[[int], bool]) -> Iterator[Piece]:
+        """Some stored pieces whose data types are wanted, none of them large."""
+        found = (piece for name, record in records.items() for piece in self._pieces_of(name, record, want))
+        return islice((piece for piece in found if 0 < piece.location.size <= _LARGEST_TRIED), _MOST_TRIED)
+
+    def _pieces_of(self, name: str, record: bytes, want: Callable[[int], bool]) -> list[Piece]:
+        try:
+            return [piece for _, piece in self.pieces(name, record)] if want(decode_facts(record).data_type) else []
+        except TfBundleError:
+            return []
+
+    def _ask_strings(self, records: dict[str, bytes], readers: dict[ByteOrder, PieceReader]) -> ByteOrder | None:
+        """The byte order in which the checksum of some strings is right."""
+        for piece in self._pieces_to_ask(records, lambda data_type: data_type == DT_STRING):
+            for order, reader in readers.items():
+                with suppress(TfBundleError):
+                    reader.check(piece)
                     return order
-            if tried > _MOST_TRIED:
-                break
         return None
+
+    def _ask_numbers(self, records: dict[str, bytes], reader: PieceReader) -> ByteOrder | None:
+        """The byte order in which alone numbers are of a usual size; ``None`` unless they are nearly all agreed."""
+        little = big = 0
+        for piece in self._pieces_to_ask(records, _has_byteorder):
+            with suppress(TfBundleError):
+                values = reader.read(piece)
+                as_little, as_big = _are_usual(values), _are_usual(swap_bytes(values.copy()))
+                little += int(np.count_nonzero(as_little & ~as_big))
+                big += int(np.count_nonzero(as_big & ~as_little))
+        if max(little, big) <= _MAJORITY * min(little, big):
+            return None
+        return "little" if little > big else "big"
 
     def _drop_orphans(self, records: dict[str, bytes]) -> None:
         """Take out slices whose tensors' own entries are lost: without these nothing tells the whole shape."""
@@ -180,6 +208,22 @@ class SalvagedBundle(BundleStore):
         for owner, count in orphans.items():
             message = f"the entry of {owner!r} is lost; {count} of its slices are there, and tell too little"
             self.findings.append(Finding("index", message, self._index.path, owner))
+
+
+def _has_byteorder(data_type: int) -> bool:
+    if data_type in (DT_STRING, DT_VARIANT):
+        return False
+    dtype = numpy_dtype(data_type)
+    return dtype.itemsize > 1 and dtype.kind != "c"
+
+
+def _are_usual(values: Array) -> Array:
+    """Which numbers are of a usual size, as nearly all weights and steps are, and few with their bytes swapped."""
+    with np.errstate(all="ignore"):
+        sizes = np.abs(values.astype(np.float64))
+    largest = 2.0 ** (4 * values.itemsize) if "int" in values.dtype.name else _LARGEST_WEIGHT
+    usual: Array = (sizes == 0) | ((sizes > 1 / largest) & (sizes < largest))
+    return usual
 
 
 def _owner(key: bytes) -> str:
