@@ -343,6 +343,17 @@ def test_a_parent_may_list_a_slice_twice_no_more(tmp_path: Path) -> None:
         checkpoint["v"].read()
 
 
+@pytest.mark.parametrize("step", [1 << 61, -(1 << 63), 10**30, -(10**30)])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("slices", [(), [((0, 2), FULL), ((2, 1), FULL)]])
+def test_steps_beyond_any_array(tmp_path: Path, slices: Any, axis: int, step: int) -> None:
+    array = np.arange(15, dtype=np.float32).reshape(3, 5)
+    write_bundle(tmp_path / "b", {"v": Saved(array, slices=slices, shards=[0, 0])})
+    index = (*[slice(None)] * axis, slice(None, None, step))
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        assert_same(checkpoint["v"][index], array[index])
+
+
 def test_more_shards_than_are_kept_open(tmp_path: Path) -> None:
     count = shards.MOST_OPEN_FILES + 10
     tensors = {f"t{number:03}": Saved(MATRIX + number, shards=[number]) for number in range(count)}

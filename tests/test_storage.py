@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from tests.support.arrays import assert_same
 from tests.support.bundle_writer import FULL, Saved, write_bundle
 from tests.support.expected import expected_checkpoints, sha256_of
 from tfbundle import FormatError, MissingFileError, TfBundleError, TruncatedError, storage
+from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import ByteSource, is_file, is_folder, list_folder, read_file, stat_file
 
 DATA = bytes(range(256)) * 20
@@ -95,9 +97,22 @@ def test_file_that_shrinks(source: ByteSource) -> None:
     assert caught.value.offset == 1000
     with pytest.raises(TruncatedError, match="shorter"):
         source.read_into(500, memoryview(bytearray(1000)))
+    with pytest.raises(TruncatedError, match="shorter"):
+        source.view(500, 1000)
     with pytest.raises(FormatError, match="overwritten"):
         source.check_unchanged()
     assert not source.same_file()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="each map has a descriptor of its own before Python 3.13")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="this system does not list the descriptors")
+def test_maps_take_no_descriptors(tmp_path: Path) -> None:
+    tensors = {f"t{number}": Saved(np.arange(3.0), shards=[number]) for number in range(MOST_OPEN_FILES + 9)}
+    write_bundle(tmp_path / "b", tensors, num_shards=len(tensors))
+    before = len(os.listdir("/proc/self/fd"))
+    views = tfbundle.load(tmp_path / "b", mmap=True)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert all((view == np.arange(3.0)).all() for view in views.values())
 
 
 def test_threads_do_not_meet(source: ByteSource) -> None:

@@ -18,6 +18,7 @@ import errno
 import mmap
 import os
 import stat
+import sys
 import threading
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ from tfbundle.errors import FormatError, MissingFileError, TruncatedError
 _LARGEST_READ = 1 << 30
 # Links that go round in circles, and names (perhaps from a file that lies) that no file can have.
 _LEADS_NOWHERE = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
+# A map keeps its file by itself. Before Python 3.13 each takes a descriptor all the same, of which systems allow 1024,
+# or 256.
+_MAP_SETTINGS = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platform != "win32" else {}
 
 
 class FileIdentity(NamedTuple):
@@ -144,7 +148,13 @@ class ByteSource:
             return memoryview(b"")  # An empty file cannot be mapped.
         mapped = self._map
         if mapped is None:
-            mapped = self._map = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ)
+            try:
+                mapped = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ, **_MAP_SETTINGS)
+            except OSError as error:
+                raise self._named(error) from None
+            except ValueError:
+                raise self._shrunk(os.fstat(descriptor.number).st_size) from None
+            self._map = mapped
         return memoryview(mapped)[offset : offset + size]
 
     def require(self, offset: int, size: int) -> None:

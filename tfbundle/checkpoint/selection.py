@@ -93,7 +93,8 @@ def parse_index(index: Any, shape: tuple[int, ...]) -> Selection:
                 chosen = chosen[::-1]
             starts.append(chosen.start if chosen else 0)
             counts.append(len(chosen))
-            steps.append(chosen.step)
+            # Where no step is taken, it may be larger than any array.
+            steps.append(chosen.step if len(chosen) > 1 else 1)
             result.append(len(chosen))
         else:
             starts.append(_position(item, axis, length))
