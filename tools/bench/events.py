@@ -110,7 +110,7 @@ def main() -> None:
             if not arguments.only or name in arguments.only:
                 figures = compare(f"{name}: {title}", contenders, rounds=arguments.rounds, repeat=1)
                 if name in ("tf1", "tf2", "tags"):
-                    sizes = [f"{figure.nbytes / 300_000:.0f}" if figure.nbytes else "-" for figure in figures]
+                    sizes = [f"{figure.nbytes / 300_000:.0f}" if figure.nbytes > 300_000 else "-" for figure in figures]
                     print(f"  bytes a point: {', '.join(sizes)}")
 
 
