@@ -6,6 +6,8 @@ import copy
 import gzip
 import pickle
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +240,36 @@ def test_reading_elements_of_many_runs_keeps_few_files_open(tmp_path: Path) -> N
         assert all(run.graph is not None for run in log.runs.values())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_log_that_is_refreshed_while_it_is_written(tmp_path: Path) -> None:
+    """Half-written records, new files and images as they come: what is there is right, and never less than before."""
+
+    def write() -> None:
+        for number in range(3):
+            with open(tmp_path / f"events.out.tfevents.{number}", "wb", buffering=0) as file:
+                for step in range(number * 100, number * 100 + 100):
+                    event = Event(step=step)
+                    event.summary.value.add(tag="loss", simple_value=step)
+                    event.summary.value.add(tag="image").image.encoded_image_string = b"%d" % step * 500
+                    record = frames([event.SerializeToString()])
+                    file.write(record[: len(record) // 2])
+                    time.sleep(0.001)
+                    file.write(record[len(record) // 2 :])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    log = tfbundle.open_events(tmp_path)
+    lengths = [0]
+    while writer.is_alive() or log.refresh():
+        log.refresh()
+        loss = log.runs["."].scalars.get("loss") if "." in log.runs else None
+        if loss is not None and len(loss):
+            assert loss.values.tolist() == list(range(len(loss)))
+            assert log.runs["."].images["image"][-1].encoded == (b"%d" % (len(loss) - 1) * 500,)
+            assert len(loss) >= lengths[-1]
+            lengths.append(len(loss))
+    writer.join()
+    assert lengths[-1] == 300
+    assert len(set(lengths)) > 3
+    assert log.runs["."].truncations == {}
