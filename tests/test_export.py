@@ -479,6 +479,33 @@ def test_a_checkpoint_is_not_replaced_by_its_export(tmp_path: Path) -> None:
         assert own.read_bytes() == before
 
 
+@pytest.mark.parametrize("own", ["b.index", "b.data-00000-of-00001", "b.meta"])
+@pytest.mark.parametrize("link", ["symbolic", "hard", "of the file"])
+def test_nor_by_way_of_a_link(tmp_path: Path, own: str, link: str) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX})
+    (tmp_path / "b.meta").write_bytes(b"graph")
+    out = tmp_path / "out.npz"
+    if link == "symbolic":
+        out.symlink_to(own)
+    elif link == "hard":
+        out.hardlink_to(tmp_path / own)
+    else:
+        (tmp_path / own).rename(out)
+        (tmp_path / own).symlink_to(out)
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match="file of the checkpoint"):
+        export(tmp_path / "b", out)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\U0001f600"])
+def test_the_longest_name_of_a_file(tmp_path: Path, letter: str) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX})
+    out = tmp_path / (letter * ((255 - len(".npz")) // len(letter.encode())) + ".npz")
+    export(tmp_path / "b", out)
+    assert_same(read_back(out)["a"], MATRIX)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions and links are those of POSIX")
 def test_permissions_and_links_stay(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX})

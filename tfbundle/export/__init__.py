@@ -24,6 +24,7 @@ from tfbundle.export.plan import Cast, OutputFormat, plan
 from tfbundle.export.replacement import replacement
 from tfbundle.export.safetensors import SAFETENSORS
 from tfbundle.sources import open_tensors
+from tfbundle.storage import list_folder
 
 __all__ = ["Exported", "export", "output_format"]
 
@@ -102,7 +103,11 @@ def output_format(out: str, to: str | None = None) -> OutputFormat:
 
 def _check_output(out: str, checkpoint: TensorMapping) -> None:
     """Raise ``ValueError`` rather than replace a file of the source by what is made from it."""
-    own = (out, prefix_of_member(out), prefix_of_v1_shard(out))
-    prefix = os.path.realpath(checkpoint.prefix)
-    if os.path.lexists(out) and any(path is not None and os.path.realpath(path) == prefix for path in own):
-        raise ValueError(f"{out} is a file of the checkpoint that is to be exported")
+    if not os.path.exists(out):
+        return
+    folder, base = os.path.split(checkpoint.prefix)
+    for name in list_folder(folder or os.curdir):
+        own = (name, prefix_of_member(name), prefix_of_v1_shard(name))
+        # By whatever name or link it is reached.
+        if base in own and os.path.samefile(out, os.path.join(folder, name)):
+            raise ValueError(f"{out} is a file of the checkpoint that is to be exported")

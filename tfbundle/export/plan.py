@@ -64,7 +64,8 @@ class Planned(NamedTuple):
         if _kind(self.dtype.name) == "integer" and values.dtype.kind != "b":
             low, high = _limits(self.dtype)
             if _kind(values.dtype.name) == "float":
-                values = np.trunc(values.astype(np.float64))
+                with np.errstate(invalid="ignore"):  # NaNs are refused below.
+                    values = np.trunc(values.astype(np.float64))
                 # One more than the largest integer is a power of two, which floats hold exactly.
                 fits = bool(((values >= low) & (values < float(high + 1))).all())
             else:

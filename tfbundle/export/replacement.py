@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 
 from tfbundle.errors import MissingFileError
 
-_LONGEST_BASE = 100
+# Characters of its name, each of up to four bytes of the 255 that a name may have, beside the rest.
+_LONGEST_BASE = 50
 
 
 class _NamedFile(io.FileIO):
