@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -470,6 +471,20 @@ def test_what_tensorflow_writes_goes_by_runs(monkeypatch: pytest.MonkeyPatch) ->
     pairs = [(b"layer_%04d/kernel" % number, b"%d" % number) for number in range(5000)]
     monkeypatch.setattr(block, "_decode_entries", None)
     assert decode_block(encode_pairs(pairs)) == ([key for key, _ in pairs], [value for _, value in pairs])
+
+
+def test_one_long_run_among_very_many_short_ones() -> None:
+    """A column of all runs for each entry of the longest one would be two hundred times the block."""
+    count = 90_000
+    keys = [number.to_bytes(3, "big") for number in range(count + 60)]
+    data = encode_block(b"".join(encode_entry(key, b"") for key in keys), [6 * number for number in range(count)])
+    tracemalloc.start()
+    try:
+        found, _ = decode_block(data)
+        assert found == keys
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(data)
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(min_size=40, max_size=40))

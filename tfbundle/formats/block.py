@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _FEWEST_RUNS = 200
 # A longer run would make for many short columns.
 _LONGEST_RUN = 64
+# Runs times the entries of the longest one. A block may have one long run among very many short ones.
+_MOST_PLACES = 1 << 18
 # Keys of more bytes than this cannot come of sizes below 128.
 _LONGEST_KEY = 254
 # Writers close a block at 256 KiB. In a larger one the first entry out of order has to be the last that is decoded.
@@ -149,11 +151,13 @@ def _walk_runs(padded: Bytes, limit: int, restarts: Column) -> _Entries | None:
     pos = restarts
     length = np.zeros(len(restarts), np.uint8)
     while (there := pos < stops).any():
+        if len(columns) == _LONGEST_RUN or (len(columns) + 1) * len(restarts) > _MOST_PLACES:
+            return None
         sizes = triples[pos]
         # Rows whose run is over stay at its end, and what is read there does not count.
         sizes[~there] = 0
         shared, unshared, size = sizes.T
-        if len(columns) == _LONGEST_RUN or (sizes >= 0x80).any() or (shared > length).any():
+        if (sizes >= 0x80).any() or (shared > length).any():
             return None
         length = shared + unshared
         columns.append((there, shared, unshared, size, pos + 3))
