@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import bundle_writer, table_writer
-from tfbundle.checkpoint.slice_keys import FULL, decode_slice_key, encode_slice_key
+from tfbundle.checkpoint.keys import FULL, decode_slice_key, encode_slice_key
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats import coding
 from tfbundle.formats.sstable import Table

@@ -15,7 +15,7 @@ import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.expected import FIXTURES
 from tfbundle import MissingFileError, TfBundleError
-from tfbundle.checkpoint.slice_keys import decode_slice_key
+from tfbundle.checkpoint.keys import decode_slice_key
 from tfbundle.formats.sstable import FOOTER_SIZE, TRAILER_SIZE, Table
 from tfbundle.storage import ByteSource
 

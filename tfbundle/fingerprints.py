@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import encode_name
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.keys import encode_name
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.pieces import swap_bytes
 from tfbundle.checkpoint.tensor import Array, Tensor

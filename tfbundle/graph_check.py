@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.keys import FULL
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
-from tfbundle.checkpoint.slice_keys import FULL
 from tfbundle.checkpoint.slices import find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.checkpoint.tensor import Tensor
 from tfbundle.errors import FormatError

@@ -27,9 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import HEADER_KEY, BundleStore, decode_name, encode_name
+from tfbundle.checkpoint.bundle import HEADER_KEY, BundleStore
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.entry import decode_facts
+from tfbundle.checkpoint.keys import decode_name, encode_name
 from tfbundle.checkpoint.names import find_files, index_path, prefix_of_v1_shard
 from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
 from tfbundle.dtypes import data_type_name, numpy_dtype, python_name

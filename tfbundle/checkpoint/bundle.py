@@ -7,7 +7,7 @@
     PREFIX.data-00003-of-00008     shard 3: the bytes of tensors, one behind the other, C order
 
 The index is the authority; a shard is nothing but bytes. A partitioned tensor's entry lists its slices, and each
-slice has an entry of its own under a key from ``slice_keys``.
+slice has an entry of its own under a key from ``keys``.
 
 Bytes become arrays in ``pieces``; this file knows which pieces a tensor has, and puts them together.
 """
@@ -27,12 +27,19 @@ from google.protobuf.message import DecodeError
 from tfbundle.checkpoint.bulk import known_facts, read_small
 from tfbundle.checkpoint.entry import Facts, decode_facts, decode_location
 from tfbundle.checkpoint.findings import Check, Place
+from tfbundle.checkpoint.keys import (
+    Extent,
+    decode_name,
+    decode_names,
+    decode_slice_key,
+    encode_name,
+    encode_slice_key,
+)
 from tfbundle.checkpoint.names import index_path
 from tfbundle.checkpoint.payload import ByteOrder
 from tfbundle.checkpoint.pieces import Piece, PieceReader, Room, allocate
 from tfbundle.checkpoint.selection import Selection, intersect
 from tfbundle.checkpoint.shards import Shards
-from tfbundle.checkpoint.slice_keys import Extent, decode_slice_key, encode_slice_key
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, incomplete
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.checkpoint.tensor import Array, Range
@@ -51,22 +58,6 @@ _VERSION = 1
 
 # The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
 Pieces = list[tuple[TensorSlice | None, Piece]]
-
-
-def encode_name(name: str) -> bytes:
-    """A tensor's name as the table's key."""
-    return name.encode("utf-8", "surrogateescape")
-
-
-def decode_name(key: bytes) -> str:
-    """A table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by ``encode_name``."""
-    return key.decode("utf-8", "surrogateescape")
-
-
-def decode_names(keys: list[bytes]) -> list[str]:
-    """``decode_name`` of each key; all at once, where no key holds the byte that then stands between them."""
-    names = decode_name(b"\0".join(keys)).split("\0")
-    return names if len(names) == len(keys) else list(map(decode_name, keys))
 
 
 def open_bundle(prefix: str, verify: bool) -> BundleStore:

@@ -22,12 +22,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import BundleStore, decode_name, encode_name
+from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.entry import decode_facts
 from tfbundle.checkpoint.findings import Finding, finding_of
+from tfbundle.checkpoint.keys import decode_name, decode_slice_key, encode_name
 from tfbundle.checkpoint.payload import ByteOrder
 from tfbundle.checkpoint.pieces import Piece, PieceReader, swap_bytes
-from tfbundle.checkpoint.slice_keys import decode_slice_key
 from tfbundle.checkpoint.tensor import Array
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError

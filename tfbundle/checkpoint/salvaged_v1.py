@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from tfbundle.checkpoint.bundle import decode_name
 from tfbundle.checkpoint.findings import Finding, finding_of
-from tfbundle.checkpoint.slice_keys import decode_slice_key
+from tfbundle.checkpoint.keys import decode_name, decode_slice_key
 from tfbundle.checkpoint.slice_table import SliceTable
 from tfbundle.checkpoint.v1 import Part, V1Store
 from tfbundle.checkpoint.v1_files import V1Files, check_set

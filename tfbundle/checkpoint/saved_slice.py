@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.slice_keys import Extent
+from tfbundle.checkpoint.keys import Extent
 from tfbundle.checkpoint.slices import check_count, decode_extents
 from tfbundle.errors import FormatError
 from tfbundle.formats.wire import BYTES, Field, message_fields

@@ -18,7 +18,7 @@ from math import prod
 
 import numpy as np
 
-from tfbundle.checkpoint.slice_keys import FULL, Extent
+from tfbundle.checkpoint.keys import FULL, Extent
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto

@@ -25,13 +25,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import decode_name, encode_name
 from tfbundle.checkpoint.entry import Facts
 from tfbundle.checkpoint.findings import Check, Place
+from tfbundle.checkpoint.keys import decode_name, encode_name, encode_slice_key
 from tfbundle.checkpoint.pieces import allocate
 from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement, find_slice_array
 from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
-from tfbundle.checkpoint.slice_keys import encode_slice_key
 from tfbundle.checkpoint.slice_table import Block, SliceTable
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, incomplete, locate_slice
 from tfbundle.checkpoint.streaming import split

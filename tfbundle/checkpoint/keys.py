@@ -1,7 +1,7 @@
-"""The table keys under which slices of partitioned tensors are stored.
+"""The keys of tables: names of tensors, and what stands for the slices of partitioned ones.
 
-A slice's key is a run of ordered codes (TensorFlow, ``util/saved_tensor_slice_util``), after which slices sort by
-name, then by place::
+A tensor's name is any bytes, UTF-8 as a rule; as a ``str`` it has the others escaped. A slice's key is a run of ordered
+codes (TensorFlow, ``util/saved_tensor_slice_util``), after which slices sort by name, then by place::
 
     [number 0][string: tensor's name][number: rank]  then for each dimension  [signed: start][signed: length]
 
@@ -22,6 +22,22 @@ FULL = -1
 
 
 Extent = tuple[int, int]
+
+
+def encode_name(name: str) -> bytes:
+    """A tensor's name as the table's key."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode_name(key: bytes) -> str:
+    """A table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by ``encode_name``."""
+    return key.decode("utf-8", "surrogateescape")
+
+
+def decode_names(keys: list[bytes]) -> list[str]:
+    """``decode_name`` of each key; all at once, where no key holds the byte that then stands between them."""
+    names = decode_name(b"\0".join(keys)).split("\0")
+    return names if len(names) == len(keys) else list(map(decode_name, keys))
 
 
 def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
