@@ -40,8 +40,11 @@ _SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
 # So many tensors are tried for the byte order, and none that is larger.
 _MOST_TRIED = 100
 _LARGEST_TRIED = 1 << 20
-# What a number is held to be, and how many of them have to agree for each that does not.
+# What a weight is held to be. One float in six is as large if its bits are random, so that many have to agree, and ten
+# for each that does not; an integer of eight bytes, of which four are zeros, is worth as many.
 _LARGEST_WEIGHT = 1e6
+_FEWEST_VOTES = 24
+_VOTES_OF_INTEGER_BYTE = 3
 _MAJORITY = 10
 
 
@@ -154,13 +157,24 @@ class SalvagedBundle(BundleStore):
             found = self._ask_numbers(records, readers["little"])
             told = "its numbers tell, which make less sense in the other"
         if found is None:
-            found, told = "little", "is taken to be little-endian, which nothing here proves"
+            told = "is not known, so that nothing but strings and single bytes can be read"
         message = (
             f"the header of {self._index.path} is lost; the names of the data files tell that there are "
             f"{self.shards.count}, and the byte order {told}"
         )
         self.findings.append(Finding("index", message, self._index.path))
-        self.reader = readers[found]
+        self.reader = readers[found or "little"]
+        if found is None:
+            self._drop_numbers(records)
+
+    def _drop_numbers(self, records: dict[str, bytes]) -> None:
+        """Take out what one byte order or the other would make a wrong value of."""
+        for name, record in list(records.items()):
+            with suppress(TfBundleError):
+                if _has_byteorder(decode_facts(record).data_type):
+                    del records[name]
+                    message = f"the byte order of {name!r} stood in the header, and nothing that is left tells it"
+                    self.findings.append(Finding("index", message, self._index.path, name))
 
     def _pieces_to_ask(self, records: dict[str, bytes], want: Callable[[int], bool]) -> Iterator[Piece]:
         """Some stored pieces whose data types are wanted, none of them large."""
@@ -183,15 +197,18 @@ class SalvagedBundle(BundleStore):
         return None
 
     def _ask_numbers(self, records: dict[str, bytes], reader: PieceReader) -> ByteOrder | None:
-        """The byte order in which alone numbers are of a usual size; ``None`` unless they are nearly all agreed."""
+        """The byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all."""
         little = big = 0
         for piece in self._pieces_to_ask(records, _has_byteorder):
             with suppress(TfBundleError):
                 values = reader.read(piece)
+                if values.dtype.kind == "c":
+                    continue
                 as_little, as_big = _are_usual(values), _are_usual(swap_bytes(values.copy()))
-                little += int(np.count_nonzero(as_little & ~as_big))
-                big += int(np.count_nonzero(as_big & ~as_little))
-        if max(little, big) <= _MAJORITY * min(little, big):
+                votes = _VOTES_OF_INTEGER_BYTE * values.itemsize if "int" in values.dtype.name else 1
+                little += votes * int(np.count_nonzero(as_little & ~as_big))
+                big += votes * int(np.count_nonzero(as_big & ~as_little))
+        if max(little, big) < _FEWEST_VOTES or max(little, big) <= _MAJORITY * min(little, big):
             return None
         return "little" if little > big else "big"
 
@@ -213,8 +230,7 @@ class SalvagedBundle(BundleStore):
 def _has_byteorder(data_type: int) -> bool:
     if data_type in (DT_STRING, DT_VARIANT):
         return False
-    dtype = numpy_dtype(data_type)
-    return dtype.itemsize > 1 and dtype.kind != "c"
+    return numpy_dtype(data_type).itemsize > 1
 
 
 def _are_usual(values: Array) -> Array:
