@@ -76,7 +76,8 @@ def merge_text(text: bytes, pos: int, end: int, message: Message, depth: int) ->
     ``text`` is UTF-8. Raises ``Refusal``, whose line is one of ``text``, and nothing else.
     """
     fault = _nesting_fault(text, pos, end, depth)
-    if fault is not None and end - pos > _SMALL_SIZE:
+    # Old releases of protobuf end the process over a text that nests too deeply, so that they must not see one.
+    if fault is not None and (fault.certain or end - pos > _SMALL_SIZE):
         raise fault
     lines = _Lines(text, pos, end)
     try:
