@@ -18,7 +18,7 @@ import pytest
 import snappy
 
 import tfbundle
-from tests.support.records import frames
+from tests.support.records import frame, frames
 from tfbundle.events.plugins import KINDS
 from tfbundle.proto import Event
 from tfbundle.storage import ByteSource
@@ -240,6 +240,38 @@ def test_reading_elements_of_many_runs_keeps_few_files_open(tmp_path: Path) -> N
         assert all(run.graph is not None for run in log.runs.values())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("step", [1, 17, 60, 300])
+@pytest.mark.parametrize("damage", ["header", "payload", "missing bytes"])
+def test_a_damaged_log_that_grows_says_what_a_fresh_one_says(tmp_path: Path, damage: str, step: int) -> None:
+    records = [frame(event.SerializeToString()) for event in events(4)]
+    start = sum(map(len, records[:3]))
+    data = bytearray(b"".join(records))
+    if damage == "missing bytes":
+        del data[start + 15 : start + 60]
+    else:
+        data[start + (3 if damage == "header" else 20)] ^= 1
+    path = tmp_path / "events.out.tfevents.1"
+    path.write_bytes(b"")
+
+    def state(log: tfbundle.EventLog) -> Any:
+        run = log.runs["."]
+        steps = {tag: series.steps.tolist() for tag, series in run.scalars.items()}
+        losses = [(loss.offset, loss.size, loss.number) for loss in run.losses.get(str(path), ())]
+        return run.event_count, steps, losses, run.truncations
+
+    with tfbundle.open_events(path, salvage=True) as log:
+        before = state(log)
+        for pos in range(0, len(data), step):
+            with open(path, "ab") as file:
+                file.write(data[pos : pos + step])
+            changed = log.refresh()
+            assert changed == (state(log) != before)
+            assert not log.refresh()
+            before = state(log)
+            assert before == state(tfbundle.open_events(path, salvage=True))
+        assert next(loss[0] for loss in before[2]) == start
 
 
 def test_a_log_that_is_refreshed_while_it_is_written(tmp_path: Path) -> None:

@@ -88,16 +88,23 @@ class EventFile:
             self._is_packed = stream.compression != "NONE"
             reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
             reader.count = before = self.count
+            start = self.position
             done = stream.done()
             for window in reader.windows():
                 self._take(window)
                 if progress is not None:
                     progress(stream.done() - done)
                     done = stream.done()
-                self.position, self.count = reader.position, reader.count
-            changed = self.count > before or reader.truncation != self.truncation
-            self.truncation = reader.truncation
-            self.losses.extend(reader.losses)
+                if len(window.frames.starts):
+                    self.position, self.count = reader.position, reader.count
+            # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
+            losses = [loss for loss in self.losses if loss.offset < start] + reader.losses
+            changed = (self.count, reader.truncation, _extent(losses)) != (
+                before,
+                self.truncation,
+                _extent(self.losses),
+            )
+            self.truncation, self.losses = reader.truncation, losses
             return changed
         except FormatError as error:
             raise error.locate(path=self.path) from None
@@ -218,6 +225,10 @@ class EventFile:
 
 class Replaced(TfBundleError):
     """Another file lies at a path than the one that was read."""
+
+
+def _extent(losses: list[Loss]) -> list[tuple[int, int]]:
+    return [(loss.offset, loss.size) for loss in losses]
 
 
 def _number_bytes(record: memoryview, number: NumberLayout) -> bytes:
