@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 import tfbundle
 from tests.support.records import frame, frames
 from tfbundle.cli.main import cli
-from tfbundle.proto import Event, Summary, TensorProto
+from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 
 
 def run(*arguments: Any) -> Result:
@@ -170,6 +171,42 @@ def test_export_to_parquet(logs: Path) -> None:
     assert table["step"] == [2, 0, 1, 2, 3, 4, 1]
 
 
+@pytest.mark.parametrize("command", ["export", "images", "audio"])
+def test_a_tag_that_is_nowhere(logs: Path, tmp_path: Path, command: str) -> None:
+    out = ["-o", "-", "--format", "csv"] if command == "export" else [tmp_path / "out"]
+    result = run("events", command, logs, *out, "--tag", "lozz")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no tag 'lozz' among the" in result.stderr
+
+
+def test_numbers_that_are_no_float64(tmp_path: Path) -> None:
+    metadata = {"plugin_data": {"plugin_name": "scalars"}}
+    records = [
+        scalar("mixed", 1, 1.5),
+        blob("mixed", tensor={"dtype": 9, "int64_val": [2**60 + 1]}, metadata=metadata),
+        blob("wave", tensor={"dtype": 8, "scomplex_val": [1, 2]}, metadata=metadata),
+    ]
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames(records))
+    listed = json.loads(run("events", tmp_path, "--json").stdout)["runs"][0]["series"]
+    assert [one["last_value"] for one in listed] == [2**60 + 1, "(1+2j)"]
+    figures = run("events", "show", tmp_path, "wave").stdout.splitlines()[-1].split()
+    assert figures == [".", "1", "7", "7", "(1+2j)", "(1+2j)", "-", "-", "-"]
+
+
+def test_a_run_whose_name_is_no_unicode(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/logs/\xff")
+    try:
+        os.makedirs(folder)
+    except OSError:
+        pytest.skip("this file system takes no names that are not Unicode")
+    Path(folder, "events.out.tfevents.1").write_bytes(frames([scalar("loss", 1, 2)]))
+    assert run("events", "export", tmp_path / "logs", "-o", tmp_path / "a.csv").exit_code == 0
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()[1] == r"\udcff,loss,1,1.5,2.0"
+    pytest.importorskip("pandas", reason="makes a table of pandas, which is not installed")
+    log = tfbundle.open_events(tmp_path / "logs")
+    assert log.to_pandas().run.tolist() == log.to_pandas(wide=True).run.tolist() == [r"\udcff"]
+
+
 def test_what_was_written_as_json(logs: Path) -> None:
     out = logs / "out"
     assert json.loads(run("events", "images", logs, out, "--json").stdout) == {
@@ -215,6 +252,29 @@ def test_follow_prints_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run("events", logs, "--follow")
     assert result.exit_code == 130
     assert result.stdout.splitlines()[-3:] == ["train  loss  5  0.125", "train  loss  6  0.0625", "train  new  1  2"]
+
+
+def test_follow_shows_after_a_purge_only_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = logs / "train" / "events.out.tfevents.1"
+    version = Event(file_version="brain.Event:2").SerializeToString()
+    path.write_bytes(frames([version, *(scalar("loss", step, step) for step in range(5))]))
+    start = Event(step=3, session_log=SessionLog(status=SessionLog.START)).SerializeToString()
+    again = Event(wall_time=100, step=3, summary=Summary(value=[Summary.Value(tag="loss", simple_value=30)]))
+    rounds = iter([[start, again.SerializeToString()]])
+
+    def sleep(_: float) -> None:
+        try:
+            records = next(rounds)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+        with open(path, "ab") as file:
+            file.write(frames(records))
+
+    monkeypatch.setattr("tfbundle.cli.events.time.sleep", sleep)
+    # What is wrong with another run is nobody's business.
+    (logs / "eval" / "events.out.tfevents.1").write_bytes(b"no records at all")
+    lines = run("events", logs, "--follow", "--purge", "--run", "train").stdout.splitlines()
+    assert lines[lines.index("1 run, 1 series") + 1 :] == ["train  loss  3  30"]
 
 
 def test_records(tmp_path: Path) -> None:
@@ -267,6 +327,15 @@ def test_tables_of_pandas(logs: Path) -> None:
     assert wide[wide.run == "eval"].loss.tolist() == [0.25]
     assert pandas.isna(wide.odd).all()
     assert wide[wide.run == "train"].wall_time.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+def test_tags_that_are_called_as_columns_are(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="makes a table of pandas, which is not installed")
+    records = [scalar(tag, 1, number) for number, tag in enumerate(("step", "step (tag)", "run", "value"))]
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames(records))
+    row = tfbundle.open_events(tmp_path).to_pandas(wide=True).iloc[0]
+    assert row["step"] == 1
+    assert [row[name] for name in ("step (tag) (tag)", "step (tag)", "run (tag)", "value")] == [0, 1, 2, 3]
 
 
 def test_complex_numbers_are_no_column(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.event_log import (
     choose_scalars,
+    demand_tags,
     logdir_argument,
     open_log,
     plain,
@@ -22,7 +23,7 @@ from tfbundle.cli.event_log import (
     salvage_option,
     tag_option,
 )
-from tfbundle.cli.output import count_of, print_json, print_line
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, print_json, print_line
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
@@ -58,6 +59,7 @@ def export(
         raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
     log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
+        demand_tags(found, "scalars", tags)
         chosen = [(run, series) for run in found for series in choose_scalars(run, tags)]
         if format == "parquet":
             from tfbundle.events.tables import to_arrow
@@ -69,7 +71,7 @@ def export(
         elif out == "-":
             _write_rows(sys.stdout, format, chosen)
         else:
-            with open(out, "w", encoding="utf-8", newline="") as file:
+            with open(out, "w", encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="") as file:
                 _write_rows(file, format, chosen)
         points = sum(len(series) for _, series in chosen)
         if as_json:
@@ -130,6 +132,7 @@ def _write_media(
     # Tags that differ only in what a file system does not allow share a folder, where their files are counted on.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
+        demand_tags(runs, kind, tags)
         for run in runs:
             for tag, series in getattr(run, kind).items():
                 if tags and tag not in tags:

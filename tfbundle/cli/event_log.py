@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries
+
+_MOST_LISTED = 20
 
 logdir_argument = click.argument("logdir")
 run_option = click.option("--run", "runs", multiple=True, metavar="RUN", help="Only this run; may be repeated.")
@@ -42,18 +46,30 @@ def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
     return [run for name, run in log.runs.items() if not names or name in names]
 
 
+def demand_tags(runs: list[Run], kind: str, tags: tuple[str, ...]) -> None:
+    """Refuse a tag of which none of the runs has anything of this kind."""
+    there = dict.fromkeys(tag for run in runs for tag in getattr(run, kind))
+    for tag in tags:
+        if tag not in there:
+            raise click.ClickException(f"no tag '{escape_name(tag)}' among the {kind}; there is {listed(there)}")
+
+
 def choose_scalars(run: Run, tags: tuple[str, ...]) -> list[ScalarSeries]:
     """The scalars with these tags, or all."""
     return [series for tag, series in run.scalars.items() if not tags or tag in tags]
 
 
-def listed(names: Any) -> str:
-    """Names, for a message."""
-    return ", ".join(map(escape_name, names)) or "none"
+def listed(names: Collection[str]) -> str:
+    """Names, for a message: not more of them than anyone reads."""
+    shown = [escape_name(name) for name in islice(names, _MOST_LISTED)]
+    if len(names) > len(shown):
+        shown.append(f"{len(names) - len(shown)} more")
+    return ", ".join(shown) or "none"
 
 
 def plain(value: Any) -> Any:
-    """A number as JSON has it; NaN and infinities, which JSON has not, as words."""
+    """A number, of numpy or not, as JSON has it; NaN and infinities, which JSON has not, as words."""
+    value = value.item() if hasattr(value, "item") else value
     if isinstance(value, complex):
         return str(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
+    choose_runs,
     choose_scalars,
     listed,
     logdir_argument,
@@ -155,7 +156,7 @@ def _describe(run: Run) -> dict[str, Any]:
                 "count": len(series),
                 "first_step": int(series.steps[0]) if len(series) else None,
                 "last_step": int(series.steps[-1]) if len(series) else None,
-                "last_value": plain(series.values[-1].item()) if kind == "scalars" and len(series) else None,
+                "last_value": plain(series.values[-1]) if kind == "scalars" and len(series) else None,
             }
             for kind, tag, series in _all_series(run)
         ],
@@ -210,10 +211,9 @@ def _figures(series: ScalarSeries) -> tuple[str, ...]:
     if not count:
         return ("0", *"-" * 7)
     ends = (f"{series.steps[0]}", f"{series.steps[-1]}", _short(series.values[0]), _short(series.values[-1]))
-    try:
-        values = series.values.astype(np.float64)
-    except (TypeError, ValueError):
+    if any(isinstance(value, complex) for value in series.values.tolist()):
         return (f"{count}", *ends, "-", "-", "-")
+    values = series.values.astype(np.float64)
     finite = values[np.isfinite(values)]
     middle = (finite.min(), finite.max(), finite.mean()) if len(finite) else ()
     return (f"{count}", *ends, *(_short(float(number)) for number in middle), *["-"] * (3 - len(middle)))
@@ -243,7 +243,7 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
 
 def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """Print each point that is new, until somebody stops it."""
-    seen = {(run.name, series.tag): len(series) for run in log.runs.values() for series in run.scalars.values()}
+    seen = {(run.name, series.tag): series for run in choose_runs(log, runs) for series in choose_scalars(run, tags)}
     while True:
         sys.stdout.flush()
         time.sleep(_PAUSE)
@@ -251,13 +251,21 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
             continue
         for run in log.runs.values():
             for series in choose_scalars(run, tags) if not runs or run.name in runs else []:
-                before = seen.get((run.name, series.tag), 0)
-                seen[run.name, series.tag] = len(series)
-                # A file that was replaced by a shorter one is shown from its start.
-                for place in range(before if before <= len(series) else 0, len(series)):
+                before = seen.get((run.name, series.tag))
+                seen[run.name, series.tag] = series
+                for place in range(_count_shared(before, series), len(series)):
                     step, value = int(series.steps[place]), series.values[place]
                     if as_json:
-                        number = plain(value.item() if hasattr(value, "item") else value)
-                        print_json({"run": run.name, "tag": series.tag, "step": step, "value": number})
+                        print_json({"run": run.name, "tag": series.tag, "step": step, "value": plain(value)})
                     else:
                         print_line(f"{escape_name(run.name)}  {escape_name(series.tag)}  {step}  {_short(value)}")
+
+
+def _count_shared(before: ScalarSeries | None, series: ScalarSeries) -> int:
+    """How many points at the start of a series were there before: as a rule all, but for a purge or another file."""
+    if before is None:
+        return 0
+    count = min(len(before), len(series))
+    walls = before.wall_times[:count].view("i8") == series.wall_times[:count].view("i8")  # NaN is the same as NaN.
+    same = walls & (before.steps[:count] == series.steps[:count])
+    return count if same.all() else int(same.argmin())

@@ -8,7 +8,6 @@ Pickled, numbers are themselves. A series of anything else is where it came from
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -17,6 +16,7 @@ import numpy as np
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.events.points import Array
 from tfbundle.proto import Summary, SummaryMetadata
+from tfbundle.suggestions import closest_names
 
 Element = TypeVar("Element")
 Item = TypeVar("Item")
@@ -46,7 +46,7 @@ class ByName(Mapping[str, Item], Generic[Item]):
     def __getitem__(self, name: str) -> Item:
         if name not in self._made:
             if name not in self._names:
-                close = difflib.get_close_matches(str(name), self._names, 3) or list(self._names)[:3]
+                close = closest_names(str(name), self._names, count=3) or list(self._names)[:3]
                 hint = f"; there is {', '.join(map(repr, close))}" if close else "; there is none at all"
                 raise KeyError(f"no {self._what} {name!r}{hint}")
             self._made[name] = self._make(name)

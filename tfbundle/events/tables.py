@@ -3,11 +3,14 @@
 A long table has a row for each point, with the columns ``run``, ``tag``, ``step``, ``wall_time`` and ``value``
 (float64). A wide one has a row for each run and step, and a column for each tag besides ``run``, ``step`` and
 ``wall_time`` (the latest of the step); of several points of a tag at one step the last one counts.
+
+A run is a folder, whose name may be no Unicode; what is none is escaped, as neither pandas nor Arrow takes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 Named = Sequence[tuple[str, ScalarSeries]]
 
 _COLUMNS = ("run", "tag", "step", "wall_time", "value")
+# What a row of a wide table has beside the tags.
+_KEYS = ("run", "step", "wall_time")
 
 
 def to_pandas(series: Named, *, wide: bool = False) -> pandas.DataFrame:
@@ -58,7 +63,7 @@ def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
     """Codes and categories of the names, and the other columns."""
     lengths = [len(one) for _, one in series]
     names = {}
-    for column, values in (("run", [run for run, _ in series]), ("tag", [one.tag for _, one in series])):
+    for column, values in (("run", [_text(run) for run, _ in series]), ("tag", [one.tag for _, one in series])):
         categories = list(dict.fromkeys(values))
         numbers = {value: number for number, value in enumerate(categories)}
         names[column] = np.repeat(np.array([numbers[value] for value in values], np.int32), lengths), categories
@@ -71,11 +76,12 @@ def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
 
 
 def _wide(series: Named) -> dict[str, Any]:
-    # A tag that is called as one of the other columns stands beside it.
-    titles = {one.tag: f"{one.tag} (tag)" if one.tag in ("run", "step", "wall_time") else one.tag for _, one in series}
-    parts: dict[str, list[Array]] = {name: [] for name in ("run", "step", "wall_time", *titles.values())}
-    for run in dict.fromkeys(run for run, _ in series):
-        by_tag = {one.tag: one for name, one in series if name == run}
+    titles = _titles(dict.fromkeys(one.tag for _, one in series))
+    parts: dict[str, list[Array]] = {name: [] for name in (*_KEYS, *titles.values())}
+    runs: defaultdict[str, dict[str, ScalarSeries]] = defaultdict(dict)
+    for run, one in series:
+        runs[run][one.tag] = one
+    for run, by_tag in runs.items():
         steps = np.unique(_join([one.steps for one in by_tag.values()], np.int64))
         walls = np.full(len(steps), -np.inf)
         for tag, title in titles.items():
@@ -85,11 +91,25 @@ def _wide(series: Named) -> dict[str, Any]:
                 column[rows] = _floats(by_tag[tag])
                 np.maximum.at(walls, rows, by_tag[tag].wall_times)
             parts[title].append(column)
-        parts["run"].append(np.full(len(steps), run, object))
+        parts["run"].append(np.full(len(steps), _text(run), object))
         parts["step"].append(steps)
         parts["wall_time"].append(walls)
     dtypes = {"run": object, "step": np.int64}
     return {name: _join(columns, dtypes.get(name, np.float64)) for name, columns in parts.items()}
+
+
+def _titles(tags: Iterable[str]) -> dict[str, str]:
+    """The column of each tag; one that is called as a column of another kind stands beside that."""
+    taken = {*_KEYS, *tags}
+    titles = {tag: tag for tag in tags}
+    for tag in _KEYS:
+        while tag in titles and titles[tag] in taken:
+            titles[tag] += " (tag)"
+    return titles
+
+
+def _text(run: str) -> str:
+    return run.encode("utf-8", "backslashreplace").decode()
 
 
 def _floats(series: ScalarSeries) -> Array:
