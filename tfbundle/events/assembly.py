@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -22,9 +22,6 @@ from tfbundle.events.points import Array, Column, Kind, Place
 from tfbundle.events.purge import Purge, kept_by
 from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
-
-if TYPE_CHECKING:
-    from tfbundle.events.run import Run
 
 _FILE_SHIFT = 48
 
@@ -53,9 +50,11 @@ class _Stretch(NamedTuple):
 class Assembly:
     """The series of a run, as its files are at one time."""
 
-    def __init__(self, run: Run, files: list[EventFile], find_purges: Callable[[], list[Purge]]) -> None:
-        """``find_purges`` is called when the first series is made."""
-        self._run = run
+    def __init__(
+        self, files: list[EventFile], find_purges: Callable[[], list[Purge]], origin: Callable[[str, str], Origin]
+    ) -> None:
+        """``find_purges`` is called when the first series is made, ``origin`` with the kind and the tag of each."""
+        self._origin = origin
         self._files = list(files)
         self._find_purges = find_purges
         self._purges: list[Purge] | None = None
@@ -151,7 +150,7 @@ class Assembly:
         metadata = self.metadata.get(tag)
         if kind == plugins.SCALARS:
             return ScalarSeries(tag, points, metadata, read)
-        return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], Origin(self._run, kind, tag))
+        return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], self._origin(kind, tag))
 
 
 def _join(parts: list[Array]) -> Array:

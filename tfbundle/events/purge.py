@@ -11,18 +11,18 @@ Older files know their restarts from the order of all their events, which are go
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfbundle.events.points import Array
 from tfbundle.proto import Event, SessionLog
 
-if TYPE_CHECKING:
-    from tfbundle.events.run import Run
-
 _VERSION_WITH_STARTS = 2.0
 _PREFIX = "brain.Event:"
+
+# An event, and a position that grows from one of a run to the next.
+Positioned = tuple[int, Event]
 
 
 class Purge(NamedTuple):
@@ -33,21 +33,27 @@ class Purge(NamedTuple):
     tags: frozenset[str] | None
 
 
-def find_purges(run: Run) -> list[Purge]:
-    """What restarts in a run's files drop, in order."""
+def find_purges(
+    starts_and_versions: Iterable[Positioned], events: Iterable[Positioned], *, first_is_version: bool
+) -> list[Purge]:
+    """What restarts in a run's files drop, in order.
+
+    ``starts_and_versions`` are the events with a session log or a file version, as the first one of a run should be.
+    All ``events`` are gone through only where those do not tell.
+    """
     versions = []
     starts = []
-    for position, event in run.other_events(("file_version", "session_log")):
+    for position, event in starts_and_versions:
         if event.WhichOneof("what") == "file_version":
             versions.append(parse_version(event.file_version))
         elif event.session_log.status == SessionLog.START:
             starts.append(Purge(position, event.step, None))
-    if run.first_is_version and all(version >= _VERSION_WITH_STARTS for version in versions):
+    if first_is_version and all(version >= _VERSION_WITH_STARTS for version in versions):
         return starts
-    return list(_purges_of_events(run.positioned_events()))
+    return list(_purges_of_events(events))
 
 
-def _purges_of_events(events: Iterable[tuple[int, Event]]) -> Iterator[Purge]:
+def _purges_of_events(events: Iterable[Positioned]) -> Iterator[Purge]:
     version = 0.0
     latest = -1
     for position, event in events:

@@ -6,6 +6,7 @@ The files are gone through when something is first asked for; ``assembly`` then 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -18,8 +19,8 @@ from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.points import Array
-from tfbundle.events.purge import Purge, find_purges
-from tfbundle.events.series import ByName, ElementSeries, ScalarSeries
+from tfbundle.events.purge import Positioned, Purge, find_purges
+from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
 from tfbundle.formats.tfrecord import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 
@@ -125,7 +126,7 @@ class Run:
     @property
     def graph(self) -> GraphDef | None:
         """The last graph of the run; without one, the graph of the last meta graph."""
-        data = [event.graph_def for _, event in self.other_events(("graph_def",))]
+        data = [event.graph_def for _, event in self._other_events(("graph_def",))]
         if data:
             return _parse(GraphDef, data[-1])
         meta_graph = self.meta_graph
@@ -134,14 +135,14 @@ class Run:
     @property
     def meta_graph(self) -> MetaGraphDef | None:
         """The last meta graph of the run."""
-        data = [event.meta_graph_def for _, event in self.other_events(("meta_graph_def",))]
+        data = [event.meta_graph_def for _, event in self._other_events(("meta_graph_def",))]
         return _parse(MetaGraphDef, data[-1]) if data else None
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
         """Times and memory of single steps, and traces of TensorFlow 2, by the names that these were given."""
         found = {}
-        for _, event in self.other_events(("tagged_run_metadata",)):
+        for _, event in self._other_events(("tagged_run_metadata",)):
             found[event.tagged_run_metadata.tag] = _parse(RunMetadata, event.tagged_run_metadata.run_metadata)
         found.update(self._last_messages(RunMetadata, *_TRACE_PLUGINS))
         return found
@@ -178,29 +179,24 @@ class Run:
 
     def events(self, tag: str | None = None) -> Iterator[Event]:
         """The messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged."""
-        for _, event in self.positioned_events():
+        for _, event in self._positioned_events():
             if tag is None or any(value.tag == tag for value in event.summary.value):
                 yield event
 
-    def positioned_events(self) -> Iterator[tuple[int, Event]]:
+    def _positioned_events(self) -> Iterator[Positioned]:
         """All events, each with a position that grows from one to the next."""
         for number, file in enumerate(self._read_files()):
             with read_events(file.path, salvage=self._salvage) as events:
                 for event in events:
                     yield position_of(number, events.offset), event
 
-    def other_events(self, whats: tuple[str, ...]) -> Iterator[tuple[int, Event]]:
+    def _other_events(self, whats: tuple[str, ...]) -> Iterator[Positioned]:
         """The events that hold one of these fields, which are no summaries, each with its position."""
         numbers = {_WHATS[what] for what in whats}
         for number, file in enumerate(self._read_files()):
             for other in file.others:
                 if other.what in numbers:
                     yield position_of(number, other.order), file.event(other)
-
-    @property
-    def first_is_version(self) -> bool:
-        """Whether the first event of the run states a file version."""
-        return next((file.first_is_version for file in self._read_files() if file.count), True)
 
     # Reading.
 
@@ -222,11 +218,15 @@ class Run:
     def _assemble(self) -> Assembly:
         files = self._read_files()
         if self._assembly is None:
-            self._assembly = Assembly(self, files, self._find_purges)
+            self._assembly = Assembly(files, self._find_purges, partial(Origin, self))
         return self._assembly
 
     def _find_purges(self) -> list[Purge]:
-        return find_purges(self) if self._purge else []
+        if not self._purge:
+            return []
+        starts_and_versions = self._other_events(("file_version", "session_log"))
+        first_is_version = next((file.first_is_version for file in self._read_files() if file.count), True)
+        return find_purges(starts_and_versions, self._positioned_events(), first_is_version=first_is_version)
 
     def _forget(self) -> None:
         """Let go of what was made of an earlier state of the files."""
