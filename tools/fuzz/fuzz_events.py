@@ -10,6 +10,7 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _compare_with_messages() -> None:
         for value in event.summary.value if event.WhichOneof("what") == "summary" else ():
             form = value.WhichOneof("value")
             forms.setdefault(value.tag, set()).add(form)
-            row = event.step, struct.pack("<d", event.wall_time), struct.pack("<f", value.simple_value)
+            row = event.step, _bits(event.wall_time), _bits(value.simple_value)
             wanted.setdefault(value.tag, []).append(row)
     with open_events(_FILE) as log:
         for run in log.runs.values():
@@ -81,6 +82,11 @@ def _compare_with_messages() -> None:
                     demand(False, f"the {SCALARS} of {tag!r} are refused: {error}")
                 found = zip(series.steps.tolist(), np.asarray(series.wall_times, "<f8"), values, strict=True)
                 demand(
-                    [(step, time.tobytes(), value.tobytes()) for step, time, value in found] == rows,
+                    [(step, _bits(time), _bits(value)) for step, time, value in found] == rows,
                     f"the columns of {tag!r} differ from the messages",
                 )
+
+
+def _bits(number: Any) -> bytes:
+    """A number's bits, which for NaN depend on how it came here."""
+    return b"nan" if number != number else struct.pack("<d", number)
