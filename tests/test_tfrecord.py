@@ -118,8 +118,33 @@ def test_truncation_at_every_byte(tmp_path: Path) -> None:
 def test_truncated_compressed_stream_ends_behind_a_whole_record(compression: str) -> None:
     data = COMPRESS[compression](frames(PAYLOADS))
     for size in range(len(data)):
-        found, _ = read(data[:size], compression=compression)
+        records = tfbundle.read_records(io.BytesIO(data[:size]), compression=compression)
+        found = list(records)
         assert found == PAYLOADS[: len(found)]
+        # What is cut says so, even where all records are there and only the end of the compression is not.
+        assert (records.truncation is not None) == (size > 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(frames(PAYLOADS))[:-1],
+        gzip.compress(frames(PAYLOADS))[:-8],
+        gzip.compress(frames(PAYLOADS)) + gzip.compress(b"")[:5],
+        zlib.compress(frames(PAYLOADS))[:-1],
+        snapped(frames(PAYLOADS)) + b"\0\0\0",
+    ],
+    ids=["gzip-1", "gzip-8", "gzip-member", "zlib", "snappy"],
+)
+def test_cut_behind_the_last_record_is_a_truncation(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(data)
+    records = tfbundle.read_records(path)
+    assert list(records) == PAYLOADS
+    assert records.truncation == (sum(len(payload) + 16 for payload in PAYLOADS), 0)
+    (finding,) = tfbundle.verify(path).findings
+    assert (finding.kind, finding.offset) == ("truncated", None)
+    assert "ends too early" in finding.message
 
 
 def test_every_flipped_byte_is_an_error_or_leaves_what_was_before(tmp_path: Path) -> None:

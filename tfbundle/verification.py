@@ -202,10 +202,10 @@ def _verify_records(path: str, progress: Progress | None) -> Report:
     )
     if records.truncation is not None:
         offset, there = records.truncation
-        message = (
-            f"the last record of {path}, at offset {offset}, is half there, with {there} bytes; "
-            "its writer is still at work, or was stopped, or a copy of the file was"
-        )
+        what = f"the last record of {path}, at offset {offset}, is half there, with {there} bytes"
+        if not there:
+            what = f"the compressed stream in {path} ends too early, and records may be lost"
+        message = f"{what}; its writer is still at work, or was stopped, or a copy of the file was"
         findings.append(Finding("truncated", message, path, None, None, offset, there))
     if records.compression != "NONE":
         # What is known are places in the stream, which are none in the file.

@@ -79,9 +79,10 @@ def report_troubles(runs: list[Run]) -> None:
     """Say on stderr where files end in the middle of a record, and what salvaging left out; then the status is 1."""
     for run in runs:
         for path, found in run.truncations.items():
-            click.echo(
-                f"{escape_name(path)}: a half-written record of {found.size} bytes at offset {found.offset}", err=True
-            )
+            what = f"a half-written record of {found.size} bytes at offset {found.offset}"
+            if not found.size:
+                what = "the compressed stream ends too early, and records may be lost"
+            click.echo(f"{escape_name(path)}: {what}", err=True)
         for path, losses in run.losses.items():
             for loss in losses:
                 what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"

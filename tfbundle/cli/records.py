@@ -55,7 +55,10 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
         wrapped = "" if records.compression == "NONE" else f", {records.compression}"
         print_line(f"{count_of(count, 'record')}, {format_size(size)}, the largest {format_size(largest)}{wrapped}")
         if truncation is not None:
-            print_line(f"the last record, at offset {truncation.offset}, is half there: {truncation.size} bytes")
+            if truncation.size:
+                print_line(f"the last record, at offset {truncation.offset}, is half there: {truncation.size} bytes")
+            else:
+                print_line("the compressed stream ends too early, and records may be lost")
         for loss in losses:
             print_line(f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}")
     if truncation is not None or losses:

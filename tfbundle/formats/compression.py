@@ -37,6 +37,8 @@ class Stream(Protocol):
 
     path: str | None
     compression: str
+    # Whether it ended in the middle of compressed data. Every record may be whole all the same.
+    is_cut: bool
 
     def read_into(self, buffer: memoryview) -> int:
         """Put some of the next bytes, at least one, at the start of ``buffer``, and say how many; 0 at the end."""
@@ -52,6 +54,7 @@ class FileStream:
     """A file as it is, from ``offset`` to the size that it had when it was opened."""
 
     compression = "NONE"
+    is_cut = False
 
     def __init__(self, source: ByteSource, offset: int = 0) -> None:
         self.path: str | None = source.path
@@ -82,6 +85,8 @@ class FileStream:
 
 class _Copied:
     """A stream whose bytes come in pieces of their own."""
+
+    is_cut = False
 
     def read(self, size: int) -> bytes:
         """Some of the next ``size`` bytes, at least one; none at the end."""
@@ -159,8 +164,11 @@ class _Inflated(_Copied):
                 raise FormatError(f"the compressed stream is damaged: {error}", path=self.path) from None
             ended = not self._input
             self._input = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
-            if data or (ended and not self._inflater.eof):
+            if data:
                 return data
+            if ended and not self._inflater.eof:
+                self.is_cut = self.done() > 0  # What was not even begun is not cut.
+                return b""
 
     def done(self) -> int:
         return self._stream.done()
@@ -184,10 +192,11 @@ class _Unsnapped(_Copied):
                 return b""
             length = int.from_bytes(head, "big")
             left = self._stream.remaining()
-            if len(head) < 4 or (left is not None and length > left):
-                return b""  # A block that is half there ends the stream, as a half-written record does.
-            block = self._exactly(length)
-            if len(block) < length:
+            # A block that is half there ends the stream, as a half-written record does.
+            is_there = len(head) == 4 and (left is None or length <= left)
+            block = self._exactly(length) if is_there else b""
+            if not is_there or len(block) < length:
+                self.is_cut = True
                 return b""
             try:
                 self._data, self._pos = decompress_snappy(block), 0

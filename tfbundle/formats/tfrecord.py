@@ -2,8 +2,8 @@
 
 Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
 
-- it ends in the middle of a record: a program is still writing, or was stopped. Iteration ends, and ``truncation`` says
-  where the half-written record begins and how much of it is there;
+- it ends in the middle of a record, or of its compression: a program is still writing, or was stopped. Iteration ends,
+  and ``truncation`` says where the half-written record begins and how much of it is there;
 - a checksum is wrong: ``ChecksumError`` with the number and the place of the record, after all records before it.
   With ``salvage=True`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
 - a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
@@ -42,7 +42,10 @@ Item = TypeVar("Item")
 
 
 class Truncation(NamedTuple):
-    """A half-written record at the end: the ``offset`` at which it begins, and the ``size`` of what is there."""
+    """A half-written record at the end: the ``offset`` at which it begins, and the ``size`` of what is there.
+
+    Where a compressed stream was cut behind a whole record, or no more of it can be unpacked, ``size`` is 0.
+    """
 
     offset: int
     size: int
@@ -130,8 +133,10 @@ class RecordReader:
             if not self._salvage:
                 raise self._problem
             self.losses.append(Loss(self.position, size, self.count, self._problem))
-        elif size := size + (self._stream.remaining() or 0):
-            self.truncation = Truncation(self.position, size)
+        else:
+            size += self._stream.remaining() or 0
+            if size or self._stream.is_cut:
+                self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
         """Read a window, or more if ``wanted`` is more; whether so much is there."""
@@ -330,8 +335,8 @@ def read_records(
     are verified. Memory holds one window of the file, or one record where that is larger.
 
     A record that is half there ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
-    there are. Raises ``ChecksumError`` for a damaged record, after those before it, and ``FormatError`` for a length of
-    2^60 bytes or more and for a compressed stream that is damaged. With ``salvage`` damaged records are left out, and
-    ``.losses`` lists them.
+    there are: none if the compressed stream ends too early, behind a whole record. Raises ``ChecksumError`` for a
+    damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
+    stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them.
     """
     return RecordIterator(source, bytes, compression=compression, salvage=salvage)
