@@ -258,9 +258,9 @@ def test_listing(tmp_path: Path) -> None:
     for gone in (tmp_path / "c", tmp_path / "b"):
         with pytest.raises(MissingFileError):
             list_folder(str(gone))
-    assert read_file(tmp_path / "b") == b"12"
-    assert read_file(tmp_path / "b", 1) == b"1"
-    assert read_file(tmp_path / "b", 9) == b"12"
+    assert read_file(tmp_path / "b", 2) == b"12"
+    with pytest.raises(FormatError, match="has 2 bytes, and no file of its kind has more than 1"):
+        read_file(tmp_path / "b", 1)
 
 
 # The same on checkpoints.

@@ -429,6 +429,19 @@ def test_unclaimed_bytes(tmp_path: Path) -> None:
     assert (finding.kind, finding.offset, finding.size) == ("unclaimed", 96, 96)
 
 
+@pytest.mark.parametrize("kind", ["v2", "v1"])
+def test_bytes_of_an_index_that_no_block_claims(tmp_path: Path, kind: str) -> None:
+    (write_bundle if kind == "v2" else write_v1)(tmp_path / "b", {"v": MATRIX})
+    path = tmp_path / ("b.index" if kind == "v2" else "b")
+    data = path.read_bytes()
+    path.write_bytes(data * 2)
+    report = tfbundle.verify(tmp_path / "b")
+    (finding,) = report.findings
+    assert (finding.kind, finding.path) == ("unclaimed", str(path))
+    assert (finding.offset, finding.size) == (len(data) - 48, len(data))
+    assert report.recoverable == 1
+
+
 @pytest.mark.parametrize("alignment", [3, 64, 4096])
 def test_padding_is_no_finding(tmp_path: Path, alignment: int) -> None:
     arrays = {f"t{number}": np.arange(number, number + 7, dtype=np.int8) for number in range(6)}

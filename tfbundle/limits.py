@@ -22,6 +22,9 @@ LARGEST_FIELD_NUMBER = (1 << 29) - 1
 # two bytes a level, and whoever follows it a stack frame.
 DEEPEST_NESTING = 100
 
+# What TensorFlow writes as text escapes a byte as four characters at most.
+LARGEST_TEXT_GROWTH = 4
+
 # Tensors.
 
 # TensorFlow's own bound (TensorShape::MaxDimensions), of tensors and of the slices in a key.
@@ -55,6 +58,9 @@ MOST_SLICES = 1 << 14
 LARGEST_OBJECT_GRAPH = 64 << 20
 MOST_OBJECTS = 200_000
 MOST_OBJECTS_A_TENSOR = 8
+# Bytes of a state file, which has a line or two for each checkpoint that training kept, and of a SavedModel's
+# fingerprint, which has a few numbers.
+LARGEST_NOTE = 16 << 20
 # How many parts of a stale path in a state file are looked for, at one question to the file system each.
 MOST_FOLDERS = 16
 

@@ -260,11 +260,17 @@ class FileStat(NamedTuple):
     mtime: float
 
 
-def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
-    """The whole file, or its first ``limit`` bytes; raises as ``ByteSource`` does."""
+def read_file(path: str | os.PathLike[str], largest: int) -> bytes:
+    """The whole file; raises as ``ByteSource`` does, and ``FormatError`` where it has more than ``largest`` bytes."""
     source = ByteSource(path)
     try:
-        return source.read_at(0, source.size if limit is None else min(limit, source.size))
+        if source.size > largest:
+            raise FormatError(
+                f"{source.path} has {source.size} bytes, and no file of its kind has more than {largest}; "
+                "it is damaged, or something else",
+                path=source.path,
+            )
+        return source.read_at(0, source.size)
     finally:
         source.close()
 

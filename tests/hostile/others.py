@@ -202,6 +202,22 @@ def graph_of_4_gib(folder: Path) -> Wanted:
     return Wanted(path, opens=False)
 
 
+@case("graph", "a text graph of 100 GiB")
+def text_of_100_gib(folder: Path) -> Wanted:
+    path = folder / "graph.pbtxt"
+    path.write_bytes(b"node {")
+    os.truncate(path, 100 << 30)
+    return Wanted(path, opens=False)
+
+
+@case("state", "a state file of 100 GiB")
+def state_of_100_gib(folder: Path) -> Wanted:
+    path = folder / "checkpoint"
+    path.write_bytes(_state("model"))
+    os.truncate(path, 100 << 30)
+    return Wanted(folder, {"latest": None}, opens=False)
+
+
 _add_graph(
     "constant-varint-endless",
     "a constant whose last varint does not end",

@@ -23,7 +23,7 @@ class Finding:
     ``"checksum"``     stored bytes are not the ones that were written
     ``"truncated"``    a file ends too early
     ``"overlap"``      two tensors claim the same bytes
-    ``"unclaimed"``    no tensor claims these bytes
+    ``"unclaimed"``    no tensor claims these bytes of a data file, or no block those of an index
     ``"record"``       a record is damaged, or is no event in a file of these
     ``"graph"``        a graph is damaged, or contradicts itself
     ``"unsupported"``  valid, but not readable here, so not checked

@@ -9,7 +9,7 @@ is left of it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from tfbundle.checkpoint.slots import is_slot_of_part
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.stories import Suspect, tell_stories
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.formats.sstable import read_block
+from tfbundle.formats.sstable import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
 from tfbundle.storage import is_file, stat_file
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _inspect_store(
     progress: Progress | None,
 ) -> Report:
     """Check everything but the ``blocks`` of the index that are whole already."""
-    is_whole = not findings
+    is_whole = all(finding.kind == "unclaimed" for finding in findings)
     try:
         records: dict[str, Any] = dict(store.records())
     except TfBundleError as error:
@@ -147,8 +147,8 @@ def _inspect_store(
 
 
 def _check_blocks(store: BundleStore | V1Store) -> tuple[list[Finding], int]:
-    """What is wrong with the tables' blocks, and how many are whole."""
-    findings = []
+    """What is wrong with the tables' blocks and with what lies between them, and how many are whole."""
+    findings: list[Finding] = []
     whole = 0
     for table in store.tables:
         try:
@@ -161,7 +161,20 @@ def _check_blocks(store: BundleStore | V1Store) -> tuple[list[Finding], int]:
                 whole += 1
             except FormatError as error:
                 findings.append(replace(finding_of(error, "index"), size=handle.size))
+        findings += _unclaimed(table)
     return findings, whole
+
+
+def _unclaimed(table: Table) -> Iterator[Finding]:
+    """Bytes that belong to no block; TensorFlow writes blocks one behind the other, and the footer behind the last."""
+    path, end = table.source.path, 0
+    blocks = [*table.handles, *table.footer]
+    ends = [(offset, offset + size + TRAILER_SIZE) for offset, size in blocks]
+    for start, stop in sorted([*ends, (table.source.size - FOOTER_SIZE, table.source.size)]):
+        if start > end:
+            message = f"no block claims {start - end} bytes at offset {end} of {path}"
+            yield Finding("unclaimed", message, path, None, None, end, start - end)
+        end = max(end, stop)
 
 
 def _check_values(

@@ -17,7 +17,7 @@ import re
 from typing import NamedTuple
 
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
-from tfbundle.limits import MOST_FOLDERS
+from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage import is_file, is_folder, read_file
 
@@ -84,7 +84,7 @@ def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | N
         path = os.path.join(path, latest_filename or STATE_NAME)
     from tfbundle.formats.textproto import parse_text  # Most checkpoints are opened without a state file.
 
-    message = parse_text(read_file(path), CheckpointStateProto, path=path)
+    message = parse_text(read_file(path, LARGEST_NOTE), CheckpointStateProto, path=path)
     return CheckpointState(
         path,
         message.model_checkpoint_path,

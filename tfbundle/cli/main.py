@@ -88,6 +88,8 @@ class Commands(click.Group):
             return _BROKEN_PIPE
         except (TfBundleError, OSError) as error:
             return _refuse(str(error))
+        except MemoryError:
+            return _refuse("there is not enough memory to read this")
         return status
 
 

@@ -16,7 +16,7 @@ from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
 from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model, variables_prefix
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
-from tfbundle.limits import LARGEST_MESSAGE
+from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
 from tfbundle.storage import is_file, is_folder, list_folder, read_file, stat_file
 
@@ -119,11 +119,10 @@ def read_graph_message(path: str) -> AnyGraph:
     if kind not in _BINARY and kind not in _TEXT:
         _refuse(path, kind)
     facts = stat_file(path)
-    if facts is not None and facts.size > LARGEST_MESSAGE and kind in _BINARY:
-        raise UnsupportedError(
-            f"{path} has {facts.size} bytes, and protobuf reads no more than {LARGEST_MESSAGE}", path=path
-        )
-    data = read_file(path)
+    largest = LARGEST_MESSAGE if kind in _BINARY else LARGEST_MESSAGE * LARGEST_TEXT_GROWTH
+    if facts is not None and facts.size > largest:
+        raise UnsupportedError(f"{path} has {facts.size} bytes, and protobuf reads no more than {largest}", path=path)
+    data = read_file(path, largest)
     if kind in _BINARY:
         return decode_message(data, _BINARY[kind], path=path)
     from tfbundle.formats.textproto import parse_text

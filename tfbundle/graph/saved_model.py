@@ -19,6 +19,7 @@ from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.reading import decode_message
+from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage import is_file, read_file
@@ -115,7 +116,7 @@ class SavedModel:
     def fingerprint(self) -> FingerprintDef | None:
         """What ``fingerprint.pb`` says, or ``None`` where there is none."""
         path = os.path.join(self.folder, "fingerprint.pb")
-        return decode_message(read_file(path), FingerprintDef, path=path) if is_file(path) else None
+        return decode_message(read_file(path, LARGEST_NOTE), FingerprintDef, path=path) if is_file(path) else None
 
     def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:
         """Open its variables; ``MissingFileError`` where it has none."""
