@@ -145,6 +145,14 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert "Permission denied" in refusal("ls", tmp_path / "b")
 
 
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("tfbundle.cli.ls.open_tensors", refuse)
+    assert "not enough memory" in refusal("ls", "x")
+
+
 def test_a_damaged_index_is_one_line(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"m": MATRIX})
     index = tmp_path / "b.index"
