@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import os
 import pickle
 import struct
 import threading
@@ -305,3 +306,13 @@ def test_a_log_that_is_refreshed_while_it_is_written(tmp_path: Path) -> None:
     assert lengths[-1] == 300
     assert len(set(lengths)) > 3
     assert log.runs["."].truncations == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="paths are shorter on this system")
+def test_runs_lie_deeper_than_calls_can_nest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("events.out.tfevents.1.x").write_bytes(frame(Event(wall_time=1.0).SerializeToString()))
+    assert [name.count("/") for name in tfbundle.open_events(tmp_path).runs] == [1199]

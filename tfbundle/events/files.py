@@ -11,7 +11,7 @@ import os
 
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.identify import FileKind, identify
-from tfbundle.storage import is_file, is_folder, list_folder, real_path
+from tfbundle.storage import folder_place, is_file, is_folder, list_folder
 
 ROOT = "."
 
@@ -19,14 +19,13 @@ ROOT = "."
 def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     """The event files of each run below ``path``, by the run's name; that of ``path`` itself is ``"."``.
 
-    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, and ``FormatError`` for a
-    file that holds something else than records.
+    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, ``PermissionError`` for a
+    folder that may not be read (of those below it nothing is said), and ``FormatError`` for a file that holds something
+    else than records.
     """
     path = os.fspath(path)
     if is_folder(path):
-        runs: dict[str, list[str]] = {}
-        _search(path, ROOT, runs, set())
-        return dict(sorted(runs.items(), key=lambda item: (item[0] != ROOT, item[0])))
+        return dict(sorted(_search(path).items(), key=lambda item: (item[0] != ROOT, item[0])))
     if not is_file(path):
         raise MissingFileError(f"there is no file or folder {path}", path=path)
     kind = identify(path)
@@ -38,22 +37,32 @@ def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
 _READABLE = (FileKind.EVENTS, FileKind.EMPTY)
 
 
-def _search(folder: str, name: str, runs: dict[str, list[str]], seen: set[str]) -> None:
-    # A link to a folder above would lead round for ever.
-    real = real_path(folder)
-    if real in seen:
-        return
-    seen.add(real)
-    try:
-        entries = list_folder(folder)
-    except (MissingFileError, PermissionError):
-        return  # It was deleted in the meantime, or is none of ours.
-    files = []
-    for entry in entries:
-        path = os.path.join(folder, entry)
-        if is_folder(path):
-            _search(path, entry if name == ROOT else f"{name}/{entry}", runs, seen)
-        elif "tfevents" in entry:
-            files.append(path)
-    if files:
-        runs[name] = files
+def _search(root: str) -> dict[str, list[str]]:
+    runs: dict[str, list[str]] = {}
+    seen = set()
+    waiting = [(root, ROOT)]
+    while waiting:
+        folder, name = waiting.pop()
+        # A link to a folder above would lead round for ever.
+        try:
+            place = folder_place(folder)
+            if place in seen:
+                continue
+            seen.add(place)
+            entries = list_folder(folder)
+        except (MissingFileError, PermissionError):
+            if name == ROOT:
+                raise
+            continue  # It was deleted in the meantime, or is none of ours.
+        files = []
+        below = []
+        for entry in entries:
+            path = os.path.join(folder, entry)
+            if is_folder(path):
+                below.append((path, entry if name == ROOT else f"{name}/{entry}"))
+            elif "tfevents" in entry:
+                files.append(path)
+        if files:
+            runs[name] = files
+        waiting.extend(reversed(below))
+    return runs
