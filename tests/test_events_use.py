@@ -131,6 +131,21 @@ def test_elements_in_order_unpack_the_file_once(tmp_path: Path, monkeypatch: pyt
     assert sum(read) < 1 << 20
 
 
+def test_equal_events_by_the_million_are_refused(tmp_path: Path) -> None:
+    """They take a fifth of a byte each, and their points a hundred in memory."""
+    event = Event(wall_time=1, step=1)
+    event.summary.value.add(tag="loss", simple_value=0.5)
+    path = tmp_path / "events.out.tfevents.1.packed"
+    path.write_bytes(gzip.compress(frame(event.SerializeToString()) * 400_000))
+    assert path.stat().st_size < 200_000
+    with (
+        tfbundle.open_events(path) as log,
+        pytest.raises(tfbundle.UnsupportedError, match="compressed bytes") as caught,
+    ):
+        log.load()
+    assert caught.value.path == str(path)
+
+
 def test_what_they_say_of_themselves(logs: Path) -> None:
     log = tfbundle.open_events(logs)
     assert repr(log) == f"<EventLog {str(logs)!r}, 2 runs>"

@@ -79,6 +79,9 @@ LARGEST_RECORD = 1 << 60
 # as many, and a record has to lie in memory as a whole.
 LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
+# Events of a compressed file whose points are kept: so many, and one more for each byte of the file. Times and values
+# that differ take several bytes each, however well the rest of an event compresses; equal ones take a fifth of a byte.
+MOST_INFLATED_EVENTS = 200_000
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import read_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, parse_layout
 from tfbundle.events.lockstep import Records, read_lockstep
@@ -25,7 +25,7 @@ from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.compression import FileStream, Unpacked, open_stream
 from tfbundle.formats.frames import FEWEST_ROWS
 from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
-from tfbundle.limits import LARGEST_MESSAGE
+from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
 from tfbundle.storage import ByteSource, FileIdentity
 
@@ -97,6 +97,12 @@ class EventFile:
                     done = stream.done()
                 if len(window.frames.starts):
                     self.position, self.count = reader.position, reader.count
+                if self._is_packed and self.count > MOST_INFLATED_EVENTS + source.size:
+                    raise UnsupportedError(
+                        f"{self.path} has {source.size} compressed bytes, and there are {self.count} events in them, "
+                        "far more than can differ from each other; unpack the file if they are wanted all the same",
+                        path=self.path,
+                    )
             # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
             losses = [loss for loss in self.losses if loss.offset < start] + reader.losses
             changed = (self.count, reader.truncation, _extent(losses)) != (
