@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -468,6 +469,21 @@ def test_nothing_is_written_where_nothing_can_be(tmp_path: Path, format: str) ->
         export(tmp_path / "b", tmp_path / "out")
     with pytest.raises(ValueError, match="'pt'"):
         export(tmp_path / "b", tmp_path / "out", to="pt")
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX})
+    plain_open = os.open
+
+    def refuse(path: str, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return plain_open(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        export(tmp_path / "b", tmp_path / "out.npz")
+    assert caught.value.filename == str(tmp_path / "out.npz")
 
 
 def test_a_checkpoint_is_not_replaced_by_its_export(tmp_path: Path) -> None:

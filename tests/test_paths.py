@@ -553,3 +553,7 @@ def test_files_that_may_not_be_read(tmp_path: Path) -> None:
         pytest.skip("this user may read every file")
     with pytest.raises(PermissionError):
         tfbundle.open_checkpoint(prefix)
+
+
+def test_an_empty_path() -> None:
+    assert "the path is empty; pass a checkpoint's prefix" in error_of("", MissingFileError)

@@ -44,6 +44,10 @@ def find_checkpoint(path: str | os.PathLike[str], format: Format | None = None) 
     say which, and ``UnsupportedError`` or ``FormatError`` where the path is a file of another kind.
     """
     path = os.fspath(path)
+    if not path:
+        raise MissingFileError(
+            "the path is empty; pass a checkpoint's prefix, one of its files, or its folder", path=path
+        )
     if is_folder(path):
         return _in_folder(path, format)
     if is_file(path):

@@ -50,7 +50,11 @@ def replacement(path: str) -> Iterator[BinaryIO]:
         raise MissingFileError(f"there is no folder {folder} to write {base} to", path=folder)
     temporary = os.path.join(folder, f".{base[:_LONGEST_BASE]}.{secrets.token_hex(4)}.tmp")
     # 0o666 less the umask is what any new file has.
-    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        error.filename = path  # Nobody knows the temporary one.
+        raise
     try:
         with io.BufferedWriter(_NamedFile(number, path)) as file:
             yield file
