@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,9 +237,8 @@ def test_media_stay_below_the_folder(logs: Path) -> None:
     assert found == ["train/__/up/picture/7-0.png", "train/__/up/picture/7-1.png", "train/sound/7-0.wav"]
 
 
-def test_follow_prints_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = logs / "train" / "events.out.tfevents.1"
-    rounds = iter([[scalar("loss", 5, 0.125)], [], [scalar("new", 1, 2.0), scalar("loss", 6, 0.0625)]])
+def append_at_each_pause(monkeypatch: pytest.MonkeyPatch, path: Path, rounds: Iterator[list[bytes]]) -> None:
+    """Let a file grow while it is followed, and end that after the last round."""
 
     def sleep(_: float) -> None:
         try:
@@ -249,6 +249,13 @@ def test_follow_prints_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) 
             file.write(frames(records))
 
     monkeypatch.setattr("tfbundle.cli.events.time.sleep", sleep)
+
+
+def test_follow_prints_what_is_new(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = logs / "train" / "events.out.tfevents.1"
+    rounds = iter([[scalar("loss", 5, 0.125)], [], [scalar("new", 1, 2.0), scalar("loss", 6, 0.0625)]])
+
+    append_at_each_pause(monkeypatch, path, rounds)
     result = run("events", logs, "--follow")
     assert result.exit_code == 130
     assert result.stdout.splitlines()[-3:] == ["train  loss  5  0.125", "train  loss  6  0.0625", "train  new  1  2"]
@@ -262,15 +269,7 @@ def test_follow_shows_after_a_purge_only_what_is_new(logs: Path, monkeypatch: py
     again = Event(wall_time=100, step=3, summary=Summary(value=[Summary.Value(tag="loss", simple_value=30)]))
     rounds = iter([[start, again.SerializeToString()]])
 
-    def sleep(_: float) -> None:
-        try:
-            records = next(rounds)
-        except StopIteration:
-            raise KeyboardInterrupt from None
-        with open(path, "ab") as file:
-            file.write(frames(records))
-
-    monkeypatch.setattr("tfbundle.cli.events.time.sleep", sleep)
+    append_at_each_pause(monkeypatch, path, rounds)
     # What is wrong with another run is nobody's business.
     (logs / "eval" / "events.out.tfevents.1").write_bytes(b"no records at all")
     lines = run("events", logs, "--follow", "--purge", "--run", "train").stdout.splitlines()

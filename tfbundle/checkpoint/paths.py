@@ -29,7 +29,8 @@ from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.storage import is_file, is_folder, list_folder, stat_file
 
-_SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+# TensorFlow takes the first of these where both are there.
+SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
 # Beyond this many, a list of candidates helps nobody.
 _MOST_LISTED = 10
 # How many files of a folder are opened to see whether one is a checkpoint.
@@ -82,7 +83,7 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
         return (find_files(whole, "v1") if whole and found.format == "v1" else None) or found
     if kind is FileKind.STATE:
         return _from_state(read_checkpoint_state(path), format)
-    if os.path.basename(path) in _SAVED_MODEL_NAMES:
+    if os.path.basename(path) in SAVED_MODEL_NAMES:
         return _in_saved_model(os.path.dirname(path) or os.curdir, format)
     found = find_files(path, "v2") if format != "v1" else None
     if found is not None:
@@ -139,8 +140,8 @@ def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
 def is_saved_model(path: str) -> bool:
     """Whether a path is a SavedModel's folder or file, by the names."""
     if is_folder(path):
-        return any(is_file(os.path.join(path, name)) for name in _SAVED_MODEL_NAMES)
-    return os.path.basename(path) in _SAVED_MODEL_NAMES
+        return any(is_file(os.path.join(path, name)) for name in SAVED_MODEL_NAMES)
+    return os.path.basename(path) in SAVED_MODEL_NAMES
 
 
 def variables_prefix(folder: str) -> str:

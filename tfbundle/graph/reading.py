@@ -13,7 +13,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model, variables_prefix
+from tfbundle.checkpoint.paths import SAVED_MODEL_NAMES, find_checkpoint, is_saved_model, variables_prefix
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
@@ -22,9 +22,6 @@ from tfbundle.storage import is_file, is_folder, list_folder, read_file, stat_fi
 
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
-
-# TensorFlow takes the first of these where both are there.
-SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
 
 # Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
 _MOST_LOOKED_INTO = 100
@@ -65,7 +62,7 @@ def find_saved_model(path: str) -> str:
         if is_file(os.path.join(path, name)):
             return os.path.join(path, name)
     below = [os.path.join(path, name) for name in list_folder(path)[:_MOST_LOOKED_INTO]]
-    below = [folder for folder in below if any(is_file(os.path.join(folder, name)) for name in SAVED_MODEL_NAMES)]
+    below = [folder for folder in below if is_folder(folder) and is_saved_model(folder)]
     hint = f"; there is one in {', '.join(below[:_MOST_LISTED])}" if below else ""
     raise MissingFileError(
         f"the folder {path} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel{hint}", path=path
