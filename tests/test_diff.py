@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +66,16 @@ def test_nan_equals_nan_and_zero_equals_negative_zero(tmp_path: Path) -> None:
     a = np.array([np.nan, payload, 0.0, np.inf], np.float32)
     b = np.array([payload, np.nan, -0.0, np.inf], np.float32)
     assert_equal(tmp_path, a, b)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("<f4", 0x7F800001), ("bfloat16", 0x7F81), ("<f2", 0x7D00)])
+def test_signalling_nans_are_nans(tmp_path: Path, dtype: str, bits: int) -> None:
+    name = np.dtype(dtype if dtype.startswith("<") else getattr(ml_dtypes, dtype))
+    signalling = np.array([bits, 0], f"u{name.itemsize}").view(name)
+    number = np.array([1, 0], name)
+    change = only_change(tmp_path, signalling, number)
+    assert (change.differing, change.nans) == (1, 1)
+    assert_equal(tmp_path, signalling, np.array([np.nan, 0], name))
 
 
 def test_nan_against_numbers_and_infinity(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.tensor import Array, Tensor
-from tfbundle.dtypes import clear_unused_bits
+from tfbundle.dtypes import cast, clear_unused_bits
 
 Progress = Callable[[int, int], None]
 
@@ -165,7 +165,7 @@ def _compare_values(a: Array, b: Array) -> _Difference:
     if a.dtype.kind == "b" or "int" in a.dtype.name:
         return _compare_integers(a, b)
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
-    return _compare_floats(a.astype(wide), b.astype(wide))
+    return _compare_floats(cast(a, wide), cast(b, wide))
 
 
 def _compare_integers(a: Array, b: Array) -> _Difference:

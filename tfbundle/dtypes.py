@@ -105,6 +105,12 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
         return extended
 
 
+def cast(array: np.ndarray[Any, np.dtype[Any]], dtype: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """The array in another dtype; what a file holds is no reason for the warnings of numpy about signalling NaNs."""
+    with np.errstate(invalid="ignore"):
+        return array.astype(dtype)
+
+
 def clear_unused_bits(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     """The array without the bits that a type of less than a byte leaves unused, which are no part of its values."""
     bits = _BITS.get(array.dtype.name)

@@ -207,13 +207,15 @@ def _short(number: Any) -> str:
 def _figures(series: ScalarSeries) -> tuple[str, ...]:
     import numpy as np
 
+    from tfbundle.dtypes import cast
+
     count = len(series)
     if not count:
         return ("0", *"-" * 7)
     ends = (f"{series.steps[0]}", f"{series.steps[-1]}", _short(series.values[0]), _short(series.values[-1]))
     if any(isinstance(value, complex) for value in series.values.tolist()):
         return (f"{count}", *ends, "-", "-", "-")
-    values = series.values.astype(np.float64)
+    values = cast(series.values, np.float64)
     finite = values[np.isfinite(values)]
     middle = (finite.min(), finite.max(), finite.mean()) if len(finite) else ()
     return (f"{count}", *ends, *(_short(float(number)) for number in middle), *["-"] * (3 - len(middle)))
@@ -226,10 +228,12 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
         return
     import numpy as np
 
+    from tfbundle.dtypes import cast
+
     plotext.clear_figure()
     drawn = False
     for run, series in found:
-        values = series.values.astype(np.float64) if series.values.dtype.kind in "fiub" else np.zeros(0)
+        values = cast(series.values, np.float64) if series.values.dtype.kind in "fiub" else np.zeros(0)
         finite = np.flatnonzero(np.isfinite(values)) if len(values) else values.astype(int)
         if len(finite):
             drawn = True

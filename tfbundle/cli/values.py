@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.checkpoint.tensor import Array, Tensor
+from tfbundle.dtypes import cast
 
 # Up to this many elements are shown, as numpy does.
 FEW = 1000
@@ -86,7 +87,7 @@ def json_values(array: Array) -> Any:
     if array.dtype.kind == "c":
         array = np.stack([array.real, array.imag], -1)
     elif array.dtype.isbuiltin != 1:
-        array = array.astype(np.int64 if "int" in array.dtype.name else np.float64)
+        array = cast(array, np.int64 if "int" in array.dtype.name else np.float64)
     values = array.tolist()
     return values if array.dtype.kind != "f" or np.isfinite(array).all() else _strings_for_non_finite(values)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.dtypes import numpy_dtype
+from tfbundle.dtypes import cast, numpy_dtype
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.events.layout import ELEMENT_FIELDS
 from tfbundle.events.points import Array
@@ -59,7 +59,7 @@ def decode_histogram(value: Summary.Value) -> Histogram:
     table = _tensor(value)
     if table.ndim != 2 or table.shape[1] != 3 or table.dtype.kind not in "fiu":
         raise FormatError(f"a histogram is a tensor of shape [k, 3], not {table.dtype} of {list(table.shape)}")
-    table = table.astype(np.float64)
+    table = cast(table, np.float64)
     return Histogram(np.concatenate((table[:, 0], table[-1:, 1])), table[:, 2].copy())
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from tfbundle.dtypes import cast
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.events.points import Array
 from tfbundle.proto import Summary, SummaryMetadata
@@ -186,7 +187,7 @@ def _merge(parts: list[tuple[Array, Array]], count: int) -> Array:
         return only
     values = np.empty(count, dtype)
     for places, numbers in parts:
-        values[places] = numbers.tolist() if dtype.hasobject else numbers.astype(dtype)
+        values[places] = numbers.tolist() if dtype.hasobject else cast(numbers, dtype)
     return values
 
 

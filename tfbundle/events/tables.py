@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfbundle.dtypes import cast
 from tfbundle.errors import UnsupportedError
 from tfbundle.events.points import Array
 from tfbundle.events.series import ScalarSeries
@@ -117,7 +118,7 @@ def _floats(series: ScalarSeries) -> Array:
         isinstance(value, complex) for value in (series.values.tolist() if series.values.dtype.kind in "cO" else ())
     ):
         raise UnsupportedError(f"{series.tag!r} has complex numbers, which are no column of float64; leave it out")
-    return series.values.astype(np.float64)
+    return cast(series.values, np.float64)
 
 
 def _join(parts: list[Array], dtype: Any) -> Array:

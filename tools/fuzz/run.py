@@ -1,7 +1,7 @@
 """Fuzzes what reads files, for a bounded time, with coverage as the guide.
 
-    python tools/fuzz/run.py [--seconds N] [--corpus FOLDER] [target ...]     runs the targets in turn
-    python tools/fuzz/run.py target --input FILE                              runs one on one input, such as a finding
+    python tools/fuzz/run.py [--seconds N] [--seed N] [--corpus FOLDER] [target ...]    the targets in turn
+    python tools/fuzz/run.py target --input FILE                                        one on one input, say a finding
 
 A target is a file ``fuzz_NAME.py`` beside this one, with ``seeds()`` (inputs to start from, taken from the fixtures)
 and ``check(data)``, which raises if the library's promise is broken: a right value, or one of its errors, and never
@@ -37,6 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the readers of tfbundle.")
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], metavar="target", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=20, help="for each target")
+    parser.add_argument("--seed", type=int, default=0, help="to repeat a run; without it each run is another")
     parser.add_argument("--corpus", type=Path, help="a folder that keeps the inputs found worthwhile")
     parser.add_argument("--input", type=Path, help="run one target on this input, without atheris")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -50,17 +51,21 @@ def main() -> int:
         print(f"fuzzing is skipped: Python {sys.version.split()[0]} on {sys.platform} has no atheris")
         return 0
     if arguments.child:
-        _fuzz(targets[0], arguments.seconds, arguments.corpus)
+        _fuzz(targets[0], arguments.seconds, arguments.seed, arguments.corpus)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        failed = [name for name in targets if not _run(name, arguments.seconds, arguments.corpus or Path(scratch))]
+        failed = [
+            name
+            for name in targets
+            if not _run(name, arguments.seconds, arguments.seed, arguments.corpus or Path(scratch))
+        ]
     return 1 if failed else 0
 
 
-def _run(target: str, seconds: int, corpus: Path) -> bool:
+def _run(target: str, seconds: int, seed: int, corpus: Path) -> bool:
     """Run a target for so long, in processes of its own; whether nothing was found."""
     total = 0
     while seconds > 0:
-        executions = _run_once(target, min(seconds, _SECONDS_A_PROCESS), corpus)
+        executions = _run_once(target, min(seconds, _SECONDS_A_PROCESS), seed, corpus)
         if executions is None:
             return False
         total += executions
@@ -69,9 +74,10 @@ def _run(target: str, seconds: int, corpus: Path) -> bool:
     return True
 
 
-def _run_once(target: str, seconds: int, corpus: Path) -> int | None:
+def _run_once(target: str, seconds: int, seed: int, corpus: Path) -> int | None:
     """How many inputs a process has tried, or ``None`` where it found something, which is then printed."""
-    command = [sys.executable, __file__, target, "--child", "--seconds", str(seconds), "--corpus", str(corpus / target)]
+    options = [f"--seconds={seconds}", f"--seed={seed}", f"--corpus={corpus / target}"]
+    command = [sys.executable, __file__, target, "--child", *options]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as files:
         done = subprocess.run(
             command,
@@ -89,19 +95,22 @@ def _run_once(target: str, seconds: int, corpus: Path) -> int | None:
     return None
 
 
-def _fuzz(target: str, seconds: int, corpus: Path) -> None:
+def _fuzz(target: str, seconds: int, seed: int, corpus: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["tfbundle"]):
         module = importlib.import_module(f"fuzz_{target}")
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(module.seeds()):
-        (corpus / f"seed-{number}").write_bytes(seed)
-    for seed in sorted(corpus.glob("seed-*"))[:50]:
-        module.check(seed.read_bytes())  # Loads what is imported late, before memory is limited.
+    for number, data in enumerate(module.seeds()):
+        (corpus / f"seed-{number}").write_bytes(data)
+    for path in sorted(corpus.glob("seed-*"))[:50]:
+        module.check(path.read_bytes())  # Loads what is imported late, before memory is limited.
     _limit_memory()
     largest = max(path.stat().st_size for path in corpus.iterdir())
-    options = (f"-max_total_time={seconds}", f"-timeout={_SECONDS_EACH}", f"-max_len={largest}", "-verbosity=1")
+    options = (
+        *(f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={_SECONDS_EACH}"),
+        *(f"-max_len={largest}", "-verbosity=1"),
+    )
     atheris.Setup([sys.argv[0], *options, str(corpus)], module.check)
     atheris.Fuzz()
 
