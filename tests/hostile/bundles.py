@@ -235,10 +235,10 @@ for _name, (_title, _make) in _TABLES.items():
     add(f"table-{_name}", "checkpoint", _build_table, _title)
 
 
-@case("checkpoint", "50,000 names in a block with one restart point")
+@case("checkpoint", "20,000 names in a block with one restart point")
 def table_one_restart(folder: Path) -> Wanted:
     pairs = honest(folder)
-    names = [b"n%06d" % number for number in range(50_000)]
+    names = [b"n%06d" % number for number in range(20_000)]
     data, crc = encode_values(B, 1)
     entries = [
         encode_entry(dtype=1, shape=B.shape, offset=n * len(data), size=len(data), crc=crc) for n in range(len(names))
