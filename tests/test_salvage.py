@@ -19,7 +19,7 @@ from tests.support.expected import expected_checkpoints
 from tests.support.table_writer import encode_block, encode_entry, encode_table, seal_block
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import FormatError, MissingFileError, UnsupportedError
-from tfbundle.formats.block_scan import scan_table
+from tfbundle.formats.damaged_table import scan_table
 from tfbundle.formats.sstable import Table
 from tfbundle.storage import ByteSource
 

@@ -1,8 +1,8 @@
 """What is left of a V2 checkpoint's index, as a store that reads the tensors that it still knows.
 
-Blocks of the index that are whole are used, and found even where the footer is lost (``formats/block_scan``). Nothing
-is taken from a damaged block, but for names to report: a name or a type there may be wrong, though the bytes that they
-belong to are right.
+Blocks of the index that are whole are used, and found even where the footer is lost (``formats/damaged_table``).
+Nothing is taken from a damaged block, but for names to report: a name or a type there may be wrong, though the bytes
+that they belong to are right.
 
 The header is one entry among others. Without it the names of the data files tell how many there are, and the strings
 in them their byte order, for its checksums have that too; or else the numbers, which are seldom as large or small with
@@ -31,7 +31,7 @@ from tfbundle.checkpoint.pieces import Piece, PieceReader, swap_bytes
 from tfbundle.checkpoint.tensor import Array
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
-from tfbundle.formats.block_scan import list_keys, scan_table
+from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.formats.sstable import BlockHandle, Directory, Table
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import list_folder

@@ -1,7 +1,7 @@
 """What is left of a V1 checkpoint: its files as far as they are there, and in each the blocks that are whole.
 
 What a file holds is stated in its first block, and its values tell neither type nor shape. So a file without its meta
-is lost, and a file without its footer is as good as its blocks, which ``formats/block_scan`` finds.
+is lost, and a file without its footer is as good as its blocks, which ``formats/damaged_table`` finds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tfbundle.checkpoint.slice_table import SliceTable
 from tfbundle.checkpoint.v1 import Part, V1Store
 from tfbundle.checkpoint.v1_files import V1Files, check_set
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
-from tfbundle.formats.block_scan import list_keys, scan_table
+from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.storage import ByteSource
 
 

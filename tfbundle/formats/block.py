@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     Column = np.ndarray[Any, np.dtype[np.int64]]
     Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
+# One restart offset and the count of them.
+SMALLEST_BLOCK = 8
+
 # With fewer runs than this, columns are not worth their making.
 _FEWEST_RUNS = 200
 # A longer run would make for many short columns.
@@ -75,7 +78,7 @@ def _decode_entries(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]]:
         if shared | unshared | value_size < 0x80:
             start = pos + 3
         else:
-            shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
+            shared, unshared, value_size, start = decode_sizes(data, pos, limit)
         middle = start + unshared
         end = middle + value_size
         if end > limit:
@@ -196,7 +199,7 @@ def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
     pos = _UINT32.unpack_from(data, limit + 4 * low)[0] if high >= 0 else limit
     key = b""
     while pos < limit:
-        shared, unshared, value_size, start = _decode_sizes(data, pos, limit)
+        shared, unshared, value_size, start = decode_sizes(data, pos, limit)
         middle = start + unshared
         end = middle + value_size
         if end > limit:
@@ -225,7 +228,8 @@ def _entries_end(data: bytes) -> int:
     return limit
 
 
-def _decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
+def decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
+    """The three sizes in front of an entry (shared, unshared, value), and the position behind them."""
     shared, pos = decode_varint(data, pos, limit, 32)
     unshared, pos = decode_varint(data, pos, limit, 32)
     value_size, pos = decode_varint(data, pos, limit, 32)
@@ -236,7 +240,7 @@ def _key_at_restart(data: bytes, restart: int, limit: int) -> bytes:
     pos = _UINT32.unpack_from(data, limit + 4 * restart)[0]
     if pos >= limit:
         raise FormatError("a restart offset lies outside of its block", offset=limit + 4 * restart)
-    shared, unshared, _, start = _decode_sizes(data, pos, limit)
+    shared, unshared, _, start = decode_sizes(data, pos, limit)
     if shared or start + unshared > limit:
         raise FormatError("a restart offset does not lead to a whole key", offset=pos)
     return data[start : start + unshared]

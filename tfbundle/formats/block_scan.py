@@ -1,4 +1,4 @@
-"""Finds the blocks of a table whose footer or index block is lost.
+"""Finds the blocks of a table that are whole, without its footer and its index block.
 
 Blocks follow one another, and each tells where it ends::
 
@@ -20,20 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbundle.errors import FormatError
-from tfbundle.formats.block import decode_block
+from tfbundle.formats.block import SMALLEST_BLOCK, decode_block, decode_sizes
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.sstable import (
-    RAW,
-    SNAPPY,
-    TRAILER_SIZE,
-    BlockHandle,
-    Directory,
-    decode_handle,
-    read_block,
-    read_footer,
-)
-from tfbundle.limits import SEARCH_EFFORT
+from tfbundle.formats.sstable import RAW, SNAPPY, TRAILER_SIZE, BlockHandle, read_block
+from tfbundle.limits import LARGEST_SNAPPY_GROWTH, SEARCH_EFFORT
 from tfbundle.storage import ByteSource
 
 # Bytes that are held against a checksum cost as much as one entry that is looked at by the four kilobytes.
@@ -42,13 +33,6 @@ _BYTES_PER_EFFORT = 4096
 _KEY_BYTES_PER_EFFORT = 1024
 
 _CHUNK = 1 << 18
-# Names in damaged blocks of this size, and of this length, are guessed at.
-_LARGEST_GUESS = 1 << 20
-_LONGEST_GUESS = 1 << 12
-# One restart offset and the count of them.
-_SMALLEST_BLOCK = 8
-# Two numbers of 64 bits.
-_LARGEST_HANDLE = 20
 # The three sizes in front of an entry, each at most five bytes.
 _SIZES = 15
 # What the end of a block and the start of the next look like: a type and a checksum, then an entry that shares nothing
@@ -74,111 +58,12 @@ class FoundBlock(NamedTuple):
         return self.handle.offset + self.handle.size + TRAILER_SIZE
 
 
-class Gap(NamedTuple):
-    """Bytes in which no whole block was found."""
+def scan_blocks(source: ByteSource) -> Iterator[FoundBlock]:
+    """The whole blocks of a file in order, of whatever kind: data blocks, and at its end the metaindex and the index.
 
-    offset: int
-    size: int
-
-
-class Scan(NamedTuple):
-    """What is left of a table: its blocks, and where data blocks may have been lost."""
-
-    directory: Directory
-    gaps: list[Gap]
-
-
-def scan_table(source: ByteSource) -> Scan:
-    """The data blocks that are left in a file, found without its footer.
-
-    If the index block is left and nothing was moved, its directory is the answer, with blocks that may be damaged, and
-    there are no gaps. Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so
-    a gap.
+    Ends early where a file takes too long to search.
     """
-    directory = Directory([], [])
-    gaps = []
-    end = 0
-    is_complete = False
-    for block in _Scanner(source).blocks():
-        # An index block has an entry for each data block, those that were found and others.
-        written = _as_directory(source, block) if block.entry_count >= len(directory.handles) else None
-        if written is not None and set(written.handles).issuperset(directory.handles):
-            return Scan(written, [])
-        if is_complete or (block.keys and directory.separators and block.keys[0] <= directory.separators[-1]):
-            continue
-        if block.handle.offset > end:
-            gaps.append(Gap(end, block.handle.offset - end))
-        end = block.end
-        if block.keys is None:
-            is_complete = True  # The metaindex block stands behind all data blocks, and the index block behind it.
-        else:
-            directory.separators.append(block.keys[1])
-            directory.handles.append(block.handle)
-    if not is_complete:
-        stop = _data_end(source)
-        if stop is None or stop > end:
-            gaps.append(Gap(end, max(0, (source.size if stop is None else stop) - end)))
-    return Scan(directory, gaps)
-
-
-def _data_end(source: ByteSource) -> int | None:
-    """Where the data blocks end according to the footer, or ``None`` where there is none."""
-    try:
-        offset = read_footer(source).metaindex_handle.offset
-    except FormatError:
-        return None
-    return offset if offset <= source.size else None
-
-
-def _as_directory(source: ByteSource, block: FoundBlock) -> Directory | None:
-    """What a block says if it is an index block: its values are handles of blocks that lead from the file's start to
-    before this one.
-    """
-    if block.keys is None or block.largest_value > _LARGEST_HANDLE:
-        return None
-    separators, values = decode_block(read_block(source, block.handle))
-    handles = []
-    end = 0
-    for value in values:
-        try:
-            handle, pos = decode_handle(value, 0, len(value))
-        except FormatError:
-            return None
-        if pos != len(value) or handle.offset != end or handle.size < _SMALLEST_BLOCK:
-            return None
-        end = handle.offset + handle.size + TRAILER_SIZE
-        handles.append(handle)
-    return Directory(separators, handles) if end <= block.handle.offset else None
-
-
-def list_keys(source: ByteSource, handle: BlockHandle) -> list[bytes]:
-    """The keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
-
-    Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none.
-    """
-    offset, size = handle
-    size = min(size, source.size - offset)
-    if size > _LARGEST_GUESS:
-        return []
-    data = source.read_at(offset, max(size, 0))
-    keys: list[bytes] = []
-    key = b""
-    pos = 0
-    try:
-        while pos < size:
-            shared, pos = decode_varint(data, pos, size, 32)
-            unshared, pos = decode_varint(data, pos, size, 32)
-            value_size, pos = decode_varint(data, pos, size, 32)
-            if shared > len(key) or pos + unshared + value_size > size or unshared + shared > _LONGEST_GUESS:
-                break
-            key = key[:shared] + data[pos : pos + unshared]
-            if keys and key <= keys[-1]:
-                break
-            keys.append(key)
-            pos += unshared + value_size
-    except FormatError:
-        pass
-    return keys
+    return _Scanner(source).blocks()
 
 
 class _Walk:
@@ -213,47 +98,47 @@ class _Scanner:
 
     def __init__(self, source: ByteSource) -> None:
         self._source = source
-        self._start = 0
+        self._window_offset = 0
         self._window = b""
         self._effort = SEARCH_EFFORT
         self._passed: dict[int, _Passed] = {}
 
     def blocks(self) -> Iterator[FoundBlock]:
-        pos = 0
-        while pos < self._source.size and self._effort > 0:
-            block = self._block_at(pos)
+        offset = 0
+        while offset < self._source.size and self._effort > 0:
+            block = self._block_at(offset)
             if block is None:
-                block = next((block for start in self._candidates(pos + 1) if (block := self._block_at(start))), None)
+                block = next(filter(None, map(self._block_at, self._candidates(offset + 1))), None)
             if block is None:
                 return
             yield block
-            pos = block.end
+            offset = block.end
 
-    def _candidates(self, pos: int) -> Iterator[int]:
-        """Where a block may begin, from ``pos`` on."""
+    def _candidates(self, offset: int) -> Iterator[int]:
+        """Where a block may begin, from ``offset`` on."""
         size = self._source.size
-        pos = max(pos - TRAILER_SIZE, 0)
-        while pos < size and self._effort > 0:
-            data = self._source.read_at(pos, min(_CHUNK, size - pos))
+        offset = max(offset - TRAILER_SIZE, 0)
+        while offset < size and self._effort > 0:
+            data = self._source.read_at(offset, min(_CHUNK, size - offset))
             for match in _START.finditer(data):
                 self._effort -= 1
                 if self._effort <= 0:
                     return
-                yield pos + match.start() + TRAILER_SIZE
-            if pos + len(data) == size:
+                yield offset + match.start() + TRAILER_SIZE
+            if offset + len(data) == size:
                 return
-            pos += len(data) - _LONGEST_START
+            offset += len(data) - _LONGEST_START
 
-    def _bytes_at(self, pos: int, size: int) -> bytes:
-        """Up to ``size`` bytes from ``pos``; fewer at the end of the file."""
-        size = max(0, min(size, self._source.size - pos))
-        start = pos - self._start
-        if not 0 <= start <= len(self._window) - size:
+    def _bytes_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``; fewer at the end of the file."""
+        size = max(0, min(size, self._source.size - offset))
+        pos = offset - self._window_offset
+        if not 0 <= pos <= len(self._window) - size:
             if size > _CHUNK:
-                return self._source.read_at(pos, size)
-            self._start, start = pos, 0
-            self._window = self._source.read_at(pos, min(_CHUNK, self._source.size - pos))
-        return self._window[start : start + size]
+                return self._source.read_at(offset, size)
+            self._window_offset, pos = offset, 0
+            self._window = self._source.read_at(offset, min(_CHUNK, self._source.size - offset))
+        return self._window[pos : pos + size]
 
     def _block_at(self, offset: int) -> FoundBlock | None:
         before = self._effort
@@ -295,19 +180,17 @@ class _Scanner:
         first = key = b""
         count = largest = 0
         walk = _Walk()
-        pos = offset
+        entry = offset
         while True:
-            head = self._bytes_at(pos, _SIZES)
+            head = self._bytes_at(entry, _SIZES)
             if head[:4] == b"\0\0\0\0" and (count or head[4:8] == b"\1\0\0\0"):
-                walk.finish(pos, key, count, largest)
+                walk.finish(entry, key, count, largest)
                 break
-            shared, at = decode_varint(head, 0, len(head), 32)
-            unshared, at = decode_varint(head, at, len(head), 32)
-            value_size, at = decode_varint(head, at, len(head), 32)
-            start = pos + at
-            pos = start + unshared + value_size
+            shared, unshared, value_size, pos = decode_sizes(head, 0, len(head))
+            start = entry + pos
+            entry = start + unshared + value_size
             self._effort -= 1
-            if shared > len(key) or pos > self._source.size:
+            if shared > len(key) or entry > self._source.size:
                 return None
             self._effort -= (shared + unshared) // _KEY_BYTES_PER_EFFORT
             if self._effort <= 0:
@@ -321,46 +204,46 @@ class _Scanner:
             largest = max(largest, value_size)
             # From one place with one key there is one way on. Where it was gone before, as it is from every restart
             # point of a damaged block, it need not be gone again.
-            passed = self._passed.get(pos)
+            passed = self._passed.get(entry)
             if passed is not None and passed.key_hash == hash(key):
                 walk.join(passed, count, largest)
                 break
-            self._passed[pos] = _Passed(hash(key), count, walk)
+            self._passed[entry] = _Passed(hash(key), count, walk)
         end = None if walk.restarts is None else self._end_of_restarts(walk.restarts, walk.entries)
         if end is None:
             return None
         keys = (first, walk.last_key) if count else None
         return FoundBlock(BlockHandle(offset, end - offset), keys, walk.entries, walk.largest)
 
-    def _end_of_restarts(self, pos: int, entries: int) -> int | None:
-        """Where a block of so many entries ends whose restart offsets begin at ``pos``."""
-        data = self._bytes_at(pos, 4 * (max(entries, 1) + 1))
+    def _end_of_restarts(self, offset: int, entries: int) -> int | None:
+        """Where a block of so many entries ends whose restart offsets begin at ``offset``."""
+        data = self._bytes_at(offset, 4 * (max(entries, 1) + 1))
         numbers = np.frombuffer(data, "<u4", len(data) // 4)
         places = np.flatnonzero(numbers[1:] == np.arange(1, len(numbers)))
-        return pos + 4 * (int(places[0]) + 2) if len(places) else None
+        return offset + 4 * (int(places[0]) + 2) if len(places) else None
 
     def _walk_snappy(self, offset: int) -> BlockHandle | None:
         """Where the Snappy block at ``offset`` would end, by its elements (Snappy, ``format_description.txt``)."""
         end = self._source.size
         head = self._bytes_at(offset, 5)
-        wanted, at = decode_varint(head, 0, len(head), 32)
-        pos = offset + at
-        if wanted < 8 or wanted > 22 * (end - pos):
+        wanted, pos = decode_varint(head, 0, len(head), 32)
+        element = offset + pos
+        if wanted < SMALLEST_BLOCK or wanted > LARGEST_SNAPPY_GROWTH * (end - element):
             return None
         while wanted > 0:
             self._effort -= 1
-            if pos >= end or self._effort <= 0:
+            if element >= end or self._effort <= 0:
                 return None
-            head = self._bytes_at(pos, 5)
+            head = self._bytes_at(element, 5)
             kind, upper = head[0] & 3, head[0] >> 2
             if kind:
                 wanted -= upper % 8 + 4 if kind == 1 else upper + 1
-                pos += (2, 3, 5)[kind - 1]
+                element += (2, 3, 5)[kind - 1]
             else:
                 extra = max(0, upper - 59)
                 length = 1 + (int.from_bytes(head[1 : 1 + extra], "little") if extra else upper)
                 wanted -= length
-                pos += 1 + extra + length
-        if wanted or pos > end:
+                element += 1 + extra + length
+        if wanted or element > end:
             return None
-        return BlockHandle(offset, pos - offset)
+        return BlockHandle(offset, element - offset)
