@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frame, frames, header
-from tfbundle.formats import tfrecord
+from tfbundle.formats import record_reader
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.frames import PADDING, crc32c_rows, find_frames
 
@@ -85,7 +85,7 @@ def test_wrong_arguments() -> None:
 @given(st.lists(st.binary(max_size=40) | st.integers(0, 700).map(bytes), max_size=80), st.integers(1, 4000))
 def test_any_payloads_through_any_window(payloads: list[bytes], window: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tfrecord, "_WINDOW", window)
+        patch.setattr(record_reader, "_WINDOW", window)
         assert read(frames(payloads))[0] == payloads
 
 
@@ -193,7 +193,7 @@ def test_salvage_leaves_out_what_is_damaged_and_says_so() -> None:
 
 @pytest.mark.parametrize("window", [20, 64, 1 << 20])
 def test_salvage_skips_strange_bytes(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    monkeypatch.setattr(tfrecord, "_WINDOW", window)
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
     noise = random.Random(1).randbytes(5000)
     found, records = read(frames(PAYLOADS[:2]) + noise + frames(PAYLOADS[2:]), salvage=True)
     assert found == PAYLOADS

@@ -24,7 +24,7 @@ from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.compression import FileStream, Unpacked, open_stream
 from tfbundle.formats.frames import FEWEST_ROWS
-from tfbundle.formats.tfrecord import Loss, RecordReader, Truncation, Window
+from tfbundle.formats.record_reader import Loss, RecordReader, Truncation, Window
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
 from tfbundle.storage import ByteSource, FileIdentity

@@ -21,7 +21,7 @@ from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.points import Array
 from tfbundle.events.purge import Positioned, Purge, find_purges
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
-from tfbundle.formats.tfrecord import Loss, Truncation
+from tfbundle.formats.record_reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 
 _WHATS = {
