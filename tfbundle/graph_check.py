@@ -1,19 +1,12 @@
 """Whether a checkpoint has what a graph wants: the answer to "Key ... not found in checkpoint", before it is asked.
 
-What a graph wants is, in this order of preference:
-
-* what the op restores that its ``SaverDef`` names, as this is what a program would run;
-* the variables that its collections or its saved objects list;
-* what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
-  them restore under different names is content with one of these;
-* its variable nodes, local ones included, as nothing tells which they are. One that is called like a part of a
-  partitioned variable (``w/part_0``, ``w/part_0/Adam``) is content with such a slice of the whole.
+``graph/wanted`` says what a graph wants. A variable that is nothing but a node called like a part of a partitioned
+variable (``w/part_0``, ``w/part_0/Adam``) is content with such a slice of the whole.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -28,8 +21,8 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_any
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.node import format_partial_shape
-from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape
 from tfbundle.graph.saved_model import SavedModel
+from tfbundle.graph.wanted import WantedVariable, wanted_variables
 from tfbundle.suggestions import closest_names
 
 # Whoever misses more than these will see from the first ones what is wrong.
@@ -40,7 +33,6 @@ _MOST_COMPARED = 5000
 _LIKENESS = 0.8
 # The end that keys of object-based checkpoints share says nothing.
 _KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
-_PART = re.compile(r"/part_\d+(?=/|\Z)")
 # Beyond this many lines of a kind a summary is no summary.
 _MOST_SHOWN = 20
 
@@ -126,20 +118,6 @@ class GraphComparison(NamedTuple):
         )
 
 
-class _Wanted(NamedTuple):
-    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted.
-
-    ``whole`` is the name of a variable that it may be a part of, where only its own name tells.
-    """
-
-    names: tuple[str, ...]
-    variable: str | None
-    data_type: str | None
-    shape: Shape
-    parts: tuple[str, ...] = ("",)
-    whole: str | None = None
-
-
 def compare_graph(
     graph: str | os.PathLike[str] | Graph | MetaGraph | SavedModel,
     checkpoint: str | os.PathLike[str] | Checkpoint,
@@ -155,55 +133,14 @@ def compare_graph(
     if isinstance(loaded, SavedModel):
         loaded = loaded.meta_graph()
     # TensorFlow 2 restores the objects along with the variables.
-    wanted = [item for item in _wanted_by(loaded) if OBJECT_GRAPH_KEY not in item.names]
+    wanted = [item for item in wanted_variables(loaded) if OBJECT_GRAPH_KEY not in item.names]
     if isinstance(checkpoint, Checkpoint):
         return _compare(loaded.path, wanted, checkpoint)
     with open_checkpoint(checkpoint) as opened:
         return _compare(loaded.path, wanted, opened)
 
 
-def _wanted_by(graph: Graph | MetaGraph) -> Iterable[_Wanted]:
-    if isinstance(graph, MetaGraph):
-        if graph.saver is not None and graph.saver.tensors:
-            return _merged(_Wanted((item.name,), *item[1:4], (item.part,)) for item in graph.saver.tensors)
-        if graph.all_variables:
-            variables = {variable.stored_name: variable for variable in graph.all_variables}
-            return [_Wanted((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
-        graph = graph.graph
-    restored = find_restored(graph)
-    return _by_variable(restored) if restored else _variable_nodes(graph)
-
-
-def _merged(items: Iterable[_Wanted]) -> Iterable[_Wanted]:
-    """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
-    parts: dict[tuple[str, ...], dict[str, None]] = {}
-    merged = {}
-    for item in items:
-        parts.setdefault(item.names, {}).update(dict.fromkeys(item.parts))
-        merged[item.names] = item
-    return [item._replace(parts=tuple(parts[names])) for names, item in merged.items()]
-
-
-def _by_variable(tensors: list[RestoredTensor]) -> Iterable[_Wanted]:
-    groups: dict[tuple[bool, str], list[RestoredTensor]] = {}
-    for tensor in tensors:
-        key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
-        groups.setdefault(key, []).append(tensor)
-    return _merged(
-        _Wanted(tuple(dict.fromkeys(tensor.name for tensor in group)), *group[0][1:4], (group[0].part,))
-        for group in groups.values()
-    )
-
-
-def _variable_nodes(graph: Graph) -> Iterator[_Wanted]:
-    for name, node in graph.nodes.items():
-        if node.op in VARIABLE_OPS:
-            whole = _PART.sub("", name)
-            data_type, shape = node.attributes.get("dtype"), variable_shape(node)
-            yield _Wanted((name,), name, data_type, shape, whole=whole if whole != name else None)
-
-
-def _compare(path: str | None, wanted: list[_Wanted], checkpoint: Checkpoint) -> GraphComparison:
+def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpoint) -> GraphComparison:
     missing, mismatched = [], []
     matched: dict[str, None] = {}
     used = {OBJECT_GRAPH_KEY}
@@ -245,7 +182,7 @@ def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
     return [key for key in checkpoint.objects.keys_of(name) if key in checkpoint]
 
 
-def _whole_of(item: _Wanted, checkpoint: Checkpoint) -> str | None:
+def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
     """The name of the partitioned tensor that has a variable as one of its slices."""
     if item.whole is None or item.whole not in checkpoint:
         return None
@@ -254,11 +191,11 @@ def _whole_of(item: _Wanted, checkpoint: Checkpoint) -> str | None:
     return item.whole if any(_fits(tensor.data_type, lengths, item) for lengths in boxes) else None
 
 
-def _tensor_fits(tensor: Tensor, item: _Wanted) -> bool:
+def _tensor_fits(tensor: Tensor, item: WantedVariable) -> bool:
     return _fits(tensor.data_type, tensor.shape, item)
 
 
-def _fits(data_type: str, shape: tuple[int, ...], item: _Wanted) -> bool:
+def _fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
     if item.data_type not in (None, data_type):
         return False
     if item.shape is None:
@@ -284,7 +221,7 @@ def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
     return None if box is None else str(box)
 
 
-def _suggest(missing: list[_Wanted], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
+def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
     """Find for what is missing what it is probably called instead: with a scope more or less, as a rule."""
     kinds: dict[tuple[str, tuple[int, ...]], dict[str, str]] = {}
     for name in unexpected if missing else ():

@@ -1,0 +1,77 @@
+"""What a graph wants of a checkpoint, in this order of preference:
+
+* what the op restores that its ``SaverDef`` names, as this is what a program would run;
+* the variables that its collections or its saved objects list;
+* what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
+  them restore under different names is content with one of these;
+* its variable nodes, local ones included, as nothing tells which they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tfbundle.graph.attributes import Shape
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape
+
+_PART = re.compile(r"/part_\d+(?=/|\Z)")
+
+
+class WantedVariable(NamedTuple):
+    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted.
+
+    ``whole`` is the name of a variable that it may be a part of, where only its own name tells.
+    """
+
+    names: tuple[str, ...]
+    variable: str | None
+    data_type: str | None
+    shape: Shape
+    parts: tuple[str, ...] = ("",)
+    whole: str | None = None
+
+
+def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
+    """The variables that a graph wants, each stored name once."""
+    if isinstance(graph, MetaGraph):
+        if graph.saver is not None and graph.saver.tensors:
+            return _merged(WantedVariable((item.name,), *item[1:4], (item.part,)) for item in graph.saver.tensors)
+        if graph.all_variables:
+            variables = {variable.stored_name: variable for variable in graph.all_variables}
+            return [WantedVariable((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
+        graph = graph.graph
+    restored = find_restored(graph)
+    return _by_variable(restored) if restored else _variable_nodes(graph)
+
+
+def _merged(items: Iterable[WantedVariable]) -> Iterable[WantedVariable]:
+    """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
+    parts: dict[tuple[str, ...], dict[str, None]] = {}
+    merged = {}
+    for item in items:
+        parts.setdefault(item.names, {}).update(dict.fromkeys(item.parts))
+        merged[item.names] = item
+    return [item._replace(parts=tuple(parts[names])) for names, item in merged.items()]
+
+
+def _by_variable(tensors: list[RestoredTensor]) -> Iterable[WantedVariable]:
+    groups: dict[tuple[bool, str], list[RestoredTensor]] = {}
+    for tensor in tensors:
+        key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
+        groups.setdefault(key, []).append(tensor)
+    return _merged(
+        WantedVariable(tuple(dict.fromkeys(tensor.name for tensor in group)), *group[0][1:4], (group[0].part,))
+        for group in groups.values()
+    )
+
+
+def _variable_nodes(graph: Graph) -> Iterator[WantedVariable]:
+    for name, node in graph.nodes.items():
+        if node.op in VARIABLE_OPS:
+            whole = _PART.sub("", name)
+            data_type, shape = node.attributes.get("dtype"), variable_shape(node)
+            yield WantedVariable((name,), name, data_type, shape, whole=whole if whole != name else None)
