@@ -15,13 +15,9 @@ Writes its own files with TensorFlow (about 3.5 GB, once, into FOLDER, by defaul
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
-import sys
-import tempfile
 
-from side_by_side import Contender, compare
+from side_by_side import Contender, chosen_tasks, compare
 
 _WRITE = r"""
 import os, sys
@@ -49,19 +45,8 @@ _US = "import numpy as np, tfbundle\ntfbundle.load"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", help="where the files are kept for another run")
-    parser.add_argument("only", nargs="*", metavar="name")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.folder or scratch
-        if not os.path.exists(os.path.join(folder, "embedding.index")):
-            os.makedirs(folder, exist_ok=True)
-            subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)
-        for name, (title, contenders) in _tasks(folder).items():
-            if not arguments.only or name in arguments.only:
-                compare(f"{name}: {title}", contenders, rounds=arguments.rounds)
+    for task in chosen_tasks(__doc__.splitlines()[0], _WRITE, "embedding.index", _tasks):
+        compare(task.title, task.contenders, rounds=task.rounds)
 
 
 def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:

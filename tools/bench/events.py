@@ -18,13 +18,9 @@ waits for the disk. Memory a point is the growth of the peak over 300,000 points
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
-import sys
-import tempfile
 
-from side_by_side import Contender, compare
+from side_by_side import Contender, chosen_tasks, compare
 
 _WRITE = r"""
 import os, sys
@@ -96,22 +92,11 @@ def run(logdir):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", help="where the files are kept for another run")
-    parser.add_argument("only", nargs="*", metavar="name")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.folder or scratch
-        if not os.path.exists(os.path.join(folder, "small")):
-            os.makedirs(folder, exist_ok=True)
-            subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)
-        for name, (title, contenders) in _tasks(folder).items():
-            if not arguments.only or name in arguments.only:
-                figures = compare(f"{name}: {title}", contenders, rounds=arguments.rounds, repeat=1)
-                if name in ("tf1", "tf2", "tags"):
-                    sizes = [f"{figure.nbytes / 300_000:.0f}" if figure.nbytes > 300_000 else "-" for figure in figures]
-                    print(f"  bytes a point: {', '.join(sizes)}")
+    for task in chosen_tasks(__doc__.splitlines()[0], _WRITE, "small", _tasks):
+        figures = compare(task.title, task.contenders, rounds=task.rounds, repeat=1)
+        if task.name in ("tf1", "tf2", "tags"):
+            sizes = [f"{figure.nbytes / 300_000:.0f}" if figure.nbytes > 300_000 else "-" for figure in figures]
+            print(f"  bytes a point: {', '.join(sizes)}")
 
 
 def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:

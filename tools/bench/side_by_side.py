@@ -11,12 +11,16 @@ system tells it: Linux, macOS).
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _CHILD = r"""
 import json, statistics, sys, time
@@ -75,6 +79,38 @@ class Figure:
 
     seconds: float
     nbytes: float
+
+
+class Task(NamedTuple):
+    """A piece of work for which a benchmark was asked: its title, who does it, and in how many rounds."""
+
+    name: str
+    title: str
+    contenders: list[Contender]
+    rounds: int
+
+
+def chosen_tasks(
+    about: str, write: str, last: str, tasks: Callable[[str], dict[str, tuple[str, list[Contender]]]]
+) -> Iterator[Task]:
+    """The tasks that the command line names, or all.
+
+    ``write`` is code that fills a folder, whose name it is given, and ``last`` the last file in there; ``tasks`` gives
+    titles and contenders for such a folder.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", help="where the files are kept for another run")
+    parser.add_argument("only", nargs="*", metavar="name")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or scratch
+        if not os.path.exists(os.path.join(folder, last)):
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run([sys.executable, "-c", write, folder], check=True)
+        for name, (title, contenders) in tasks(folder).items():
+            if not arguments.only or name in arguments.only:
+                yield Task(name, f"{name}: {title}", contenders, arguments.rounds)
 
 
 def compare(title: str, contenders: list[Contender], *, rounds: int = 5, repeat: int = 3) -> list[Figure]:
