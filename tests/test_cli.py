@@ -18,44 +18,18 @@ from hypothesis import strategies as st
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
-from click.testing import CliRunner, Result
-
 import tfbundle
 from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, STRING, Saved, write_bundle
+from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
 from tfbundle.cli.index import parse_index
-from tfbundle.cli.main import COMMANDS, cli
+from tfbundle.cli.main import COMMANDS
 from tfbundle.cli.output import escape_name, format_shape, format_size, unescape_name
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = FIXTURES / "tf-2.21.0" / "names"
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
-
-
-def run(*arguments: Any) -> Result:
-    """The command in this process."""
-    try:
-        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]
-    except TypeError:  # Since click 8.2 they are always apart.
-        runner = CliRunner()
-    return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def run_json(*arguments: Any, status: int = 0) -> Any:
-    result = run(arguments[0], "--json", *arguments[1:])
-    assert (result.exit_code, result.stderr) == (status, "")
-    assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-
-
-def refusal(*arguments: Any) -> str:
-    """The one line with which the command refuses."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert re.fullmatch(r"tfbundle: [^\n]+\n", result.stderr)
-    return result.stderr
 
 
 def process(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[str]:

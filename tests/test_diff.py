@@ -14,6 +14,7 @@ import tfbundle
 import tfbundle.checkpoint_diff
 from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_bundle
+from tests.support.command import run
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import Change, ChecksumError
@@ -262,20 +263,10 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert peak < 16 << 20
 
 
-def invoke(arguments: list[str]) -> Any:
-    """The result of the command."""
-    pytest.importorskip("click", reason="the command needs click, which is not installed")
-    from click.testing import CliRunner
-
-    from tfbundle.cli.main import cli
-
-    return CliRunner().invoke(cli, arguments)
-
-
 def test_command(tmp_path: Path) -> None:
     write_bundle(tmp_path / "a", {"gone\n": MATRIX, "v": np.array([np.inf, 1]), "same": MATRIX, "t": MATRIX})
     write_bundle(tmp_path / "b", {"new": MATRIX, "v": np.array([2.0, 1]), "same": MATRIX, "t": MATRIX[0]})
-    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "b")])
+    result = run("diff", str(tmp_path / "a"), str(tmp_path / "b"))
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "- gone\\n",
@@ -284,12 +275,12 @@ def test_command(tmp_path: Path) -> None:
         "~ v  1 of 2 elements, by at most inf (relative inf)",
         "1 tensor removed, 1 added, 2 changed, 1 the same",
     ]
-    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
+    result = run("diff", str(tmp_path / "a"), str(tmp_path / "b"), "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["added"] == ["new"]
     assert found["changed"][1]["largest_absolute"] == "Infinity"
-    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "a")])
+    result = run("diff", str(tmp_path / "a"), str(tmp_path / "a"))
     assert (result.exit_code, result.stdout) == (0, "0 tensors removed, 0 added, 0 changed, 4 the same\n")
-    result = invoke(["diff", str(tmp_path / "a"), str(tmp_path / "none")])
+    result = run("diff", str(tmp_path / "a"), str(tmp_path / "none"))
     assert result.exit_code == 2

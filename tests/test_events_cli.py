@@ -16,20 +16,10 @@ import pytest
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
-from click.testing import CliRunner, Result
-
 import tfbundle
+from tests.support.command import run
 from tests.support.records import frame, frames
-from tfbundle.cli.main import cli
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
-
-
-def run(*arguments: Any) -> Result:
-    try:
-        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]
-    except TypeError:  # Since click 8.2 they are always apart.
-        runner = CliRunner()
-    return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def scalar(tag: str, step: int, value: float) -> bytes:

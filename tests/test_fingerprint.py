@@ -12,6 +12,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_bundle
+from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import ChecksumError
@@ -153,20 +154,10 @@ def test_damage_and_progress(tmp_path: Path) -> None:
         tfbundle.fingerprint(tmp_path / "b")
 
 
-def invoke(arguments: list[str]) -> Any:
-    """The result of the command."""
-    pytest.importorskip("click", reason="the command needs click, which is not installed")
-    from click.testing import CliRunner
-
-    from tfbundle.cli.main import cli
-
-    return CliRunner().invoke(cli, arguments)
-
-
 def test_command(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v\n": MATRIX})
     found = tfbundle.fingerprint(tmp_path / "b")
-    result = invoke(["fingerprint", str(tmp_path / "b")])
+    result = run("fingerprint", str(tmp_path / "b"))
     assert result.stdout == f"{found.tensors['v' + chr(10)]}  v\\n\n{found.sha256}\n"
-    result = invoke(["fingerprint", str(tmp_path / "b"), "--json"])
+    result = run("fingerprint", str(tmp_path / "b"), "--json")
     assert json.loads(result.stdout) == {"sha256": found.sha256, "tensors": found.tensors}

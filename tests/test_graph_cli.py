@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytest.importorskip("click", reason="the command needs click, which is not installed")
-
-from click.testing import CliRunner, Result
-
+from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.graphs import ExpectedGraph, expected_graphs
-from tfbundle.cli.main import cli
 from tfbundle.proto import AttrValue, GraphDef, NodeDef
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
 OF_TWO = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
 FUNCTIONS = FIXTURES / "tf-2.21.0" / "graph-with-functions" / "graph.pb"
-
-
-def run(*arguments: Any) -> Result:
-    try:
-        runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]
-    except TypeError:  # Since click 8.2 they are always apart.
-        runner = CliRunner()
-    return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def run_json(*arguments: Any, status: int = 0) -> Any:
-    result = run(arguments[0], "--json", *arguments[1:])
-    assert (result.exit_code, result.stderr) == (status, "")
-    assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
-
-
-def refusal(*arguments: Any) -> str:
-    result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert re.fullmatch(r"tfbundle: [^\n]+\n", result.stderr)
-    return result.stderr
 
 
 @pytest.mark.parametrize("expected", list(expected_graphs()), ids=str)

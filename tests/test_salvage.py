@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import FULL, Saved, data_file, encode_header, write_bundle
+from tests.support.command import run
 from tests.support.expected import expected_checkpoints
 from tests.support.table_writer import encode_block, encode_entry, encode_table, seal_block
 from tests.support.v1_writer import V1Saved, write_v1
@@ -107,6 +108,22 @@ def hit(blocks: list[tuple[int, int]], start: int, end: int) -> set[int]:
     return {number for number, (first, last) in enumerate(blocks) if first < end and start < last}
 
 
+class Blocks(NamedTuple):
+    """A whole table: its path and bytes, from where to where each data block goes, and the blocks of each tensor."""
+
+    path: Path
+    good: bytes
+    blocks: list[tuple[int, int]]
+    meta: int
+    needed: dict[str, set[int]]
+
+
+def write_table(prefix: Path, kind: str) -> Blocks:
+    WRITERS[kind](prefix)
+    (path,) = tables_of(prefix)
+    return Blocks(path, path.read_bytes(), *blocks_of(path), needs(path))
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_whole_checkpoint(tmp_path: Path, kind: str) -> None:
     WRITERS[kind](tmp_path / "model")
@@ -127,19 +144,14 @@ def test_fixtures(expected: Any) -> None:
         assert {finding.tensor for finding in checkpoint.lost} == refused
         with tfbundle.open_checkpoint(path, format=expected.format) as good:
             for name, tensor in checkpoint.items():
-                wanted = good[name].read()
-                assert_same(tensor.read(), wanted)
+                assert_same(tensor.read(), good[name].read())
 
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_byte_of_the_table(tmp_path: Path, kind: str) -> None:
     """Only the tensors of the block with the byte are lost, even if it is the directory that is damaged."""
     prefix = tmp_path / "model"
-    WRITERS[kind](prefix)
-    (path,) = tables_of(prefix)
-    blocks, _ = blocks_of(path)
-    needed = needs(path)
-    good = path.read_bytes()
+    path, good, blocks, _, needed = write_table(prefix, kind)
     for pos in range(len(good)):
         path.write_bytes(good[:pos] + bytes([good[pos] ^ 0x41]) + good[pos + 1 :])
         touched = hit(blocks, pos, pos + 1)
@@ -154,11 +166,7 @@ def test_every_byte_of_the_table(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_table_cut_at_every_place(tmp_path: Path, kind: str) -> None:
     prefix = tmp_path / "model"
-    WRITERS[kind](prefix)
-    (path,) = tables_of(prefix)
-    blocks, _ = blocks_of(path)
-    needed = needs(path)
-    good = path.read_bytes()
+    path, good, blocks, _, needed = write_table(prefix, kind)
     for size in range(1, len(good)):
         path.write_bytes(good[:size])
         kept = {number for number, (_, end) in enumerate(blocks) if end <= size}
@@ -176,11 +184,7 @@ def test_table_cut_at_every_place(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_each_block_is_zeroed_while_the_footer_is_gone(tmp_path: Path, kind: str) -> None:
     prefix = tmp_path / "model"
-    WRITERS[kind](prefix)
-    (path,) = tables_of(prefix)
-    blocks, meta = blocks_of(path)
-    needed = needs(path)
-    good = path.read_bytes()
+    path, good, blocks, meta, needed = write_table(prefix, kind)
     for number, (start, end) in enumerate(blocks):
         path.write_bytes(good[:start] + bytes(end - start - 5) + good[end - 5 : meta])
         try:
@@ -387,10 +391,8 @@ def test_names_of_lost_tensors(tmp_path: Path) -> None:
     path = tmp_path / "model.index"
     data = bytearray(path.read_bytes())
     data[-5 - 48 - 13 - 30] ^= 1  # In the restart offsets or the index block; the names are whole.
-    start, end = blocks_of_damaged = (0, data.index(b"words"))
-    data[end + 6] ^= 1
+    data[data.index(b"words") + 6] ^= 1
     path.write_bytes(data)
-    assert blocks_of_damaged == (start, end)
     found, lost = salvage(tmp_path / "model")
     assert not found
     assert lost >= set(ARRAYS)
@@ -454,23 +456,13 @@ def test_pickling_and_lookups(tmp_path: Path, kind: str) -> None:
     again.close()
 
 
-def invoke(arguments: list[str]) -> Any:
-    """The result of the command."""
-    pytest.importorskip("click", reason="the command needs click, which is not installed")
-    from click.testing import CliRunner
-
-    from tfbundle.cli.main import cli
-
-    return CliRunner().invoke(cli, arguments)
-
-
 def test_export(tmp_path: Path) -> None:
     write_v2(tmp_path / "model")
     data_file(tmp_path / "model", 1, 2).unlink()
     out = str(tmp_path / "out.npz")
     arguments = ["export", str(tmp_path / "model"), out, "--exclude", "words"]
-    assert invoke(arguments).exit_code == 2
-    result = invoke([*arguments, "--salvage"])
+    assert run(*arguments).exit_code == 2
+    result = run(*arguments, "--salvage")
     assert result.exit_code == 1
     assert result.stdout.splitlines()[:3] == [
         "lost:",
@@ -479,10 +471,10 @@ def test_export(tmp_path: Path) -> None:
     ]
     with np.load(out) as written:
         assert set(written.files) == set(ARRAYS) - {"parts", "words"}
-    result = invoke([*arguments, "--salvage", "--json"])
+    result = run(*arguments, "--salvage", "--json")
     assert [finding["tensor"] for finding in json.loads(result.stdout)["lost"]] == ["parts"]
     write_v2(tmp_path / "model")
-    result = invoke([*arguments, "--salvage"])
+    result = run(*arguments, "--salvage")
     assert (result.exit_code, "lost" in result.stdout) == (0, False)
 
 

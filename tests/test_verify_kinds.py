@@ -3,11 +3,11 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tfbundle
+from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.records import frame
 from tfbundle import Finding
@@ -162,9 +162,9 @@ def test_compressed_records(tmp_path: Path, kind: str) -> None:
 
 
 def test_folders_of_runs(tmp_path: Path) -> None:
-    for run in ("train", "eval"):
-        (tmp_path / run).mkdir()
-        shutil.copy(EVENT_FILE, tmp_path / run)
+    for name in ("train", "eval"):
+        (tmp_path / name).mkdir()
+        shutil.copy(EVENT_FILE, tmp_path / name)
     seen: list[tuple[int, int]] = []
     report = tfbundle.verify(tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert report.ok
@@ -182,26 +182,16 @@ def test_a_format_means_a_checkpoint() -> None:
     assert not tfbundle.verify(TF1 / "training" / "graph.pb", format="v1")
 
 
-def invoke(arguments: list[str]) -> Any:
-    """The result of the command."""
-    pytest.importorskip("click", reason="the command needs click, which is not installed")
-    from click.testing import CliRunner
-
-    from tfbundle.cli.main import cli
-
-    return CliRunner().invoke(cli, arguments)
-
-
 def test_command(tmp_path: Path) -> None:
-    result = invoke(["verify", str(EVENT_FILE)])
+    result = run("verify", str(EVENT_FILE))
     assert result.exit_code == 0
     assert result.stdout.endswith(f"{EVENT_FILE}: ok; 11 events, 20.5 KiB verified\n")
     path = tmp_path / "events.out.tfevents.1.host"
     path.write_bytes(EVENT_FILE.read_bytes()[:-3])
-    result = invoke(["verify", str(path)])
+    result = run("verify", str(path))
     assert result.exit_code == 1
     assert result.stdout.splitlines()[1].split() == [path.name, "20.7", "KiB", "10", "events", "1", "finding"]
     assert "its writer is still at work, or was stopped" in result.stdout
-    found = json.loads(invoke(["verify", "--json", str(path)]).stdout)
+    found = json.loads(run("verify", "--json", str(path)).stdout)
     assert [finding["kind"] for finding in found["findings"]] == ["truncated"]
     assert found["files"][0]["whole"] == 10
