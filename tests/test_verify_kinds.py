@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tfbundle
 from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.records import frame
+from tests.support.v1_writer import write_v1
 from tfbundle import Finding
 from tfbundle.formats.tfrecord import read_records
 
@@ -65,6 +67,7 @@ def test_meta_beside_a_checkpoint(tmp_path: Path) -> None:
         ("model.ckpt-40.index", "index"),
         ("model.ckpt-40.data-00000-of-00001", "data"),
         ("model.ckpt-40.meta", "graph"),
+        ("graph.pbtxt", "graph"),
     ]
     meta = folder / "model.ckpt-40.meta"
     meta.write_bytes(meta.read_bytes()[:-1000])
@@ -177,6 +180,80 @@ def test_folders_of_runs(tmp_path: Path) -> None:
     assert only_finding(tmp_path).path == str(path)
 
 
+def make_run(tmp_path: Path) -> Path:
+    """A folder as Estimators leave it: checkpoints, the graph, event files, and those of an evaluation below."""
+    folder = copy(TF1 / "training", tmp_path)
+    (folder / "eval").mkdir()
+    shutil.copy(EVENT_FILE, folder)
+    shutil.copy(EVENT_FILE, folder / "eval")
+    return folder
+
+
+def test_a_folder_means_all_of_a_run(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    checkpoint, events = tfbundle.verify(folder / "model.ckpt-40"), tfbundle.verify(EVENT_FILE)
+    seen: list[tuple[int, int]] = []
+    report = tfbundle.verify(folder, progress=lambda done, total: seen.append((done, total)))
+    assert report.ok
+    assert [str(Path(file.path).relative_to(folder)) for file in report.files] == [
+        "model.ckpt-40.index",
+        "model.ckpt-40.data-00000-of-00001",
+        "model.ckpt-40.meta",
+        EVENT_FILE.name,
+        str(Path("eval", EVENT_FILE.name)),
+        "graph.pbtxt",
+    ]
+    assert (report.prefix, report.format, report.tensors) == (str(folder / "model.ckpt-40"), "v2", checkpoint.tensors)
+    assert report.nbytes == checkpoint.nbytes + 2 * events.nbytes
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {checkpoint.nbytes + 2 * EVENT_FILE.stat().st_size}
+    # Its parts are checked alone where they are asked for alone.
+    assert len(checkpoint.files) == len(tfbundle.verify(folder, format="v2").files) == 3
+
+
+@pytest.mark.parametrize("name", [EVENT_FILE.name, f"eval/{EVENT_FILE.name}", "graph.pbtxt", "model.ckpt-40.meta"])
+def test_damage_beside_a_checkpoint(tmp_path: Path, name: str) -> None:
+    path = make_run(tmp_path) / name
+    path.write_bytes(path.read_bytes()[:-3])
+    report = tfbundle.verify(tmp_path / "training")
+    (finding,) = report.findings
+    assert finding.path == str(path)
+    assert report.recoverable == report.tensors == 19
+
+
+def test_the_checkpoint_of_a_run_is_gone(tmp_path: Path) -> None:
+    folder = make_run(tmp_path)
+    for path in folder.glob("model.ckpt-*"):
+        path.unlink()
+    # The state file still says that there was one.
+    finding = only_finding(folder)
+    assert (finding.kind, finding.path) == ("missing", str(folder / "model.ckpt-40"))
+    (folder / "checkpoint").unlink()
+    report = tfbundle.verify(folder)
+    assert report.ok
+    assert (report.format, report.prefix, [file.kind for file in report.files]) == (
+        "events",
+        None,
+        ["events", "events", "graph"],
+    )
+    for path in (folder / EVENT_FILE.name, folder / "eval" / EVENT_FILE.name):
+        path.unlink()
+    assert only_finding(folder).message.startswith("there is no checkpoint in the folder")
+
+
+def test_a_v1_checkpoint_that_nothing_names_beside_event_files(tmp_path: Path) -> None:
+    write_v1(tmp_path / "model", {"a": np.zeros(3, np.float32)})
+    shutil.copy(EVENT_FILE, tmp_path)
+    report = tfbundle.verify(tmp_path)
+    assert (report.ok, report.format, [file.kind for file in report.files]) == (True, "v1", ["v1", "events"])
+
+
+def test_a_saved_model_beside_event_files(tmp_path: Path) -> None:
+    folder = copy(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", tmp_path)
+    shutil.copy(EVENT_FILE, folder)
+    assert [file.kind for file in tfbundle.verify(folder).files] == ["index", "data", "graph", "events"]
+
+
 def test_a_format_means_a_checkpoint() -> None:
     assert [finding.kind for finding in tfbundle.verify(EVENT_FILE, format="v2").findings] == ["wrong-file"]
     assert not tfbundle.verify(TF1 / "training" / "graph.pb", format="v1")
@@ -186,6 +263,8 @@ def test_command(tmp_path: Path) -> None:
     result = run("verify", str(EVENT_FILE))
     assert result.exit_code == 0
     assert result.stdout.endswith(f"{EVENT_FILE}: ok; 11 events, 20.5 KiB verified\n")
+    folder = make_run(tmp_path)
+    assert run("verify", str(folder)).stdout.endswith("ok; 19 tensors, 22 events, 51.2 KiB verified\n")
     path = tmp_path / "events.out.tfevents.1.host"
     path.write_bytes(EVENT_FILE.read_bytes()[:-3])
     result = run("verify", str(path))

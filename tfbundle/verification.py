@@ -1,7 +1,8 @@
 """Checks whatever a path holds: a checkpoint with its graph, a SavedModel, a graph, event files and other records.
 
-Where there are checksums they are compared, and what has none is read to its end. Nothing is needed to start with, so
-that a path to an HTML page or to nothing at all gives a report too. What is not there to be checked is not loaded.
+A folder is checked for all that TensorFlow leaves of a run, and any other path for what it means alone. Where there are
+checksums they are compared, and what has none is read to its end. Nothing is needed to start with, so that a path to an
+HTML page or to nothing at all gives a report too. What is not there to be checked is not loaded.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial, reduce
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.findings import CheckedFile, Finding, Report, finding_of
 from tfbundle.checkpoint.inspection import inspect, report_of
 from tfbundle.checkpoint.names import META_SUFFIX, Format, prefix_of_member, scan_folder
 from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model
+from tfbundle.checkpoint.state import STATE_NAME
 from tfbundle.checkpoint.stores import from_root
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.identify import FileKind, identify
@@ -27,23 +29,71 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
+# What TensorFlow 1 calls the graph of a run beside its checkpoints and event files.
+_GRAPH_OF_RUN = "graph.pbtxt"
+
 
 def verify(path: str | os.PathLike[str], *, format: Format | None = None, progress: Progress | None = None) -> Report:
     """Check every checksum of a checkpoint, and everything else that can be told from its files.
 
     ``path`` and ``format`` are as for ``open_checkpoint``. The ``.meta`` beside a checkpoint and the graphs and assets
     of a SavedModel are checked with it. Without a ``format``, ``path`` may also be a graph, which has no checksums and
-    whose constants are decoded; an event file or another file of records, compressed or not; and a folder in which
-    there are event files and no checkpoint.
+    whose constants are decoded, or an event file or another file of records, compressed or not. And a folder means a
+    run: the checkpoint that ``open_checkpoint`` opens, if there is one, all event files in the folder and below it, and
+    ``graph.pbtxt``. Its other checkpoints are not checked.
 
     ``progress`` is called with the bytes done and the bytes there are, or of a graph alone with the constants. Damage
     of any kind is a finding; only what the operating system refuses (such as a file that may not be read) raises, as
     ``OSError``.
     """
     path = os.fspath(path)
+    is_run = format is None and is_folder(path)
+    folder = os.path.join(os.getcwd(), path)
+    logs = _find_logs(folder) if is_run else {}
+    steps = _Steps(progress, sum(logs.values()))
+    model = _verify_model(path, format, steps, is_needed=not logs)
+    reports = [] if model is None else [model]
+    for log, size in logs.items():
+        steps.begin(size)
+        reports.append(_verify_log(log, steps))
+    if is_run and is_file(os.path.join(folder, _GRAPH_OF_RUN)):
+        reports.append(_verify_graph(os.path.join(folder, _GRAPH_OF_RUN)))
+    report = reduce(_joined, reports)
+    return replace(report, path=path, prefix=None) if model is None else report
+
+
+class _Steps:
+    """Tells the progress of several checks, one behind the other, as that of one."""
+
+    def __init__(self, tell: Progress | None, later: int) -> None:
+        """The first check begins, and those behind it have ``later`` bytes."""
+        self._tell = tell
+        self._before = self._total = 0
+        self._later = later
+
+    def begin(self, size: int) -> None:
+        """Another check begins, of so many bytes."""
+        self._before += self._total
+        self._total = size
+        self._later -= size
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell of the current check."""
+        self._total = total
+        if self._tell is not None:
+            self._tell(self._before + done, self._before + total + self._later)
+
+
+def _verify_model(path: str, format: Format | None, progress: Progress, *, is_needed: bool) -> Report | None:
+    """Check a checkpoint or a SavedModel, with the graphs that belong to it, or whatever else a file is.
+
+    ``None`` for a folder in which nothing speaks of one, unless it ``is_needed``.
+    """
     try:
         prefix = from_root(find_checkpoint(path, format)).prefix
     except TfBundleError as error:
+        if not is_needed and not _has_model(path):
+            return None
         other = None
         with suppress(TfBundleError):  # Of what is no regular file ``inspect`` says what it is.
             other = _verify_other(path, error, progress) if format is None else None
@@ -54,25 +104,30 @@ def verify(path: str | os.PathLike[str], *, format: Format | None = None, progre
     return reduce(_joined, map(_verify_graph, graphs), inspect(path, format, progress))
 
 
-def _verify_other(path: str, error: TfBundleError, progress: Progress | None) -> Report | None:
+def _has_model(folder: str) -> bool:
+    """Whether a folder has a SavedModel, or any sign of a checkpoint."""
+    state = os.path.join(folder, STATE_NAME)
+    return is_file(state) or is_saved_model(folder) or any(scan_folder(folder))
+
+
+def _verify_other(path: str, error: TfBundleError, progress: Progress) -> Report | None:
     """Check what is no checkpoint, for the reason that ``error`` gives, if it is of another kind that is known."""
     if is_saved_model(path):
         return _verify_graph(_file_of_saved_model(path), progress, missing=error)
-    if is_folder(path):
-        return None if any(scan_folder(path)) else _verify_runs(path, progress)
     if not is_file(path):
         return None
     if _holds_graph(path):
         return _verify_graph(path, progress, missing=error)
-    return _verify_records(path, progress) if _holds_records(path) else None
+    format = _format_of_records(path)
+    return None if format is None else _verify_records(path, format, progress)
 
 
 def _joined(report: Report, other: Report) -> Report:
-    """What two reports found; of what else they say, the first one's."""
-    findings, stories, files = (
-        getattr(report, field) + getattr(other, field) for field in ("findings", "stories", "files")
+    """What two reports found and verified; of what else they say, the first one's."""
+    findings, stories, files, nbytes = (
+        getattr(report, field) + getattr(other, field) for field in ("findings", "stories", "files", "nbytes")
     )
-    return replace(report, findings=findings, stories=stories, files=files)
+    return replace(report, findings=findings, stories=stories, files=files, nbytes=nbytes)
 
 
 # Graphs.
@@ -132,61 +187,49 @@ def _load_graphs(path: str, findings: list[Finding]) -> list[Graph]:
 # Records.
 
 
-def _holds_records(path: str) -> bool:
-    kind = identify(path)
-    if kind in (FileKind.EVENTS, FileKind.TFRECORD) or _is_called_events(path):
-        return True
+def _format_of_records(path: str) -> str | None:
+    """``"events"`` or ``"records"``, or ``None`` for a file of neither."""
+    kind = FileKind.EVENTS if "tfevents" in os.path.basename(path) else identify(path)
+    if kind is FileKind.EVENTS:
+        return "events"
+    if kind is FileKind.TFRECORD:
+        return "records"
     if kind not in (FileKind.GZIP, FileKind.UNKNOWN):
-        return False
+        return None
     from tfbundle.formats.tfrecord import read_records
 
     # Compressed, or else the first record would have told.
     try:
         with read_records(path) as records:
-            return next(records, None) is not None and records.compression != "NONE"
+            return "records" if next(records, None) is not None and records.compression != "NONE" else None
     except FormatError:
-        return False
+        return None
 
 
-def _is_called_events(path: str) -> bool:
-    return "tfevents" in os.path.basename(path)
-
-
-def _verify_runs(folder: str, progress: Progress | None) -> Report | None:
+def _find_logs(folder: str) -> dict[str, int]:
+    """The event files of all runs below a folder, with their sizes."""
     from tfbundle.events.files import find_runs
 
-    paths = [path for run in find_runs(folder).values() for path in run]
-    if not paths:
-        return None
-    sizes = [_size(path) or 0 for path in paths]
-    total, before = sum(sizes), 0
-    reports = []
-    for path, size in zip(paths, sizes, strict=True):
-        try:
-            reports.append(_verify_records(path, progress and partial(_moved, progress, before, total)))
-        except TfBundleError as error:  # It is no regular file, or was deleted meanwhile.
-            reports.append(replace(report_of(path, finding_of(error, "record"), "events"), format="events"))
-        before += size
-    nbytes = sum(report.nbytes for report in reports)
-    return replace(reduce(_joined, reports), path=folder, prefix=None, nbytes=nbytes)
+    return {path: _size(path) or 0 for paths in find_runs(folder).values() for path in paths}
 
 
-def _moved(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    """Progress of a file as that of all of them."""
-    progress(before + done, total)
+def _verify_log(path: str, progress: Progress) -> Report:
+    try:
+        return _verify_records(path, "events", progress)
+    except TfBundleError as error:  # It is no regular file, or was deleted meanwhile.
+        return replace(report_of(path, finding_of(error, "record"), "events"), format="events")
 
 
-def _verify_records(path: str, progress: Progress | None) -> Report:
+def _verify_records(path: str, format: str, progress: Progress) -> Report:
     from tfbundle.events.messages import decode_event
     from tfbundle.formats.tfrecord import read_records
 
-    format = "events" if _is_called_events(path) or identify(path) is FileKind.EVENTS else "records"
     size = _size(path) or 0
     findings = []
     count = nbytes = 0
     with read_records(path, salvage=True) as records:
         for payload in records:
-            if progress is not None and not count % 1000:
+            if not count % 1000:
                 progress(min(records.offset, size), size)
             count += 1
             nbytes += len(payload)

@@ -90,9 +90,10 @@ class Report:
     """What a check found: ``ok`` if nothing.
 
     ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open), ``tensors`` how
-    many names it has, ``nbytes`` how many bytes of values were held against their checksums. ``recoverable`` counts the
-    tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories`` are sentences that say what
-    probably happened to the files, where that can be told. ``files`` has each file that was looked at.
+    many names it has, ``nbytes`` how many bytes of values and records were held against their checksums.
+    ``recoverable`` counts the tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories``
+    are sentences that say what probably happened to the files, where that can be told. ``files`` has each file that was
+    looked at.
 
     Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
     its constants, and ``nbytes`` is 0, as a graph has no checksums.

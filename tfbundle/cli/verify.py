@@ -23,6 +23,7 @@ _MOST_FILES = 20
 _MOST_NAMED = 3
 
 _CONTENT = {"index": "block", "data": "stored tensor", "v1": "stored tensor", "graph": "node", "events": "event"}
+_RECORDS = ("events", "records")
 # What a fresh copy of the file mends, and says no advice of its own.
 _RENEWED = ("index", "checksum", "truncated", "record", "graph")
 # What keeps a checkpoint from being read, in part or at all.
@@ -36,8 +37,9 @@ _SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "wrong-file")
 def command(path: str, as_json: bool, format: Format | None) -> None:
     """Check every checksum, and list the damage and what probably caused it.
 
-    PATH may be a checkpoint, a SavedModel, a graph, an event file or another file of records. A graph has no checksums;
-    its constants are decoded.
+    PATH may be a checkpoint, a SavedModel, a graph, an event file or another file of records. A folder means its
+    checkpoint, the latest one where there are several, its graph.pbtxt, and the event files in it and below. A graph
+    has no checksums; its constants are decoded.
 
     The exit status is 0 if nothing is wrong and 1 if something is.
     """
@@ -121,9 +123,16 @@ def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
 
 def _describe(report: Report) -> str:
     """What was checked, in numbers."""
+    records: Counter[str] = Counter()
+    for file in report.files:
+        if file.kind in _RECORDS:
+            records[file.kind] += file.whole
+    counts = [count_of(count, _CONTENT.get(kind, "record")) for kind, count in records.items()]
     if report.format == "graph":
-        return f"{report.recoverable:,} of {count_of(report.tensors, 'constant')} decoded; a graph has no checksums"
-    if report.format in ("events", "records"):
-        count = sum(file.whole for file in report.files)
-        return f"{count_of(count, _CONTENT.get(report.format, 'record'))}, {format_size(report.nbytes)} verified"
-    return f"{count_of(report.tensors, 'tensor')}, {format_size(report.nbytes)} verified"
+        decoded = f"{report.recoverable:,} of {count_of(report.tensors, 'constant')} decoded"
+        if not counts:
+            return f"{decoded}; a graph has no checksums"
+        counts.insert(0, decoded)
+    elif report.format not in _RECORDS:
+        counts.insert(0, count_of(report.tensors, "tensor"))
+    return f"{', '.join(counts)}, {format_size(report.nbytes)} verified"
