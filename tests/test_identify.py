@@ -77,6 +77,9 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (encode_field(1, NODE), FileKind.GRAPH),
         (encode_field(4, encode_field(1, 21)) + encode_field(1, NODE), FileKind.GRAPH),
         (encode_field(1, NODE) * 500, FileKind.GRAPH),
+        # A node may tell of the functions that it was inlined from.
+        (encode_field(1, NODE + encode_field(6, encode_field(1, b"f/x"))) + encode_field(4, b""), FileKind.GRAPH),
+        (encode_field(2, encode_field(1, encode_field(1, b"f"))), FileKind.GRAPH),
         (META_GRAPH, FileKind.META_GRAPH),
         (encode_field(2, GRAPH) + encode_field(1, META_INFO), FileKind.META_GRAPH),
         (encode_field(1, 1) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
@@ -90,10 +93,13 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         ),
         (b'node {\n name: "x"\n}\n', FileKind.GRAPH_TEXT),
         (b'# A comment.\n\nnode <name: "x">', FileKind.GRAPH_TEXT),
+        (b'node: [ # A comment.\n{ name: "x" }]', FileKind.UNKNOWN),
+        (b'node # A comment.\n: [{ name: "x" }]', FileKind.GRAPH_TEXT),
         (b"meta_info_def {\n}\n", FileKind.META_GRAPH_TEXT),
         (b"saved_model_schema_version: 1\n", FileKind.SAVED_MODEL_TEXT),
         (b'model_checkpoint_path: "model"\n', FileKind.STATE),
         (b'all_model_checkpoint_paths: "model"\r\n', FileKind.STATE),
+        (b'all_model_checkpoint_paths: ["a", "b"]', FileKind.STATE),
         (b"nodes: 3", FileKind.UNKNOWN),
         (b"some notes about the run\n", FileKind.UNKNOWN),
         (b"", FileKind.EMPTY),
@@ -101,10 +107,48 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (bytes(10_000), FileKind.ZEROS),
         (b"\xff" * 30, FileKind.UNKNOWN),
     ],
-    ids=range(24),
 )
 def test_messages_and_texts(tmp_path: Path, data: bytes, kind: FileKind) -> None:
     assert identify_bytes(data, tmp_path) is kind
+
+
+# A tokenizer's pieces have a text, a score and a type; its trainer's and its normalizer's settings follow.
+PIECE = encode_field(1, b"the") + b"\x15" + struct.pack("<f", -3.5) + encode_field(3, 2)
+TRAINER = encode_field(1, b"corpus.txt") + encode_field(3, 1) + encode_field(4, 32_000)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encode_field(1, PIECE) * 3 + encode_field(2, TRAINER), id="SentencePiece model"),
+        pytest.param(encode_field(1, encode_field(1, b"a.proto") + encode_field(2, b"a")), id="schemas of proto2"),
+        pytest.param(
+            encode_field(1, encode_field(1, b"a.proto") + encode_field(2, b"a") + encode_field(12, b"proto3")),
+            id="schemas of proto3",
+        ),
+        pytest.param(
+            encode_field(1, encode_field(1, b"2.0") + encode_field(2, 0) + encode_field(3, 1_500_000_000))
+            + encode_field(2, encode_field(1, b"bus") + encode_field(4, encode_field(1, 1))),
+            id="GTFS feed",
+        ),
+        pytest.param(encode_field(1, 3) + encode_field(2, b"weights"), id="number and name"),
+        pytest.param(encode_field(1, b"name") + encode_field(3, 3), id="name and number"),
+        pytest.param(
+            encode_field(1, 1) + encode_field(2, 20) + encode_field(3, 1) + encode_field(7, b"BLOB_SEQUENCE"),
+            id="header of a decision forest",
+        ),
+        # Quotation marks and line feeds are tags of bytes, and lengths too.
+        pytest.param(b'"""A module of a length that fits."""\n'[:36], id="doc string"),
+        pytest.param(b"\n\nfoo = 123\n", id="line feeds"),
+        pytest.param(b"node: 1a2b3c\nnode-date: 2020-01-01\n", id="archive of git"),
+        pytest.param(b'#!/bin/sh\nnode "$1"\n', id="script"),
+        pytest.param(b"versions:\n  - 1.0\n", id="YAML"),
+        pytest.param(b"library\n=======\n", id="heading"),
+        pytest.param(b"saved_model_schema_version {\n}\n", id="brace behind a number's name"),
+    ],
+)
+def test_what_others_write_is_not_taken_for_tensorflows(tmp_path: Path, data: bytes) -> None:
+    assert identify_bytes(data, tmp_path) is FileKind.UNKNOWN
 
 
 # Tables.
@@ -194,6 +238,7 @@ def test_other_files(tmp_path: Path, data: bytes, kind: FileKind) -> None:
         (["config.json", "model.weights.h5"], FileKind.KERAS),
         (["a.npy", "b.npy"], FileKind.NUMPY_ARCHIVE),
         (["readme.txt"], FileKind.ZIP),
+        (["package/module.py", "package/tests/a.npy"], FileKind.ZIP),
     ],
 )
 def test_archives(tmp_path: Path, names: list[str], kind: FileKind) -> None:

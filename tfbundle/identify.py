@@ -3,7 +3,8 @@
 Names are habits: a V1 checkpoint has no suffix, a ``.pb`` is a frozen graph or a SavedModel, and a ``.ckpt`` that was
 downloaded may be an HTML page. So the bytes decide. Magic numbers come first. Binary protobufs have none, and most
 parse as several messages (a GraphDef is also an *empty* SavedModel), so these are told apart by the numbers and wire
-types of their fields. Text protobufs show themselves by the first field's name.
+types of their fields and of those inside of them; what other programs write in protobuf is none of them. Text
+protobufs show themselves by the first field: its name, and that it opens a message where it is one.
 
 A kind knows how to be spoken of, and what a person who passed such a file as a checkpoint probably wants.
 """
@@ -108,12 +109,11 @@ _PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
 _HTML = re.compile(rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*"', re.DOTALL)
 
-_FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|\#[^\n]*(?:\n|\Z))*([A-Za-z_]\w*)\s*[:{<\s]")
-_TEXT_FIELDS = {
-    b"model_checkpoint_path": FileKind.STATE,
-    b"all_model_checkpoint_paths": FileKind.STATE,
-    b"all_model_checkpoint_timestamps": FileKind.STATE,
-    b"last_preserved_timestamp": FileKind.STATE,
+_GAP = rb"(?:\s|\#[^\n]*(?:\n|\Z))*"
+_FIRST_NAME = re.compile(rb"(?:\xef\xbb\xbf)?" + _GAP + rb"([A-Za-z_]\w*)" + _GAP)
+_OPENING = re.compile(rb":?" + _GAP + rb"(?:\[\s*)?[{<]")
+# What begins with one of these words and opens no message is a script, or the notes of another program ("node: 12ab").
+_TEXT_MESSAGES = {
     b"node": FileKind.GRAPH_TEXT,
     b"versions": FileKind.GRAPH_TEXT,
     b"library": FileKind.GRAPH_TEXT,
@@ -124,15 +124,26 @@ _TEXT_FIELDS = {
     b"signature_def": FileKind.META_GRAPH_TEXT,
     b"asset_file_def": FileKind.META_GRAPH_TEXT,
     b"object_graph_def": FileKind.META_GRAPH_TEXT,
-    b"saved_model_schema_version": FileKind.SAVED_MODEL_TEXT,
     b"meta_graphs": FileKind.SAVED_MODEL_TEXT,
+}
+_TEXT_VALUES = {
+    b"saved_model_schema_version": FileKind.SAVED_MODEL_TEXT,
+    b"model_checkpoint_path": FileKind.STATE,
+    b"all_model_checkpoint_paths": FileKind.STATE,
+    b"all_model_checkpoint_timestamps": FileKind.STATE,
+    b"last_preserved_timestamp": FileKind.STATE,
 }
 
 # Field numbers and wire types of the messages (TensorFlow's and ONNX's schemas).
 _GRAPH_FIELDS = {(1, BYTES), (2, BYTES), (3, VARINT), (4, BYTES), (5, BYTES)}
+_NODE_FIELDS = {(number, BYTES) for number in range(1, 8)}
+_LIBRARY_FIELDS = {(number, BYTES) for number in range(1, 4)}
+_VERSION_FIELDS = {(1, VARINT), (2, VARINT), (3, VARINT), (3, BYTES)}
 _META_GRAPH_FIELDS = {(number, BYTES) for number in range(1, 8)}
+_META_INFO_FIELDS = {*((number, BYTES) for number in (1, 2, 3, 4, 5, 6, 8)), (7, VARINT)}
 _SAVED_MODEL_FIELDS = {(1, VARINT), (2, BYTES)}
-_FINGERPRINT_FIELDS = {*((number, VARINT) for number in range(1, 6)), (6, BYTES), (7, BYTES)}
+_HASH_FIELDS = {(number, VARINT) for number in range(1, 5)}  # That of the variables is left out where there are none.
+_FINGERPRINT_FIELDS = {*_HASH_FIELDS, (5, VARINT), (6, BYTES), (7, BYTES)}
 _KERAS_OBJECT_FIELDS = {(2, VARINT), *((number, BYTES) for number in range(3, 7))}
 _ONNX_FIELDS = {(1, VARINT), (5, VARINT), *((number, BYTES) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
@@ -182,7 +193,9 @@ def _identify_zip(source: ByteSource, head: bytes) -> FileKind:
         return FileKind.KERAS
     if b"/data.pkl" in names:
         return FileKind.PYTORCH
-    return FileKind.NUMPY_ARCHIVE if b".npy" in names else FileKind.ZIP
+    # Archives of anything may hold a .npy somewhere; numpy's hold nothing else.
+    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return FileKind.NUMPY_ARCHIVE if first.endswith(b".npy") else FileKind.ZIP
 
 
 def _identify_table(source: ByteSource, head: bytes) -> FileKind | None:
@@ -213,8 +226,12 @@ def _identify_records(source: ByteSource, head: bytes) -> FileKind | None:
 
 
 def _identify_text(source: ByteSource, head: bytes) -> FileKind | None:
-    match = _FIRST_FIELD.match(head)
-    return _TEXT_FIELDS.get(match[1]) if match else None
+    match = _FIRST_NAME.match(head)
+    if match is None:
+        return None
+    if _OPENING.match(head, match.end()):
+        return _TEXT_MESSAGES.get(match[1])
+    return _TEXT_VALUES.get(match[1]) if head.startswith(b":", match.end()) else None
 
 
 def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
@@ -223,41 +240,44 @@ def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
     if not kinds:
         return None
     if (1, VARINT) in kinds:
-        if kinds <= _SAVED_MODEL_FIELDS:
+        if kinds <= _SAVED_MODEL_FIELDS and _hold(source, found, 2, _META_GRAPH_FIELDS):
             return FileKind.SAVED_MODEL
-        if kinds <= _FINGERPRINT_FIELDS and (2, VARINT) in kinds:
+        if _HASH_FIELDS <= kinds <= _FINGERPRINT_FIELDS:
             return FileKind.FINGERPRINT
-        return FileKind.ONNX if kinds <= _ONNX_FIELDS else None
-    if kinds == {(1, BYTES)} and _inner(source, found) <= _KERAS_OBJECT_FIELDS:
+        return FileKind.ONNX if kinds <= _ONNX_FIELDS and (7, BYTES) in kinds else None
+    if kinds == {(1, BYTES)} and _hold(source, found, 1, _KERAS_OBJECT_FIELDS):
         return FileKind.KERAS_METADATA
-    graph, meta_graph = kinds <= _GRAPH_FIELDS, kinds <= _META_GRAPH_FIELDS
-    if graph and meta_graph:
-        graph = _is_graph(source, found)
-    if graph:
+    if kinds <= _GRAPH_FIELDS and _is_graph(source, found):
         return FileKind.GRAPH
-    # Files of the profiler have these fields too, but for the graph. The names of files that a GraphDebugInfo has
-    # instead of what describes a meta graph are no messages.
-    about = [field for field in found if field[0] == 1]
-    meta_graph = meta_graph and (2, BYTES) in kinds and all(not field[3] or _inner(source, [field]) for field in about)
+    # Others have these fields too, such as the files of the profiler, a GraphDebugInfo and a SentencePiece model.
+    meta_graph = kinds <= _META_GRAPH_FIELDS and (2, BYTES) in kinds
+    meta_graph = meta_graph and _hold(source, found, 1, _META_INFO_FIELDS) and _hold(source, found, 2, _GRAPH_FIELDS)
     return FileKind.META_GRAPH if meta_graph else None
 
 
 def _is_graph(source: ByteSource, found: list[Field]) -> bool:
-    """Whether fields that a GraphDef and a MetaGraphDef both have are a GraphDef's."""
+    """Whether fields that a GraphDef has are a GraphDef's."""
     for number, _, offset, size in found:
-        inner = {field[:2] for field in _fields(source, offset, offset + size)}
         if number == 1:
-            # A node has a name and an op. What describes a meta graph has operators and versions, and rarely a name.
-            return (1, BYTES) in inner and (2, BYTES) in inner and not inner & {(6, BYTES), (7, VARINT)}
-        if number == 4:
-            # Versions are numbers; collections are named.
-            return inner <= {(1, VARINT), (2, VARINT), (3, VARINT), (3, BYTES)}
-    return False
+            # A node has a name and an op. What describes a meta graph begins with neither, or has a list of operators
+            # where a node has its own; and a set of protobuf schemas has files, with names and packages.
+            node = {field.number: field for field in reversed(_fields(source, offset, offset + size))}
+            if not {1, 2} <= node.keys() or not {field[:2] for field in node.values()} <= _NODE_FIELDS:
+                return False
+            name, op = node[1], node[2]
+            suffix = source.read_at(name.offset + max(name.size - 6, 0), min(name.size, 6))
+            return suffix != b".proto" and source.read_at(op.offset, min(op.size, 1)) != b"\x0a"
+    return _hold(source, found, 2, _LIBRARY_FIELDS) and _hold(source, found, 4, _VERSION_FIELDS)
 
 
-def _inner(source: ByteSource, found: list[Field]) -> set[tuple[int, int]]:
-    """The fields of the messages in fields."""
-    return {field[:2] for _, _, offset, size in found for field in _fields(source, offset, offset + size)}
+def _hold(source: ByteSource, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
+    """Whether the fields of this number are messages with no other fields than those allowed."""
+    for field in found:
+        if field.number == number and field.size:
+            inner = {part[:2] for part in _fields(source, field.offset, field.offset + field.size)}
+            if not inner or not inner <= allowed:
+                return False
+    return True
 
 
 def _fields(source: ByteSource, start: int, end: int) -> list[Field]:
