@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.arrays import assert_same
 from tests.support.expected import FIXTURES, numpy_name, sha256_of
 from tests.support.graphs import ExpectedGraph, expected_graphs
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
@@ -22,7 +23,7 @@ from tfbundle.sources import open_tensors
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
-from tests.test_cli import refusal, run, run_json
+from tests.support.command import refusal, run, run_json
 
 TF1 = FIXTURES / "tf-1.15.5"
 FROZEN = TF1 / "frozen" / "frozen.pb"
@@ -317,6 +318,15 @@ def test_parts(tmp_path: Path, constant: Any, index: Any) -> None:
         assert np.array_equal(part, whole[index])
         assert part.shape == whole[index].shape
         assert part.dtype == whole.dtype
+
+
+@pytest.mark.parametrize("scalar", [np.array(b"word", object), np.array(2.5, np.float32)], ids=str)
+def test_parts_of_a_scalar(tmp_path: Path, scalar: Any) -> None:
+    with open_tensors(path := write(tmp_path / "g.pb", make_graph(w=scalar))) as weights:
+        assert_same(weights["w"][...], scalar)
+        assert_same(weights["w"][None], scalar[None])
+        assert weights["w"][()] == scalar[()]
+    assert run("show", path, "w").stdout.splitlines()[-1] == str(scalar)
 
 
 def test_pickles(tmp_path: Path) -> None:

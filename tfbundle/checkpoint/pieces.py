@@ -77,12 +77,7 @@ class PieceReader:
     def read_part(self, piece: Piece, selection: Selection) -> Array:
         """The selected elements in ascending order; unverified, but for strings and variants, which are read whole."""
         if piece.is_objects:
-            slices = (
-                slice(start, start + (count - 1) * step + 1 if count else start, step)
-                for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
-            )
-            index: tuple[Any, ...] = (*slices, ...)  # Without the ellipsis a scalar would be its element.
-            chosen: Array = self.read(piece)[index]
+            chosen: Array = self.read(piece)[selection.grid]
             return chosen
         source = self.source(piece)
         array = allocate(piece.data_type, selection.counts)

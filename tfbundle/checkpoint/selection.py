@@ -38,6 +38,12 @@ class Selection(NamedTuple):
     shape: tuple[int, ...]
     scalar: bool
 
+    @property
+    def grid(self) -> tuple[Any, ...]:
+        """The selection as an index of an array that is in memory, which gives an array even without dimensions."""
+        axes = zip(self.starts, self.counts, self.steps, strict=True)
+        return (*(slice(start, start + count * step, step) for start, count, step in axes), ...)
+
     def finish(self, block: np.ndarray[Any, Any]) -> Any:
         """What numpy returns, from the block of shape ``counts`` that was read in ascending order."""
         if self.flips:

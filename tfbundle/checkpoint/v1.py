@@ -303,11 +303,8 @@ class V1Store:
         table = self.files.table(piece.file)
         offset = self._find_array(table, encode_name(name), facts, piece)
         if offset is None:
-            index = tuple(
-                slice(start, start + (count - 1) * step + 1, step)
-                for start, count, step in zip(inner.starts, inner.counts, inner.steps, strict=True)
-            )
-            return self._read_piece(name, facts, piece).reshape(lengths)[index]
+            part: Array = self._read_piece(name, facts, piece).reshape(lengths)[inner.grid]
+            return part
         array = allocate(facts.data_type, inner.counts)
         for span in plan_reads(inner, lengths, array.itemsize):
             data = table.source.read_at(offset + span.offset, span.size)

@@ -109,11 +109,7 @@ class ConstantStore:
         """The selected elements in ascending order, of a value that is decoded whole."""
         values = self._decode(name, record)
         self._check_growth(name, values, prod(selection.counts) * values.itemsize, LARGEST_EXPANSION)
-        index = tuple(
-            slice(start, start + count * step, step)
-            for start, count, step in zip(selection.starts, selection.counts, selection.steps, strict=True)
-        )
-        part: Array = values[index].copy()
+        part: Array = values[selection.grid].copy()
         return part
 
     def chunks(self, name: str, record: int) -> Iterator[Array]:
