@@ -21,7 +21,7 @@ pytest.importorskip("rich", reason="the command needs rich, which is not install
 import tfbundle
 from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, STRING, Saved, write_bundle
-from tests.support.command import refusal, run, run_json
+from tests.support.command import on_terminal, refusal, run, run_json
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
 from tfbundle.cli.index import parse_index
 from tfbundle.cli.main import COMMANDS
@@ -55,7 +55,10 @@ def test_version_and_help() -> None:
     assert all(re.search(rf"^  {name}  +\w", done.stdout, re.MULTILINE) for name in COMMANDS)
     assert process().stdout == done.stdout
     for name in COMMANDS:
-        assert f"Usage: tfbundle {name} " in run(name, "--help").stdout
+        text = run(name, "--help").stdout
+        assert f"Usage: tfbundle {name} " in text
+        assert "\\b" not in text
+    assert "  tfbundle export run/model.ckpt-1000 model.safetensors\n" in run("export", "--help").stdout
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -622,35 +625,6 @@ def test_export_of_damage_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 # Terminals.
-
-
-def on_terminal(*arguments: Any, stream: str, columns: int = 80) -> tuple[str, str]:
-    """What the command writes to a terminal, one of its two outputs, and what to the other, a pipe."""
-    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONUTF8": "1"}
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        environment.pop(name, None)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: slave}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tfbundle", *map(str, arguments)], cwd=ROOT, env=environment, **streams
-    ) as running:
-        os.close(slave)
-        written = b""
-        while True:
-            try:
-                data = os.read(master, 4096)
-            except OSError:  # Linux says so when the other side is closed.
-                break
-            if not data:
-                break
-            written += data
-        other = running.stdout or running.stderr
-        assert other is not None
-        rest = other.read()
-    os.close(master)
-    assert running.returncode == 0
-    return written.decode(), rest.decode()
 
 
 def test_a_terminal_gets_a_table_that_cuts_nothing(tmp_path: Path) -> None:

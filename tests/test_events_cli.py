@@ -17,7 +17,7 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 import tfbundle
-from tests.support.command import run
+from tests.support.command import on_terminal, run
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 
@@ -292,8 +292,6 @@ def test_records(tmp_path: Path) -> None:
 
 
 def test_progress_is_for_terminals(logs: Path) -> None:
-    from tests.test_cli import on_terminal
-
     for arguments in (
         ["events", logs],
         ["events", "export", logs, "-o", logs / "out.csv"],

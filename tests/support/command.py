@@ -1,9 +1,13 @@
-"""Runs the command in this process; tests that call it are skipped where click is not installed."""
+"""Runs the command; tests that call it are skipped where click is not installed."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +15,11 @@ import pytest
 if TYPE_CHECKING:
     from click.testing import Result
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def run(*arguments: Any) -> Result:
-    """The result: ``exit_code``, ``stdout`` and ``stderr``."""
+    """The result of the command in this process: ``exit_code``, ``stdout`` and ``stderr``."""
     pytest.importorskip("click", reason="the command needs click, which is not installed")
     from click.testing import CliRunner
 
@@ -40,3 +46,32 @@ def refusal(*arguments: Any) -> str:
     assert (result.exit_code, result.stdout) == (2, "")
     assert re.fullmatch(r"tfbundle: [^\n]+\n", result.stderr)
     return result.stderr
+
+
+def on_terminal(*arguments: Any, stream: str, columns: int = 80) -> tuple[str, str]:
+    """What the command writes to a terminal, one of its two outputs, and what to the other, a pipe."""
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONUTF8": "1"}
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        environment.pop(name, None)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: slave}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tfbundle", *map(str, arguments)], cwd=ROOT, env=environment, **streams
+    ) as running:
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                data = os.read(master, 4096)
+            except OSError:  # Linux says so when the other side is closed.
+                break
+            if not data:
+                break
+            written += data
+        other = running.stdout or running.stderr
+        assert other is not None
+        rest = other.read()
+    os.close(master)
+    assert running.returncode == 0
+    return written.decode(), rest.decode()

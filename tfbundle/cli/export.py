@@ -50,7 +50,7 @@ def command(
     as_json: bool,
     format: Format | None,
 ) -> None:
-    r"""Write the tensors to OUT, a .npz or .safetensors file.
+    """Write the tensors to OUT, a .npz or .safetensors file.
 
     Memory stays small, however large the checkpoint is. A file that is already at OUT is replaced once the new one is
     complete; whatever goes wrong before leaves it as it is. With --salvage the exit status is 1 if something is lost.
@@ -61,7 +61,7 @@ def command(
     \b
     tfbundle export run/model.ckpt-1000 model.safetensors
     tfbundle export run/ weights.npz --no-slots --cast bfloat16=float32
-    """
+    """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.export import export, output_format
 
     try:
