@@ -57,7 +57,6 @@ _NAMES = {
     33: ("DT_FLOAT4_E2M1FN", "float4_e2m1fn"),
 }
 
-
 # How many bits of its byte an element of a small type has.
 _BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 
@@ -72,6 +71,11 @@ def data_type_name(number: int) -> str:
     if number - _REFERENCE in _NAMES:
         return _NAMES[number - _REFERENCE][0] + "_REF"
     return f"DT_{number}"
+
+
+def without_reference(number: int) -> int:
+    """The number of a data type, or of the one that it is a reference to."""
+    return number - _REFERENCE if number > _REFERENCE else number
 
 
 def python_name(data_type: str) -> str:

@@ -28,7 +28,6 @@ __all__ = [
     "UnsupportedError",
 ]
 
-
 # Of an address such as gs://bucket/model.
 _LONGEST_SCHEME = 10
 

@@ -320,5 +320,11 @@ def stat_file(path: str) -> FileStat | None:
     return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
 
 
+def file_size(path: str) -> int | None:
+    """The size of a regular file in bytes, or ``None`` where there is none."""
+    facts = stat_file(path)
+    return None if facts is None else facts.size
+
+
 def _valid(path: str) -> bool:
     return "\0" not in path

@@ -35,7 +35,6 @@ from tfbundle.shapes import decode_shape
 Array = np.ndarray[Any, Any]
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-
 # Varints are decoded in stretches, so that the intermediate arrays of eight bytes an element stay small.
 _STRETCH = 1 << 18
 
@@ -86,8 +85,8 @@ def decode_tensor(proto: TensorProto) -> Array:
     strides are 0) and takes no memory; ``.copy()`` makes it a plain, writable array, of ``.nbytes`` bytes.
 
     Raises ``FormatError`` where type, shape and elements do not fit together. Raises ``UnsupportedError`` for
-    resources and variants, for a shape that numpy cannot have, and where an array of more than 1 GiB states
-    several of its elements and leaves out others.
+    resources and variants, for a shape that numpy cannot have, and where an array states several of its elements and
+    leaves out far more (``limits.LARGEST_EXPANSION``).
     """
     dtype = _array_dtype(proto.dtype)
     shape = decode_shape(proto.tensor_shape)

@@ -22,7 +22,7 @@ from tfbundle.checkpoint.state import STATE_NAME
 from tfbundle.checkpoint.stores import from_root
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.identify import FileKind, identify
-from tfbundle.storage import is_file, is_folder, stat_file
+from tfbundle.storage import file_size, is_file, is_folder
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Graph
@@ -163,7 +163,7 @@ def _verify_graph(path: str, progress: Progress | None = None, *, missing: TfBun
         findings.append(finding_of(missing, "missing"))
     damaged = [finding for store in stores for finding in store.check(progress)]
     constants = sum(len(store.records()) for store in stores)
-    file = CheckedFile(path, "graph", _size(path), sum(len(graph.nodes) for graph in graphs))
+    file = CheckedFile(path, "graph", file_size(path), sum(len(graph.nodes) for graph in graphs))
     findings += damaged
     return Report(path, path, "graph", constants, 0, tuple(findings), constants - len(damaged), files=(file,))
 
@@ -210,7 +210,7 @@ def _find_logs(folder: str) -> dict[str, int]:
     """The event files of all runs below a folder, with their sizes."""
     from tfbundle.events.files import find_runs
 
-    return {path: _size(path) or 0 for paths in find_runs(folder).values() for path in paths}
+    return {path: file_size(path) or 0 for paths in find_runs(folder).values() for path in paths}
 
 
 def _verify_log(path: str, progress: Progress) -> Report:
@@ -224,7 +224,7 @@ def _verify_records(path: str, format: str, progress: Progress) -> Report:
     from tfbundle.events.messages import decode_event
     from tfbundle.formats.tfrecord import read_records
 
-    size = _size(path) or 0
+    size = file_size(path) or 0
     findings = []
     count = nbytes = 0
     with read_records(path, salvage=True) as records:
@@ -255,8 +255,3 @@ def _verify_records(path: str, format: str, progress: Progress) -> Report:
         findings = [replace(finding, offset=None, size=None) for finding in findings]
     file = CheckedFile(path, format, size, count)
     return Report(path, path, format, 0, nbytes, tuple(findings), files=(file,))
-
-
-def _size(path: str) -> int | None:
-    facts = stat_file(path)
-    return None if facts is None else facts.size

@@ -43,8 +43,9 @@ from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, incomplete
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.checkpoint.versions import check_version
 from tfbundle.dtypes import numpy_dtype
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.limits import MOST_SHARDS
@@ -52,9 +53,6 @@ from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import ByteSource
 
 HEADER_KEY = b""
-
-# The version of the format that is read here; a header may ask for a newer reader.
-_VERSION = 1
 
 # The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
 Pieces = list[tuple[TensorSlice | None, Piece]]
@@ -107,12 +105,7 @@ class BundleStore:
                 f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
                 path=path,
             )
-        if header.version.min_consumer > _VERSION or _VERSION in header.version.bad_consumers:
-            raise UnsupportedError(
-                f"{path} asks for a reader of format version {header.version.min_consumer}, and this one reads "
-                f"version {_VERSION}; look for a newer tfbundle",
-                path=path,
-            )
+        check_version(header.version, path)
         return header
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.stories import Suspect, tell_stories
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.sstable import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
-from tfbundle.storage import is_file, stat_file
+from tfbundle.storage import file_size, is_file
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1 import V1Store
@@ -71,7 +71,7 @@ def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
     suspects = [Suspect(finding.path, is_table=kind in ("index", "v1"))] if finding.path is not None else []
     files = []
     if kind is not None and finding.path is not None:
-        files.append(CheckedFile(finding.path, kind, _size(finding.path)))
+        files.append(CheckedFile(finding.path, kind, file_size(finding.path)))
     stories = tell_stories(suspects, [finding])
     return Report(path, findings=(finding,), stories=stories, files=tuple(files))
 
@@ -119,7 +119,7 @@ def _inspect_store(
         index = store.table.source
         checked = [CheckedFile(index.path, "index", index.size, blocks)]
         checked += (
-            CheckedFile(path, "data", _size(path), whole[path], space.padding.get(shard, 0))
+            CheckedFile(path, "data", file_size(path), whole[path], space.padding.get(shard, 0))
             for shard, path in data.present.items()
         )
         checked += (
@@ -131,7 +131,7 @@ def _inspect_store(
     else:
         nbytes, whole = _check_values(store, records, (), findings, progress)
         claims, hidden = {}, set()
-        checked = [CheckedFile(path, "v1", _size(path), whole[path]) for path in store.files.paths]
+        checked = [CheckedFile(path, "v1", file_size(path), whole[path]) for path in store.files.paths]
     lost = hidden.union(finding.tensor for finding in findings if finding.kind != "overlap" and finding.tensor)
     return Report(
         path,
@@ -227,8 +227,3 @@ def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str
         f"{count} of these are optimizer slots of parts of variables, to which TensorFlow 1 gives such names in the "
         "scope of an Estimator; it restores them as they are, and nothing of them is lost",
     )
-
-
-def _size(path: str) -> int | None:
-    facts = stat_file(path)
-    return None if facts is None else facts.size

@@ -20,7 +20,7 @@ from tfbundle.limits import LARGEST_RANK
 # The length that stands for a whole dimension.
 FULL = -1
 
-
+# A start and a length, of one dimension of a slice.
 Extent = tuple[int, int]
 
 

@@ -24,7 +24,7 @@ from tfbundle.checkpoint.findings import Finding
 from tfbundle.checkpoint.names import advise_missing_shard
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.identify import FileKind, identify
-from tfbundle.storage import ByteSource, list_folder, stat_file
+from tfbundle.storage import ByteSource, file_size, list_folder
 
 # A checkpoint of thousands of data files that are all absent needs no finding for each.
 MOST_NAMED = 100
@@ -111,7 +111,7 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
             # A number that the checkpoint does not have is an error of the tensor that states it.
             if 0 <= shard < count:
                 unreadable.add(shard)
-        elif (facts := stat_file(path)) is not None and facts.size < claims[-1].end:
+        elif (size := file_size(path)) is not None and size < claims[-1].end:
             kind = identify(path)
             if kind in _STAND_INS:
                 findings.append(Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path, shard=shard))

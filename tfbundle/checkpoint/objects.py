@@ -31,7 +31,6 @@ OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # What the value of a variable is called among what its object saved.
 VARIABLE_VALUE = "VARIABLE_VALUE"
 
-
 _CHILDREN = TrackableObjectGraph.TrackableObject.CHILDREN_FIELD_NUMBER
 _ATTRIBUTES = TrackableObjectGraph.TrackableObject.ATTRIBUTES_FIELD_NUMBER
 _SLOTS = TrackableObjectGraph.TrackableObject.SLOT_VARIABLES_FIELD_NUMBER

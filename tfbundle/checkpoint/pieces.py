@@ -101,7 +101,7 @@ class PieceReader:
             compare(source, place, crc32c(data))
         else:
             self.shards.check_unverified(source)
-        return _shaped(np.frombuffer(data, dtype), piece.shape)
+        return shaped(np.frombuffer(data, dtype), piece.shape)
 
     def check(self, piece: Piece) -> None:
         """Raise what ``read`` raises for damaged bytes, without making an array of them."""
@@ -136,7 +136,7 @@ class PieceReader:
             self.shards.check_unverified(source)
         array = np.empty(count, object)
         array[:] = elements
-        return _shaped(array, piece.shape)
+        return shaped(array, piece.shape)
 
     def _native(self, array: Array) -> Array:
         return swap_bytes(array) if self.swapped else array
@@ -190,7 +190,8 @@ def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
         raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
 
 
-def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
+def shaped(array: Array, shape: tuple[int, ...]) -> Array:
+    """The array in another shape; ``UnsupportedError`` for one that numpy has none of."""
     try:
         return array.reshape(shape)
     except ValueError:

@@ -18,7 +18,7 @@ from tfbundle.checkpoint.stores import from_root, open_store
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
-from tfbundle.storage import list_folder, stat_file
+from tfbundle.storage import file_size, list_folder
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.salvaged_bundle import SalvagedBundle
@@ -103,7 +103,7 @@ def _sizes(store: BundleStore | V1Store) -> list[int]:
         folder, base = os.path.split(store.path)
         there = list_folder(folder or os.curdir)
         paths += [os.path.join(folder, name) for name in there if name.startswith(base + ".data-")]
-    return [facts.size for path in paths if (facts := stat_file(path)) is not None]
+    return [file_size(path) or 0 for path in paths]
 
 
 def check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:

@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, FormatError
+from tfbundle.formats.block import decode_sizes
 from tfbundle.formats.checksum import crc32c, unmask
-from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.sstable import RAW, TRAILER_SIZE, Directory, Table
 from tfbundle.storage import ByteSource
 
@@ -123,9 +123,7 @@ class SliceTable(Table):
         pos = 0
         with suppress(FormatError):
             while pos < len(head):
-                shared, pos = decode_varint(head, pos, len(head), 32)
-                unshared, pos = decode_varint(head, pos, len(head), 32)
-                value_size, pos = decode_varint(head, pos, len(head), 32)
+                shared, unshared, value_size, pos = decode_sizes(head, pos, len(head))
                 start = pos + unshared
                 if shared > len(key) or start > len(head) or start + value_size > size:
                     break

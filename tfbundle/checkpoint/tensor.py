@@ -90,9 +90,9 @@ class Tensor:
     """A tensor in a checkpoint: its facts at hand, its values in the file.
 
     ``tensor.read()`` or ``np.asarray(tensor)`` gives the whole array; ``tensor[10:20, :]`` reads a part, for which
-    integers, slices with any step, ``...`` and ``np.newaxis`` will do. The checksum covers a tensor as a whole, so
-    that a part **cannot be verified** (except of strings, which are always read whole); call ``read()`` where that
-    matters more than speed.
+    integers, slices with any step, ``...`` and ``np.newaxis`` will do. In a V2 checkpoint the checksum covers a tensor
+    as a whole, so that a part **cannot be verified** (except of strings, which are always read whole); call ``read()``
+    where that matters more than speed. Parts of V1 tensors are verified.
 
     Attributes that describe the tensor raise ``FormatError`` if what the file says of it makes no sense; the
     other tensors of the checkpoint stay readable.
@@ -175,8 +175,9 @@ class Tensor:
     def __getitem__(self, index: Any) -> Any:
         """The part that a basic index selects, as an array that the caller owns (a numpy scalar if all integers).
 
-        The bytes are not verified: the checksum is one over the whole tensor. Raises ``FormatError`` once another
-        checkpoint has taken the place of this one, and otherwise as ``read`` does.
+        The bytes of numbers in a V2 checkpoint are not verified: the checksum is one over the whole tensor. Raises
+        ``FormatError`` once another checkpoint has taken the place of this one, and otherwise as ``read`` does;
+        ``TypeError`` for an index that is not a basic one, and ``IndexError`` as numpy does.
         """
         selection = parse_index(index, self.shape)
         return selection.finish(self._open().read_selection(self.name, self._record, selection))

@@ -28,7 +28,7 @@ import numpy as np
 from tfbundle.checkpoint.entry import Facts
 from tfbundle.checkpoint.findings import Check, Place
 from tfbundle.checkpoint.keys import decode_name, encode_name, encode_slice_key
-from tfbundle.checkpoint.pieces import allocate
+from tfbundle.checkpoint.pieces import allocate, shaped
 from tfbundle.checkpoint.saved_slice import decode_meta, decode_slice, decode_statement, find_slice_array
 from tfbundle.checkpoint.selection import Selection, intersect, plan_reads
 from tfbundle.checkpoint.slice_table import Block, SliceTable
@@ -36,19 +36,17 @@ from tfbundle.checkpoint.slices import TensorSlice, check_disjoint, find_gap, in
 from tfbundle.checkpoint.streaming import split
 from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.checkpoint.v1_files import V1Files
+from tfbundle.checkpoint.versions import check_version
 from tfbundle.dtypes import data_type_name, numpy_dtype
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.limits import LARGEST_SNAPPY_GROWTH
-from tfbundle.proto import VersionDef
 
 META_KEY = b""
 
 # The first bytes of a large value that are looked at: they hold the tensor's name.
 _HEAD_SIZE = 16 << 10
-# The version of the format that is read here; a file may ask for a newer reader.
-_VERSION = 1
 
 
 class Part(NamedTuple):
@@ -201,7 +199,7 @@ class V1Store:
             self._check_complete(facts, pieces)
             if not facts.slices:
                 values = self._read_piece(name, facts, pieces[0])
-                return _shaped(values if values.flags.writeable else values.copy(), facts.shape)
+                return shaped(values if values.flags.writeable else values.copy(), facts.shape)
             _check_size(facts, pieces)
             array = allocate(facts.data_type, facts.shape)
             for piece in pieces:
@@ -336,17 +334,8 @@ def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
         error.offset = None
         raise error.locate(path=path) from None
     table.source.check_unchanged()
-    _check_version(meta.versions, path)
+    check_version(meta.versions, path)
     return meta.statements
-
-
-def _check_version(version: VersionDef, path: str) -> None:
-    if version.min_consumer > _VERSION or _VERSION in version.bad_consumers:
-        raise UnsupportedError(
-            f"{path} asks for a reader of format version {version.min_consumer}, and this one reads version "
-            f"{_VERSION}; look for a newer tfbundle",
-            path=path,
-        )
 
 
 def _describe(data_type: int, shape: tuple[int, ...]) -> str:
@@ -359,13 +348,6 @@ def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Bloc
         return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
     except TfBundleError:
         return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.
-
-
-def _shaped(array: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        return array.reshape(shape)
-    except ValueError:
-        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
 
 
 def _check_size(facts: Facts, pieces: list[Piece]) -> None:

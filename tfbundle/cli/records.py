@@ -23,10 +23,10 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
     The exit status is 1 if the last record is half there, or if salvaging left anything out; 2 at a damaged record.
     """
     from tfbundle.formats.tfrecord import read_records
-    from tfbundle.storage import stat_file
+    from tfbundle.storage import file_size
 
     count = size = largest = done = 0
-    facts = stat_file(file)
+    whole = file_size(file)
     with progress_bar("reading") as progress, read_records(file, compression=compression, salvage=salvage) as records:
         for payload in records:
             if dump:
@@ -35,9 +35,9 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
             count += 1
             size += len(payload)
             largest = max(largest, len(payload))
-            if progress is not None and facts is not None and records.done > done:
+            if progress is not None and whole is not None and records.done > done:
                 done = records.done
-                progress(done, facts.size)
+                progress(done, whole)
     truncation, losses = records.truncation, records.losses
     if as_json:
         print_json(

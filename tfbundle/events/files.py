@@ -15,6 +15,9 @@ from tfbundle.storage import folder_place, is_file, is_folder, list_folder
 
 ROOT = "."
 
+# What a file may hold that is not called as event files are.
+_READABLE = (FileKind.EVENTS, FileKind.EMPTY)
+
 
 def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     """The event files of each run below ``path``, by the run's name; that of ``path`` itself is ``"."``.
@@ -32,9 +35,6 @@ def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     if kind not in _READABLE and "tfevents" not in os.path.basename(path):
         raise FormatError(f"{path} is {kind.value}; pass an event file, or a folder with some", path=path)
     return {ROOT: [path]}
-
-
-_READABLE = (FileKind.EVENTS, FileKind.EMPTY)
 
 
 def _search(root: str) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
 from tfbundle.events.series import ByName, ScalarSeries
-from tfbundle.storage import stat_file
+from tfbundle.storage import file_size
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -45,7 +45,7 @@ class EventLog:
         ``progress`` is told bytes done and to do.
         """
         chosen = [self.runs[name] for name in (self.runs if runs is None else runs)]
-        total = sum(found.size for run in chosen for path in run.paths if (found := stat_file(path)))
+        total = sum(file_size(path) or 0 for run in chosen for path in run.paths)
         done = 0
 
         def advance(size: int) -> None:

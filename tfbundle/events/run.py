@@ -93,22 +93,27 @@ class Run:
 
     @property
     def histograms(self) -> ByName[ElementSeries[Histogram]]:
+        """Histograms, with edges and counts in float64."""
         return self._assemble().series(plugins.HISTOGRAMS)
 
     @property
     def images(self) -> ByName[ElementSeries[Images]]:
+        """Images as they are encoded; ``decode()`` of each gives pixels."""
         return self._assemble().series(plugins.IMAGES)
 
     @property
     def audio(self) -> ByName[ElementSeries[Audio]]:
+        """Audio clips as they are encoded."""
         return self._assemble().series(plugins.AUDIO)
 
     @property
     def text(self) -> ByName[ElementSeries[Array]]:
+        """Texts: ``object`` arrays of ``str``."""
         return self._assemble().series(plugins.TEXT)
 
     @property
     def pr_curves(self) -> ByName[ElementSeries[PrCurve]]:
+        """Precision and recall at thresholds from 0 to 1."""
         return self._assemble().series(plugins.PR_CURVES)
 
     @property

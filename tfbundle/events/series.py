@@ -27,12 +27,16 @@ _EXACT = 1 << 53
 
 
 class Points(NamedTuple):
-    """Points of one tag in the order of the files; ``values[i]`` is a number, or a function that reads the message."""
+    """Points of one tag in the order of the files: ``steps`` int64, ``walls`` float64.
+
+    ``numbers`` are the values that are known, in parts: places among the points, and the numbers there. ``others`` are
+    the places of all other points, whose values have to be read.
+    """
 
     steps: Array
     walls: Array
-    numbers: list[tuple[Array, Array]]  # Places among the points, and the numbers there.
-    others: list[int]  # Places of the points that are not numbers.
+    numbers: list[tuple[Array, Array]]
+    others: list[int]
 
 
 class ByName(Mapping[str, Item], Generic[Item]):

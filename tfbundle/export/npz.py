@@ -29,7 +29,7 @@ _SUFFIX = ".npy"
 def _refuse(tensor: Planned, names: Collection[str]) -> str | None:
     # numpy counts its own types from 0, and those of other packages from 256.
     if tensor.dtype.num >= 256 or tensor.dtype.hasobject:
-        return f"{tensor.type_name}"
+        return tensor.type_name
     try:
         stored = tensor.name.encode()
     except UnicodeEncodeError:

@@ -50,7 +50,7 @@ _RESERVED = "__metadata__"
 
 def _refuse(tensor: Planned, names: Collection[str]) -> str | None:
     if tensor.dtype.name not in _DTYPES:
-        return f"{tensor.type_name}"
+        return tensor.type_name
     if tensor.name == _RESERVED:
         return "a name that the format reserves"
     try:

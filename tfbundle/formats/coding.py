@@ -26,7 +26,6 @@ _ESCAPED = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}
 _UNESCAPED = {escaped: byte for byte, escaped in _ESCAPED.items()}
 _SPECIAL = re.compile(rb"[\0\xff]")
 
-
 # What holds bytes; a memoryview is sliced without a copy.
 Buffer = bytes | memoryview
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
+from tfbundle.dtypes import without_reference
 from tfbundle.errors import FormatError
 from tfbundle.limits import MOST_OUTPUTS
 from tfbundle.proto import AttrValue, NodeDef, OpDef
@@ -111,12 +112,12 @@ def list_length(output: OutputList, node: NodeDef) -> int | None:
 def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
     """The type of one of the tensors that make up an output."""
     if output.type_list:
-        return _without_reference(node.attr[output.type_list].list.type[index])
+        return without_reference(node.attr[output.type_list].list.type[index])
     number = output.default_type
     if isinstance(output.type, int):
         number = output.type
     elif (value := _attribute(node, output.type, "type")) is not None:
-        number = _without_reference(value.type)
+        number = without_reference(value.type)
     return number or None
 
 
@@ -135,10 +136,6 @@ def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
     return value
 
 
-def _without_reference(number: int) -> int:
-    return number - 100 if number > 100 else number
-
-
 def _decode_definition(definition: OpDef) -> OutputLists:
     defaults = {attr.name: attr.default_value for attr in definition.attr if attr.HasField("default_value")}
     outputs = []
@@ -147,7 +144,7 @@ def _decode_definition(definition: OpDef) -> OutputLists:
         outputs.append(
             OutputList(
                 arg.name,
-                arg.type_attr or _without_reference(arg.type),
+                arg.type_attr or without_reference(arg.type),
                 default_type.type if default_type is not None else None,
                 arg.number_attr,
                 default_number.i if default_number is not None else None,

@@ -18,7 +18,7 @@ from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
-from tfbundle.storage import is_file, is_folder, list_folder, read_file, stat_file
+from tfbundle.storage import file_size, is_file, is_folder, list_folder, read_file
 
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
@@ -115,10 +115,10 @@ def read_graph_message(path: str) -> AnyGraph:
     kind = identify(path)
     if kind not in _BINARY and kind not in _TEXT:
         _refuse(path, kind)
-    facts = stat_file(path)
+    size = file_size(path)
     largest = LARGEST_MESSAGE if kind in _BINARY else LARGEST_MESSAGE * LARGEST_TEXT_GROWTH
-    if facts is not None and facts.size > largest:
-        raise UnsupportedError(f"{path} has {facts.size} bytes, and protobuf reads no more than {largest}", path=path)
+    if size is not None and size > largest:
+        raise UnsupportedError(f"{path} has {size} bytes, and protobuf reads no more than {largest}", path=path)
     data = read_file(path, largest)
     if kind in _BINARY:
         return decode_message(data, _BINARY[kind], path=path)
