@@ -1,0 +1,150 @@
+"""What ``tfbundle graph`` tells, as JSON has it: of a whole file, of one node, or of one function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfbundle.graph.graph import Function, Graph
+    from tfbundle.graph.loading import Loaded
+    from tfbundle.graph.meta_graph import MetaGraph, Saver
+    from tfbundle.graph.node import Node
+    from tfbundle.graph.signatures import Signature, SignatureTensor
+
+Facts = dict[str, Any]
+
+
+def file_facts(loaded: Loaded) -> Facts:
+    """The graphs of a file, and the assets of a SavedModel."""
+    from tfbundle.graph.graph import Graph
+    from tfbundle.graph.saved_model import SavedModel
+
+    assets: list[Facts] = []
+    if isinstance(loaded, Graph):
+        kind, graphs = "graph", [_graph_facts(loaded)]
+    elif isinstance(loaded, SavedModel):
+        kind, graphs = "saved_model", [_meta_graph_facts(meta) for meta in loaded.meta_graphs]
+        assets = [{**asset._asdict(), "exists": asset.exists} for asset in loaded.assets]
+    else:
+        kind, graphs = "meta_graph", [_meta_graph_facts(loaded)]
+    return {"path": loaded.path, "kind": kind, "graphs": graphs, "assets": assets}
+
+
+def _graph_facts(graph: Graph) -> Facts:
+    from tfbundle.graph.restoring import VARIABLE_OPS, variable_shape
+
+    variables = [
+        {"name": name, "variable": name, "trainable": None, "shape": variable_shape(node)}
+        | _type_facts(node.attributes.get("dtype"))
+        for name, node in graph.nodes.items()
+        if node.op in VARIABLE_OPS
+    ]
+    return {
+        "tags": [],
+        "tensorflow_version": "",
+        "producer": graph.graph_version,
+        "min_consumer": graph.proto.versions.min_consumer,
+        "nodes": len(graph.nodes),
+        "ops": dict(graph.op_counts.most_common()),
+        "functions": {
+            name: {"nodes": len(function.nodes), "inputs": len(function.inputs), "outputs": len(function.outputs)}
+            for name, function in graph.functions.items()
+        },
+        "variables": variables,
+        "collections": {},
+        "signatures": {},
+        "saver": None,
+    }
+
+
+def _meta_graph_facts(meta: MetaGraph) -> Facts:
+    facts = _graph_facts(meta.graph)
+    if meta.all_variables:
+        facts["variables"] = [
+            {
+                "name": variable.stored_name,
+                "variable": variable.name,
+                "trainable": variable.trainable,
+                "shape": variable.shape,
+            }
+            | _type_facts(variable.data_type)
+            for variable in meta.all_variables
+        ]
+    collections = meta.proto.collection_def
+    kinds = {name: collections[name].WhichOneof("kind") for name in sorted(collections)}
+    return facts | {
+        "tags": meta.tags,
+        "tensorflow_version": meta.tensorflow_version,
+        "collections": {
+            name: {"kind": kind, "length": len(getattr(collections[name], kind).value) if kind else 0}
+            for name, kind in kinds.items()
+        },
+        "signatures": {name: _signature_facts(signature) for name, signature in meta.signatures.items()},
+        "saver": None if meta.saver is None else _saver_facts(meta.saver),
+    }
+
+
+def _type_facts(data_type: str | None) -> Facts:
+    from tfbundle.dtypes import python_name
+
+    return {"dtype": python_name(data_type) if data_type else None, "data_type": data_type}
+
+
+def _signature_facts(signature: Signature) -> Facts:
+    def tensors(group: Any) -> Facts:
+        return {key: _signature_tensor_facts(tensor) for key, tensor in group.items()}
+
+    return {
+        "method_name": signature.method_name,
+        "inputs": tensors(signature.inputs),
+        "outputs": tensors(signature.outputs),
+    }
+
+
+def _signature_tensor_facts(tensor: SignatureTensor) -> Facts:
+    return {"names": tensor.names, "shape": tensor.shape} | _type_facts(tensor.data_type)
+
+
+def _saver_facts(saver: Saver) -> Facts:
+    return {
+        "version": saver.version,
+        "sharded": saver.sharded,
+        "max_to_keep": saver.max_to_keep,
+        "keep_checkpoint_every_n_hours": saver.keep_checkpoint_every_n_hours,
+        "filename_tensor_name": saver.filename_tensor_name,
+        "save_tensor_name": saver.save_tensor_name,
+        "restore_op_name": saver.restore_op_name,
+        "tensors": [tensor.name for tensor in saver.tensors],
+    }
+
+
+def node_facts(node: Node) -> Facts:
+    """A node with its attributes and outputs."""
+    from tfbundle.cli.attributes import json_attribute
+
+    outputs = node.outputs
+    return {
+        "name": node.name,
+        "op": node.op,
+        "device": node.device,
+        "inputs": node.inputs,
+        "control_inputs": node.control_inputs,
+        "attributes": {name: json_attribute(node.attributes, name) for name in node.attributes},
+        "outputs": None
+        if outputs is None
+        else [{"name": output.name, "shape": output.shape} | _type_facts(output.data_type) for output in outputs],
+    }
+
+
+def function_facts(function: Function) -> Facts:
+    """What a function takes, gives and consists of."""
+    return {
+        "function": function.name,
+        "inputs": [
+            {"name": argument.name, "shape": argument.shape} | _type_facts(argument.data_type)
+            for argument in function.inputs.values()
+        ],
+        "outputs": dict(function.outputs),
+        "nodes": len(function.nodes),
+        "ops": dict(function.op_counts.most_common()),
+    }
