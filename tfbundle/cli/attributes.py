@@ -12,12 +12,11 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
 
-from tfbundle.cli.output import one_line
+from tfbundle.cli.output import json_number, one_line
 from tfbundle.cli.values import FEW, json_values
 from tfbundle.errors import TfBundleError
 from tfbundle.graph.attributes import AttributePlaceholder, Attributes, FunctionCall
@@ -39,8 +38,8 @@ def _json(value: Any) -> Any:
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, list | tuple) and not isinstance(value, FunctionCall | AttributePlaceholder):
         return [_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return json_values(np.array(value))
+    if isinstance(value, float):
+        return json_number(value)
     if isinstance(value, np.ndarray):
         values = json_values(value) if value.size <= FEW else None
         dtype = "string" if value.dtype == object else value.dtype.name

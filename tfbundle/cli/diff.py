@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tfbundle.cli.arguments import format_option, json_option
-from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, progress_bar
+from tfbundle.cli.output import count_of, escape_name, format_shape, json_number, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.names import Format
@@ -32,7 +32,7 @@ def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
     with progress_bar("comparing") as progress:
         found = tfbundle.diff(a, b, format=format, progress=progress)
     if as_json:
-        changed = [{key: _finite(value) for key, value in asdict(change).items()} for change in found.changed]
+        changed = [{key: json_number(value) for key, value in asdict(change).items()} for change in found.changed]
         print_json({**asdict(found), "changed": changed})
     else:
         for name in found.removed:
@@ -47,11 +47,6 @@ def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
         )
     if found:
         raise click.exceptions.Exit(1)
-
-
-def _finite(value: Any) -> Any:
-    """A value as JSON has it: infinities are strings, as protobuf's JSON has them."""
-    return "Infinity" if isinstance(value, float) and math.isinf(value) else value
 
 
 def _describe(change: Change) -> str:

@@ -16,14 +16,13 @@ from tfbundle.cli.event_log import (
     demand_tags,
     logdir_argument,
     open_log,
-    plain,
     purge_option,
     report_troubles,
     run_option,
     salvage_option,
     tag_option,
 )
-from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, print_json, print_line
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
@@ -120,7 +119,8 @@ def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) 
             writer.writerows((run.name, series.tag, step, wall, value) for step, wall, value in rows)
             continue
         for step, wall, value in rows:
-            row = {"run": run.name, "tag": series.tag, "step": step, "wall_time": plain(wall), "value": plain(value)}
+            numbers = {"step": step, "wall_time": json_number(wall), "value": json_number(value)}
+            row = {"run": run.name, "tag": series.tag, **numbers}
             file.write(json.dumps(row, allow_nan=False) + "\n")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -65,14 +64,6 @@ def listed(names: Collection[str]) -> str:
     if len(names) > len(shown):
         shown.append(f"{len(names) - len(shown)} more")
     return ", ".join(shown) or "none"
-
-
-def plain(value: Any) -> Any:
-    """A number, of numpy or not, as JSON has it; NaN and infinities, which JSON has not, as words."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, complex):
-        return str(value)
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def report_troubles(runs: list[Run]) -> None:

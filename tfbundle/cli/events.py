@@ -20,13 +20,12 @@ from tfbundle.cli.event_log import (
     listed,
     logdir_argument,
     open_log,
-    plain,
     purge_option,
     report_troubles,
     run_option,
     salvage_option,
 )
-from tfbundle.cli.output import count_of, escape_name, print_json, print_line, print_table
+from tfbundle.cli.output import count_of, escape_name, json_number, print_json, print_line, print_table
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
@@ -108,8 +107,8 @@ def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: boo
                         "run": run.name,
                         "tag": tag,
                         "steps": series.steps.tolist(),
-                        "wall_times": list(map(plain, series.wall_times.tolist())),
-                        "values": list(map(plain, series.values.tolist())),
+                        "wall_times": list(map(json_number, series.wall_times.tolist())),
+                        "values": list(map(json_number, series.values.tolist())),
                     }
                     for run, series in found
                 ]
@@ -156,7 +155,7 @@ def _describe(run: Run) -> dict[str, Any]:
                 "count": len(series),
                 "first_step": int(series.steps[0]) if len(series) else None,
                 "last_step": int(series.steps[-1]) if len(series) else None,
-                "last_value": plain(series.values[-1]) if kind == "scalars" and len(series) else None,
+                "last_value": json_number(series.values[-1]) if kind == "scalars" and len(series) else None,
             }
             for kind, tag, series in _all_series(run)
         ],
@@ -260,7 +259,7 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
                 for place in range(_count_shared(before, series), len(series)):
                     step, value = int(series.steps[place]), series.values[place]
                     if as_json:
-                        print_json({"run": run.name, "tag": series.tag, "step": step, "value": plain(value)})
+                        print_json({"run": run.name, "tag": series.tag, "step": step, "value": json_number(value)})
                     else:
                         print_line(f"{escape_name(run.name)}  {escape_name(series.tag)}  {step}  {_short(value)}")
 

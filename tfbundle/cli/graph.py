@@ -8,13 +8,21 @@ import click
 
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.graph_facts import Facts, file_facts, function_facts, node_facts
-from tfbundle.cli.output import count_of, escape_name, one_line, print_json, print_line, print_table, unescape_name
+from tfbundle.cli.output import (
+    count_of,
+    escape_name,
+    one_line,
+    print_fact,
+    print_json,
+    print_line,
+    print_table,
+    unescape_name,
+)
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.node import Node
 
-_LABEL_WIDTH = 12
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
 
 
@@ -63,8 +71,8 @@ def _find(graph: Graph, text: str) -> Node | Function:
 
 
 def _print_summary(facts: Facts) -> None:
-    _print_fact("path", one_line(facts["path"]))
-    _print_fact("kind", _KINDS[facts["kind"]])
+    print_fact("path", one_line(facts["path"]))
+    print_fact("kind", _KINDS[facts["kind"]])
     for graph in facts["graphs"]:
         if facts["kind"] == "saved_model":
             print_line()
@@ -77,13 +85,13 @@ def _print_summary(facts: Facts) -> None:
 
 def _print_graph(graph: Facts) -> None:
     if graph["tags"]:
-        _print_fact("tags", ", ".join(map(escape_name, graph["tags"])))
-    _print_fact("version", f"graph version {graph['producer']}" + _writer(graph["tensorflow_version"]))
-    _print_fact("nodes", f"{graph['nodes']:,}")
+        print_fact("tags", ", ".join(map(escape_name, graph["tags"])))
+    print_fact("version", f"graph version {graph['producer']}" + _writer(graph["tensorflow_version"]))
+    print_fact("nodes", f"{graph['nodes']:,}")
     if graph["saver"] is not None:
         saver = graph["saver"]
         sharded = ", sharded" if saver["sharded"] else ""
-        _print_fact("saver", f"{saver['version']}, {count_of(len(saver['tensors']), 'tensor')}{sharded}")
+        print_fact("saver", f"{saver['version']}, {count_of(len(saver['tensors']), 'tensor')}{sharded}")
     _print_part(("op", "nodes"), [(escape_name(op), str(count)) for op, count in graph["ops"].items()])
     _print_part(
         ("function", "inputs", "outputs", "nodes"),
@@ -138,10 +146,6 @@ def _print_part(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         print_table(headers, rows, numbers=("nodes", "inputs", "outputs", "items"))
 
 
-def _print_fact(label: str, value: str) -> None:
-    print_line(f"{label:<{_LABEL_WIDTH}} {value}")
-
-
 def _shape(shape: tuple[int | None, ...] | None) -> str:
     from tfbundle.graph.node import format_partial_shape
 
@@ -153,23 +157,23 @@ def _print_node(facts: Facts) -> None:
 
     for label in ("name", "op", "device"):
         if facts[label]:
-            _print_fact(label, escape_name(facts[label]))
+            print_fact(label, escape_name(facts[label]))
     for label, names in (("input", facts["inputs"]), ("after", facts["control_inputs"])):
         for name in names:
-            _print_fact(label, escape_name(name))
+            print_fact(label, escape_name(name))
     for name, value in facts["attributes"].items():
-        _print_fact("attribute", f"{escape_name(name)} = {format_attribute(value)}")
+        print_fact("attribute", f"{escape_name(name)} = {format_attribute(value)}")
     if facts["outputs"] is None:
-        _print_fact("output", "not known: nothing defines this op")
+        print_fact("output", "not known: nothing defines this op")
     for output in facts["outputs"] or ():
-        _print_fact("output", f"{escape_name(output['name'])} {output['dtype'] or '?'} {_shape(output['shape'])}")
+        print_fact("output", f"{escape_name(output['name'])} {output['dtype'] or '?'} {_shape(output['shape'])}")
 
 
 def _print_function(facts: Facts) -> None:
-    _print_fact("function", escape_name(facts["function"]))
+    print_fact("function", escape_name(facts["function"]))
     for argument in facts["inputs"]:
-        _print_fact("input", f"{escape_name(argument['name'])} {argument['dtype'] or '?'} {_shape(argument['shape'])}")
+        print_fact("input", f"{escape_name(argument['name'])} {argument['dtype'] or '?'} {_shape(argument['shape'])}")
     for name, tensor in facts["outputs"].items():
-        _print_fact("output", f"{escape_name(name)} = {escape_name(tensor)}")
-    _print_fact("nodes", f"{facts['nodes']:,}")
+        print_fact("output", f"{escape_name(name)} = {escape_name(tensor)}")
+    print_fact("nodes", f"{facts['nodes']:,}")
     _print_part(("op", "nodes"), [(escape_name(op), str(count)) for op, count in facts["ops"].items()])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ _ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-
 # A longer name would push the other columns out of sight; its own line is pushed, and no other.
 _WIDEST_COLUMN = 60
 _PIPE_SIZE = 1 << 12
+_LABEL_WIDTH = 12
 # Wider than any table, to lay one out as if a terminal had no edge.
 _NO_EDGE = 1 << 20
 # rich lays out a few thousand rows a second, and nobody reads that many on a terminal.
@@ -128,6 +130,23 @@ def print_json(value: Any) -> None:
     for start in range(0, len(text), _PIPE_SIZE):
         sys.stdout.write(text[start : start + _PIPE_SIZE])
     print_line()
+
+
+def json_number(value: Any) -> Any:
+    """A number, of numpy or not, for JSON, which lacks some: complex ones are pairs, and NaN and infinities strings, as
+    protobuf's JSON has them.
+    """
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, complex):
+        return [json_number(value.real), json_number(value.imag)]
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def print_fact(label: str, value: str) -> None:
+    """A line with a fact behind its label."""
+    print_line(f"{label:<{_LABEL_WIDTH}} {value}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:

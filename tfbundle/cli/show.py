@@ -16,6 +16,7 @@ from tfbundle.cli.output import (
     format_shape,
     format_size,
     one_line,
+    print_fact,
     print_json,
     print_line,
     progress_bar,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 # Of a tensor in many pieces, people are told of the first.
 _MOST_PIECES = 20
-_LABEL_WIDTH = 12
 
 
 # Unknown options are arguments, so that an index may start with a minus.
@@ -89,19 +89,19 @@ def _print_facts(tensor: Tensor) -> None:
     from tfbundle.dtypes import python_name
 
     ranges = tensor.ranges
-    _print_fact("name", escape_name(tensor.name))
-    _print_fact("shape", format_shape(tensor.shape))
-    _print_fact("dtype", f"{python_name(tensor.data_type)} ({tensor.data_type})")
-    _print_fact("size", f"{count_of(tensor.size, 'element')}, {format_size(tensor.nbytes)}")
+    print_fact("name", escape_name(tensor.name))
+    print_fact("shape", format_shape(tensor.shape))
+    print_fact("dtype", f"{python_name(tensor.data_type)} ({tensor.data_type})")
+    print_fact("size", f"{count_of(tensor.size, 'element')}, {format_size(tensor.nbytes)}")
     places = [_describe(piece) for piece in ranges]
     if len(tensor.slices) == len(ranges):
         places = [f"{box} in {place}" for box, place in zip(tensor.slices, places, strict=True)]
     elif tensor.slices:
-        _print_fact("slices", ", ".join(map(str, tensor.slices[:_MOST_PIECES])))
+        print_fact("slices", ", ".join(map(str, tensor.slices[:_MOST_PIECES])))
     for place in places[:_MOST_PIECES]:
-        _print_fact("stored", place)
+        print_fact("stored", place)
     if len(places) > _MOST_PIECES:
-        _print_fact("", f"and {count_of(len(places) - _MOST_PIECES, 'more piece')}")
+        print_fact("", f"and {count_of(len(places) - _MOST_PIECES, 'more piece')}")
 
 
 def _describe(piece: Range) -> str:
@@ -120,7 +120,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
         return
     for label, value in _gather(tensor).items():
         if value is not None:
-            _print_fact(label.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else f"{value:,}")
+            print_fact(label.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else f"{value:,}")
     values, lead = read_sample(tensor)
     print_line(f"values of [{','.join(map(str, lead))},...]" if lead else "values")
     is_sample = tensor.size > FEW and not tensor.dtype.hasobject
@@ -152,7 +152,3 @@ def _check_index(tensor: Tensor, chosen: Any) -> None:
         parse_index(chosen, tensor.shape)
     except IndexError as error:
         raise click.ClickException(f"{error}; the shape is {format_shape(tensor.shape)}") from None
-
-
-def _print_fact(label: str, value: str) -> None:
-    print_line(f"{label:<{_LABEL_WIDTH}} {value}")

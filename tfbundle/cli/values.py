@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.checkpoint.tensor import Array, Tensor
+from tfbundle.cli.output import json_number
 from tfbundle.dtypes import cast
 
 # Up to this many elements are shown, as numpy does.
@@ -74,7 +75,7 @@ def _format_object(value: Any) -> str:
 
 
 def json_values(array: Array) -> Any:
-    """Nested lists; complex numbers as pairs, NaN and infinities as strings, as protobuf's JSON has them.
+    """Nested lists of what ``json_number`` gives.
 
     Strings that are not UTF-8 have their bytes escaped as in names, and variants are their types' names.
     """
@@ -89,7 +90,7 @@ def json_values(array: Array) -> Any:
     elif array.dtype.isbuiltin != 1:
         array = cast(array, np.int64 if "int" in array.dtype.name else np.float64)
     values = array.tolist()
-    return values if array.dtype.kind != "f" or np.isfinite(array).all() else _strings_for_non_finite(values)
+    return values if array.dtype.kind != "f" or np.isfinite(array).all() else _json_numbers(values)
 
 
 def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
@@ -99,9 +100,5 @@ def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
     return flat if shape else flat[0]
 
 
-def _strings_for_non_finite(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_strings_for_non_finite(value) for value in values]
-    if math.isnan(values):
-        return "NaN"
-    return values if math.isfinite(values) else "Infinity" if values > 0 else "-Infinity"
+def _json_numbers(values: Any) -> Any:
+    return [_json_numbers(value) for value in values] if isinstance(values, list) else json_number(values)
