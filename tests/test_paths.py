@@ -546,14 +546,5 @@ def test_devices() -> None:
     assert "a device" in error_of("/dev/zero", FormatError)
 
 
-def test_files_that_may_not_be_read(tmp_path: Path) -> None:
-    prefix = save(tmp_path / "model")
-    os.chmod(f"{prefix}.index", 0)
-    if os.access(f"{prefix}.index", os.R_OK):
-        pytest.skip("this user may read every file")
-    with pytest.raises(PermissionError):
-        tfbundle.open_checkpoint(prefix)
-
-
 def test_an_empty_path() -> None:
     assert "the path is empty; pass a checkpoint's prefix" in error_of("", MissingFileError)

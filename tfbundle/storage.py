@@ -125,17 +125,24 @@ class ByteSource:
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer``, a writable view of plain bytes, from ``offset``; a ``TruncatedError`` if the file ends."""
-        size = len(buffer)
-        descriptor = self._check(offset, size)
+        self._check(offset, len(buffer))
         done = 0
-        while done < size:
-            try:
-                got = _read_into(descriptor, buffer[done : done + _LARGEST_READ], offset + done)
-            except OSError as error:
-                raise self._named(error) from None
-            if not got:
-                raise self._shrunk(offset + done)
-            done += got
+        while done < len(buffer):
+            done += self.read_some(offset + done, buffer[done:])
+
+    def read_some(self, offset: int, buffer: memoryview) -> int:
+        """Put what the system hands out at once at the start of ``buffer``, and say how many bytes, at least one.
+
+        That ends before a place that it cannot read. Raises as ``read_into`` does.
+        """
+        descriptor = self._check(offset, len(buffer))
+        try:
+            got = _read_into(descriptor, buffer[:_LARGEST_READ], offset)
+        except OSError as error:
+            raise self._named(error) from None
+        if not got:
+            raise self._shrunk(offset)
+        return got
 
     def view(self, offset: int, size: int) -> memoryview:
         """``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.

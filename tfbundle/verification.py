@@ -43,19 +43,21 @@ def verify(path: str | os.PathLike[str], *, format: Format | None = None, progre
     ``graph.pbtxt``. Its other checkpoints are not checked.
 
     ``progress`` is called with the bytes done and the bytes there are, or of a graph alone with the constants. Damage
-    of any kind is a finding; only what the operating system refuses (such as a file that may not be read) raises, as
-    ``OSError``.
+    of any kind is a finding, and so is what the operating system does not read.
     """
     path = os.fspath(path)
     is_run = format is None and is_folder(path)
     folder = os.path.join(os.getcwd(), path)
-    logs = _find_logs(folder) if is_run else {}
+    try:
+        logs = _find_logs(folder) if is_run else {}
+    except OSError as error:
+        return report_of(path, finding_of(error, "missing"))
     steps = _Steps(progress, sum(logs.values()))
     model = _verify_model(path, format, steps, is_needed=not logs)
     reports = [] if model is None else [model]
     for log, size in logs.items():
         steps.begin(size)
-        reports.append(_verify_log(log, steps))
+        reports.append(_verify_records(log, "events", steps))
     if is_run and is_file(os.path.join(folder, _GRAPH_OF_RUN)):
         reports.append(_verify_graph(os.path.join(folder, _GRAPH_OF_RUN)))
     report = reduce(_joined, reports)
@@ -91,11 +93,11 @@ def _verify_model(path: str, format: Format | None, progress: Progress, *, is_ne
     """
     try:
         prefix = from_root(find_checkpoint(path, format)).prefix
-    except TfBundleError as error:
+    except (TfBundleError, OSError) as error:
         if not is_needed and not _has_model(path):
             return None
         other = None
-        with suppress(TfBundleError):  # Of what is no regular file ``inspect`` says what it is.
+        with suppress(TfBundleError, OSError):  # Of what is no regular file ``inspect`` says what it is.
             other = _verify_other(path, error, progress) if format is None else None
         return inspect(path, format, progress) if other is None else other
     graphs = [prefix + META_SUFFIX] if is_file(prefix + META_SUFFIX) else []
@@ -110,7 +112,7 @@ def _has_model(folder: str) -> bool:
     return is_file(state) or is_saved_model(folder) or any(scan_folder(folder))
 
 
-def _verify_other(path: str, error: TfBundleError, progress: Progress) -> Report | None:
+def _verify_other(path: str, error: TfBundleError | OSError, progress: Progress) -> Report | None:
     """Check what is no checkpoint, for the reason that ``error`` gives, if it is of another kind that is known."""
     if is_saved_model(path):
         return _verify_graph(_file_of_saved_model(path), progress, missing=error)
@@ -145,7 +147,7 @@ def _file_of_saved_model(path: str) -> str:
     return find_saved_model(path)
 
 
-def _verify_graph(path: str, progress: Progress | None = None, *, missing: TfBundleError | None = None) -> Report:
+def _verify_graph(path: str, progress: Progress | None = None, *, missing: Exception | None = None) -> Report:
     """Check a graph's file; ``missing`` says that its checkpoint is not there, which matters where it needs one."""
     from tfbundle.graph.restoring import VARIABLE_OPS
     from tfbundle.graph.weights import ConstantStore
@@ -154,7 +156,7 @@ def _verify_graph(path: str, progress: Progress | None = None, *, missing: TfBun
     try:
         graphs = _load_graphs(path, findings)
         stores = [ConstantStore(graph, path) for graph in graphs]
-    except TfBundleError as error:
+    except (TfBundleError, OSError) as error:
         return replace(report_of(path, finding_of(error, "graph"), "graph"), format="graph")
     # A graph without variables needs no checkpoint, and one that is called like none is asked about alone.
     is_part = prefix_of_member(path) is not None or is_saved_model(path)
@@ -213,13 +215,6 @@ def _find_logs(folder: str) -> dict[str, int]:
     return {path: file_size(path) or 0 for paths in find_runs(folder).values() for path in paths}
 
 
-def _verify_log(path: str, progress: Progress) -> Report:
-    try:
-        return _verify_records(path, "events", progress)
-    except TfBundleError as error:  # It is no regular file, or was deleted meanwhile.
-        return replace(report_of(path, finding_of(error, "record"), "events"), format="events")
-
-
 def _verify_records(path: str, format: str, progress: Progress) -> Report:
     from tfbundle.events.messages import decode_event
     from tfbundle.formats.tfrecord import read_records
@@ -227,7 +222,11 @@ def _verify_records(path: str, format: str, progress: Progress) -> Report:
     size = file_size(path) or 0
     findings = []
     count = nbytes = 0
-    with read_records(path, salvage=True) as records:
+    try:
+        opened = read_records(path, salvage=True)
+    except (TfBundleError, OSError) as error:  # It is no regular file, may not be read, or was deleted meanwhile.
+        return replace(report_of(path, finding_of(error, "record"), format), format=format)
+    with opened as records:
         for payload in records:
             if not count % 1000:
                 progress(min(records.offset, size), size)

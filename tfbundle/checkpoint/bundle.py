@@ -141,7 +141,7 @@ class BundleStore:
 
         def whole_blocks() -> Iterator[tuple[list[bytes], list[bytes]]]:
             for number in range(len(self.table.handles)):
-                with suppress(FormatError):
+                with suppress(FormatError, OSError):
                     yield self.table.block(number)
 
         return self._tensors(whole_blocks())

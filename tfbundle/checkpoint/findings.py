@@ -26,6 +26,7 @@ class Finding:
     ``"unclaimed"``    no tensor claims these bytes of a data file, or no block those of an index
     ``"record"``       a record is damaged, or is no event in a file of these
     ``"graph"``        a graph is damaged, or contradicts itself
+    ``"unreadable"``   the system hands out no bytes of a file, or not all: it may not be read, or its disk is broken
     ``"unsupported"``  valid, but not readable here, so not checked
 
     ``offset`` and ``size`` are in bytes of ``path``; what does not apply is ``None``.
@@ -59,10 +60,12 @@ class Check(NamedTuple):
     place: Place | None
     run: Callable[[], None]
 
-    def finding(self, error: TfBundleError, tensor: str, checkpoint: str) -> Finding:
+    def finding(self, error: TfBundleError | OSError, tensor: str, checkpoint: str) -> Finding:
         """What ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
         path = checkpoint if self.place is None else self.place.path
-        found = finding_of(error.locate(path=path, tensor=tensor), "entry")
+        if isinstance(error, TfBundleError):
+            error.locate(path=path, tensor=tensor)
+        found = finding_of(error, "entry", tensor)
         if self.place is None or found.path != path:
             return found
         return replace(found, shard=self.place.shard, offset=self.place.offset, size=self.place.size)
@@ -118,8 +121,15 @@ class Report:
         return self.ok
 
 
-def finding_of(error: TfBundleError, otherwise: str) -> Finding:
-    """An error as a finding, of the kind ``otherwise`` unless the error is of a kind of its own."""
+def finding_of(error: TfBundleError | OSError, otherwise: str, tensor: str | None = None) -> Finding:
+    """An error as a finding, of the kind ``otherwise`` unless the error is of a kind of its own.
+
+    ``tensor`` is what was to be read, which the system's errors do not say.
+    """
+    if not isinstance(error, TfBundleError):
+        path = error.filename
+        whose = "" if tensor is None else f"tensor {tensor!r}: "
+        return Finding("unreadable", f"{whose}{path or 'a file'} cannot be read: {error.strerror}", path, tensor)
     kind = otherwise
     if isinstance(error, MissingFileError):
         kind = "missing"

@@ -8,6 +8,7 @@ is left of it.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
@@ -26,7 +27,7 @@ from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.stories import Suspect, tell_stories
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.sstable import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
-from tfbundle.storage import file_size, is_file
+from tfbundle.storage import file_size, is_file, list_folder
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1 import V1Store
@@ -38,10 +39,10 @@ def inspect(path: str, format: Format | None, progress: Progress | None = None) 
     """Check the checkpoint that ``path`` means, or what is left of one."""
     try:
         files = find_checkpoint(path, format)
-    except TfBundleError as error:
+    except (TfBundleError, OSError) as error:
         if isinstance(error, (FormatError, UnsupportedError)):
             # It does not look like a checkpoint, and may be one whose footer is lost.
-            with suppress(TfBundleError):
+            with suppress(TfBundleError, OSError):
                 files = find_damaged(path, format)
                 report = _inspect_remains(path, files, progress)
                 if report is not None or is_file(files.prefix + META_SUFFIX):
@@ -53,8 +54,12 @@ def inspect(path: str, format: Format | None, progress: Progress | None = None) 
 def inspect_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
     """Check the checkpoint that was found at ``path``."""
     try:
+        list_folder(os.path.dirname(files.prefix) or os.curdir)
+    except OSError as error:  # Without the names of what lies there, nothing can be said of its data files.
+        return report_of(path, finding_of(error, "missing"))
+    try:
         store = open_store(files, verify=True)
-    except TfBundleError as error:
+    except (TfBundleError, OSError) as error:
         report = None if isinstance(error, UnsupportedError) else _inspect_remains(path, files, progress)
         if report is not None:
             return report
@@ -80,7 +85,7 @@ def _inspect_remains(path: str, files: CheckpointFiles, progress: Progress | Non
     """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
     try:
         remains = open_remains(files)
-    except TfBundleError:
+    except (TfBundleError, OSError):
         return None
     try:
         if not remains.records() and all(finding.tensor is None for finding in remains.findings):
@@ -103,7 +108,7 @@ def _inspect_store(
     is_whole = all(finding.kind == "unclaimed" for finding in findings)
     try:
         records: dict[str, Any] = dict(store.records())
-    except TfBundleError as error:
+    except (TfBundleError, OSError) as error:
         if is_whole:
             findings.append(finding_of(error, "index"))
             is_whole = False
@@ -153,14 +158,16 @@ def _check_blocks(store: BundleStore | V1Store) -> tuple[list[Finding], int]:
     for table in store.tables:
         try:
             read_block(table.source, table.footer.metaindex_handle)
-        except FormatError as error:
+        except (FormatError, OSError) as error:
             findings.append(finding_of(error, "index"))
         for number, handle in enumerate(table.handles):
             try:
                 table.block(number)
                 whole += 1
-            except FormatError as error:
-                findings.append(replace(finding_of(error, "index"), size=handle.size))
+            except (FormatError, OSError) as error:
+                found = finding_of(error, "index")
+                offset = handle.offset if found.offset is None else found.offset
+                findings.append(replace(found, offset=offset, size=handle.size))
         findings += _unclaimed(table)
     return findings, whole
 
@@ -189,8 +196,8 @@ def _check_values(
     for name, record in records.items():
         try:
             checks += [(name, check) for check in store.checks(name, record, absent)]
-        except TfBundleError as error:
-            findings.append(finding_of(error, "entry"))
+        except (TfBundleError, OSError) as error:
+            findings.append(finding_of(error, "entry", name))
     total = sum(check.nbytes for _, check in checks)
     done = nbytes = 0
     whole: Counter[str | None] = Counter()
@@ -201,7 +208,7 @@ def _check_values(
             check.run()
             nbytes += check.nbytes
             whole[check.place and check.place.path] += 1
-        except TfBundleError as error:
+        except (TfBundleError, OSError) as error:
             findings.append(check.finding(error, name, store.path))
         done += check.nbytes
         if progress is not None:

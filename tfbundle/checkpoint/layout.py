@@ -14,13 +14,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import reduce
 from itertools import chain, islice
 from math import gcd
 from typing import NamedTuple
 
 from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.findings import Finding
+from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.names import advise_missing_shard
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.identify import FileKind, identify
@@ -60,7 +62,7 @@ def find_layout(store: BundleStore, records: Mapping[str, bytes]) -> Layout:
         try:
             pieces = store.pieces(name, record)
             expected = len(store.facts(name, record).slices)
-        except TfBundleError:
+        except (TfBundleError, OSError):
             is_complete = False
             continue
         is_complete = is_complete and len(pieces) >= expected
@@ -105,17 +107,26 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
         message = f"{count - len(present) - MOST_NAMED} more of the {count} data files are not there"
         findings.append(Finding("missing", message, store.path))
     unreadable = set()
+    for shard, path in present.items():
+        try:
+            ByteSource(path).close()
+        except TfBundleError:
+            pass  # It is a folder or a pipe, which whoever reads a tensor in it is told.
+        except OSError as error:
+            findings.append(replace(finding_of(error, "missing"), shard=shard))
+            unreadable.add(shard)
     for shard, claims in layout.claims.items():
         path = store.shards.path(shard)
         if shard not in present:
             # A number that the checkpoint does not have is an error of the tensor that states it.
             if 0 <= shard < count:
                 unreadable.add(shard)
-        elif (size := file_size(path)) is not None and size < claims[-1].end:
-            kind = identify(path)
-            if kind in _STAND_INS:
-                findings.append(Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path, shard=shard))
-                unreadable.add(shard)
+        elif shard not in unreadable and (size := file_size(path)) is not None and size < claims[-1].end:
+            with suppress(TfBundleError, OSError):
+                kind = identify(path)
+                if kind in _STAND_INS:
+                    findings.append(Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path, shard=shard))
+                    unreadable.add(shard)
     return DataFiles(present, unreadable)
 
 
@@ -137,7 +148,7 @@ def check_claims(layout: Layout, files: DataFiles) -> Space:
         try:
             source = ByteSource(files.present[shard])
         except TfBundleError:
-            continue  # It is a folder or a pipe, which whoever reads a tensor in it is told.
+            continue
         problems: Iterable[Finding] = _overlaps(source.path, shard, claims)
         try:
             if layout.is_complete:
@@ -145,6 +156,8 @@ def check_claims(layout: Layout, files: DataFiles) -> Space:
                 problems = chain(problems, _unclaimed(source.path, shard, gaps))
         except FormatError:
             pass  # It was cut short just now.
+        except OSError as error:
+            space.findings.append(finding_of(error, "unclaimed"))
         finally:
             source.close()
         found = list(islice(problems, MOST_NAMED + 1))

@@ -110,12 +110,12 @@ def check_values(store: BundleStore | V1Store, name: str, record: Any, budget: B
     """Hold a tensor against its checksums; what is wrong with it, or ``None``."""
     try:
         checks = list(store.checks(name, record, ()))
-    except TfBundleError as error:
-        return finding_of(error, "entry")
+    except (TfBundleError, OSError) as error:
+        return finding_of(error, "entry", name)
     for check in checks:
         try:
             budget.spend(check.nbytes)
             check.run()
-        except TfBundleError as error:
+        except (TfBundleError, OSError) as error:
             return check.finding(error, name, store.path)
     return None

@@ -110,7 +110,7 @@ class SalvagedBundle(BundleStore):
         for number, handle in enumerate(table.handles):
             try:
                 self._blocks.append(table.block(number))
-            except FormatError as error:
+            except (FormatError, OSError) as error:
                 self.findings.append(finding_of(error, "index"))
                 self._name_lost(handle)
             else:
@@ -191,7 +191,7 @@ class SalvagedBundle(BundleStore):
         """The byte order in which the checksum of some strings is right."""
         for piece in self._pieces_to_ask(records, lambda data_type: data_type == DT_STRING):
             for order, reader in readers.items():
-                with suppress(TfBundleError):
+                with suppress(TfBundleError, OSError):
                     reader.check(piece)
                     return order
         return None
@@ -200,7 +200,7 @@ class SalvagedBundle(BundleStore):
         """The byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all."""
         little = big = 0
         for piece in self._pieces_to_ask(records, _has_byteorder):
-            with suppress(TfBundleError):
+            with suppress(TfBundleError, OSError):
                 values = reader.read(piece)
                 if values.dtype.kind == "c":
                     continue

@@ -6,7 +6,7 @@ is lost, and a file without its footer is as good as its blocks, which ``formats
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -53,7 +53,7 @@ class SalvagedV1(V1Store):
     def _read_parts(self, number: int, parts: dict[bytes, list[Part]]) -> None:
         try:
             super()._read_parts(number, parts)
-        except TfBundleError as error:
+        except (TfBundleError, OSError) as error:
             self.findings.append(finding_of(error, "index"))
             self._name_lost(number)
 
@@ -63,8 +63,8 @@ class SalvagedV1(V1Store):
         names: dict[bytes, None] = {}
         try:
             table = self.files.table(number)
-        except TfBundleError:
-            return  # It is not even a file.
+        except (TfBundleError, OSError):
+            return  # It is not even a file, or may not be read.
         for handle in table.handles:
             for key in list_keys(table.source, handle):
                 try:
@@ -81,6 +81,15 @@ class _Files(V1Files):
         self._findings = findings
         self._scanned: set[str] = set()
         super().__init__(path, files, verify=True)
+
+    def __iter__(self) -> Iterator[SliceTable]:
+        """The tables of those files that could be opened."""
+        for number in range(len(self)):
+            try:
+                yield self.table(number)
+            except (TfBundleError, OSError):
+                if number in self._seen:
+                    raise
 
     def _check_set(self) -> None:
         try:

@@ -36,7 +36,7 @@ class Block(NamedTuple):
     """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
 
     The checksum runs over the contents and the byte that tells their compression. It is ``None`` where the file has
-    no such place.
+    no such place, or it cannot be read.
     """
 
     offset: int
@@ -71,7 +71,7 @@ class SliceTable(Table):
             offset, size = self.handles[number]
             try:
                 crc = int.from_bytes(self.source.read_at(offset + size + 1, 4), "little")
-            except FormatError:
+            except (FormatError, OSError):
                 crc = None
             block = self._blocks[number] = Block(offset, size, crc)
         return block

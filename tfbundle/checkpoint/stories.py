@@ -58,8 +58,8 @@ def tell_stories(
             continue
         try:
             story = next(_stories(source, suspect, others_fit), None)
-        except FormatError:
-            story = None  # It changes while it is looked at.
+        except (FormatError, OSError):
+            story = None  # It changes while it is looked at, or its disk is broken.
         finally:
             source.close()
         if story is not None:

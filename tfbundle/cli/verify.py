@@ -27,7 +27,7 @@ _RECORDS = ("events", "records")
 # What a fresh copy of the file mends, and says no advice of its own.
 _RENEWED = ("index", "checksum", "truncated", "record", "graph")
 # What keeps a checkpoint from being read, in part or at all.
-_SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "wrong-file")
+_SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "unreadable", "wrong-file")
 
 
 @click.command()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import read_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, parse_layout
 from tfbundle.events.lockstep import Records, read_lockstep
@@ -22,12 +22,12 @@ from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Place, Single, TagPoints, makes_up
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.compression import FileStream, Unpacked, open_stream
+from tfbundle.formats.compression import FileStream, Stream, Unpacked, open_stream
 from tfbundle.formats.frames import FEWEST_ROWS
 from tfbundle.formats.record_reader import Loss, RecordReader, Truncation, Window
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
-from tfbundle.storage import ByteSource, FileIdentity
+from tfbundle.storage import ByteSource, FileIdentity, file_size
 
 _DOUBLE = struct.Struct("<d")
 
@@ -75,20 +75,28 @@ class EventFile:
         ``progress`` is told how many bytes were done, again and again.
 
         Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
-        ``read_events`` raises.
+        ``read_events`` raises. A file that may not be read is an ``OSError``, or with ``salvage`` lost.
         """
-        source = ByteSource(self.path)
+        before, start = self.count, self.position
+        try:
+            source, stream = self._open_stream()
+        except MissingFileError:
+            raise
+        except OSError as error:
+            if not self.salvage:
+                raise
+            known = file_size(self.path)
+            size = max(0, (known or 0) - start)
+            return self._finish(start, before, None, [Loss(start, size, before, error)])
         try:
             if self._is_packed and source.identity == self._identity:
                 return False
             if self._is_other(source):
                 raise Replaced(self.path)
             self._identity = source.identity
-            stream = FileStream(source, self.position) if self.position else open_stream(source)
             self._is_packed = stream.compression != "NONE"
             reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
-            reader.count = before = self.count
-            start = self.position
+            reader.count = before
             done = stream.done()
             for window in reader.windows():
                 self._take(window)
@@ -103,19 +111,28 @@ class EventFile:
                         "far more than can differ from each other; unpack the file if they are wanted all the same",
                         path=self.path,
                     )
-            # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
-            losses = [loss for loss in self.losses if loss.offset < start] + reader.losses
-            changed = (self.count, reader.truncation, _extent(losses)) != (
-                before,
-                self.truncation,
-                _extent(self.losses),
-            )
-            self.truncation, self.losses = reader.truncation, losses
-            return changed
+            return self._finish(start, before, reader.truncation, reader.losses)
         except FormatError as error:
             raise error.locate(path=self.path) from None
         finally:
             source.close()
+
+    def _open_stream(self) -> tuple[ByteSource, Stream]:
+        """The file, and its bytes from ``position`` on."""
+        source = ByteSource(self.path)
+        try:
+            return source, FileStream(source, self.position) if self.position else open_stream(source)
+        except BaseException:
+            source.close()
+            raise
+
+    def _finish(self, start: int, before: int, truncation: Truncation | None, losses: list[Loss]) -> bool:
+        """Note how reading on from ``start`` ended, where ``before`` events were known; whether anything changed."""
+        # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
+        losses = [loss for loss in self.losses if loss.offset < start] + losses
+        changed = (self.count, truncation, _extent(losses)) != (before, self.truncation, _extent(self.losses))
+        self.truncation, self.losses = truncation, losses
+        return changed
 
     def _is_other(self, source: ByteSource) -> bool:
         if self._identity is None:

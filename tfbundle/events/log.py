@@ -120,8 +120,9 @@ def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: b
 
     Every point is there, in the order of the files; ``purge`` drops what TensorBoard drops after a restart. All
     checksums are verified. Raises ``MissingFileError`` where nothing lies at ``path``; a damaged file raises
-    ``ChecksumError`` or ``FormatError`` when its run is first read, unless ``salvage`` leaves out what is damaged
-    (``run.losses``). A half-written last record is no error (``run.truncations``).
+    ``ChecksumError`` or ``FormatError`` when its run is first read, and one that the system does not read ``OSError``,
+    unless ``salvage`` leaves out what is damaged or cannot be read (``run.losses``). A half-written last record is no
+    error (``run.truncations``).
 
     Compressed files are read too, though TensorFlow writes none. Nothing of them is kept unpacked: an image, or what
     else is no number, is read by unpacking the file up to it, so that all of them in order cost the file once more, and

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def losses(self) -> dict[str, list[Loss]]:
-        """What ``salvage`` left out of each damaged file, by the file's path."""
+        """What ``salvage`` left out of each file that is damaged or cannot be read, by the file's path."""
         return {file.path: file.losses for file in self._read_files() if file.losses}
 
     @property
@@ -191,6 +191,8 @@ class Run:
     def _positioned_events(self) -> Iterator[Positioned]:
         """All events, each with a position that grows from one to the next."""
         for number, file in enumerate(self._read_files()):
+            if not file.count:
+                continue  # It may be one that cannot be opened.
             with read_events(file.path, salvage=self._salvage) as events:
                 for event in events:
                     yield position_of(number, events.offset), event

@@ -69,9 +69,9 @@ class FileStream:
 
     def read_into(self, buffer: memoryview) -> int:
         size = min(len(buffer), self._source.size - self._offset)
-        self._source.read_into(self._offset, buffer[:size])
-        self._offset += size
-        return size
+        got = self._source.read_some(self._offset, buffer[:size]) if size else 0
+        self._offset += got
+        return got
 
     def peek(self, size: int) -> bytes:
         return self._source.read_at(self._offset, min(size, self._source.size - self._offset))

@@ -101,13 +101,17 @@ def _as_directory(source: ByteSource, block: FoundBlock) -> Directory | None:
 def list_keys(source: ByteSource, handle: BlockHandle) -> list[bytes]:
     """The keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
 
-    Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none.
+    Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none, and
+    neither does one that the disk does not give.
     """
     offset, size = handle
     size = min(size, source.size - offset)
     if size > _LARGEST_GUESS:
         return []
-    data = source.read_at(offset, max(size, 0))
+    try:
+        data = source.read_at(offset, max(size, 0))
+    except OSError:
+        return []
     keys: list[bytes] = []
     key = b""
     pos = 0

@@ -8,6 +8,9 @@ Three ways in which a file may end or break are three different answers, as in T
   With ``salvage`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
 - a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
 
+And what the system does not hand out is an ``OSError``, after all records before it; with ``salvage`` a loss up to the
+end.
+
 Bytes are read in windows, all into one buffer; ``frames`` finds and verifies the records in each. Offsets count from
 the start of the records, which for a compressed file is not the place in the file.
 """
@@ -47,7 +50,7 @@ class Truncation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Bytes that were left out because they are damaged: where they begin, how many, and what is wrong with them.
+    """Bytes that were left out because they are damaged, or cannot be read: where they begin, how many, and why.
 
     ``number`` is that of the record there; a stretch without a right length in it counts as one.
     """
@@ -55,7 +58,7 @@ class Loss(NamedTuple):
     offset: int
     size: int
     number: int
-    error: TfBundleError
+    error: TfBundleError | OSError
 
 
 class Window(NamedTuple):
@@ -90,7 +93,7 @@ class RecordReader:
         # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
         self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
-        self._problem: TfBundleError | None = None  # Why no more can be read.
+        self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
 
     @property
     def done(self) -> int:
@@ -121,17 +124,15 @@ class RecordReader:
             if wanted == 0 or wanted - FRAME_SIZE > self._largest:
                 self._skip_damage(self._bad_header())
                 wanted = HEADER_SIZE
-        size = self._size
+        size = self._size + (self._stream.remaining() or 0)
         # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
         self._buffer, self._start, self._end = memoryview(b""), 0, 0
         if self._problem is not None:
             if not self._salvage:
                 raise self._problem
             self.losses.append(Loss(self.position, size, self.count, self._problem))
-        else:
-            size += self._stream.remaining() or 0
-            if size or self._stream.is_cut:
-                self.truncation = Truncation(self.position, size)
+        elif size or self._stream.is_cut:
+            self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
         """Read a window, or more if ``wanted`` is more; whether so much is there."""
@@ -151,7 +152,7 @@ class RecordReader:
                     break
                 self._end += got
                 self._check_growth(self._size - had, self._stream.done() - done)
-        except TfBundleError as error:
+        except (TfBundleError, OSError) as error:
             self._problem = error
         return self._size >= wanted
 

@@ -108,6 +108,7 @@ def read_records(
     A record that is half there ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
     there are: none if the compressed stream ends too early, behind a whole record. Raises ``ChecksumError`` for a
     damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
-    stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them.
+    stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them; the last one is
+    all from where the file cannot be read on, if its disk is broken there.
     """
     return RecordIterator(source, bytes, compression=compression, salvage=salvage)
