@@ -11,6 +11,7 @@ import pytest
 
 import tfbundle
 from tests.support.arrays import assert_same
+from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES, numpy_name, sha256_of
 from tests.support.graphs import ExpectedGraph, expected_graphs
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
@@ -180,6 +181,48 @@ def test_what_tensorflow_froze(tf: Any, tmp_path: Path) -> None:
             assert list(weights) == list(wanted)
             assert all(np.array_equal(weights[name].read(), array) for name, array in wanted.items())
         assert any(array.shape == (40, 50) for array in wanted.values())
+
+
+def test_a_frozen_graph_against_its_checkpoint(tf: Any, tmp_path: Path) -> None:
+    """What it was frozen from is the same in both, but for the slots of the one and the shapes of the other."""
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 4])
+        w = v1.get_variable("w", initializer=MATRIX, use_resource=False)
+        b = v1.get_variable("b", initializer=np.zeros(6, np.float32), use_resource=True)
+        v1.get_variable("w/Momentum", initializer=MATRIX, use_resource=False)
+        y = tf.reshape(x @ w + b, [-1, 2, 3], name="y")
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+        frozen = v1.graph_util.convert_variables_to_constants(session, session.graph_def, [y.op.name])
+    path = write(tmp_path / "frozen.pb", frozen)
+    found = tfbundle.diff(tmp_path / "model.ckpt", path)
+    assert (found.removed, found.changed, found.same) == (("w/Momentum",), (), 2)
+    assert "y/shape" in found.added
+    ours, theirs = (tfbundle.fingerprint(source).tensors for source in (tmp_path / "model.ckpt", path))
+    assert all(ours[name] == theirs[name] for name in ("w", "b"))
+    (node,) = (node for node in frozen.node if node.name == "b")
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(np.full(6, 1.5, np.float32)))
+    result = run("diff", tmp_path / "model.ckpt", write(path, frozen))
+    assert result.exit_code == 1
+    assert "~ b  6 of 6 elements, by at most 1.5 " in result.stdout
+
+
+def test_frozen_graphs_are_compared(tmp_path: Path) -> None:
+    with open_tensors(FROZEN) as weights:
+        arrays = {name: tensor.read() for name, tensor in weights.items()}
+        for other in (FROZEN.with_suffix(".pbtxt"), weights):
+            assert not tfbundle.diff(FROZEN, other)
+            assert tfbundle.fingerprint(other) == tfbundle.fingerprint(FROZEN)
+    write_bundle(tmp_path / "model", arrays)
+    assert not tfbundle.diff(tmp_path / "model", FROZEN)
+    sha256 = tfbundle.fingerprint(tmp_path / "model").sha256
+    assert run("fingerprint", FROZEN).stdout.endswith(f"\n{sha256}\n")
+    # A format means a checkpoint.
+    with pytest.raises(UnsupportedError):
+        tfbundle.diff(tmp_path / "model", FROZEN, format="v2")
+    with pytest.raises(UnsupportedError, match="wants 19 variables"):
+        tfbundle.fingerprint(TF1 / "training" / "graph.pb")
 
 
 def test_a_saved_model_without_variables(tf: Any, tmp_path: Path) -> None:

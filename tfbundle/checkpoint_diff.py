@@ -1,4 +1,4 @@
-"""Two checkpoints held against each other, by the values of their tensors.
+"""Two checkpoints, or frozen graphs, held against each other by the values of their tensors.
 
 How the values are stored (format, shards, slices, byte order) makes no difference. Numbers are compared as numbers: a
 NaN equals a NaN, and zero equals negative zero. Equal checksums prove nothing, so that all values are read; they pass
@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.tensor import Array, Tensor
 from tfbundle.dtypes import cast, clear_unused_bits
+from tfbundle.sources import open_tensors
 
 Progress = Callable[[int, int], None]
 
@@ -63,20 +64,21 @@ class Diff:
 
 
 def diff(
-    a: str | os.PathLike[str] | Checkpoint,
-    b: str | os.PathLike[str] | Checkpoint,
+    a: str | os.PathLike[str] | TensorMapping,
+    b: str | os.PathLike[str] | TensorMapping,
     *,
     format: Format | None = None,
     progress: Progress | None = None,
 ) -> Diff:
     """Compare two checkpoints by name and value; each is a path as for ``open_checkpoint``, or an open checkpoint.
 
-    ``format`` is as for ``open_checkpoint``. ``progress`` is called with the bytes of values that were compared, and
-    those that there are. Every value is verified; raises what opening and reading raise.
+    Either may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``format`` is as for
+    ``open_checkpoint``. ``progress`` is called with the bytes of values that were compared, and those that there are.
+    Every value is verified, if it has a checksum; raises what opening and reading raise.
     """
     with ExitStack() as stack:
         first, second = (
-            source if isinstance(source, Checkpoint) else stack.enter_context(open_checkpoint(source, format=format))
+            source if isinstance(source, TensorMapping) else stack.enter_context(open_tensors(source, format=format))
             for source in (a, b)
         )
         pairs = [(tensor, second[name]) for name, tensor in first.items() if name in second]

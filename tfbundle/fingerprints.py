@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.keys import encode_name
+from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import Format
 from tfbundle.checkpoint.pieces import swap_bytes
 from tfbundle.checkpoint.tensor import Array, Tensor
 from tfbundle.dtypes import clear_unused_bits
+from tfbundle.sources import open_tensors
 
 Progress = Callable[[int, int], None]
 
@@ -48,13 +49,14 @@ class Fingerprint:
 
 
 def fingerprint(
-    source: str | os.PathLike[str] | Checkpoint, *, format: Format | None = None, progress: Progress | None = None
+    source: str | os.PathLike[str] | TensorMapping, *, format: Format | None = None, progress: Progress | None = None
 ) -> Fingerprint:
     """The SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
 
-    ``source`` is a path as for ``open_checkpoint``, or an open checkpoint; ``format`` is as there. ``progress`` is
-    called with the bytes of values that were hashed, and those that there are. Every value is verified; raises what
-    opening and reading raise.
+    ``source`` is a path as for ``open_checkpoint``, or an open checkpoint; it may be a frozen graph, or a SavedModel
+    that is frozen, whose tensors are its constants. ``format`` is as for ``open_checkpoint``. ``progress`` is called
+    with the bytes of values that were hashed, and those that there are. Every value is verified, if it has a checksum;
+    raises what opening and reading raise.
 
     A tensor's fingerprint is that of these bytes, in which each number is 8 bytes, little-endian, unsigned::
 
@@ -75,7 +77,7 @@ def fingerprint(
         number of tensors
         each tensor's fingerprint, as 32 bytes, in the order of the bytes of the names
     """
-    with nullcontext(source) if isinstance(source, Checkpoint) else open_checkpoint(source, format=format) as opened:
+    with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source, format=format) as opened:
         tensors = sorted(opened.values(), key=lambda tensor: encode_name(tensor.name))
         total = sum(tensor.nbytes for tensor in tensors)
         done = 0

@@ -68,7 +68,7 @@ class FileKind(Enum):
 
 _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
-    "and the commands ls, show, export and verify take it"
+    "and the commands ls, show, verify, diff, fingerprint and export take it"
 )
 _ADVICE = {
     FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @json_option
 @format_option
 def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
-    """Compare the tensors of two checkpoints by value, however they are stored.
+    """Compare the tensors of two checkpoints by value, however they are stored; of a frozen graph its constants.
 
     Lines that begin with - are tensors of A alone, those with + of B alone, and those with ~ differ. NaN equals NaN.
     The exit status is 0 if nothing differs and 1 if something does.
