@@ -33,7 +33,7 @@ from tests.support.expected import Expected, expected_checkpoints, numpy_name, s
 from tests.support.strategies import Extents, indexes, tilings
 from tests.support.table_writer import masked_crc
 from tfbundle import ChecksumError, FormatError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
-from tfbundle.checkpoint import bundle, shards
+from tfbundle.checkpoint import bundle_index, shards
 from tfbundle.checkpoint.entry import decode_facts, decode_location
 from tfbundle.tensor_proto import decode_tensor
 
@@ -312,7 +312,7 @@ def test_a_parent_of_many_slices_is_decoded_once(tmp_path: Path, monkeypatch: py
         decoded.append(record)
         return decode_facts(record)
 
-    monkeypatch.setattr(bundle, "decode_facts", count)
+    monkeypatch.setattr(bundle_index, "decode_facts", count)
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
         assert list(checkpoint) == ["v"]
     assert len(decoded) == 1

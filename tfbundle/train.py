@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import HEADER_KEY, BundleStore
+from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.bundle_index import HEADER_KEY
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.entry import decode_facts
 from tfbundle.checkpoint.keys import decode_name, encode_name
