@@ -4,9 +4,8 @@ Blocks of the index that are whole are used, and found even where the footer is 
 Nothing is taken from a damaged block, but for names to report: a name or a type there may be wrong, though the bytes
 that they belong to are right.
 
-The header is one entry among others. Without it the names of the data files tell how many there are, and the strings
-in them their byte order, for its checksums have that too; or else the numbers, which are seldom as large or small with
-their bytes swapped.
+The header is one entry among others. Without it the names of the data files tell how many there are, and what is in
+them their byte order (``byteorder``).
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.byteorder import ask_numbers, ask_strings, has_byteorder
 from tfbundle.checkpoint.entry import decode_facts
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.keys import decode_name, decode_slice_key, encode_name
 from tfbundle.checkpoint.payload import ByteOrder
-from tfbundle.checkpoint.pieces import Piece, PieceReader, swap_bytes
-from tfbundle.checkpoint.tensor import Array
-from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
+from tfbundle.checkpoint.pieces import Piece, PieceReader
+from tfbundle.dtypes import DT_STRING
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.formats.sstable import BlockHandle, Directory, Table
@@ -37,15 +33,6 @@ from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage import list_folder
 
 _SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
-# So many tensors are tried for the byte order, and none that is larger.
-_MOST_TRIED = 100
-_LARGEST_TRIED = 1 << 20
-# What a weight is held to be. One float in six is as large if its bits are random, so that many have to agree, and ten
-# for each that does not; an integer of eight bytes, of which four are zeros, is worth as many.
-_LARGEST_WEIGHT = 1e6
-_FEWEST_VOTES = 24
-_VOTES_OF_INTEGER_BYTE = 3
-_MAJORITY = 10
 
 
 def open_salvaged_bundle(prefix: str) -> SalvagedBundle:
@@ -151,10 +138,10 @@ class SalvagedBundle(BundleStore):
         readers: dict[ByteOrder, PieceReader] = {
             order: PieceReader(self.shards, order, verify=True) for order in ("little", "big")
         }
-        found = self._ask_strings(records, readers)
+        found = ask_strings(self._pieces_of(records, lambda data_type: data_type == DT_STRING), readers)
         told = "its strings tell"
         if found is None:
-            found = self._ask_numbers(records, readers["little"])
+            found = ask_numbers(self._pieces_of(records, has_byteorder), readers["little"])
             told = "its numbers tell, which make less sense in the other"
         if found is None:
             told = "is not known, so that nothing but strings and single bytes can be read"
@@ -171,46 +158,17 @@ class SalvagedBundle(BundleStore):
         """Take out what one byte order or the other would make a wrong value of."""
         for name, record in list(records.items()):
             with suppress(TfBundleError):
-                if _has_byteorder(decode_facts(record).data_type):
+                if has_byteorder(decode_facts(record).data_type):
                     del records[name]
                     message = f"the byte order of {name!r} stood in the header, and nothing that is left tells it"
                     self.findings.append(Finding("index", message, self._index.path, name))
 
-    def _pieces_to_ask(self, records: dict[str, bytes], want: Callable[[int], bool]) -> Iterator[Piece]:
-        """Some stored pieces whose data types are wanted, none of them large."""
-        found = (piece for name, record in records.items() for piece in self._pieces_of(name, record, want))
-        return islice((piece for piece in found if 0 < piece.location.size <= _LARGEST_TRIED), _MOST_TRIED)
-
-    def _pieces_of(self, name: str, record: bytes, want: Callable[[int], bool]) -> list[Piece]:
-        try:
-            return [piece for _, piece in self.pieces(name, record)] if want(decode_facts(record).data_type) else []
-        except TfBundleError:
-            return []
-
-    def _ask_strings(self, records: dict[str, bytes], readers: dict[ByteOrder, PieceReader]) -> ByteOrder | None:
-        """The byte order in which the checksum of some strings is right."""
-        for piece in self._pieces_to_ask(records, lambda data_type: data_type == DT_STRING):
-            for order, reader in readers.items():
-                with suppress(TfBundleError, OSError):
-                    reader.check(piece)
-                    return order
-        return None
-
-    def _ask_numbers(self, records: dict[str, bytes], reader: PieceReader) -> ByteOrder | None:
-        """The byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all."""
-        little = big = 0
-        for piece in self._pieces_to_ask(records, _has_byteorder):
-            with suppress(TfBundleError, OSError):
-                values = reader.read(piece)
-                if values.dtype.kind == "c":
-                    continue
-                as_little, as_big = _are_usual(values), _are_usual(swap_bytes(values.copy()))
-                votes = _VOTES_OF_INTEGER_BYTE * values.itemsize if "int" in values.dtype.name else 1
-                little += votes * int(np.count_nonzero(as_little & ~as_big))
-                big += votes * int(np.count_nonzero(as_big & ~as_little))
-        if max(little, big) < _FEWEST_VOTES or max(little, big) <= _MAJORITY * min(little, big):
-            return None
-        return "little" if little > big else "big"
+    def _pieces_of(self, records: dict[str, bytes], want: Callable[[int], bool]) -> Iterator[Piece]:
+        """The stored pieces of the tensors whose data types are wanted."""
+        for name, record in records.items():
+            with suppress(TfBundleError):
+                if want(decode_facts(record).data_type):
+                    yield from (piece for _, piece in self.pieces(name, record))
 
     def _drop_orphans(self, records: dict[str, bytes]) -> None:
         """Take out slices whose tensors' own entries are lost: without these nothing tells the whole shape."""
@@ -225,21 +183,6 @@ class SalvagedBundle(BundleStore):
         for owner, count in orphans.items():
             message = f"the entry of {owner!r} is lost; {count} of its slices are there, and tell too little"
             self.findings.append(Finding("index", message, self._index.path, owner))
-
-
-def _has_byteorder(data_type: int) -> bool:
-    if data_type in (DT_STRING, DT_VARIANT):
-        return False
-    return numpy_dtype(data_type).itemsize > 1
-
-
-def _are_usual(values: Array) -> Array:
-    """Which numbers are of a usual size, as nearly all weights and steps are, and few with their bytes swapped."""
-    with np.errstate(all="ignore"):
-        sizes = np.abs(values.astype(np.float64))
-    largest = 2.0 ** (4 * values.itemsize) if "int" in values.dtype.name else _LARGEST_WEIGHT
-    usual: Array = (sizes == 0) | ((sizes > 1 / largest) & (sizes < largest))
-    return usual
 
 
 def _owner(key: bytes) -> str:
