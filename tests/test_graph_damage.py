@@ -112,6 +112,16 @@ def test_a_checkpoint_without_a_graph(tmp_path: Path) -> None:
             tfbundle.load_graph(tmp_path / name)
 
 
+def test_a_folder_of_graphs_alone(tmp_path: Path) -> None:
+    """None of them is guessed."""
+    for name in ("a.pb", "b.bin"):
+        shutil.copy(FROZEN / "frozen.pb", tmp_path / name)
+    (tmp_path / "notes.pb").write_bytes(b"notes")
+    with pytest.raises(tfbundle.MissingFileError) as caught:
+        tfbundle.load_graph(tmp_path)
+    assert str(caught.value).endswith(f"; the graphs in it are {tmp_path / 'a.pb'}, {tmp_path / 'b.bin'}")
+
+
 def test_the_name_does_not_matter(tmp_path: Path) -> None:
     for number, (load, source) in enumerate(
         [

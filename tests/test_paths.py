@@ -389,6 +389,17 @@ def test_data_without_an_index(tmp_path: Path, member: str) -> None:
     assert "no index" in error_of(tmp_path, MissingFileError)
 
 
+def test_meta_files_of_others(tmp_path: Path) -> None:
+    """Nothing is missing beside the notes that another program calls so."""
+    save(tmp_path / "model")
+    (tmp_path / "notes.meta").write_text("# seconds\n2.5\n")
+    assert "no file of a kind that is known" in error_of(tmp_path / "notes.meta", FormatError)
+    (tmp_path / "page.meta").write_text("<html>")
+    assert "is an HTML page" in error_of(tmp_path / "page.meta", FormatError)
+    shutil.copy(FIXTURES / "tf-1.2.1" / "training" / "model.ckpt-40.meta", tmp_path / "alone.meta")
+    assert "alone.index is not there" in error_of(tmp_path / "alone.meta", MissingFileError)
+
+
 def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "model.ckpt-20")
     os.rename(tmp_path / "model.ckpt-20.index", tmp_path / "weights.index")

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,26 @@ def test_likely_story_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
     path = data_file(tmp_path / "b")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert "each line feed becomes CR LF" in tfbundle.verify(tmp_path / "b").stories[0]
+
+
+@pytest.mark.parametrize("size", [0, 1, 10])
+def test_an_index_of_another_program(tmp_path: Path, size: int) -> None:
+    """Such as times of lines in a log, of eight bytes and one each."""
+    (tmp_path / "output.index").write_bytes(struct.pack(">qb", 1_662_041_974_144, 0) * (3 + size))
+    (finding,) = tfbundle.verify(tmp_path / "output").findings
+    assert "was cut short or is not a checkpoint table" in finding.message
+    (story,) = tfbundle.verify(tmp_path / "output.index").stories
+    assert "another program wrote it" in story
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("left", [10, 60])
+def test_an_index_that_was_cut(tmp_path: Path, compress: bool, left: int) -> None:
+    write_bundle(tmp_path / "b", {"a": MATRIX}, compress=compress)
+    path = tmp_path / "b.index"
+    path.write_bytes(path.read_bytes()[:left])
+    (story,) = tfbundle.verify(path).stories
+    assert story.endswith(f"it was cut short at {left} bytes, or damaged there")
 
 
 def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:

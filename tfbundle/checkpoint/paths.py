@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from tfbundle.checkpoint.names import (
+    META_SUFFIX,
     CheckpointFiles,
     Folder,
     Format,
@@ -88,7 +89,9 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
     found = find_files(path, "v2") if format != "v1" else None
     if found is not None:
         return found
-    if prefix is not None:
+    # Many programs call notes of theirs .meta.
+    is_member = not path.endswith(META_SUFFIX) or kind in (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT)
+    if prefix is not None and is_member:
         _raise_orphan(path, prefix, format)
     if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{path} is {kind.value}; {kind.advice}", path=path)

@@ -7,6 +7,7 @@ Only what the bytes show is told, and where they show nothing, nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ _TAIL_STEP = 1 << 20
 # Tensors may end in zeros by chance, but rarely in so many.
 _FEWEST_ZEROS = 32
 _FEWEST_MARKS = 8
+# A checkpoint's first key is empty, and its value is the checkpoint's header. Snappy puts two numbers before that.
+_TABLE_START = re.compile(rb".{0,8}?\0\0[\x80-\xff]{0,4}[\0-\x7f][\x08\x0a\x1a]", re.DOTALL)
+_START_SIZE = 16
 # What stands for a byte that is no text, once a program has read the file as UTF-8.
 _REPLACEMENT = b"\xef\xbf\xbd"
 
@@ -78,7 +82,10 @@ def _stories(source: ByteSource, suspect: Suspect, others_fit: bool) -> Iterator
     yield from _of_text(source, suspect, end)
     if end is None:
         if suspect.is_table and kind is FileKind.UNKNOWN and source.size:
-            yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
+            if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
+                yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
+            else:
+                yield "neither begins nor ends as a table does: another program wrote it, or it is damaged all over"
         return
     stored = [claim for claim in suspect.claims if claim.offset < claim.end]
     damaged = [claim for claim in stored if claim.offset in suspect.damaged]

@@ -74,7 +74,10 @@ def decode_handle(data: bytes, pos: int, end: int) -> tuple[BlockHandle, int]:
 def decode_footer(data: bytes) -> Footer:
     """The footer of a table from the file's last 48 bytes."""
     if len(data) != FOOTER_SIZE:
-        raise TruncatedError(f"a table ends in {FOOTER_SIZE} bytes of footer, and the file has only {len(data)} bytes")
+        raise TruncatedError(
+            f"a table ends in {FOOTER_SIZE} bytes of footer, and the file has only {len(data)} bytes; it was cut short "
+            "or is not a checkpoint table"
+        )
     if _UINT64.unpack_from(data, FOOTER_SIZE - 8)[0] != MAGIC:
         raise FormatError(
             "the file does not end in a table's magic number; it was cut short or is not a checkpoint table",

@@ -74,13 +74,23 @@ def find_graph(path: str) -> str:
     if is_folder(path):
         if is_saved_model(path):
             return find_saved_model(path)
-        return _beside(find_checkpoint(path).prefix)
+        try:
+            return _beside(find_checkpoint(path).prefix)
+        except MissingFileError as error:
+            there = ", ".join(_graphs_in(path)[:_MOST_LISTED])
+            hint = f"; the graphs in it are {there}" if there else ""
+            raise MissingFileError(error.message + hint, path=error.path) from None
     if is_file(path) and (path.endswith(META_SUFFIX) or prefix_of_member(path) is None):
         beside = path + META_SUFFIX
         if is_file(beside) and identify(path) is FileKind.V1_TABLE:
             return beside
         return path
     return _beside(prefix_of_member(path) or path)
+
+
+def _graphs_in(folder: str) -> list[str]:
+    paths = [os.path.join(folder, name) for name in list_folder(folder)[:_MOST_LOOKED_INTO]]
+    return [path for path in paths if not is_folder(path) and holds_graph(path)]
 
 
 def _beside(prefix: str) -> str:
