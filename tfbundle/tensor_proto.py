@@ -170,7 +170,7 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
     """
     dtype = _array_dtype(data_type)
     if data_type == DT_STRING:
-        strings = _parse(data[pos:end]).string_val
+        strings = _decode_proto(data[pos:end]).string_val
         array = np.empty(len(strings), object)
         array[:] = list(strings)
         return array
@@ -178,7 +178,7 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
     try:
         found = _find_once(data, pos, end, number)
     except _Unusual:
-        proto = _parse(data[pos:end])
+        proto = _decode_proto(data[pos:end])
         proto.DiscardUnknownFields()  # One may have the wanted number, with another wire type.
         data = proto.SerializeToString()
         pos, end = 0, len(data)
@@ -220,7 +220,7 @@ def _find_once(data: bytes, pos: int, end: int, wanted: int) -> Field | None:
     return found
 
 
-def _parse(data: bytes) -> TensorProto:
+def _decode_proto(data: bytes) -> TensorProto:
     try:
         return TensorProto.FromString(data)
     except DecodeError:

@@ -61,7 +61,7 @@ def decode_facts(value: bytes) -> Facts:
         facts = head_facts(head)
         if facts is not None and _match_location(value, len(head)):
             return facts
-    return _facts(parse_entry(value))
+    return _facts(_decode_entry(value))
 
 
 def head_facts(head: bytes) -> Facts | None:
@@ -71,7 +71,7 @@ def head_facts(head: bytes) -> Facts | None:
     """
     facts = _heads.get(head)
     if facts is None and head[0] == 0x08 and head[1] < 0x80 and head[2] == 0x12 and head[3] < 0x80:
-        facts = _facts(parse_entry(head))
+        facts = _facts(_decode_entry(head))
         if len(_heads) >= _HEADS_KEPT:
             _heads.clear()
         _heads[head] = facts
@@ -80,7 +80,7 @@ def head_facts(head: bytes) -> Facts | None:
 
 def decode_location(value: bytes, facts: Facts) -> Location:
     """Where the bytes of an unpartitioned tensor lie; raises ``FormatError`` where that cannot be."""
-    entry = parse_entry(value)
+    entry = _decode_entry(value)
     location = Location(entry.shard_id, entry.offset, entry.size, entry.crc32c)
     if location.offset < 0 or location.size < 0:
         raise FormatError(f"its entry states offset {location.offset} and size {location.size}")
@@ -94,7 +94,7 @@ def decode_location(value: bytes, facts: Facts) -> Location:
     return location
 
 
-def parse_entry(value: bytes) -> BundleEntryProto:
+def _decode_entry(value: bytes) -> BundleEntryProto:
     """The message itself; raises ``FormatError`` where the bytes are none."""
     try:
         return BundleEntryProto.FromString(value)

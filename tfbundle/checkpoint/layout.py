@@ -29,7 +29,7 @@ from tfbundle.identify import FileKind, identify
 from tfbundle.storage import ByteSource, file_size, list_folder
 
 # A checkpoint of thousands of data files that are all absent needs no finding for each.
-MOST_NAMED = 100
+_MOST_NAMED = 100
 
 # Pages of memory and blocks of disks, to which tensors are aligned, are no larger. A larger gap is not looked through.
 _LARGEST_ALIGNMENT = 1 << 16
@@ -98,13 +98,13 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
         else:
             message = f"{path} is none of the {count} data files of the checkpoint; it is left of another one"
             findings.append(Finding("superfluous", message, path))
-    for shard in islice((shard for shard in range(count) if shard not in present), MOST_NAMED):
+    for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
         path = store.shards.path(shard)
         advice = advise_missing_shard(store.path, shard, count)
         message = f"the data file {path} is not there (shard {shard} of {count}); {advice}"
         findings.append(Finding("missing", message, path, shard=shard))
-    if count - len(present) > MOST_NAMED:
-        message = f"{count - len(present) - MOST_NAMED} more of the {count} data files are not there"
+    if count - len(present) > _MOST_NAMED:
+        message = f"{count - len(present) - _MOST_NAMED} more of the {count} data files are not there"
         findings.append(Finding("missing", message, store.path))
     unreadable = set()
     for shard, path in present.items():
@@ -160,8 +160,8 @@ def check_claims(layout: Layout, files: DataFiles) -> Space:
             space.findings.append(finding_of(error, "unclaimed"))
         finally:
             source.close()
-        found = list(islice(problems, MOST_NAMED + 1))
-        if len(found) > MOST_NAMED:
+        found = list(islice(problems, _MOST_NAMED + 1))
+        if len(found) > _MOST_NAMED:
             found[-1] = Finding(
                 found[-1].kind, f"there is more of this kind in {source.path}", source.path, shard=shard
             )

@@ -73,7 +73,7 @@ def salvage_store(files: CheckpointFiles) -> tuple[SalvagedBundle | SalvagedV1, 
     kept = []
     budget = Budget(store)
     for name, record in store.records().items():
-        finding = check_values(store, name, record, budget)
+        finding = _check_values(store, name, record, budget)
         if finding is None:
             kept.append(name)
         else:
@@ -106,7 +106,7 @@ def _sizes(store: BundleStore | V1Store) -> list[int]:
     return [file_size(path) or 0 for path in paths]
 
 
-def check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:
+def _check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:
     """Hold a tensor against its checksums; what is wrong with it, or ``None``."""
     try:
         checks = list(store.checks(name, record, ()))

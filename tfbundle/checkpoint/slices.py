@@ -40,7 +40,7 @@ class TensorSlice:
     extents: tuple[Extent, ...]
 
     def __str__(self) -> str:
-        return describe_box(self.starts, self.lengths)
+        return _describe_box(self.starts, self.lengths)
 
     @property
     def volume(self) -> int:
@@ -53,7 +53,7 @@ class TensorSlice:
         return tuple(slice(start, start + length) for start, length in zip(self.starts, self.lengths, strict=True))
 
 
-def describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
+def _describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
     """A box in numpy's notation, such as ``[0:4, 2:3]``."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
 
@@ -153,7 +153,7 @@ def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | Non
         starts.append(start)
         lengths.append(end - start)
         inside = [p for p in inside if p.starts[axis] <= start and end <= p.starts[axis] + p.lengths[axis]]
-    return describe_box(starts, lengths)
+    return _describe_box(starts, lengths)
 
 
 def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, section: int) -> tuple[int, int]:

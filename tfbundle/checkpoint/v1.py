@@ -43,7 +43,7 @@ from tfbundle.formats.checksum import unmask
 from tfbundle.formats.sstable import Table
 from tfbundle.limits import LARGEST_SNAPPY_GROWTH
 
-META_KEY = b""
+_META_KEY = b""
 
 # The first bytes of a large value that are looked at: they hold the tensor's name.
 _HEAD_SIZE = 16 << 10
@@ -325,7 +325,7 @@ class V1Store:
 def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
     """The name of each tensor in a file, with what the file says of it."""
     path = table.source.path
-    value = table.find(META_KEY)
+    value = table.find(_META_KEY)
     if value is None:
         raise FormatError(f"{path} has no meta; it is a table of another kind", path=path)
     try:

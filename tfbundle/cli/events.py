@@ -48,7 +48,7 @@ class _DefaultGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-follow_option = click.option("--follow", is_flag=True, help="Go on and print each new point of a live run.")
+_follow_option = click.option("--follow", is_flag=True, help="Go on and print each new point of a live run.")
 
 
 @click.group(cls=_DefaultGroup)
@@ -64,7 +64,7 @@ def command() -> None:
 @run_option
 @purge_option
 @salvage_option
-@follow_option
+@_follow_option
 @json_option
 def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
     """List runs and tags: kind, count, steps, last value. The exit status is 1 if salvaging left anything out."""
@@ -91,7 +91,7 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
 @run_option
 @purge_option
 @salvage_option
-@follow_option
+@_follow_option
 @json_option
 def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
     """Show a scalar: a plot (with plotext installed) and figures; with --json all its points."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.errors import FormatError
-from tfbundle.events.layout import Layout, NumberLayout, Span, Unusual, mask_of, parse_layout
+from tfbundle.events.layout import Layout, NumberLayout, Span, Unusual, decode_layout, mask_of
 from tfbundle.events.points import Array, Column, Place, TagPoints, makes_up, numbers_of
 from tfbundle.formats.frames import FEWEST_ROWS, Group, crc32c_rows
 
@@ -29,7 +29,7 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
 
-def read_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> list[int]:
+def decode_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> list[int]:
     """Decode the summaries in ``group``, whose rows lie at ``offsets`` in the file and have ``crcs``, into ``tags``.
 
     Returns the numbers of the rows that are no summaries, or not simple, or too few of a kind.
@@ -41,7 +41,7 @@ def read_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, Ta
     while len(left) >= FEWEST_ROWS and in_vain < _MOST_IN_VAIN:
         record = group.rows[left[0], : group.size].tobytes()
         try:
-            layout = parse_layout(record)
+            layout = decode_layout(record)
         except (Unusual, FormatError):
             layout = None
         if layout is None or not layout.values:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
-from tfbundle.events.columns import read_columns
-from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, parse_layout
-from tfbundle.events.lockstep import Records, read_lockstep
+from tfbundle.events.columns import decode_columns
+from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, decode_layout
+from tfbundle.events.lockstep import Records, decode_lockstep
 from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Place, Single, TagPoints, makes_up
 from tfbundle.formats.checksum import crc32c, mask
@@ -194,14 +194,14 @@ class EventFile:
             start, end = int(frames.starts[first]), int(frames.starts[first] + frames.sizes[first])
             self.first_is_version = decode_event(bytes(window.data[start:end])).HasField("file_version")
         for group in frames.groups:
-            back = read_columns(group, offsets[group.numbers], frames.crcs[group.numbers], self.tags)
+            back = decode_columns(group, offsets[group.numbers], frames.crcs[group.numbers], self.tags)
             singles.append(group.numbers[back])
         rest = np.sort(np.concatenate(singles))
         rest = rest[frames.fine[rest]]
         ends = frames.starts + frames.sizes
         if len(rest) >= FEWEST_ROWS:
             records = Records(window.data, window.offset, frames.starts[rest], ends[rest], frames.crcs[rest])
-            rest = rest[read_lockstep(records, self.tags)]
+            rest = rest[decode_lockstep(records, self.tags)]
         parts = zip(frames.starts[rest].tolist(), ends[rest].tolist(), frames.crcs[rest].tolist(), strict=True)
         for start, end, crc in parts:
             offset = window.offset + start
@@ -214,12 +214,12 @@ class EventFile:
         kept = False
         size = len(record)
         try:
-            layout = parse_layout(record)
+            layout = decode_layout(record)
         except (Unusual, FormatError):
             event = decode_event(bytes(record))
             event.DiscardUnknownFields()
             record = memoryview(event.SerializeToString())
-            layout = parse_layout(record)
+            layout = decode_layout(record)
             kept = True
         wall = _DOUBLE.unpack_from(record, layout.wall)[0] if layout.wall is not None else 0.0
         step = _number(record, layout.step)

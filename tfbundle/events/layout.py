@@ -98,7 +98,7 @@ class Layout(NamedTuple):
     values: tuple[ValueLayout, ...]
 
 
-def parse_layout(record: Buffer) -> Layout:
+def decode_layout(record: Buffer) -> Layout:
     """The layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
     wall, step, what, content = None, None, 0, Span(0, 0)
     values: list[ValueLayout] = []
@@ -116,13 +116,13 @@ def parse_layout(record: Buffer) -> Layout:
         elif number in _WHATS and wire_type == BYTES and not what:
             what, content = number, Span(start, start + size)
             if number == SUMMARY:
-                values = [_parse_value(record, field) for field in message_fields(record, start, start + size)]
+                values = [_decode_value(record, field) for field in message_fields(record, start, start + size)]
         elif number != _LARGEST_KNOWN or wire_type != BYTES:
             raise Unusual
     return Layout(wall, step, what, content, tuple(values))
 
 
-def _parse_value(record: Buffer, value: Field) -> ValueLayout:
+def _decode_value(record: Buffer, value: Field) -> ValueLayout:
     if value.number != 1 or value.wire_type != BYTES:
         raise Unusual
     tag, metadata, form, element = Span(0, 0), None, 0, None
@@ -141,7 +141,7 @@ def _parse_value(record: Buffer, value: Field) -> ValueLayout:
             if number == SIMPLE_VALUE:
                 element = NumberLayout(numpy_dtype(1), False, Span(start, start + 4))
             elif number == TENSOR and size <= LONGEST_SCALAR:
-                element = _parse_scalar(record, start, start + size)
+                element = _decode_scalar(record, start, start + size)
         elif wire_type != BYTES and number in (_TAG, _NODE_NAME, _METADATA):
             raise Unusual
         elif number == _TAG:
@@ -151,7 +151,7 @@ def _parse_value(record: Buffer, value: Field) -> ValueLayout:
     return ValueLayout(Span(value.offset, value.offset + value.size), tag, metadata, form, content, element)
 
 
-def _parse_scalar(record: Buffer, start: int, end: int) -> NumberLayout | None:
+def _decode_scalar(record: Buffer, start: int, end: int) -> NumberLayout | None:
     """The number in a tensor without dimensions, or ``None`` for any other tensor."""
     data_type = 0
     element = None

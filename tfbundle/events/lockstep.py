@@ -49,7 +49,7 @@ class Records(NamedTuple):
     crcs: Array
 
 
-def read_lockstep(records: Records, tags: dict[bytes, TagPoints]) -> Array:
+def decode_lockstep(records: Records, tags: dict[bytes, TagPoints]) -> Array:
     """Decode the summaries among ``records`` into ``tags``.
 
     Returns the numbers of the records that are no summaries, or not written as usual.

@@ -34,6 +34,9 @@ SCALARS, HISTOGRAMS, IMAGES, AUDIO, TEXT, PR_CURVES, TENSORS = (
 )
 KINDS = (SCALARS, HISTOGRAMS, IMAGES, AUDIO, TEXT, PR_CURVES, TENSORS)
 
+# The data types of numbers that are decoded in columns.
+_DATA_TYPES = {numpy_dtype(data_type): data_type for data_type in ELEMENT_FIELDS}
+
 
 class Histogram(NamedTuple):
     """How many values fell where: ``edges`` has one more element than ``counts``; both are float64.
@@ -52,7 +55,7 @@ class Histogram(NamedTuple):
     sum_squares: float | None = None
 
 
-def decode_histogram(value: Summary.Value) -> Histogram:
+def _decode_histogram(value: Summary.Value) -> Histogram:
     """Either form of a histogram."""
     if value.HasField("histo"):
         return _decode_old_histogram(value.histo)
@@ -102,7 +105,7 @@ class Images(NamedTuple):
         return arrays
 
 
-def decode_images(value: Summary.Value) -> Images:
+def _decode_images(value: Summary.Value) -> Images:
     """Either form of an image."""
     if value.HasField("image"):
         return Images(value.image.width, value.image.height, (value.image.encoded_image_string,))
@@ -129,7 +132,7 @@ class Audio(NamedTuple):
     content_type: str | None = None
 
 
-def decode_audio(value: Summary.Value) -> Audio:
+def _decode_audio(value: Summary.Value) -> Audio:
     """Either form of audio."""
     if value.HasField("audio"):
         audio = value.audio
@@ -149,7 +152,7 @@ def decode_audio(value: Summary.Value) -> Audio:
     return Audio(tuple(clips), tuple(_text(label) for label in labels))
 
 
-def decode_text(value: Summary.Value) -> Array:
+def _decode_text(value: Summary.Value) -> Array:
     """Strings, in Markdown as a rule, of any shape: an ``object`` array of ``str``."""
     table = _tensor(value)
     if not table.dtype.hasobject:
@@ -172,7 +175,7 @@ class PrCurve(NamedTuple):
     recall: Array
 
 
-def decode_pr_curve(value: Summary.Value) -> PrCurve:
+def _decode_pr_curve(value: Summary.Value) -> PrCurve:
     """A curve, with its thresholds spread evenly, as TensorBoard has them."""
     table = _tensor(value)
     if table.ndim != 2 or table.shape[0] != 6 or table.dtype.hasobject:
@@ -186,9 +189,6 @@ def encode_number(number: Any) -> Summary.Value:
     value.tensor.dtype = _DATA_TYPES[number.dtype]  # type: ignore[assignment]
     value.tensor.tensor_content = np.asarray(number).astype(number.dtype.newbyteorder("<")).tobytes()
     return value
-
-
-_DATA_TYPES = {numpy_dtype(data_type): data_type for data_type in ELEMENT_FIELDS}
 
 
 def _tensor(value: Summary.Value) -> Array:
@@ -210,10 +210,10 @@ def _text(data: bytes) -> str:
 
 
 DECODERS: dict[str, Any] = {
-    HISTOGRAMS: decode_histogram,
-    IMAGES: decode_images,
-    AUDIO: decode_audio,
-    TEXT: decode_text,
-    PR_CURVES: decode_pr_curve,
+    HISTOGRAMS: _decode_histogram,
+    IMAGES: _decode_images,
+    AUDIO: _decode_audio,
+    TEXT: _decode_text,
+    PR_CURVES: _decode_pr_curve,
     TENSORS: _tensor,
 }

@@ -45,7 +45,7 @@ def find_purges(
     starts = []
     for position, event in starts_and_versions:
         if event.WhichOneof("what") == "file_version":
-            versions.append(parse_version(event.file_version))
+            versions.append(_parse_version(event.file_version))
         elif event.session_log.status == SessionLog.START:
             starts.append(Purge(position, event.step, None))
     if first_is_version and all(version >= _VERSION_WITH_STARTS for version in versions):
@@ -59,7 +59,7 @@ def _purges_of_events(events: Iterable[Positioned]) -> Iterator[Purge]:
     for position, event in events:
         what = event.WhichOneof("what")
         if what == "file_version":
-            version = parse_version(event.file_version)
+            version = _parse_version(event.file_version)
         if version >= _VERSION_WITH_STARTS:
             if what == "session_log" and event.session_log.status == SessionLog.START:
                 yield Purge(position, event.step, None)
@@ -69,7 +69,7 @@ def _purges_of_events(events: Iterable[Positioned]) -> Iterator[Purge]:
             latest = event.step
 
 
-def parse_version(text: str) -> float:
+def _parse_version(text: str) -> float:
     """The number in a file version such as ``brain.Event:2``; -1 where there is none."""
     try:
         return float(text.split(_PREFIX)[-1])

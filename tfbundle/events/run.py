@@ -133,7 +133,7 @@ class Run:
         """The last graph of the run; without one, the graph of the last meta graph."""
         data = [event.graph_def for _, event in self._other_events(("graph_def",))]
         if data:
-            return _parse(GraphDef, data[-1])
+            return _decode(GraphDef, data[-1])
         meta_graph = self.meta_graph
         return meta_graph.graph_def if meta_graph is not None and meta_graph.HasField("graph_def") else None
 
@@ -141,14 +141,14 @@ class Run:
     def meta_graph(self) -> MetaGraphDef | None:
         """The last meta graph of the run."""
         data = [event.meta_graph_def for _, event in self._other_events(("meta_graph_def",))]
-        return _parse(MetaGraphDef, data[-1]) if data else None
+        return _decode(MetaGraphDef, data[-1]) if data else None
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
         """Times and memory of single steps, and traces of TensorFlow 2, by the names that these were given."""
         found = {}
         for _, event in self._other_events(("tagged_run_metadata",)):
-            found[event.tagged_run_metadata.tag] = _parse(RunMetadata, event.tagged_run_metadata.run_metadata)
+            found[event.tagged_run_metadata.tag] = _decode(RunMetadata, event.tagged_run_metadata.run_metadata)
         found.update(self._last_messages(RunMetadata, *_TRACE_PLUGINS))
         return found
 
@@ -175,7 +175,7 @@ class Run:
                     what = f"{value.dtype} of the shape {list(value.shape)}"
                     raise FormatError(f"{tag!r} is one message, not {what}", tensor=tag)
                 try:
-                    found[tag] = _parse(message, value.item())
+                    found[tag] = _decode(message, value.item())
                 except FormatError as error:
                     raise error.locate(tensor=tag) from None
         return found
@@ -277,7 +277,7 @@ def _reopen(name: str, paths: list[str], purge: bool, salvage: bool) -> Run:
     return Run(name, paths, purge=purge, salvage=salvage)
 
 
-def _parse(message: type[AnyMessage], data: bytes) -> AnyMessage:
+def _decode(message: type[AnyMessage], data: bytes) -> AnyMessage:
     try:
         return message.FromString(data)
     except DecodeError:

@@ -225,7 +225,7 @@ def open_stream(source: ByteSource | BinaryIO, compression: str | None = None) -
     if compression is not None and compression not in COMPRESSIONS:
         raise ValueError(f"compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
     stream = FileStream(source) if isinstance(source, ByteSource) else ObjectStream(source)
-    compression = compression or sniff(stream)
+    compression = compression or _sniff(stream)
     if compression == "NONE":
         return stream
     return _Unsnapped(stream) if compression == "SNAPPY" else _Inflated(stream, compression)
@@ -265,7 +265,7 @@ class Unpacked:
         self._position += got
 
 
-def sniff(stream: FileStream | ObjectStream) -> str:
+def _sniff(stream: FileStream | ObjectStream) -> str:
     """How a stream is compressed; ``"NONE"`` for anything that is not a compressed record file."""
     head = stream.peek(HEADER_SIZE)
     if is_header(head):

@@ -87,7 +87,7 @@ def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
         return [_unpack(name, value) for value in values]
     if kind == "bytes_list" and name in MESSAGE_NAMES:
         message_class = getattr(messages, MESSAGE_NAMES[name])
-        return [_parse(name, value, message_class) for value in values]
+        return [_decode(name, value, message_class) for value in values]
     return values
 
 
@@ -95,10 +95,10 @@ def _unpack(name: str, value: AnyMessage) -> Message:
     """The message inside; the ``Any`` itself where its type is not one of TensorFlow's."""
     # The types here are registered under a package of their own, so that Any.Unpack would not know them.
     message_class = _message_classes().get(value.type_url.rpartition("/")[2])
-    return value if message_class is None else _parse(name, value.value, message_class)
+    return value if message_class is None else _decode(name, value.value, message_class)
 
 
-def _parse(name: str, data: bytes, message_class: type[Message]) -> Message:
+def _decode(name: str, data: bytes, message_class: type[Message]) -> Message:
     try:
         return message_class.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):

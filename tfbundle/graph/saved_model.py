@@ -24,7 +24,7 @@ from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage import is_file, read_file
 
-SERVE = "serve"
+_SERVE = "serve"
 
 
 class Asset(NamedTuple):
@@ -73,13 +73,13 @@ class SavedModel:
         if tags is None:
             if len(self.meta_graphs) == 1:
                 return self.meta_graphs[0]
-            tags = {SERVE}
+            tags = {_SERVE}
         wanted = {tags} if isinstance(tags, str) else set(tags)
         found = [meta for meta in self.meta_graphs if set(meta.tags) == wanted]
         if len(found) == 1:
             return found[0]
         message = f"{self.path} has {len(self.meta_graphs)} graphs, tagged {there}"
-        if found or wanted == {SERVE}:
+        if found or wanted == {_SERVE}:
             raise UnsupportedError(
                 f"{message}; take one from tfbundle.load_saved_model(path).meta_graphs", path=self.path
             )

@@ -61,10 +61,10 @@ def decode_signature(name: str, proto: SignatureDef) -> Signature:
 
 
 def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureTensor]:
-    return ReadOnly({key: decode_signature_tensor(protos[key]) for key in sorted(protos)})
+    return ReadOnly({key: _decode_signature_tensor(protos[key]) for key in sorted(protos)})
 
 
-def decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
+def _decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
     """What a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
     return SignatureTensor(
         _tensor_names(proto),

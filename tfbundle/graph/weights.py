@@ -34,7 +34,7 @@ from tfbundle.graph.restoring import VARIABLE_OPS
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
 from tfbundle.proto import NodeDef
 
-FORMAT = "graph"
+_FORMAT = "graph"
 
 
 class ConstantStore:
@@ -173,7 +173,7 @@ class GraphWeights(TensorMapping):
     @property
     def format(self) -> str:
         """``"graph"``."""
-        return FORMAT
+        return _FORMAT
 
     @property
     def lost(self) -> tuple[Finding, ...]:
@@ -197,7 +197,7 @@ class GraphWeights(TensorMapping):
         """
         findings = (*self.lost, *self._store.check(progress))
         count = len(self)
-        return Report(self.prefix, self.prefix, FORMAT, count, 0, findings, count - len(findings))
+        return Report(self.prefix, self.prefix, _FORMAT, count, 0, findings, count - len(findings))
 
     def __repr__(self) -> str:
         return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"
