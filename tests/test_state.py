@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,33 @@ class TestResolving:
         write_checkpoint(tmp_path / "copy" / "model")
         write_state(tmp_path / "copy", str(prefix))
         assert tfbundle.latest_checkpoint(tmp_path / "copy") == str(prefix)
+
+    def test_copy_of_a_folder_that_is_still_there(self, tmp_path: Path) -> None:
+        prefix = write_checkpoint(tmp_path / "run" / "model-1")
+        write_checkpoint(tmp_path / "run" / "model-2")
+        write_state(tmp_path / "run", str(tmp_path / "run" / "model-2"), str(prefix))
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        for folder in (tmp_path / "run", tmp_path / "copy"):
+            state = tfbundle.read_checkpoint_state(folder)
+            assert state.all_resolved == [str(folder / "model-1"), str(folder / "model-2")]
+            with tfbundle.open_checkpoint(folder) as checkpoint:
+                assert checkpoint.prefix == tfbundle.latest_checkpoint(folder) == str(folder / "model-2")
+            assert [item.prefix for item in tfbundle.list_checkpoints(folder)] == state.all_resolved
+        data = tmp_path / "copy" / "model-2.data-00000-of-00001"
+        data.write_bytes(bytes(data.stat().st_size))
+        assert tfbundle.verify(tmp_path / "run").ok
+        assert not tfbundle.verify(tmp_path / "copy").ok
+        # What was not copied is where the state file says.
+        for path in (tmp_path / "copy").glob("model-2*"):
+            path.unlink()
+        assert tfbundle.latest_checkpoint(tmp_path / "copy") == str(tmp_path / "run" / "model-2")
+
+    def test_folder_below_with_a_state_file_of_its_own(self, tmp_path: Path) -> None:
+        prefix = write_checkpoint(tmp_path / "below" / "model")
+        write_state(tmp_path / "below", "model")
+        write_checkpoint(tmp_path / "model")
+        write_state(tmp_path, str(prefix))
+        assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
 
     def test_never_another_step(self, tmp_path: Path) -> None:
         write_checkpoint(tmp_path / "model.ckpt-10")

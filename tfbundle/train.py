@@ -10,7 +10,8 @@ The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and 
 these return for a checkpoint that is whole. They differ in this:
 
 * Where a state file's paths are stale because the folder moved, they lead to the files that lie there now, and a
-  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither.
+  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither. Of a copied folder, ``load_checkpoint`` and
+  what else reads tensors read the copy.
 * An absent name is a ``KeyError``, an absent file a ``MissingFileError``, and damage a ``FormatError``, that of a state
   file included; TensorFlow has errors of its own for some, returns ``None`` for others, and ends the process for a few.
 * A folder without a state file opens if it holds one checkpoint. Any file of a checkpoint stands for the whole.

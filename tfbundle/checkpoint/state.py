@@ -7,7 +7,8 @@ It is a ``CheckpointState`` message in text form::
     all_model_checkpoint_paths: "model.ckpt-30"
 
 Relative paths are relative to the file's folder. Absolute ones go stale when the folder moves to another place, or to
-another machine; what they meant is then looked for in the folder where the state file lies now.
+another machine; what they meant is then looked for in the folder where the state file lies now. Those of a copied
+folder still lead to the original, though the copy's own files are meant.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
 from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
-from tfbundle.storage import is_file, is_folder, read_file
+from tfbundle.storage import is_file, is_folder, read_file, real_path
 
 STATE_NAME = "checkpoint"
 
@@ -53,7 +54,10 @@ class CheckpointState(NamedTuple):
         return [self.resolve(path) for path in self.all_model_checkpoint_paths]
 
     def resolve(self, stored: str) -> str | None:
-        """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder."""
+        """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder.
+
+        The latter comes first where the folder is a copy of one that is still there.
+        """
         if not stored or "\0" in stored:
             return None
         if "?" in stored:
@@ -70,7 +74,19 @@ class CheckpointState(NamedTuple):
         else:
             candidates = [os.path.join(self.folder, stored)]
             candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
+        if self._is_of_another_run(candidates[0]):
+            candidates.append(candidates.pop(0))
         return next((prefix for prefix in candidates if find_files(prefix)), None)
+
+    def _is_of_another_run(self, prefix: str) -> bool:
+        """Whether a prefix leads out of the state file's folder, into one that has a state file too.
+
+        TensorFlow writes a state file beside the checkpoints that it names, so that this one was copied from there.
+        """
+        folder = os.path.dirname(prefix)
+        if not is_file(os.path.join(folder, os.path.basename(self.path))):
+            return False
+        return not os.path.join(real_path(folder), "").startswith(os.path.join(real_path(self.folder), ""))
 
 
 def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | None = None) -> CheckpointState:
