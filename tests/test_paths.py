@@ -141,7 +141,8 @@ def test_sharded_v1_files() -> None:
         names = set(checkpoint)
         assert checkpoint.format == "v1"
         assert checkpoint.prefix == str(folder / "model.ckpt-5")
-    for path in (folder, folder / "model.ckpt-5-00002-of-00004", folder / "model.ckpt-5.meta"):
+    patterns = [folder / f"model.ckpt-5-?????-of-{count}" for count in ("00004", "?????")]
+    for path in (folder, folder / "model.ckpt-5-00002-of-00004", folder / "model.ckpt-5.meta", *patterns):
         with tfbundle.open_checkpoint(path) as checkpoint:
             assert set(checkpoint) == names
 
@@ -362,7 +363,10 @@ def test_half_saved(tmp_path: Path) -> None:
     write_bundle(save(folder / "x").parent / "part-00000-of-00001", {"v": np.array(1)})
     for path in folder.glob("x*"):
         path.unlink()
-    assert "half-saved" in error_of(tmp_path, MissingFileError)
+    for path in (tmp_path, tmp_path / "model.ckpt-20", tmp_path / "model.ckpt-20.index"):
+        assert f"{folder.name}" in error_of(path, MissingFileError)
+        assert "half-saved" in error_of(path, MissingFileError)
+    assert "half-saved" not in error_of(tmp_path / "model.ckpt-2", MissingFileError)
     write_state(tmp_path, "model.ckpt-20")
     text = error_of(tmp_path, MissingFileError)
     assert "half-saved" in text
@@ -379,7 +383,7 @@ def test_empty_half_saved_folder(tmp_path: Path) -> None:
     assert "half-saved" in error_of(folder, MissingFileError)
 
 
-@pytest.mark.parametrize("member", ["", ".data-00000-of-00001"])
+@pytest.mark.parametrize("member", ["", ".index", ".data-00000-of-00001"])
 def test_data_without_an_index(tmp_path: Path, member: str) -> None:
     prefix = save(tmp_path / "model")
     Path(f"{prefix}.index").unlink()
@@ -429,13 +433,16 @@ def test_index_that_is_a_dangling_link(tmp_path: Path) -> None:
         tfbundle.open_checkpoint(tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["model.ckpt-1001", "model.ckp-1000", "model.ckpt-1000.indx"])
+@pytest.mark.parametrize(
+    "name", ["model.ckpt-1001", "model.ckp-1000", "model.ckpt-1000.indx", "model.ckpt-1000.data", "model.ckpt-1000/"]
+)
 def test_near_misses_are_suggested(tmp_path: Path, name: str) -> None:
     save(tmp_path / "model.ckpt-1000")
-    assert "did you mean" in error_of(tmp_path / name, MissingFileError)
+    path = os.path.join(tmp_path, name)
+    assert f"did you mean {tmp_path / 'model.ckpt-1000'}?" in error_of(path, MissingFileError)
     with pytest.raises(FileNotFoundError) as caught:
-        tfbundle.load(tmp_path / name)
-    assert caught.value.filename == str(tmp_path / name)
+        tfbundle.load(path)
+    assert caught.value.filename == path
 
 
 def test_nothing_there_at_all(tmp_path: Path) -> None:

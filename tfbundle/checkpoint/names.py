@@ -24,8 +24,8 @@ INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 
 _SHARD = re.compile(r"\.data-\d{5,}-of-(\d{5,})\Z")
-# A state file stands for all of a sharded V1 checkpoint with question marks.
-_V1_SHARD = re.compile(r"-(?:\d{5}|\?{5})-of-(\d{5})\Z")
+# Question marks stand for all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
+_V1_SHARD = re.compile(r"-(?:\d{5}-of-\d{5}|\?{5}-of-(?:\d{5}|\?{5}))\Z")
 _HALF_SAVED = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
 _STEP = re.compile(r"-(\d+)\Z")
 
@@ -112,7 +112,8 @@ def find_files(prefix: str, format: Format | None = None) -> CheckpointFiles | N
 
 def _v1_shards(prefix: str) -> tuple[str, ...]:
     folder, base = os.path.split(prefix)
-    if not base or not is_folder(folder or os.curdir):
+    # What is called PREFIX.data-00000-of-00001 belongs to a V2 checkpoint.
+    if not base or base.endswith(".data") or not is_folder(folder or os.curdir):
         return ()
     return tuple(
         os.path.join(folder, name)

@@ -99,7 +99,7 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
 
 
 def _raise_orphan(path: str, prefix: str, format: Format | None) -> NoReturn:
-    if path.endswith(".index"):  # It exists, so that only the asked-for format is absent.
+    if path.endswith(".index") and is_file(path):  # Then only the asked-for format is absent.
         raise MissingFileError(f"there is no V1 checkpoint {prefix}; {path} belongs to a V2 checkpoint", path=prefix)
     raise MissingFileError(
         f"the checkpoint of {path} has no index: {prefix}.index is not there, and without it nothing tells which "
@@ -207,12 +207,21 @@ def _raise_missing(path: str, format: Format | None) -> NoReturn:
     prefix = prefix_of_member(path) or path
     folder = os.path.dirname(prefix) or os.curdir
     if not is_folder(folder):
-        raise MissingFileError(f"there is no checkpoint {path}: there is no folder {folder}", path=path)
+        bare = path.rstrip("/\\")
+        hint = f"; did you mean {bare}?" if find_files(bare) else ""
+        raise MissingFileError(f"there is no checkpoint {path}: there is no folder {folder}{hint}", path=path)
     if format and find_files(prefix):
         raise _other_format(prefix, format)
     there = scan_folder(folder)
     if os.path.basename(prefix) in map(os.path.basename, there.without_index):
         _raise_orphan(path, prefix, format)
+    begun = [temp for temp in there.half_saved if os.path.basename(temp).startswith(os.path.basename(prefix) + "_temp")]
+    if begun:
+        raise MissingFileError(
+            f"there is no checkpoint {path} but {_listed(begun)}, which is half-saved: training stopped while it was "
+            "being written",
+            path=path,
+        )
     close = difflib.get_close_matches(prefix, [*there.v2, *there.v1], n=3)
     hint = f"; did you mean {_listed(close)}?" if close else ""
     raise MissingFileError(f"there is no checkpoint {path}: {prefix}.index is not there{hint}", path=path)
