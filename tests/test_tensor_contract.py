@@ -473,12 +473,28 @@ def test_arrays_outlive_close(written: Written) -> None:
             assert_same(found[name], array)
 
 
+def test_numbers(tmp_path: Path) -> None:
+    scalars = {"f": np.float32(1.5), "b": np.array(2.5, "bfloat16"), "i": np.int64(-(2**63)), "z": np.complex64(1 + 2j)}
+    write_bundle(tmp_path / "m", {**scalars, "vector": np.arange(2)})
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        assert (float(checkpoint["f"]), float(checkpoint["b"]), int(checkpoint["i"])) == (1.5, 2.5, -(2**63))
+        assert complex(checkpoint["z"]) == 1 + 2j
+        for name, value in scalars.items():
+            if name == "b":  # Numbers are all that ml_dtypes takes.
+                continue
+            assert_same(np.array([checkpoint[name], checkpoint[name]]), np.array([value, value]))
+        for number in (int, float, complex):
+            with pytest.raises(TypeError):
+                number(checkpoint["vector"])
+
+
 def test_repr_never_raises(written: Written) -> None:
     with tfbundle.open_checkpoint(written.prefix) as checkpoint:
         fresh = list(checkpoint.values())
         assert "cube" in repr(checkpoint["cube"])
         assert "(4, 6, 5)" in repr(checkpoint["cube"])
-        assert "DT_FLOAT" in repr(checkpoint["cube"])
+        assert "float32 (DT_FLOAT)" in repr(checkpoint["cube"])
+        assert f"{checkpoint['cube'].nbytes} bytes" in repr(checkpoint["cube"])
     for tensor in fresh:
         assert tensor.name in repr(tensor)
     shutil.rmtree(written.prefix.parent)

@@ -206,6 +206,15 @@ class Tensor:
         # Reading once is far cheaper than the item by item access that Python would fall back to.
         return iter(self.read())
 
+    def __int__(self) -> int:
+        return int(self.read())
+
+    def __float__(self) -> float:
+        return float(self.read())
+
+    def __complex__(self) -> complex:
+        return complex(self.read())
+
     def __bool__(self) -> bool:
         # A tensor is a thing that is there. Its truth as an array would need the file.
         return True
@@ -215,7 +224,8 @@ class Tensor:
             facts = self._known()
             pieces = f", {len(facts.slices)} slices" if facts.slices else ""
             size = "" if facts.data_type == DT_STRING else f", {self.nbytes} bytes"
-            return f"<Tensor {self.name!r} shape={facts.shape} dtype={data_type_name(facts.data_type)}{size}{pieces}>"
+            dtype = f"{self.dtype} ({self.data_type})"
+            return f"<Tensor {self.name!r} shape={facts.shape} dtype={dtype}{size}{pieces}>"
         except (TfBundleError, ValueError) as error:
             return f"<Tensor {self.name!r}, unreadable: {error}>"
 
