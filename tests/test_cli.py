@@ -216,6 +216,7 @@ def test_what_ls_prints_wins_over_what_it_looks_like(tmp_path: Path) -> None:
 def test_an_unknown_name_brings_a_suggestion(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"conv1/weights": MATRIX})
     assert "did you mean 'conv1/weights'" in refusal("show", tmp_path / "b", "conv/weights")
+    assert "did you mean 'conv1/weights'" in refusal("ls", tmp_path / "b", "conv/weights")
     assert "matches 'conv2*'" in refusal("ls", tmp_path / "b", "conv2*")
 
 

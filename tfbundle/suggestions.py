@@ -5,15 +5,23 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections.abc import Collection
+from itertools import islice
 
 # Comparing two names takes a tenth of a millisecond, and graphs have a hundred thousand.
 _MOST_COMPARED = 2000
 _LONGEST_NAME = 500
 
 
-def suggest_names(name: object, names: Collection[str]) -> str:
-    """The end of an error's message: the closest of ``names``, or how many there are."""
-    close = closest_names(str(name), names, count=3)
+def suggest_names(name: object, names: Collection[str], *, also: Collection[str] = ()) -> str:
+    """The end of an error's message: the closest of ``names``, or how many there are.
+
+    ``also`` are names that will do as well, and do not count.
+    """
+    known = [*names, *also]
+    close = closest_names(str(name), known, count=3)
+    if not close:  # The scope may have been left out, or the case be another.
+        end = f"/{name}".casefold()
+        close = list(islice((other for other in known if f"/{other}".casefold().endswith(end)), 3))
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; there are {len(names)} others"
 
 

@@ -12,11 +12,14 @@ from operator import itemgetter
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.mapping import TensorMapping
 from tfbundle.checkpoint.names import Format
-from tfbundle.checkpoint.tensor import Array
+from tfbundle.checkpoint.tensor import Array, Tensor
 
 # What ``names`` of ``load`` may be: a glob, exact names, or stored names with the wanted ones.
 Names = str | Collection[str] | Mapping[str, str] | None
 
+# An exported model of Keras 3 lists its variables under "variables", and stores all once more under this.
+_KERAS_COPIES = "_all_variables/"
+_WILDCARDS = frozenset("*?[")
 # Beyond this many, a list of keys helps nobody.
 _MOST_LISTED = 10
 
@@ -82,18 +85,33 @@ def _match_names(checkpoint: TensorMapping, glob: str) -> dict[str, str]:
         variables = {name for name in checkpoint.objects.variable_names.values() if matches(name)}
         chosen = {key_of(checkpoint, name): name for name in sorted(variables)}
     if not chosen:
-        raise KeyError(f"no tensor in {checkpoint.prefix} matches {glob!r}")
+        raise KeyError(describe_no_match(checkpoint, glob))
     return chosen
+
+
+def describe_no_match(checkpoint: TensorMapping, glob: str) -> str:
+    """That a glob matches nothing, and of one without wildcards what may have been meant."""
+    if _WILDCARDS.isdisjoint(glob):
+        return checkpoint.describe_unknown(glob)
+    return f"no tensor in {checkpoint.prefix} matches {glob!r}"
 
 
 def key_of(checkpoint: TensorMapping, variable: str) -> str:
     """The stored name of the variable that is called so; a ``KeyError`` where there is none, or more than one."""
     keys = checkpoint.objects.keys_of(variable) if checkpoint.objects is not None else []
     keys = [key for key in keys if key in checkpoint]
+    own = [key for key in keys if not key.startswith(_KERAS_COPIES)]
     if len(keys) == 1:
         return keys[0]
+    if len(own) == 1 and _are_alike([checkpoint[key] for key in keys]):
+        return own[0]
     if not keys:
         checkpoint[variable]  # Raises the KeyError that suggests others.
     shown = ", ".join(map(repr, keys[:_MOST_LISTED]))
     more = f" and {len(keys) - _MOST_LISTED} more" if len(keys) > _MOST_LISTED else ""
     raise KeyError(f"{len(keys)} variables in {checkpoint.prefix} are called {variable!r}; pass a key of {shown}{more}")
+
+
+def _are_alike(tensors: list[Tensor]) -> bool:
+    """Whether the same is stored of tensors, by their checksums."""
+    return len({(one.data_type, one.shape, *((piece.size, piece.crc) for piece in one.ranges)) for one in tensors}) == 1

@@ -11,6 +11,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfbundle.checkpoint.tensor import Store, Tensor
+from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,7 +79,7 @@ class TensorMapping(Mapping[str, Tensor]):
         """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
         record = self._find(name)
         if record is None:
-            raise KeyError(self._unknown(name))
+            raise KeyError(self.describe_unknown(name))
         return Tensor(self._store, name, record)
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -135,10 +136,20 @@ class TensorMapping(Mapping[str, Tensor]):
             raise ValueError(f"{self.prefix} is closed; look tensors up before close(), or open it again")
         return self._store.find(name) if isinstance(name, str) else None
 
-    def _unknown(self, name: object) -> str:
+    def describe_unknown(self, name: object) -> str:
+        """That there is no tensor of this name, and which one may have been meant."""
         from tfbundle.suggestions import suggest_names  # Most names are there.
 
-        return f"there is no tensor {name!r} in {self.prefix}{suggest_names(name, self._store.records())}"
+        try:
+            variables = self.objects.variable_names if self.objects is not None else {}
+        except (TfBundleError, OSError):
+            variables = {}
+        keys = [key for key, variable in variables.items() if variable == name and key in self]
+        if keys:
+            hint = f"; a variable is called so, and stored as {' or as '.join(map(repr, keys[:3]))}"
+        else:
+            hint = suggest_names(name, self._store.records(), also=dict.fromkeys(variables.values()))
+        return f"there is no tensor {name!r} in {self.prefix}{hint}"
 
 
 class _Items(ItemsView[str, Tensor]):

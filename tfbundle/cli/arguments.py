@@ -36,12 +36,21 @@ def find_name(checkpoint: TensorMapping, text: str) -> str:
     for name in spellings:
         if name in checkpoint:
             return name
+    return _key_of(checkpoint, spellings[0])
+
+
+def _key_of(checkpoint: TensorMapping, variable: str) -> str:
     from tfbundle.checkpoint.loading import key_of
 
     try:
-        return key_of(checkpoint, spellings[0])
+        return key_of(checkpoint, variable)
     except KeyError as error:
         raise click.ClickException(error.args[0]) from None
+
+
+def choose_copies(checkpoint: TensorMapping, names: Mapping[str, str]) -> dict[str, str]:
+    """What ``match_names`` found, with one of the copies in which a variable may be stored."""
+    return {name if name == called else _key_of(checkpoint, called): called for name, called in names.items()}
 
 
 def match_names(checkpoint: TensorMapping, globs: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
@@ -57,7 +66,9 @@ def match_names(checkpoint: TensorMapping, globs: Sequence[str], variables: Mapp
         if not matches:
             matches = {name: variables[name] for name in checkpoint if name in variables and means(variables[name])}
         if not matches:
-            raise click.ClickException(f"no tensor in {checkpoint.prefix} matches '{glob}'")
+            from tfbundle.checkpoint.loading import describe_no_match
+
+            raise click.ClickException(describe_no_match(checkpoint, glob))
         found.update(matches)
     return {name: found[name] for name in checkpoint if name in found}
 

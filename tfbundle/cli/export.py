@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
+from tfbundle.cli.arguments import (
+    choose_copies,
+    format_option,
+    json_option,
+    match_names,
+    open_tensors,
+    path_argument,
+    variable_names,
+)
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, progress_bar
 from tfbundle.errors import TfBundleError
@@ -72,7 +80,7 @@ def command(
         ) from None
     with open_tensors(path, format, salvage=salvage) as checkpoint:
         variables = variable_names(checkpoint) if names or exclude else {}
-        chosen = match_names(checkpoint, names, variables) if names else None
+        chosen = choose_copies(checkpoint, match_names(checkpoint, names, variables)) if names else None
         left_out = list(match_names(checkpoint, exclude, variables)) if exclude else None
         with progress_bar("exporting") as progress:
             try:
