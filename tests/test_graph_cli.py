@@ -17,6 +17,15 @@ OF_TWO = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
 FUNCTIONS = FIXTURES / "tf-2.21.0" / "graph-with-functions" / "graph.pb"
 
 
+def test_a_partitioned_variable_is_one_line() -> None:
+    path = FIXTURES / "tf-1.15.5" / "v1-partitioned" / "model.ckpt-3.meta"
+    facts = run_json("graph", path)["graphs"][0]["variables"]
+    parts = [variable["variable"] for variable in facts if variable["name"] == "fc1/weights"]
+    assert len(parts) == len(set(parts)) > 1
+    lines = [line for line in run("graph", path).stdout.splitlines() if line.startswith("fc1/weights ")]
+    assert len(lines) == 1
+
+
 @pytest.mark.parametrize("expected", list(expected_graphs()), ids=str)
 def test_graph_tells_what_tensorflow_read(expected: ExpectedGraph) -> None:
     facts = run_json("graph", expected.path)

@@ -357,6 +357,23 @@ class TestCommand:
         assert "there is no" in run(tmp_path)[1]
         assert "*  model-1" in run(tmp_path / "best")[1]
 
+    def test_what_lies_elsewhere_goes_by_its_path(self, run: Any, tmp_path: Path) -> None:
+        for folder in ("here", "there"):
+            (tmp_path / folder).mkdir()
+            write_bundle(tmp_path / folder / "model-1", {"a": ARRAY})
+        write_state(tmp_path / "here", str(tmp_path / "there" / "model-1"))
+        lines = run(tmp_path / "here")[1].splitlines()
+        assert [line[3:].split()[0] for line in lines[1:3]] == ["model-1", str(tmp_path / "there" / "model-1")]
+
+    def test_half_saved(self, run: Any, tmp_path: Path) -> None:
+        write_bundle(tmp_path / "model-1", {"a": ARRAY})
+        name = "model-2_temp_0123456789abcdef0123456789abcdef"
+        (tmp_path / name).mkdir()
+        write_state(tmp_path, "model-1")
+        code, out, _ = run(tmp_path)
+        assert (code, out.splitlines()[-1]) == (0, f"1 checkpoint, and half-saved {name}")
+        assert json.loads(run("--json", tmp_path)[1])["half_saved"] == [str(tmp_path / name)]
+
     def test_strange_times(self, run: Any, tmp_path: Path) -> None:
         write_bundle(tmp_path / "model-1", {"a": ARRAY})
         write_state(tmp_path, "model-1", more="all_model_checkpoint_timestamps: 1e300")

@@ -100,18 +100,17 @@ def _print_graph(graph: Facts) -> None:
             for name, function in graph["functions"].items()
         ],
     )
-    _print_part(
-        ("variable", "shape", "dtype", "trainable"),
-        [
-            (
-                escape_name(variable["name"]),
-                _shape(variable["shape"]),
-                variable["dtype"] or "?",
-                {True: "yes", False: "no", None: "?"}[variable["trainable"]],
-            )
-            for variable in graph["variables"]
-        ],
-    )
+    variables = [
+        (
+            escape_name(variable["name"]),
+            _shape(variable["shape"]),
+            variable["dtype"] or "?",
+            {True: "yes", False: "no", None: "?"}[variable["trainable"]],
+        )
+        for variable in graph["variables"]
+    ]
+    # The parts of a partitioned variable have the name and shape of the whole.
+    _print_part(("variable", "shape", "dtype", "trainable"), list(dict.fromkeys(variables)))
     _print_part(
         ("collection", "items", "kind"),
         [

@@ -29,6 +29,7 @@ def command(path: str, as_json: bool) -> None:
     lists it.
     """
     from tfbundle.checkpoint.listing import list_checkpoints
+    from tfbundle.checkpoint.names import scan_folder
     from tfbundle.checkpoint.state import STATE_NAME, read_checkpoint_state
     from tfbundle.storage import is_file
 
@@ -38,6 +39,7 @@ def command(path: str, as_json: bool) -> None:
     state = read_checkpoint_state(state_path) if is_file(state_path) else None
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
+    half_saved = scan_folder(folder).half_saved
     if as_json:
         checkpoints = [
             {
@@ -53,14 +55,19 @@ def command(path: str, as_json: bool) -> None:
             }
             for item in listed
         ]
-        print_json({"path": folder, "checkpoints": checkpoints, "missing": missing})
+        print_json({"path": folder, "checkpoints": checkpoints, "missing": missing, "half_saved": list(half_saved)})
     else:
-        rows = [_cells(item, is_latest=item is latest) for item in listed]
+        rows = [_cells(item, folder, is_latest=item is latest) for item in listed]
         stored = state.model_checkpoint_path if state is not None else None
         rows += [("*" if path == stored else "", escape_name(path), *"----", "yes", "not there") for path in missing]
         if rows:
             print_table(_HEADERS, rows, numbers=("step", "size"))
-        print_line(count_of(len(listed), "checkpoint") + ("" if state else f"; there is no {state_path}"))
+        begun = ", ".join(escape_name(os.path.basename(path)) for path in half_saved)
+        print_line(
+            count_of(len(listed), "checkpoint")
+            + (f", and half-saved {begun}" if begun else "")
+            + ("" if state else f"; there is no {state_path}")
+        )
     if missing or not all(item.complete for item in listed):
         raise click.exceptions.Exit(1)
 
@@ -80,11 +87,14 @@ def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) 
     return max(same, key=lambda item: item.format, default=None)  # V2 wins where both share a name.
 
 
-def _cells(item: ListedCheckpoint, *, is_latest: bool) -> tuple[str, ...]:
+def _cells(item: ListedCheckpoint, folder: str, *, is_latest: bool) -> tuple[str, ...]:
+    from tfbundle.storage import real_path
+
+    place, name = os.path.split(item.prefix)
+    name = name or ".index"  # Files of a prefix that ends in a slash have no name but this.
     return (
         "*" if is_latest else "",
-        # Files of a prefix that ends in a slash have no name but this.
-        escape_name(os.path.basename(item.prefix) or ".index"),
+        escape_name(name if real_path(place or os.curdir) == real_path(folder) else os.path.join(place, name)),
         item.format,
         "-" if item.step is None else str(item.step),
         _format_time(item.time),
