@@ -13,8 +13,9 @@ from weakref import WeakValueDictionary
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.keys import decode_name, decode_slice_key
 from tfbundle.checkpoint.slice_table import SliceTable
-from tfbundle.checkpoint.v1 import Part, V1Store
+from tfbundle.checkpoint.v1 import V1Store
 from tfbundle.checkpoint.v1_files import V1Files, check_set
+from tfbundle.checkpoint.v1_index import Part
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.storage import ByteSource
