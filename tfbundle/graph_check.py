@@ -161,7 +161,8 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
         if fitting is not None and absent is None:
             matched[fitting] = None
         else:
-            mismatched.append(MismatchedVariable(tensor.name, *item[1:4], tensor.data_type, tensor.shape, absent))
+            wants = item.variable, item.data_type, item.shape
+            mismatched.append(MismatchedVariable(tensor.name, *wants, tensor.data_type, tensor.shape, absent))
     unexpected = [name for name in checkpoint if name not in used]
     return GraphComparison(
         path,
@@ -238,7 +239,7 @@ def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: C
                 if _fits(*kind, item):
                     names |= group
             suggestion = _closest(item.names[0].removesuffix(_KEY_END), names, most)
-        yield MissingVariable(item.names[0], *item[1:4], suggestion)
+        yield MissingVariable(item.names[0], item.variable, item.data_type, item.shape, suggestion)
 
 
 def _closest(wanted: str, names: dict[str, str], most: int) -> str | None:

@@ -79,9 +79,8 @@ class BundleStore(BundleIndex):
 
     def _read(self, name: str, record: bytes, pieces: Pieces) -> Array:
         try:
-            if not pieces or pieces[0][0] is not None:
-                return self._assemble(decode_facts(record), pieces)
-            return self.reader.read(pieces[0][1])
+            whole = _whole(pieces)
+            return self._assemble(decode_facts(record), pieces) if whole is None else self.reader.read(whole)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
@@ -97,9 +96,10 @@ class BundleStore(BundleIndex):
         """The selected elements of a tensor in ascending order; unverified, but for strings and variants."""
         pieces = self.pieces(name, record)
         try:
-            if not pieces or pieces[0][0] is not None:
+            whole = _whole(pieces)
+            if whole is None:
                 return self._assemble_part(decode_facts(record), pieces, selection)
-            return self.reader.read_part(pieces[0][1], selection)
+            return self.reader.read_part(whole, selection)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
@@ -121,8 +121,9 @@ class BundleStore(BundleIndex):
         """The elements of a tensor from first to last, as flat arrays of bounded size (``streaming`` says how)."""
         pieces = self.pieces(name, record)
         try:
-            if pieces and pieces[0][0] is None:
-                yield from stream_piece(self.reader, pieces[0][1])
+            whole = _whole(pieces)
+            if whole is not None:
+                yield from stream_piece(self.reader, whole)
                 return
             facts = decode_facts(record)
             self._check_complete(facts, pieces)
@@ -183,9 +184,10 @@ class BundleStore(BundleIndex):
         return self._view(name, record, self.pieces(name, record))
 
     def _view(self, name: str, record: bytes, pieces: Pieces) -> Array:
-        if pieces and pieces[0][0] is None:
+        whole = _whole(pieces)
+        if whole is not None:
             try:
-                view = self.reader.view(pieces[0][1])
+                view = self.reader.view(whole)
             except TfBundleError as error:
                 raise error.locate(path=self.path, tensor=name) from None
             if view is not None:
@@ -205,6 +207,11 @@ class BundleStore(BundleIndex):
             if shard not in absent:
                 place = Place(self.shards.path(shard), shard, offset, size)
                 yield Check(size, place, partial(self.reader.check, piece))
+
+
+def _whole(pieces: Pieces) -> Piece | None:
+    """The one piece of a tensor that is not partitioned; ``None`` for slices, of which there may be none."""
+    return pieces[0][1] if pieces and pieces[0][0] is None else None
 
 
 def _box(part: TensorSlice | None) -> TensorSlice:

@@ -68,7 +68,7 @@ class PieceReader:
                 chunk = buffer[start : start + CHUNK]
                 source.read_into(place.offset + start, chunk)
                 crc = crc32c(chunk, crc)
-            compare(source, place, crc)
+            check_crc(source, place, crc)
         else:
             source.read_into(place.offset, buffer)
             self.shards.check_unverified(source)
@@ -98,7 +98,7 @@ class PieceReader:
         source = self.source(piece)
         data = source.view(place.offset, place.size)
         if self.verify:
-            compare(source, place, crc32c(data))
+            check_crc(source, place, crc32c(data))
         else:
             self.shards.check_unverified(source)
         return shaped(np.frombuffer(data, dtype), piece.shape)
@@ -113,7 +113,7 @@ class PieceReader:
         crc = 0
         for start in range(0, place.size, CHUNK):
             crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
-        compare(source, place, crc)
+        check_crc(source, place, crc)
 
     def source(self, piece: Piece) -> ByteSource:
         """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
@@ -198,7 +198,7 @@ def shaped(array: Array, shape: tuple[int, ...]) -> Array:
         raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
 
 
-def compare(source: ByteSource, place: Location, actual: int) -> None:
+def check_crc(source: ByteSource, place: Location, actual: int) -> None:
     """Hold the CRC-32C of the bytes that were read against the stored one."""
     expected = unmask(place.crc)
     if actual == expected:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfbundle.checkpoint.pieces import CHUNK, compare, swap_bytes
+from tfbundle.checkpoint.pieces import CHUNK, check_crc, swap_bytes
 from tfbundle.checkpoint.selection import Selection
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.checksum import crc32c
@@ -59,7 +59,7 @@ def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
             crc = crc32c(buffer, crc)
         yield swap_bytes(array) if reader.swapped else array
     if reader.verify:
-        compare(source, place, crc)
+        check_crc(source, place, crc)
     else:
         reader.shards.check_unverified(source)
 

@@ -39,13 +39,17 @@ def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
     """The variables that a graph wants, each stored name once."""
     if isinstance(graph, MetaGraph):
         if graph.saver is not None and graph.saver.tensors:
-            return _merged(WantedVariable((item.name,), *item[1:4], (item.part,)) for item in graph.saver.tensors)
+            return _merged(_as_wanted(tensor, (tensor.name,)) for tensor in graph.saver.tensors)
         if graph.all_variables:
             variables = {variable.stored_name: variable for variable in graph.all_variables}
             return [WantedVariable((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
         graph = graph.graph
     restored = find_restored(graph)
     return _by_variable(restored) if restored else _variable_nodes(graph)
+
+
+def _as_wanted(tensor: RestoredTensor, names: tuple[str, ...]) -> WantedVariable:
+    return WantedVariable(names, tensor.variable, tensor.data_type, tensor.shape, (tensor.part,))
 
 
 def _merged(items: Iterable[WantedVariable]) -> Iterable[WantedVariable]:
@@ -64,8 +68,7 @@ def _by_variable(tensors: list[RestoredTensor]) -> Iterable[WantedVariable]:
         key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
         groups.setdefault(key, []).append(tensor)
     return _merged(
-        WantedVariable(tuple(dict.fromkeys(tensor.name for tensor in group)), *group[0][1:4], (group[0].part,))
-        for group in groups.values()
+        _as_wanted(group[0], tuple(dict.fromkeys(tensor.name for tensor in group))) for group in groups.values()
     )
 
 
