@@ -359,6 +359,7 @@ def test_damage_is_an_error_every_time_and_salvage_goes_on(tmp_path: Path) -> No
     run = tfbundle.open_events(path, salvage=True).runs["."]
     assert run.scalars["loss"].steps.tolist() == [1, *range(2, 39)]
     assert [len(losses) for losses in run.losses.values()] == [1]
+    assert run.event_count == 40
 
 
 def test_runs_of_a_tree(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import tfbundle
 from tests.support.records import frame, frames, header
 from tfbundle.formats import record_reader
 from tfbundle.formats.checksum import crc32c
-from tfbundle.formats.frames import PADDING, crc32c_rows, find_frames
+from tfbundle.formats.frames import PADDING, crc32c_rows, find_frames, find_header
 
 PAYLOADS = [b"first", b"", b"x" * 300, b"\0" * 64, bytes(range(256)) * 3, b"last"]
 
@@ -201,6 +201,72 @@ def test_salvage_skips_strange_bytes(monkeypatch: pytest.MonkeyPatch, window: in
     found, records = read(frames(PAYLOADS[:2]) + noise, salvage=True)
     assert found == PAYLOADS[:2]
     assert [(loss.offset, loss.size) for loss in records.losses] == [(37, 5000)]
+
+
+# The last ones are longer than what was lost, so that a record ends in another one, or would end behind the file.
+LONG = [bytes([number]) * size for number, size in enumerate([700, 20, 900, 30, 2000, 40, 50])]
+
+
+@pytest.mark.parametrize("window", [64, 1 << 20])
+@pytest.mark.parametrize("lost", [1, 13, 100, 650])
+def test_salvage_finds_every_record_from_which_no_bytes_are_gone(
+    monkeypatch: pytest.MonkeyPatch, lost: int, window: int
+) -> None:
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
+    data = frames(LONG)
+    starts = np.cumsum([0, *(len(payload) + 16 for payload in LONG)])
+    for place in range(0, len(data) - lost, 29):
+        damaged = data[:place] + data[place + lost :]
+        whole = [
+            payload
+            for payload, start, end in zip(LONG, starts, starts[1:], strict=False)
+            if end <= place or start >= place + lost
+        ]
+        found, records = read(damaged, compression="NONE", salvage=True)
+        assert found == whole
+        sizes = [16 + len(payload) for payload in found] + [loss.size for loss in records.losses]
+        assert sum(sizes) + (records.truncation.size if records.truncation else 0) == len(damaged)
+
+
+def test_half_a_record_in_which_none_begins_stays_a_truncation() -> None:
+    data = frames(LONG)
+    for size in range(16 + 700 + 36 + 20, len(data), 31):
+        assert [read(data[:size], salvage=salvage)[1].truncation for salvage in (False, True)] == [
+            read(data[:size])[1].truncation
+        ] * 2
+        assert not read(data[:size], salvage=True)[1].losses
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        frame(b"") + b"x",
+        frame(b"abcd")[:-1] + b"\0x" + frame(b"q"),
+        header(1 << 40),
+        header(1 << 40) + frame(b"z"),
+        header(3000),
+        header(3000) + header(1 << 40),
+    ],
+)
+def test_looking_for_records_behind_damage_takes_no_longer_than_the_file_is(
+    monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    """However often it is damaged."""
+    effort = 0
+
+    def count(data: memoryview, within: int, budget: int) -> tuple[int | None, int]:
+        nonlocal effort
+        found, spent = find_header(data, within, budget)
+        effort += within + spent
+        return found, spent
+
+    monkeypatch.setattr(record_reader, "find_header", count)
+    efforts = []
+    for repeats in (2000, 4000):
+        effort = 0
+        read(piece * repeats, compression="NONE", salvage=True)
+        efforts.append(effort)
+    assert efforts[1] < 2.5 * efforts[0]
 
 
 @pytest.mark.parametrize("length", [1 << 60, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])

@@ -76,8 +76,8 @@ class Run:
 
     @property
     def event_count(self) -> int:
-        """How many events the files have."""
-        return sum(file.count for file in self._read_files())
+        """How many events the files have, without those that ``salvage`` left out."""
+        return sum(file.count - sum(loss.offset < file.position for loss in file.losses) for file in self._read_files())
 
     def load(self, progress: Callable[[int], None] | None = None) -> None:
         """Go through the files now, if that was not done; ``progress`` is told how many bytes were, again and again."""

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.formats.checksum import crc32c, mask, unmask
-from tfbundle.limits import LARGEST_RECORD, MOST_HEADER_PASSES
+from tfbundle.limits import LARGEST_RECORD
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16
@@ -84,6 +84,11 @@ class Frames(NamedTuple):
         return self._replace(
             fine=fine, groups=[g for g in groups if len(g.numbers)], singles=self.singles[fine[self.singles]]
         )
+
+    def without_last(self) -> Frames:
+        """The same up to the last record, which must not be ``fine``."""
+        starts, sizes, crcs, fine, groups, singles, *_ = self.keep(self.fine)
+        return Frames(starts[:-1], sizes[:-1], crcs[:-1], fine[:-1], groups, singles, int(starts[-1]) - HEADER_SIZE, 0)
 
 
 def find_frames(data: memoryview, pos: int, end: int) -> Frames:
@@ -171,29 +176,32 @@ def _short_header_crcs() -> Numbers:
     return mask(crcs.astype(np.int64))
 
 
-def find_header(data: memoryview) -> int | None:
-    """The first place where a record begins that is whole, or that may go on behind ``data``; of any length."""
-    places = np.arange(len(data) - HEADER_SIZE + 1)
+def find_header(data: memoryview, within: int, budget: int) -> tuple[int | None, int]:
+    """The first place in ``data[:within]`` where a record begins that is whole, or that may go on behind ``data``.
+
+    Records are held against their checksums until these were of ``budget`` bytes; how many bytes it was comes second.
+    """
+    places = np.arange(max(0, within - HEADER_SIZE + 1))
     if not len(places):
-        return None
+        return None, 0
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
     stored = np.ndarray(len(places), "<u4", data[8:], strides=(1,))
     # Damage is often zeros, each of which could be the length of an empty record; but these all have one checksum.
     places = np.flatnonzero((lengths < LARGEST_RECORD) & ((lengths != 0) | (stored == mask(crc32c(bytes(8))))))
     if not len(places):
-        return None
+        return None, 0
     right = mask(crc32c_rows(cut_rows(data, places, 8), 8).astype(np.int64)) == _at(data, "<u4", places + 8)
-    left = MOST_HEADER_PASSES * len(data)
+    spent = 0
     for place in places[right].tolist():
         end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
         if end + 4 > len(data):
-            return int(place)
-        left -= end - place
-        if left < 0:
-            return None
+            return int(place), spent
+        if spent > budget:
+            break
+        spent += end - place
         if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(data[place + HEADER_SIZE : end]):
-            return int(place)
-    return None
+            return int(place), spent
+    return None, spent
 
 
 def _at(data: memoryview, dtype: str, places: Numbers) -> Any:

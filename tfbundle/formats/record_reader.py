@@ -33,10 +33,12 @@ from tfbundle.formats.frames import (
     find_frames,
     find_header,
 )
-from tfbundle.limits import LARGEST_INFLATED, LARGEST_INFLATED_GROWTH, LARGEST_RECORD
+from tfbundle.limits import LARGEST_INFLATED, LARGEST_INFLATED_GROWTH, LARGEST_RECORD, MOST_HEADER_PASSES
 
 # Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
 _WINDOW = 1 << 21
+# Behind damage the next record is as a rule near.
+_SHORTEST_SEARCH = 1 << 12
 
 
 class Truncation(NamedTuple):
@@ -93,6 +95,8 @@ class RecordReader:
         # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
         self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
+        self._half = 0  # Bytes at the end that were gone through, and in which no record begins.
+        self._spent = 0  # Bytes that were held against a checksum while records were looked for.
         self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
 
     @property
@@ -103,28 +107,22 @@ class RecordReader:
     def windows(self) -> Iterator[Window]:
         """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
         wanted = HEADER_SIZE
-        while self._fill(wanted):
-            data = self._buffer[self._start :]
-            frames = find_frames(data, 0, self._size)
-            bad = None if frames.fine.all() else int(frames.fine.argmin())
-            if bad is not None:
-                damage = self._damaged(data, frames, bad)
-                if self._salvage:
-                    self._lose_records(data, frames)
-                    frames = frames.keep(frames.fine)
-                else:
-                    frames = frames.keep(np.arange(len(frames.fine)) < bad)
-            window = Window(data, self.position, self.count, frames)
-            if bad is None or self._salvage:
+        while self._fill(wanted) or self._skip_overlong():
+            frames = find_frames(self._buffer[self._start :], 0, self._size)
+            damage: FormatError | None = None
+            if not frames.fine.all():
+                frames, damage = self._salvaged(frames) if self._salvage else self._before_damage(frames)
+            window = Window(self._buffer[self._start :], self.position, self.count, frames)
+            if damage is None or self._salvage:
                 self._pass(frames.end, len(frames.starts))
             yield window
-            if bad is not None and not self._salvage:
-                raise damage
             wanted = frames.needed
-            if wanted == 0 or wanted - FRAME_SIZE > self._largest:
-                self._skip_damage(self._bad_header())
+            if damage is None and (wanted == 0 or wanted - FRAME_SIZE > self._largest):
+                damage = self._bad_header()
+            if damage is not None:
+                self._skip_damage(damage)
                 wanted = HEADER_SIZE
-        size = self._size + (self._stream.remaining() or 0)
+        size = self._half + self._size + (self._stream.remaining() or 0)
         # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
         self._buffer, self._start, self._end = memoryview(b""), 0, 0
         if self._problem is not None:
@@ -139,6 +137,9 @@ class RecordReader:
         left = self._stream.remaining()
         if left is not None and wanted > left + self._size:
             return False  # Nothing is allocated for what is not there.
+        # Between records that are damaged a few bytes are done at a time, for which not all others are moved.
+        if self._size >= max(wanted, _WINDOW // 2):
+            return True
         goal = max(wanted, _WINDOW)
         had, done = self._size, self._stream.done()
         try:
@@ -221,26 +222,86 @@ class RecordReader:
             offset=self.position,
         )
 
-    def _lose_records(self, data: memoryview, frames: Frames) -> None:
+    def _before_damage(self, frames: Frames) -> tuple[Frames, ChecksumError]:
+        """The records before the first damaged one, and what is wrong with that."""
+        bad = int(frames.fine.argmin())
+        damage = self._damaged(self._buffer[self._start :], frames, bad)
+        return frames.keep(np.arange(len(frames.fine)) < bad), damage
+
+    def _salvaged(self, frames: Frames) -> tuple[Frames, ChecksumError | None]:
+        """All records but the damaged ones; and what is wrong with the one behind them, if its end is not certain.
+
+        Of a damaged record bytes may be gone, so that its length leads into another one. Where it leads to a header
+        the damage did not change how many bytes there are.
+        """
+        self._fill(frames.end + HEADER_SIZE)
+        data = self._buffer[self._start : self._end]
+        behind = bytes(data[frames.end : frames.end + HEADER_SIZE])
+        uncertain = None
+        if not frames.fine[-1] and not is_header(behind) and self._budget > 0:
+            uncertain = self._damaged(data, frames, len(frames.fine) - 1)
+            self._spent += int(frames.sizes[-1])
+            frames = frames.without_last()
         for number in np.flatnonzero(~frames.fine).tolist():
             error = self._damaged(data, frames, number)
             size = int(frames.sizes[number]) + FRAME_SIZE
             self.losses.append(Loss(error.offset or 0, size, self.count + number, error))
+        return frames.keep(frames.fine), uncertain
+
+    def _skip_overlong(self) -> bool:
+        """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
+
+        Where there is none, that record is merely half there.
+        """
+        if not self._salvage or self._problem is not None or self._size < HEADER_SIZE:
+            return False
+        start = self.position
+        error = FormatError(
+            f"{self._where(self.count, start)} is damaged: it is longer than the rest of the file, but other records "
+            "begin before its end, so that bytes of it are gone",
+            path=self._stream.path,
+            offset=start,
+        )
+        if self._seek_header():
+            self.losses.append(Loss(start, self.position - start, self.count, error))
+            self.count += 1
+            return True
+        self._half = self.position - start
+        self.position = start
+        return False
 
     def _skip_damage(self, error: FormatError) -> None:
-        """Go on to the next whole record behind a header that is wrong."""
+        """Go on to the next whole record behind a header that is wrong, or behind one whose record is damaged."""
         if not self._salvage:
             raise error
         start = self.position
-        self._pass(1)
-        while self._fill(HEADER_SIZE):
-            found = find_header(self._buffer[self._start : self._end])
-            if found is not None:
-                self._pass(found)
-                break
-            self._pass(self._size - HEADER_SIZE + 1)
+        head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
+        size = int.from_bytes(head[:8], "little") + FRAME_SIZE
+        if is_header(head) and size <= self._size < size + HEADER_SIZE:
+            self._pass(size)  # It ends where the file does.
         else:
-            self._pass(self._size)
+            self._seek_header()
         self.losses.append(Loss(start, self.position - start, self.count, error))
         # The damaged record counts as one, however many there were.
         self.count += 1
+
+    def _seek_header(self) -> bool:
+        """Pass one byte, and all others up to the next record; whether there is one."""
+        self._pass(1)
+        span = _SHORTEST_SEARCH
+        while self._fill(HEADER_SIZE):
+            span = min(span, self._size)
+            found, spent = find_header(self._buffer[self._start : self._end], span, self._budget)
+            self._spent += spent
+            if found is not None:
+                self._pass(found)
+                return True
+            self._pass(span - HEADER_SIZE + 1)
+            span = min(4 * span, _WINDOW)
+        self._pass(self._size)
+        return False
+
+    @property
+    def _budget(self) -> int:
+        """How many bytes may still be held against checksums while records are looked for."""
+        return MOST_HEADER_PASSES * (self.position + self._size) - self._spent
