@@ -74,6 +74,13 @@ def salvage(prefix: Path, arrays: dict[str, Any] = ARRAYS, **options: Any) -> tu
         lost = {finding.tensor for finding in checkpoint.lost}
         for finding in checkpoint.lost:
             assert finding.message
+        assert lost.issuperset(checkpoint.partial)
+        for name, tensor in checkpoint.partial.items():
+            assert 0 < sum(part.volume for part in tensor.slices) < tensor.size
+            for part in tensor.slices:
+                assert_same(tensor[part.index], arrays[name][part.index])
+            with pytest.raises(FormatError, match="is in none of the"):
+                tensor.read()
         return set(checkpoint), lost
 
 
@@ -256,10 +263,42 @@ def test_parts_of_a_partitioned_tensor(tmp_path: Path) -> None:
         (finding,) = checkpoint.lost
         place = (finding.tensor, finding.path, finding.shard, finding.offset, finding.size)
         assert place == ("parts", str(data_file(tmp_path / "model", 1, 2)), 1, 0, 8)
+        tensor = checkpoint.partial["parts"]
+        assert (tensor.shape, [str(part) for part in tensor.slices]) == ((3, 2), ["[0:1, 0:2]"])
+        assert_same(tensor[0, 1:], ARRAYS["parts"][0, 1:])
+        with pytest.raises(FormatError, match=r"its region \[1:3, 0:2\] is in none of the 1 slices that are there"):
+            tensor[:2]
+    with pytest.raises(ValueError, match="closed"):
+        tensor[0]
     with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
         assert_same(checkpoint["parts"][:1], ARRAYS["parts"][:1])
         with pytest.raises(MissingFileError):
             checkpoint["parts"][:2]
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_a_damaged_slice_is_not_handed_out(tmp_path: Path, kind: str) -> None:
+    """Regions are read without the checksum, so that it is not asked again; of an unpickled tensor neither."""
+    if kind == "v2":
+        write_v2(tmp_path / "model")
+    else:
+        write_v1(tmp_path / "model", {"parts": V1Saved(ARRAYS["parts"], slices=PARTS)}, block_size=1)
+    with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
+        place = checkpoint["parts"].ranges[1]
+    data = bytearray(Path(place.path).read_bytes())
+    data[place.offset + place.size - 2] ^= 1
+    Path(place.path).write_bytes(data)
+    with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
+        assert {finding.tensor for finding in checkpoint.lost} >= {"parts"}
+        kept = checkpoint.partial["parts"]
+        copy = pickle.loads(pickle.dumps(kept))
+        for tensor in (kept, copy):
+            assert_same(tensor[:1], ARRAYS["parts"][:1])
+            assert len(tensor.ranges) == len(tensor.slices) == 1
+            for read in (lambda tensor=tensor: tensor[1:], tensor.read, lambda tensor=tensor: list(tensor.chunks())):
+                with pytest.raises(FormatError, match="is in none of the"):
+                    read()
+    assert not tfbundle.open_checkpoint(tmp_path / "model").partial
 
 
 @pytest.mark.parametrize("kind", ["v2", "v2-one-block", "v1"])

@@ -7,8 +7,9 @@ nothing to the formats.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
@@ -21,6 +22,7 @@ from tfbundle.errors import TfBundleError
 if TYPE_CHECKING:
     from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.objects import ObjectGraph
+    from tfbundle.checkpoint.tensor import Tensor
     from tfbundle.checkpoint.v1 import V1Store
 
 
@@ -33,11 +35,16 @@ class Checkpoint(TensorMapping):
     """
 
     def __init__(
-        self, store: BundleStore | V1Store, files: CheckpointFiles, lost: tuple[Finding, ...] | None = None
+        self,
+        store: BundleStore | V1Store,
+        files: CheckpointFiles,
+        lost: tuple[Finding, ...] | None = None,
+        partial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """``open_checkpoint`` makes these; ``lost`` is ``None`` where nothing was salvaged."""
+        """``open_checkpoint`` makes these; ``lost`` and ``partial`` are ``None`` where nothing was salvaged."""
         self._store: BundleStore | V1Store = store
         self._lost = lost
+        self._partial = partial
         self._prefix = files.prefix
         self._files = from_root(files)
 
@@ -59,6 +66,15 @@ class Checkpoint(TensorMapping):
         listed.
         """
         return self._lost or ()
+
+    @property
+    def partial(self) -> Mapping[str, Tensor]:
+        """With ``salvage=True``, those of the lost tensors that are partitioned, and have slices that are intact.
+
+        ``tensor.slices`` are the intact ones. A region in them can be read, as ``tensor[tensor.slices[0].index]``;
+        reading anything else, or the whole, is a ``FormatError``.
+        """
+        return MappingProxyType(self._partial or {})
 
     @cached_property
     def objects(self) -> ObjectGraph | None:
@@ -116,8 +132,8 @@ def open_checkpoint(
 
     ``salvage=True`` opens a damaged checkpoint, with those tensors that are intact; ``Checkpoint.lost`` says what is
     missing and why. All data is read and verified at once. Of an index what counts is the block, which has one checksum
-    for up to 256 KB of names. A partitioned tensor is lost if one of its slices is; regions of the others can be
-    read, unverified, by slicing it without ``salvage``, if the index is whole.
+    for up to 256 KB of names. A partitioned tensor is lost if one of its slices is; ``Checkpoint.partial`` has what
+    the others hold.
 
     Raises ``MissingFileError`` where there is no such checkpoint or a folder does not say which, ``FormatError`` where
     the index is damaged (with ``salvage`` where it is something else), and ``UnsupportedError`` where the file is of
@@ -131,7 +147,7 @@ def open_checkpoint(
         from tfbundle.checkpoint.salvage import find_damaged, salvage_store
 
         files = find_damaged(path, format)
-        store, lost = salvage_store(files)
-        return Checkpoint(store, files, lost)
+        found = salvage_store(files)
+        return Checkpoint(found.store, files, found.lost, found.partial)
     files = find_checkpoint(path, format)
     return Checkpoint(open_store(files, verify), files)

@@ -21,7 +21,7 @@ from tfbundle.checkpoint.layout import Claim, check_claims, check_files, find_la
 from tfbundle.checkpoint.names import META_SUFFIX, CheckpointFiles, Format
 from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.checkpoint.salvage import Budget, find_damaged, open_remains
-from tfbundle.checkpoint.slices import SAVED_SLICES
+from tfbundle.checkpoint.slices import SLICES_THERE
 from tfbundle.checkpoint.slots import is_slot_of_part
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.stories import Suspect, tell_stories
@@ -226,7 +226,7 @@ def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding]) -> tuple[s
 
 
 def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:
-    partial = [finding.tensor for finding in findings if finding.tensor is not None and SAVED_SLICES in finding.message]
+    partial = [finding.tensor for finding in findings if finding.tensor is not None and SLICES_THERE in finding.message]
     count = sum(is_slot_of_part(name, names) for name in partial)
     if not count:
         return ()

@@ -2,19 +2,21 @@
 
 What is left of the index gives names and places (``salvaged_bundle``, ``salvaged_v1``). Then every tensor is held
 against its checksum, and only those that pass are handed out. A checkpoint in good order comes back whole, with
-nothing lost.
+nothing lost. A partitioned tensor has a checksum for each of its slices; one of which some pass is lost as a whole,
+and handed out apart, by regions.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.names import CheckpointFiles, Format, find_files, prefix_of_v1_shard
 from tfbundle.checkpoint.paths import find_checkpoint
 from tfbundle.checkpoint.stores import from_root, open_store
+from tfbundle.checkpoint.tensor import Tensor
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
@@ -66,20 +68,32 @@ def open_remains(files: CheckpointFiles) -> SalvagedBundle | SalvagedV1:
     return store
 
 
-def salvage_store(files: CheckpointFiles) -> tuple[SalvagedBundle | SalvagedV1, tuple[Finding, ...]]:
-    """A store of the tensors that are intact, and what was lost."""
+class Salvage(NamedTuple):
+    """A store of the tensors that are intact, what was lost, and lost tensors of which some slices are intact."""
+
+    store: SalvagedBundle | SalvagedV1
+    lost: tuple[Finding, ...]
+    partial: dict[str, Tensor]
+
+
+def salvage_store(files: CheckpointFiles) -> Salvage:
+    """What is intact of a checkpoint; raises as ``open_remains`` does."""
     store = open_remains(files)
+    records: dict[str, Any] = dict(store.records())
     lost = list(store.findings)
     kept = []
+    damaged: dict[str, frozenset[int]] = {}
     budget = Budget(store)
-    for name, record in store.records().items():
-        finding = _check_values(store, name, record, budget)
-        if finding is None:
+    for name, record in records.items():
+        checked = _check_values(store, name, record, budget)
+        if checked.finding is None:
             kept.append(name)
-        else:
-            lost.append(finding)
-    store.keep(kept)
-    return store, tuple(lost)
+            continue
+        lost.append(checked.finding)
+        if checked.has_rest:
+            damaged[name] = checked.damaged
+    store.keep(kept, tuple(damaged.items()))
+    return Salvage(store, tuple(lost), {name: Tensor(store, name, records[name]) for name in damaged})
 
 
 class Budget:
@@ -106,16 +120,30 @@ def _sizes(store: BundleStore | V1Store) -> list[int]:
     return [file_size(path) or 0 for path in paths]
 
 
-def _check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> Finding | None:
-    """Hold a tensor against its checksums; what is wrong with it, or ``None``."""
+class _Checked(NamedTuple):
+    """What is wrong with a tensor, the numbers of its slices that are damaged, and whether it has others."""
+
+    finding: Finding | None
+    damaged: frozenset[int] = frozenset()
+    has_rest: bool = False
+
+
+def _check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> _Checked:
+    """Hold a tensor against its checksums."""
     try:
         checks = list(store.checks(name, record, ()))
     except (TfBundleError, OSError) as error:
-        return finding_of(error, "entry", name)
+        return _Checked(finding_of(error, "entry", name))
+    finding = None
+    slices = 0
+    damaged = set()
     for check in checks:
         try:
             budget.spend(check.nbytes)
             check.run()
         except (TfBundleError, OSError) as error:
-            return check.finding(error, name, store.path)
-    return None
+            finding = finding or check.finding(error, name, store.path)
+            if check.place is not None:
+                damaged.add(slices)
+        slices += check.place is not None
+    return _Checked(finding, frozenset(damaged), len(damaged) < slices)

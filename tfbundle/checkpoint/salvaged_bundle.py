@@ -19,12 +19,14 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.bundle_index import Pieces
 from tfbundle.checkpoint.byteorder import ask_numbers, ask_strings, has_byteorder
-from tfbundle.checkpoint.entry import decode_facts
+from tfbundle.checkpoint.entry import Facts, decode_facts
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.keys import decode_name, decode_slice_key, encode_name
 from tfbundle.checkpoint.payload import ByteOrder
 from tfbundle.checkpoint.pieces import Piece, PieceReader
+from tfbundle.checkpoint.slices import DamagedSlices
 from tfbundle.dtypes import DT_STRING
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.formats.damaged_table import list_keys, scan_table
@@ -35,27 +37,29 @@ from tfbundle.storage import list_folder
 _SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
 
 
-def open_salvaged_bundle(prefix: str) -> SalvagedBundle:
+def open_salvaged_bundle(prefix: str, damaged: DamagedSlices) -> SalvagedBundle:
     """The store of a damaged V2 checkpoint, shared by all unpickled tensors that lie in it."""
-    store = _shared.get(prefix)
+    key = (prefix, damaged)
+    store = _shared.get(key)
     if store is None or not store.is_current():
-        store = _shared[prefix] = SalvagedBundle(prefix)
+        store = _shared[key] = SalvagedBundle(prefix, damaged)
     return store
 
 
-_shared: WeakValueDictionary[str, SalvagedBundle] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[str, DamagedSlices], SalvagedBundle] = WeakValueDictionary()
 
 
 class SalvagedBundle(BundleStore):
     """A V2 checkpoint with an index of which parts may be lost; ``findings`` says which."""
 
-    def __init__(self, prefix: str) -> None:
-        """Read what is left of the index.
+    def __init__(self, prefix: str, damaged: DamagedSlices = ()) -> None:
+        """Read what is left of the index; ``damaged`` is what ``keep`` was told when the files were checked.
 
         Raises ``MissingFileError`` where there is no index, and ``UnsupportedError`` where the header asks for a newer
         reader.
         """
         self.findings: list[Finding] = []
+        self._damaged = dict(damaged)
         self._has_header = True
         self._blocks: list[tuple[list[bytes], list[bytes]]] = []
         super().__init__(prefix, verify=True)
@@ -67,12 +71,26 @@ class SalvagedBundle(BundleStore):
 
     def reopening(self) -> tuple[Callable[..., BundleStore], tuple[Any, ...]]:
         """How another process opens this store."""
-        return open_salvaged_bundle, (os.path.join(os.getcwd(), self.path),)
+        return open_salvaged_bundle, (os.path.join(os.getcwd(), self.path), tuple(self._damaged.items()))
 
-    def keep(self, names: list[str]) -> None:
-        """Forget all tensors but these."""
+    def keep(self, names: list[str], damaged: DamagedSlices) -> None:
+        """Forget all tensors but these, and those slices of others that are ``damaged``."""
         records = self.records()
         self._records = {name: records[name] for name in names}
+        self._damaged = dict(damaged)
+
+    def pieces(self, name: str, record: bytes) -> Pieces:
+        """The stored pieces of a tensor, without damaged slices."""
+        pieces = super().pieces(name, record)
+        damaged = self._damaged.get(name, frozenset())
+        return [piece for number, piece in enumerate(pieces) if number not in damaged] if damaged else pieces
+
+    def facts(self, name: str, record: bytes) -> Facts:
+        """Type, shape and slices of a tensor; if some are damaged or lost, the others."""
+        facts = super().facts(name, record)
+        if name not in self._damaged:
+            return facts
+        return facts._replace(slices=tuple(part for part, _ in self.pieces(name, record) if part is not None))
 
     def _open_table(self) -> Table:
         try:

@@ -10,43 +10,59 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
+from tfbundle.checkpoint.entry import Facts
 from tfbundle.checkpoint.findings import Finding, finding_of
 from tfbundle.checkpoint.keys import decode_name, decode_slice_key
 from tfbundle.checkpoint.slice_table import SliceTable
+from tfbundle.checkpoint.slices import DamagedSlices
 from tfbundle.checkpoint.v1 import V1Store
 from tfbundle.checkpoint.v1_files import V1Files, check_set
-from tfbundle.checkpoint.v1_index import Part
+from tfbundle.checkpoint.v1_index import Part, Piece, Record
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.storage import ByteSource
 
 
-def open_salvaged_v1(path: str, files: tuple[str, ...]) -> SalvagedV1:
+def open_salvaged_v1(path: str, files: tuple[str, ...], damaged: DamagedSlices) -> SalvagedV1:
     """The store of a damaged V1 checkpoint, shared by all unpickled tensors that lie in it."""
-    store = _shared.get(files)
+    key = (files, damaged)
+    store = _shared.get(key)
     if store is None or not store.is_current():
-        store = _shared[files] = SalvagedV1(path, files)
+        store = _shared[key] = SalvagedV1(path, files, damaged)
     return store
 
 
-_shared: WeakValueDictionary[tuple[str, ...], SalvagedV1] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[tuple[str, ...], DamagedSlices], SalvagedV1] = WeakValueDictionary()
 
 
 class SalvagedV1(V1Store):
     """A V1 checkpoint of which parts may be lost; ``findings`` says which."""
 
-    def __init__(self, path: str, files: Sequence[str]) -> None:
-        """Read the metas that are left; raises only where no file is there, or where one cannot be opened at all."""
+    def __init__(self, path: str, files: Sequence[str], damaged: DamagedSlices = ()) -> None:
+        """Read the metas that are left; ``damaged`` is what ``keep`` was told when the files were checked.
+
+        Raises only where no file is there, or where one cannot be opened at all.
+        """
         self.findings: list[Finding] = []
+        self._damaged = dict(damaged)
         super().__init__(path, files, verify=True)
 
     def reopening(self) -> tuple[Callable[..., V1Store], tuple[Any, ...]]:
         """How another process opens this store."""
-        return open_salvaged_v1, (self.path, self.files.paths)
+        return open_salvaged_v1, (self.path, self.files.paths, tuple(self._damaged.items()))
 
-    def keep(self, names: list[str]) -> None:
-        """Forget all tensors but these."""
+    def keep(self, names: list[str], damaged: DamagedSlices) -> None:
+        """Forget all tensors but these, and those slices of others that are ``damaged``."""
         self._records = {name: self._records[name] for name in names}
+        self._damaged = dict(damaged)
+
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[Piece]]:
+        """What is known of a tensor, and its stored slices, without damaged ones."""
+        facts, pieces = super().pieces(name, record)
+        if name not in self._damaged:
+            return facts, pieces
+        pieces = [piece for number, piece in enumerate(pieces) if number not in self._damaged[name]]
+        return facts._replace(slices=tuple(piece.box for piece in pieces)), pieces
 
     def _find_files(self, files: Sequence[str]) -> V1Files:
         return _Files(self.path, files, self.findings)

@@ -24,7 +24,9 @@ from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto
 
 # What tells this trouble with a tensor from others.
-SAVED_SLICES = "slices that were saved"
+SLICES_THERE = "slices that are there"
+# Tensors of which some slices are damaged or lost, each with the numbers of damaged ones.
+DamagedSlices = tuple[tuple[str, frozenset[int]], ...]
 _EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
 
 
@@ -133,7 +135,7 @@ def check_disjoint(slices: Sequence[TensorSlice]) -> None:
 def incomplete(gap: str | None, count: int) -> FormatError:
     """The error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count`` slices."""
     return FormatError(
-        f"its region {gap} is in none of the {count} {SAVED_SLICES}; other regions can be read by slicing, other "
+        f"its region {gap} is in none of the {count} {SLICES_THERE}; other regions can be read by slicing, other "
         "tensors without this one (slots=False or --no-slots if it is an optimizer's)"
     )
 
