@@ -38,9 +38,7 @@ CASES_SHOWN = (
     "entry-garbage",
     "entry-dimension-negative",
     "entry-slice-twice",
-    "slices-of-terabytes",
     "file-shard-cut",
-    "v1-slice-of-two-absent",
     "records-gzip-bomb-of-one",
 )
 # The tensors of such cases, of which some may not be listed.
