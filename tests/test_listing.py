@@ -3,8 +3,8 @@
 import json
 import math
 import os
-import sys
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import pytest
 
 import tfbundle
 from tests.support.bundle_writer import Saved, data_file, encode_header, write_bundle
+from tests.support.command import outcome
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.v1_writer import write_v1
-from tfbundle.__main__ import main
 from tfbundle.checkpoint.names import prefix_of_v1_shard
 from tfbundle.errors import MissingFileError
 
@@ -290,15 +290,8 @@ class TestWhatIsACheckpoint:
 
 class TestCommand:
     @pytest.fixture
-    def run(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-        def call(*arguments: str | Path) -> tuple[int, str, str]:
-            monkeypatch.setattr(sys, "argv", ["tfbundle", "state", *map(str, arguments)])
-            with pytest.raises(SystemExit) as leaving:
-                main()
-            captured = capsys.readouterr()
-            return int(leaving.value.code or 0), captured.out, captured.err
-
-        return call
+    def run(self) -> Any:
+        return partial(outcome, "state")
 
     def test_table(self, run: Any) -> None:
         folder = FIXTURES / "tf-2.21.0" / "checkpoint-manager"

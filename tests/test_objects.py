@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from hypothesis import strategies as st
 import tfbundle
 from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import write_bundle
+from tests.support.command import outcome
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints
 from tests.support.table_writer import encode_varint
-from tfbundle.__main__ import main
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
 from tfbundle.checkpoint.slots import find_slots
 from tfbundle.errors import FormatError, UnsupportedError
@@ -178,7 +179,7 @@ class TestNames:
             with pytest.raises(KeyError, match="there is no tensor 'conv/kernels'"):
                 tfbundle.load(path, names=["conv/kernels"])
 
-    def test_copies_that_keras_exports(self, run_any: Any, tmp_path: Path) -> None:
+    def test_copies_that_keras_exports(self, tmp_path: Path) -> None:
         path = FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model"
         with tfbundle.open_checkpoint(path) as checkpoint:
             assert checkpoint.objects is not None
@@ -624,72 +625,60 @@ class TestDamage:
         assert find_slots(["w"], graph) == frozenset()
 
 
-@pytest.fixture
-def run_any(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tfbundle", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        captured = capsys.readouterr()
-        return int(leaving.value.code or 0), captured.out, captured.err
-
-    return call
-
-
 class TestOtherCommands:
-    def test_ls_has_names_of_variables(self, run_any: Any) -> None:
-        code, out, _ = run_any("ls", TRAINED[0], "--json")
+    def test_ls_has_names_of_variables(self) -> None:
+        code, out, _ = outcome("ls", TRAINED[0], "--json")
         assert code == 0
         with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
             assert checkpoint.objects is not None
             names = checkpoint.objects.variable_names
         for row in json.loads(out)["tensors"]:
             assert row["variable"] == names.get(row["name"])
-        lines = run_any("ls", TRAINED[0], "conv/*")[1].splitlines()
+        lines = outcome("ls", TRAINED[0], "conv/*")[1].splitlines()
         assert [line.split()[-1] for line in lines[:-1]] == ["variable", "conv/bias", "conv/kernel"]
         # Keys come first: no name of a variable is looked at where one of them matches.
-        assert len(run_any("ls", TRAINED[0], "*kernel*")[1].splitlines()) == 2 + 9
-        assert run_any("ls", TRAINED[0], "conv/kernels")[0] == 2
+        assert len(outcome("ls", TRAINED[0], "*kernel*")[1].splitlines()) == 2 + 9
+        assert outcome("ls", TRAINED[0], "conv/kernels")[0] == 2
 
-    def test_ls_without_names(self, run_any: Any, tmp_path: Path) -> None:
-        _, out, _ = run_any("ls", FIXTURES / "tf-1.15.5" / "training")
+    def test_ls_without_names(self, tmp_path: Path) -> None:
+        _, out, _ = outcome("ls", FIXTURES / "tf-1.15.5" / "training")
         assert "variable" not in out
         for name in ("weights.index", "weights.data-00000-of-00001"):
             (tmp_path / name).write_bytes((TRAINED[0].parent / name).read_bytes())
-        assert "conv/kernel" in run_any("ls", tmp_path)[1]
+        assert "conv/kernel" in outcome("ls", tmp_path)[1]
         (tmp_path / "weights.data-00000-of-00001").unlink()
-        code, out, _ = run_any("ls", tmp_path)
+        code, out, _ = outcome("ls", tmp_path)
         assert code == 0
         assert "conv/kernel" not in out
         assert "layer_with_weights-0/kernel" in out
 
-    def test_show_takes_names_of_variables(self, run_any: Any) -> None:
+    def test_show_takes_names_of_variables(self) -> None:
         with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
             assert checkpoint.objects is not None
             (key,) = checkpoint.objects.keys_of("conv/kernel")
-        code, out, _ = run_any("show", TRAINED[0], "conv/kernel", "--json")
+        code, out, _ = outcome("show", TRAINED[0], "conv/kernel", "--json")
         assert (code, json.loads(out)["name"]) == (0, key)
-        assert json.loads(out) == json.loads(run_any("show", TRAINED[0], key, "--json")[1])
-        assert "conv/kernel" not in run_any("show", TRAINED[0], "conv/kernel", "0,0")[1].splitlines()[0]
-        code, _, error = run_any("show", TRAINED[0], "conv/kernels")
+        assert json.loads(out) == json.loads(outcome("show", TRAINED[0], key, "--json")[1])
+        assert "conv/kernel" not in outcome("show", TRAINED[0], "conv/kernel", "0,0")[1].splitlines()[0]
+        code, _, error = outcome("show", TRAINED[0], "conv/kernels")
         assert (code, "there is no tensor 'conv/kernels'" in error) == (2, True)
 
-    def test_show_of_a_name_that_several_variables_have(self, run_any: Any, tmp_path: Path) -> None:
+    def test_show_of_a_name_that_several_variables_have(self, tmp_path: Path) -> None:
         graph = graph_of(
             {"children": [("a", 1), ("b", 2)]}, {"key": "v", "full_name": "same"}, {"key": "w", "full_name": "same"}
         )
         path = write_objects(tmp_path / "model", graph, v=np.arange(1), w=np.arange(2))
-        code, _, error = run_any("show", path, "same")
+        code, _, error = outcome("show", path, "same")
         assert (code, error.endswith("are called 'same'; pass a key of 'v', 'w'\n")) == (2, True)
-        code, _, error = run_any("export", path, tmp_path / "out.npz", "--names", "s*")
+        code, _, error = outcome("export", path, tmp_path / "out.npz", "--names", "s*")
         assert (code, error.endswith("are called 'same'; pass a key of 'v', 'w'\n")) == (2, True)
 
-    def test_export_takes_names_of_variables(self, run_any: Any, tmp_path: Path) -> None:
+    def test_export_takes_names_of_variables(self, tmp_path: Path) -> None:
         """As in load, what was chosen by a variable's name is called so, and what was chosen by its key by that."""
         out = tmp_path / "out.npz"
         wanted = tfbundle.load(TRAINED[0], names="conv/*")
         assert set(wanted) == {"conv/bias", "conv/kernel"}
-        assert run_any("export", TRAINED[0], out, "--names", "conv/*")[0] == 0
+        assert outcome("export", TRAINED[0], out, "--names", "conv/*")[0] == 0
         with np.load(out) as found:
             assert set(found) == set(wanted)
             for name, array in wanted.items():
@@ -698,33 +687,33 @@ class TestOtherCommands:
             assert checkpoint.objects is not None
             (bias,) = checkpoint.objects.keys_of("conv/bias")
         options = ("--names", "conv/*", "--names", bias)
-        assert run_any("export", TRAINED[0], out, *options)[0] == 0
+        assert outcome("export", TRAINED[0], out, *options)[0] == 0
         with np.load(out) as found:
             assert set(found) == {"conv/kernel", bias}
-        assert run_any("export", TRAINED[0], out, "--names", "conv/*", "--exclude", "conv/bias")[0] == 0
+        assert outcome("export", TRAINED[0], out, "--names", "conv/*", "--exclude", "conv/bias")[0] == 0
         with np.load(out) as found:
             assert set(found) == {"conv/kernel"}
-        code, _, error = run_any("export", TRAINED[0], out, "--exclude", "conv/kernels")
+        code, _, error = outcome("export", TRAINED[0], out, "--exclude", "conv/kernels")
         assert (code, "did you mean 'conv/kernel'" in error) == (2, True)
 
     @trained
-    def test_export_of_objects_without_slots(self, run_any: Any, tmp_path: Path, path: Path) -> None:
+    def test_export_of_objects_without_slots(self, tmp_path: Path, path: Path) -> None:
         out = tmp_path / "out.npz"
         with tfbundle.open_checkpoint(path) as checkpoint:
             strings = [name for name, tensor in checkpoint.items() if tensor.dtype.hasobject]
             wanted = set(checkpoint) - checkpoint.slots - set(strings)
             assert checkpoint.slots
         options = [option for name in strings for option in ("--exclude", name)]
-        assert run_any("export", path, out, "--no-slots", *options)[0] == 0
+        assert outcome("export", path, out, "--no-slots", *options)[0] == 0
         with np.load(out) as found:
             assert set(found) == wanted
 
-    def test_export_without_slots(self, run_any: Any, tmp_path: Path) -> None:
+    def test_export_without_slots(self, tmp_path: Path) -> None:
         from tfbundle.export import export
 
         folder = FIXTURES / "tf-1.15.5" / "training"
         out = tmp_path / "out.npz"
-        assert run_any("export", folder, out, "--no-slots")[0] == 0
+        assert outcome("export", folder, out, "--no-slots")[0] == 0
         wanted = tfbundle.load(folder, slots=False)
         for _ in range(2):
             with np.load(out) as found:
@@ -736,8 +725,8 @@ class TestOtherCommands:
 
 class TestCommand:
     @pytest.fixture
-    def run(self, run_any: Any) -> Any:
-        return lambda *arguments: run_any("objects", *arguments)
+    def run(self) -> Any:
+        return partial(outcome, "objects")
 
     def test_tree(self, run: Any) -> None:
         code, out, _ = run(FIXTURES / "tf-2.4.4" / "plain-objects" / "objects")

@@ -32,6 +32,12 @@ def run(*arguments: Any) -> Result:
     return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
+def outcome(*arguments: Any) -> tuple[int, str, str]:
+    """The exit status, and what stood on stdout and stderr."""
+    result = run(*arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
 def run_json(*arguments: Any, status: int = 0) -> Any:
     """The one document that the command prints."""
     result = run(arguments[0], "--json", *arguments[1:])
