@@ -80,30 +80,26 @@ def export(
         report_troubles(found)
 
 
-@click.command()
-@logdir_argument
-@click.argument("folder")
-@run_option
-@tag_option
-@salvage_option
-@json_option
-def images(
-    logdir: str, folder: str, runs: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
-) -> None:
-    """Write images, as they are stored, to FOLDER/RUN/TAG/STEP-N.png."""
-    _write_media("images", logdir, folder, runs, tags, salvage, as_json)
+def _media_command(kind: str, about: str) -> click.Command:
+    """A command that writes the values of a kind to files, as they are stored."""
+
+    @click.command(kind, help=about)
+    @logdir_argument
+    @click.argument("folder")
+    @run_option
+    @tag_option
+    @salvage_option
+    @json_option
+    def command(
+        logdir: str, folder: str, runs: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
+    ) -> None:
+        _write_media(kind, logdir, folder, runs, tags, salvage, as_json)
+
+    return command
 
 
-@click.command()
-@logdir_argument
-@click.argument("folder")
-@run_option
-@tag_option
-@salvage_option
-@json_option
-def audio(logdir: str, folder: str, runs: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool) -> None:
-    """Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav."""
-    _write_media("audio", logdir, folder, runs, tags, salvage, as_json)
+images = _media_command("images", "Write images, as they are stored, to FOLDER/RUN/TAG/STEP-N.png.")
+audio = _media_command("audio", "Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav.")
 
 
 def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
