@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,75 +17,33 @@ from hypothesis import strategies as st
 
 import tfbundle.checkpoint.slice_table as slice_table_module
 import tfbundle.checkpoint.v1_files as v1_files_module
+from tests.support.arrays import assert_same
 from tests.support.bundle_writer import (
     DATA_TYPES,
     FULL,
     QUANTISED,
-    STRING,
     Extents,
     encode_field,
     encode_slice_key,
-    numpy_type,
 )
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name, sha256_of
-from tests.support.table_writer import encode_table, seal_block
-from tests.support.v1_writer import V1Saved, encode_slice, encode_statement, encode_values, write_v1
-from tfbundle.checkpoint.tensor import Tensor
+from tests.support.v1_stores import numbers, store_of, tensor_of
+from tests.support.v1_writer import V1Saved, encode_statement, encode_values, write_v1
 from tfbundle.checkpoint.v1 import V1Store, open_v1
-from tfbundle.dtypes import data_type_name, numpy_dtype
+from tfbundle.dtypes import data_type_name
 from tfbundle.errors import (
-    ChecksumError,
     FormatError,
     MissingFileError,
-    TfBundleError,
-    UnsupportedError,
 )
 from tfbundle.storage import ByteSource
 
 Array = np.ndarray[Any, Any]
 EXPECTED = list(expected_checkpoints("v1"))
-EXTENDED = {"int4", "uint4", "int2", "uint2"}
-
-
-def store_of(path: str | os.PathLike[str], *files: str | os.PathLike[str], verify: bool = True) -> V1Store:
-    return V1Store(os.fspath(path), [os.fspath(file) for file in files or (path,)], verify=verify)
-
-
-def tensor_of(store: V1Store, name: str) -> Tensor:
-    record = store.find(name)
-    assert record is not None
-    return Tensor(store, name, record)
 
 
 def fixture_store(expected: Expected) -> V1Store:
     files = sorted(expected.path.parent.glob(expected.path.name))
     return store_of(expected.path, *files)
-
-
-def numbers(data_type: int, shape: tuple[int, ...], seed: int = 0) -> Array:
-    """An array of a type, the bits of floats at random."""
-    generator = np.random.default_rng(seed + data_type)
-    length = int(np.prod(shape))
-    dtype = numpy_dtype(data_type)
-    if dtype.hasobject:
-        values = np.empty(length, object)
-        values[:] = [generator.bytes(generator.integers(0, 40)) for _ in range(length)]
-        return values.reshape(shape)
-    if dtype == np.bool_:
-        return generator.integers(0, 2, shape).astype(bool)
-    if dtype.name in EXTENDED:
-        return generator.integers(-128, 128, shape).astype(np.int8).astype(dtype)
-    limit = 16 if dtype.name == "float4_e2m1fn" else 256
-    return generator.integers(0, limit, length * dtype.itemsize).astype(np.uint8).view(dtype).reshape(shape)
-
-
-def same(one: Array, other: Array) -> bool:
-    """Whether two arrays have the same type, shape and bits."""
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    if one.dtype.hasobject:
-        return bool((one == other).all())
-    return np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()
 
 
 # What TensorFlow wrote and read.
@@ -107,11 +64,11 @@ def test_fixtures(expected: Expected) -> None:
         array = tensor.read()
         assert array.flags.writeable
         assert sha256_of(array) == facts["sha256"]
-        assert same(tensor[...], array)
+        assert_same(tensor[...], array)
         if tensor.ndim:
-            assert same(tensor[::-2], array[::-2])
-            assert same(tensor[1:3, ...], array[1:3, ...])
-            assert same(tensor[..., :1], array[..., :1])
+            assert_same(tensor[::-2], array[::-2])
+            assert_same(tensor[1:3, ...], array[1:3, ...])
+            assert_same(tensor[..., :1], array[..., :1])
 
 
 def test_there_are_fixtures_of_several_versions_and_kinds() -> None:
@@ -175,9 +132,9 @@ def test_every_dtype_that_tensorflow_saves(tf: Any, tmp_path: Path) -> None:
         for name, array in arrays.items():
             tensor = tensor_of(store, name)
             assert tensor.data_type == data_type_name(data_type)
-            assert same(tensor.read(), array), (name, tensor)
+            assert_same(tensor.read(), array), (name, tensor)
             assert len(tensor.slices) == (3 if name == "parts" else 0)
-        assert same(tensor_of(store, "parts")[1:4, ::-1], parts[1:4, ::-1])
+        assert_same(tensor_of(store, "parts")[1:4, ::-1], parts[1:4, ::-1])
     assert set(saved) >= set(V1_TYPES)
 
 
@@ -189,7 +146,7 @@ def test_what_tensorflow_reads_is_what_is_read_here(tf: Any, tmp_path: Path) -> 
     store = store_of(path)
     assert list(store.records()) == sorted(reader.get_variable_to_shape_map())
     for name in store.records():
-        assert same(tensor_of(store, name).read(), np.asarray(reader.get_tensor(name)))
+        assert_same(tensor_of(store, name).read(), np.asarray(reader.get_tensor(name)))
 
 
 def test_names_that_tensorflow_writes_and_cannot_read(tf: Any, tmp_path: Path) -> None:
@@ -207,7 +164,7 @@ def test_a_file_written_here_is_read_by_tensorflow(tf: Any, tmp_path: Path) -> N
     write_v1(path, arrays)  # Keeps the writer of the tests below honest.
     reader = tf.compat.v1.train.NewCheckpointReader(os.fspath(path))
     for name, array in arrays.items():
-        assert same(np.asarray(reader.get_tensor(name)), array)
+        assert_same(np.asarray(reader.get_tensor(name)), array)
 
 
 # Every way to store a tensor.
@@ -254,12 +211,12 @@ def test_slices_of_any_tiling(tmp_path_factory: pytest.TempPathFactory, data: st
     )
     store = store_of(path)
     tensor = tensor_of(store, "t")
-    assert same(tensor.read(), array)
+    assert_same(tensor.read(), array)
     assert len(tensor.slices) == (0 if len(slices) == 1 else len(slices))
     index = data.draw(indices(shape))
     expected = array[index]
     got = tensor[index]
-    assert same(np.asarray(got), np.asarray(expected)) if not array.dtype.hasobject else np.array_equal(got, expected)
+    assert_same(np.asarray(got), np.asarray(expected)) if not array.dtype.hasobject else np.array_equal(got, expected)
     store.close()
 
 
@@ -282,11 +239,11 @@ def test_large_tensors_in_one_block_with_small_ones(tmp_path: Path, compress: bo
         store = store_of(path, verify=verify)
         for name, array in {**arrays, "h/parts": large}.items():
             tensor = tensor_of(store, name)
-            assert same(tensor.read(), array)
+            assert_same(tensor.read(), array)
             if array.ndim == 2:
-                assert same(tensor[3::100, 7:-1:13], array[3::100, 7:-1:13])
-                assert same(tensor[385:395], array[385:395])
-                assert same(tensor[::-1, 5], array[::-1, 5])
+                assert_same(tensor[3::100, 7:-1:13], array[3::100, 7:-1:13])
+                assert_same(tensor[385:395], array[385:395])
+                assert_same(tensor[::-1, 5], array[::-1, 5])
 
 
 def test_large_values_are_not_kept_and_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +260,8 @@ def test_large_values_are_not_kept_and_not_read_twice(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(ByteSource, "read_at", counting)
     found = store.read_many(list(arrays), mmap=False)
-    assert all(same(found[name], array) for name, array in arrays.items())
+    for name, array in arrays.items():
+        assert_same(found[name], array)
     # The large one is decoded from its own bytes, and its block is not kept.
     assert sum(size > 1 << 20 for size in sizes) == 1
     (table,) = store.tables
@@ -315,12 +273,12 @@ def test_part_of_a_large_tensor_reads_part_of_it(tmp_path: Path, monkeypatch: py
     array = numbers(1, (4000, 1000))
     write_v1(path, {"large": array}, block_size=1 << 18)
     tensor = tensor_of(store_of(path), "large")
-    assert same(tensor[:1], array[:1])  # The block is verified now.
+    assert_same(tensor[:1], array[:1])  # The block is verified now.
     sizes: list[int] = []
     read_at = ByteSource.read_at
     monkeypatch.setattr(ByteSource, "read_at", lambda *args: sizes.append(args[2]) or read_at(*args))
     monkeypatch.setattr(ByteSource, "read_into", lambda *args: pytest.fail("reads the whole"))
-    assert same(tensor[2000:2010], array[2000:2010])
+    assert_same(tensor[2000:2010], array[2000:2010])
     assert sum(sizes) < 1 << 20
 
 
@@ -332,7 +290,7 @@ def test_selections_read_only_the_slices_they_touch(tmp_path: Path, monkeypatch:
     asked: list[bytes] = []
     find = slice_table_module.SliceTable.find
     monkeypatch.setattr(slice_table_module.SliceTable, "find", lambda self, key: asked.append(key) or find(self, key))
-    assert same(tensor[2:5], array[2:5])
+    assert_same(tensor[2:5], array[2:5])
     assert asked == [encode_slice_key(b"t", [(i, 2), FULL]) for i in (2, 4)]
 
 
@@ -390,8 +348,8 @@ def test_slices_of_one_tensor_in_several_files(tmp_path: Path) -> None:
     store = store_of(tmp_path / "model", *files)
     assert list(store.records()) == ["own0", "own1", "own2", "shared"]
     shared = tensor_of(store, "shared")
-    assert same(shared.read(), array)
-    assert same(shared[1:5:2, ::-1], array[1:5:2, ::-1])
+    assert_same(shared.read(), array)
+    assert_same(shared[1:5:2, ::-1], array[1:5:2, ::-1])
     assert [Path(place.path) for place in shared.ranges] == files
     assert len(shared.slices) == 3
 
@@ -400,8 +358,8 @@ def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(v1_files_module, "MOST_OPEN_FILES", 2)
     files, array = write_set(tmp_path, 5)
     store = store_of(tmp_path / "model", *files)
-    assert same(tensor_of(store, "shared").read(), array)
-    assert same(tensor_of(store, "shared").read(), array)
+    assert_same(tensor_of(store, "shared").read(), array)
+    assert_same(tensor_of(store, "shared").read(), array)
     assert len(store.files._open) == 2
     write_v1(files[0], {"shared": V1Saved(array, slices=[[(0, 2), FULL]]), "own0": np.int64([7])})
     with pytest.raises(FormatError, match="overwritten"):
@@ -509,8 +467,9 @@ def test_many_threads_read_one_store(tmp_path: Path) -> None:
     write_v1(path, arrays, block_size=2000)
     store = store_of(path)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda name: same(tensor_of(store, name).read(), arrays[name]), list(arrays) * 4))
-    assert all(found)
+        names = list(arrays) * 4
+        for name, found in zip(names, pool.map(lambda name: tensor_of(store, name).read(), names), strict=True):
+            assert_same(found, arrays[name])
 
 
 def test_read_many_keeps_the_order_asked_for(tmp_path: Path) -> None:
@@ -552,290 +511,3 @@ def test_a_file_that_is_written_over_in_place_is_noticed(tmp_path: Path, large: 
             continue
         with pytest.raises(FormatError, match="overwritten"):
             tensor.read()
-
-
-# Bad input.
-
-
-def versions(**numbers: int) -> bytes:
-    return b"".join(
-        encode_field({"producer": 1, "min_consumer": 2, "bad_consumers": 3}[key], n) for key, n in numbers.items()
-    )
-
-
-def test_versions(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    for accepted in (b"", versions(producer=0), versions(producer=9, min_consumer=1, bad_consumers=2)):
-        write_v1(path, {"a": np.float32([1])}, versions=accepted)
-        assert list(store_of(path).records()) == ["a"]
-    for refused in (versions(producer=9, min_consumer=2), versions(producer=1, bad_consumers=1)):
-        write_v1(path, {"a": np.float32([1])}, versions=refused)
-        with pytest.raises(UnsupportedError, match="newer tfbundle"):
-            store_of(path)
-
-
-@pytest.mark.parametrize(
-    "meta", [b"\x0a\x05abc", b"\xff", encode_field(1, encode_field(2, b"\xff")), encode_field(1, b"\x0a\x7f")]
-)
-def test_metas_that_are_none(tmp_path: Path, meta: bytes) -> None:
-    path = tmp_path / "model"
-    write_v1(path, {}, meta=meta)
-    with pytest.raises(FormatError) as caught:
-        store_of(path)
-    assert caught.value.path == os.fspath(path)
-
-
-def test_a_table_without_a_meta(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    path.write_bytes(encode_table({b"a": b"b"}))
-    with pytest.raises(FormatError, match="has no meta"):
-        store_of(path)
-
-
-T = np.float32([[1, 2], [3, 4]])
-WHOLE: Extents = [FULL, FULL]
-
-
-@pytest.mark.parametrize(
-    ("saved", "message"),
-    [
-        (V1Saved(T, lies={"shape": (-1, 2)}), "not known in full"),
-        (V1Saved(T, lies={"unknown_rank": True}), "unknown rank"),
-        (V1Saved(T, lies={"shape": (2, 3)}), "holds 4 values for 6 elements"),
-        (V1Saved(T, lies={"shape": (2, 1)}), "holds 4 values for 2 elements"),
-        (V1Saved(T, lies={"shape": (1 << 30, 1 << 20)}), "holds 4 values|cannot lie in"),
-        (V1Saved(T, lies={"shape": (1 << 40, 1 << 20)}), "more elements than can be addressed"),
-        (V1Saved(T, lies={"shape": (4,)}), "2 dimensions"),
-        (V1Saved(T, lies={"dtype": 3}), "holds 0 values"),
-        (V1Saved(T, lies={"dtype": 77}), "77 is not the number"),
-        (V1Saved(T, lies={"dtype": 101}), "101 is not the number"),
-        (V1Saved(T, lies={"raw": encode_field(2, b"\xff")}), "not a SavedSliceMeta"),
-        (V1Saved(T, lies={"slices": []}), "none of the 0 slices"),
-        (V1Saved(T, lies={"slices": [WHOLE, WHOLE]}), "overlap"),
-        (V1Saved(T, lies={"slices": [[(0, 3), FULL]]}), "takes 3 elements"),
-        (V1Saved(T, lies={"slices": [[(0, 1), FULL]]}), r"its region \[1:2, 0:2\] is in none"),
-        (V1Saved(T, lies={"slices": [[(0, 1), FULL], [(1, 1), FULL]]}), "is listed, but"),
-        (V1Saved(T, values={0: None}), "is listed, but"),
-        (V1Saved(T, values={0: b"\xff"}), "varint"),
-        (V1Saved(T, values={0: b""}), "slice of b''"),
-        (V1Saved(T, values={0: encode_slice(b"u", WHOLE, encode_values(T, 1))}), "slice of b'u'"),
-        (V1Saved(T, values={0: encode_slice(b"t", [FULL, (0, 2)], encode_values(T, 1))}), "another slice"),
-        (V1Saved(T, values={0: encode_slice(b"t", WHOLE, encode_values(T[0], 1))}), "2 values for 4"),
-        (V1Saved(T, values={0: encode_slice(b"t", WHOLE, encode_field(5, bytes(15)))}), "multiple of 4"),
-        (V1Saved(T, values={0: encode_slice(b"t", WHOLE, encode_field(4, T.tobytes()))}), "0 values for 4"),
-        (V1Saved(T, slices=[[(0, 1), FULL], [(1, 1), FULL]], lies={"shape": (1 << 40, 2)}), "is in none"),
-        (
-            V1Saved(
-                T, slices=[[(0, 1), FULL], [(1, 1), FULL]],
-                lies={"shape": (1 << 40, 2), "slices": [[(0, 1), FULL], [(1, (1 << 40) - 1), FULL]]},
-            ),
-            "cannot lie in",
-        ),
-    ],
-)  # fmt: skip
-def test_what_makes_no_sense_is_an_error_of_its_tensor_alone(tmp_path: Path, saved: V1Saved, message: str) -> None:
-    path = tmp_path / "model"
-    write_v1(path, {"fine": np.int64([7]), "t": saved})
-    store = store_of(path)
-    assert list(store.records()) == ["fine", "t"]
-    assert tensor_of(store, "fine").read().tolist() == [7]
-    for read in (lambda: tensor_of(store, "t").read(), lambda: tensor_of(store, "t")[...]):
-        with pytest.raises(FormatError, match=message) as caught:
-            read()
-        assert caught.value.tensor == "t"
-        assert caught.value.path == os.fspath(path)
-
-
-@pytest.mark.parametrize("data_type", [20, 21])
-def test_types_without_an_array_form(tmp_path: Path, data_type: int) -> None:
-    path = tmp_path / "model"
-    write_v1(path, {"t": V1Saved(T, lies={"dtype": data_type})})
-    with pytest.raises(UnsupportedError):
-        tensor_of(store_of(path), "t").read()
-
-
-def test_more_dimensions_than_numpy_has(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    shape = (1,) * 100
-    statement = encode_statement(name=b"t", dtype=1, shape=shape, slices=[[FULL] * 100])
-    value = encode_slice(b"t", [FULL] * 100, encode_values(np.float32([1]), 1))
-    write_v1(
-        path,
-        {},
-        meta=encode_field(1, encode_field(1, statement)),
-        extra={encode_slice_key(b"t", [FULL] * 100): value},
-    )
-    with pytest.raises(UnsupportedError, match="numpy has no arrays"):
-        tensor_of(store_of(path), "t").read()
-
-
-def test_a_large_block_that_is_damaged(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    array = np.ones(1 << 20, np.float32)
-    write_v1(path, {"a": np.ones(1 << 17, np.float32), "t": array}, block_size=1 << 18)
-    data = bytearray(path.read_bytes())
-    data[3 << 20] ^= 1
-    path.write_bytes(data)
-    for read in (Tensor.read, lambda tensor: tensor[5:7]):
-        with pytest.raises(ChecksumError, match=r"'t'.*block at offset") as caught:
-            read(tensor_of(store_of(path), "t"))
-        assert caught.value.path == os.fspath(path)
-    damaged = tensor_of(store_of(path, verify=False), "t").read()
-    assert (damaged != array).sum() == 1
-
-
-def test_an_unsorted_table_is_damage_and_not_an_absent_slice(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    write_v1(path, {"a": np.float32([1]), "b": np.float32([2])})
-    meta = store_of(path).tables.__next__()[b""]
-    keys = [encode_slice_key(name, [FULL]) for name in (b"b", b"a")]
-    values = [encode_slice(name, [FULL], encode_values(np.float32([1]), 1)) for name in (b"b", b"a")]
-    path.write_bytes(encode_table([(b"", meta), *zip(keys, values, strict=True)]))
-    store = store_of(path)
-    with pytest.raises(FormatError, match="not in order"):
-        [tensor_of(store, name).read() for name in ("a", "b")]
-
-
-def small_file(path: Path, **settings: Any) -> dict[str, Array]:
-    arrays = {
-        "bool": np.array([True, False, True]),
-        "float": numbers(1, (2, 3)),
-        "half": numbers(19, (3,)),
-        "int": np.array([-1, 300, 5], np.int32),
-        "none": np.zeros(0, np.float32),
-        "parts": numbers(9, (4,)),
-        "string": numbers(STRING, (2,)),
-    }
-    write_v1(path, {**arrays, "parts": V1Saved(arrays["parts"], slices=[[(0, 1)], [(1, 3)]])}, **settings)
-    return arrays
-
-
-def read_all(path: Path, arrays: dict[str, Array], *, verify: bool) -> int:
-    """Read what can be read; every value must be right, every error ours. Returns how many tensors were read."""
-    read = 0
-    try:
-        store = store_of(path, verify=verify)
-    except TfBundleError:
-        return 0
-    for name in arrays:
-        record = store.find(name)
-        if record is None:
-            continue
-        tensor = Tensor(store, name, record)
-        try:
-            array = tensor.read()
-            part = tensor[:1]
-        except TfBundleError:
-            continue
-        if verify:
-            assert same(array, arrays[name])
-            assert same(part, arrays[name][:1])
-        read += 1
-    store.close()
-    return read
-
-
-@pytest.mark.parametrize("compress", [False, True])
-def test_every_flipped_byte(tmp_path: Path, compress: bool) -> None:
-    path = tmp_path / "model"
-    arrays = small_file(path, block_size=120, compress=compress)
-    whole = path.read_bytes()
-    assert read_all(path, arrays, verify=True) == len(arrays)
-    survived = 0
-    for pos in range(len(whole)):
-        path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
-        survived += read_all(path, arrays, verify=True) == len(arrays)
-    # Only the padding of the footer and the empty metaindex block mean nothing to a reader.
-    assert survived < 60
-
-
-@pytest.mark.parametrize("compress", [False, True])
-def test_every_flipped_byte_without_checksums(tmp_path: Path, compress: bool) -> None:
-    path = tmp_path / "model"
-    arrays = small_file(path, block_size=120, compress=compress)
-    whole = path.read_bytes()
-    for pos in range(len(whole)):
-        path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
-        read_all(path, arrays, verify=False)
-
-
-def test_every_truncation(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    arrays = small_file(path)
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
-        with pytest.raises(TfBundleError):
-            store_of(path)
-    path.write_bytes(whole + b"\0")
-    with pytest.raises(FormatError):
-        store_of(path)
-    path.write_bytes(whole)
-    assert read_all(path, arrays, verify=True) == len(arrays)
-
-
-def test_nonsense_under_right_checksums(tmp_path: Path) -> None:
-    """Blocks whose checksums are right and whose contents were changed before they were computed."""
-    path = tmp_path / "model"
-    arrays = small_file(path)
-    whole = path.read_bytes()
-    (table,) = store_of(path).tables
-    offset, size = table.handles[0]
-    chance = random.Random(5)
-    for _ in range(1500):
-        contents = bytearray(whole[offset : offset + size])
-        for _ in range(chance.randint(1, 3)):
-            contents[chance.randrange(size)] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
-        path.write_bytes(whole[:offset] + seal_block(bytes(contents)) + whole[offset + size + 5 :])
-        read_all(path, arrays, verify=False)
-
-
-def large_table(path: Path) -> tuple[Array, int]:
-    array = numbers(1, (1 << 19,))
-    write_v1(path, {"a": np.int64([3]), "t": array}, block_size=1 << 18)
-    return array, path.stat().st_size
-
-
-@pytest.mark.parametrize("chosen", ["head", "tail"])
-def test_nonsense_around_a_large_value(tmp_path: Path, chosen: str) -> None:
-    path = tmp_path / "model"
-    array, _ = large_table(path)
-    whole = bytearray(path.read_bytes())
-    (table,) = store_of(path).tables
-    offset, size = table.handles[-1]
-    places = range(offset, offset + 90) if chosen == "head" else range(offset + size - 12, offset + size + 5)
-    for pos in places:
-        for byte in (0, 0xFF, whole[pos] ^ 1):
-            damaged = whole[:pos] + bytes([byte]) + whole[pos + 1 :]
-            path.write_bytes(damaged)
-            try:
-                store = store_of(path, verify=False)
-                if store.find("t") is not None:
-                    assert tensor_of(store, "t").read().shape == array.shape
-            except TfBundleError:
-                continue
-        if pos % 10 == 0:
-            path.write_bytes(whole[:pos] + bytes([whole[pos] ^ 1]) + whole[pos + 1 :])
-            with pytest.raises(TfBundleError):
-                store_of(path)  # The meta is in the same block.
-
-
-def test_files_that_are_no_tables(tmp_path: Path) -> None:
-    contents: dict[str, Callable[[], bytes]] = {
-        "empty": lambda: b"",
-        "html": lambda: b"<html>" * 100,
-        "zeros": lambda: bytes(1000),
-        "index": lambda: next((FIXTURES / "tf-2.21.0").glob("strings/*.index")).read_bytes(),
-    }
-    for name, data in contents.items():
-        path = tmp_path / name
-        path.write_bytes(data())
-        with pytest.raises(FormatError) as caught:
-            store_of(path)
-        assert caught.value.path == os.fspath(path)
-    with pytest.raises(MissingFileError):
-        store_of(tmp_path / "absent")
-
-
-def test_numpy_names_of_the_writer() -> None:
-    assert all(numpy_type(name) == numpy_dtype(number) for name, number in DATA_TYPES.items())

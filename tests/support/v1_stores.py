@@ -1,0 +1,25 @@
+"""V1 checkpoints as the reader has them, and what the tests of them put into one."""
+
+from __future__ import annotations
+
+import os
+
+from tests.support.arrays import Array, sample_array
+from tfbundle.checkpoint.tensor import Tensor
+from tfbundle.checkpoint.v1 import V1Store
+from tfbundle.dtypes import numpy_dtype
+
+
+def store_of(path: str | os.PathLike[str], *files: str | os.PathLike[str], verify: bool = True) -> V1Store:
+    return V1Store(os.fspath(path), [os.fspath(file) for file in files or (path,)], verify=verify)
+
+
+def tensor_of(store: V1Store, name: str) -> Tensor:
+    record = store.find(name)
+    assert record is not None
+    return Tensor(store, name, record)
+
+
+def numbers(data_type: int, shape: tuple[int, ...], seed: int = 0) -> Array:
+    """An array of a ``DataType``, of random bits."""
+    return sample_array(numpy_dtype(data_type).name, shape, seed + data_type)
