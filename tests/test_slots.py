@@ -1,0 +1,216 @@
+"""Which tensors are an optimizer's slots: by the object graph, and by their names."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.expected import FIXTURES, Expected
+from tests.support.object_graphs import (
+    CHECKPOINTS,
+    TRAINED,
+    WEIGHTS,
+    graph_of,
+    trained,
+    write_objects,
+)
+from tfbundle.checkpoint.objects import ObjectGraph
+from tfbundle.checkpoint.slots import find_slots
+from tfbundle.errors import FormatError
+
+OPTIMIZERS = json.loads((FIXTURES / "tf-1.15.5" / "optimizers" / "EXPECTED.json").read_text(encoding="utf-8"))
+
+
+class TestSlots:
+    @trained
+    def test_fixtures(self, path: Path) -> None:
+        """Adam keeps two for each of eight weights; all else stays, counters and rates included."""
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            assert checkpoint.objects is not None
+            names = checkpoint.objects.variable_names
+            slots = {names[key] for key in checkpoint.slots}
+            left = {names[key].removeprefix("classifier/") for key in names if key not in checkpoint.slots}
+            shapes = sorted(checkpoint[key].shape for key in checkpoint.slots)
+            weights = sorted(checkpoint[key].shape for key, name in names.items() if is_weight(key, name, checkpoint))
+        assert len(slots) == 16
+        assert shapes == sorted(weights * 2)
+        assert left.issuperset(WEIGHTS)
+        assert left.issuperset({"norm/moving_mean", "norm/moving_variance"})
+        rest = {name for name in left if not name.startswith(("conv/", "norm/", "hidden/", "logits/"))}
+        assert all(re.search(r"iter|rate|decay|beta_|count|total|Variable", name) for name in rest), rest
+        found = tfbundle.load(path, slots=False)
+        assert set(found) == set(tfbundle.load(path)) - checkpoint.slots
+
+    def test_slot_variables_are_what_tensorflow_marks(self) -> None:
+        with tfbundle.open_checkpoint(TRAINED[0]) as checkpoint:
+            assert checkpoint.slots == {key for key in checkpoint if "/.OPTIMIZER_SLOT/" in key}
+
+    def test_averages_of_weights_stay(self, tmp_path: Path) -> None:
+        """As Keras saves ``Adam(use_ema=True)``."""
+        graph = graph_of(
+            {"children": [("optimizer", 1)]},
+            {
+                "children": [
+                    ("_variables", 2),
+                    ("_iterations", 3),
+                    ("_model_variables_moving_average", 4),
+                    ("_momentums", 5),
+                    ("_u_product", 8),
+                ]
+            },
+            {"children": [("0", 3), ("1", 6), ("2", 7), ("3", 8)]},
+            {"key": "iterations"},
+            {"children": [("0", 6)]},
+            {"children": [("0", 7)]},
+            {"key": "average"},
+            {"key": "momentum"},
+            {"key": "product"},
+        )
+        tensors = dict.fromkeys(("iterations", "average", "momentum", "product"), np.arange(2))
+        path = write_objects(tmp_path / "model", graph, **tensors)
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            assert checkpoint.slots == {"momentum"}
+
+    def test_lists_beside_that_of_all_variables(self) -> None:
+        """As the experimental optimizers of TensorFlow 2.9 keep theirs, and Adafactor of 2.11 to 2.15 some of them."""
+        iterations, weight = {"key": "iterations"}, {"key": "w"}
+        lists = {"children": [("0", 5)]}, {"children": [("0", 6), ("1", 3)]}
+        slots = {"key": "m"}, {"key": "v"}
+        names = ["iterations", "w", "m", "v"]
+        for more in (("_index_dict", 7), ("_variables", 7)):
+            optimizer = {
+                "children": [("_iterations", 3), more, ("_momentums", 1), ("_v", 2), ("_trainable_variables", 8)]
+            }
+            trained = {"children": [("0", 4)]}
+            graph = graph_of(optimizer, *lists, iterations, weight, *slots, {}, trained)
+            assert find_slots(names, ObjectGraph(graph)) == {"m", "v"}
+        module = graph_of({"children": [("_iterations", 3), ("_weights", 1)]}, *lists, iterations, weight, *slots)
+        assert find_slots(names, ObjectGraph(module)) == frozenset()
+
+    def test_powers_of_an_optimizer_of_tensorflow_1(self) -> None:
+        graph = graph_of(
+            {"children": [("optimizer", 1), ("beta1_power", 4)]},
+            {"children": [("beta1_power", 2)], "slots": [(4, "m", 3)]},
+            {"key": "power"},
+            {"key": "m"},
+            {"key": "w"},
+        )
+        assert find_slots(["power", "m", "w"], ObjectGraph(graph)) == {"power", "m"}
+
+    @pytest.mark.parametrize("expected", [one for one in CHECKPOINTS if "training" in str(one)], ids=str)
+    def test_saver(self, expected: Expected) -> None:
+        with tfbundle.open_checkpoint(expected.path, format=expected.format) as checkpoint:
+            slots = checkpoint.slots
+        assert slots == {name for name in expected.tensors if re.search(r"/Adam(_1)?$|/Momentum$|beta._power$", name)}
+        assert len(slots) == 8
+        left = tfbundle.load(expected.path, slots=False)
+        assert set(left) == set(expected.tensors) - slots
+        assert "fc1/weights/ExponentialMovingAverage" in left
+        assert "global_step" in left
+
+    @pytest.mark.parametrize("checkpoint", OPTIMIZERS["checkpoints"], ids=lambda checkpoint: checkpoint["path"])
+    def test_every_optimizer(self, checkpoint: dict[str, Any]) -> None:
+        with tfbundle.open_checkpoint(FIXTURES / "tf-1.15.5" / "optimizers" / checkpoint["path"]) as opened:
+            assert opened.slots == set(checkpoint["slots"])
+
+    def test_slots_that_cannot_be_read_are_left_out(self) -> None:
+        path = FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt"
+        with pytest.raises(FormatError, match=r"none of the 1 slices that are there"):
+            tfbundle.load(path)
+        assert tfbundle.load(path, names="linear/*", slots=False).keys() == {
+            "linear/layer/kernel",
+            "linear/layer/weights",
+        }
+
+    @pytest.mark.parametrize(
+        "slot",
+        [
+            "w/Adam",
+            "w/Adam_1",
+            "w/Adam_13",
+            "w/Momentum",
+            "w/RMSProp_1",
+            "w/Ftrl",
+            "w/Adagrad",
+            "w/adam_m",
+            "w/adam_v",
+            "OptimizeLoss/a/w/Adam",
+            "train/w/Adam_1",
+            "a/b/w/Adadelta",
+            "w_slot_v",
+            "a/b_slot_vc",
+            "Adam/w/m",
+            "training/Ftrl/a/w/accumulator",
+            "training/SGD_1/w/momentum",
+            "beta1_power",
+            "x/beta2_power",
+            "beta2_power_1",
+            "w/part_0/Adam",
+            "a/w/t_12/Ftrl_1",
+            "a/w/0/Adam",
+            "a/w/w/part_1/Adagrad",
+            "a/w//part_1/Adagrad",
+        ],
+    )
+    def test_names_of_slots(self, slot: str) -> None:
+        assert find_slots(["w", "a/w", "a/b", slot], None) == {slot}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Adam",
+            "Adam/w",
+            "v/Adam",
+            "w/Adam/b",
+            "w/Adamant",
+            "w/Adam_x",
+            "w/ExponentialMovingAverage",
+            "w/m",
+            "layer/w/momentum",
+            "Adam/v/m",
+            "Adam/w/x",
+            "v_slot_v",
+            "w_slot_x",
+            "my_beta1_power",
+            "w/adam",
+            "w/moving_mean",
+            "w/part_x/Adam",
+            "w/u_0/Adam",
+            "w/v/part_0/Adam",
+            "v/part_0/Adam",
+            "",
+            "/",
+            "/Adam",
+        ],
+    )
+    def test_names_of_others(self, name: str) -> None:
+        assert find_slots(["w", "a/w", name], None) == frozenset()
+
+    def test_names_of_many_parts_take_no_time(self) -> None:
+        names = [
+            "/" * 1_000_000 + "Adam",
+            "Adam/" * 200_000 + "m",
+            "a/" * 500_000 + "w_slot_v",
+            "0/" * 500_000 + "Adam",
+        ]
+        start = time.monotonic()
+        assert find_slots(names, None) == frozenset()
+        assert time.monotonic() - start < 5
+
+    def test_choice_and_slots(self) -> None:
+        folder = FIXTURES / "tf-1.15.5" / "training"
+        assert set(tfbundle.load(folder, names="fc1/biases*", slots=False)) == {
+            "fc1/biases",
+            "fc1/biases/ExponentialMovingAverage",
+        }
+        assert tfbundle.load(folder, names=["fc1/biases/Momentum"], slots=False) == {}
+
+
+def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
+    weights = (*WEIGHTS, "logits/bias")
+    return key not in checkpoint.slots and name.removeprefix("classifier/") in weights
