@@ -564,5 +564,22 @@ def test_devices() -> None:
     assert "a device" in error_of("/dev/zero", FormatError)
 
 
+def test_an_empty_prefix_beside_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``Saver.save(session, "run/")`` leaves it, seen from inside of the folder."""
+    monkeypatch.chdir(tmp_path)
+    save(Path("model"), 7)
+    for member in (".index", ".data-00000-of-00001"):
+        os.rename(f"model{member}", member)
+    shutil.copy(FIXTURES / "tf-1.2.1" / "training" / "model.ckpt-40.meta", ".meta")
+    for path in (".", ".index", ".data-00000-of-00001", ".meta"):
+        assert value_of(path) == 7
+        assert len(tfbundle.load_graph(path).nodes) > 100
+    os.remove(".data-00000-of-00001")
+    with tfbundle.open_checkpoint(".data-00000-of-00001") as checkpoint:
+        assert list(checkpoint) == ["v"]
+    os.remove(".index")
+    assert error_of(".index", MissingFileError).count(".index") == 2
+
+
 def test_an_empty_path() -> None:
     assert "the path is empty; pass a checkpoint's prefix" in error_of("", MissingFileError)

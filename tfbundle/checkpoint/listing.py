@@ -122,7 +122,8 @@ def _find(
             yield files
     for name in names:
         path = os.path.join(folder, name)
-        if not (prefix_of_member(name) or prefix_of_v1_shard(name)) and _holds_table(path, FileKind.V1_TABLE):
+        is_part = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
+        if not is_part and _holds_table(path, FileKind.V1_TABLE):
             yield CheckpointFiles(path, "v1", (path,))
     if state is not None:
         for stored in (*state.all_model_checkpoint_paths, state.model_checkpoint_path):

@@ -55,8 +55,10 @@ def find_checkpoint(path: str | os.PathLike[str], format: Format | None = None) 
     if is_file(path):
         return _from_file(path, format)
     found = find_files(path, format)
-    if found is None and (prefix := prefix_of_member(path) or prefix_of_v1_shard(path)) is not None:
-        found = find_files(prefix, format)
+    # A prefix may be empty: that of ".index".
+    for prefix in (prefix_of_member(path), prefix_of_v1_shard(path)):
+        if found is None and prefix is not None:
+            found = find_files(prefix, format)
     if found is None:
         _raise_missing(path, format)
     return found
@@ -204,7 +206,8 @@ def _from_state(state: CheckpointState, format: Format | None) -> CheckpointFile
 
 
 def _raise_missing(path: str, format: Format | None) -> NoReturn:
-    prefix = prefix_of_member(path) or path
+    member_of = prefix_of_member(path)
+    prefix = path if member_of is None else member_of
     folder = os.path.dirname(prefix) or os.curdir
     if not is_folder(folder):
         bare = path.rstrip("/\\")

@@ -80,12 +80,13 @@ def find_graph(path: str) -> str:
             there = ", ".join(_graphs_in(path)[:_MOST_LISTED])
             hint = f"; the graphs in it are {there}" if there else ""
             raise MissingFileError(error.message + hint, path=error.path) from None
-    if is_file(path) and (path.endswith(META_SUFFIX) or prefix_of_member(path) is None):
+    prefix = prefix_of_member(path)
+    if is_file(path) and (path.endswith(META_SUFFIX) or prefix is None):
         beside = path + META_SUFFIX
         if is_file(beside) and identify(path) is FileKind.V1_TABLE:
             return beside
         return path
-    return _beside(prefix_of_member(path) or path)
+    return _beside(path if prefix is None else prefix)
 
 
 def _graphs_in(folder: str) -> list[str]:
