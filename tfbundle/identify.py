@@ -66,6 +66,9 @@ class FileKind(Enum):
         return _ADVICE.get(self, "pass a checkpoint's prefix, its .index file, or its folder")
 
 
+# What may stand in place of any file, whatever it is called.
+STAND_INS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.ZEROS, FileKind.ZIP, FileKind.TAR)
+
 _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
     "and the commands ls, show, verify, diff, fingerprint and export take it"

@@ -8,8 +8,8 @@ HTML page or to nothing at all gives a report too. What is not there to be check
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -21,10 +21,11 @@ from tfbundle.checkpoint.paths import find_checkpoint, is_saved_model
 from tfbundle.checkpoint.state import STATE_NAME
 from tfbundle.checkpoint.stores import from_root
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
-from tfbundle.identify import FileKind, identify
-from tfbundle.storage import file_size, is_file, is_folder
+from tfbundle.identify import STAND_INS, FileKind, identify, identify_source
+from tfbundle.storage import ByteSource, file_size, is_file, is_folder
 
 if TYPE_CHECKING:
+    from tfbundle.formats.record_reader import Loss
     from tfbundle.graph.graph import Graph
 
 Progress = Callable[[int, int], None]
@@ -249,8 +250,31 @@ def _verify_records(path: str, format: str, progress: Progress) -> Report:
             what = f"the compressed stream in {path} ends too early, and records may be lost"
         message = f"{what}; its writer is still at work, or was stopped, or a copy of the file was"
         findings.append(Finding("truncated", message, path, None, None, offset, there))
+    if not count and size and (kind := identify(path)) in STAND_INS:
+        findings = [Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path)]
     if records.compression != "NONE":
         # What is known are places in the stream, which are none in the file.
         findings = [replace(finding, offset=None, size=None) for finding in findings]
+    stories = _tell_of_records(path, records.losses if records.compression == "NONE" else (), is_lost=not count)
     file = CheckedFile(path, format, size, count)
-    return Report(path, path, format, 0, nbytes, tuple(findings), files=(file,))
+    return Report(path, path, format, 0, nbytes, tuple(findings), stories=stories, files=(file,))
+
+
+def _tell_of_records(path: str, losses: Sequence[Loss], *, is_lost: bool) -> tuple[str, ...]:
+    """What probably happened to a file of records, of which perhaps none is left."""
+    if not losses:
+        return ()
+    with suppress(TfBundleError, OSError), closing(ByteSource(path)) as source:
+        for story in _stories_of_records(source, losses, is_lost=is_lost):
+            return (f"{path} {story}",)
+    return ()
+
+
+def _stories_of_records(source: ByteSource, losses: Sequence[Loss], *, is_lost: bool) -> Iterator[str]:
+    from tfbundle.transfers import find_zeros, tell_transfer, tell_zeros
+
+    yield from tell_transfer(source, identify_source(source) if is_lost else FileKind.EVENTS, None)
+    for loss in (losses[-1], losses[0]):
+        zeros = find_zeros(source, loss.offset, loss.offset + loss.size)
+        if zeros is not None:
+            yield tell_zeros(source, zeros)

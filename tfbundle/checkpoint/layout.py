@@ -40,11 +40,12 @@ _STAND_INS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.GZIP, FileKind.ZIP)
 
 
 class Claim(NamedTuple):
-    """Bytes of a data file that a tensor claims, from ``offset`` to ``end``."""
+    """Bytes of a data file that a tensor claims, from ``offset`` to ``end``, and their masked CRC-32C."""
 
     offset: int
     end: int
     name: str
+    crc: int
 
 
 class Layout(NamedTuple):
@@ -67,7 +68,7 @@ def find_layout(store: BundleStore, records: Mapping[str, bytes]) -> Layout:
             continue
         is_complete = is_complete and len(pieces) >= expected
         for _, (_, _, place) in pieces:
-            claims.setdefault(place.shard, []).append(Claim(place.offset, place.offset + place.size, name))
+            claims.setdefault(place.shard, []).append(Claim(place.offset, place.offset + place.size, name, place.crc))
     for found in claims.values():
         found.sort()
     return Layout(claims, is_complete)
@@ -170,7 +171,7 @@ def check_claims(layout: Layout, files: DataFiles) -> Space:
 
 
 def _overlaps(path: str, shard: int, claims: list[Claim]) -> Iterator[Finding]:
-    before = Claim(0, 0, "")
+    before = Claim(0, 0, "", 0)
     for claim in claims:
         if claim.offset < before.end and claim.offset < claim.end:
             size = min(claim.end, before.end) - claim.offset

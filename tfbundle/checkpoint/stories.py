@@ -1,8 +1,8 @@
 """What probably happened to a checkpoint's files, told from the damage.
 
-A list of bad checksums says little to a person. Most damage has one of a few causes, each with its mark: a download
-that stopped, a copy in text mode, data files of two checkpoints in one folder, a page or a pointer in place of a file.
-Only what the bytes show is told, and where they show nothing, nothing.
+A list of bad checksums says little to a person. Most damage has one of a few causes, each with its mark: what happens
+to files of any kind (``transfers``), a download that stopped, data files of two checkpoints in one folder, bytes that
+were lost in the middle. Only what the bytes show is told, and where they show nothing, nothing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,22 @@ from typing import NamedTuple
 from tfbundle.checkpoint.findings import Finding
 from tfbundle.checkpoint.layout import Claim
 from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.identify import FileKind, identify_source
 from tfbundle.storage import ByteSource
+from tfbundle.transfers import Stretch, find_table_end, find_zeros, tell_table, tell_transfer, tell_zeros, zeros_at_end
 
-# So many files are looked at, and so much of each.
+# So many files are looked at.
 _MOST_FILES = 100
-_HEAD_SIZE = 4 << 20
-_TAIL_STEP = 1 << 20
 # Tensors may end in zeros by chance, but rarely in so many.
 _FEWEST_ZEROS = 32
-_FEWEST_MARKS = 8
 # A checkpoint's first key is empty, and its value is the checkpoint's header. Snappy puts two numbers before that.
 _TABLE_START = re.compile(rb".{0,8}?\0\0[\x80-\xff]{0,4}[\0-\x7f][\x08\x0a\x1a]", re.DOTALL)
 _START_SIZE = 16
-# What stands for a byte that is no text, once a program has read the file as UTF-8.
-_REPLACEMENT = b"\xef\xbf\xbd"
-
-_STAND_INS = {
-    FileKind.GIT_LFS: "was not fetched: a Git LFS pointer stands in its place ('git lfs pull' fetches it)",
-    FileKind.HTML: "was not downloaded: a web page stands in its place, perhaps an error or a login",
-    FileKind.EMPTY: "is empty: a copy or download stopped before its first byte, or the disk was full",
-    FileKind.ZEROS: "is all zeros: its space was reserved, and a transfer stopped before it was filled",
-}
+# What would be unpacked first, and is no shorter by accident.
+_PACKED = (FileKind.GZIP, FileKind.ZIP)
+# Fewer bytes may be the same by chance, and more are not read for a story.
+_FEWEST_MOVED, _MOST_MOVED = 8, 64 << 20
 
 
 class Suspect(NamedTuple):
@@ -76,25 +70,46 @@ def tell_stories(
 def _stories(source: ByteSource, suspect: Suspect, others_fit: bool) -> Iterator[str]:
     """What may have happened, the surest first."""
     kind = identify_source(source)
-    end = suspect.claims[-1].end if suspect.claims else None
-    if kind in _STAND_INS and (end is None or source.size < end or kind is FileKind.ZEROS):
-        yield _STAND_INS[kind]
-    yield from _of_text(source, suspect, end)
-    if end is None:
-        if suspect.is_table and kind is FileKind.UNKNOWN and source.size:
-            if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
-                yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
-            else:
-                yield "neither begins nor ends as a table does: another program wrote it, or it is damaged all over"
-        return
+    if suspect.claims:
+        yield from _of_data_file(source, kind, suspect, others_fit)
+    elif suspect.is_table:
+        yield from _of_table(source, kind)
+    else:
+        yield from tell_transfer(source, kind, None)
+        yield from _zeros_anywhere(source)
+
+
+def _of_table(source: ByteSource, kind: FileKind) -> Iterator[str]:
+    end = find_table_end(source)
+    if end is None or not end.actual == end.stated == source.size:
+        yield from tell_transfer(source, kind, None)
+    if end is not None and end.actual == source.size:
+        yield from tell_transfer(source, kind, end.stated, is_torn=True)
+    yield from _zeros_anywhere(source)
+    if end is not None:
+        yield from tell_table(source, end)
+    if (end is None or end.actual != source.size) and kind is FileKind.UNKNOWN and source.size:
+        if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
+            yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
+        else:
+            yield "neither begins nor ends as a table does: another program wrote it, or it is damaged all over"
+
+
+def _of_data_file(source: ByteSource, kind: FileKind, suspect: Suspect, others_fit: bool) -> Iterator[str]:
+    end = suspect.claims[-1].end
     stored = [claim for claim in suspect.claims if claim.offset < claim.end]
     damaged = [claim for claim in stored if claim.offset in suspect.damaged]
-    zeros = _zeros_at_end(source)
-    start = source.size - zeros
-    if zeros >= _FEWEST_ZEROS and damaged and all(claim.end > start for claim in damaged):
-        yield f"ends in {zeros} zeros: a transfer stopped after {start} bytes, or the disk was full"
     inside = [claim for claim in stored if claim.end <= source.size]
     wrong = [claim for claim in damaged if claim.end <= source.size]
+    yield from tell_transfer(source, kind, end, is_torn=bool(wrong))
+    if kind in _PACKED and source.size < end:
+        return
+    zeros = zeros_at_end(source)
+    start = source.size - zeros
+    if zeros >= _FEWEST_ZEROS and damaged and all(claim.end > start for claim in damaged):
+        yield tell_zeros(source, Stretch(start, source.size))
+    yield from _moved(source, wrong, source.size - end)
+    yield from _zeros_inside(source, wrong)
     # Parts that were not trained, and zeros, are the same in both.
     if len(wrong) > 1 and 2 * len(wrong) > len(inside):
         others = "the other data files" if others_fit else "the index"
@@ -104,33 +119,35 @@ def _stories(source: ByteSource, suspect: Suspect, others_fit: bool) -> Iterator
         yield f"was cut short: it has {source.size} of at least {end} bytes; a download or copy stopped early"
 
 
-def _of_text(source: ByteSource, suspect: Suspect, end: int | None) -> Iterator[str]:
-    """What programs that take a file for text do to it."""
-    head = source.read_at(0, min(_HEAD_SIZE, source.size))
-    pairs = head.count(b"\r\n")
-    feeds = head.count(b"\n")
-    # Line feeds that are all in pairs are rare by chance, though not in strings; but then the file did not grow.
-    if pairs == feeds and (pairs >= 2 if end is None else pairs and source.size > end):
-        yield "was transferred in text mode, where each line feed becomes CR LF; transfer it again in binary mode"
-    gone = 0 if end is None else end - source.size
-    # What was merely cut short is whole up to there.
-    is_torn = any(claim.end <= source.size and claim.offset in suspect.damaged for claim in suspect.claims)
-    if is_torn and not pairs and 0 < gone <= feeds * (1 + source.size // _HEAD_SIZE):
-        yield (
-            f"was transferred in text mode, where each CR LF becomes a line feed, so that {gone} bytes are gone; "
-            "transfer it again in binary mode"
-        )
-    if head.count(_REPLACEMENT) >= _FEWEST_MARKS:
-        yield "was read and saved as UTF-8 text, which replaced other bytes; get it anew from where it was written"
+def _moved(source: ByteSource, wrong: list[Claim], by: int) -> Iterator[str]:
+    """Bytes that were lost or added in the midst of a file: what lies behind them is whole, at another place."""
+    if not by:
+        return
+    for claim in reversed(wrong):
+        size = claim.end - claim.offset
+        if _FEWEST_MOVED <= size <= _MOST_MOVED and 0 <= claim.offset + by <= source.size - size:
+            if crc32c(source.read_at(claim.offset + by, size)) != unmask(claim.crc):
+                return
+            how, where = ("lost", "early") if by < 0 else ("was given", "late")
+            yield (
+                f"{how} {abs(by)} bytes on the way: what belongs at offset {claim.offset} is whole, "
+                f"but lies that much too {where}"
+            )
+            return
 
 
-def _zeros_at_end(source: ByteSource) -> int:
-    count = 0
-    while count < source.size:
-        size = min(_TAIL_STEP, source.size - count)
-        data = source.read_at(source.size - count - size, size)
-        kept = len(data.rstrip(b"\0"))
-        count += size - kept
-        if kept:
-            break
-    return count
+def _zeros_anywhere(source: ByteSource) -> Iterator[str]:
+    zeros = find_zeros(source, 0, source.size)
+    if zeros is not None:
+        yield tell_zeros(source, zeros)
+
+
+def _zeros_inside(source: ByteSource, wrong: list[Claim]) -> Iterator[str]:
+    """Sectors of zeros that explain all that is damaged, and are no tensors of zeros."""
+    zeros = find_zeros(source, wrong[0].offset, max(claim.end for claim in wrong)) if wrong else None
+    if (
+        zeros is not None
+        and all(claim.offset < zeros.end and zeros.start < claim.end for claim in wrong)
+        and any(claim.offset < zeros.start or zeros.end < claim.end for claim in wrong)
+    ):
+        yield tell_zeros(source, zeros)

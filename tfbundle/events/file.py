@@ -25,6 +25,7 @@ from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.compression import FileStream, Stream, Unpacked, open_stream
 from tfbundle.formats.frames import FEWEST_ROWS
 from tfbundle.formats.record_reader import Loss, RecordReader, Truncation, Window
+from tfbundle.identify import STAND_INS, identify_source
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
 from tfbundle.storage import ByteSource, FileIdentity, file_size
@@ -113,6 +114,8 @@ class EventFile:
                     )
             return self._finish(start, before, reader.truncation, reader.losses)
         except FormatError as error:
+            if not self.count and (kind := identify_source(source)) in STAND_INS:
+                raise FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path) from error
             raise error.locate(path=self.path) from None
         finally:
             source.close()

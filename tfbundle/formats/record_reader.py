@@ -215,7 +215,8 @@ class RecordReader:
         expected, actual = unmask(int.from_bytes(head[8:], "little")), crc32c(head[:8])
         return ChecksumError(
             f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, and {expected:#010x} is stored with it; "
-            "this is no record file, or a damaged one, of which salvage=True reads what is whole",
+            + ("" if self.position else "this is no record file, or a damaged one, of which ")
+            + "salvage=True reads what is whole",
             expected=expected,
             actual=actual,
             path=self._stream.path,
