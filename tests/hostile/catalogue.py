@@ -1,4 +1,4 @@
-"""The list of all cases, to which ``bundles``, ``old_checkpoints``, ``others`` and ``streams`` add theirs.
+"""The list of all cases, to which ``tables``, ``bundles``, ``old_checkpoints``, ``others`` and ``streams`` add theirs.
 
 A case is a function that writes files into a folder and says what reading them has to give. Its name is that of the
 test, its title the line in a table.
