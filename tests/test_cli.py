@@ -652,6 +652,27 @@ def test_a_terminal_that_is_narrow(tmp_path: Path, columns: int, lines: int) -> 
     assert plain[3 * lines].startswith("2 tensors")
 
 
+def test_a_mark_stays_before_its_name(tmp_path: Path) -> None:
+    for name in ("model-1", "model-2"):
+        write_bundle(tmp_path / name, {"m": MATRIX})
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model-2" all_model_checkpoint_paths: "model-2"')
+    written, _ = on_terminal("state", tmp_path, stream="stdout", columns=40)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", written).splitlines()
+    assert lines[0] == "   checkpoint"
+    assert lines[2:5:2] == ["   model-1", "*  model-2"]
+    assert lines[3].startswith("    v2")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only a POSIX shell closes it so")
+def test_closed_output(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"m": MATRIX})
+    done = subprocess.run(
+        [sys.executable, "-m", "tfbundle", "ls", str(tmp_path / "b")],
+        stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1), cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_progress_is_for_terminals(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"m": np.zeros(1 << 22, np.uint8)})
     written, other = on_terminal("verify", tmp_path / "b", stream="stderr")

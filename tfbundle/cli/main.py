@@ -63,6 +63,8 @@ class Commands(click.Group):
         sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
 
     def _run(self, arguments: list[str]) -> int:
+        if sys.stdout is None:  # As Python has it where whoever started it has closed it.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is open for as long as we are.
         # What the terminal's encoding lacks is escaped, as everything else that cannot be printed.
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:

@@ -177,11 +177,14 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
         console.print(table)
         return
     # Too wide: the name has a line of its own, and what is known of it stands below. What the terminal breaks by itself
-    # can be copied whole, as what is broken here could not.
-    below = console.render_lines(tabulate(1), console.options.update(width=_NO_EDGE), pad=False)
+    # can be copied whole, as what is broken here could not. A first column without a header is a mark before the name.
+    names = 1 if headers[0] else 2
+    width = max((len(row[0]) for row in rows), default=0)
+    below = console.render_lines(tabulate(names), console.options.update(width=_NO_EDGE), pad=False)
     for number, (row, line) in enumerate(zip((headers, *rows), below, strict=True)):
         facts = "".join(part.text for part in line).rstrip(" ")
-        console.print(Text(f"{row[0]}\n    {facts}"), style="" if number else "bold", soft_wrap=True)
+        name = row[0] if names == 1 else f"{row[0]:<{width}}  {row[1]}"
+        console.print(Text(f"{name}\n    {facts}"), style="" if number else "bold", soft_wrap=True)
 
 
 def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
