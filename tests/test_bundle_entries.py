@@ -410,11 +410,18 @@ def test_a_folder_in_the_place_of_a_shard(tmp_path: Path) -> None:
 def test_shard_that_was_cut_short(tmp_path: Path, size: int) -> None:
     write_bundle(tmp_path / "b", {"v": MATRIX})
     data_file(tmp_path / "b").write_bytes(MATRIX.tobytes()[:size])
-    for mmap in (False, True):
-        with pytest.raises(TruncatedError, match=str(size)) as caught:
-            tfbundle.load(tmp_path / "b", mmap=mmap)
-        assert caught.value.tensor == "v"
-        assert caught.value.path == str(data_file(tmp_path / "b"))
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        for call in (
+            lambda: tfbundle.load(tmp_path / "b"),
+            lambda: tfbundle.load(tmp_path / "b", mmap=True),
+            checkpoint["v"].read,
+            lambda: checkpoint["v"][-1],
+            lambda: list(checkpoint["v"].chunks()),
+        ):
+            with pytest.raises(TruncatedError, match=str(size)) as caught:
+                call()
+            assert (caught.value.tensor, caught.value.shard, caught.value.offset) == ("v", 0, 0)
+            assert caught.value.path == str(data_file(tmp_path / "b"))
 
 
 # Headers.

@@ -21,7 +21,7 @@ from tfbundle.checkpoint.selection import Selection, plan_reads
 from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.tensor import Array
 from tfbundle.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
-from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
+from tfbundle.errors import ChecksumError, FormatError, TruncatedError, UnsupportedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage import ByteSource
@@ -117,8 +117,12 @@ class PieceReader:
 
     def source(self, piece: Piece) -> ByteSource:
         """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
-        source = self.shards.source(piece.location.shard)
-        source.require(piece.location.offset, piece.location.size)
+        place = piece.location
+        source = self.shards.source(place.shard)
+        try:
+            source.require(place.offset, place.size)
+        except TruncatedError as error:
+            raise error.locate(shard=place.shard) from None
         return source
 
     def _read_objects(self, piece: Piece, source: ByteSource, *, verify: bool) -> Array:
