@@ -308,6 +308,15 @@ def test_empty_folder(tmp_path: Path) -> None:
     assert "there is no checkpoint in the folder" in error_of(tmp_path, MissingFileError)
 
 
+def test_folder_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("how to train")
+    assert error_of(tmp_path, MissingFileError).endswith(str(tmp_path))
+    (tmp_path / "model.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    text = error_of(tmp_path, MissingFileError)
+    assert f"{tmp_path / 'model.weights.h5'} is an HDF5 file" in text
+    assert "read it with h5py" in text
+
+
 def test_checkpoints_one_folder_below(tmp_path: Path) -> None:
     save(tmp_path / "run1" / "model")
     (tmp_path / "run2").mkdir()

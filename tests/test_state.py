@@ -300,6 +300,14 @@ class TestDamage:
                 call(tmp_path)
             assert str(tmp_path / "checkpoint") in str(caught.value)
 
+    @pytest.mark.parametrize("suffix", [".index", ".meta", ".data-00000-of-00001"])
+    def test_files_of_other_kinds(self, suffix: str) -> None:
+        path = FIXTURES / "tf-1.15.5" / "training" / f"model.ckpt-20{suffix}"
+        with pytest.raises(FormatError) as caught:
+            tfbundle.read_checkpoint_state(path)
+        assert str(path) in str(caught.value)
+        assert ("not a state file; pass the folder" in str(caught.value)) == (not suffix.startswith(".data"))
+
     @given(st.binary(max_size=80))
     def test_any_bytes(self, tmp_path_factory: pytest.TempPathFactory, text: bytes) -> None:
         path = tmp_path_factory.getbasetemp() / "any"

@@ -26,7 +26,7 @@ from tfbundle.checkpoint.names import (
     scan_folder,
 )
 from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
-from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.storage import is_file, is_folder, list_folder, stat_file
 
@@ -175,7 +175,22 @@ def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
         text += f"; {_listed(there.without_index)} has data files but no index"
     below = [name for name in list_folder(folder) if is_folder(os.path.join(folder, name))]
     below = [os.path.join(folder, name) for name in below if _has_checkpoint(os.path.join(folder, name))]
-    return f"{text}; there are some in {_listed(below)}" if below else text
+    if below:
+        return f"{text}; there are some in {_listed(below)}"
+    return text if there.half_saved or there.without_index else text + _describe_others(folder)
+
+
+def _describe_others(folder: str) -> str:
+    """What a folder without checkpoints holds, by the first file that is of a known kind."""
+    for name in list_folder(folder)[:_MOST_OPENED]:
+        path = os.path.join(folder, name)
+        try:
+            kind = identify(path) if stat_file(path) else FileKind.UNKNOWN
+        except (TfBundleError, OSError):
+            continue
+        if kind not in (FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS):
+            return f"; {path} is {kind.value}: {kind.advice}"
+    return ""
 
 
 def _has_checkpoint(folder: str) -> bool:

@@ -18,6 +18,8 @@ import re
 from typing import NamedTuple
 
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
+from tfbundle.errors import FormatError
+from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage import is_file, is_folder, read_file, real_path
@@ -100,7 +102,16 @@ def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | N
         path = os.path.join(path, latest_filename or STATE_NAME)
     from tfbundle.formats.textproto import parse_text  # Most checkpoints are opened without a state file.
 
-    message = parse_text(read_file(path, LARGEST_NOTE), CheckpointStateProto, path=path)
+    try:
+        message = parse_text(read_file(path, LARGEST_NOTE), CheckpointStateProto, path=path)
+    except FormatError:
+        kind = identify(path)
+        if kind in (FileKind.STATE, FileKind.UNKNOWN):
+            raise
+        raise FormatError(
+            f"{path} is {kind.value}, not a state file; pass the folder, or the file in it that is called {STATE_NAME}",
+            path=path,
+        ) from None
     return CheckpointState(
         path,
         message.model_checkpoint_path,
