@@ -122,7 +122,7 @@ def encode_text(text: bytes, message_class: type[Message]) -> bytes:
     end = len(text)
     while end and text[end - 1] in _WHITESPACE:
         end -= 1
-    return _Block(message_class, 0).encode(text, 0, end)
+    return _Block(message_class, 0).encode_large(text, 0, end)
 
 
 class _Block:
@@ -138,19 +138,30 @@ class _Block:
         self._depth = depth
         indent = b"\n" + b"  " * depth
         self._boundary = re.compile(indent + rb"(?=[^ }\n])")
-        # What stands around the fields of a message in a field.
-        self._opener = b" {" + indent + b"  "
+        # What stands around the fields of a message in a field, behind its name.
+        self._opener = b"{" + indent + b"  "
         self._closer = indent + b"}"
-        self._empty = b" {" + self._closer
+        self._empty = b"{" + self._closer
         self._inner: dict[type[Message], _Block] = {}
         self._kept: dict[bytes, tuple[bytes, int]] = {}
 
-    def encode(self, text: bytes, pos: int, end: int) -> bytes:
-        """The wire bytes of the message whose fields are ``text[pos:end]``."""
+    def encode(self, text: bytes) -> bytes:
+        """The wire bytes of the message whose fields are ``text``, which is no longer than a window."""
+        fields = self._boundary.split(text)
+        wires: list[bytes] = []
+        try:
+            self._append(fields, wires, 0)
+        except Unsure as doubt:
+            if doubt.final and self._depth:
+                raise
+            return self._hand_over([], text, 0, len(text), large=False)
+        return b"".join(wires)
+
+    def encode_large(self, text: bytes, pos: int, end: int) -> bytes:
+        """The wire bytes of the message whose fields are ``text[pos:end]``, which are read window by window."""
         wires: list[bytes] = []
         seen = 0
         before = here = (pos, 0)
-        large = end - pos > _WINDOW_SIZE
         try:
             while pos < end:
                 before, here = here, (pos, len(wires))
@@ -164,7 +175,7 @@ class _Block:
                     pos = stop
                 else:
                     stop, behind = self._end_of_field(text, pos, end)
-                    wire, bit = self._encode_field(text, pos, stop)
+                    wire, bit = self._encode_large_field(text, pos, stop)
                     if bit & seen:
                         raise Unsure
                     seen |= bit
@@ -175,7 +186,7 @@ class _Block:
                 raise
             # A string may go on in the line where this window began, so that only the one before is certain.
             pos, count = before
-            return self._hand_over(wires[:count], text, pos, end, large=large)
+            return self._hand_over(wires[:count], text, pos, end, large=True)
         return b"".join(wires)
 
     def _append(self, fields: list[bytes], wires: list[bytes], seen: int) -> int:
@@ -185,17 +196,11 @@ class _Block:
             fields, run = self._cut_run(fields)
         kept = self._kept
         for field in fields:
-            found = kept.get(field)
-            if found is None:
-                found = self._encode_field(field, 0, len(field))
-                if len(field) <= _KEPT_SIZE:
-                    if len(kept) >= _KEPT_COUNT:
-                        kept.clear()
-                    kept[field] = found
-            wire, bit = found
-            if bit & seen:
-                raise Unsure
-            seen |= bit
+            wire, bit = kept.get(field) or self._encode_field(field)
+            if bit:
+                if bit & seen:
+                    raise Unsure
+                seen |= bit
             wires.append(wire)
         if run:
             wires.append(run)
@@ -227,35 +232,63 @@ class _Block:
         match = match or self._boundary.search(text, pos, end)
         return match.span() if match else (end, end)
 
-    def _encode_field(self, text: bytes, pos: int, end: int) -> tuple[bytes, int]:
-        """The wire bytes of the field that is ``text[pos:end]``, and its bit."""
+    def _encode_field(self, field: bytes) -> tuple[bytes, int]:
+        """The wire bytes of a field and its bit, which are kept if the field is short."""
+        word, _, value = field.partition(b" ")
+        scalar = self._scalars.get(word)
+        if scalar is not None:
+            bit, encoder = scalar
+            try:
+                found = encoder.encode(value), bit
+            except Unsure:
+                found = self._encode_unusual(field)
+        else:
+            submessage = self._submessages.get(word)
+            if submessage is not None and value.startswith(self._opener) and value.endswith(self._closer):
+                bit, tag, message_class = submessage
+                wire = self._block_of(message_class).encode(value[len(self._opener) : -len(self._closer)])
+                found = tag + varint(len(wire)) + wire, bit
+            else:
+                found = self._encode_unusual(field)
+        if len(field) <= _KEPT_SIZE:
+            if len(self._kept) >= _KEPT_COUNT:
+                self._kept.clear()
+            self._kept[field] = found
+        return found
+
+    def _encode_unusual(self, field: bytes) -> tuple[bytes, int]:
+        """The same for what is seldom printed: blank lines, comments, empty messages and lists of values."""
+        stripped = field.rstrip(_WHITESPACE)
+        if len(stripped) < len(field):
+            return self._encode_field(stripped)
+        if not field or (field.startswith(b"#") and b"\n" not in field):
+            return b"", 0
+        word, _, value = field.partition(b" ")
+        submessage = self._submessages.get(word)
+        if submessage is not None and value == self._empty and self._depth < DEEPEST_NESTING:
+            return submessage.tag + b"\0", submessage.bit
+        scalar = self._scalars.get(word)
+        if scalar is not None and not scalar.bit and value.startswith(b"[") and value.endswith(b"]"):
+            return scalar.encoder.encode_all(value[1:-1].split(b", ")), 0
+        raise Unsure
+
+    def _encode_large_field(self, text: bytes, pos: int, end: int) -> tuple[bytes, int]:
+        """The same for the field ``text[pos:end]``, of which no copy is made if it is a message."""
         if text[end - 1 : end] in _WHITESPACE:
             end = pos + len(text[pos:end].rstrip(_WHITESPACE))
-        space = text.find(b" ", pos, end)
-        word = text[pos:space]
-        scalar = self._scalars.get(word)
-        if scalar is not None and space > 0:
-            bit, encoder = scalar
-            value = text[space + 1 : end]
-            if bit or not value.startswith(b"["):
-                return encoder.encode(value), bit
-            if not value.endswith(b"]"):
-                raise Unsure
-            return encoder.encode_all(value[1:-1].split(b", ")), bit
-        submessage = self._submessages.get(word)
-        if submessage is not None and space > 0:
-            bit, tag, message_class = submessage
-            if text.startswith(self._opener, space) and text.endswith(self._closer, space, end):
-                inner = self._inner.get(message_class)
-                if inner is None:
-                    inner = self._inner[message_class] = _Block(message_class, self._depth + 1)
-                wire = inner.encode(text, space + len(self._opener), end - len(self._closer))
-                return tag + varint(len(wire)) + wire, bit
-            if text[space:end] == self._empty and self._depth < DEEPEST_NESTING:
-                return tag + b"\0", bit
-        elif pos == end or (text.startswith(b"#", pos) and text.find(b"\n", pos, end) < 0):
-            return b"", 0
-        raise Unsure
+        start = text.find(b" ", pos, end) + 1
+        submessage = self._submessages.get(text[pos : start - 1]) if start else None
+        opener, closer = self._opener, self._closer
+        if submessage is None or not (text.startswith(opener, start) and text.endswith(closer, start, end)):
+            return self._encode_field(text[pos:end])
+        wire = self._block_of(submessage.message_class).encode_large(text, start + len(opener), end - len(closer))
+        return submessage.tag + varint(len(wire)) + wire, submessage.bit
+
+    def _block_of(self, message_class: type[Message]) -> _Block:
+        block = self._inner.get(message_class)
+        if block is None:
+            block = self._inner[message_class] = _Block(message_class, self._depth + 1)
+        return block
 
     def _hand_over(self, wires: list[bytes], text: bytes, pos: int, end: int, *, large: bool) -> bytes:
         """The wire bytes of a message whose first fields are encoded, and the others ``text_format``'s to read."""

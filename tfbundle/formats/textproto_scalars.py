@@ -79,6 +79,7 @@ def encoder_of(field: FieldDescriptorProto, names: dict[str, int]) -> Encoder | 
 class _Strings:
     def __init__(self, number: int, *, utf8: bool) -> None:
         self._tag = tag(number, BYTES)
+        self._short_heads = [self._tag + varint(size) for size in range(128)]
         self._utf8 = utf8
 
     def encode(self, text: bytes) -> bytes:
@@ -89,7 +90,8 @@ class _Strings:
                 value.decode()
             except UnicodeDecodeError:
                 raise Unsure from None
-        return self._tag + varint(len(value)) + value
+        size = len(value)
+        return (self._short_heads[size] if size < 128 else self._tag + varint(size)) + value
 
     def encode_all(self, texts: list[bytes]) -> bytes:
         return b"".join(map(self.encode, texts))
@@ -97,14 +99,13 @@ class _Strings:
 
 def _unescape(text: bytes) -> bytes:
     """The value of a string with escapes."""
-    if len(text) < 2 or not text.startswith(b'"') or not text.endswith(b'"') or b"\n" in text:
-        raise Unsure
-    value = text[1:-1]
     # In a run of backslashes the pairs count from the left, as they do when the string is read.
-    rest = value.replace(b"\\\\", b"__").replace(b'\\"', b"__")
-    if b'"' in rest or b"\\b" in rest.translate(_ESCAPE_KINDS) or rest.endswith(b"\\"):
+    rest = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    if not rest.startswith(b'"') or not rest.endswith(b'"') or rest.count(b'"') != 2 or b"\n" in rest:
         raise Unsure
-    return value.decode("unicode_escape").encode("latin-1")
+    if b"\\b" in rest.translate(_ESCAPE_KINDS):
+        raise Unsure
+    return text.decode("unicode_escape").encode("latin-1")[1:-1]
 
 
 class _Floats:
