@@ -256,7 +256,7 @@ class TestSyntax:
     def test_graph(self, text: bytes, window: None) -> None:
         check(text, proto.GraphDef)
         # The same with more around it, which sets other parts of it apart.
-        printed = text_format.MessageToString(proto.GraphDef(node=[proto.NodeDef(name="x", op="y")])).encode()
+        printed = text_format.MessageToString(proto.GraphDef(node=[proto.NodeDef(name="x", op="y")] * 6)).encode()
         check(printed + text, proto.GraphDef)
         check(text + (b"" if text.endswith(b"\n") else b"\n") + printed, proto.GraphDef)
         indented = text.rstrip(b"\n").replace(b"\n", b"\n  ")

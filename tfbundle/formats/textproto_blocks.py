@@ -15,7 +15,8 @@ What TensorFlow prints has one field a line, two spaces a level, and a message's
 So the fields of a message are what one regular expression splits at the lines with exactly its indentation, however
 much lies below them. Each field becomes the bytes that protobuf's wire format has for it, and bytes are joined rather
 than messages built. A graph is made of few distinct blocks, so that the wire bytes of short fields are kept by their
-text, and most fields cost a look-up in a dictionary.
+text, and most fields cost a look-up in a dictionary. Where messages of one field follow each other, as the nodes of a
+graph do, the fields of all of them are split at once.
 
 Only text whose meaning is beyond doubt is taken. A block that holds anything else (a string in single quotes, an
 escape that is never printed, a field that is given twice, an expanded ``Any``) is handed to ``text_format``: the fields
@@ -25,7 +26,7 @@ between its braces, and nothing around them.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
@@ -43,6 +44,8 @@ _WINDOW_SIZE = 1 << 16
 
 # As many fields of the same name are encoded together.
 _SHORTEST_RUN = 16
+
+F = TypeVar("F")
 
 _WHITESPACE = b" \t\n\v\f\r"
 
@@ -125,6 +128,13 @@ def encode_text(text: bytes, message_class: type[Message]) -> bytes:
     return _Block(message_class, 0).encode_large(text, 0, end)
 
 
+def _keep(kept: dict[bytes, F], field: bytes, found: F) -> None:
+    if len(field) <= _KEPT_SIZE:
+        if len(kept) >= _KEPT_COUNT:
+            kept.clear()
+        kept[field] = found
+
+
 class _Block:
     """Encodes the messages of one type that lie at one depth of a text, and keeps the fields that it has seen."""
 
@@ -144,6 +154,8 @@ class _Block:
         self._empty = b"{" + self._closer
         self._inner: dict[type[Message], _Block] = {}
         self._kept: dict[bytes, tuple[bytes, int]] = {}
+        # The fields of submessages by their names, with the seams that may follow.
+        self._kept_with_seams: dict[bytes, dict[bytes, tuple[bytes, int, bool]]] = {}
 
     def encode(self, text: bytes) -> bytes:
         """The wire bytes of the message whose fields are ``text``, which is no longer than a window."""
@@ -166,7 +178,12 @@ class _Block:
             while pos < end:
                 before, here = here, (pos, len(wires))
                 stop = min(pos + _WINDOW_SIZE, end)
-                fields = self._boundary.split(text[pos:stop])
+                window = text[pos:stop]
+                size = self._append_messages(window, wires)
+                if size:
+                    pos += size
+                    continue
+                fields = self._boundary.split(window)
                 if stop < end:
                     # The last field may go on behind the window.
                     stop -= len(fields.pop())
@@ -196,7 +213,11 @@ class _Block:
             fields, run = self._cut_run(fields)
         kept = self._kept
         for field in fields:
-            wire, bit = kept.get(field) or self._encode_field(field)
+            found = kept.get(field)
+            if found is None:
+                found = self._encode_field(field)
+                _keep(kept, field, found)
+            wire, bit = found
             if bit:
                 if bit & seen:
                     raise Unsure
@@ -205,6 +226,50 @@ class _Block:
         if run:
             wires.append(run)
         return seen
+
+    def _append_messages(self, text: bytes, wires: list[bytes]) -> int:
+        """Append the wire bytes of the messages of one field with which ``text`` begins, and return their size in it.
+
+        Their fields are split all at once, so that the last field of a message has the seam to the next one behind it.
+        Where one of the messages is not printed so, or none is followed by another, none is read.
+        """
+        word = text[: max(text.find(b" "), 0)]
+        submessage = self._submessages.get(word)
+        if submessage is None or submessage.bit or not text.startswith(self._opener, len(word) + 1):
+            return 0
+        seam = self._closer + self._closer[:-1] + word + b" {"
+        start = len(word) + 1 + len(self._opener)
+        stop = text.rfind(seam, start)
+        if stop < 0:
+            return 0
+        block = self._block_of(submessage.message_class)
+        kept = self._kept_with_seams.setdefault(word, {})
+        messages: list[bytes] = []
+        fields: list[bytes] = []
+        seen = 0
+        try:
+            for piece in block._boundary.split(text[start : stop + len(seam)]):
+                found = kept.get(piece)
+                if found is None:
+                    field = piece.removesuffix(seam)
+                    found = (*block._encode_field(field), len(field) < len(piece))
+                    _keep(kept, piece, found)
+                wire, bit, is_last = found
+                if bit:
+                    if bit & seen:
+                        return 0
+                    seen |= bit
+                fields.append(wire)
+                if is_last:
+                    message = b"".join(fields)
+                    messages += (submessage.tag + varint(len(message)), message)
+                    fields.clear()
+                    seen = 0
+        except Unsure:
+            return 0
+        wires += messages
+        # The beginning of a message that is not read lies in the last seam.
+        return stop + len(seam) - len(word + b" {")
 
     def _cut_run(self, fields: list[bytes]) -> tuple[list[bytes], bytes]:
         """Take the values of one repeated field off the end, and encode them: a tensor may be printed so."""
@@ -233,28 +298,21 @@ class _Block:
         return match.span() if match else (end, end)
 
     def _encode_field(self, field: bytes) -> tuple[bytes, int]:
-        """The wire bytes of a field and its bit, which are kept if the field is short."""
+        """The wire bytes of a field, and its bit."""
         word, _, value = field.partition(b" ")
         scalar = self._scalars.get(word)
         if scalar is not None:
             bit, encoder = scalar
             try:
-                found = encoder.encode(value), bit
+                return encoder.encode(value), bit
             except Unsure:
-                found = self._encode_unusual(field)
-        else:
-            submessage = self._submessages.get(word)
-            if submessage is not None and value.startswith(self._opener) and value.endswith(self._closer):
-                bit, tag, message_class = submessage
-                wire = self._block_of(message_class).encode(value[len(self._opener) : -len(self._closer)])
-                found = tag + varint(len(wire)) + wire, bit
-            else:
-                found = self._encode_unusual(field)
-        if len(field) <= _KEPT_SIZE:
-            if len(self._kept) >= _KEPT_COUNT:
-                self._kept.clear()
-            self._kept[field] = found
-        return found
+                return self._encode_unusual(field)
+        submessage = self._submessages.get(word)
+        if submessage is not None and value.startswith(self._opener) and value.endswith(self._closer):
+            bit, tag, message_class = submessage
+            wire = self._block_of(message_class).encode(value[len(self._opener) : -len(self._closer)])
+            return tag + varint(len(wire)) + wire, bit
+        return self._encode_unusual(field)
 
     def _encode_unusual(self, field: bytes) -> tuple[bytes, int]:
         """The same for what is seldom printed: blank lines, comments, empty messages and lists of values."""
