@@ -118,6 +118,19 @@ class TestSlots:
         with tfbundle.open_checkpoint(FIXTURES / "tf-1.15.5" / "optimizers" / checkpoint["path"]) as opened:
             assert opened.slots == set(checkpoint["slots"])
 
+    def test_optimizers_of_keras_with_names_of_their_own(self) -> None:
+        folder = FIXTURES / "tf-1.15.5" / "keras-optimizers"
+        (checkpoint,) = json.loads((folder / "EXPECTED.json").read_text(encoding="utf-8"))["checkpoints"]
+        with tfbundle.open_checkpoint(folder) as opened:
+            assert opened.slots == set(checkpoint["slots"])
+
+    def test_settings_alone_make_no_slots(self) -> None:
+        settings = ["x/decay", "x/learning_rate"]
+        others = ["w", "w/m", "x/m", "x/w/x", "x/v/m", "y/w/m", "x/y/w/m"]
+        assert find_slots([*settings, *others], None) == frozenset()
+        assert find_slots([*settings, "w", "x/w/m"], None) == {"x/w/m"}
+        assert find_slots([settings[0], "w", "x/w/m"], None) == frozenset()
+
     def test_slots_that_cannot_be_read_are_left_out(self) -> None:
         path = FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt"
         with pytest.raises(FormatError, match=r"none of the 1 slices that are there"):

@@ -18,12 +18,14 @@ the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam`
     w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves
     w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
+    x/w/m  training/x/w/accumulator ...           the same with a name of their own, beside x/decay, x/learning_rate
     w/adam_m  w/adam_v                            BERT's optimizer
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
 
 ``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot
-of an optimizer that was given a name of its own is not recognised.
+of a TensorFlow 1 optimizer with a name of its own is not recognised, for nothing tells it from a moving average with a
+name of its own.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ _SAVER_SLOT = re.compile(
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
 _KERAS_OPTIMIZER = re.compile(r"(?:Adadelta|Adagrad|Adam|Adamax|Ftrl|Nadam|RMSprop|SGD)(?:_\d+)?")
+# What each of them saves in its scope, unless a schedule takes the rate's place.
+_KERAS_SETTINGS = ("decay", "learning_rate")
 
 # The end of the name under which the moving average of a variable is saved, and the number at the end of a part's.
 _AVERAGE = "/ExponentialMovingAverage"
@@ -98,7 +102,8 @@ def _is_slot_name(name: str, names: Collection[str]) -> bool:
         return _is_variable(owner, names) or _is_part(owner, names)
     if _KERAS_SLOT.fullmatch(last):
         scopes = owner.split("/", _MOST_SCOPES)[:-1]
-        return any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
+        is_called_so = any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
+        return is_called_so or _is_beside_settings(owner, scopes, names)
     match = _MESH_SLOT.search(name)
     return match is not None and _is_variable(name[: match.start()], names)
 
@@ -112,6 +117,16 @@ def is_slot_of_part(name: str, names: Collection[str]) -> bool:
 def _is_variable(name: str, names: Collection[str]) -> bool:
     """Whether a variable was saved under this name, or what is left of it without scopes in front."""
     return any(variable in names or variable + _AVERAGE in names for variable in _without_scopes(name))
+
+
+def _is_beside_settings(owner: str, scopes: list[str], names: Collection[str]) -> bool:
+    """Whether some of the scopes are those of a Keras optimizer, by its settings, and what follows is a variable."""
+    pos = -1
+    for scope in scopes:
+        pos += len(scope) + 1
+        if all(f"{owner[:pos]}/{setting}" in names for setting in _KERAS_SETTINGS) and owner[pos + 1 :] in names:
+            return True
+    return False
 
 
 def _is_part(owner: str, names: Collection[str]) -> bool:
