@@ -547,6 +547,12 @@ class TestDamage:
         verdicts = [check(text, proto.GraphDef) for text in texts]
         assert 0.05 < sum(verdicts) / len(verdicts) < 0.6
 
+    @settings(max_examples=150, deadline=None, derandomize=True)
+    @given(graph=GRAPHS, seed=st.integers(0, 2**32))
+    def test_mutations_of_generated_graphs(self, graph: proto.GraphDef, seed: int) -> None:
+        for text in mutations(text_format.MessageToString(graph).encode(), 3, random.Random(seed)):
+            check(text, proto.GraphDef)
+
     def test_every_truncation(self, window: None) -> None:
         graph = small_graph()
         del graph.node[1:]
