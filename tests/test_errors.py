@@ -132,3 +132,13 @@ def test_addresses_are_no_paths(path: str) -> None:
     assert finding.message.endswith("copy them here first")
     for other in ("C://model", "a/b://c", "model"):
         assert "machine" not in str(MissingFileError("there is no file", path=other))
+
+
+@pytest.mark.parametrize("path", ["~/run", "~/run/model.ckpt-5.index", "~"])
+def test_home_folders_are_a_matter_of_shells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for call in (tfbundle.open_checkpoint, tfbundle.list_checkpoints, tfbundle.load_graph):
+        with pytest.raises(MissingFileError, match=r"; ~ means a home folder .* pass os\.path\.expanduser\(path\)"):
+            call(path)
+    (tmp_path / "~run").mkdir()
+    assert tfbundle.list_checkpoints("~run") == []

@@ -172,4 +172,6 @@ class MissingFileError(TfBundleError, FileNotFoundError):
         scheme, colon, _ = (self.path or "").partition("://")
         if colon and 1 < len(scheme) <= _LONGEST_SCHEME and scheme.isalnum():
             text += "; only files on this machine are read, so copy them here first"
+        elif self.path is not None and self.path.startswith("~"):
+            text += "; ~ means a home folder to shells alone, so pass os.path.expanduser(path)"
         return text
