@@ -84,6 +84,8 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         (encode_field(2, GRAPH) + encode_field(1, META_INFO), FileKind.META_GRAPH),
         (encode_field(1, 1) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
         (encode_field(1, 1), FileKind.SAVED_MODEL),
+        (encode_field(1, 3), FileKind.HUB_MODULE),
+        (encode_field(1, 3) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
         (encode_field(1, PLANE) + encode_field(4, b"host"), FileKind.UNKNOWN),
         (encode_field(1, b"/home/me/train.py") + encode_field(2, NODE), FileKind.UNKNOWN),
         (encode_field(1, b"") + encode_field(2, GRAPH), FileKind.META_GRAPH),

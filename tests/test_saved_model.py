@@ -56,6 +56,29 @@ def test_folder_and_file(folder: Path) -> None:
     assert (saved.fingerprint is not None) == (folder / "fingerprint.pb").exists()
 
 
+@pytest.mark.parametrize("name", ["tfhub_module.pb", "fingerprint.pb", "keras_metadata.pb"])
+def test_what_lies_beside_the_file_means_the_model(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(FIXTURES / "tf-2.15.1" / "keras-saved-model" / "model", folder)
+    (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")  # All that TensorFlow Hub writes there.
+    monkeypatch.chdir(folder)
+    for path in (folder / name, Path(name)):
+        assert tfbundle.load_saved_model(path).proto == tfbundle.load_saved_model(folder).proto
+        assert tfbundle.load_graph(path).proto == tfbundle.load_graph(folder).proto
+        assert tfbundle.load(path).keys() == tfbundle.load(folder).keys()
+        assert tfbundle.compare_graph(path, path).ok
+        assert [file.kind for file in tfbundle.verify(path).files] == ["index", "data", "graph"]
+    assert tfbundle.verify(folder).ok
+    monkeypatch.undo()
+    (folder / "saved_model.pb").unlink()
+    for read in (tfbundle.open_checkpoint, tfbundle.load_graph, tfbundle.load_saved_model):
+        with pytest.raises(tfbundle.UnsupportedError, match=rf"{name}.*; pass the folder of the SavedModel"):
+            read(folder / name)
+    (folder / name).unlink()
+    with pytest.raises(tfbundle.MissingFileError, match=name):
+        tfbundle.load_saved_model(folder / name)
+
+
 def test_a_folder_above_the_model_names_it() -> None:
     with pytest.raises(tfbundle.MissingFileError) as caught:
         tfbundle.load_saved_model(OF_TWO.parent)

@@ -40,6 +40,7 @@ class FileKind(Enum):
     SAVED_MODEL_TEXT = "a SavedModel in text form"
     FINGERPRINT = "the fingerprint of a SavedModel (fingerprint.pb)"
     KERAS_METADATA = "the notes of Keras beside a SavedModel (keras_metadata.pb)"
+    HUB_MODULE = "the mark of a TensorFlow Hub module beside its SavedModel (tfhub_module.pb)"
     EVENTS = "an event file"
     TFRECORD = "a TFRecord file"
     HDF5 = "an HDF5 file (such as Keras weights in .h5)"
@@ -95,6 +96,7 @@ _ADVICE = {
     FileKind.META_GRAPH_TEXT: _GRAPH_ADVICE,
     FileKind.FINGERPRINT: "pass the folder of the SavedModel",
     FileKind.KERAS_METADATA: "pass the folder of the SavedModel",
+    FileKind.HUB_MODULE: "pass the folder of the SavedModel",
     FileKind.EVENTS: "it holds training curves; pass the checkpoint beside it",
 }
 
@@ -144,6 +146,7 @@ _LIBRARY_FIELDS = {(number, BYTES) for number in range(1, 4)}
 _VERSION_FIELDS = {(1, VARINT), (2, VARINT), (3, VARINT), (3, BYTES)}
 _META_GRAPH_FIELDS = {(number, BYTES) for number in range(1, 8)}
 _META_INFO_FIELDS = {*((number, BYTES) for number in (1, 2, 3, 4, 5, 6, 8)), (7, VARINT)}
+_HUB_VERSION = b"\x03"
 _SAVED_MODEL_FIELDS = {(1, VARINT), (2, BYTES)}
 _HASH_FIELDS = {(number, VARINT) for number in range(1, 5)}  # That of the variables is left out where there are none.
 _FINGERPRINT_FIELDS = {*_HASH_FIELDS, (5, VARINT), (6, BYTES), (7, BYTES)}
@@ -243,6 +246,9 @@ def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
     if not kinds:
         return None
     if (1, VARINT) in kinds:
+        # Both would state a version alone, but a SavedModel has had only the first.
+        if kinds == {(1, VARINT)} and source.read_at(found[0].offset, found[0].size) == _HUB_VERSION:
+            return FileKind.HUB_MODULE
         if kinds <= _SAVED_MODEL_FIELDS and _hold(source, found, 2, _META_GRAPH_FIELDS):
             return FileKind.SAVED_MODEL
         if _HASH_FIELDS <= kinds <= _FINGERPRINT_FIELDS:

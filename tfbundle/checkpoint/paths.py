@@ -32,6 +32,8 @@ from tfbundle.storage import is_file, is_folder, list_folder, stat_file
 
 # TensorFlow takes the first of these where both are there.
 SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+# What may lie beside it, of TensorFlow, Keras and TensorFlow Hub.
+_SAVED_MODEL_NOTES = ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb")
 # Beyond this many, a list of candidates helps nobody.
 _MOST_LISTED = 10
 # How many files of a folder are opened to see whether one is a checkpoint.
@@ -86,7 +88,7 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
         return (find_files(whole, "v1") if whole and found.format == "v1" else None) or found
     if kind is FileKind.STATE:
         return _from_state(read_checkpoint_state(path), format)
-    if os.path.basename(path) in SAVED_MODEL_NAMES:
+    if is_saved_model(path):
         return _in_saved_model(os.path.dirname(path) or os.curdir, format)
     found = find_files(path, "v2") if format != "v1" else None
     if found is not None:
@@ -143,10 +145,16 @@ def _in_saved_model(folder: str, format: Format | None) -> CheckpointFiles:
 
 
 def is_saved_model(path: str) -> bool:
-    """Whether a path is a SavedModel's folder or file, by the names."""
+    """Whether a path is a SavedModel's folder or file, or a note beside that, by the names."""
     if is_folder(path):
         return any(is_file(os.path.join(path, name)) for name in SAVED_MODEL_NAMES)
-    return os.path.basename(path) in SAVED_MODEL_NAMES
+    return os.path.basename(path) in SAVED_MODEL_NAMES or is_saved_model_note(path)
+
+
+def is_saved_model_note(path: str) -> bool:
+    """Whether a path is a file that lies beside a SavedModel's and means it, by the names."""
+    folder, name = os.path.split(path)
+    return name in _SAVED_MODEL_NOTES and is_file(path) and is_saved_model(folder or os.curdir)
 
 
 def variables_prefix(folder: str) -> str:

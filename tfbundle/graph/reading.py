@@ -13,7 +13,13 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.paths import SAVED_MODEL_NAMES, find_checkpoint, is_saved_model, variables_prefix
+from tfbundle.checkpoint.paths import (
+    SAVED_MODEL_NAMES,
+    find_checkpoint,
+    is_saved_model,
+    is_saved_model_note,
+    variables_prefix,
+)
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
@@ -56,6 +62,8 @@ _READERS = {
 
 def find_saved_model(path: str) -> str:
     """The file of the SavedModel that a folder or a file means; ``MissingFileError`` where a folder has none."""
+    if is_saved_model_note(path):
+        path = os.path.dirname(path) or os.curdir
     if not is_folder(path):
         return path
     for name in SAVED_MODEL_NAMES:
@@ -80,6 +88,8 @@ def find_graph(path: str) -> str:
             there = ", ".join(_graphs_in(path)[:_MOST_LISTED])
             hint = f"; the graphs in it are {there}" if there else ""
             raise MissingFileError(error.message + hint, path=error.path) from None
+    if is_saved_model_note(path):
+        return find_saved_model(path)
     prefix = prefix_of_member(path)
     if is_file(path) and (path.endswith(META_SUFFIX) or prefix is None):
         beside = path + META_SUFFIX
@@ -108,8 +118,8 @@ def _beside(prefix: str) -> str:
 
 
 def holds_graph(path: str) -> bool:
-    """Whether a path is a file with a graph, or the folder of a SavedModel."""
-    if is_folder(path):
+    """Whether a path is a file with a graph, or a SavedModel's folder, or a note in that."""
+    if is_folder(path) or is_saved_model_note(path):
         return is_saved_model(path)
     try:
         return is_file(path) and identify(path) in (*_BINARY, *_TEXT)
