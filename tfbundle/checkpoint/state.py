@@ -78,7 +78,7 @@ class CheckpointState(NamedTuple):
             candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         if self._is_of_another_run(candidates[0]):
             candidates.append(candidates.pop(0))
-        return next((prefix for prefix in candidates if find_files(prefix)), None)
+        return next((prefix for prefix in dict.fromkeys(candidates) if find_files(prefix)), None)
 
     def _is_of_another_run(self, prefix: str) -> bool:
         """Whether a prefix leads out of the state file's folder, into one that has a state file too.
@@ -86,7 +86,7 @@ class CheckpointState(NamedTuple):
         TensorFlow writes a state file beside the checkpoints that it names, so that this one was copied from there.
         """
         folder = os.path.dirname(prefix)
-        if not is_file(os.path.join(folder, os.path.basename(self.path))):
+        if folder == self.folder or not is_file(os.path.join(folder, os.path.basename(self.path))):
             return False
         return not os.path.join(real_path(folder), "").startswith(os.path.join(real_path(self.folder), ""))
 
