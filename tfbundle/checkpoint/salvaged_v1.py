@@ -17,7 +17,7 @@ from tfbundle.checkpoint.slice_table import SliceTable
 from tfbundle.checkpoint.slices import DamagedSlices
 from tfbundle.checkpoint.v1 import V1Store
 from tfbundle.checkpoint.v1_files import V1Files, check_set
-from tfbundle.checkpoint.v1_index import Part, Piece, Record
+from tfbundle.checkpoint.v1_index import Part, Record, StoredSlice
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.damaged_table import list_keys, scan_table
 from tfbundle.storage import ByteSource
@@ -56,7 +56,7 @@ class SalvagedV1(V1Store):
         self._records = {name: self._records[name] for name in names}
         self._damaged = dict(damaged)
 
-    def pieces(self, name: str, record: Record) -> tuple[Facts, list[Piece]]:
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
         """What is known of a tensor, and its stored slices, without damaged ones."""
         facts, pieces = super().pieces(name, record)
         if name not in self._damaged:

@@ -34,7 +34,7 @@ from tfbundle.checkpoint.slice_table import SliceTable
 from tfbundle.checkpoint.slices import check_disjoint, find_gap, incomplete
 from tfbundle.checkpoint.streaming import split
 from tfbundle.checkpoint.tensor import Array, Range
-from tfbundle.checkpoint.v1_index import Piece, Record, V1Index
+from tfbundle.checkpoint.v1_index import Record, StoredSlice, V1Index
 from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.checksum import unmask
@@ -143,17 +143,17 @@ class V1Store(V1Index):
                 place = place._replace(offset=piece.block.offset, size=piece.block.size)
             yield Check(piece.box.volume * itemsize, place, partial(self._check_piece, name, facts, piece))
 
-    def _check_piece(self, name: str, facts: Facts, piece: Piece) -> None:
+    def _check_piece(self, name: str, facts: Facts, piece: StoredSlice) -> None:
         self._read_piece(name, facts, piece)
 
-    def _check_complete(self, facts: Facts, pieces: list[Piece]) -> None:
+    def _check_complete(self, facts: Facts, pieces: list[StoredSlice]) -> None:
         boxes = [piece.box for piece in pieces]
         check_disjoint(boxes)
         gap = find_gap(boxes, facts.shape)
         if gap is not None or not boxes:
             raise incomplete(gap, len(boxes))
 
-    def _read_piece(self, name: str, facts: Facts, piece: Piece) -> Array:
+    def _read_piece(self, name: str, facts: Facts, piece: StoredSlice) -> Array:
         """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
         table = self.files.table(piece.file)
         source = table.source
@@ -181,7 +181,7 @@ class V1Store(V1Index):
             source.check_unchanged()
         return values
 
-    def _read_part(self, name: str, facts: Facts, piece: Piece, inner: Selection) -> Array:
+    def _read_part(self, name: str, facts: Facts, piece: StoredSlice, inner: Selection) -> Array:
         """The selected elements of one slice."""
         lengths = piece.box.lengths
         table = self.files.table(piece.file)
@@ -196,7 +196,7 @@ class V1Store(V1Index):
         table.source.check_unchanged()
         return array
 
-    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: Piece) -> int | None:
+    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: StoredSlice) -> int | None:
         """Where in the file the elements of a large slice lie as an array, verified, or ``None`` if they do not."""
         extents, dtype = piece.box.extents, numpy_dtype(facts.data_type)
         place = table.place(encode_slice_key(key, extents))
@@ -208,7 +208,7 @@ class V1Store(V1Index):
         return None if start is None else place.offset + start
 
 
-def _check_size(facts: Facts, pieces: list[Piece]) -> None:
+def _check_size(facts: Facts, pieces: list[StoredSlice]) -> None:
     """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
     numpy_dtype(facts.data_type)  # Raises for a type that cannot be stored.
     blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}

@@ -37,7 +37,7 @@ class Part(NamedTuple):
 Record = tuple[Part, ...]
 
 
-class Piece(NamedTuple):
+class StoredSlice(NamedTuple):
     """One slice of a tensor: its place in the tensor, and where it is stored."""
 
     box: TensorSlice
@@ -103,9 +103,9 @@ class V1Index:
         """``None`` for each tensor: nothing is gained by asking for all at once."""
         return repeat(None, len(self._records))
 
-    def pieces(self, name: str, record: Record) -> tuple[Facts, list[Piece]]:
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
         """What is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
-        pieces: list[Piece] = []
+        pieces: list[StoredSlice] = []
         kinds: list[tuple[int, tuple[int, ...]]] = []
         for part in record:
             path = self.files.paths[part.file]
@@ -123,7 +123,7 @@ class V1Index:
                     path=path,
                     tensor=name,
                 )
-            pieces += map(Piece, boxes, [part.file] * len(boxes), part.blocks)
+            pieces += map(StoredSlice, boxes, [part.file] * len(boxes), part.blocks)
         data_type, shape = kinds[0]
         boxes = [piece.box for piece in pieces]
         is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
