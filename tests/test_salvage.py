@@ -301,6 +301,23 @@ def test_a_damaged_slice_is_not_handed_out(tmp_path: Path, kind: str) -> None:
     assert not tfbundle.open_checkpoint(tmp_path / "model").partial
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("junk", [b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n", bytes(5000)], ids=len)
+def test_junk_in_front(tmp_path: Path, kind: str, junk: bytes) -> None:
+    """The footer tells by how much the first block was moved, which no other block stands in front of."""
+    table = write_table(tmp_path / "model", kind)
+    table.path.write_bytes(junk + table.good)
+    assert salvage(tmp_path / "model") == (set(ARRAYS), {None})
+    assert tfbundle.verify(tmp_path / "model").recoverable == len(ARRAYS)
+    # It may be damaged besides.
+    start, end = table.blocks[0]
+    damaged = bytearray(junk + table.good)
+    damaged[len(junk) + (start + end) // 2] ^= 1
+    table.path.write_bytes(damaged)
+    found, _ = salvage(tmp_path / "model")
+    assert found == {name for name, needed in table.needed.items() if 0 not in needed}
+
+
 @pytest.mark.parametrize("kind", ["v2", "v2-one-block", "v1"])
 def test_text_mode(tmp_path: Path, kind: str) -> None:
     """CR LF for LF: what lies before the first line feed is as it was."""

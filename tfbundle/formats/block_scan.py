@@ -58,12 +58,13 @@ class FoundBlock(NamedTuple):
         return self.handle.offset + self.handle.size + TRAILER_SIZE
 
 
-def scan_blocks(source: ByteSource) -> Iterator[FoundBlock]:
+def scan_blocks(source: ByteSource, likely: int = 0) -> Iterator[FoundBlock]:
     """The whole blocks of a file in order, of whatever kind: data blocks, and at its end the metaindex and the index.
 
-    Ends early where a file takes too long to search.
+    If none begins at its start, one at ``likely`` is looked for first, for nothing has to stand in front of that. Ends
+    early where a file takes too long to search.
     """
-    return _Scanner(source).blocks()
+    return _Scanner(source).blocks(likely)
 
 
 class _Walk:
@@ -103,10 +104,12 @@ class _Scanner:
         self._effort = SEARCH_EFFORT
         self._passed: dict[int, _Passed] = {}
 
-    def blocks(self) -> Iterator[FoundBlock]:
+    def blocks(self, likely: int) -> Iterator[FoundBlock]:
         offset = 0
         while offset < self._source.size and self._effort > 0:
             block = self._block_at(offset)
+            if block is None and offset < likely:
+                block = self._block_at(likely)
             if block is None:
                 block = next(filter(None, map(self._block_at, self._candidates(offset + 1))), None)
             if block is None:

@@ -11,7 +11,15 @@ from typing import NamedTuple
 from tfbundle.errors import FormatError
 from tfbundle.formats.block import SMALLEST_BLOCK, decode_block, decode_sizes
 from tfbundle.formats.block_scan import FoundBlock, scan_blocks
-from tfbundle.formats.sstable import TRAILER_SIZE, BlockHandle, Directory, decode_handle, read_block, read_footer
+from tfbundle.formats.sstable import (
+    FOOTER_SIZE,
+    TRAILER_SIZE,
+    BlockHandle,
+    Directory,
+    decode_handle,
+    read_block,
+    read_footer,
+)
 from tfbundle.storage import ByteSource
 
 # Two numbers of 64 bits.
@@ -46,7 +54,7 @@ def scan_table(source: ByteSource) -> Scan:
     gaps = []
     end = 0
     is_complete = False
-    for block in scan_blocks(source):
+    for block in scan_blocks(source, _shift(source)):
         # An index block has an entry for each data block, those that were found and others.
         written = _as_directory(source, block) if block.entry_count >= len(directory.handles) else None
         if written is not None and set(written.handles).issuperset(directory.handles):
@@ -66,6 +74,15 @@ def scan_table(source: ByteSource) -> Scan:
         if stop is None or stop > end:
             gaps.append(Gap(end, max(0, (source.size if stop is None else stop) - end)))
     return Scan(directory, gaps)
+
+
+def _shift(source: ByteSource) -> int:
+    """How many bytes more there are than the blocks should take that the footer tells of: perhaps in front of them."""
+    try:
+        offset, size = read_footer(source).index_handle
+    except FormatError:
+        return 0
+    return max(0, source.size - FOOTER_SIZE - (offset + size + TRAILER_SIZE))
 
 
 def _data_end(source: ByteSource) -> int | None:
