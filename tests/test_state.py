@@ -154,6 +154,9 @@ class TestResolving:
         write_checkpoint(tmp_path / "model")
         write_state(tmp_path, str(prefix))
         assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+        # A relative path means the same in a copy.
+        write_state(tmp_path / "below", "../model")
+        assert tfbundle.latest_checkpoint(tmp_path / "below") == os.path.join(tmp_path, "below", "../model")
 
     def test_never_another_step(self, tmp_path: Path) -> None:
         write_checkpoint(tmp_path / "model.ckpt-10")

@@ -76,7 +76,7 @@ class CheckpointState(NamedTuple):
         else:
             candidates = [os.path.join(self.folder, stored)]
             candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
-        if self._is_of_another_run(candidates[0]):
+        if os.path.isabs(stored) and self._is_of_another_run(candidates[0]):
             candidates.append(candidates.pop(0))
         return next((prefix for prefix in dict.fromkeys(candidates) if find_files(prefix)), None)
 
