@@ -346,6 +346,31 @@ def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
     assert len(stories) == 3  # One tensor alone, as in the first, proves nothing.
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_data_files_with_each_other_s_names(tmp_path: Path, count: int) -> None:
+    """The shorter ones are not told to be cut short, nor others to be of another checkpoint."""
+    tensors = {
+        f"{name}{shard}": Saved(np.arange(shard, shard + size, dtype=np.float32), shards=[shard])
+        for shard in range(count + 1)
+        for name, size in (("a", 20 + 10 * shard), ("b", 5), ("empty", 0))
+    }
+    write_bundle(tmp_path / "b", tensors, num_shards=count + 1)
+    assert tfbundle.verify(tmp_path / "b").stories == ()
+    paths = [data_file(tmp_path / "b", shard, count + 1) for shard in range(count)]
+    contents = [path.read_bytes() for path in paths]
+    for number, path in enumerate(paths):
+        path.write_bytes(contents[number - 1])
+    report = tfbundle.verify(tmp_path / "b")
+    assert report.stories == tuple(
+        f"{paths[(number + 1) % count]} holds what should be in {path}: the names were mixed up"
+        for number, path in enumerate(paths)
+    )
+    # Where the bytes are another's as well, no file holds them.
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes(byte ^ 1 for byte in contents[number - 1]))
+    assert not any("mixed up" in story for story in tfbundle.verify(tmp_path / "b").stories)
+
+
 def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:
     """They do not prove that a file belongs here."""
     tensors = dict.fromkeys("abcdef", MATRIX)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.bundle import BundleStore
+from tfbundle.checkpoint.exchanged import find_exchanged
 from tfbundle.checkpoint.findings import Check, CheckedFile, Finding, Report, finding_of
 from tfbundle.checkpoint.layout import Claim, check_claims, check_files, find_layout
 from tfbundle.checkpoint.names import META_SUFFIX, CheckpointFiles, Format
@@ -120,6 +121,7 @@ def _inspect_store(
         space = check_claims(layout._replace(is_complete=layout.is_complete and is_whole), data)
         findings += space.findings
         claims = {path: layout.claims.get(shard, []) for shard, path in data.present.items()}
+        exchanged = find_exchanged(store, records, layout, data.present, findings)
         hidden = {claim.name for shard in data.unreadable for claim in layout.claims.get(shard, ())}
         index = store.table.source
         checked = [CheckedFile(index.path, "index", index.size, blocks)]
@@ -135,7 +137,7 @@ def _inspect_store(
         checked.sort(key=lambda file: (file.kind != "index", file.path))
     else:
         nbytes, whole = _check_values(store, records, (), findings, progress)
-        claims, hidden = {}, set()
+        claims, exchanged, hidden = {}, {}, set()
         checked = [CheckedFile(path, "v1", file_size(path), whole[path]) for path in store.files.paths]
     lost = hidden.union(finding.tensor for finding in findings if finding.kind != "overlap" and finding.tensor)
     return Report(
@@ -146,7 +148,7 @@ def _inspect_store(
         nbytes,
         tuple(findings),
         sum(name not in lost for name in records),
-        (*_tell(claims, findings), *_tell_of_parts(records, findings)),
+        (*_tell(claims, findings, exchanged), *_tell_of_parts(records, findings)),
         tuple(checked),
     )
 
@@ -216,13 +218,19 @@ def _check_values(
     return nbytes, whole
 
 
-def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding]) -> tuple[str, ...]:
+def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding], exchanged: Mapping[str, str]) -> tuple[str, ...]:
     damaged: defaultdict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.path is not None and finding.kind in ("checksum", "truncated", "wrong-file", "index"):
             damaged[finding.path].update(() if finding.offset is None else (finding.offset,))
-    suspects = [Suspect(path, claims.get(path, ()), frozenset(offsets)) for path, offsets in damaged.items()]
-    return tell_stories(suspects, findings, others_fit=any(path not in damaged for path in claims))
+    suspects = [
+        Suspect(path, claims.get(path, ()), frozenset(offsets))
+        for path, offsets in damaged.items()
+        if path not in exchanged
+    ]
+    stories = tell_stories(suspects, findings, others_fit=any(path not in damaged for path in claims))
+    renamed = (f"{other} holds what should be in {path}: the names were mixed up" for path, other in exchanged.items())
+    return (*renamed, *stories)
 
 
 def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:
