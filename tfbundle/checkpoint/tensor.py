@@ -207,13 +207,13 @@ class Tensor:
         return iter(self.read())
 
     def __int__(self) -> int:
-        return int(self.read())
+        return int(self._read_scalar())
 
     def __float__(self) -> float:
-        return float(self.read())
+        return float(self._read_scalar())
 
     def __complex__(self) -> complex:
-        return complex(self.read())
+        return complex(self._read_scalar())
 
     def __bool__(self) -> bool:
         # A tensor is a thing that is there. Its truth as an array would need the file.
@@ -235,6 +235,11 @@ class Tensor:
             store = self._open()
             origin = Origin(*store.reopening(), store.fingerprint(self.name, self._record))
         return Tensor, (None, self.name, self._record, self._known(), origin)
+
+    def _read_scalar(self) -> Array:
+        if self.shape:
+            raise TypeError(f"{self.name!r} has the shape {list(self.shape)}, so that it is no single number")
+        return self.read()
 
     def _known(self) -> Facts:
         facts = self._facts
