@@ -154,6 +154,28 @@ def test_export(logs: Path) -> None:
     assert "add --format" in run("events", "export", logs, "-o", "out.txt").stderr
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_an_export_that_fails_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow.parquet", reason="Parquet is written by pyarrow, which is not installed")
+    event = Event(step=1)
+    event.summary.value.add(tag="a", simple_value=1)
+    value = event.summary.value.add(tag="b", tensor={"dtype": 1, "tensor_shape": {"dim": [{"size": 2}]}})
+    value.tensor.float_val.extend([1, 2])
+    value.metadata.plugin_data.plugin_name = "scalars"
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames([event.SerializeToString()]))
+    out = tmp_path / f"out.{suffix}"
+    out.write_bytes(b"old")
+    result = run("events", "export", tmp_path, "-o", out)
+    assert result.exit_code == 2
+    assert "'b' is a scalar, but its value" in result.stderr
+    assert out.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    result = run("events", "export", tmp_path, "-o", tmp_path, "--format", suffix, "--tag", "a")
+    assert result.exit_code == 2
+    assert "is a folder; name a file to write to" in result.stderr
+
+
 def test_export_to_parquet(logs: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is written by pyarrow, which is not installed")
     assert run("events", "export", logs, "-o", logs / "out.parquet").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -23,6 +24,7 @@ from tfbundle.cli.event_log import (
     tag_option,
 )
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
+from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
@@ -60,24 +62,38 @@ def export(
     with log:
         demand_tags(found, "scalars", tags)
         chosen = [(run, series) for run in found for series in choose_scalars(run, tags)]
-        if format == "parquet":
-            from tfbundle.events.tables import to_arrow
-
-            table = to_arrow([(run.name, series) for run, series in chosen])
-            import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-            pyarrow.parquet.write_table(table, out)
-        elif out == "-":
+        if out == "-":
             _write_rows(sys.stdout, format, chosen)
         else:
-            with open(out, "w", encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="") as file:
-                _write_rows(file, format, chosen)
+            _write_file(out, format, chosen)
         points = sum(len(series) for _, series in chosen)
         if as_json:
             print_json({"path": out, "format": format, "series": len(chosen), "points": points})
         elif out != "-":
             print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
         report_troubles(found)
+
+
+def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
+    from tfbundle.export.replacement import replacement
+
+    try:
+        with replacement(out) as file:
+            if format == "parquet":
+                from tfbundle.events.tables import to_arrow
+
+                table = to_arrow([(run.name, series) for run, series in chosen])
+                import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+                pyarrow.parquet.write_table(table, file)
+            else:
+                text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
+                _write_rows(text, format, chosen)
+                text.detach()
+    except ValueError as error:
+        if isinstance(error, TfBundleError):
+            raise
+        raise click.ClickException(str(error)) from None
 
 
 def _media_command(kind: str, about: str) -> click.Command:
