@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,26 @@ def test_tags_that_share_a_folder_overwrite_nothing(logs: Path) -> None:
     found = sorted((logs / "out" / "eval" / "a_b").iterdir())
     assert [path.name for path in found] == ["7-0.gif", "7-1.gif", "7-2.gif"]
     assert {path.read_bytes() for path in found} == {image.encoded_image_string for image in images}
+
+
+def test_names_that_a_system_takes_for_one_overwrite_nothing(logs: Path) -> None:
+    """macOS and Windows do not tell case apart, Windows no dot at the end, and macOS no forms of Unicode."""
+    tags = ("Loss", "loss", "loss.", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}")
+    records = [blob(tag, image=Summary.Image(encoded_image_string=b"GIF8")) for tag in tags]
+    (logs / "eval" / "events.out.tfevents.2").write_bytes(frames(records))
+    run("events", "images", logs, logs / "out", "--run", "eval")
+    found = [path.relative_to(logs / "out" / "eval").as_posix() for path in (logs / "out").rglob("*.gif")]
+    alike = {unicodedata.normalize("NFC", path).casefold().replace("./", "/") for path in found}
+    assert len(alike) == len(found) == len(tags)
+
+
+def test_no_folder_is_called_like_a_device(logs: Path) -> None:
+    tags = ("aux/NUL", "con.1", "com1 .x", "auxiliary", "a. .", " ")
+    records = [blob(tag, image=Summary.Image(encoded_image_string=b"GIF8")) for tag in tags]
+    (logs / "eval" / "events.out.tfevents.2").write_bytes(frames(records))
+    run("events", "images", logs, logs / "out", "--run", "eval")
+    found = {path.parent.relative_to(logs / "out" / "eval").as_posix() for path in (logs / "out").rglob("*.gif")}
+    assert found == {"_aux/_NUL", "_con.1", "_com1 .x", "auxiliary", "a___", "_"}
 
 
 def test_media_stay_below_the_folder(logs: Path) -> None:

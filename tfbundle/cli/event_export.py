@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tfbundle.events.series import ScalarSeries
 
 _SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "wav"))
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECASE)
 
 
 @click.command()
@@ -141,7 +143,8 @@ def _write_media(
 ) -> None:
     log, runs = open_log(logdir, names, salvage=salvage)
     written: list[str] = []
-    # Tags that differ only in what a file system does not allow share a folder, where their files are counted on.
+    # Tags that differ only in what a file system does not allow, or does not tell apart, share a folder, where their
+    # files are counted on.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
         demand_tags(runs, kind, tags)
@@ -150,10 +153,11 @@ def _write_media(
                 if tags and tag not in tags:
                     continue
                 place = os.path.join(folder, *map(_safe, [*run.name.split("/"), *tag.split("/")]))
+                shared = unicodedata.normalize("NFC", place).casefold()
                 for step, element in zip(series.steps.tolist(), series, strict=True):
                     for data in element.encoded:
-                        name = f"{step}-{counts[place, step]}.{_suffix(data)}"
-                        counts[place, step] += 1
+                        name = f"{step}-{counts[shared, step]}.{_suffix(data)}"
+                        counts[shared, step] += 1
                         os.makedirs(place, exist_ok=True)
                         with open(os.path.join(place, name), "wb") as file:
                             file.write(data)
@@ -166,9 +170,11 @@ def _write_media(
 
 
 def _safe(part: str) -> str:
-    """A part of a name as the name of a folder, which never leads elsewhere."""
+    """A part of a name as the name of a folder, on any system, which never leads elsewhere."""
     part = re.sub(r"[^\w .=,()+-]", "_", part)
-    return part if part.strip(". ") else "_" * max(len(part), 1)
+    # Windows drops dots and spaces at the end, and opens its devices by their names in any folder.
+    kept = part.rstrip(". ")
+    return ("_" if _DEVICE.match(kept) else "") + kept + "_" * (len(part) - len(kept)) or "_"
 
 
 def _suffix(data: bytes) -> str:
