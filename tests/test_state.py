@@ -1,10 +1,12 @@
 """State files: what they say, and what lies today where they point."""
 
 import json
+import ntpath
 import os
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES
 from tests.support.v1_writer import write_v1
 from tfbundle import train
+from tfbundle.checkpoint.state import CheckpointState
 from tfbundle.errors import FormatError, MissingFileError
 
 STATES = {
@@ -111,6 +114,19 @@ class TestResolving:
         prefix = write_checkpoint(tmp_path / "ckpts" / "best" / "model")
         write_state(tmp_path, stored)
         assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+
+    @pytest.mark.parametrize(
+        "stored", ["C:\\run\\model", "C:/run/model", "C:\\run\\", "\\\\host\\run\\model", "/run/model"]
+    )
+    def test_on_windows(self, monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
+        """Apart from where it was stored, nothing is looked for but in the state file's folder."""
+        asked: list[str] = []
+        monkeypatch.setattr("tfbundle.checkpoint.state.os", SimpleNamespace(path=ntpath, curdir=ntpath.curdir))
+        monkeypatch.setattr("tfbundle.checkpoint.state.is_file", lambda path: False)
+        monkeypatch.setattr("tfbundle.checkpoint.state.find_files", asked.append)
+        assert CheckpointState("D:\\copy\\checkpoint", stored, [], [], 0).resolved is None
+        assert len(asked) > 2
+        assert all(path.startswith("D:\\copy\\") for path in asked[1:])
 
     def test_moved_twice(self, tmp_path: Path) -> None:
         first, second = tmp_path / "first", tmp_path / "second"

@@ -67,6 +67,8 @@ class CheckpointState(NamedTuple):
         # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
         # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
         parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
+        # On Windows, what is joined to a drive's letter is looked for on that drive, not in the folder.
+        parts = [part for part in parts if not os.path.splitdrive(part)[0]]
         most = min(len(parts), MOST_FOLDERS)
         if re.search(r"(?:\A|[/\\])\.?\Z", stored):
             # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
