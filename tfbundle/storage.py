@@ -304,13 +304,14 @@ def list_folder(path: str) -> list[str]:
         raise MissingFileError(f"{path} leads to no folder: {error.strerror}", path=path) from None
 
 
-def folder_place(path: str) -> tuple[int, int]:
+def folder_place(path: str) -> tuple[int, int | str]:
     """What is equal for two paths to one folder, at the price of one look; ``MissingFileError`` if there is none."""
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(f"there is no folder {path}", path=path) from None
-    return facts.st_dev, facts.st_ino
+    # Some network drives number nothing, and all of their folders would be one.
+    return facts.st_dev, facts.st_ino or real_path(path)
 
 
 def real_path(path: str) -> str:
