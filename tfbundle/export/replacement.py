@@ -10,6 +10,7 @@ import io
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -62,8 +63,13 @@ def replacement(path: str) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         if os.path.exists(target):
             shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        try:
+            os.replace(temporary, target)
+        except OSError as error:  # On Windows, that of a file that is open or may not be written.
+            error.filename, error.filename2 = path, None
+            raise
     except BaseException:
         with suppress(OSError):
+            os.chmod(temporary, stat.S_IRUSR | stat.S_IWUSR)  # Windows removes no file that may not be written.
             os.unlink(temporary)
         raise
