@@ -255,7 +255,7 @@ def test_listing(tmp_path: Path) -> None:
     assert stat_file(str(tmp_path / "a")) is None
     assert stat_file(str(tmp_path / "c")) is None
     assert stat_file("a\0b") is None
-    for gone in (tmp_path / "c", tmp_path / "b"):
+    for gone in (tmp_path / "c", tmp_path / "b", "a\0b", "a\ud800b"):
         with pytest.raises(MissingFileError):
             list_folder(str(gone))
     assert read_file(tmp_path / "b", 2) == b"12"

@@ -86,7 +86,7 @@ class ByteSource:
         except ValueError as error:
             if isinstance(error, FormatError):
                 raise
-            # A NUL in the name; no such file can exist.
+            # A NUL in the name, or what the file system's encoding lacks; no such file can exist.
             raise MissingFileError(f"there is no file {self.path!r}", path=self.path) from None
         except OSError as error:
             if error.errno not in _LEADS_NOWHERE:
@@ -302,6 +302,8 @@ def list_folder(path: str) -> list[str]:
         if error.errno not in _LEADS_NOWHERE:
             raise
         raise MissingFileError(f"{path} leads to no folder: {error.strerror}", path=path) from None
+    except ValueError:  # A NUL in the name, or what the file system's encoding lacks; no such folder can exist.
+        raise MissingFileError(f"there is no folder {path!r}", path=path) from None
 
 
 def folder_place(path: str) -> tuple[int, int | str]:
