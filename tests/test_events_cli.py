@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -261,6 +262,14 @@ def test_no_folder_is_called_like_a_device(logs: Path) -> None:
     run("events", "images", logs, logs / "out", "--run", "eval")
     found = {path.parent.relative_to(logs / "out" / "eval").as_posix() for path in (logs / "out").rglob("*.gif")}
     assert found == {"_aux/_NUL", "_con.1", "_com1 .x", "auxiliary", "a___", "_"}
+
+
+def test_what_the_names_of_files_cannot_say(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [blob(tag, image=Summary.Image(encoded_image_string=b"GIF8")) for tag in ("caf\xe9", "caf\xe8")]
+    (logs / "eval" / "events.out.tfevents.2").write_bytes(frames(records))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    run("events", "images", logs, logs / "out", "--run", "eval")
+    assert sorted(path.name for path in (logs / "out" / "eval" / "caf_").iterdir()) == ["7-0.gif", "7-1.gif"]
 
 
 def test_media_stay_below_the_folder(logs: Path) -> None:

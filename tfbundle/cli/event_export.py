@@ -171,7 +171,8 @@ def _write_media(
 
 def _safe(part: str) -> str:
     """A part of a name as the name of a folder, on any system, which never leads elsewhere."""
-    part = re.sub(r"[^\w .=,()+-]", "_", part)
+    encoding = sys.getfilesystemencoding()
+    part = re.sub(r"[^\w .=,()+-]", "_", part.encode(encoding, "replace").decode(encoding))
     # Windows drops dots and spaces at the end, and opens its devices by their names in any folder.
     kept = part.rstrip(". ")
     return ("_" if _DEVICE.match(kept) else "") + kept + "_" * (len(part) - len(kept)) or "_"
