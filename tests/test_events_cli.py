@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 import tfbundle
-from tests.support.command import on_terminal, run
+from tests.support.command import ROOT, on_terminal, run
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 
@@ -184,6 +186,27 @@ def test_export_to_parquet(logs: Path) -> None:
     table = parquet.read_table(logs / "out.parquet").to_pydict()
     assert table["run"] == ["eval"] + ["train"] * 6
     assert table["step"] == [2, 0, 1, 2, 3, 4, 1]
+
+
+def test_figures_without_a_plot(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plot that the output's encoding does not have is left out, and so is one of a plotext with other functions."""
+    monkeypatch.setitem(sys.modules, "plotext", None)
+    figures = run("events", "show", logs, "loss").stdout
+    monkeypatch.setitem(sys.modules, "plotext", ModuleType("plotext"))
+    assert run("events", "show", logs, "loss").stdout == figures
+    monkeypatch.undo()
+    pytest.importorskip("plotext", reason="plots are drawn by plotext, which is not installed")
+    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in run("events", "show", logs, "loss").stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "tfbundle", "events", "show", str(logs), "loss"],
+        capture_output=True,
+        text=True,
+        encoding="cp1252",
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout == figures
 
 
 @pytest.mark.parametrize("command", ["export", "images", "audio"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -94,7 +95,7 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
 @_follow_option
 @json_option
 def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
-    """Show a scalar: a plot (with plotext installed) and figures; with --json all its points."""
+    """Show a scalar: a plot (with 'tfbundle[plot]' installed) and figures; with --json all its points."""
     log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
         found = [(run, run.scalars[tag]) for run in chosen if tag in run.scalars]
@@ -225,6 +226,8 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
         import plotext  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
         return
+    if not hasattr(plotext, "clear_figure"):  # Since its version 6, it is another library.
+        return
     import numpy as np
 
     from tfbundle.dtypes import cast
@@ -240,8 +243,11 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
     if drawn:
         plotext.title(escape_name(tag))
         plotext.plotsize(min(plotext.terminal_width() or 80, 120), 20)
-        drawing = plotext.build()
-        print_line(drawing if sys.stdout.isatty() else plotext.uncolorize(drawing))
+        drawing = plotext.build() if sys.stdout.isatty() else plotext.uncolorize(plotext.build())
+        # Escaped, a drawing shows nothing; that happens where Windows writes to a pipe or a file.
+        with suppress(UnicodeEncodeError):
+            drawing.encode(sys.stdout.encoding)
+            print_line(drawing)
 
 
 def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
