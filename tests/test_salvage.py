@@ -17,11 +17,18 @@ from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import FULL, Saved, data_file, encode_header, write_bundle
 from tests.support.command import run
 from tests.support.expected import expected_checkpoints
-from tests.support.table_writer import encode_block, encode_entry, encode_table, seal_block
+from tests.support.table_writer import (
+    encode_block,
+    encode_entry,
+    encode_handle,
+    encode_table,
+    join_blocks,
+    seal_block,
+)
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import FormatError, MissingFileError, UnsupportedError
 from tfbundle.formats.damaged_table import scan_table
-from tfbundle.formats.sstable import Table
+from tfbundle.formats.sstable import TRAILER_SIZE, Table
 from tfbundle.storage import ByteSource
 
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
@@ -452,6 +459,23 @@ def test_names_of_lost_tensors(tmp_path: Path) -> None:
     found, lost = salvage(tmp_path / "model")
     assert not found
     assert lost >= set(ARRAYS)
+
+
+def test_a_block_that_lies_outside_of_the_file(tmp_path: Path) -> None:
+    write_v2(tmp_path / "model", block_size=1)
+    path = tmp_path / "model.index"
+    table = Table(ByteSource(path))
+    blocks = [
+        (separator, table.source.read_at(offset, size + TRAILER_SIZE))
+        for separator, (offset, size) in zip(table.separators, table.handles, strict=True)
+    ]
+    path.write_bytes(join_blocks(blocks, {len(blocks) - 1: encode_handle(1 << 40, 10)}))
+    found, lost = salvage(tmp_path / "model")
+    assert found == set(ARRAYS) - {"words"}
+    assert lost == {None}
+    # The last block is claimed by none, and what is behind the file is not there to be claimed.
+    unclaimed = [finding for finding in tfbundle.verify(path).findings if finding.kind == "unclaimed"]
+    assert [(finding.offset, finding.size) for finding in unclaimed] == [(table.handles[-1].offset, len(blocks[-1][1]))]
 
 
 def test_slices_without_their_tensor(tmp_path: Path) -> None:

@@ -24,15 +24,17 @@ _FEWEST_MARKS = 8
 # What stands for a byte that is no text, once a program has read the file as UTF-8.
 _REPLACEMENT = b"\xef\xbf\xbd"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Of bytes without white space at their ends. No part may match what the one behind it does: that would take for ever.
 _HEX = re.compile(rb"[0-9a-fA-F\s]{64,}")
-_BASE64 = re.compile(rb"[0-9a-zA-Z+/\r\n]{64,}=*\s*")
+_BASE64 = re.compile(rb"[0-9a-zA-Z+/\r\n]{64,}=*")
 # Messages that servers send instead of a file are short, and of them it is the beginning that tells.
 _LONGEST_MESSAGE = 4096
 _QUOTED = 100
 _SECTOR = 512
 # As many may stand beside a sector of zeros by chance.
 _NEIGHBOURS = 4
-_ZERO_SECTOR = re.compile(rb"\0{512,}")
+# Not to be looked for within a shorter run of zeros again and again.
+_ZERO_SECTOR = re.compile(rb"(?<!\0)\0{512,}")
 
 _STAND_INS = {
     FileKind.GIT_LFS: "was not fetched: a Git LFS pointer stands in its place ('git lfs pull' fetches it)",
@@ -93,23 +95,25 @@ def _message(head: bytes) -> Iterator[str]:
 
 
 def _is_encoded(head: bytes) -> bool:
-    return _BASE64.fullmatch(head) is not None or _HEX.fullmatch(head) is not None
+    text = head.strip()
+    return _BASE64.fullmatch(text) is not None or _HEX.fullmatch(text) is not None
 
 
 def _encodings(head: bytes) -> Iterator[str]:
     """Bytes as text, in ways that can be undone."""
-    if _HEX.fullmatch(head):
+    text = head.strip()
+    if _HEX.fullmatch(text):
         yield "is text in hexadecimal digits; 'xxd -r -p' gives the file back"
-    elif _BASE64.fullmatch(head):
+    elif _BASE64.fullmatch(text):
         yield "is text in Base64; 'base64 -d' gives the file back"
     elif head.startswith(_UTF16) and 2 * head.count(0) > len(head) // 2:
         yield "was saved as UTF-16 text, as PowerShell does with what a command prints; get it anew, as bytes"
     else:
         try:
-            text = codecs.getincrementaldecoder("utf-8")().decode(head)
+            decoded = codecs.getincrementaldecoder("utf-8")().decode(head)
         except UnicodeDecodeError:
             return
-        others = [character for character in text.removeprefix("\ufeff") if character > "\x7f"]
+        others = [character for character in decoded.removeprefix("\ufeff") if character > "\x7f"]
         if len(others) >= _FEWEST_MARKS and max(others) <= "\xff":
             yield (
                 "was read as Latin-1 and saved as UTF-8, so that each byte above 0x7f became two; "

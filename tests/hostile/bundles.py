@@ -348,6 +348,12 @@ _add_file("shard-missing", "a data file that is not there", lambda prefix: data_
 _add_file("shard-empty", "an empty data file", lambda prefix: data_file(prefix).write_bytes(b"") and None, opens=True)
 _add_file("shard-cut", "a data file that is cut short", lambda prefix: os.truncate(data_file(prefix), 23), opens=True)
 _add_file("shard-folder", "a folder in place of a data file", lambda p: _replace(data_file(p), Path.mkdir), opens=True)
+_add_file(
+    "index-of-line-feeds",
+    "an index of 1 MB of line feeds and an exclamation mark",
+    lambda prefix: _index(prefix).write_bytes(b"\n" * (1 << 20) + b"!") and None,
+    opens=False,
+)
 _add_file("index-folder", "a folder in place of the index", lambda p: _replace(_index(p), Path.mkdir), opens=False)
 if os.name == "posix":
     _add_file("shard-fifo", "a FIFO in place of a data file", lambda p: _replace(data_file(p), os.mkfifo), opens=True)
@@ -370,6 +376,16 @@ if os.name == "posix":
         lambda p: _replace(data_file(p), lambda path: path.symlink_to("/dev/zero")),
         opens=True,
     )
+
+
+@case("checkpoint", "500 data files, each with a damaged slice of the same tensor")
+def files_of_damaged_slices(folder: Path) -> Wanted:
+    array = np.arange(4000, dtype=np.float32)
+    slices = [((8 * number, 8),) for number in range(500)]
+    write_bundle(folder / MODEL, {"x": Saved(array, slices=slices, shards=range(500))}, num_shards=500)
+    for number in range(500):
+        data_file(folder / MODEL, number, 500).write_bytes(bytes(31) + b"\1")
+    return Wanted(folder / MODEL, {}, frozenset({"x"}))
 
 
 @case("checkpoint", "an object graph of 1,000,000 empty objects")

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from tfbundle.checkpoint.bundle import BundleStore
 from tfbundle.checkpoint.findings import Finding
-from tfbundle.checkpoint.layout import Layout
+from tfbundle.checkpoint.layout import Claim, Layout
 from tfbundle.checkpoint.pieces import Piece
 from tfbundle.errors import TfBundleError
 
@@ -31,13 +31,17 @@ def find_exchanged(
 ) -> dict[str, str]:
     """The data files in which nothing is right, each with the one that holds what should be in it."""
     wrong = {(finding.shard, finding.offset) for finding in findings if finding.kind in ("checksum", "truncated")}
-    samples: dict[int, list[Piece]] = {}
+    suspects: dict[int, list[Claim]] = {}
     for shard in present:
         claims = [claim for claim in layout.claims.get(shard, ()) if claim.offset < claim.end]
         if claims and all((shard, claim.offset) in wrong for claim in claims):
-            samples[shard] = _choose(store, records, dict.fromkeys(claim.name for claim in claims), shard)
-    if len(samples) > _MOST_FILES:
+            suspects[shard] = claims
+    if len(suspects) > _MOST_FILES:
         return {}
+    samples = {
+        shard: _choose(store, records, dict.fromkeys(claim.name for claim in claims), shard)
+        for shard, claims in suspects.items()
+    }
     return {
         present[shard]: present[other]
         for shard, pieces in samples.items()

@@ -180,6 +180,7 @@ def _unclaimed(table: Table) -> Iterator[Finding]:
     blocks = [*table.handles, *table.footer]
     ends = [(offset, offset + size + TRAILER_SIZE) for offset, size in blocks]
     for start, stop in sorted([*ends, (table.source.size - FOOTER_SIZE, table.source.size)]):
+        start = min(start, table.source.size)  # A block that is not there has been told of already.
         if start > end:
             message = f"no block claims {start - end} bytes at offset {end} of {path}"
             yield Finding("unclaimed", message, path, None, None, end, start - end)

@@ -119,14 +119,14 @@ def list_keys(source: ByteSource, handle: BlockHandle) -> list[bytes]:
     """The keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
 
     Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none, and
-    neither does one that the disk does not give.
+    neither does one that lies outside of the file, or that the disk does not give.
     """
     offset, size = handle
     size = min(size, source.size - offset)
-    if size > _LARGEST_GUESS:
+    if not 0 <= size <= _LARGEST_GUESS:
         return []
     try:
-        data = source.read_at(offset, max(size, 0))
+        data = source.read_at(offset, size)
     except OSError:
         return []
     keys: list[bytes] = []
