@@ -39,18 +39,32 @@ def listed(folder: Path, **settings: Any) -> dict[str, tuple[str, int | None, bo
 def test_a_folder_of_many_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in range(50):
         write_bundle(tmp_path / f"model-{step}", {"w": ARRAY})
+    for number in range(50):
+        (tmp_path / f"records{number}-00000-of-00001").write_bytes(b"")
+    stored = "".join(f'all_model_checkpoint_paths: "gone-{step}"\n' for step in range(50))
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "model-49"\n{stored}')
     asked = []
+    listdir = os.listdir
 
-    def list_folder(folder: str) -> list[str]:
+    def count(folder: str) -> list[str]:
         asked.append(folder)
-        return sorted(os.listdir(folder))
+        return listdir(folder)
 
-    monkeypatch.setattr("tfbundle.checkpoint.listing.list_folder", list_folder)
+    monkeypatch.setattr(os, "listdir", count)
     found = tfbundle.list_checkpoints(tmp_path)
     assert [item.step for item in found] == list(range(50))
     for item in found:
         assert item.size == sum(file.stat().st_size for file in tmp_path.glob(f"model-{item.step}.*"))
-    assert len(asked) <= 2
+    assert len(asked) <= 4
+    state = tfbundle.read_checkpoint_state(tmp_path)
+    asked.clear()
+    assert state.all_resolved == [None] * 50
+    assert len(asked) == 1
+    (tmp_path / "checkpoint").unlink()
+    asked.clear()
+    with pytest.raises(tfbundle.MissingFileError, match="100 checkpoints and no state file"):
+        tfbundle.open_checkpoint(tmp_path)
+    assert len(asked) <= 3
 
 
 class TestFixtures:

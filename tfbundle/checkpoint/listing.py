@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from math import isfinite
 from typing import NamedTuple
@@ -67,33 +67,40 @@ def list_checkpoints(folder: str | os.PathLike[str], latest_filename: str | None
     Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
     """
     folder = os.fspath(folder)
-    names = list_folder(folder)
+    names_in = cache(list_folder)  # A folder may hold thousands, and is listed once.
     state_path = os.path.join(folder, latest_filename or STATE_NAME)
     state = read_checkpoint_state(state_path) if is_file(state_path) else None
-    times = {} if state is None else _times(state)
+    resolved = {} if state is None else _resolve(state, names_in)
+    times = {} if state is None else _times(state, resolved)
     found: dict[tuple[str, Format], CheckpointFiles] = {}
-    for files in _find(folder, names, state, times):
+    for files in _find(folder, names_in, resolved.values(), times):
         found.setdefault((_place(files.prefix), files.format), files)
-    members = cache(_members)  # A folder may hold thousands, and is listed once.
+    members = cache(_members)
     listed = [_describe(files, times, members) for files in found.values()]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
 
 
-def _times(state: CheckpointState) -> dict[str, float | None]:
+def _resolve(state: CheckpointState, names_in: Callable[[str], list[str]]) -> dict[str, str | None]:
+    """What a state file lists, as it is written there, and where it lies now."""
+    stored = (*state.all_model_checkpoint_paths, state.model_checkpoint_path)
+    return {path: state.resolve(path, names_in) for path in stored}
+
+
+def _times(state: CheckpointState, resolved: Mapping[str, str | None]) -> dict[str, float | None]:
     """The checkpoints that a state file lists, by place, each with its time if the file has it."""
     stored = state.all_model_checkpoint_paths
     times = [time if isfinite(time) else None for time in state.all_model_checkpoint_timestamps]
     if len(times) != len(stored):
         times = [None] * len(stored)
-    places = {_place(_path(state, path)): time for path, time in zip(stored, times, strict=True)}
+
+    def place(path: str) -> str:
+        # What is not there may have left files without an index in the folder.
+        return _place(resolved[path] or os.path.join(state.folder, path.replace("\\", "/").rpartition("/")[2]))
+
+    places = {place(path): time for path, time in zip(stored, times, strict=True)}
     if state.model_checkpoint_path:
-        places.setdefault(_place(_path(state, state.model_checkpoint_path)), None)
+        places.setdefault(place(state.model_checkpoint_path), None)
     return places
-
-
-def _path(state: CheckpointState, stored: str) -> str:
-    # What is not there may have left files without an index in the folder.
-    return state.resolve(stored) or os.path.join(state.folder, stored.replace("\\", "/").rpartition("/")[2])
 
 
 def _place(prefix: str) -> str:
@@ -103,8 +110,9 @@ def _place(prefix: str) -> str:
 
 
 def _find(
-    folder: str, names: list[str], state: CheckpointState | None, places: Collection[str]
+    folder: str, names_in: Callable[[str], list[str]], resolved: Iterable[str | None], places: Collection[str]
 ) -> Iterator[CheckpointFiles]:
+    names = names_in(folder)
     there = scan_folder(folder)
     companions = {prefix_of_member(name) for name in names if not name.endswith(INDEX_SUFFIX)}
 
@@ -117,7 +125,7 @@ def _find(
     for prefix in there.without_index:
         yield CheckpointFiles(prefix, "v2")
     for prefix in there.v1:
-        files = find_files(prefix, "v1")
+        files = find_files(prefix, "v1", names_in)
         if files and (is_known(prefix) or any(_holds_table(path, FileKind.V1_TABLE) for path in files.v1_files)):
             yield files
     for name in names:
@@ -125,12 +133,10 @@ def _find(
         is_part = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
         if not is_part and _holds_table(path, FileKind.V1_TABLE):
             yield CheckpointFiles(path, "v1", (path,))
-    if state is not None:
-        for stored in (*state.all_model_checkpoint_paths, state.model_checkpoint_path):
-            resolved = state.resolve(stored)
-            found = find_files(resolved) if resolved else None
-            if found is not None:
-                yield found
+    for prefix in filter(None, resolved):
+        found = find_files(prefix, None, names_in)
+        if found is not None:
+            yield found
 
 
 def _holds_table(path: str, kind: FileKind) -> bool:

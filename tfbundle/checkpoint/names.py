@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from tfbundle.storage import is_file, is_folder, list_folder
@@ -97,29 +99,33 @@ def step_of(prefix: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def find_files(prefix: str, format: Format | None = None) -> CheckpointFiles | None:
-    """The checkpoint with this prefix; V2 wins where both formats share it and ``format`` asks for neither."""
+def find_files(
+    prefix: str, format: Format | None = None, names_in: Callable[[str], list[str]] = list_folder
+) -> CheckpointFiles | None:
+    """The checkpoint with this prefix; V2 wins where both formats share it and ``format`` asks for neither.
+
+    ``names_in`` gives the sorted names in a folder, from memory where many prefixes are looked for.
+    """
     if format != "v1" and is_file(index_path(prefix)):
         return CheckpointFiles(prefix, "v2")
     if format != "v2":
         if is_file(prefix):
             return CheckpointFiles(prefix, "v1", (prefix,))
-        shards = _v1_shards(prefix)
+        shards = _v1_shards(prefix, names_in)
         if shards:
             return CheckpointFiles(prefix, "v1", shards)
     return None
 
 
-def _v1_shards(prefix: str) -> tuple[str, ...]:
+def _v1_shards(prefix: str, names_in: Callable[[str], list[str]]) -> tuple[str, ...]:
     folder, base = os.path.split(prefix)
     # What is called PREFIX.data-00000-of-00001 belongs to a V2 checkpoint.
     if not base or base.endswith(".data") or not is_folder(folder or os.curdir):
         return ()
-    return tuple(
-        os.path.join(folder, name)
-        for name in list_folder(folder or os.curdir)
-        if name.startswith(base) and _V1_SHARD.fullmatch(name, len(base))
-    )
+    names = names_in(folder or os.curdir)
+    # All that begin with the base and a minus sign; "." is the character behind that.
+    begun = names[bisect_left(names, base + "-") : bisect_left(names, base + ".")]
+    return tuple(os.path.join(folder, name) for name in begun if _V1_SHARD.fullmatch(name, len(base)))
 
 
 class Folder(NamedTuple):

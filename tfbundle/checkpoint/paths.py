@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import NoReturn
 
 from tfbundle.checkpoint.names import (
@@ -119,7 +120,8 @@ def _in_folder(folder: str, format: Format | None) -> CheckpointFiles:
     if is_saved_model(folder):
         return _in_saved_model(folder, format)
     there = scan_folder(folder)
-    candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format)]
+    names_in = cache(list_folder)  # Of thousands of candidates, each is looked for in the same folder.
+    candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format, names_in)]
     if not candidates and format != "v2":
         candidates = _unnamed_v1(folder)
     if len(candidates) == 1:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from tfbundle.checkpoint.names import find_files, prefix_of_v1_shard
@@ -22,7 +24,7 @@ from tfbundle.errors import FormatError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
-from tfbundle.storage import is_file, is_folder, read_file, real_path
+from tfbundle.storage import is_file, is_folder, list_folder, read_file, real_path
 
 STATE_NAME = "checkpoint"
 
@@ -53,12 +55,14 @@ class CheckpointState(NamedTuple):
     @property
     def all_resolved(self) -> list[str | None]:
         """The same for each of ``all_model_checkpoint_paths``."""
-        return [self.resolve(path) for path in self.all_model_checkpoint_paths]
+        names_in = cache(list_folder)
+        return [self.resolve(path, names_in) for path in self.all_model_checkpoint_paths]
 
-    def resolve(self, stored: str) -> str | None:
+    def resolve(self, stored: str, names_in: Callable[[str], list[str]] = list_folder) -> str | None:
         """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder.
 
-        The latter comes first where the folder is a copy of one that is still there.
+        The latter comes first where the folder is a copy of one that is still there. ``names_in`` gives the sorted
+        names in a folder, from memory where many paths are resolved.
         """
         if not stored or "\0" in stored:
             return None
@@ -80,7 +84,7 @@ class CheckpointState(NamedTuple):
             candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
         if os.path.isabs(stored) and self._is_of_another_run(candidates[0]):
             candidates.append(candidates.pop(0))
-        return next((prefix for prefix in dict.fromkeys(candidates) if find_files(prefix)), None)
+        return next((prefix for prefix in dict.fromkeys(candidates) if find_files(prefix, None, names_in)), None)
 
     def _is_of_another_run(self, prefix: str) -> bool:
         """Whether a prefix leads out of the state file's folder, into one that has a state file too.

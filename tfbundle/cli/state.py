@@ -73,8 +73,9 @@ def command(path: str, as_json: bool) -> None:
 
 
 def _find_missing(state: CheckpointState) -> list[str]:
-    stored = dict.fromkeys((*state.all_model_checkpoint_paths, state.model_checkpoint_path))
-    return [path for path in stored if path and state.resolve(path) is None]
+    found = dict(zip(state.all_model_checkpoint_paths, state.all_resolved, strict=True))
+    found[state.model_checkpoint_path] = state.resolved
+    return [path for path, prefix in found.items() if path and prefix is None]
 
 
 def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) -> ListedCheckpoint | None:
