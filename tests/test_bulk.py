@@ -123,6 +123,44 @@ def test_what_was_not_asked_for_is_not_read(tmp_path: Path, reads: list[int]) ->
     assert (loaded["t0090"] == 90).all()
 
 
+def test_kinds_that_take_turns_are_read_together(tmp_path: Path, reads: list[int]) -> None:
+    """Layer by layer, as models are saved: no tensor has a neighbour of its own type and shape."""
+    shapes = {"bias": (5,), "kernel": (5, 3), "step": ()}
+    arrays = {
+        f"layer_{number:02}/{name}": sample_array(dtype, shape, number)
+        for number in range(40)
+        for (name, shape), dtype in zip(shapes.items(), ["float32", "bfloat16", "int64"], strict=True)
+    }
+    write_bundle(tmp_path / "b", arrays)
+    loaded = tfbundle.load(tmp_path / "b")
+    assert reads == [40 * (20 + 30 + 8)]
+    assert list(loaded) == list(arrays)
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
+
+
+def test_more_than_are_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]) -> None:
+    monkeypatch.setattr(bulk, "_BATCH", 7)
+    arrays = {f"t{number:03}": np.full(number % 3, number, np.float32) for number in range(100)}
+    write_bundle(tmp_path / "b", arrays)
+    check_facts(tmp_path / "b")
+    loaded = tfbundle.load(tmp_path / "b")
+    assert len(reads) == 1
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
+
+
+def test_few_are_left_to_the_ordinary_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]) -> None:
+    monkeypatch.setattr(bulk, "_FEWEST", 10)
+    shapes = [(2,)] * 9 + [(40_000,)] + [(2,)] * 10 + [(3,)] * 9 + [(2,)]
+    arrays = {f"t{number:02}": sample_array("float32", shape, number) for number, shape in enumerate(shapes)}
+    write_bundle(tmp_path / "b", arrays)
+    loaded = tfbundle.load(tmp_path / "b")
+    assert sorted(reads) == sorted([8] * 9 + [160_000] + [11 * 8 + 9 * 12] + [12] * 9)
+    for name, array in arrays.items():
+        assert_same(loaded[name], array)
+
+
 def test_stretches_are_bounded(tmp_path: Path, reads: list[int]) -> None:
     arrays = {f"t{number:04}": np.full(10_000, number, np.float32) for number in range(300)}
     write_bundle(tmp_path / "b", arrays)

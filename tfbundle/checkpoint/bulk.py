@@ -3,7 +3,7 @@
 A model's thousands of biases, counters and scalars lie side by side, and their entries differ in offset and checksum
 alone. So entries of the same length, whose first bytes (type and shape) have the same length too, become the rows of a
 matrix, whose columns are decoded by numpy. That tells types and shapes; to read values, neighbours in a shard are read
-together, and the arrays are cut out of that.
+together, of whatever kinds, and the arrays of each kind are cut out of that.
 
 Whatever is not simple (large, partitioned, strings, an entry in another form, or found damaged) is left to the ordinary
 way, which has one place for every error.
@@ -11,8 +11,10 @@ way, which has one place for every error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from itertools import count, islice, pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,16 +30,16 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.pieces import PieceReader, Room
     from tfbundle.checkpoint.tensor import Array
 
-# Fewer entries of a kind than this are decoded sooner one by one.
+# Fewer entries of a kind than this are decoded, and fewer neighbours of a kind read, sooner one by one.
 _FEWEST = 16
-# So many entries are decoded at once where all are asked for.
+# So many entries are decoded at once, so that what that takes stays in the processor's cache.
 _BATCH = 1 << 14
 # The usual form has no entry that is longer, not even with the largest numbers.
 _LONGEST = 255
 # A tensor above this size is worth a read of its own.
 _SMALL = 64 << 10
-# The most that is read at once.
-_WINDOW = 4 << 20
+# A stretch ends with the last tensor that begins before a multiple of this.
+_WINDOW = 2 << 20
 # The rank that every supported numpy has arrays of, with one dimension left for the tensors of a stretch.
 _RANK = 31
 
@@ -59,42 +61,59 @@ class _Places(NamedTuple):
         return _Places(*(column[which] for column in self))
 
 
-def known_facts(records: Iterable[bytes]) -> Iterator[Facts | None]:
+class _Kind(NamedTuple):
+    """A type and a shape, with the size of such a tensor: 0 where it is left to the ordinary way."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+
+
+_LEFT = _Kind((), np.dtype(object), 0)
+
+
+def known_facts(records: Collection[bytes]) -> list[Facts | None]:
     """What ``decode_facts`` says of each entry; ``None`` for those that are left to it."""
-    remaining = iter(records)
-    while some := list(islice(remaining, _BATCH)):
-        found: list[Facts | None] = [None] * len(some)
-        for heads, places in _groups(some):
-            facts = {head: _facts_of(head) for head in set(heads)}
-            for number, head in zip(places.number.tolist(), heads, strict=True):
-                found[number] = facts[head]
-        yield from found
+    found: list[Facts | None] = [None] * len(records)
+    for heads, places in _groups(records):
+        facts = {head: _facts_of(head) for head in set(heads)}
+        for number, head in zip(places.number.tolist(), heads, strict=True):
+            found[number] = facts[head]
+    return found
 
 
-def read_small(reader: PieceReader, records: list[bytes], room: Room) -> list[Array | None]:
+def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> list[Array | None]:
     """The small tensors among ``records``, verified as the reader is; ``None`` in place of others, or of trouble.
 
     Their bytes are counted in ``room``, which raises ``FormatError`` where it has no more.
     """
     arrays: list[Array | None] = [None] * len(records)
+    numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
+    kind_of = np.zeros(len(records), np.int64)
+    found = [_Places(*np.zeros((5, 0), np.int64))]
     for heads, places in _groups(records):
-        kinds = {head: kind for kind, head in enumerate(dict.fromkeys(heads))}
-        kind = np.fromiter(map(kinds.__getitem__, heads), np.int64, len(heads))
-        ends = np.cumsum(np.bincount(kind))
-        for head, rows in zip(kinds, np.split(kind.argsort(kind="stable"), ends[:-1]), strict=True):
-            shape, dtype = _array_type(head) if len(rows) >= _FEWEST else ((), None)
-            size = prod(shape) * dtype.itemsize if dtype is not None else 0
-            if dtype is None or not 0 < size <= _SMALL:
-                continue
-            alike = places.rows(rows)
-            for stretch in _stretches(alike.rows(alike.size == size), size):
-                for number, array in _read_stretch(reader, room, stretch, shape, dtype, size):
-                    arrays[number] = array
+        kind_of[places.number] = np.fromiter(map(numbers.__getitem__, heads), np.int64, len(heads))
+        found.append(places)
+    kinds = list(map(_kind, numbers))
+    sizes = np.array([kind.size for kind in kinds] or [0])
+    places = _Places(*map(np.concatenate, zip(*found, strict=True)))
+    wanted = sizes[kind_of[places.number]]
+    for stretch in _stretches(places.rows((wanted > 0) & (places.size == wanted))):
+        for number, array in _read_stretch(reader, room, stretch, kind_of, kinds):
+            arrays[number] = array
     return arrays
 
 
-def _groups(records: list[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
+def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
     """The first bytes and the places of entries in the usual form, together as far as these have the same length."""
+    remaining, done = iter(records), 0
+    while some := list(islice(remaining, _BATCH)):
+        for heads, places in _groups_of_batch(some):
+            yield heads, places._replace(number=places.number + done)
+        done += len(some)
+
+
+def _groups_of_batch(records: list[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
     lengths = np.fromiter(map(len, records), np.int64, len(records))
     starts = np.cumsum(lengths) - lengths
     data = np.frombuffer(b"".join(records) + bytes(_LONGEST), np.uint8)
@@ -103,8 +122,7 @@ def _groups(records: list[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
     usual &= (sizes < 4 + 0x80) & (sizes < lengths) & (lengths <= _LONGEST)
     numbers = np.flatnonzero(usual)
     forms = (lengths[numbers] << 8 | sizes[numbers]).astype(np.uint16)
-    order = forms.argsort(kind="stable")
-    for group in np.split(numbers[order], np.flatnonzero(np.diff(forms[order])) + 1):
+    for group in map(numbers.__getitem__, _alike(forms)):
         if len(group) < _FEWEST:
             continue
         length, size = int(lengths[group[0]]), int(sizes[group[0]])
@@ -122,16 +140,16 @@ def _facts_of(head: bytes) -> Facts | None:
         return None
 
 
-def _array_type(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any] | None]:
-    """The shape and dtype that the first two fields of an entry state, without a dtype where this is not the way."""
+def _kind(head: bytes) -> _Kind:
+    """The type and shape that the first two fields of an entry state."""
     facts = _facts_of(head)
-    if facts is None:
-        return (), None
-    try:
-        dtype = numpy_dtype(facts.data_type)
-    except TfBundleError:
-        return (), None
-    return facts.shape, None if dtype.hasobject or len(facts.shape) > _RANK else dtype
+    if facts is not None:
+        with suppress(TfBundleError):
+            dtype = numpy_dtype(facts.data_type)
+            size = prod(facts.shape) * dtype.itemsize
+            if not dtype.hasobject and len(facts.shape) <= _RANK and size <= _SMALL:
+                return _Kind(facts.shape, dtype, size)
+    return _LEFT
 
 
 def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], _Places]:
@@ -170,36 +188,46 @@ def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dty
     return fine, _Places(numbers, shard, offset, size, crc)
 
 
-def _stretches(places: _Places, size: int) -> Iterator[_Places]:
-    """Runs of tensors that follow each other in one shard without a gap, each to be read at once."""
+def _alike(column: Column) -> list[Column]:
+    """The rows that have the same number in a column, together."""
+    order = column.argsort(kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(column[order])) + 1)
+
+
+def _stretches(places: _Places) -> Iterator[_Places]:
+    """Long runs of tensors that follow each other in one shard without a gap, each to be read at once."""
     places = places.rows(np.lexsort((places.offset, places.shard)))
-    together = (np.diff(places.offset) == size) & (np.diff(places.shard) == 0)
-    for run in np.split(np.arange(len(places.number)), np.flatnonzero(~together) + 1):
-        for first in range(0, len(run), _WINDOW // size):
-            yield places.rows(run[first : first + _WINDOW // size])
+    apart = np.diff(places.offset) != places.size[:-1]
+    apart |= (np.diff(places.shard) != 0) | (np.diff(places.offset // _WINDOW) != 0)
+    bounds = [0, *(np.flatnonzero(apart) + 1).tolist(), len(places.number)]
+    return (places.rows(slice(*pair)) for pair in pairwise(bounds) if pair[1] - pair[0] >= _FEWEST)
 
 
 def _read_stretch(
-    reader: PieceReader, room: Room, places: _Places, shape: tuple[int, ...], dtype: np.dtype[Any], size: int
+    reader: PieceReader, room: Room, places: _Places, kind_of: Column, kinds: list[_Kind]
 ) -> Iterator[tuple[int, Array]]:
     """The tensors of a stretch, each by its number, as arrays of their own."""
-    count = len(places.number)
-    shard = int(places.shard[0])
+    shard, start = int(places.shard[0]), int(places.offset[0])
     try:
         source = reader.shards.source(shard)
-        data = source.read_at(int(places.offset[0]), count * size)
+        data = source.read_at(start, int(places.size.sum()))
         if not reader.verify:
             reader.shards.check_unverified(source)
     except TfBundleError:
-        return iter(())
-    room.take_bytes(source, shard, count * size)
-    block = np.frombuffer(data, dtype).reshape(count, *shape)
-    if reader.verify:
-        parts = np.frombuffer(data, f"V{size}").tolist()
-        fine = mask(np.fromiter(map(crc32c, parts), np.int64, count)) == places.crc
-        places, block = places.rows(fine), block[fine]
+        return
+    for rows in _alike(kind_of[places.number]):
+        if len(rows) < _FEWEST:
+            continue
+        alike = places.rows(rows)
+        shape, dtype, size = kinds[kind_of[alike.number[0]]]
+        block = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), size)[alike.offset - start]
+        if reader.verify:
+            crcs = map(crc32c, block.view(f"V{size}")[:, 0].tolist())
+            fine = mask(np.fromiter(crcs, np.int64, len(block))) == alike.crc
+            alike, block = alike.rows(fine), block[fine]
         # Those that are left to the ordinary way are counted there.
-        room.take_bytes(source, shard, (len(block) - count) * size)
-    if reader.swapped:
-        block = swap_bytes(block.copy())
-    return zip(places.number.tolist(), map(np.array, block), strict=True)
+        room.take_bytes(source, shard, block.size)
+        array = block.view(dtype).reshape(-1, *shape)
+        if reader.swapped:
+            swap_bytes(array)
+        yield from zip(alike.number.tolist(), map(np.array, array), strict=True)
