@@ -429,9 +429,17 @@ def test_tensors_pickle_and_notice_another_file(tmp_path: Path) -> None:
     write_v1(path, {"a": np.float32([1, 9]), "b": np.float32([3])})  # The same sizes everywhere.
     with pytest.raises(FormatError, match="holds another 'a'"):
         pickle.loads(pickled)[0].read()
+
+
+def test_an_unpickled_tensor_of_a_file_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    write_v1(path, {"a": np.float32([1, 2])})
+    store = store_of(path)
+    pickled = pickle.dumps(tensor_of(store, "a"))
+    store.close()
     path.unlink()
     with pytest.raises(MissingFileError):
-        pickle.loads(pickled)[0].read()
+        pickle.loads(pickled).read()
 
 
 def test_open_v1_shares_stores_of_files_that_stay(tmp_path: Path) -> None:
