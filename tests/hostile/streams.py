@@ -50,6 +50,7 @@ _add_records("zeros-behind", "zeros behind the records", lambda: _GOOD + bytes(1
 _add_records("empty", "an empty record file", lambda: b"", whole=True)
 _add_records("text", "a text in place of records", lambda: b"It is no record file.\n" * 1000)
 _add_records("headers-alone", "20,000 headers without records", lambda: header(3) * 20_000, [])
+_add_records("headers-too-long", "20,000 headers of records longer than the file", lambda: header(1 << 25) * 20_000, [])
 _add_records("headers-false", "a megabyte of headers with wrong checksums", lambda: _flipped(header(3), 9) * 80_000, [])
 _add_records(
     "headers-of-long-records",

@@ -96,7 +96,7 @@ class RecordReader:
         self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
         self._half = 0  # Bytes at the end that were gone through, and in which no record begins.
-        self._spent = 0  # Bytes that were held against a checksum while records were looked for.
+        self._spent = 0  # Bytes that were gone through or held against a checksum while records were looked for.
         self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
 
     @property
@@ -252,10 +252,12 @@ class RecordReader:
     def _skip_overlong(self) -> bool:
         """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
 
-        Where there is none, that record is merely half there.
+        Where there is none, or too many were looked for, that record is merely half there.
         """
-        if not self._salvage or self._problem is not None or self._size < HEADER_SIZE:
+        if not self._salvage or self._problem is not None or self._size < HEADER_SIZE or self._budget <= 0:
             return False
+        # One such record may begin in the header of another, and each costs a search.
+        self._spent += min(_SHORTEST_SEARCH, self._size)
         start = self.position
         error = FormatError(
             f"{self._where(self.count, start)} is damaged: it is longer than the rest of the file, but other records "
