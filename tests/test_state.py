@@ -123,7 +123,7 @@ class TestResolving:
         asked: list[str] = []
         monkeypatch.setattr("tfbundle.checkpoint.state.os", SimpleNamespace(path=ntpath, curdir=ntpath.curdir))
         monkeypatch.setattr("tfbundle.checkpoint.state.is_file", lambda path: False)
-        monkeypatch.setattr("tfbundle.checkpoint.state.find_files", asked.append)
+        monkeypatch.setattr("tfbundle.checkpoint.state.find_files", lambda prefix, *rest: asked.append(prefix))
         assert CheckpointState("D:\\copy\\checkpoint", stored, [], [], 0).resolved is None
         assert len(asked) > 2
         assert all(path.startswith("D:\\copy\\") for path in asked[1:])
