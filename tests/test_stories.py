@@ -114,6 +114,12 @@ def test_a_changed_byte_tells_no_story(tmp_path: Path, kind: str) -> None:
         )
 
 
+@pytest.mark.parametrize("size", [60, 600, 6000])
+def test_white_space_is_neither_a_message_nor_encoded(tmp_path: Path, size: int) -> None:
+    for story in stories("index", tmp_path, lambda data: b" \n" * size):
+        assert "neither begins nor ends as a table does" in story
+
+
 def test_a_file_that_is_merely_packed_was_not_cut_short(tmp_path: Path) -> None:
     path, file = make("data", tmp_path)
     file.write_bytes(gzip.compress(file.read_bytes()))

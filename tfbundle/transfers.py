@@ -89,8 +89,8 @@ def _message(head: bytes) -> Iterator[str]:
         text = head.decode()
     except UnicodeDecodeError:
         return
-    if all(character.isprintable() or character.isspace() for character in text) and not _is_encoded(head):
-        begin = " ".join(text.split())[:_QUOTED]
+    begin = " ".join(text.split())[:_QUOTED]
+    if begin and all(character.isprintable() or character.isspace() for character in text) and not _is_encoded(head):
         yield f"was not downloaded: {len(head)} bytes of text stand in its place, which begin '{begin}'"
 
 
