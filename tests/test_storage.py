@@ -1,6 +1,7 @@
 """Files as arrays of bytes, on systems with and without reads at an offset."""
 
 import errno
+import gc
 import os
 import sys
 import threading
@@ -109,6 +110,7 @@ def test_file_that_shrinks(source: ByteSource) -> None:
 def test_maps_take_no_descriptors(tmp_path: Path) -> None:
     tensors = {f"t{number}": Saved(np.arange(3.0), shards=[number]) for number in range(MOST_OPEN_FILES + 9)}
     write_bundle(tmp_path / "b", tensors, num_shards=len(tensors))
+    gc.collect()  # What other tests left is closed now, and not in between.
     before = len(os.listdir("/proc/self/fd"))
     views = tfbundle.load(tmp_path / "b", mmap=True)
     assert len(os.listdir("/proc/self/fd")) == before
