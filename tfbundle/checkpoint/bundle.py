@@ -28,6 +28,7 @@ from tfbundle.checkpoint.shards import Shards
 from tfbundle.checkpoint.slices import TensorSlice, find_gap, incomplete
 from tfbundle.checkpoint.streaming import in_order, split, stream_bands, stream_piece
 from tfbundle.checkpoint.tensor import Array, Range
+from tfbundle.checkpoint.threads import run_together
 from tfbundle.dtypes import numpy_dtype
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.checksum import unmask
@@ -164,17 +165,21 @@ class BundleStore(BundleIndex):
         room = Room(self.reader)
         wanted = [records[name] for name in names]
         found = [None] * len(wanted) if mmap else read_small(self.reader, wanted, room)
-        arrays = {}
+        read = self._view if mmap else self._read
+        jobs: list[Callable[[], Array]] = []
+        nbytes = 0
         for name, record, array in zip(names, wanted, found, strict=True):
             if array is None:
                 pieces = self.pieces(name, record)
                 try:
                     for _, piece in pieces:
                         room.take(piece)
+                        nbytes += piece.location.size
                 except TfBundleError as error:
                     raise error.locate(path=self.path, tensor=name) from None
-                array = (self._view if mmap else self._read)(name, record, pieces)
-            arrays[name] = array
+                jobs.append(partial(read, name, record, pieces))
+        others = iter(run_together(jobs, nbytes))
+        arrays = {name: next(others) if array is None else array for name, array in zip(names, found, strict=True)}
         if not self.verify:
             self.shards.check_in_place()
         return arrays
