@@ -5,9 +5,10 @@ The files are gone through when something is first asked for; ``assembly`` then 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -23,6 +24,10 @@ from tfbundle.events.purge import Positioned, Purge, find_purges
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
 from tfbundle.formats.record_reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
+
+if TYPE_CHECKING:
+    from tfbundle.graph.graph import Graph
+    from tfbundle.graph.meta_graph import MetaGraph
 
 _WHATS = {
     "file_version": 3,
@@ -63,6 +68,10 @@ class Run:
     def paths(self) -> list[str]:
         """The event files, in order."""
         return [file.path for file in self._files]
+
+    @property
+    def _folder(self) -> str:
+        return os.path.dirname(self.paths[-1])
 
     @property
     def truncations(self) -> dict[str, Truncation]:
@@ -129,19 +138,23 @@ class Run:
     # Single things.
 
     @property
-    def graph(self) -> GraphDef | None:
+    def graph(self) -> Graph | None:
         """The last graph of the run; without one, the graph of the last meta graph."""
+        from tfbundle.graph.graph import Graph
+
         data = [event.graph_def for _, event in self._other_events(("graph_def",))]
         if data:
-            return _decode(GraphDef, data[-1])
+            return Graph(_decode(GraphDef, data[-1]), path=self._folder)
         meta_graph = self.meta_graph
-        return meta_graph.graph_def if meta_graph is not None and meta_graph.HasField("graph_def") else None
+        return meta_graph.graph if meta_graph is not None and meta_graph.proto.HasField("graph_def") else None
 
     @property
-    def meta_graph(self) -> MetaGraphDef | None:
+    def meta_graph(self) -> MetaGraph | None:
         """The last meta graph of the run."""
+        from tfbundle.graph.meta_graph import MetaGraph
+
         data = [event.meta_graph_def for _, event in self._other_events(("meta_graph_def",))]
-        return _decode(MetaGraphDef, data[-1]) if data else None
+        return MetaGraph(_decode(MetaGraphDef, data[-1]), path=self._folder) if data else None
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
