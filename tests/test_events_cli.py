@@ -54,9 +54,17 @@ def test_list(logs: Path) -> None:
     assert lines[0] == ["run", "tag", "kind", "count", "steps", "last"]
     assert ["eval", "loss", "scalars", "1", "2", "0.25"] in lines
     assert ["train", "loss", "scalars", "5", "0..4", "0.2"] in lines
-    assert ["train", "../up/picture", "images", "2", "7..7", "-"] in lines
+    assert ["train", "../up/picture", "images", "2", "7", "-"] in lines
     assert run("events", "list", logs).stdout == result.stdout
     assert "eval" not in run("events", logs, "--run", "train").stdout
+
+
+def test_steps_after_a_restart(tmp_path: Path) -> None:
+    events = [Event(step=step) for step in (3, 10, 4, 6)]
+    for event in events:
+        event.summary.value.add(tag="loss", simple_value=1)
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames(event.SerializeToString() for event in events))
+    assert run("events", tmp_path).stdout.splitlines()[1].split() == [".", "loss", "scalars", "4", "3..10", "1"]
 
 
 def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:

@@ -171,8 +171,8 @@ def _describe(run: Run) -> dict[str, Any]:
 def _steps(series: Series) -> str:
     if not len(series):
         return "-"
-    first, last = int(series.steps[0]), int(series.steps[-1])
-    return f"{first}" if len(series) == 1 else f"{first}..{last}"
+    lowest, highest = int(series.steps.min()), int(series.steps.max())  # After a restart the last is not the highest.
+    return f"{lowest}" if lowest == highest else f"{lowest}..{highest}"
 
 
 def _last(kind: str, series: Any) -> str:
