@@ -440,6 +440,8 @@ def test_index_that_is_a_dangling_link(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody make links")
     with pytest.raises(MissingFileError):
         tfbundle.open_checkpoint(tmp_path / "model")
+    with pytest.raises(MissingFileError, match=r"model\.index is a link to .*gone, which is not there"):
+        tfbundle.read_records(tmp_path / "model.index")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class ByteSource:
                 raise FormatError(f"{self.path} is {_kind(facts.st_mode)}, not a regular file", path=self.path)
             descriptor = _Descriptor(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingFileError(f"there is no file {self.path}", path=self.path) from None
+            raise MissingFileError(_absence(self.path), path=self.path) from None
         except ValueError as error:
             if isinstance(error, FormatError):
                 raise
@@ -334,6 +334,13 @@ def file_size(path: str) -> int | None:
     """The size of a regular file in bytes, or ``None`` where there is none."""
     facts = stat_file(path)
     return None if facts is None else facts.size
+
+
+def _absence(path: str) -> str:
+    """That there is no file, in words; a link without its file is listed, and looks as if there were one."""
+    if os.path.islink(path):
+        return f"{path} is a link to {os.readlink(path)}, which is not there"
+    return f"there is no file {path or repr(path)}"
 
 
 def _valid(path: str) -> bool:
