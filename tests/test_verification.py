@@ -113,6 +113,25 @@ def test_absent_data_files(tmp_path: Path) -> None:
     assert tfbundle.verify(tmp_path / "b").nbytes == 6 * 96
 
 
+@pytest.mark.parametrize("kind", ["wrong-file", "missing"])
+def test_what_is_no_data_file_is_told_once(tmp_path: Path, kind: str) -> None:
+    write_bundle(tmp_path / "b", {name: Saved(np.arange(3.0)) for name in "abc"})
+    path = data_file(tmp_path / "b")
+    path.unlink()
+    if kind == "wrong-file":
+        path.mkdir()
+    else:
+        try:
+            path.symlink_to("gone")
+        except OSError:
+            pytest.skip("this system lets nobody make links")
+    finding = only_finding(tmp_path / "b")
+    assert (finding.kind, finding.path, finding.shard) == (kind, str(path), 0)
+    report = tfbundle.verify(tmp_path / "b")
+    assert [file.path for file in report.files] == [str(tmp_path / "b.index"), str(path)]
+    assert report.recoverable == 0
+
+
 def test_thousands_of_absent_data_files(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": MATRIX}, header=encode_header(num_shards=1 << 20))
     report = tfbundle.verify(tmp_path / "b")

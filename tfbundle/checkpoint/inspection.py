@@ -133,6 +133,7 @@ def _inspect_store(
             CheckedFile(finding.path, "data", None)
             for finding in findings
             if finding.kind == "missing" and finding.path is not None and finding.shard is not None
+            if finding.path not in claims  # A link that leads nowhere is among the files that are there.
         )
         checked.sort(key=lambda file: (file.kind != "index", file.path))
     else:

@@ -111,10 +111,8 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
     for shard, path in present.items():
         try:
             ByteSource(path).close()
-        except TfBundleError:
-            pass  # It is a folder or a pipe, which whoever reads a tensor in it is told.
-        except OSError as error:
-            findings.append(replace(finding_of(error, "missing"), shard=shard))
+        except (TfBundleError, OSError) as error:  # A folder, a pipe, a link that leads nowhere, or forbidden.
+            findings.append(replace(finding_of(error, "wrong-file"), shard=shard))
             unreadable.add(shard)
     for shard, claims in layout.claims.items():
         path = store.shards.path(shard)
