@@ -30,51 +30,51 @@ from tfbundle.errors import (
 if TYPE_CHECKING:
     from tfbundle import train
     from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
-    from tfbundle.checkpoint.findings import CheckedFile, Finding, Report
+    from tfbundle.checkpoint.find.state import CheckpointState, latest_checkpoint, read_checkpoint_state
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
-    from tfbundle.checkpoint.state import CheckpointState, latest_checkpoint, read_checkpoint_state
-    from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.checkpoint_diff import Change, Diff, diff
+    from tfbundle.comparison.diff import Change, Diff, diff
+    from tfbundle.comparison.fingerprint import Fingerprint, fingerprint
+    from tfbundle.comparison.graph_check import GraphComparison, compare_graph
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
-    from tfbundle.fingerprints import Fingerprint, fingerprint
-    from tfbundle.formats.tfrecord import read_records
+    from tfbundle.findings import CheckedFile, Finding, Report
+    from tfbundle.formats.records.tfrecord import read_records
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.loading import load_graph, load_meta_graph, load_saved_model
     from tfbundle.graph.meta_graph import MetaGraph
     from tfbundle.graph.node import Node, Output
     from tfbundle.graph.saved_model import SavedModel
-    from tfbundle.graph_check import GraphComparison, compare_graph
-    from tfbundle.verification import verify
+    from tfbundle.tensors.tensor import Tensor
+    from tfbundle.verification.verify import verify
 
 _MODULES = {
-    "Change": "checkpoint_diff",
-    "CheckedFile": "checkpoint.findings",
+    "Change": "comparison.diff",
+    "CheckedFile": "findings",
     "Checkpoint": "checkpoint.checkpoint",
-    "CheckpointState": "checkpoint.state",
-    "Diff": "checkpoint_diff",
+    "CheckpointState": "checkpoint.find.state",
+    "Diff": "comparison.diff",
     "EventLog": "events.log",
-    "Finding": "checkpoint.findings",
-    "Fingerprint": "fingerprints",
+    "Finding": "findings",
+    "Fingerprint": "comparison.fingerprint",
     "Function": "graph.graph",
     "Graph": "graph.graph",
-    "GraphComparison": "graph_check",
+    "GraphComparison": "comparison.graph_check",
     "ListedCheckpoint": "checkpoint.listing",
     "MetaGraph": "graph.meta_graph",
     "Node": "graph.node",
     "ObjectGraph": "checkpoint.objects",
     "Output": "graph.node",
-    "Report": "checkpoint.findings",
+    "Report": "findings",
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
-    "Tensor": "checkpoint.tensor",
-    "compare_graph": "graph_check",
-    "diff": "checkpoint_diff",
-    "fingerprint": "fingerprints",
-    "latest_checkpoint": "checkpoint.state",
+    "Tensor": "tensors.tensor",
+    "compare_graph": "comparison.graph_check",
+    "diff": "comparison.diff",
+    "fingerprint": "comparison.fingerprint",
+    "latest_checkpoint": "checkpoint.find.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
     "load_graph": "graph.loading",
@@ -82,10 +82,10 @@ _MODULES = {
     "load_saved_model": "graph.loading",
     "open_checkpoint": "checkpoint.checkpoint",
     "open_events": "events.log",
-    "read_checkpoint_state": "checkpoint.state",
+    "read_checkpoint_state": "checkpoint.find.state",
     "read_events": "events.messages",
-    "read_records": "formats.tfrecord",
-    "verify": "verification",
+    "read_records": "formats.records.tfrecord",
+    "verify": "verification.verify",
 }
 
 __all__ = [

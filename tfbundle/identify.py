@@ -17,10 +17,11 @@ from itertools import islice
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
-from tfbundle.formats.sstable import FOOTER_SIZE, MAGIC, Table
+from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT, Field, walk_fields
 from tfbundle.limits import MOST_FIELDS
-from tfbundle.storage import ByteSource
+from tfbundle.storage.base import Source
+from tfbundle.storage.local import LocalSource
 
 _HEAD_SIZE = 4096
 
@@ -161,14 +162,14 @@ def identify(path: str) -> FileKind:
     Never raises for what a file holds; ``MissingFileError`` where there is none, and ``FormatError`` where it is not a
     regular file.
     """
-    source = ByteSource(path)
+    source = LocalSource(path)
     try:
         return identify_source(source)
     finally:
         source.close()
 
 
-def identify_source(source: ByteSource) -> FileKind:
+def identify_source(source: Source) -> FileKind:
     """What an open file is."""
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
     if not head:
@@ -191,7 +192,7 @@ def identify_source(source: ByteSource) -> FileKind:
     return FileKind.UNKNOWN if head.strip(b"\0") else FileKind.ZEROS
 
 
-def _identify_zip(source: ByteSource, head: bytes) -> FileKind:
+def _identify_zip(source: Source, head: bytes) -> FileKind:
     # Names stand uncompressed in each member's header and again in the directory at the end.
     tail_size = min(source.size, 16 * _HEAD_SIZE)
     names = head + source.read_at(source.size - tail_size, tail_size)
@@ -204,7 +205,7 @@ def _identify_zip(source: ByteSource, head: bytes) -> FileKind:
     return FileKind.NUMPY_ARCHIVE if first.endswith(b".npy") else FileKind.ZIP
 
 
-def _identify_table(source: ByteSource, head: bytes) -> FileKind | None:
+def _identify_table(source: Source, head: bytes) -> FileKind | None:
     if source.size < FOOTER_SIZE or source.read_at(source.size - 8, 8) != MAGIC.to_bytes(8, "little"):
         return None
     try:
@@ -218,7 +219,7 @@ def _identify_table(source: ByteSource, head: bytes) -> FileKind | None:
     return FileKind.V1_TABLE if value[:1] == b"\x0a" else FileKind.BUNDLE_INDEX
 
 
-def _identify_records(source: ByteSource, head: bytes) -> FileKind | None:
+def _identify_records(source: Source, head: bytes) -> FileKind | None:
     # A record opens with its length and the masked CRC of these eight bytes, which no other file has by chance.
     if len(head) < 12 or unmask(int.from_bytes(head[8:12], "little")) != crc32c(head[:8]):
         return None
@@ -231,7 +232,7 @@ def _identify_records(source: ByteSource, head: bytes) -> FileKind | None:
     return FileKind.EVENTS if b"tfevents" in source.path.encode(errors="surrogateescape") else FileKind.TFRECORD
 
 
-def _identify_text(source: ByteSource, head: bytes) -> FileKind | None:
+def _identify_text(source: Source, head: bytes) -> FileKind | None:
     match = _FIRST_NAME.match(head)
     if match is None:
         return None
@@ -240,7 +241,7 @@ def _identify_text(source: ByteSource, head: bytes) -> FileKind | None:
     return _TEXT_VALUES.get(match[1]) if head.startswith(b":", match.end()) else None
 
 
-def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
+def _identify_message(source: Source, head: bytes) -> FileKind | None:
     found = _fields(source, 0, source.size)
     kinds = {field[:2] for field in found}
     if not kinds:
@@ -264,7 +265,7 @@ def _identify_message(source: ByteSource, head: bytes) -> FileKind | None:
     return FileKind.META_GRAPH if meta_graph else None
 
 
-def _is_graph(source: ByteSource, found: list[Field]) -> bool:
+def _is_graph(source: Source, found: list[Field]) -> bool:
     """Whether fields that a GraphDef has are a GraphDef's."""
     for number, _, offset, size in found:
         if number == 1:
@@ -279,7 +280,7 @@ def _is_graph(source: ByteSource, found: list[Field]) -> bool:
     return _hold(source, found, 2, _LIBRARY_FIELDS) and _hold(source, found, 4, _VERSION_FIELDS)
 
 
-def _hold(source: ByteSource, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
+def _hold(source: Source, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
     """Whether the fields of this number are messages with no other fields than those allowed."""
     for field in found:
         if field.number == number and field.size:
@@ -289,7 +290,7 @@ def _hold(source: ByteSource, found: list[Field], number: int, allowed: set[tupl
     return True
 
 
-def _fields(source: ByteSource, start: int, end: int) -> list[Field]:
+def _fields(source: Source, start: int, end: int) -> list[Field]:
     """The first fields of what may be a message, or none where it is not one."""
     try:
         return list(islice(walk_fields(source, start, end), MOST_FIELDS))

@@ -28,18 +28,18 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.bundle_index import HEADER_KEY
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from tfbundle.checkpoint.entry import decode_facts
-from tfbundle.checkpoint.keys import decode_name, encode_name
-from tfbundle.checkpoint.names import find_files, index_path, prefix_of_v1_shard
-from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
-from tfbundle.dtypes import data_type_name, numpy_dtype, python_name
+from tfbundle.checkpoint.find.names import find_files, index_path, prefix_of_v1_shard
+from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.checkpoint.v2.entry import decode_facts
+from tfbundle.checkpoint.v2.index import HEADER_KEY
+from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
+from tfbundle.formats.slice_keys import decode_name, encode_name
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.proto import DataType
-from tfbundle.storage import is_file
+from tfbundle.storage.local import is_file
+from tfbundle.tensors.dtypes import data_type_name, numpy_dtype, python_name
 
 _QUANTISED = ("DT_QINT8", "DT_QUINT8", "DT_QINT16", "DT_QUINT16", "DT_QINT32")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tfbundle import storage
+from tfbundle.storage import local
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
@@ -25,8 +25,8 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
 
         return call
 
-    for name in ("open", "listdir"):
-        monkeypatch.setattr(storage.os, name, guarded(getattr(os, name)))
+    for name in ("open", "listdir", "scandir"):
+        monkeypatch.setattr(local.os, name, guarded(getattr(os, name)))
 
 
 def break_disk(monkeypatch: pytest.MonkeyPatch, path: Path, offset: int, size: int = 1) -> None:
@@ -40,10 +40,10 @@ def break_disk(monkeypatch: pytest.MonkeyPatch, path: Path, offset: int, size: i
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return min(wanted, offset - start)
 
-    read, read_into = storage._read, storage._read_into
-    monkeypatch.setattr(storage, "_read", lambda file, count, start: read(file, length_of(file, count, start), start))
+    read, read_into = local._read, local._read_into
+    monkeypatch.setattr(local, "_read", lambda file, count, start: read(file, length_of(file, count, start), start))
     monkeypatch.setattr(
-        storage,
+        local,
         "_read_into",
         lambda file, buffer, start: read_into(file, buffer[: length_of(file, len(buffer), start)], start),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from tests.support.arrays import Array, sample_array
-from tfbundle.checkpoint.tensor import Tensor
-from tfbundle.checkpoint.v1 import V1Store
-from tfbundle.dtypes import numpy_dtype
+from tfbundle.checkpoint.v1.store import V1Store
+from tfbundle.tensors.dtypes import numpy_dtype
+from tfbundle.tensors.tensor import Tensor
 
 
 def store_of(path: str | os.PathLike[str], *files: str | os.PathLike[str], verify: bool = True) -> V1Store:

@@ -7,23 +7,24 @@ nothing to the formats.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.mapping import TensorMapping
-from tfbundle.checkpoint.names import CheckpointFiles, Format
-from tfbundle.checkpoint.paths import find_checkpoint
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format
+from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.stores import from_root, open_store
+from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
+from tfbundle.progress import Progress
+from tfbundle.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.findings import Finding, Report
     from tfbundle.checkpoint.objects import ObjectGraph
-    from tfbundle.checkpoint.tensor import Tensor
-    from tfbundle.checkpoint.v1 import V1Store
+    from tfbundle.checkpoint.v1.store import V1Store
+    from tfbundle.findings import Finding, Report
+    from tfbundle.tensors.tensor import Tensor
 
 
 class Checkpoint(TensorMapping):
@@ -98,9 +99,9 @@ class Checkpoint(TensorMapping):
 
         return find_slots(self, self.objects)
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
+    def verify(self, progress: Progress | None = None) -> Report:
         """Check every checksum, as ``tfbundle.verify`` does, but for the graph. The files are opened anew."""
-        from tfbundle.checkpoint.inspection import inspect_files
+        from tfbundle.verification.checkpoints import inspect_files
 
         return inspect_files(self.prefix, self._files, progress)
 
@@ -144,7 +145,7 @@ def open_checkpoint(
     if salvage:
         if not verify:
             raise ValueError("salvage=True hands out what has been verified, which verify=False forbids")
-        from tfbundle.checkpoint.salvage import find_damaged, salvage_store
+        from tfbundle.checkpoint.salvage.salvage import find_damaged, salvage_store
 
         files = find_damaged(path, format)
         found = salvage_store(files)

@@ -14,8 +14,7 @@ from functools import cache
 from math import isfinite
 from typing import NamedTuple
 
-from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.names import (
+from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
     META_SUFFIX,
     CheckpointFiles,
@@ -27,12 +26,13 @@ from tfbundle.checkpoint.names import (
     scan_folder,
     step_of,
 )
-from tfbundle.checkpoint.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, read_checkpoint_state
 from tfbundle.checkpoint.stores import open_store
+from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
-from tfbundle.formats.sstable import MAGIC
+from tfbundle.formats.table.reader import MAGIC
 from tfbundle.identify import FileKind, identify_source
-from tfbundle.storage import ByteSource, is_file, list_folder, real_path, stat_file
+from tfbundle.storage.local import LocalSource, is_file, list_folder, real_path, stat_file
 
 
 class ListedCheckpoint(NamedTuple):
@@ -142,7 +142,7 @@ def _find(
 def _holds_table(path: str, kind: FileKind) -> bool:
     """Whether a file is a table of this kind. Most files are none, and the last bytes tell."""
     try:
-        source = ByteSource(path)
+        source = LocalSource(path)
         try:
             end = source.read_at(max(0, source.size - 8), min(8, source.size))
             return end == MAGIC.to_bytes(8, "little") and identify_source(source) is kind

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 from operator import itemgetter
 
 from tfbundle.checkpoint.checkpoint import open_checkpoint
-from tfbundle.checkpoint.mapping import TensorMapping
-from tfbundle.checkpoint.names import Format
-from tfbundle.checkpoint.tensor import Array, Tensor
+from tfbundle.checkpoint.find.names import Format
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.tensor import Tensor
 
 # What ``names`` of ``load`` may be: a glob, exact names, or stored names with the wanted ones.
 Names = str | Collection[str] | Mapping[str, str] | None

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.frozen_dict import FrozenDict
 from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
 from tfbundle.proto import TrackableObjectGraph
-from tfbundle.read_only import ReadOnly
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.tensor import Tensor
+    from tfbundle.tensors.tensor import Tensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # What the value of a variable is called among what its object saved.
@@ -123,7 +123,7 @@ class ObjectGraph(Sequence[Node]):
         """The numbers of the nodes that list slots."""
         self.variable_count = len(variables)
         """How many variables there are. Those of some distribution strategies have no name of their own."""
-        self.variable_names: Mapping[str, str] = ReadOnly(names)
+        self.variable_names: Mapping[str, str] = FrozenDict(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
         # A node may be referred to as often as the file is long, and be as long itself.

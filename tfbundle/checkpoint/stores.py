@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from tfbundle.checkpoint.bundle import BundleStore
-from tfbundle.checkpoint.names import CheckpointFiles
+from tfbundle.checkpoint.find.names import CheckpointFiles
+from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.identify import FileKind, identify
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.v1 import V1Store
+    from tfbundle.checkpoint.v1.store import V1Store
 
 
 def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
@@ -20,7 +20,7 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
         prefix, format, v1_files = from_root(files)
         if format == "v2":
             return BundleStore(prefix, verify=verify)
-        from tfbundle.checkpoint.v1 import V1Store  # Few checkpoints are that old.
+        from tfbundle.checkpoint.v1.store import V1Store  # Few checkpoints are that old.
 
         return V1Store(prefix, list(v1_files), verify=verify)
     except FormatError as error:

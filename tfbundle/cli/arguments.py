@@ -10,8 +10,8 @@ import click
 from tfbundle.cli.output import escape_name, unescape_name
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.mapping import TensorMapping
-    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.find.names import Format
+    from tfbundle.tensors.mapping import TensorMapping
 
 path_argument = click.argument("path")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -24,9 +24,9 @@ format_option = click.option(
 
 def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> TensorMapping:
     """What ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
-    from tfbundle import sources
+    from tfbundle import open_tensors as opening
 
-    return sources.open_tensors(path, format=format, salvage=salvage)
+    return opening.open_tensors(path, format=format, salvage=salvage)
 
 
 def find_name(checkpoint: TensorMapping, text: str) -> str:

@@ -10,7 +10,7 @@ from tfbundle.cli.arguments import json_option
 from tfbundle.cli.output import escape_name, one_line, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from tfbundle.graph_check import GraphComparison, MismatchedVariable, MissingVariable
+    from tfbundle.comparison.graph_check import GraphComparison, MismatchedVariable, MissingVariable
 
 _HEADERS = ("", "name", "graph", "checkpoint")
 # What is not wanted does no harm, and may be all of a large checkpoint.
@@ -27,7 +27,7 @@ def command(graph: str, checkpoint: str, as_json: bool) -> None:
     GRAPH is a .meta, .pb or .pbtxt file, or a SavedModel. The exit status is 1 if a variable is missing, or has another
     dtype or shape; tensors that the graph does not want are listed, and do no harm.
     """
-    from tfbundle.graph_check import compare_graph
+    from tfbundle.comparison.graph_check import compare_graph
 
     result = compare_graph(graph, checkpoint)
     if as_json:
@@ -59,8 +59,8 @@ def _mismatched_cells(item: MismatchedVariable) -> tuple[str, ...]:
 
 def describe(data_type: str | None, shape: tuple[int | None, ...] | None) -> str:
     """A type and a shape as a cell, such as ``float32[?,10]``."""
-    from tfbundle.dtypes import python_name
     from tfbundle.graph.node import format_partial_shape
+    from tfbundle.tensors.dtypes import python_name
 
     return (python_name(data_type) if data_type else "?") + (
         " of any shape" if shape is None else format_partial_shape(shape)

@@ -12,8 +12,8 @@ from tfbundle.cli.arguments import format_option, json_option
 from tfbundle.cli.output import count_of, escape_name, format_shape, json_number, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.names import Format
-    from tfbundle.checkpoint_diff import Change
+    from tfbundle.checkpoint.find.names import Format
+    from tfbundle.comparison.diff import Change
 
 
 @click.command()
@@ -50,7 +50,7 @@ def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
 
 
 def _describe(change: Change) -> str:
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     if change.differing is None:
         before, after = (

@@ -77,7 +77,7 @@ def export(
 
 
 def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
-    from tfbundle.export.replacement import replacement
+    from tfbundle.storage.replacing import replacement
 
     try:
         with replacement(out) as file:

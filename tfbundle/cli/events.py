@@ -207,7 +207,7 @@ def _short(number: Any) -> str:
 def _figures(series: ScalarSeries) -> tuple[str, ...]:
     import numpy as np
 
-    from tfbundle.dtypes import cast
+    from tfbundle.tensors.dtypes import cast
 
     count = len(series)
     if not count:
@@ -230,7 +230,7 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
         return
     import numpy as np
 
-    from tfbundle.dtypes import cast
+    from tfbundle.tensors.dtypes import cast
 
     plotext.clear_figure()
     drawn = False

@@ -21,7 +21,7 @@ from tfbundle.cli.output import count_of, format_size, one_line, print_json, pri
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.find.names import Format
 
 
 @click.command()
@@ -70,7 +70,7 @@ def command(
     tfbundle export run/model.ckpt-1000 model.safetensors
     tfbundle export run/ weights.npz --no-slots --cast bfloat16=float32
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
-    from tfbundle.export import export, output_format
+    from tfbundle.conversion.export import export, output_format
 
     try:
         output_format(out, to)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tfbundle.cli.output import escape_name, one_line, print_line, print_table
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.findings import Finding
+    from tfbundle.findings import Finding
 
 # What is said of a tensor by where it lies; for the other kinds the message tells more.
 _SAID_BY_PLACE = {

@@ -11,7 +11,7 @@ from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.output import escape_name, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.find.names import Format
 
 
 @click.command()

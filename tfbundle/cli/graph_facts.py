@@ -85,7 +85,7 @@ def _meta_graph_facts(meta: MetaGraph) -> Facts:
 
 
 def _type_facts(data_type: str | None) -> Facts:
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     return {"dtype": python_name(data_type) if data_type else None, "data_type": data_type}
 

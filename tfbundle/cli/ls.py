@@ -23,8 +23,8 @@ from tfbundle.cli.output import (
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.names import Format
-    from tfbundle.checkpoint.tensor import Tensor
+    from tfbundle.checkpoint.find.names import Format
+    from tfbundle.tensors.tensor import Tensor
 
 # The number of a data file in its name, in both formats.
 _SHARD = re.compile(r"-(\d+)-of-\d+\Z")
@@ -114,7 +114,7 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
 
 def describe(tensor: Tensor, variable: str | None) -> Row:
     """What the index says of a tensor, beside the name of its variable."""
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     try:
         return Row(

@@ -15,8 +15,8 @@ from tfbundle.cli.output import count_of, escape_name, format_shape, print_json,
 from tfbundle.errors import TfBundleError, UnsupportedError
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.mapping import TensorMapping
     from tfbundle.checkpoint.objects import Attribute, Node, ObjectGraph
+    from tfbundle.tensors.mapping import TensorMapping
 
 # Beyond this depth lines are not indented further, and beyond this many lines nobody needs the branches drawn.
 _DEEPEST = 100
@@ -107,7 +107,7 @@ def _keys(names: Sequence[str], key: str) -> Sequence[str]:
 
 
 def _tensor_facts(checkpoint: TensorMapping, key: str) -> dict[str, Any]:
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     try:
         if key in checkpoint:

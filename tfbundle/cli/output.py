@@ -17,14 +17,14 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tfbundle.progress import Progress
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-Progress = Callable[[int, int], None]
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}

@@ -8,7 +8,7 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.output import count_of, format_size, print_json, print_line, progress_bar
-from tfbundle.formats.compression import COMPRESSIONS
+from tfbundle.formats.records.compression import COMPRESSIONS
 
 
 @click.command()
@@ -22,8 +22,8 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
 
     The exit status is 1 if the last record is half there, or if salvaging left anything out; 2 at a damaged record.
     """
-    from tfbundle.formats.tfrecord import read_records
-    from tfbundle.storage import file_size
+    from tfbundle.formats.records.tfrecord import read_records
+    from tfbundle.storage.local import file_size
 
     count = size = largest = done = 0
     whole = file_size(file)

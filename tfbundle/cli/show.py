@@ -23,8 +23,10 @@ from tfbundle.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.names import Format
-    from tfbundle.checkpoint.tensor import Array, Range, Tensor
+    from tfbundle.checkpoint.find.names import Format
+    from tfbundle.tensors.arrays import Array
+    from tfbundle.tensors.store import Range
+    from tfbundle.tensors.tensor import Tensor
 
 # Of a tensor in many pieces, people are told of the first.
 _MOST_PIECES = 20
@@ -63,7 +65,7 @@ def command(path: str, name: str, index: str | None, as_json: bool, format: Form
 
 
 def _json_facts(tensor: Tensor) -> dict[str, Any]:
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     return {
         "name": tensor.name,
@@ -86,7 +88,7 @@ def _json_values(tensor: Tensor, chosen: Any) -> dict[str, Any]:
 
 
 def _print_facts(tensor: Tensor) -> None:
-    from tfbundle.dtypes import python_name
+    from tfbundle.tensors.dtypes import python_name
 
     ranges = tensor.ranges
     print_fact("name", escape_name(tensor.name))
@@ -146,7 +148,7 @@ def _gather(tensor: Tensor) -> dict[str, Any]:
 
 
 def _check_index(tensor: Tensor, chosen: Any) -> None:
-    from tfbundle.checkpoint.selection import parse_index
+    from tfbundle.tensors.selection import parse_index
 
     try:
         parse_index(chosen, tensor.shape)

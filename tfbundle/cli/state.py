@@ -12,8 +12,8 @@ from tfbundle.cli.arguments import json_option
 from tfbundle.cli.output import count_of, escape_name, format_size, print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from tfbundle.checkpoint.find.state import CheckpointState
     from tfbundle.checkpoint.listing import ListedCheckpoint
-    from tfbundle.checkpoint.state import CheckpointState
 
 _HEADERS = ("", "checkpoint", "format", "step", "time (UTC)", "size", "in state", "complete")
 
@@ -28,10 +28,10 @@ def command(path: str, as_json: bool) -> None:
     name, give its path. The exit status is 1 if a checkpoint is not complete, or is not there though the state file
     lists it.
     """
+    from tfbundle.checkpoint.find.names import scan_folder
+    from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
     from tfbundle.checkpoint.listing import list_checkpoints
-    from tfbundle.checkpoint.names import scan_folder
-    from tfbundle.checkpoint.state import STATE_NAME, read_checkpoint_state
-    from tfbundle.storage import is_file
+    from tfbundle.storage.local import is_file
 
     folder, name = (os.path.dirname(path) or os.curdir, os.path.basename(path)) if is_file(path) else (path, STATE_NAME)
     listed = list_checkpoints(folder, name)
@@ -79,7 +79,7 @@ def _find_missing(state: CheckpointState) -> list[str]:
 
 
 def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) -> ListedCheckpoint | None:
-    from tfbundle.storage import real_path
+    from tfbundle.storage.local import real_path
 
     resolved = state.resolved if state is not None else None
     if resolved is None:
@@ -89,7 +89,7 @@ def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) 
 
 
 def _cells(item: ListedCheckpoint, folder: str, *, is_latest: bool) -> tuple[str, ...]:
-    from tfbundle.storage import real_path
+    from tfbundle.storage.local import real_path
 
     place, name = os.path.split(item.prefix)
     name = name or ".index"  # Files of a prefix that ends in a slash have no name but this.

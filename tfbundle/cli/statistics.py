@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.tensor import Array
+from tfbundle.tensors.arrays import Array
 
 
 class NumberStatistics:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.tensor import Array, Tensor
 from tfbundle.cli.output import json_number
-from tfbundle.dtypes import cast
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import cast
+from tfbundle.tensors.tensor import Tensor
 
 # Up to this many elements are shown, as numpy does.
 FEW = 1000

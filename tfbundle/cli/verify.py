@@ -15,8 +15,8 @@ from tfbundle.cli.output import count_of, format_size, one_line, print_json, pri
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfbundle.checkpoint.findings import CheckedFile, Report
-    from tfbundle.checkpoint.names import Format
+    from tfbundle.checkpoint.find.names import Format
+    from tfbundle.findings import CheckedFile, Report
 
 # Beyond this many files only those with findings are listed.
 _MOST_FILES = 20

@@ -18,10 +18,11 @@ from tfbundle.errors import FormatError
 from tfbundle.events import plugins
 from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
-from tfbundle.events.points import Array, Column, Kind, Place
+from tfbundle.events.points import Column, Kind, Place
 from tfbundle.events.purge import Purge, kept_by
 from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
+from tfbundle.tensors.arrays import Array
 
 _FILE_SHIFT = 48
 

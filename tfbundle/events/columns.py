@@ -17,8 +17,9 @@ import numpy as np
 
 from tfbundle.errors import FormatError
 from tfbundle.events.layout import Layout, NumberLayout, Span, Unusual, decode_layout, mask_of
-from tfbundle.events.points import Array, Column, Place, TagPoints, makes_up, numbers_of
-from tfbundle.formats.frames import FEWEST_ROWS, Group, crc32c_rows
+from tfbundle.events.points import Column, Place, TagPoints, makes_up, numbers_of
+from tfbundle.formats.records.frames import FEWEST_ROWS, Group, crc32c_rows
+from tfbundle.tensors.arrays import Array
 
 # A layout that serves fewer rows than one in so many of those left was in vain; after some of these it is enough.
 _WORTHWHILE = 16

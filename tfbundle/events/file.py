@@ -10,25 +10,26 @@ import struct
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import decode_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, decode_layout
-from tfbundle.events.lockstep import Records, decode_lockstep
 from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Place, Single, TagPoints, makes_up
+from tfbundle.events.wide_decode import Records, decode_lockstep
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.compression import FileStream, Stream, Unpacked, open_stream
-from tfbundle.formats.frames import FEWEST_ROWS
-from tfbundle.formats.record_reader import Loss, RecordReader, Truncation, Window
+from tfbundle.formats.records.compression import FileStream, Stream, Unpacked, open_stream
+from tfbundle.formats.records.frames import FEWEST_ROWS
+from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
 from tfbundle.identify import STAND_INS, identify_source
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
-from tfbundle.storage import ByteSource, FileIdentity, file_size
+from tfbundle.storage.base import Source
+from tfbundle.storage.local import FileIdentity, LocalSource, file_size
 
 _DOUBLE = struct.Struct("<d")
 
@@ -67,7 +68,7 @@ class EventFile:
         self._is_packed = False
         self._kept: list[bytes] = []
         self._identity: FileIdentity | None = None
-        self._opened: ByteSource | Unpacked | None = None
+        self._opened: Source | Unpacked | None = None
         self._is_closed = False
 
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
@@ -90,11 +91,11 @@ class EventFile:
             size = max(0, (known or 0) - start)
             return self._finish(start, before, None, [Loss(start, size, before, error)])
         try:
-            if self._is_packed and source.identity == self._identity:
+            if self._is_packed and source.version == self._identity:
                 return False
             if self._is_other(source):
                 raise Replaced(self.path)
-            self._identity = source.identity
+            self._identity = cast(FileIdentity, source.version)
             self._is_packed = stream.compression != "NONE"
             reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
             reader.count = before
@@ -120,9 +121,9 @@ class EventFile:
         finally:
             source.close()
 
-    def _open_stream(self) -> tuple[ByteSource, Stream]:
+    def _open_stream(self) -> tuple[Source, Stream]:
         """The file, and its bytes from ``position`` on."""
-        source = ByteSource(self.path)
+        source = LocalSource(self.path)
         try:
             return source, FileStream(source, self.position) if self.position else open_stream(source)
         except BaseException:
@@ -137,10 +138,11 @@ class EventFile:
         self.truncation, self.losses = truncation, losses
         return changed
 
-    def _is_other(self, source: ByteSource) -> bool:
+    def _is_other(self, source: Source) -> bool:
         if self._identity is None:
             return False
-        same = (source.identity.device, source.identity.inode) == (self._identity.device, self._identity.inode)
+        version = cast(FileIdentity, source.version)
+        same = (version.device, version.inode) == (self._identity.device, self._identity.inode)
         return self._is_packed or not same or source.size < self.position
 
     def value_bytes(self, order: int, place: Place) -> bytes:
@@ -160,12 +162,12 @@ class EventFile:
             raise self._overwritten(other.order)
         return decode_event(data[:-4])
 
-    def _open(self) -> ByteSource | Unpacked:
+    def _open(self) -> Source | Unpacked:
         if self._is_closed:
             raise ValueError(f"{self.path} is closed; read before close(), or open it again")
         opened = self._opened
         if opened is None:
-            opened = self._opened = Unpacked(self.path) if self._is_packed else ByteSource(self.path)
+            opened = self._opened = Unpacked(self.path) if self._is_packed else LocalSource(self.path)
             _recently_opened.append(weakref.ref(self))
             if len(_recently_opened) > _MOST_OPEN:
                 oldest = _recently_opened.popleft()()

@@ -11,7 +11,7 @@ import os
 
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.identify import FileKind, identify
-from tfbundle.storage import folder_place, is_file, is_folder, list_folder
+from tfbundle.storage.local import folder_place, is_file, is_folder, list_folder
 
 ROOT = "."
 

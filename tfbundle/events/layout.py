@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.dtypes import numpy_dtype
 from tfbundle.formats.coding import Buffer
 from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field, message_fields
 from tfbundle.limits import LONGEST_VARINT
+from tfbundle.tensors.dtypes import numpy_dtype
 
 SUMMARY = 5
 SIMPLE_VALUE, IMAGE, HISTO, AUDIO, TENSOR = 2, 4, 5, 6, 8

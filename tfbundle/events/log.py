@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
 from tfbundle.events.series import ByName, ScalarSeries
-from tfbundle.storage import file_size
+from tfbundle.progress import Progress
+from tfbundle.storage.local import file_size
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -39,7 +40,7 @@ class EventLog:
         """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
         return ByName("run", self._runs, self._runs.__getitem__)
 
-    def load(self, progress: Callable[[int, int], None] | None = None, *, runs: Iterable[str] | None = None) -> None:
+    def load(self, progress: Progress | None = None, *, runs: Iterable[str] | None = None) -> None:
         """Go through all files now, or those of some ``runs``, and not when they are first asked for.
 
         ``progress`` is told bytes done and to do.

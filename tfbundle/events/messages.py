@@ -8,7 +8,7 @@ from typing import BinaryIO
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError
-from tfbundle.formats.tfrecord import RecordIterator
+from tfbundle.formats.records.tfrecord import RecordIterator
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
 

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.dtypes import cast, numpy_dtype
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.events.layout import ELEMENT_FIELDS
-from tfbundle.events.points import Array
 from tfbundle.proto import HistogramProto, Summary
-from tfbundle.tensor_proto import decode_tensor
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import cast, numpy_dtype
+from tfbundle.tensors.tensor_proto import decode_tensor
 
 SCALARS, HISTOGRAMS, IMAGES, AUDIO, TEXT, PR_CURVES, TENSORS = (
     "scalars",

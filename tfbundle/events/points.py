@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.formats.checksum import crc32c
-
-Array = np.ndarray[Any, Any]
+from tfbundle.tensors.arrays import Array
 
 
 class Place(NamedTuple):

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.events.points import Array
 from tfbundle.proto import Event, SessionLog
+from tfbundle.tensors.arrays import Array
 
 _VERSION_WITH_STARTS = 2.0
 _PREFIX = "brain.Event:"

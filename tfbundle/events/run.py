@@ -19,11 +19,11 @@ from tfbundle.events.file import EventFile, Replaced
 from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
-from tfbundle.events.points import Array
 from tfbundle.events.purge import Positioned, Purge, find_purges
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
-from tfbundle.formats.record_reader import Loss, Truncation
+from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
+from tfbundle.tensors.arrays import Array
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Graph

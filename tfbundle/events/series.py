@@ -13,11 +13,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from tfbundle.dtypes import cast
 from tfbundle.errors import FormatError, TfBundleError
-from tfbundle.events.points import Array
 from tfbundle.proto import Summary, SummaryMetadata
 from tfbundle.suggestions import closest_names
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import cast
 
 Element = TypeVar("Element")
 Item = TypeVar("Item")
@@ -167,7 +167,7 @@ class ScalarSeries(Series):
         return self._values
 
     def _number(self, place: int, value: Summary.Value) -> Array:
-        from tfbundle.tensor_proto import decode_tensor
+        from tfbundle.tensors.tensor_proto import decode_tensor
 
         array = decode_tensor(value.tensor)
         if array.size != 1 or array.dtype.hasobject:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfbundle.dtypes import cast
 from tfbundle.errors import UnsupportedError
-from tfbundle.events.points import Array
 from tfbundle.events.series import ScalarSeries
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import cast
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats.coding import Buffer, decode_varint
 from tfbundle.limits import LARGEST_FIELD_NUMBER
-from tfbundle.storage import ByteSource
+from tfbundle.storage.base import Source
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -33,7 +33,7 @@ class Field(NamedTuple):
     size: int
 
 
-def walk_fields(source: ByteSource, offset: int, end: int) -> Iterator[Field]:
+def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
     """The fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
     while offset < end:
         head = source.read_at(offset, min(_HEAD_SIZE, end - offset))

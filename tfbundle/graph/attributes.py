@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.proto import AttrValue, TensorShapeProto
-from tfbundle.tensor_proto import decode_tensor
+from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.tensor_proto import decode_tensor
 
 Shape = tuple[int | None, ...] | None
 """The lengths of a tensor's dimensions, ``None`` for one that is not known; ``None`` where not even the rank is."""

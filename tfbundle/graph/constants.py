@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.proto import NodeDef, TensorProto
-from tfbundle.shapes import decode_shape
 from tfbundle.suggestions import suggest_names
-from tfbundle.tensor_proto import Array, decode_tensor
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.shapes import decode_shape
+from tfbundle.tensors.tensor_proto import decode_tensor
 
 
 class Constants(Mapping[str, Array]):

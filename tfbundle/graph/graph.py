@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.op_outputs import OpOutputs, list_length
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
-from tfbundle.read_only import ReadOnly
+from tfbundle.tensors.dtypes import data_type_name
 
 _NUMBERED = re.compile(r"(.+):(\d{1,9})", re.DOTALL)
 _NAMED = re.compile(r"([^:]+):([^:]+):(\d{1,9})")
@@ -49,7 +49,7 @@ class Graph(Body):
         functions = {proto.signature.name: Function(proto, self) for proto in protos}
         if len(functions) != len(protos):
             raise FormatError(f"two functions of {self} share a name", path=self.path)
-        return ReadOnly(functions)
+        return FrozenDict(functions)
 
     def full_name(self, name: str) -> str:
         """``NODE:0`` for ``NODE``."""
@@ -119,13 +119,13 @@ class Function(Body):
                 except TfBundleError as error:
                     raise error.locate(path=self.path) from None
             arguments[arg.name] = Argument(arg.name, data_type_name(arg.type) if arg.type else None, shape)
-        return ReadOnly(arguments)
+        return FrozenDict(arguments)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
         """What it gives, by name and in order: a tensor of the body, or one of the inputs."""
         returns = self.proto.ret
-        return ReadOnly({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
+        return FrozenDict({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
 
     @property
     def attributes(self) -> Attributes:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from tfbundle.checkpoint.names import META_SUFFIX, step_of
+from tfbundle.checkpoint.find.names import META_SUFFIX, step_of
 from tfbundle.errors import TfBundleError
+from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import RestoredTensor, find_restored
 from tfbundle.graph.signatures import Signature, decode_signature
 from tfbundle.graph.variables import Variable, listed_variables, saved_variables
 from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef
-from tfbundle.read_only import ReadOnly
 
 
 class Saver:
@@ -125,7 +125,7 @@ class MetaGraph:
         """What callers may ask of the graph, by name; ``FormatError`` where types or shapes make no sense."""
         protos = self.proto.signature_def
         try:
-            return ReadOnly({name: decode_signature(name, protos[name]) for name in sorted(protos)})
+            return FrozenDict({name: decode_signature(name, protos[name]) for name in sorted(protos)})
         except TfBundleError as error:
             raise error.locate(path=self.path) from None
 

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.proto import NodeDef
+from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 
 # Ops whose attribute "shape" is that of their output.
 _SHAPED_OPS = {

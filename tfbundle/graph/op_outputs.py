@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from tfbundle.dtypes import without_reference
 from tfbundle.errors import FormatError
 from tfbundle.limits import MOST_OUTPUTS
 from tfbundle.proto import AttrValue, NodeDef, OpDef
+from tfbundle.tensors.dtypes import without_reference
 
 
 class OutputList(NamedTuple):

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from tfbundle.checkpoint.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.paths import (
+from tfbundle.checkpoint.find.names import META_SUFFIX, prefix_of_member
+from tfbundle.checkpoint.find.paths import (
     SAVED_MODEL_NAMES,
     find_checkpoint,
     is_saved_model,
@@ -24,7 +24,7 @@ from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identify import FileKind, identify
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
-from tfbundle.storage import file_size, is_file, is_folder, list_folder, read_file
+from tfbundle.storage.local import file_size, is_file, is_folder, list_folder, read_file
 
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
@@ -143,7 +143,7 @@ def read_graph_message(path: str) -> AnyGraph:
     data = read_file(path, largest)
     if kind in _BINARY:
         return decode_message(data, _BINARY[kind], path=path)
-    from tfbundle.formats.textproto import parse_text
+    from tfbundle.formats.text.textproto import parse_text
 
     return parse_text(data, _TEXT[kind], path=path)
 

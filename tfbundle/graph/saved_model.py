@@ -22,7 +22,7 @@ from tfbundle.graph.reading import decode_message
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
-from tfbundle.storage import is_file, read_file
+from tfbundle.storage.local import is_file, read_file
 
 _SERVE = "serve"
 

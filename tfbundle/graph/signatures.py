@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.dtypes import data_type_name, numpy_dtype
 from tfbundle.errors import UnsupportedError
+from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.proto import SignatureDef, TensorInfo
-from tfbundle.read_only import ReadOnly
-from tfbundle.tensor_proto import Array, decode_tensor
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
+from tfbundle.tensors.tensor_proto import decode_tensor
 
 
 class SignatureTensor(NamedTuple):
@@ -56,12 +57,12 @@ def decode_signature(name: str, proto: SignatureDef) -> Signature:
         proto.method_name,
         _decode_tensors(proto.inputs),
         _decode_tensors(proto.outputs),
-        ReadOnly({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
+        FrozenDict({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
     )
 
 
 def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureTensor]:
-    return ReadOnly({key: _decode_signature_tensor(protos[key]) for key in sorted(protos)})
+    return FrozenDict({key: _decode_signature_tensor(protos[key]) for key in sorted(protos)})
 
 
 def _decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfbundle.dtypes import data_type_name
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.graph.collections import Collections
@@ -24,6 +23,7 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import variable_shape
 from tfbundle.limits import LARGEST_OBJECT_GRAPH
 from tfbundle.proto import SavedObjectGraph, VariableDef
+from tfbundle.tensors.dtypes import data_type_name
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 

@@ -19,20 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.entry import Facts
-from tfbundle.checkpoint.findings import Finding, Report, finding_of
-from tfbundle.checkpoint.mapping import TensorMapping
-from tfbundle.checkpoint.pieces import CHUNK
-from tfbundle.checkpoint.selection import Selection
-from tfbundle.checkpoint.streaming import split
-from tfbundle.checkpoint.tensor import Array, Range
 from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
 from tfbundle.graph.restoring import VARIABLE_OPS
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
+from tfbundle.progress import Progress
 from tfbundle.proto import NodeDef
+from tfbundle.tensors.arrays import CHUNK, Array, split
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.selection import Selection
+from tfbundle.tensors.store import Facts, Range
 
 _FORMAT = "graph"
 
@@ -55,7 +54,7 @@ class ConstantStore:
         """How another process opens this store."""
         return open_store, (os.path.abspath(self.path),)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
+    def check(self, progress: Progress | None = None) -> tuple[Finding, ...]:
         """Decode every constant; a finding for each that cannot be."""
         findings = []
         for done, (name, record) in enumerate(self._records.items(), 1):
@@ -190,7 +189,7 @@ class GraphWeights(TensorMapping):
         """None: a graph is frozen to be run, without its optimizer."""
         return frozenset()
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> Report:
+    def verify(self, progress: Progress | None = None) -> Report:
         """Decode every constant; ``progress`` is called with how many were, and how many there are.
 
         A graph has no checksums, so that no byte counts as verified.

@@ -24,7 +24,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from tfbundle import proto
-from tfbundle.formats.textproto import parse_text
+from tfbundle.formats.text.textproto import parse_text
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN = ROOT / "fixtures" / "tf-1.15.5" / "training" / "graph.pbtxt"
@@ -38,7 +38,7 @@ import resource, sys
 from pathlib import Path
 from google.protobuf import text_format
 from tfbundle import proto
-from tfbundle.formats.textproto import parse_text
+from tfbundle.formats.text.textproto import parse_text
 reader, kind, path = sys.argv[1:]
 message_class = getattr(proto, kind)
 parse_text(b"", message_class)

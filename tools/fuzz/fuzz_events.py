@@ -24,7 +24,7 @@ from tfbundle import open_events, read_events, read_records
 from tfbundle.errors import TfBundleError
 from tfbundle.events import columns, file
 from tfbundle.events.plugins import KINDS, SCALARS
-from tfbundle.formats import frames as record_frames
+from tfbundle.formats.records import frames as record_frames
 from tfbundle.proto import Event
 
 _LARGEST_SEED = 2 << 10

@@ -13,8 +13,8 @@ from tests.hostile.exercise import demand
 from tests.support.expected import FIXTURES
 from tests.support.table_writer import encode_table
 from tfbundle.errors import TfBundleError
-from tfbundle.formats.sstable import Table, read_block
-from tfbundle.storage import ByteSource
+from tfbundle.formats.table.reader import Table, read_block
+from tfbundle.storage.local import LocalSource
 
 _LARGEST_SEED = 4 << 10
 _FILE = Path(tempfile.mkdtemp(prefix="fuzz-")) / "table"
@@ -37,14 +37,14 @@ def check(data: bytes) -> None:
         return
     verify = bool(data[0] & 1)
     _FILE.write_bytes(seal_table(data) if verify else data)
-    source = ByteSource(_FILE)
+    source = LocalSource(_FILE)
     try:
         _read(source, verify)
     finally:
         source.close()
 
 
-def _read(source: ByteSource, verify: bool) -> None:
+def _read(source: LocalSource, verify: bool) -> None:
     try:
         table = Table(source, verify=verify)
     except TfBundleError:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from tests.hostile.exercise import demand
 from tests.support.expected import FIXTURES
 from tfbundle.errors import FormatError
-from tfbundle.formats.textproto import parse_text
+from tfbundle.formats.text.textproto import parse_text
 from tfbundle.proto import CheckpointState, GraphDef, MetaGraphDef, SavedModel
 
 _LARGEST_SEED = 3 << 10

@@ -10,9 +10,9 @@ import struct
 
 from tests.support.table_writer import masked_crc
 from tfbundle.errors import FormatError
-from tfbundle.formats.block import decode_block
 from tfbundle.formats.raw_snappy import decompress_snappy
-from tfbundle.formats.sstable import FOOTER_SIZE, SNAPPY, BlockHandle, decode_footer, decode_handle
+from tfbundle.formats.table.block import decode_block
+from tfbundle.formats.table.reader import FOOTER_SIZE, SNAPPY, BlockHandle, decode_footer, decode_handle
 
 
 def seal_table(data: bytes) -> bytes:

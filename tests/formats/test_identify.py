@@ -1,0 +1,306 @@
+"""What a file is, by its content alone."""
+
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.bundle_writer import encode_field, write_bundle
+from tests.support.expected import FIXTURES, expected_checkpoints
+from tests.support.table_writer import encode_table, encode_varint, masked_crc
+from tests.support.v1_writer import write_v1
+from tfbundle import FormatError, MissingFileError
+from tfbundle.identify import FileKind, identify
+
+
+def identify_bytes(data: bytes, folder: Path, name: str = "file") -> FileKind:
+    (folder / name).write_bytes(data)
+    return identify(str(folder / name))
+
+
+# Files of TensorFlow's, under a name that tells nothing.
+
+
+def fixture_files(*patterns: str) -> list[Path]:
+    found = sorted(path for pattern in patterns for path in FIXTURES.glob(f"*/*/{pattern}"))
+    assert found
+    return found
+
+
+KINDS = {
+    FileKind.BUNDLE_INDEX: fixture_files("*.index", "*/variables/*.index"),
+    FileKind.STATE: fixture_files("checkpoint"),
+    FileKind.META_GRAPH: fixture_files("*.meta"),
+    FileKind.SAVED_MODEL: fixture_files("*/saved_model.pb"),
+    FileKind.SAVED_MODEL_TEXT: fixture_files("*/saved_model.pbtxt"),
+    FileKind.GRAPH: fixture_files("graph.pb"),
+    FileKind.GRAPH_TEXT: fixture_files("graph.pbtxt"),
+    FileKind.FINGERPRINT: fixture_files("*/fingerprint.pb"),
+    FileKind.KERAS_METADATA: fixture_files("*/keras_metadata.pb"),
+    FileKind.V1_TABLE: [path for case in expected_checkpoints("v1") for path in case.path.parent.glob(case.path.name)],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_files_of_tensorflow(tmp_path: Path, kind: FileKind) -> None:
+    for path in KINDS[kind]:
+        for name in ("file", "file.index", "events.out.tfevents.1", "file.pb", "checkpoint"):
+            shutil.copy(path, tmp_path / name)
+            assert identify(str(tmp_path / name)) is kind, path
+
+
+def test_every_kind_speaks_of_itself() -> None:
+    for kind in FileKind:
+        assert kind.value[:2] in ("a ", "an", "th", "no")
+        assert len(kind.advice) > 10
+
+
+# Protobufs, which have no magic: told by their fields.
+
+NODE = encode_field(1, b"x") + encode_field(2, b"NoOp")
+GRAPH = encode_field(1, NODE) + encode_field(4, encode_field(1, 21))
+# The profiler's: planes with a name, lines and metadata, and the host's name.
+PLANE = encode_field(2, b"/host:CPU") + encode_field(3, encode_field(1, 1)) + encode_field(4, encode_field(1, 1))
+META_INFO = encode_field(4, b"serve") + encode_field(5, b"2.21.0")
+META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (GRAPH, FileKind.GRAPH),
+        (encode_field(1, NODE), FileKind.GRAPH),
+        (encode_field(4, encode_field(1, 21)) + encode_field(1, NODE), FileKind.GRAPH),
+        (encode_field(1, NODE) * 500, FileKind.GRAPH),
+        # A node may tell of the functions that it was inlined from.
+        (encode_field(1, NODE + encode_field(6, encode_field(1, b"f/x"))) + encode_field(4, b""), FileKind.GRAPH),
+        (encode_field(2, encode_field(1, encode_field(1, b"f"))), FileKind.GRAPH),
+        (META_GRAPH, FileKind.META_GRAPH),
+        (encode_field(2, GRAPH) + encode_field(1, META_INFO), FileKind.META_GRAPH),
+        (encode_field(1, 1) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
+        (encode_field(1, 1), FileKind.SAVED_MODEL),
+        (encode_field(1, 3), FileKind.HUB_MODULE),
+        (encode_field(1, 3) + encode_field(2, META_GRAPH), FileKind.SAVED_MODEL),
+        (encode_field(1, PLANE) + encode_field(4, b"host"), FileKind.UNKNOWN),
+        (encode_field(1, b"/home/me/train.py") + encode_field(2, NODE), FileKind.UNKNOWN),
+        (encode_field(1, b"") + encode_field(2, GRAPH), FileKind.META_GRAPH),
+        (
+            encode_field(1, 8) + encode_field(2, b"pytorch") + encode_field(7, NODE) + encode_field(8, b""),
+            FileKind.ONNX,
+        ),
+        (b'node {\n name: "x"\n}\n', FileKind.GRAPH_TEXT),
+        (b'# A comment.\n\nnode <name: "x">', FileKind.GRAPH_TEXT),
+        (b'node: [ # A comment.\n{ name: "x" }]', FileKind.UNKNOWN),
+        (b'node # A comment.\n: [{ name: "x" }]', FileKind.GRAPH_TEXT),
+        (b"meta_info_def {\n}\n", FileKind.META_GRAPH_TEXT),
+        (b"saved_model_schema_version: 1\n", FileKind.SAVED_MODEL_TEXT),
+        (b'model_checkpoint_path: "model"\n', FileKind.STATE),
+        (b'all_model_checkpoint_paths: "model"\r\n', FileKind.STATE),
+        (b'all_model_checkpoint_paths: ["a", "b"]', FileKind.STATE),
+        (b"nodes: 3", FileKind.UNKNOWN),
+        (b"some notes about the run\n", FileKind.UNKNOWN),
+        (b"", FileKind.EMPTY),
+        (b"\0", FileKind.ZEROS),
+        (bytes(10_000), FileKind.ZEROS),
+        (b"\xff" * 30, FileKind.UNKNOWN),
+    ],
+)
+def test_messages_and_texts(tmp_path: Path, data: bytes, kind: FileKind) -> None:
+    assert identify_bytes(data, tmp_path) is kind
+
+
+# A tokenizer's pieces have a text, a score and a type; its trainer's and its normalizer's settings follow.
+PIECE = encode_field(1, b"the") + b"\x15" + struct.pack("<f", -3.5) + encode_field(3, 2)
+TRAINER = encode_field(1, b"corpus.txt") + encode_field(3, 1) + encode_field(4, 32_000)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(encode_field(1, PIECE) * 3 + encode_field(2, TRAINER), id="SentencePiece model"),
+        pytest.param(encode_field(1, encode_field(1, b"a.proto") + encode_field(2, b"a")), id="schemas of proto2"),
+        pytest.param(
+            encode_field(1, encode_field(1, b"a.proto") + encode_field(2, b"a") + encode_field(12, b"proto3")),
+            id="schemas of proto3",
+        ),
+        pytest.param(
+            encode_field(1, encode_field(1, b"2.0") + encode_field(2, 0) + encode_field(3, 1_500_000_000))
+            + encode_field(2, encode_field(1, b"bus") + encode_field(4, encode_field(1, 1))),
+            id="GTFS feed",
+        ),
+        pytest.param(encode_field(1, 3) + encode_field(2, b"weights"), id="number and name"),
+        pytest.param(encode_field(1, b"name") + encode_field(3, 3), id="name and number"),
+        pytest.param(
+            encode_field(1, 1) + encode_field(2, 20) + encode_field(3, 1) + encode_field(7, b"BLOB_SEQUENCE"),
+            id="header of a decision forest",
+        ),
+        # Quotation marks and line feeds are tags of bytes, and lengths too.
+        pytest.param(b'"""A module of a length that fits."""\n'[:36], id="doc string"),
+        pytest.param(b"\n\nfoo = 123\n", id="line feeds"),
+        pytest.param(b"node: 1a2b3c\nnode-date: 2020-01-01\n", id="archive of git"),
+        pytest.param(b'#!/bin/sh\nnode "$1"\n', id="script"),
+        pytest.param(b"versions:\n  - 1.0\n", id="YAML"),
+        pytest.param(b"library\n=======\n", id="heading"),
+        pytest.param(b"saved_model_schema_version {\n}\n", id="brace behind a number's name"),
+    ],
+)
+def test_what_others_write_is_not_taken_for_tensorflows(tmp_path: Path, data: bytes) -> None:
+    assert identify_bytes(data, tmp_path) is FileKind.UNKNOWN
+
+
+# Tables.
+
+
+def test_tables(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"v": np.ones(3)})
+    write_v1(tmp_path / "old", {"v": np.ones(3)})
+    assert identify(str(tmp_path / "b.index")) is FileKind.BUNDLE_INDEX
+    assert identify(str(tmp_path / "old")) is FileKind.V1_TABLE
+    assert identify_bytes(encode_table({b"key": b"value"}), tmp_path) is FileKind.TABLE
+    assert identify_bytes(encode_table({}), tmp_path) is FileKind.TABLE
+
+
+def test_damaged_tables_are_tables(tmp_path: Path) -> None:
+    """What is wrong with them is for the reader to say."""
+    write_bundle(tmp_path / "b", {"v": np.ones(3)})
+    data = bytearray((tmp_path / "b.index").read_bytes())
+    data[5] ^= 0xFF
+    assert identify_bytes(bytes(data), tmp_path, "b.index") is FileKind.BUNDLE_INDEX
+    data[-48:-8] = b"\xff" * 40
+    assert identify_bytes(bytes(data), tmp_path, "b.index") is FileKind.BUNDLE_INDEX
+    assert identify_bytes(bytes(data), tmp_path, "old") is FileKind.V1_TABLE
+
+
+# Records.
+
+
+def record(data: bytes) -> bytes:
+    size = struct.pack("<Q", len(data))
+    return size + struct.pack("<I", masked_crc(size)) + data + struct.pack("<I", masked_crc(data))
+
+
+EVENT = b"\x09" + struct.pack("<d", 1.5e9)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "kind"),
+    [
+        (record(EVENT + encode_field(3, b"brain.Event:2")), "file", FileKind.EVENTS),
+        (record(EVENT + encode_field(2, 7) + encode_field(5, b"")), "file", FileKind.EVENTS),
+        (record(EVENT)[:-6], "events.out.tfevents.1.host", FileKind.EVENTS),
+        (record(b""), "events.out.tfevents.1.host", FileKind.EVENTS),
+        (record(b"any bytes"), "file", FileKind.TFRECORD),
+        (record(b""), "file", FileKind.TFRECORD),
+        (record(encode_field(1, b"\x0a\0")), "data.tfrecord", FileKind.TFRECORD),
+        (record(bytes(1000))[:500], "file", FileKind.TFRECORD),
+    ],
+    ids=range(8),
+)
+def test_records(tmp_path: Path, data: bytes, name: str, kind: FileKind) -> None:
+    assert identify_bytes(data, tmp_path, name) is kind
+
+
+# Files of others.
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), FileKind.HDF5),
+        (b"\x1c\0\0\0TFL3" + bytes(30), FileKind.TFLITE),
+        (b"\x93NUMPY\1\0", FileKind.NUMPY),
+        (b"\x1f\x8b\x08\0", FileKind.GZIP),
+        (bytes(257) + b"ustar\x0000", FileKind.TAR),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n", FileKind.GIT_LFS),
+        (b"<!DOCTYPE html><html>", FileKind.HTML),
+        (b"\n  <!-- saved -->\n<HTML lang=en>", FileKind.HTML),
+        (b"<!-- a -- > --><!----> <!--\n-->" * 40 + b"<html>", FileKind.HTML),
+        (b"<!---->" * 400, FileKind.UNKNOWN),  # Each comment could be a part of the one before.
+        (b"<!--" * 1000 + b"-->", FileKind.UNKNOWN),
+        (b"<html>", FileKind.HTML),
+        (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}', FileKind.SAFETENSORS),
+        (b"\x80\x04\x95\x05\0\0\0\0\0\0\0K\x01.", FileKind.PICKLE),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M", FileKind.PYTORCH),
+    ],
+    ids=lambda value: value.name if isinstance(value, FileKind) else "",
+)
+def test_other_files(tmp_path: Path, data: bytes, kind: FileKind) -> None:
+    assert identify_bytes(data, tmp_path) is kind
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["archive/data.pkl"], FileKind.PYTORCH),
+        (["config.json", "model.weights.h5"], FileKind.KERAS),
+        (["a.npy", "b.npy"], FileKind.NUMPY_ARCHIVE),
+        (["readme.txt"], FileKind.ZIP),
+        (["package/module.py", "package/tests/a.npy"], FileKind.ZIP),
+    ],
+)
+def test_archives(tmp_path: Path, names: list[str], kind: FileKind) -> None:
+    with zipfile.ZipFile(tmp_path / "file", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, bytes(10))
+    assert identify(str(tmp_path / "file")) is kind
+
+
+def test_files_that_libraries_write(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones(3))
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    assert identify(str(tmp_path / "a.npy")) is FileKind.NUMPY
+    assert identify(str(tmp_path / "a.npz")) is FileKind.NUMPY_ARCHIVE
+    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    safetensors.save_file({"x": np.ones(3)}, tmp_path / "a.safetensors")
+    assert identify(str(tmp_path / "a.safetensors")) is FileKind.SAFETENSORS
+
+
+# Nothing that a file holds is an exception.
+
+
+@settings(max_examples=300)
+@given(
+    st.binary(max_size=100)
+    | st.binary(max_size=40).map(lambda data: b"\x0a" + encode_varint(len(data)) + data)
+    | st.binary(max_size=80).map(lambda data: data + struct.pack("<Q", 0xDB4775248B80FB57))
+    | st.binary(max_size=40).map(record)
+    | st.text(max_size=40).map(str.encode)
+)
+def test_any_bytes_are_some_kind(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    assert isinstance(identify_bytes(data, tmp_path_factory.getbasetemp()), FileKind)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_cut_files_are_some_kind(tmp_path: Path, kind: FileKind) -> None:
+    data = min(KINDS[kind], key=lambda path: path.stat().st_size).read_bytes()
+    for size in sorted({*range(min(len(data), 200)), *range(0, len(data), max(1, len(data) // 50))}):
+        assert isinstance(identify_bytes(data[:size], tmp_path), FileKind)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        identify(str(tmp_path / "gone"))
+    with pytest.raises(FormatError, match="a folder"):
+        identify(str(tmp_path))
+
+
+def test_identifying_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen graph of hundreds of megabytes is known after its first fields."""
+    from tfbundle.storage.local import LocalSource
+
+    sizes = []
+    read_at = LocalSource.read_at
+
+    def spy(self: LocalSource, offset: int, size: int) -> bytes:
+        sizes.append(size)
+        return read_at(self, offset, size)
+
+    monkeypatch.setattr(LocalSource, "read_at", spy)
+    node = encode_field(1, NODE + encode_field(5, bytes(100_000)))
+    assert identify_bytes(node * 200, tmp_path) is FileKind.GRAPH
+    assert sum(sizes) < 100_000

@@ -1,0 +1,82 @@
+"""Importing tfbundle: quick, free of what is not needed yet, and with every public name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfbundle
+
+ROOT = Path(tfbundle.__file__).resolve().parents[1]
+
+
+def run_python(script: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+HEAVY = ("numpy", "google", "ml_dtypes", "crc32c", "snappy", "tensorflow", "click", "rich", "safetensors")
+
+
+def test_import_loads_nothing_heavy() -> None:
+    script = "import sys, tfbundle; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    assert not set(run_python(script).split()) & set(HEAVY)
+
+
+def test_listing_the_names_loads_nothing_heavy() -> None:
+    script = "import sys, tfbundle; dir(tfbundle); print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    assert not set(run_python(script).split()) & set(HEAVY)
+
+
+def test_reading_never_imports_tensorflow() -> None:
+    prefix = ROOT / "fixtures" / "tf-2.21.0" / "folder-without-state-file"
+    script = (
+        "import sys, tfbundle\n"
+        f"assert tfbundle.load({str(prefix)!r})\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    modules = set(run_python(script).split())
+    assert "numpy" in modules
+    assert not modules & {"tensorflow", "tensorboard", "keras", "click", "rich", "safetensors"}
+
+
+@pytest.mark.parametrize("name", tfbundle.__all__)
+def test_each_public_name(name: str) -> None:
+    assert run_python(f"import tfbundle; print(tfbundle.{name} is not None)") == "True\n"
+    assert getattr(tfbundle, name) is not None
+    assert name in dir(tfbundle)
+
+
+def test_public_names_are_sorted_and_whole() -> None:
+    assert tfbundle.__all__ == sorted(tfbundle.__all__)
+    assert set(tfbundle._MODULES) <= set(tfbundle.__all__)
+
+
+def test_completion_shows_public_names_alone() -> None:
+    """Also once modules were loaded, which Python makes attributes of the package."""
+    script = "import tfbundle, tfbundle.checkpoint.v2.store; tfbundle.load; print(*dir(tfbundle))"
+    shown = {name for name in run_python(script).split() if not name.startswith("__")}
+    assert shown == set(tfbundle.__all__) - {"__version__"}
+
+
+def test_star_import() -> None:
+    names = run_python("from tfbundle import *; print(*globals())").split()
+    assert set(tfbundle.__all__) - {"__version__"} <= set(names)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'loads'"):
+        _ = tfbundle.loads
+
+
+def test_version() -> None:
+    assert tfbundle.__version__.split(".")[0].isdigit()
+
+
+def test_package_is_typed() -> None:
+    assert (Path(tfbundle.__file__).parent / "py.typed").is_file()

@@ -1,0 +1,1 @@
+"""From a path to the files of the checkpoint that it means."""

@@ -1,0 +1,116 @@
+"""The files of a V1 checkpoint: a table of its own, or a numbered set of tables, opened when they are needed.
+
+TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of them have to be there:
+without its file a tensor would be missing without a word.
+
+A training job may write them anew at any time. Each file is therefore the one that was opened first or an error.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+
+from tfbundle.checkpoint.v1.slice_table import SliceTable
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError
+from tfbundle.limits import MOST_OPEN_FILES
+from tfbundle.storage.base import Source
+from tfbundle.storage.local import LocalSource
+
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
+
+
+class V1Files:
+    """The tables of one V1 checkpoint, by number, for any number of threads."""
+
+    def __init__(self, path: str, files: Sequence[str], *, verify: bool) -> None:
+        """``path`` is what the person calls the checkpoint.
+
+        Raises ``MissingFileError`` where one of a numbered set is not among ``files``, and ``FormatError`` where they
+        are of several sets.
+        """
+        self.path = path
+        self.paths = tuple(files)
+        self._verify = verify
+        self._check_set()
+        self._open: dict[int, SliceTable] = {}
+        self._seen: dict[int, Hashable] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[SliceTable]:
+        return map(self.table, range(len(self.paths)))
+
+    def table(self, number: int) -> SliceTable:
+        """An open table; raises ``FormatError`` if its file was replaced since it was opened first."""
+        table = self._open.get(number)
+        if table is not None:
+            return table
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"the checkpoint {self.path} is closed; read before close(), or open it again")
+            table = self._open.get(number)
+            return self._open_table(number) if table is None else table  # A table's truth would take a scan of it.
+
+    def _open_table(self, number: int) -> SliceTable:
+        source = LocalSource(self.paths[number])
+        if self._seen.setdefault(number, source.version) != source.version:
+            raise FormatError(
+                f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
+            )
+        table = self._make_table(source)
+        if len(self._open) >= MOST_OPEN_FILES:
+            del self._open[next(iter(self._open))]
+        self._open[number] = table
+        return table
+
+    def _make_table(self, source: Source) -> SliceTable:
+        return SliceTable(source, verify=self._verify)
+
+    def _check_set(self) -> None:
+        check_set(self.path, self.paths)
+
+    def are_current(self) -> bool:
+        """Whether the files at these paths are still the ones that were opened."""
+        try:
+            return all(table.source.same_file() for table in self)
+        except (TfBundleError, ValueError):
+            return False
+
+    def close(self) -> None:
+        """Close every file; a later ``table`` is a ``ValueError``."""
+        with self._lock:
+            self._closed = True
+            for table in self._open.values():
+                table.source.close()
+            self._open.clear()
+
+
+def check_set(path: str, files: tuple[str, ...]) -> None:
+    """Raise unless ``files`` are a table of its own or all of a numbered set."""
+    if not files:
+        raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)
+    parts = [match for match in map(_PART.search, files) if match]
+    counts = sorted({int(match[2]) for match in parts})
+    if not counts:
+        return
+    if len(counts) > 1:
+        raise FormatError(
+            f"{path} has files of {' and of '.join(map(str, counts))}, so of more than one checkpoint; "
+            "move those of all but one elsewhere",
+            path=path,
+        )
+    present = {int(match[1]) for match in parts}
+    absent = [number for number in range(counts[0]) if number not in present]
+    if absent:
+        first = f"{parts[0].string[: parts[0].start()]}-{absent[0]:05d}-of-{counts[0]:05d}"
+        others = f", and so are {len(absent) - 1} others" if len(absent) > 1 else ""
+        raise MissingFileError(
+            f"the file {first} is absent{others} of the {counts[0]} that make up the V1 checkpoint {path}; "
+            "copy it beside the others",
+            path=first,
+        )

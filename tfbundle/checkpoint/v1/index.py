@@ -1,0 +1,162 @@
+"""The metas of a V1 checkpoint: the name of each tensor with what the files say of it, and where its slices stand.
+
+Each file has a meta, which states type and shape of the tensors that it holds, and their slices in this file. Slices
+of one tensor may lie in several files; what their metas say has to agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from math import prod
+from typing import NamedTuple
+
+from tfbundle.checkpoint.v1.files import V1Files
+from tfbundle.checkpoint.v1.saved_slice import decode_meta, decode_statement
+from tfbundle.checkpoint.v1.slice_table import Block, SliceTable
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.formats.slice_keys import decode_name, encode_slice_key
+from tfbundle.formats.table.reader import Table
+from tfbundle.formats.versions import check_version
+from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.slices import TensorSlice, locate_slice
+from tfbundle.tensors.store import Facts
+
+_META_KEY = b""
+
+
+class Part(NamedTuple):
+    """What one file says of a tensor: the file's number, the meta's statement, and its slices' blocks."""
+
+    file: int
+    statement: bytes
+    blocks: tuple[Block | None, ...]
+
+
+# One for each file that knows the tensor. The blocks' checksums tell whether it still holds the same values.
+Record = tuple[Part, ...]
+
+
+class StoredSlice(NamedTuple):
+    """One slice of a tensor: its place in the tensor, and where it is stored."""
+
+    box: TensorSlice
+    file: int
+    block: Block | None
+
+
+class V1Index:
+    """The names and metas of an open V1 checkpoint."""
+
+    def __init__(self, path: str, files: Sequence[str], *, verify: bool) -> None:
+        """Open ``files`` and read their metas; ``path`` is what the person calls the checkpoint.
+
+        Raises ``MissingFileError`` where one of the set is not there, ``FormatError`` where a file is no V1
+        checkpoint, and ``UnsupportedError`` for a newer format.
+        """
+        self.path = path
+        self.verify = verify
+        self.files = self._find_files(files)
+        parts: dict[bytes, list[Part]] = {}
+        for number in range(len(self.files)):
+            self._read_parts(number, parts)
+        if len(self.files) > 1 and not self.is_current():
+            raise FormatError(f"{path} was overwritten while it was being opened; open it again", path=path)
+        self._records = {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
+
+    def _find_files(self, files: Sequence[str]) -> V1Files:
+        return V1Files(self.path, files, verify=self.verify)
+
+    def _read_parts(self, number: int, parts: dict[bytes, list[Part]]) -> None:
+        """Add what a file says to what is known of each tensor."""
+        table = self.files.table(number)
+        for name, statement in _read_meta(table):
+            found = parts.setdefault(name, [])
+            found.append(Part(number, statement, _find_blocks(table, name, statement)))
+
+    def close(self) -> None:
+        """Close every file; a later read is a ``ValueError``."""
+        self.files.close()
+
+    def is_current(self) -> bool:
+        """Whether the files at this path are still the ones that were opened."""
+        return self.files.are_current()
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """The table of each file."""
+        return iter(self.files)
+
+    def records(self) -> dict[str, Record]:
+        """Every tensor's record by name, in the order of the names' bytes."""
+        return self._records
+
+    def find(self, name: str) -> Record | None:
+        """A tensor's record, or ``None``."""
+        return self._records.get(name)
+
+    def facts(self, name: str, record: Record) -> Facts:
+        """Type, shape and, if there are several, slices of a tensor."""
+        return self.pieces(name, record)[0]
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """``None`` for each tensor: nothing is gained by asking for all at once."""
+        return repeat(None, len(self._records))
+
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
+        """What is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
+        pieces: list[StoredSlice] = []
+        kinds: list[tuple[int, tuple[int, ...]]] = []
+        for part in record:
+            path = self.files.paths[part.file]
+            try:
+                data_type, shape, slices = decode_statement(part.statement)
+                boxes = [locate_slice(extents, shape) for extents in slices]
+            except TfBundleError as error:
+                error.offset = None  # A place in the meta means nothing to anyone.
+                raise error.locate(path=path, tensor=name) from None
+            kinds.append((data_type, shape))
+            if kinds[0] != kinds[-1]:
+                raise FormatError(
+                    f"{self.files.paths[record[0].file]} has it as {_describe(*kinds[0])}, and {path} as "
+                    f"{_describe(*kinds[-1])}",
+                    path=path,
+                    tensor=name,
+                )
+            pieces += map(StoredSlice, boxes, [part.file] * len(boxes), part.blocks)
+        data_type, shape = kinds[0]
+        boxes = [piece.box for piece in pieces]
+        is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
+        return Facts(data_type, shape, () if is_whole else tuple(boxes)), pieces
+
+    def fingerprint(self, name: str, record: Record) -> None:
+        """Nothing beyond the record, which has the checksums of the tensor's blocks."""
+        return
+
+
+def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
+    """The name of each tensor in a file, with what the file says of it."""
+    path = table.source.path
+    value = table.find(_META_KEY)
+    if value is None:
+        raise FormatError(f"{path} has no meta; it is a table of another kind", path=path)
+    try:
+        meta = decode_meta(value)
+    except FormatError as error:
+        error.offset = None
+        raise error.locate(path=path) from None
+    table.source.check_unchanged()
+    check_version(meta.versions, path)
+    return meta.statements
+
+
+def _describe(data_type: int, shape: tuple[int, ...]) -> str:
+    return f"{data_type_name(data_type)} of shape {list(shape)}"
+
+
+def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Block | None, ...]:
+    try:
+        slices = decode_statement(statement).slices
+        return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
+    except TfBundleError:
+        return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.

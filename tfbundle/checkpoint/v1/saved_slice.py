@@ -1,0 +1,170 @@
+"""The values in the table of a V1 checkpoint: each is a ``SavedTensorSlices`` message, the meta or one slice.
+
+Numbers are those of the fields (TensorFlow, ``core/util/saved_tensor_slice.proto``)::
+
+    ""          1 meta     1 tensor, repeated    1 name   2 shape   3 type   4 slice, repeated
+                           2 versions
+    slice key   2 data     1 name   2 slice   3 data: a TensorProto without type and shape
+
+The outer messages are taken apart by hand. A slice may hold hundreds of megabytes, which protobuf would copy
+level by level; and protobuf refuses a name that is not UTF-8, which TensorFlow writes. Where a slice has
+another form than serializers give it, it passes through protobuf first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.errors import FormatError
+from tfbundle.formats.slice_keys import Extent
+from tfbundle.formats.wire import BYTES, Field, message_fields
+from tfbundle.proto import SavedSliceMeta, SavedTensorSlices, TensorSliceProto, VersionDef
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.shapes import decode_shape
+from tfbundle.tensors.slices import check_count, decode_extents
+from tfbundle.tensors.tensor_proto import decode_values, find_stored_array
+
+_META = SavedTensorSlices.META_FIELD_NUMBER
+_DATA = SavedTensorSlices.DATA_FIELD_NUMBER
+_TENSOR, _VERSIONS = 1, 2
+_NAME, _SLICE, _VALUES = 1, 2, 3
+
+
+class Meta(NamedTuple):
+    """What a file says of itself: the name of each tensor with its statement, and the versions."""
+
+    statements: list[tuple[bytes, bytes]]
+    versions: VersionDef
+
+
+class Statement(NamedTuple):
+    """What one file says of a tensor: ``DataType`` number, whole shape, and the slices that the file holds."""
+
+    data_type: int
+    shape: tuple[int, ...]
+    slices: tuple[tuple[Extent, ...], ...]
+
+
+def decode_meta(value: bytes) -> Meta:
+    """The value of the empty key; ``FormatError`` where it is no meta."""
+    statements = []
+    versions = []
+    metas = [
+        field for field in message_fields(value, 0, len(value)) if (field.number, field.wire_type) == (_META, BYTES)
+    ]
+    if value and not metas:
+        raise FormatError("the empty key holds no SavedTensorSliceMeta; the table is not of a V1 checkpoint")
+    for outer in metas:
+        for field in message_fields(value, outer.offset, outer.offset + outer.size):
+            if field.wire_type == BYTES and field.number == _TENSOR:
+                statements.append(_split_name(value, field))
+            elif field.wire_type == BYTES and field.number == _VERSIONS:
+                versions.append(value[field.offset : field.offset + field.size])
+    try:
+        # Serialized messages merge by standing one behind the other.
+        return Meta(statements, VersionDef.FromString(b"".join(versions)))
+    except DecodeError:
+        raise FormatError("the versions in the meta are not a VersionDef") from None
+
+
+def _split_name(value: bytes, statement: Field) -> tuple[bytes, bytes]:
+    """The name in a ``SavedSliceMeta``, and the message without it."""
+    name = b""
+    rest = []
+    start, end = statement.offset, statement.offset + statement.size
+    for field in message_fields(value, start, end):
+        stop = field.offset + field.size
+        if field.number == _NAME and field.wire_type == BYTES:
+            name = value[field.offset : stop]
+        else:
+            rest.append(value[start:stop])
+        start = stop
+    return name, b"".join(rest)
+
+
+def decode_statement(statement: bytes) -> Statement:
+    """Type, shape and slices in a ``SavedSliceMeta`` without its name; raises ``FormatError`` for nonsense."""
+    try:
+        meta = SavedSliceMeta.FromString(statement)
+    except DecodeError:
+        raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
+    check_count(meta.slice)
+    return Statement(meta.type, decode_shape(meta.shape), tuple(map(decode_extents, meta.slice)))
+
+
+def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
+    """The ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
+
+    Raises ``FormatError`` where the value is of another slice than the one with this name and these extents, or has
+    more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
+    """
+    span = _find_tensor(value, len(value), name, extents)
+    if span is None:
+        try:
+            message = SavedTensorSlices.FromString(value)
+        except DecodeError:
+            raise FormatError("the value of its slice is not a SavedTensorSlices") from None
+        message.DiscardUnknownFields()
+        value = message.SerializeToString()
+        span = _find_tensor(value, len(value), name, extents) or (0, 0)
+    elements = decode_values(value, *span, data_type)
+    if len(elements) != length:
+        raise FormatError(f"its slice holds {len(elements)} values for {length} elements")
+    return elements
+
+
+def find_slice_array(
+    head: bytes, size: int, name: bytes, extents: tuple[Extent, ...], data_type: int, nbytes: int
+) -> int | None:
+    """Where in the ``size`` bytes of a slice's value its array lies as it is, given the value's first bytes.
+
+    ``None`` where the elements have another form there, or anything is not as it should be; ``decode_slice`` then
+    reads them, or says what is wrong.
+    """
+    try:
+        span = _find_tensor(head, size, name, extents)
+        field = find_stored_array(head, *span, data_type) if span else None
+    except FormatError:
+        return None
+    return field.offset if field is not None and field.size == nbytes else None
+
+
+def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ...]) -> tuple[int, int] | None:
+    """From where to where the ``TensorProto`` goes in a value of ``size`` bytes, of which ``value`` may be the first.
+
+    ``None`` where the messages around it are not of the form that serializers give them.
+    """
+    outer = _fields_once(value, 0, size)
+    inner = _fields_once(value, *_span(outer, _DATA)) if outer is not None else None
+    if inner is None:
+        return None
+    start, end = _span(inner, _NAME)
+    stored = value[start:end]
+    if stored != name:
+        raise FormatError(f"under the key of its slice stands a slice of {stored!r}")
+    start, end = _span(inner, _SLICE)
+    try:
+        places = decode_extents(TensorSliceProto.FromString(value[start:end]))
+    except DecodeError:
+        raise FormatError("the place of its slice is not a TensorSliceProto") from None
+    if places != extents:
+        raise FormatError("under the key of its slice stands another slice")
+    return _span(inner, _VALUES)
+
+
+def _fields_once(data: bytes, pos: int, end: int) -> dict[int, Field] | None:
+    """The fields of a message by number, or ``None`` where one is repeated or of an unexpected wire type."""
+    found: dict[int, Field] = {}
+    for field in message_fields(data, pos, end):
+        if field.number in found or field.wire_type != BYTES:
+            return None
+        found[field.number] = field
+    return found
+
+
+def _span(fields: dict[int, Field], number: int) -> tuple[int, int]:
+    """From where to where a field's value goes; an absent field is an empty one, as protobuf has it."""
+    field = fields.get(number)
+    return (field.offset, field.offset + field.size) if field is not None else (0, 0)

@@ -1,0 +1,219 @@
+"""V1 checkpoints: tables that hold the values themselves, of TensorFlow before 0.12 and ``write_version=V1``.
+
+::
+
+    PREFIX                    one table:   ""         -> the meta: each tensor's type, shape and slices
+                                           slice key  -> the elements of one slice, in a TensorProto
+    PREFIX-00001-of-00003     or several, each with a meta of its own for what it holds
+
+An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all. ``v1_index``
+knows what the metas say; here the slices of a tensor are read and put together.
+
+Checksums are those of the table's blocks, and a block is verified whole before anything in it is used, so that
+parts of a tensor are verified too. Large floats lie in the file as an array does, and are read from there; all
+other values pass through a decoder, whole slices at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from math import prod
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from tfbundle.checkpoint.v1.index import Record, StoredSlice, V1Index
+from tfbundle.checkpoint.v1.saved_slice import decode_slice, find_slice_array
+from tfbundle.checkpoint.v1.slice_table import SliceTable
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.findings import Check, Place
+from tfbundle.formats.checksum import unmask
+from tfbundle.formats.slice_keys import encode_name, encode_slice_key
+from tfbundle.limits import LARGEST_SNAPPY_GROWTH
+from tfbundle.tensors.arrays import Array, allocate, shaped, split
+from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
+from tfbundle.tensors.selection import Selection, intersect, plan_reads
+from tfbundle.tensors.slices import check_disjoint, find_gap, incomplete
+from tfbundle.tensors.store import Facts, Range
+
+# The first bytes of a large value that are looked at: they hold the tensor's name.
+_HEAD_SIZE = 16 << 10
+
+
+def open_v1(path: str, files: tuple[str, ...], verify: bool) -> V1Store:
+    """The store of a V1 checkpoint, shared by all unpickled tensors that lie in it."""
+    key = (files, verify)
+    store = _shared.get(key)
+    if store is None or not store.is_current():
+        store = _shared[key] = V1Store(path, files, verify=verify)
+    return store
+
+
+_shared: WeakValueDictionary[tuple[tuple[str, ...], bool], V1Store] = WeakValueDictionary()
+
+
+class V1Store(V1Index):
+    """An open V1 checkpoint."""
+
+    def reopening(self) -> tuple[Callable[..., V1Store], tuple[Any, ...]]:
+        """How another process opens this store."""
+        return open_v1, (self.path, self.files.paths, self.verify)
+
+    def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
+        """The blocks that hold a tensor's slices, which they may share with other tensors.
+
+        A range is a block's contents, as compressed as they are, and the byte that tells how; so its checksum
+        covers exactly these bytes.
+        """
+        blocks = {(piece.file, piece.block): None for piece in self.pieces(name, record)[1]}
+        return tuple(
+            Range(
+                self.files.paths[file], block.offset, block.size + 1, None if block.crc is None else unmask(block.crc)
+            )
+            for file, block in blocks
+            if block is not None
+        )
+
+    def read(self, name: str, record: Record) -> Array:
+        """The whole tensor as an array of its own."""
+        facts, pieces = self.pieces(name, record)
+        try:
+            self._check_complete(facts, pieces)
+            if not facts.slices:
+                values = self._read_piece(name, facts, pieces[0])
+                return shaped(values if values.flags.writeable else values.copy(), facts.shape)
+            _check_size(facts, pieces)
+            array = allocate(facts.data_type, facts.shape)
+            for piece in pieces:
+                if piece.box.volume:
+                    array[piece.box.index] = self._read_piece(name, facts, piece).reshape(piece.box.lengths)
+            return array
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def read_selection(self, name: str, record: Record, selection: Selection) -> Array:
+        """The selected elements of a tensor in ascending order, verified; reads the slices that hold some."""
+        facts, pieces = self.pieces(name, record)
+        try:
+            found = []
+            for piece in pieces:
+                box = intersect(selection, piece.box.starts, piece.box.lengths)
+                if box is not None:
+                    found.append((piece, *box))
+            check_disjoint([piece.box for piece in pieces])
+            if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
+                self._check_complete(facts, pieces)
+            _check_size(facts, [piece for piece, _, _ in found])
+            array = allocate(facts.data_type, selection.counts)
+            for piece, inner, target in found:
+                array[target] = self._read_part(name, facts, piece, inner)
+            return array
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+
+    def chunks(self, name: str, record: Record) -> Iterator[Array]:
+        """The elements of a tensor from first to last; it is read whole, for values here pass through a decoder."""
+        return split(self.read(name, record))
+
+    def view(self, name: str, record: Record) -> Array:
+        """A read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
+        array = self.read(name, record)
+        array.flags.writeable = False
+        return array
+
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        read = self.view if mmap else self.read
+        # In the order of the file, for neighbours share a block.
+        arrays = {name: read(name, self._records[name]) for name in sorted(names, key=encode_name)}
+        return {name: arrays[name] for name in names}
+
+    def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
+        """What there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
+        facts, pieces = self.pieces(name, record)
+        yield Check(0, None, partial(self._check_complete, facts, pieces))
+        itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
+        for piece in pieces:
+            place = Place(self.files.paths[piece.file])
+            if piece.block is not None:
+                place = place._replace(offset=piece.block.offset, size=piece.block.size)
+            yield Check(piece.box.volume * itemsize, place, partial(self._check_piece, name, facts, piece))
+
+    def _check_piece(self, name: str, facts: Facts, piece: StoredSlice) -> None:
+        self._read_piece(name, facts, piece)
+
+    def _check_complete(self, facts: Facts, pieces: list[StoredSlice]) -> None:
+        boxes = [piece.box for piece in pieces]
+        check_disjoint(boxes)
+        gap = find_gap(boxes, facts.shape)
+        if gap is not None or not boxes:
+            raise incomplete(gap, len(boxes))
+
+    def _read_piece(self, name: str, facts: Facts, piece: StoredSlice) -> Array:
+        """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
+        table = self.files.table(piece.file)
+        source = table.source
+        key, extents, length = encode_name(name), piece.box.extents, piece.box.volume
+        try:
+            offset = self._find_array(table, key, facts, piece)
+            if offset is not None:
+                values = np.empty(length, numpy_dtype(facts.data_type))
+                source.read_into(offset, values.view(np.uint8).data)
+                source.check_unchanged()
+                return values
+            value = table.get(encode_slice_key(key, extents))
+            if value is None:
+                raise FormatError(
+                    f"its region {piece.box} is listed, but {source.path} has no values for it; other regions "
+                    "can be read by slicing"
+                )
+            values = decode_slice(value, key, extents, facts.data_type, length)
+        except TfBundleError as error:
+            source.check_unchanged()
+            if error.path is None:
+                error.offset = None  # What is known is a place in the value, and its block may be compressed.
+            raise error.locate(path=source.path, offset=piece.block.offset if piece.block else None) from None
+        if not self.verify:
+            source.check_unchanged()
+        return values
+
+    def _read_part(self, name: str, facts: Facts, piece: StoredSlice, inner: Selection) -> Array:
+        """The selected elements of one slice."""
+        lengths = piece.box.lengths
+        table = self.files.table(piece.file)
+        offset = self._find_array(table, encode_name(name), facts, piece)
+        if offset is None:
+            part: Array = self._read_piece(name, facts, piece).reshape(lengths)[inner.grid]
+            return part
+        array = allocate(facts.data_type, inner.counts)
+        for span in plan_reads(inner, lengths, array.itemsize):
+            data = table.source.read_at(offset + span.offset, span.size)
+            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        table.source.check_unchanged()
+        return array
+
+    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: StoredSlice) -> int | None:
+        """Where in the file the elements of a large slice lie as an array, verified, or ``None`` if they do not."""
+        extents, dtype = piece.box.extents, numpy_dtype(facts.data_type)
+        place = table.place(encode_slice_key(key, extents))
+        if place is None:
+            return None
+        head = table.source.read_at(place.offset, min(place.size, _HEAD_SIZE))
+        nbytes = piece.box.volume * dtype.itemsize
+        start = find_slice_array(head, place.size, key, extents, facts.data_type, nbytes)
+        return None if start is None else place.offset + start
+
+
+def _check_size(facts: Facts, pieces: list[StoredSlice]) -> None:
+    """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
+    numpy_dtype(facts.data_type)  # Raises for a type that cannot be stored.
+    blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}
+    # An element takes at least a byte of a block, and Snappy makes so many of one byte.
+    wanted = sum(piece.box.volume for piece in pieces)
+    stored = sum(blocks.values())
+    if wanted > stored * LARGEST_SNAPPY_GROWTH:
+        raise FormatError(
+            f"{wanted} elements of {data_type_name(facts.data_type)} cannot lie in {stored} bytes of blocks"
+        )

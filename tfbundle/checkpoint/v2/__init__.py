@@ -1,0 +1,1 @@
+"""V2 checkpoints: an index and data files."""

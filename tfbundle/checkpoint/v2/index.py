@@ -1,0 +1,204 @@
+"""The index of a V2 checkpoint: the name of each tensor with its entry, and the stored pieces that it has.
+
+::
+
+    PREFIX.index     sorted table:  ""         -> BundleHeaderProto (number of shards, byte order, version)
+                                    name       -> BundleEntryProto (type, shape, shard, offset, size, CRC)
+                                    slice key  -> BundleEntryProto of one slice of a partitioned tensor
+
+A partitioned tensor's own entry lists its slices, and states no place. Slice keys (``keys``) look like names that open
+with NUL, of which there may be some, too; only the entry of the whole tells which they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.checkpoint.find.names import index_path
+from tfbundle.checkpoint.v2.bulk import known_facts
+from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
+from tfbundle.checkpoint.v2.pieces import Piece
+from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.formats.slice_keys import (
+    Extent,
+    decode_name,
+    decode_names,
+    decode_slice_key,
+    encode_name,
+    encode_slice_key,
+)
+from tfbundle.formats.table.reader import Table
+from tfbundle.formats.versions import check_version
+from tfbundle.limits import MOST_SHARDS
+from tfbundle.proto import BundleHeaderProto
+from tfbundle.storage.local import LocalSource
+from tfbundle.tensors.slices import TensorSlice, check_disjoint
+from tfbundle.tensors.store import Facts
+
+HEADER_KEY = b""
+
+# The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
+Pieces = list[tuple[TensorSlice | None, Piece]]
+
+
+class BundleIndex:
+    """The names and entries of an open V2 checkpoint; a record is the entry's bytes."""
+
+    def __init__(self, prefix: str, *, verify: bool) -> None:
+        """Open the index; raises ``FormatError`` where it is none, and ``UnsupportedError`` for a newer format."""
+        self.path = prefix
+        self.verify = verify
+        self._index = LocalSource(index_path(prefix))
+        self.table = self._open_table()
+        self.header = self._read_header()
+        self._records: dict[str, bytes] | None = None
+
+    def _open_table(self) -> Table:
+        return Table(self._index, verify=self.verify)
+
+    def _read_header(self) -> BundleHeaderProto:
+        path = self._index.path
+        value = self.table.find(HEADER_KEY)
+        if value is None:
+            raise FormatError(f"{path} has no bundle header; it is a table of another kind", path=path)
+        try:
+            header = BundleHeaderProto.FromString(value)
+        except DecodeError:
+            raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
+        if not 0 <= header.num_shards <= MOST_SHARDS or header.endianness not in (
+            BundleHeaderProto.LITTLE,
+            BundleHeaderProto.BIG,
+        ):
+            raise FormatError(
+                f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
+                path=path,
+            )
+        check_version(header.version, path)
+        return header
+
+    def close(self) -> None:
+        """Close the index."""
+        self._index.close()
+
+    def is_current(self) -> bool:
+        """Whether the files at this path are still the ones that were opened."""
+        return self._index.same_file()
+
+    @property
+    def tables(self) -> list[Table]:
+        """The index, which is the one table that a V2 checkpoint has."""
+        return [self.table]
+
+    def records(self) -> dict[str, bytes]:
+        """Every tensor's entry by name, in the order of the table, which is validated as a whole."""
+        records = self._records
+        if records is None:
+            records = self._records = self._tensors(self.table.blocks())
+        return records
+
+    def surviving_records(self) -> dict[str, bytes]:
+        """The same from those blocks of the index that are whole."""
+
+        def whole_blocks() -> Iterator[tuple[list[bytes], list[bytes]]]:
+            for number in range(len(self.table.handles)):
+                with suppress(FormatError, OSError):
+                    yield self.table.block(number)
+
+        return self._tensors(whole_blocks())
+
+    def _tensors(self, blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
+        records: dict[str, bytes] = {}
+        for keys, values in blocks:
+            records.update(zip(decode_names(keys), values, strict=True))
+        self._index.check_unchanged()
+        records.pop(decode_name(HEADER_KEY), None)
+        for name in self._slice_names(records):
+            del records[name]
+        return records
+
+    def _slice_names(self, records: dict[str, bytes]) -> list[str]:
+        """The keys that hold slices. A tensor's own name may open with NUL too, so its parent has to vouch for it."""
+        found = []
+        # What each parent vouches for; ``None`` if its entry makes no sense.
+        vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
+        for name in records:
+            if not name.startswith("\0"):
+                break  # Keys are sorted, and all slice keys open with NUL.
+            try:
+                parent, extents = decode_slice_key(encode_name(name))
+            except FormatError:
+                continue
+            if (record := records.get(decode_name(parent))) is None:
+                continue
+            if parent not in vouched:
+                try:
+                    vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
+                except FormatError:
+                    vouched[parent] = None
+            stated = vouched[parent]
+            # Reading a broken parent says what is wrong; its slices are no tensors for all that.
+            if stated is None or extents in stated:
+                found.append(name)
+        return found
+
+    def find(self, name: str) -> bytes | None:
+        """A tensor's entry, or ``None`` once the whole table has proved to be in order."""
+        if self._records is None:
+            try:
+                key = encode_name(name)
+            except UnicodeEncodeError:
+                return None
+            # A key that opens with NUL may be a slice's; only a scan tells.
+            if key and key[0] != 0:
+                value = self.table.find(key)
+                if value is not None:
+                    self._index.check_unchanged()
+                    return value
+        return self.records().get(name)
+
+    def facts(self, name: str, record: bytes) -> Facts:
+        """Type, shape and slices of a tensor."""
+        try:
+            return decode_facts(record)
+        except FormatError as error:
+            raise error.locate(path=self._index.path, tensor=name) from None
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """The same of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
+        return known_facts(self.records().values())
+
+    def pieces(self, name: str, record: bytes) -> Pieces:
+        """The stored pieces of a tensor: itself, or those of its slices that have entries."""
+        try:
+            facts = decode_facts(record)
+            if not facts.slices:
+                return [(None, Piece(facts.data_type, facts.shape, decode_location(record, facts)))]
+            check_disjoint(facts.slices)
+            return [
+                (part, _slice_piece(value, facts, part))
+                for part, value in zip(facts.slices, self._slice_entries(name, facts), strict=True)
+                if value is not None
+            ]
+        except TfBundleError as error:
+            raise error.locate(path=self._index.path, tensor=name) from None
+
+    def _slice_entries(self, name: str, facts: Facts) -> list[bytes | None]:
+        # A slice that is the whole tensor would be stored under the tensor's own name, and that is its parent.
+        key = encode_name(name)
+        keys = [encode_slice_key(key, part.extents) for part in facts.slices]
+        found = self.table.find_all(keys)
+        return [found.get(key) for key in keys]
+
+    def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
+        """The entries of a partitioned tensor's slices, for its own record holds no checksum."""
+        return tuple(self._slice_entries(name, self.facts(name, record)))
+
+
+def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:
+    own = decode_facts(value)
+    if own.slices or own.data_type != facts.data_type or own.shape != part.lengths:
+        raise FormatError(f"the entry of its slice {part} has another type or shape than the slice")
+    return Piece(own.data_type, own.shape, decode_location(value, own))

@@ -1,0 +1,211 @@
+"""Stored arrays of a bundle: bytes of a shard as numpy values, and whether they are the bytes that were written.
+
+A piece is an unpartitioned tensor, or one slice of a partitioned one. Its bytes pass in chunks through the checksum
+while they are still in the processor's cache. Values that were not verified (a part, or with ``verify=False``) are
+handed out only while no other checkpoint has taken the place of this one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.checkpoint.v2.entry import Location
+from tfbundle.checkpoint.v2.payload import ByteOrder, decode_strings, decode_variants
+from tfbundle.checkpoint.v2.shards import Shards
+from tfbundle.errors import ChecksumError, FormatError, TruncatedError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.limits import FREE_SIZE, MOST_PASSES
+from tfbundle.storage.base import Source
+from tfbundle.tensors.arrays import CHUNK, Array, allocate, shaped, split, swap_bytes
+from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
+from tfbundle.tensors.selection import Selection, plan_reads
+
+
+class Piece(NamedTuple):
+    """An array as it is stored: its ``DataType`` number, shape and place."""
+
+    data_type: int
+    shape: tuple[int, ...]
+    location: Location
+
+    @property
+    def is_objects(self) -> bool:
+        """Whether the elements vary in size, so that no element can be found without those before it."""
+        return self.data_type in (DT_STRING, DT_VARIANT)
+
+
+class PieceReader:
+    """Reads the pieces in a bundle's shards; safe for any number of threads."""
+
+    def __init__(self, shards: Shards, byteorder: ByteOrder, *, verify: bool) -> None:
+        """``byteorder`` is the one that the bundle's header states."""
+        self.shards = shards
+        self.byteorder = byteorder
+        self.verify = verify
+        self.swapped = byteorder != sys.byteorder
+
+    def read(self, piece: Piece) -> Array:
+        """The whole piece as an array of its own, verified."""
+        source = self.source(piece)
+        if piece.is_objects:
+            return self._read_objects(piece, source, verify=self.verify)
+        place = piece.location
+        array = allocate(piece.data_type, piece.shape)
+        buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
+        if self.verify:
+            crc = 0
+            for start in range(0, place.size, CHUNK):
+                chunk = buffer[start : start + CHUNK]
+                source.read_into(place.offset + start, chunk)
+                crc = crc32c(chunk, crc)
+            check_crc(source, place, crc)
+        else:
+            source.read_into(place.offset, buffer)
+            self.shards.check_unverified(source)
+        return self._native(array)
+
+    def read_part(self, piece: Piece, selection: Selection) -> Array:
+        """The selected elements in ascending order; unverified, but for strings and variants, which are read whole."""
+        if piece.is_objects:
+            chosen: Array = self.read(piece)[selection.grid]
+            return chosen
+        source = self.source(piece)
+        array = allocate(piece.data_type, selection.counts)
+        for span in plan_reads(selection, piece.shape, array.itemsize):
+            data = source.read_at(piece.location.offset + span.offset, span.size)
+            # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
+            target = (*span.target, ...)
+            array[target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        self.shards.check_unverified(source)
+        return self._native(array)
+
+    def view(self, piece: Piece) -> Array | None:
+        """A read-only view of the mapped file, verified, or ``None`` where the stored bytes are not the array."""
+        dtype = numpy_dtype(piece.data_type)
+        place = piece.location
+        if piece.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
+            return None
+        source = self.source(piece)
+        data = source.view(place.offset, place.size)
+        if self.verify:
+            check_crc(source, place, crc32c(data))
+        else:
+            self.shards.check_unverified(source)
+        return shaped(np.frombuffer(data, dtype), piece.shape)
+
+    def check(self, piece: Piece) -> None:
+        """Raise what ``read`` raises for damaged bytes, without making an array of them."""
+        source = self.source(piece)
+        if piece.is_objects:
+            self._read_objects(piece, source, verify=True)
+            return
+        place = piece.location
+        crc = 0
+        for start in range(0, place.size, CHUNK):
+            crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
+        check_crc(source, place, crc)
+
+    def source(self, piece: Piece) -> Source:
+        """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
+        place = piece.location
+        source = self.shards.source(place.shard)
+        try:
+            source.require(place.offset, place.size)
+        except TruncatedError as error:
+            raise error.locate(shard=place.shard) from None
+        return source
+
+    def _read_objects(self, piece: Piece, source: Source, *, verify: bool) -> Array:
+        place = piece.location
+        data = source.read_at(place.offset, place.size)
+        decode: Callable[[bytes, int, int | None, ByteOrder], list[Any]]
+        decode = decode_strings if piece.data_type == DT_STRING else decode_variants
+        count = prod(piece.shape)
+        try:
+            elements = decode(data, count, unmask(place.crc) if verify else None, self.byteorder)
+        except FormatError as error:
+            source.check_unchanged()
+            raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
+        if not verify:
+            self.shards.check_unverified(source)
+        array = np.empty(count, object)
+        array[:] = elements
+        return shaped(array, piece.shape)
+
+    def _native(self, array: Array) -> Array:
+        return swap_bytes(array) if self.swapped else array
+
+
+class Room:
+    """Room in the shards for what is to be in memory at once: a tensor's slices, or all tensors of a load.
+
+    Stored pieces lie apart. But a file may state that a thousand of them are the same million bytes, and would have a
+    reader take a thousand times the file's size.
+    """
+
+    def __init__(self, reader: PieceReader) -> None:
+        """For the shards that ``reader`` reads, and nothing taken yet."""
+        self._reader = reader
+        self._taken: defaultdict[int, int] = defaultdict(int)
+
+    def take(self, piece: Piece) -> None:
+        """Count a piece; raises ``FormatError`` where its shard has no such bytes, or no more room."""
+        place = piece.location
+        self.take_bytes(self._reader.source(piece), place.shard, place.size)
+
+    def take_bytes(self, source: Source, shard: int, size: int) -> None:
+        """Count bytes of an open shard."""
+        self._taken[shard] += size
+        if self._taken[shard] > FREE_SIZE + MOST_PASSES * source.size:
+            raise FormatError(
+                f"what is stored in {source.path} takes more than {MOST_PASSES} times its {source.size} bytes, so "
+                "that much of it overlaps; read less at a time",
+                path=source.path,
+                shard=shard,
+            )
+
+
+def check_crc(source: Source, place: Location, actual: int) -> None:
+    """Hold the CRC-32C of the bytes that were read against the stored one."""
+    expected = unmask(place.crc)
+    if actual == expected:
+        return
+    source.check_unchanged()
+    raise ChecksumError(
+        f"its {place.size} bytes at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
+        f"{expected:#010x} is stored; the data is damaged, or belongs to another checkpoint",
+        expected=expected,
+        actual=actual,
+        path=source.path,
+        offset=place.offset,
+        shard=place.shard,
+    )
+
+
+def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
+    """The elements of one stored piece; what ``PieceReader.read`` raises for damage, this raises after the last."""
+    if piece.is_objects:
+        yield from split(reader.read(piece))
+        return
+    source = reader.source(piece)
+    dtype = numpy_dtype(piece.data_type)
+    place = piece.location
+    crc = 0
+    for start in range(0, place.size, CHUNK):
+        size = min(CHUNK, place.size - start)
+        array = np.empty(size // dtype.itemsize, dtype)
+        buffer = array.view(np.uint8).data
+        source.read_into(place.offset + start, buffer)
+        if reader.verify:
+            crc = crc32c(buffer, crc)
+        yield swap_bytes(array) if reader.swapped else array
+    if reader.verify:
+        check_crc(source, place, crc)
+    else:
+        reader.shards.check_unverified(source)

@@ -1,0 +1,118 @@
+"""The ``.data-?????-of-?????`` files of a bundle, opened when they are first needed.
+
+A training job may overwrite or delete its checkpoint at any time. The index that was read says nothing about data
+files that were written after it, so a shard is opened only while the path of the index still leads to the file that was
+opened and no open shard was replaced, and one that had to be closed in between must come back as the same file. Once
+open, a file that was renamed over or deleted keeps its bytes; one that is written to in place is noticed by
+``Source``.
+
+Writers rename the data files into place first, and the index last. A shard that is opened in between holds other values
+than the index knows, and only its checksums tell. So what was read without them is handed out only while neither the
+index nor the shard was replaced: soon after the writer is done, every such read is an error. What stays unnoticed is a
+read that begins and ends while the writer is halfway.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+
+from tfbundle.checkpoint.find.names import advise_missing_shard, shard_path
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.limits import MOST_OPEN_FILES
+from tfbundle.storage.base import Source
+from tfbundle.storage.local import LocalSource, is_file
+
+
+class Shards:
+    """The data files of one bundle, by number, for any number of threads."""
+
+    def __init__(self, prefix: str, count: int, index: Source) -> None:
+        """``count`` is the number of shards that the header states; nothing is opened yet."""
+        self.prefix = prefix
+        self.count = count
+        self._index = index
+        self._open: dict[int, Source] = {}
+        self._seen: dict[int, Hashable] = {}
+        self._advice: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def path(self, shard: int) -> str:
+        """The file name of a shard."""
+        return shard_path(self.prefix, shard, self.count)
+
+    def source(self, shard: int) -> Source:
+        """An open shard.
+
+        Raises ``FormatError`` for a number that the bundle does not have, or if the checkpoint was replaced since
+        its index was read, and ``MissingFileError`` where the file is not there.
+        """
+        source = self._open.get(shard)
+        if source is not None:
+            return source
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"the checkpoint {self.prefix} is closed; read before close(), or open it again")
+            return self._open.get(shard) or self._open_shard(shard)
+
+    def _open_shard(self, shard: int) -> Source:
+        if not 0 <= shard < self.count:
+            raise FormatError(
+                f"the index places it in shard {shard}, and the checkpoint has {self.count}",
+                path=self._index.path,
+                shard=shard,
+            )
+        path = self.path(shard)
+        try:
+            source = LocalSource(path)
+        except MissingFileError:
+            raise self._missing(shard, path) from None
+        # In this order: a checkpoint that is replaced after all checks leaves the open files as they are.
+        if self._seen.setdefault(shard, source.version) != source.version or not self._index.same_file():
+            raise self._overwritten(path)
+        self.check_in_place()
+        if len(self._open) >= MOST_OPEN_FILES:
+            del self._open[next(iter(self._open))]
+        self._open[shard] = source
+        return source
+
+    def check_unverified(self, source: Source) -> None:
+        """Raise ``FormatError`` if what was read from a shard without a checksum may be another checkpoint's."""
+        source.check_unchanged()
+        for file in (source, self._index):
+            if file.was_replaced():
+                raise self._overwritten(file.path)
+
+    def check_in_place(self) -> None:
+        """Raise ``FormatError`` if another checkpoint has begun to take the place of this one."""
+        for file in (self._index, *self._open.values()):
+            if file.was_replaced():
+                raise self._overwritten(file.path)
+
+    def _overwritten(self, path: str) -> FormatError:
+        return FormatError(
+            f"the checkpoint {self.prefix} was overwritten or deleted while it was being read; open it again",
+            path=path,
+        )
+
+    def _missing(self, shard: int, path: str) -> MissingFileError:
+        if not is_file(self._index.path):
+            reason = f"the checkpoint {self.prefix} was deleted while it was being read"
+        else:
+            # Every tensor of the shard may be asked for, and looking around takes time.
+            if shard not in self._advice:
+                self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count)
+            reason = (
+                f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
+                f"{self._advice[shard]}, or read the tensors in other shards"
+            )
+        return MissingFileError(reason, path=path, shard=shard)
+
+    def close(self) -> None:
+        """Close every file; a later ``source`` is a ``ValueError``."""
+        with self._lock:
+            self._closed = True
+            for source in self._open.values():
+                source.close()
+            self._open.clear()

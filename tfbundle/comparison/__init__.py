@@ -1,0 +1,1 @@
+"""Checkpoints compared with each other and with graphs."""

@@ -1,0 +1,119 @@
+"""Fingerprints that tell whether two checkpoints hold the same tensors, however they are stored.
+
+A SHA-256 for each tensor, and one for the whole checkpoint, over nothing but names, types, shapes and values. Sharding,
+slices, order, padding, compression, format and byte order have no part in it, so that a copy that was stored otherwise
+proves equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any
+
+import numpy as np
+
+from tfbundle.checkpoint.find.names import Format
+from tfbundle.formats.slice_keys import encode_name
+from tfbundle.open_tensors import open_tensors
+from tfbundle.progress import Progress
+from tfbundle.tensors.arrays import Array, swap_bytes
+from tfbundle.tensors.dtypes import clear_unused_bits
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.tensor import Tensor
+
+_UINT64 = Struct("<Q")
+
+_TENSOR_DOMAIN = b"tfbundle tensor 1\0"
+_CHECKPOINT_DOMAIN = b"tfbundle checkpoint 1\0"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The fingerprint of a checkpoint: ``sha256`` of the whole, and of each tensor by name in ``tensors``.
+
+    All are 64 hexadecimal digits.
+    """
+
+    sha256: str
+    tensors: dict[str, str]
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
+def fingerprint(
+    source: str | os.PathLike[str] | TensorMapping, *, format: Format | None = None, progress: Progress | None = None
+) -> Fingerprint:
+    """The SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
+
+    ``source`` is a path as for ``open_checkpoint``, or an open checkpoint; it may be a frozen graph, or a SavedModel
+    that is frozen, whose tensors are its constants. ``format`` is as for ``open_checkpoint``. ``progress`` is called
+    with the bytes of values that were hashed, and those that there are. Every value is verified, if it has a checksum;
+    raises what opening and reading raise.
+
+    A tensor's fingerprint is that of these bytes, in which each number is 8 bytes, little-endian, unsigned::
+
+        "tfbundle tensor 1", NUL
+        length of the name in bytes, the name as it is stored
+        length of the type's name, the type's name in ASCII, as in "DT_FLOAT"
+        number of dimensions, and the length of each
+        the elements in C order
+
+    Numbers are hashed as they are in memory on a little-endian machine: complex ones the real part first, booleans as
+    one byte, types of less than a byte as one byte whose other bits are zero. Strings are their length and their
+    bytes; variants the length and the bytes of their message, ``VariantTensorDataProto``, with fields in the order of
+    their numbers. NaNs with other bits and zeros with another sign are other values here.
+
+    The checkpoint's fingerprint is that of::
+
+        "tfbundle checkpoint 1", NUL
+        number of tensors
+        each tensor's fingerprint, as 32 bytes, in the order of the bytes of the names
+    """
+    with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source, format=format) as opened:
+        tensors = sorted(opened.values(), key=lambda tensor: encode_name(tensor.name))
+        total = sum(tensor.nbytes for tensor in tensors)
+        done = 0
+        found = {}
+        whole = hashlib.sha256(_CHECKPOINT_DOMAIN + _UINT64.pack(len(tensors)))
+        for tensor in tensors:
+            digest = _hash_tensor(tensor)
+            whole.update(digest)
+            found[tensor.name] = digest.hex()
+            done += tensor.nbytes
+            if progress is not None:
+                progress(done, total)
+        return Fingerprint(whole.hexdigest(), found)
+
+
+def _hash_tensor(tensor: Tensor) -> bytes:
+    digest = hashlib.sha256(_TENSOR_DOMAIN)
+    for text in (encode_name(tensor.name), tensor.data_type.encode("ascii")):
+        digest.update(_UINT64.pack(len(text)) + text)
+    digest.update(b"".join(map(_UINT64.pack, (tensor.ndim, *tensor.shape))))
+    for values in tensor.chunks():
+        if values.dtype.hasobject:
+            for element in values.tolist():
+                data = _encode_object(element)
+                digest.update(_UINT64.pack(len(data)) + data)
+        else:
+            digest.update(_little_endian(values))
+    return digest.digest()
+
+
+def _encode_object(element: Any) -> bytes:
+    if isinstance(element, bytes):
+        return element
+    data: bytes = element.SerializeToString(deterministic=True)
+    return data
+
+
+def _little_endian(values: Array) -> memoryview:
+    if sys.byteorder == "big":
+        values = swap_bytes(values.copy())
+    return clear_unused_bits(values).view(np.uint8).data

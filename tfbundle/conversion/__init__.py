@@ -1,0 +1,1 @@
+"""Tensors written to other formats."""

@@ -1,0 +1,1 @@
+"""TFRecord files, plain and compressed."""

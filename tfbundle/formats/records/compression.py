@@ -1,0 +1,307 @@
+"""The bytes of a record file, one after the other, whatever they are wrapped in.
+
+TensorFlow compresses record files as a whole (``core/lib/io/record_reader``, ``TFRecordOptions``)::
+
+    NONE     the records themselves
+    GZIP     one or several gzip members
+    ZLIB     a zlib stream
+    SNAPPY   [length of what follows: uint32, big-endian] [a raw Snappy block], again and again
+
+A stream hands out bytes in the order of the file and never holds more than a window of them. ``open_stream`` looks at
+the first bytes to tell the four apart: a record opens with a checksum, which nothing else has by chance.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from typing import BinaryIO, Protocol
+
+from tfbundle.errors import FormatError, TruncatedError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.raw_snappy import decompress_snappy
+from tfbundle.limits import LARGEST_SNAPPY_TRIAL
+from tfbundle.storage.base import Source
+from tfbundle.storage.local import LocalSource
+
+COMPRESSIONS = ("NONE", "GZIP", "ZLIB", "SNAPPY")
+
+HEADER_SIZE = 12
+
+# What is read or inflated at once.
+_CHUNK = 1 << 18
+
+
+class Stream(Protocol):
+    """Bytes in order."""
+
+    path: str | None
+    compression: str
+    # Whether it ended in the middle of compressed data. Every record may be whole all the same.
+    is_cut: bool
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Put some of the next bytes, at least one, at the start of ``buffer``, and say how many; 0 at the end."""
+
+    def remaining(self) -> int | None:
+        """How many bytes are left at most, where that is known."""
+
+    def done(self) -> int:
+        """How many bytes of the file were read, as they are stored."""
+
+
+class FileStream:
+    """A file as it is, from ``offset`` to the size that it had when it was opened."""
+
+    compression = "NONE"
+    is_cut = False
+
+    def __init__(self, source: Source, offset: int = 0) -> None:
+        self.path: str | None = source.path
+        self._source = source
+        self._offset = offset
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self._source.size - self._offset)
+        data = self._source.read_at(self._offset, size)
+        self._offset += size
+        return data
+
+    def read_into(self, buffer: memoryview) -> int:
+        size = min(len(buffer), self._source.size - self._offset)
+        got = self._source.read_some(self._offset, buffer[:size]) if size else 0
+        self._offset += got
+        return got
+
+    def peek(self, size: int) -> bytes:
+        return self._source.read_at(self._offset, min(size, self._source.size - self._offset))
+
+    def remaining(self) -> int | None:
+        return self._source.size - self._offset
+
+    def done(self) -> int:
+        return self._offset
+
+
+class _Copied:
+    """A stream whose bytes come in pieces of their own."""
+
+    is_cut = False
+
+    def read(self, size: int) -> bytes:
+        """Some of the next ``size`` bytes, at least one; none at the end."""
+        raise NotImplementedError
+
+    def read_into(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def remaining(self) -> int | None:
+        return None
+
+
+class ObjectStream(_Copied):
+    """A binary file object of the caller, from where it stands; it is neither sought nor closed."""
+
+    compression = "NONE"
+
+    def __init__(self, file: BinaryIO) -> None:
+        name = getattr(file, "name", None)
+        self.path: str | None = name if isinstance(name, str) else None
+        self._file = file
+        self._ahead = b""
+        self._done = 0
+
+    def read(self, size: int) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+            return data
+        data = self._file.read(size)
+        if data is not None and not isinstance(data, bytes):
+            raise TypeError("records are read from binary files; open this one with mode 'rb'")
+        self._done += len(data or b"")
+        return data or b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._ahead) < size:
+            ahead, self._ahead = self._ahead, b""
+            more = self.read(size - len(ahead))
+            self._ahead = ahead + more
+            if not more:
+                break
+        return self._ahead[:size]
+
+    def done(self) -> int:
+        return self._done
+
+
+class _Inflated(_Copied):
+    """What a GZIP or ZLIB stream holds."""
+
+    def __init__(self, stream: FileStream | ObjectStream, compression: str) -> None:
+        self.path = stream.path
+        self.compression = compression
+        self._stream = stream
+        self._window_bits = 31 if compression == "GZIP" else 15
+        self._several = compression == "GZIP"
+        self._inflater = zlib.decompressobj(self._window_bits)
+        self._input = b""
+
+    def read(self, size: int) -> bytes:
+        while True:
+            if not self._input:
+                self._input = self._stream.read(_CHUNK)
+            if self._inflater.eof:
+                if not self._input:
+                    return b""
+                if not self._several:
+                    raise FormatError("the compressed stream is followed by other bytes", path=self.path)
+                self._inflater = zlib.decompressobj(self._window_bits)
+            try:
+                data = self._inflater.decompress(self._input, min(size, _CHUNK))
+            except zlib.error as error:
+                raise FormatError(f"the compressed stream is damaged: {error}", path=self.path) from None
+            ended = not self._input
+            self._input = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            if data:
+                return data
+            if ended and not self._inflater.eof:
+                self.is_cut = self.done() > 0  # What was not even begun is not cut.
+                return b""
+
+    def done(self) -> int:
+        return self._stream.done()
+
+
+class _Unsnapped(_Copied):
+    """What a run of Snappy blocks holds."""
+
+    compression = "SNAPPY"
+
+    def __init__(self, stream: FileStream | ObjectStream) -> None:
+        self.path = stream.path
+        self._stream = stream
+        self._data = b""
+        self._pos = 0
+
+    def read(self, size: int) -> bytes:
+        while self._pos == len(self._data):
+            head = self._exactly(4)
+            if not head:
+                return b""
+            length = int.from_bytes(head, "big")
+            left = self._stream.remaining()
+            # A block that is half there ends the stream, as a half-written record does.
+            is_there = len(head) == 4 and (left is None or length <= left)
+            block = self._exactly(length) if is_there else b""
+            if not is_there or len(block) < length:
+                self.is_cut = True
+                return b""
+            try:
+                self._data, self._pos = decompress_snappy(block), 0
+            except FormatError as error:
+                raise error.locate(path=self.path) from None
+        data = self._data[self._pos : self._pos + size]
+        self._pos += len(data)
+        return data
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size and (data := self._stream.read(min(size, _CHUNK))):
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)
+
+    def done(self) -> int:
+        return self._stream.done()
+
+
+def open_stream(source: Source | BinaryIO, compression: str | None = None) -> Stream:
+    """The bytes of ``source``, which is not closed at the end.
+
+    ``compression`` is one of ``COMPRESSIONS``; by default the first bytes tell.
+    """
+    if compression is not None and compression not in COMPRESSIONS:
+        raise ValueError(f"compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
+    stream = FileStream(source) if isinstance(source, Source) else ObjectStream(source)
+    compression = compression or _sniff(stream)
+    if compression == "NONE":
+        return stream
+    return _Unsnapped(stream) if compression == "SNAPPY" else _Inflated(stream, compression)
+
+
+class Unpacked:
+    """What a compressed file holds, read at offsets as from a ``Source``.
+
+    Nothing is kept but where the last read ended: going on from there costs what lies between, and going back costs all
+    that lies before.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._source = LocalSource(path)
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+        self._position = 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        with self._lock:
+            if self._stream is None or offset < self._position:
+                self._stream, self._position = open_stream(self._source), 0
+            between = memoryview(bytearray(_CHUNK))
+            while self._position < offset:
+                self._advance(self._stream, between[: offset - self._position])
+            data = memoryview(bytearray(size))
+            while self._position < offset + size:
+                self._advance(self._stream, data[self._position - offset :])
+            return bytes(data)
+
+    def _advance(self, stream: Stream, buffer: memoryview) -> None:
+        got = stream.read_into(buffer)
+        if not got:
+            raise TruncatedError(f"{self.path} became shorter while it was being read; open it again", path=self.path)
+        self._position += got
+
+
+def _sniff(stream: FileStream | ObjectStream) -> str:
+    """How a stream is compressed; ``"NONE"`` for anything that is not a compressed record file."""
+    head = stream.peek(HEADER_SIZE)
+    if is_header(head):
+        return "NONE"
+    if head.startswith(b"\x1f\x8b\x08"):
+        return "GZIP"
+    if len(head) >= 2 and head[0] & 0x0F == 8 and int.from_bytes(head[:2], "big") % 31 == 0:
+        try:
+            if is_header(zlib.decompressobj().decompress(stream.peek(_CHUNK), HEADER_SIZE)):
+                return "ZLIB"
+        except zlib.error:
+            pass
+    length = int.from_bytes(head[:4], "big")
+    if len(head) > 4 and length <= LARGEST_SNAPPY_TRIAL:
+        block = stream.peek(4 + length)[4:]
+        try:
+            if len(block) == length and is_header(decompress_snappy(block)):
+                return "SNAPPY"
+        except FormatError:
+            pass
+    return "NONE"
+
+
+def is_header(data: bytes) -> bool:
+    """Whether ``data`` opens with the header of a record: its length and that length's masked CRC."""
+    if len(data) < HEADER_SIZE:
+        return False
+    return unmask(int.from_bytes(data[8:HEADER_SIZE], "little")) == crc32c(data[:8])
+
+
+def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[Source | BinaryIO, Source | None]:
+    """What to read a path or a file object from, and what of it is to be closed."""
+    if isinstance(source, (str, os.PathLike)):
+        opened = LocalSource(source)
+        return opened, opened
+    if not hasattr(source, "read"):
+        raise TypeError(f"records are read from a path or a binary file, not from {type(source).__name__}")
+    return source, None

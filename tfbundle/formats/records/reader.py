@@ -1,0 +1,310 @@
+"""Goes through a stream of records (TFRecord) window by window, and tells how it ends or breaks.
+
+Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
+
+- it ends in the middle of a record, or of its compression: a program is still writing, or was stopped. ``truncation``
+  says where the half-written record begins and how much of it is there;
+- a checksum is wrong: ``ChecksumError`` with the number and the place of the record, after all records before it.
+  With ``salvage`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
+- a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
+
+And what the system does not hand out is an ``OSError``, after all records before it; with ``salvage`` a loss up to the
+end.
+
+Bytes are read in windows, all into one buffer; ``frames`` finds and verifies the records in each. Offsets count from
+the start of the records, which for a compressed file is not the place in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfbundle.errors import ChecksumError, FormatError, TfBundleError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.records.compression import Stream, is_header
+from tfbundle.formats.records.frames import (
+    FRAME_SIZE,
+    HEADER_SIZE,
+    PADDING,
+    Frames,
+    find_frames,
+    find_header,
+)
+from tfbundle.limits import LARGEST_INFLATED, LARGEST_INFLATED_GROWTH, LARGEST_RECORD, MOST_HEADER_PASSES
+
+# Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
+_WINDOW = 1 << 21
+# Behind damage the next record is as a rule near.
+_SHORTEST_SEARCH = 1 << 12
+
+
+class Truncation(NamedTuple):
+    """A half-written record at the end: the ``offset`` at which it begins, and the ``size`` of what is there.
+
+    Where a compressed stream was cut behind a whole record, or no more of it can be unpacked, ``size`` is 0.
+    """
+
+    offset: int
+    size: int
+
+
+class Loss(NamedTuple):
+    """Bytes that were left out because they are damaged, or cannot be read: where they begin, how many, and why.
+
+    ``number`` is that of the record there; a stretch without a right length in it counts as one.
+    """
+
+    offset: int
+    size: int
+    number: int
+    error: TfBundleError | OSError
+
+
+class Window(NamedTuple):
+    """Verified records in a stretch of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``.
+
+    ``data`` is overwritten by the next window.
+    """
+
+    data: memoryview
+    offset: int
+    number: int
+    frames: Frames
+
+
+class RecordReader:
+    """Goes through a stream once, window by window.
+
+    ``position`` is the offset behind the last record that was handed out or skipped, ``count`` the number of records up
+    to there; ``truncation`` and ``losses`` are filled in as they are met.
+    """
+
+    def __init__(
+        self, stream: Stream, *, offset: int = 0, salvage: bool = False, largest: int = LARGEST_RECORD
+    ) -> None:
+        self.position = offset
+        self.count = 0
+        self.truncation: Truncation | None = None
+        self.losses: list[Loss] = []
+        self._stream = stream
+        self._salvage = salvage
+        self._largest = largest
+        # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
+        self._buffer = memoryview(bytearray(PADDING))
+        self._start = self._end = 0
+        self._half = 0  # Bytes at the end that were gone through, and in which no record begins.
+        self._spent = 0  # Bytes that were gone through or held against a checksum while records were looked for.
+        self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
+
+    @property
+    def done(self) -> int:
+        """How many bytes of the file were read, as they are stored."""
+        return self._stream.done()
+
+    def windows(self) -> Iterator[Window]:
+        """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
+        wanted = HEADER_SIZE
+        while self._fill(wanted) or self._skip_overlong():
+            frames = find_frames(self._buffer[self._start :], 0, self._size)
+            damage: FormatError | None = None
+            if not frames.fine.all():
+                frames, damage = self._salvaged(frames) if self._salvage else self._before_damage(frames)
+            window = Window(self._buffer[self._start :], self.position, self.count, frames)
+            if damage is None or self._salvage:
+                self._pass(frames.end, len(frames.starts))
+            yield window
+            wanted = frames.needed
+            if damage is None and (wanted == 0 or wanted - FRAME_SIZE > self._largest):
+                damage = self._bad_header()
+            if damage is not None:
+                self._skip_damage(damage)
+                wanted = HEADER_SIZE
+        size = self._half + self._size + (self._stream.remaining() or 0)
+        # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
+        self._buffer, self._start, self._end = memoryview(b""), 0, 0
+        if self._problem is not None:
+            if not self._salvage:
+                raise self._problem
+            self.losses.append(Loss(self.position, size, self.count, self._problem))
+        elif size or self._stream.is_cut:
+            self.truncation = Truncation(self.position, size)
+
+    def _fill(self, wanted: int) -> bool:
+        """Read a window, or more if ``wanted`` is more; whether so much is there."""
+        left = self._stream.remaining()
+        if left is not None and wanted > left + self._size:
+            return False  # Nothing is allocated for what is not there.
+        # Between records that are damaged a few bytes are done at a time, for which not all others are moved.
+        if self._size >= max(wanted, _WINDOW // 2):
+            return True
+        goal = max(wanted, _WINDOW)
+        had, done = self._size, self._stream.done()
+        try:
+            self._make_room(min(goal, max(_WINDOW, self._size) if left is None else self._size + left))
+            while self._size < goal:
+                # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
+                if self._end + PADDING >= len(self._buffer):
+                    self._make_room(min(goal, 2 * self._size))
+                got = self._stream.read_into(self._buffer[self._end : -PADDING])
+                if not got:
+                    break
+                self._end += got
+                self._check_growth(self._size - had, self._stream.done() - done)
+        except (TfBundleError, OSError) as error:
+            self._problem = error
+        return self._size >= wanted
+
+    def _check_growth(self, size: int, stored: int) -> None:
+        if size > max(LARGEST_INFLATED, stored * LARGEST_INFLATED_GROWTH):
+            raise FormatError(
+                f"{self._where(self.count, self.position)} has grown to {size} bytes, from {stored} compressed ones; "
+                "no more is taken into memory",
+                path=self._stream.path,
+                offset=self.position,
+            )
+
+    @property
+    def _size(self) -> int:
+        return self._end - self._start
+
+    def _make_room(self, size: int) -> None:
+        """Move what is there to the start of a buffer that ``size`` bytes fit into."""
+        kept = self._buffer[self._start : self._end]
+        if len(self._buffer) < size + PADDING:
+            self._buffer = memoryview(bytearray(size + PADDING))
+        if self._start or self._buffer.obj is not kept.obj:
+            self._buffer[: len(kept)] = kept
+            self._start, self._end = 0, len(kept)
+
+    def _pass(self, size: int, count: int = 0) -> None:
+        self._start += size
+        self.position += size
+        self.count += count
+
+    def _where(self, number: int, offset: int) -> str:
+        path = self._stream.path
+        return f"record {number} at offset {offset}" + (f" of {path}" if path is not None else "")
+
+    def _damaged(self, data: memoryview, frames: Frames, number: int) -> ChecksumError:
+        start, size = int(frames.starts[number]), int(frames.sizes[number])
+        offset = self.position + start - HEADER_SIZE
+        expected, actual = int(frames.crcs[number]), crc32c(data[start : start + size])
+        return ChecksumError(
+            f"{self._where(self.count + number, offset)} is damaged: the CRC-32C of its {size} bytes is "
+            f"{actual:#010x}, and {expected:#010x} is stored with it; salvage=True reads what is whole",
+            expected=expected,
+            actual=actual,
+            path=self._stream.path,
+            offset=offset,
+        )
+
+    def _bad_header(self) -> FormatError:
+        """What is wrong with the header at ``position``."""
+        head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
+        length = int.from_bytes(head[:8], "little")
+        where = self._where(self.count, self.position)
+        if is_header(head):
+            return FormatError(
+                f"{where} claims to have {length} bytes, more than any record of its kind can",
+                path=self._stream.path,
+                offset=self.position,
+            )
+        expected, actual = unmask(int.from_bytes(head[8:], "little")), crc32c(head[:8])
+        return ChecksumError(
+            f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, and {expected:#010x} is stored with it; "
+            + ("" if self.position else "this is no record file, or a damaged one, of which ")
+            + "salvage=True reads what is whole",
+            expected=expected,
+            actual=actual,
+            path=self._stream.path,
+            offset=self.position,
+        )
+
+    def _before_damage(self, frames: Frames) -> tuple[Frames, ChecksumError]:
+        """The records before the first damaged one, and what is wrong with that."""
+        bad = int(frames.fine.argmin())
+        damage = self._damaged(self._buffer[self._start :], frames, bad)
+        return frames.keep(np.arange(len(frames.fine)) < bad), damage
+
+    def _salvaged(self, frames: Frames) -> tuple[Frames, ChecksumError | None]:
+        """All records but the damaged ones; and what is wrong with the one behind them, if its end is not certain.
+
+        Of a damaged record bytes may be gone, so that its length leads into another one. Where it leads to a header
+        the damage did not change how many bytes there are.
+        """
+        self._fill(frames.end + HEADER_SIZE)
+        data = self._buffer[self._start : self._end]
+        behind = bytes(data[frames.end : frames.end + HEADER_SIZE])
+        uncertain = None
+        if not frames.fine[-1] and not is_header(behind) and self._budget > 0:
+            uncertain = self._damaged(data, frames, len(frames.fine) - 1)
+            self._spent += int(frames.sizes[-1])
+            frames = frames.without_last()
+        for number in np.flatnonzero(~frames.fine).tolist():
+            error = self._damaged(data, frames, number)
+            size = int(frames.sizes[number]) + FRAME_SIZE
+            self.losses.append(Loss(error.offset or 0, size, self.count + number, error))
+        return frames.keep(frames.fine), uncertain
+
+    def _skip_overlong(self) -> bool:
+        """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
+
+        Where there is none, or too many were looked for, that record is merely half there.
+        """
+        if not self._salvage or self._problem is not None or self._size < HEADER_SIZE or self._budget <= 0:
+            return False
+        # One such record may begin in the header of another, and each costs a search.
+        self._spent += min(_SHORTEST_SEARCH, self._size)
+        start = self.position
+        error = FormatError(
+            f"{self._where(self.count, start)} is damaged: it is longer than the rest of the file, but other records "
+            "begin before its end, so that bytes of it are gone",
+            path=self._stream.path,
+            offset=start,
+        )
+        if self._seek_header():
+            self.losses.append(Loss(start, self.position - start, self.count, error))
+            self.count += 1
+            return True
+        self._half = self.position - start
+        self.position = start
+        return False
+
+    def _skip_damage(self, error: FormatError) -> None:
+        """Go on to the next whole record behind a header that is wrong, or behind one whose record is damaged."""
+        if not self._salvage:
+            raise error
+        start = self.position
+        head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
+        size = int.from_bytes(head[:8], "little") + FRAME_SIZE
+        if is_header(head) and size <= self._size < size + HEADER_SIZE:
+            self._pass(size)  # It ends where the file does.
+        else:
+            self._seek_header()
+        self.losses.append(Loss(start, self.position - start, self.count, error))
+        # The damaged record counts as one, however many there were.
+        self.count += 1
+
+    def _seek_header(self) -> bool:
+        """Pass one byte, and all others up to the next record; whether there is one."""
+        self._pass(1)
+        span = _SHORTEST_SEARCH
+        while self._fill(HEADER_SIZE):
+            span = min(span, self._size)
+            found, spent = find_header(self._buffer[self._start : self._end], span, self._budget)
+            self._spent += spent
+            if found is not None:
+                self._pass(found)
+                return True
+            self._pass(span - HEADER_SIZE + 1)
+            span = min(4 * span, _WINDOW)
+        self._pass(self._size)
+        return False
+
+    @property
+    def _budget(self) -> int:
+        """How many bytes may still be held against checksums while records are looked for."""
+        return MOST_HEADER_PASSES * (self.position + self._size) - self._spent

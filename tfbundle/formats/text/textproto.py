@@ -1,0 +1,58 @@
+"""Protobuf's text format: ``graph.pbtxt``, ``saved_model.pbtxt``, the ``checkpoint`` file.
+
+``google.protobuf.text_format`` reads a megabyte a second; a ``graph.pbtxt`` has hundreds. So what TensorFlow prints is
+read by ``textproto_blocks``, and whatever is not of that form by ``text_format`` itself, block by block
+(``textproto_fallback``). The messages are the same, and so is what is refused.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from tfbundle.errors import FormatError
+from tfbundle.formats.text.blocks import encode_text
+from tfbundle.formats.text.fallback import refuse
+
+M = TypeVar("M", bound=Message)
+
+_PIECE_SIZE = 1 << 20
+
+
+def parse_text(text: bytes, message_class: type[M], *, path: str | None = None) -> M:
+    """The message of type ``message_class`` that a text describes.
+
+    ``text`` is a file's bytes, in UTF-8 without a byte order mark; ``path`` is for the error. Raises ``FormatError``
+    with the line, the column and the reason where ``text_format`` accepts no such text, and where messages are nested
+    more than 100 levels deep, which no protobuf reader accepts in binary form.
+    """
+    try:
+        _check_encoding(text)
+        if b"\r\n" in text:
+            # A carriage return is white space, and a string that holds one here is not closed in its line.
+            text = text.replace(b"\r\n", b"\n")
+        return message_class.FromString(encode_text(text, message_class))
+    except FormatError as error:
+        raise error.locate(path=path) from None
+    except RecursionError:
+        reason = "messages are nested more deeply than the calls that are under way leave room for"
+        raise FormatError(f"line 1, column 1: {reason}", path=path) from None
+    except (MemoryError, EncodeError, DecodeError) as error:
+        reason = f"the message is too large for protobuf or for this machine ({type(error).__name__}: {error})"
+        raise FormatError(f"line 1, column 1: {reason}", path=path) from None
+
+
+def _check_encoding(text: bytes) -> None:
+    if text.startswith(codecs.BOM_UTF8):
+        raise refuse(text, 0, "a byte order mark, which is no part of the text format").error()
+    if text.isascii():
+        return
+    pos = 0
+    while pos < len(text):
+        piece = text[pos : pos + _PIECE_SIZE]
+        try:
+            pos += codecs.utf_8_decode(piece, "strict", pos + len(piece) == len(text))[1]
+        except UnicodeDecodeError as error:
+            raise refuse(text, pos + error.start, f"the text is not UTF-8 ({error.reason})").error() from None

@@ -1,0 +1,1 @@
+"""The one door for bytes: local files, listings, joins, atomic replacement."""

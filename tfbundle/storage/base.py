@@ -1,0 +1,207 @@
+"""What a place of bytes can do, whatever keeps it: the interface that local files and object stores implement.
+
+A ``Location`` is a name: of a file, a folder, or the prefix that a checkpoint's files have in common. It knows how
+names are joined and taken apart where it lies, what is there, and how to open it. A ``Source`` is a file that is open:
+an array of bytes without a cursor, so that any number of threads may read at once. Each request is checked against the
+size that the file had when it was opened, before anything is allocated.
+
+Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which state of the
+file it opened (``version``): ``check_unchanged`` says whether what is open still holds what it held, ``same_file``
+whether its path still leads to it, and ``was_replaced`` whether it leads to another.
+
+Modules above ``storage`` take no path apart and ask no file system; they are given a ``Location`` and work on that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from tfbundle.errors import FormatError
+
+
+class FileStat(NamedTuple):
+    """What a listing tells of a file: its size in bytes, and its time of change in seconds since 1970."""
+
+    size: int
+    mtime: float
+
+
+class Source(ABC):
+    """An open file, read at offsets from any thread."""
+
+    path: str
+    """The name that it was opened by."""
+    size: int
+    """Its length in bytes when it was opened."""
+    version: Hashable
+    """What tells this state of the file from any other."""
+
+    @abstractmethod
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly ``size`` bytes from ``offset``; raises ``TruncatedError`` where the file ends before."""
+
+    @abstractmethod
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``, a writable view of plain bytes, from ``offset``; raises as ``read_at`` does."""
+
+    @abstractmethod
+    def read_some(self, offset: int, buffer: memoryview) -> int:
+        """Put what can be had at once at the start of ``buffer``, and return how many bytes, at least one.
+
+        It ends before a place that cannot be read. Raises as ``read_at`` does.
+        """
+
+    @abstractmethod
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return ``size`` bytes from ``offset`` as a read-only view, without a copy where the storage allows it."""
+
+    @abstractmethod
+    def require(self, offset: int, size: int) -> None:
+        """Raise ``TruncatedError`` unless the file has ``size`` bytes from ``offset``."""
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """Raise ``FormatError`` if the open file was written to since it was opened."""
+
+    @abstractmethod
+    def same_file(self) -> bool:
+        """Return whether the path still leads to the file that was opened, as it was then."""
+
+    @abstractmethod
+    def was_replaced(self) -> bool:
+        """Return whether the path leads to another file, or to other content, than when it was opened."""
+
+    @abstractmethod
+    def check_open(self) -> object:
+        """Raise ``ValueError`` after ``close()``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file. Views that were handed out stay valid; a later read is a ``ValueError``."""
+
+
+class Listing(ABC):
+    """The entries of a folder, as they were when it was listed."""
+
+    names: list[str]
+    """The base names, sorted."""
+
+    @abstractmethod
+    def is_folder(self, name: str) -> bool:
+        """Return whether an entry is a folder (links are followed)."""
+
+    @abstractmethod
+    def stat(self, name: str) -> FileStat | None:
+        """Return size and time of an entry that is a regular file, otherwise ``None``."""
+
+    def is_file(self, name: str) -> bool:
+        """Return whether there is such an entry, and it is no folder."""
+        return name in self and not self.is_folder(name)
+
+    @abstractmethod
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is an entry of this name."""
+
+
+class Location(ABC):
+    """A name of bytes in some storage: a file, a folder, or a prefix. Equal spellings are equal locations."""
+
+    path: str
+    """The name as a person would write it; messages show it, and ``locate`` takes it back."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The last component, which is empty behind a final separator."""
+
+    @property
+    @abstractmethod
+    def parent(self) -> Location:
+        """The folder in which it lies."""
+
+    @property
+    @abstractmethod
+    def is_absolute(self) -> bool:
+        """Whether it means the same whatever the working folder is."""
+
+    @abstractmethod
+    def absolute(self) -> Location:
+        """Return the same place by a name that does not depend on the working folder; nothing is normalised."""
+
+    @abstractmethod
+    def real(self) -> Location:
+        """Return the absolute name without links, which is equal for two names of one place."""
+
+    @abstractmethod
+    def join(self, *names: str) -> Location:
+        """Return what ``names`` lead to from this folder; an absolute one among them starts over."""
+
+    @abstractmethod
+    def beside(self, name: str) -> Location:
+        """Return another entry of the same folder."""
+
+    @abstractmethod
+    def plus(self, suffix: str) -> Location:
+        """Return the location whose name goes on with ``suffix``, as that of a prefix's member does."""
+
+    @abstractmethod
+    def bare(self) -> Location:
+        """Return the location without separators at its end."""
+
+    @abstractmethod
+    def is_file(self) -> bool:
+        """Return whether there is something other than a folder that could be opened (links are followed)."""
+
+    @abstractmethod
+    def is_folder(self) -> bool:
+        """Return whether it is a folder (links are followed)."""
+
+    @abstractmethod
+    def stat(self) -> FileStat | None:
+        """Return size and time of a regular file, or ``None`` where there is none."""
+
+    @abstractmethod
+    def list(self) -> Listing:
+        """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
+
+    @abstractmethod
+    def place(self) -> Hashable:
+        """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
+
+    @abstractmethod
+    def open(self) -> Source:
+        """Open the file.
+
+        Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file.
+        """
+
+    def read(self, largest: int) -> bytes:
+        """Return the whole file; raises as ``open`` does, and ``FormatError`` if it exceeds ``largest`` bytes."""
+        source = self.open()
+        try:
+            if source.size > largest:
+                raise FormatError(
+                    f"{source.path} has {source.size} bytes, and no file of its kind has more than {largest}; "
+                    "it is damaged, or something else",
+                    path=source.path,
+                )
+            return source.read_at(0, source.size)
+        finally:
+            source.close()
+
+    def __str__(self) -> str:
+        return self.path
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Location) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __lt__(self, other: Location) -> bool:
+        return self.path < other.path

@@ -1,0 +1,142 @@
+"""Names of the local file system: how they are joined and taken apart, and what lies there.
+
+This is the only module that knows the separators and drives of the operating system.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Hashable
+
+from tfbundle.errors import MissingFileError
+from tfbundle.storage.base import FileStat, Listing, Location
+from tfbundle.storage.local import LEADS_NOWHERE, LocalSource
+
+
+class LocalListing(Listing):
+    """A folder of the file system; what is asked of an entry is looked up once."""
+
+    def __init__(self, folder: str) -> None:
+        """List ``folder``; raises ``MissingFileError`` where there is none."""
+        try:
+            with os.scandir(folder) as entries:
+                self._entries = {entry.name: entry for entry in entries}
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError(f"there is no folder {folder}", path=folder) from None
+        except OSError as error:
+            if error.errno not in LEADS_NOWHERE:
+                raise
+            raise MissingFileError(f"{folder} leads to no folder: {error.strerror}", path=folder) from None
+        except ValueError:  # A NUL in the name, or what the file system's encoding lacks; no such folder can exist.
+            raise MissingFileError(f"there is no folder {folder!r}", path=folder) from None
+        self.names = sorted(self._entries)
+
+    def is_folder(self, name: str) -> bool:
+        """Return whether an entry is a folder (links are followed)."""
+        entry = self._entries.get(name)
+        try:
+            return entry is not None and entry.is_dir()
+        except OSError:
+            return False
+
+    def stat(self, name: str) -> FileStat | None:
+        """Return size and time of an entry that is a regular file, otherwise ``None``."""
+        entry = self._entries.get(name)
+        return None if entry is None else _stat(entry)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+
+class LocalLocation(Location):
+    """A path of the file system, kept as it was spelled."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        """``path`` may be relative, which then means relative to the working folder of the moment."""
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The last component, which is empty behind a final separator."""
+        return os.path.basename(self.path)
+
+    @property
+    def parent(self) -> LocalLocation:
+        """The folder in which it lies."""
+        return LocalLocation(os.path.dirname(self.path) or os.curdir)
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether it means the same whatever the working folder is."""
+        return os.path.isabs(self.path)
+
+    def absolute(self) -> LocalLocation:
+        """Return the same place by a name that does not depend on the working folder; nothing is normalised."""
+        # A prefix may end in a separator, where its files have no base name.
+        return self if self.is_absolute else LocalLocation(os.path.join(os.getcwd(), self.path))
+
+    def real(self) -> LocalLocation:
+        """Return the absolute name without links, which is equal for two names of one place."""
+        return LocalLocation(os.path.realpath(self.path))
+
+    def join(self, *names: str) -> LocalLocation:
+        """Return what ``names`` lead to from this folder; an absolute one among them starts over."""
+        return LocalLocation(os.path.join(self.path, *names))
+
+    def beside(self, name: str) -> LocalLocation:
+        """Return another entry of the same folder."""
+        return LocalLocation(os.path.join(os.path.dirname(self.path), name))
+
+    def plus(self, suffix: str) -> LocalLocation:
+        """Return the location whose name goes on with ``suffix``, as that of a prefix's member does."""
+        return LocalLocation(self.path + suffix)
+
+    def bare(self) -> LocalLocation:
+        """Return the location without separators at its end."""
+        return LocalLocation(self.path.rstrip("/\\"))
+
+    def is_file(self) -> bool:
+        """Return whether there is something other than a folder that could be opened (links are followed)."""
+        return os.path.lexists(self.path) and not os.path.isdir(self.path) if self._is_valid() else False
+
+    def is_folder(self) -> bool:
+        """Return whether it is a folder (links are followed)."""
+        return self._is_valid() and os.path.isdir(self.path)
+
+    def stat(self) -> FileStat | None:
+        """Return size and time of a regular file, or ``None`` where there is none."""
+        return _stat(self.path)
+
+    def list(self) -> LocalListing:
+        """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
+        return LocalListing(self.path)
+
+    def place(self) -> Hashable:
+        """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
+        try:
+            facts = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError(f"there is no folder {self.path}", path=self.path) from None
+        # Some network drives number nothing, and all of their folders would be one.
+        return facts.st_dev, facts.st_ino or os.path.realpath(self.path)
+
+    def open(self) -> LocalSource:
+        """Open the file; raises as ``LocalSource`` does."""
+        return LocalSource(self.path)
+
+    def __reduce__(self) -> tuple[type[LocalLocation], tuple[str]]:
+        return LocalLocation, (self.path,)
+
+    def _is_valid(self) -> bool:
+        return "\0" not in self.path
+
+
+def _stat(entry: str | os.DirEntry[str]) -> FileStat | None:
+    try:
+        facts = os.stat(entry) if isinstance(entry, str) else entry.stat()
+    except (OSError, ValueError):
+        return None
+    return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None

@@ -1,0 +1,341 @@
+"""The one door through which bytes come in: local files, read at offsets.
+
+A ``LocalSource`` is an open file seen as an array of bytes. It has no cursor, so many threads may read at once,
+and it checks each request against the size that the file had when it was opened, before anything is allocated.
+Reading copies (``read_at``, ``read_into``); ``view`` maps the file and copies nothing, for callers who accept
+that a mapped file must not shrink under them.
+
+Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which file it
+opened (``version``): ``check_unchanged`` says whether the open file still holds what it held, ``same_file`` whether
+its path still leads to it, and ``was_replaced`` whether it leads to another.
+
+Everything else in the library touches the file system through this module alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import sys
+import threading
+from typing import NamedTuple
+
+from tfbundle.errors import FormatError, MissingFileError, TruncatedError
+from tfbundle.storage.base import FileStat, Source
+
+# Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
+_LARGEST_READ = 1 << 30
+# Links that go round in circles, and names (perhaps from a file that lies) that no file can have.
+LEADS_NOWHERE = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
+# A map keeps its file by itself. Before Python 3.13 each takes a descriptor all the same, of which systems allow 1024,
+# or 256.
+_MAP_SETTINGS = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platform != "win32" else {}
+
+
+class FileIdentity(NamedTuple):
+    """What tells one state of a file from another: where it lies, how long it is, when it was last written."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def _identity(facts: os.stat_result) -> FileIdentity:
+    return FileIdentity(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+class _Descriptor:
+    """A file descriptor that closes with its last user.
+
+    Readers hold a reference while they read. Closing a source from another thread therefore never hands their
+    descriptor's number to a file that is opened next.
+    """
+
+    __slots__ = ("lock", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.lock = threading.Lock()
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+class LocalSource(Source):
+    """A file that is open for reading at any offset, from any thread.
+
+    ``path`` is the name it was opened by, ``size`` its length in bytes at that time.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open ``path``.
+
+        Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file: a
+        pipe would block for ever. Other ``OSError``s pass through.
+        """
+        self.path = os.fspath(path)
+        try:
+            facts = os.stat(self.path)
+            if not stat.S_ISREG(facts.st_mode):
+                raise FormatError(f"{self.path} is {_kind(facts.st_mode)}, not a regular file", path=self.path)
+            descriptor = _Descriptor(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        except (FileNotFoundError, NotADirectoryError):
+            raise MissingFileError(_absence(self.path), path=self.path) from None
+        except ValueError as error:
+            if isinstance(error, FormatError):
+                raise
+            # A NUL in the name, or what the file system's encoding lacks; no such file can exist.
+            raise MissingFileError(f"there is no file {self.path!r}", path=self.path) from None
+        except OSError as error:
+            if error.errno not in LEADS_NOWHERE:
+                raise
+            raise MissingFileError(f"{self.path} leads to no file: {error.strerror}", path=self.path) from None
+        self._descriptor: _Descriptor | None = descriptor
+        self._map: mmap.mmap | None = None
+        self.version = _identity(os.fstat(descriptor.number))
+        self.size = self.version.size
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._descriptor is None else ""
+        return f"<LocalSource {self.path!r}, {self.size} bytes{closed}>"
+
+    def close(self) -> None:
+        """Let go of the file. Views that were handed out stay valid; a later read is a ``ValueError``."""
+        self._descriptor = None
+        self._map = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        descriptor = self._check(offset, size)
+        parts = []
+        done = 0
+        while True:
+            try:
+                data = _read(descriptor, min(size - done, _LARGEST_READ), offset + done)
+            except OSError as error:
+                raise self._named(error) from None
+            done += len(data)
+            parts.append(data)
+            if done == size:
+                return b"".join(parts)
+            if not data:
+                raise self._shrunk(offset + done)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``, a writable view of plain bytes, from ``offset``; a ``TruncatedError`` if the file ends."""
+        self._check(offset, len(buffer))
+        done = 0
+        while done < len(buffer):
+            done += self.read_some(offset + done, buffer[done:])
+
+    def read_some(self, offset: int, buffer: memoryview) -> int:
+        """Put what the system hands out at once at the start of ``buffer``, and say how many bytes, at least one.
+
+        That ends before a place that it cannot read. Raises as ``read_into`` does.
+        """
+        descriptor = self._check(offset, len(buffer))
+        try:
+            got = _read_into(descriptor, buffer[:_LARGEST_READ], offset)
+        except OSError as error:
+            raise self._named(error) from None
+        if not got:
+            raise self._shrunk(offset)
+        return got
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.
+
+        A mapped file that another process cuts short ends this process with SIGBUS when the lost pages are
+        touched; no library can turn that into an exception. Use it for files that stay as they are.
+        """
+        descriptor = self._check(offset, size)
+        if size == 0:
+            return memoryview(b"")  # An empty file cannot be mapped.
+        mapped = self._map
+        if mapped is None:
+            try:
+                mapped = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ, **_MAP_SETTINGS)
+            except OSError as error:
+                raise self._named(error) from None
+            except ValueError:
+                raise self._shrunk(os.fstat(descriptor.number).st_size) from None
+            self._map = mapped
+        return memoryview(mapped)[offset : offset + size]
+
+    def require(self, offset: int, size: int) -> None:
+        """Raise ``TruncatedError`` unless the file has ``size`` bytes from ``offset``."""
+        self._check(offset, size)
+
+    def check_unchanged(self) -> None:
+        """Raise ``FormatError`` if the open file was written to since it was opened."""
+        # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
+        if _identity(os.fstat(self.check_open().number)) != self.version:
+            raise FormatError(
+                f"{self.path} was overwritten while it was being read; open the checkpoint again",
+                path=self.path,
+            )
+
+    def same_file(self) -> bool:
+        """Whether the path still leads to the file that was opened, as it was then."""
+        try:
+            return _identity(os.stat(self.path)) == self.version
+        except OSError:
+            return False
+
+    def was_replaced(self) -> bool:
+        """Whether the path leads to another file, or to other content, than when it was opened."""
+        try:
+            return _identity(os.stat(self.path)) != self.version
+        except OSError:
+            return False  # Nothing lies there, and so nothing else.
+
+    def check_open(self) -> _Descriptor:
+        """The descriptor, for as long as the caller keeps it; a ``ValueError`` after ``close()``."""
+        descriptor = self._descriptor
+        if descriptor is None:
+            raise ValueError(f"{self.path} is closed; read before close(), or outside of the with block open it again")
+        return descriptor
+
+    def _check(self, offset: int, size: int) -> _Descriptor:
+        descriptor = self.check_open()
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise TruncatedError(
+                f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
+                "the file was cut short, or belongs to another checkpoint",
+                path=self.path,
+                offset=offset,
+            )
+        return descriptor
+
+    def _named(self, error: OSError) -> OSError:
+        """An error of the system's, such as one of a broken disk, with the file's name, which the system leaves out."""
+        return OSError(error.errno, error.strerror, self.path)
+
+    def _shrunk(self, offset: int) -> TruncatedError:
+        return TruncatedError(
+            f"{self.path} became shorter while it was being read; open it again",
+            path=self.path,
+            offset=offset,
+        )
+
+
+# POSIX reads at an offset in one call. Elsewhere (Windows) the descriptor's own position serves, under a lock.
+def _read_positioned(descriptor: _Descriptor, size: int, offset: int) -> bytes:
+    return os.pread(descriptor.number, size, offset)
+
+
+def _read_seeking(descriptor: _Descriptor, size: int, offset: int) -> bytes:
+    with descriptor.lock:
+        os.lseek(descriptor.number, offset, os.SEEK_SET)
+        return os.read(descriptor.number, size)
+
+
+def _read_into_positioned(descriptor: _Descriptor, buffer: memoryview, offset: int) -> int:
+    return os.preadv(descriptor.number, [buffer], offset)
+
+
+def _read_into_copying(descriptor: _Descriptor, buffer: memoryview, offset: int) -> int:
+    # The portable way passes through a copy; a bounded one, so that a large tensor never lies in memory twice.
+    data = _read(descriptor, min(len(buffer), 1 << 20), offset)
+    buffer[: len(data)] = data
+    return len(data)
+
+
+_read = _read_positioned if hasattr(os, "pread") else _read_seeking
+_read_into = _read_into_positioned if hasattr(os, "preadv") else _read_into_copying
+
+
+def _kind(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    ):
+        if test(mode):
+            return name
+    return "something else"
+
+
+def read_file(path: str | os.PathLike[str], largest: int) -> bytes:
+    """The whole file; raises as ``LocalSource`` does, and ``FormatError`` where it has more than ``largest`` bytes."""
+    source = LocalSource(path)
+    try:
+        if source.size > largest:
+            raise FormatError(
+                f"{source.path} has {source.size} bytes, and no file of its kind has more than {largest}; "
+                "it is damaged, or something else",
+                path=source.path,
+            )
+        return source.read_at(0, source.size)
+    finally:
+        source.close()
+
+
+def is_file(path: str) -> bool:
+    """Whether ``path`` is something other than a folder that could be opened (links are followed)."""
+    return os.path.lexists(path) and not os.path.isdir(path) if _valid(path) else False
+
+
+def is_folder(path: str) -> bool:
+    """Whether ``path`` is a folder (links are followed)."""
+    return _valid(path) and os.path.isdir(path)
+
+
+def list_folder(path: str) -> list[str]:
+    """The sorted base names in a folder; ``MissingFileError`` if there is no such folder."""
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"there is no folder {path}", path=path) from None
+    except OSError as error:
+        if error.errno not in LEADS_NOWHERE:
+            raise
+        raise MissingFileError(f"{path} leads to no folder: {error.strerror}", path=path) from None
+    except ValueError:  # A NUL in the name, or what the file system's encoding lacks; no such folder can exist.
+        raise MissingFileError(f"there is no folder {path!r}", path=path) from None
+
+
+def folder_place(path: str) -> tuple[int, int | str]:
+    """What is equal for two paths to one folder, at the price of one look; ``MissingFileError`` if there is none."""
+    try:
+        facts = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"there is no folder {path}", path=path) from None
+    # Some network drives number nothing, and all of their folders would be one.
+    return facts.st_dev, facts.st_ino or real_path(path)
+
+
+def real_path(path: str) -> str:
+    """The absolute path without links, so that two paths to one place are equal."""
+    return os.path.realpath(path)
+
+
+def stat_file(path: str) -> FileStat | None:
+    """Size and time of a regular file, or ``None`` where there is none."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
+
+
+def file_size(path: str) -> int | None:
+    """The size of a regular file in bytes, or ``None`` where there is none."""
+    facts = stat_file(path)
+    return None if facts is None else facts.size
+
+
+def _absence(path: str) -> str:
+    """That there is no file, in words; a link without its file is listed, and looks as if there were one."""
+    if os.path.islink(path):
+        return f"{path} is a link to {os.readlink(path)}, which is not there"
+    return f"there is no file {path or repr(path)}"
+
+
+def _valid(path: str) -> bool:
+    return "\0" not in path

@@ -1,0 +1,52 @@
+"""Arrays in memory: what every format needs of numpy beyond numpy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfbundle.errors import UnsupportedError
+from tfbundle.tensors.dtypes import numpy_dtype
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Small enough for the processor's cache, so that the checksum finds the bytes there; large enough to call rarely. A
+# multiple of every element's size.
+CHUNK = 1 << 20
+
+
+def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
+    """An array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
+    dtype = numpy_dtype(data_type)
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:
+        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
+
+
+def shaped(array: Array, shape: tuple[int, ...]) -> Array:
+    """The array in another shape; ``UnsupportedError`` for one that numpy has none of."""
+    try:
+        return array.reshape(shape)
+    except ValueError:
+        raise UnsupportedError(f"numpy has no arrays of shape {list(shape)}") from None
+
+
+def swap_bytes(array: Array) -> Array:
+    """Reverse the bytes of each number of a contiguous array in place, the two halves of complex ones apart.
+
+    The types of ``ml_dtypes`` cannot do this by themselves with every numpy.
+    """
+    size = array.itemsize // 2 if array.dtype.kind == "c" else array.itemsize
+    array.reshape(-1).view(f"u{size}").byteswap(inplace=True)
+    return array
+
+
+def split(array: Array) -> Iterator[Array]:
+    """An array that is in memory, as flat views of it."""
+    flat = array.reshape(-1)
+    step = max(1, CHUNK // flat.itemsize)
+    for start in range(0, len(flat), step):
+        yield flat[start : start + step]

@@ -1,0 +1,159 @@
+"""Names with their lazy tensors: what a checkpoint is, and the constants of a graph as well.
+
+``ls``, ``show``, ``diff``, ``fingerprint`` and ``export`` take either, and so work on this.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+from tfbundle.errors import TfBundleError
+from tfbundle.progress import Progress
+from tfbundle.tensors.store import OpenStore
+from tfbundle.tensors.tensor import Tensor
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from tfbundle.checkpoint.objects import ObjectGraph
+    from tfbundle.findings import Finding, Report
+
+
+class TensorMapping(Mapping[str, Tensor]):
+    """The names of tensors, each with a ``Tensor`` that reads itself when asked.
+
+    Names are in the order of the file. It is a context manager; arrays that were read stay valid after it is closed,
+    and reading from it then is a ``ValueError``. Any number of threads may use one.
+    """
+
+    _store: OpenStore
+    _closed = False
+
+    @property
+    @abstractmethod
+    def prefix(self) -> str:
+        """The path that its files have in common, or that of its only file."""
+
+    @property
+    @abstractmethod
+    def format(self) -> str:
+        """How the tensors are stored, in a word."""
+
+    @property
+    @abstractmethod
+    def lost(self) -> tuple[Finding, ...]:
+        """What ``salvage=True`` could not hand out, and why; ``()`` if everything is there."""
+
+    @property
+    @abstractmethod
+    def objects(self) -> ObjectGraph | None:
+        """The graph of the objects that were saved, or ``None`` where none is stored."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> frozenset[str]:
+        """The names of the tensors that are optimizer slots."""
+
+    @abstractmethod
+    def verify(self, progress: Progress | None = None) -> Report:
+        """Check everything that can be checked."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
+        record = self._find(name)
+        if record is None:
+            raise KeyError(self.describe_unknown(name))
+        return Tensor(self._store, name, record)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor of this name, or ``default``, without the search for close names."""
+        record = self._find(name)
+        return default if record is None else Tensor(self._store, name, record)
+
+    def __contains__(self, name: object) -> bool:
+        return self._find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.records())
+
+    def __len__(self) -> int:
+        return len(self._store.records())
+
+    def items(self) -> ItemsView[str, Tensor]:
+        """Names with their tensors, in the order of the file."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Tensor]:
+        """The tensors, in the order of the file."""
+        return _Values(self)
+
+    def __bool__(self) -> bool:
+        # One without tensors is one all the same.
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        # Each look-up makes a tensor of its own, so that mappings of them are never equal by their items.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files. Looking a tensor up or reading it is a ``ValueError`` then."""
+        self._closed = True
+        self._store.close()
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    def _find(self, name: object) -> Any:
+        if self._closed:
+            raise ValueError(f"{self.prefix} is closed; look tensors up before close(), or open it again")
+        return self._store.find(name) if isinstance(name, str) else None
+
+    def describe_unknown(self, name: object) -> str:
+        """That there is no tensor of this name, and which one may have been meant."""
+        from tfbundle.suggestions import suggest_names  # Most names are there.
+
+        try:
+            variables = self.objects.variable_names if self.objects is not None else {}
+        except (TfBundleError, OSError):
+            variables = {}
+        keys = [key for key, variable in variables.items() if variable == name and key in self]
+        if keys:
+            hint = f"; a variable is called so, and stored as {' or as '.join(map(repr, keys[:3]))}"
+        else:
+            hint = suggest_names(name, self._store.records(), also=dict.fromkeys(variables.values()))
+        return f"there is no tensor {name!r} in {self.prefix}{hint}"
+
+
+class _Items(ItemsView[str, Tensor]):
+    # Goes through the entries once, and does not look each name up again; what is known of all at once comes along.
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        store = self._mapping._store
+        records = store.records()
+        tensors = map(Tensor, repeat(store), records, records.values(), store.all_facts())
+        return zip(records, tensors, strict=True)
+
+
+class _Values(ValuesView[Tensor]):
+    _mapping: TensorMapping
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for _, tensor in self._mapping.items():
+            yield tensor

@@ -1,0 +1,175 @@
+"""Slices of partitioned tensors: which box of the tensor each one is, and whether together they are all of it.
+
+A partitioned tensor is stored in pieces. Each is a box: a start and a length a dimension. Pieces may tile the
+tensor in any way, not just along one axis, so that "complete" takes a proof: no two boxes overlap, and their volumes
+add up to the tensor's. Where they do not, the first region that no box covers is found by cutting the tensor along
+the boxes' edges, one dimension after another.
+
+Pure arithmetic; nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.formats.slice_keys import FULL, Extent
+from tfbundle.limits import MOST_SLICES
+from tfbundle.proto import TensorSliceProto
+
+# What tells this trouble with a tensor from others.
+SLICES_THERE = "slices that are there"
+# Tensors of which some slices are damaged or lost, each with the numbers of damaged ones.
+DamagedSlices = tuple[tuple[str, frozenset[int]], ...]
+_EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSlice:
+    """A box of a tensor: along dimension ``i`` the elements ``starts[i]`` up to ``starts[i] + lengths[i]``.
+
+    ``extents`` is how the file states it: a (start, length) a dimension, with length -1 for a whole dimension.
+    """
+
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+    extents: tuple[Extent, ...]
+
+    def __str__(self) -> str:
+        return _describe_box(self.starts, self.lengths)
+
+    @property
+    def volume(self) -> int:
+        """How many elements the box has."""
+        return prod(self.lengths)
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """The box as an index, so that ``array[piece.index]`` is this part of the whole array."""
+        return tuple(slice(start, start + length) for start, length in zip(self.starts, self.lengths, strict=True))
+
+
+def _describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
+    """A box in numpy's notation, such as ``[0:4, 2:3]``."""
+    return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
+
+
+def check_count(slices: Sized) -> None:
+    """Raise ``UnsupportedError`` if a tensor is stated to have more slices than any has."""
+    if len(slices) > MOST_SLICES:
+        raise UnsupportedError(f"it has {len(slices)} slices, and more than {MOST_SLICES} are not read")
+
+
+def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
+    """The (start, length) of each dimension that a message states."""
+    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
+
+
+def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:
+    """The box that ``extents`` mean in a tensor of ``shape``; ``FormatError`` if it does not lie inside."""
+    if len(extents) != len(shape):
+        raise FormatError(f"a slice has {len(extents)} dimensions, and its tensor has {len(shape)}")
+    starts, lengths = [], []
+    for (start, length), whole in zip(extents, shape, strict=True):
+        if length == FULL and start == 0:
+            length = whole
+        if start < 0 or length < 0 or start + length > whole:
+            raise FormatError(f"a slice takes {length} elements from {start} of a dimension that has {whole}")
+        starts.append(start)
+        lengths.append(length)
+    return TensorSlice(tuple(starts), tuple(lengths), tuple(extents))
+
+
+def parse_extents(text: str) -> tuple[Extent, ...] | None:
+    """The (start, length) of each dimension in a text such as ``0,5:-``, as TensorFlow writes a slice, or ``None``."""
+    extents = []
+    for dimension in text.split(":"):
+        match = _EXTENT.fullmatch(dimension)
+        if match is None:
+            return None
+        extents.append((int(match[1]), int(match[2])) if match[1] else (0, FULL))
+    return tuple(extents)
+
+
+def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) -> TensorSlice | None:
+    """The first of several boxes that slices do not have all of; the slices must be disjoint, and at least one."""
+    starts = np.array([piece.starts for piece in slices], np.int64)
+    ends = starts + np.array([piece.lengths for piece in slices], np.int64)
+    for box in boxes:
+        first = np.array(box.starts, np.int64)
+        common = np.minimum(ends, first + np.array(box.lengths, np.int64)) - np.maximum(starts, first)
+        if int(np.maximum(common, 0).prod(axis=1).sum()) != box.volume:
+            return box
+    return None
+
+
+def check_disjoint(slices: Sequence[TensorSlice]) -> None:
+    """Raise ``FormatError`` if two slices of one tensor overlap."""
+    boxes = [piece for piece in slices if piece.volume]
+    if len(boxes) < 2:
+        return
+    if not boxes[0].starts:
+        raise FormatError("a tensor without dimensions is stored in several slices")
+    starts = np.array([piece.starts for piece in boxes], np.int64)
+    ends = starts + np.array([piece.lengths for piece in boxes], np.int64)
+    # Sorted along the dimension with the most cuts, each box has few others that it could meet.
+    axis = max(range(starts.shape[1]), key=lambda a: len(np.unique(starts[:, a])))
+    order = np.argsort(starts[:, axis], kind="stable")
+    starts, ends = starts[order], ends[order]
+    reach = np.searchsorted(starts[:, axis], ends[:, axis], side="left")
+    for first in range(len(boxes)):
+        others = slice(first + 1, reach[first])
+        meets = (starts[others] < ends[first]) & (starts[first] < ends[others])
+        hits = np.flatnonzero(meets.all(axis=1))
+        if len(hits):
+            one, two = boxes[order[first]], boxes[order[first + 1 + hits[0]]]
+            raise FormatError(f"slices {one} and {two} overlap")
+
+
+def incomplete(gap: str | None, count: int) -> FormatError:
+    """The error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count`` slices."""
+    return FormatError(
+        f"its region {gap} is in none of the {count} {SLICES_THERE}; other regions can be read by slicing, other "
+        "tensors without this one (slots=False or --no-slots if it is an optimizer's)"
+    )
+
+
+def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | None:
+    """The first box that no slice covers, in numpy's notation, or ``None`` where the slices are the whole tensor.
+
+    The slices must be disjoint.
+    """
+    if sum(piece.volume for piece in slices) == prod(shape):
+        return None
+    starts, lengths = [], []
+    inside = [piece for piece in slices if piece.volume]
+    for axis, whole in enumerate(shape):
+        section = prod(shape[axis + 1 :])
+        start, end = _first_incomplete(inside, axis, whole, section)
+        starts.append(start)
+        lengths.append(end - start)
+        inside = [p for p in inside if p.starts[axis] <= start and end <= p.starts[axis] + p.lengths[axis]]
+    return _describe_box(starts, lengths)
+
+
+def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, section: int) -> tuple[int, int]:
+    """The first stretch of a dimension, between two edges of boxes, where boxes cover less than the cross-section."""
+    change: dict[int, int] = {0: 0, whole: 0}
+    for piece in slices:
+        start, end = piece.starts[axis], piece.starts[axis] + piece.lengths[axis]
+        area = prod(piece.lengths[axis + 1 :])
+        change[start] = change.get(start, 0) + area
+        change[end] = change.get(end, 0) - area
+    covered = 0
+    edges = sorted(change)
+    for start, end in pairwise(edges):
+        covered += change[start]
+        if covered < section:
+            return start, end
+    return 0, whole

@@ -1,0 +1,1 @@
+"""Checks: what is wrong in files, and what probably happened to them."""
