@@ -21,7 +21,7 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 import tfbundle
-from tests.support.command import ROOT, on_terminal, run
+from tests.support.command import ROOT, documents, on_terminal, run
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 
@@ -82,7 +82,7 @@ def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:
 
 
 def test_list_as_json(logs: Path) -> None:
-    data = json.loads(run("events", "--json", logs).stdout)
+    data = documents(run("events", "--json", logs).stdout)[0]
     train = next(one for one in data["runs"] if one["run"] == "train")
     assert train["events"] == 9
     assert train["series"][0] == {
@@ -108,7 +108,7 @@ def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
     result = run("events", logs, "--salvage")
     assert result.exit_code == 1
     assert f"left out {len(data)} bytes at offset 0, record 0" in result.stderr
-    losses = json.loads(run("events", logs, "--salvage", "--json").stdout)["runs"][0]["losses"][str(path)]
+    losses = documents(run("events", logs, "--salvage", "--json").stdout)[0]["runs"][0]["losses"][str(path)]
     assert [(loss["offset"], loss["size"], loss["number"]) for loss in losses] == [(0, len(data), 0)]
     assert "CRC-32C" in losses[0]["error"]
 
@@ -145,7 +145,7 @@ def test_show(logs: Path) -> None:
     assert "\x1b" not in result.stdout
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["train", "5", "0", "4", "1", "0.2", "0.2", "1", "0.456667"] in lines
-    assert json.loads(run("events", "show", logs, "odd", "--json").stdout) == [
+    assert documents(run("events", "show", logs, "odd", "--json").stdout)[0]["series"] == [
         {"run": "train", "tag": "odd", "steps": [1], "wall_times": [1.5], "values": ["NaN"]}
     ]
     result = run("events", "show", logs, "los")
@@ -233,7 +233,7 @@ def test_numbers_that_are_no_float64(tmp_path: Path) -> None:
         blob("wave", tensor={"dtype": 8, "scomplex_val": [1, 2]}, metadata=metadata),
     ]
     (tmp_path / "events.out.tfevents.1").write_bytes(frames(records))
-    listed = json.loads(run("events", tmp_path, "--json").stdout)["runs"][0]["series"]
+    listed = documents(run("events", tmp_path, "--json").stdout)[0]["runs"][0]["series"]
     assert [one["last_value"] for one in listed] == [2**60 + 1, [1, 2]]
     figures = run("events", "show", tmp_path, "wave").stdout.splitlines()[-1].split()
     assert figures == [".", "1", "7", "7", "(1+2j)", "(1+2j)", "-", "-", "-"]
@@ -255,11 +255,11 @@ def test_a_run_whose_name_is_no_unicode(tmp_path: Path) -> None:
 
 def test_what_was_written_as_json(logs: Path) -> None:
     out = logs / "out"
-    assert json.loads(run("events", "images", logs, out, "--json").stdout) == {
+    assert documents(run("events", "images", logs, out, "--json").stdout)[0] == {
         "path": str(out),
         "files": [str(out / "train" / "__" / "up" / "picture" / f"7-{number}.png") for number in (0, 1)],
     }
-    written = json.loads(run("events", "export", logs, "-o", logs / "out.csv", "--json").stdout)
+    written = documents(run("events", "export", logs, "-o", logs / "out.csv", "--json").stdout)[0]
     assert written == {"path": str(logs / "out.csv"), "format": "csv", "series": 3, "points": 7}
     assert run("events", "export", logs, "-o", "-", "--format", "csv", "--json").exit_code == 2
 
@@ -353,9 +353,9 @@ def test_records(tmp_path: Path) -> None:
     path = tmp_path / "records"
     path.write_bytes(frames([b"one", b"three"]))
     assert run("records", path).stdout == "2 records, 8 B, the largest 5 B\n"
-    data = json.loads(run("records", "--json", path).stdout)
+    data = documents(run("records", "--json", path).stdout)[0]
     assert (data["records"], data["compression"], data["truncation"], data["losses"]) == (2, "NONE", None, [])
-    assert [json.loads(line) for line in run("records", path, "--dump").stdout.splitlines()] == [
+    assert documents(run("records", path, "--dump").stdout) == [
         {"record": 0, "offset": 12, "size": 3, "data": "b25l"},
         {"record": 1, "offset": 31, "size": 5, "data": "dGhyZWU="},
     ]

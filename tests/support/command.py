@@ -39,11 +39,26 @@ def outcome(*arguments: Any) -> tuple[int, str, str]:
 
 
 def run_json(*arguments: Any, status: int = 0) -> Any:
-    """The one document that the command prints."""
+    """The one document that the command prints, without the schema, which it has to follow."""
     result = run(arguments[0], "--json", *arguments[1:])
     assert (result.exit_code, result.stderr) == (status, "")
-    assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    (document,) = documents(result.stdout)
+    return document
+
+
+def documents(text: str) -> list[Any]:
+    """The documents that a command printed, a line each, without their schemas, which they have to follow."""
+    from tfbundle.cli.schemas import DOCUMENTS
+
+    assert text.endswith("\n")
+    found = []
+    for line in text.splitlines():
+        document = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+        program, name, version = document.pop("schema").split("/")
+        assert (program, int(version)) == ("tfbundle", DOCUMENTS[name].version)
+        assert document.keys() <= DOCUMENTS[name].fields.keys(), f"describe the new fields in cli/schemas.py ({name})"
+        found.append(document)
+    return found
 
 
 def refusal(*arguments: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import format_option, json_option
-from tfbundle.cli.output import count_of, escape_name, format_shape, json_number, print_json, print_line, progress_bar
+from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
@@ -32,8 +32,7 @@ def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
     with progress_bar("comparing") as progress:
         found = tfbundle.diff(a, b, format=format, progress=progress)
     if as_json:
-        changed = [{key: json_number(value) for key, value in asdict(change).items()} for change in found.changed]
-        print_json({**asdict(found), "changed": changed})
+        print_json(asdict(found))
     else:
         for name in found.removed:
             print_line(f"- {escape_name(name)}")

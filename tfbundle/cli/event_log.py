@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.output import escape_name, progress_bar
+from tfbundle.cli.output import escape_name, print_warning, progress_bar
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -73,10 +73,10 @@ def report_troubles(runs: list[Run]) -> None:
             what = f"a half-written record of {found.size} bytes at offset {found.offset}"
             if not found.size:
                 what = "the compressed stream ends too early, and records may be lost"
-            click.echo(f"{escape_name(path)}: {what}", err=True)
+            print_warning(f"{escape_name(path)}: {what}")
         for path, losses in run.losses.items():
             for loss in losses:
                 what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
-                click.echo(f"{escape_name(path)}: {what}", err=True)
+                print_warning(f"{escape_name(path)}: {what}")
     if any(run.losses for run in runs):
         raise click.exceptions.Exit(1)

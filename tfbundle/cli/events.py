@@ -26,7 +26,16 @@ from tfbundle.cli.event_log import (
     run_option,
     salvage_option,
 )
-from tfbundle.cli.output import count_of, escape_name, json_number, print_json, print_line, print_table
+from tfbundle.cli.output import (
+    count_of,
+    escape_name,
+    print_coloured,
+    print_json,
+    print_line,
+    print_lines,
+    print_table,
+    use_colour,
+)
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
@@ -102,18 +111,17 @@ def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: boo
         if not found:
             raise click.ClickException(_no_scalar(log, tag))
         if as_json:
-            print_json(
-                [
-                    {
-                        "run": run.name,
-                        "tag": tag,
-                        "steps": series.steps.tolist(),
-                        "wall_times": list(map(json_number, series.wall_times.tolist())),
-                        "values": list(map(json_number, series.values.tolist())),
-                    }
-                    for run, series in found
-                ]
-            )
+            shown = [
+                {
+                    "run": run.name,
+                    "tag": tag,
+                    "steps": series.steps.tolist(),
+                    "wall_times": series.wall_times.tolist(),
+                    "values": series.values.tolist(),
+                }
+                for run, series in found
+            ]
+            print_json({"path": logdir, "series": shown})
         else:
             _plot(tag, found)
             rows = [(escape_name(run.name), *_figures(series)) for run, series in found]
@@ -156,7 +164,7 @@ def _describe(run: Run) -> dict[str, Any]:
                 "count": len(series),
                 "first_step": int(series.steps[0]) if len(series) else None,
                 "last_step": int(series.steps[-1]) if len(series) else None,
-                "last_value": json_number(series.values[-1]) if kind == "scalars" and len(series) else None,
+                "last_value": series.values[-1] if kind == "scalars" and len(series) else None,
             }
             for kind, tag, series in _all_series(run)
         ],
@@ -243,11 +251,12 @@ def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
     if drawn:
         plotext.title(escape_name(tag))
         plotext.plotsize(min(plotext.terminal_width() or 80, 120), 20)
-        drawing = plotext.build() if sys.stdout.isatty() else plotext.uncolorize(plotext.build())
+        colour = use_colour()
+        drawing = plotext.build() if colour else plotext.uncolorize(plotext.build())
         # Escaped, a drawing shows nothing; that happens where Windows writes to a pipe or a file.
         with suppress(UnicodeEncodeError):
             drawing.encode(sys.stdout.encoding)
-            print_line(drawing)
+            (print_coloured if colour else print_lines)(drawing)
 
 
 def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
@@ -265,7 +274,8 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
                 for place in range(_count_shared(before, series), len(series)):
                     step, value = int(series.steps[place]), series.values[place]
                     if as_json:
-                        print_json({"run": run.name, "tag": series.tag, "step": step, "value": json_number(value)})
+                        point = {"run": run.name, "tag": series.tag, "step": step, "value": value}
+                        print_json(point, document="events-point")
                     else:
                         print_line(f"{escape_name(run.name)}  {escape_name(series.tag)}  {step}  {_short(value)}")
 

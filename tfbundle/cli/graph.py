@@ -48,11 +48,11 @@ def command(path: str, node: str | None, as_json: bool) -> None:
         return
     found = _find(load_graph(path), node)
     if isinstance(found, Function):
-        facts, show = function_facts(found), _print_function
+        facts, show, document = function_facts(found), _print_function, "graph-function"
     else:
-        facts, show = node_facts(found), _print_node
+        facts, show, document = node_facts(found), _print_node, "graph-node"
     if as_json:
-        print_json(facts)
+        print_json(facts, document=document)
     else:
         show(facts)
 

@@ -1,13 +1,18 @@
-r"""How commands speak: tables, sizes, names, JSON and progress.
+r"""How commands speak: lines, tables, sizes, names, JSON and progress.
 
-To a terminal with rich; to a pipe or a file as plain lines, in which nothing is coloured, wrapped or cut. Names in
-checkpoints are any bytes. What cannot be printed is escaped in the manner of Python, so that a tensor takes one line,
-and no two names are printed the same::
+Everything that is printed goes through ``print_line``, ``print_table``, ``print_json`` or ``print_warning``. What comes
+from a file or from its name may hold any bytes, and reaches no terminal as it is: names are printed with
+``escape_name``, messages with ``one_line``, and whatever else does not show is escaped by these functions.
+``escape_name`` has an inverse, and gives no two names the same form::
 
     \\ \t \n \r    these four
     \x00 \x20       other characters of ASCII that do not show, such as a space at an end
     \xe9            a byte that is not UTF-8
-    \u200b          any other character that does not show
+    \u200b          any other character that does not show, such as one that turns the direction of writing
+
+JSON is one document on a line, an object whose ``schema`` names the command and the version of its fields
+(``tfbundle.cli.schemas`` describes them). NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity",
+as in protobuf's JSON; a complex number is a pair; a byte of a name that is not UTF-8 is a surrogate, U+DC80 to U+DCFF.
 """
 
 from __future__ import annotations
@@ -15,12 +20,16 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from tfbundle.cli.schemas import schema_of
 from tfbundle.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,18 +39,19 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}
 _ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 
-# A longer name would push the other columns out of sight; its own line is pushed, and no other.
-_WIDEST_COLUMN = 60
+_NUMBER = re.compile(rb"([0-9]+)")
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+
+# A longer cell would push the columns behind it out of sight; it pushes those of its own line, and no others.
+_WIDEST_COLUMN = 160
+_GAP = "  "
+_INDENT = "    "
 _PIPE_SIZE = 1 << 12
 _LABEL_WIDTH = 12
-# Wider than any table, to lay one out as if a terminal had no edge.
-_NO_EDGE = 1 << 20
-# rich lays out a few thousand rows a second, and nobody reads that many on a terminal.
-_MOST_RICH_ROWS = 2000
 
 
 def escape_name(name: str) -> str:
-    """A name as it is printed; ``unescape_name`` is the inverse."""
+    """Return a name as it is printed; ``unescape_name`` is the inverse."""
     if name.isprintable() and "\\" not in name and name == name.strip(" "):
         return name
     inner = name.strip(" ")
@@ -66,7 +76,7 @@ def _escape_code(code: int) -> str:
 
 
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
-    """Stands in for characters that an encoding lacks; Python's own way would write some as if they were bytes."""
+    """Return what replaces characters that an encoding lacks; Python would write some as if they were bytes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_escape_code(ord(character)) for character in error.object[error.start : error.end]), error.end
@@ -78,7 +88,7 @@ codecs.register_error(ESCAPE_UNENCODABLE, _escape_unencodable)
 
 
 def unescape_name(text: str) -> str:
-    """The name that is printed as ``text``."""
+    """Return the name that is printed as ``text``."""
 
     def replace(match: re.Match[str]) -> str:
         plain, byte, *others = match.groups()
@@ -93,118 +103,200 @@ def unescape_name(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A message without what would break or garble its line."""
+    """Return a message without what would break or garble its line; backslashes stay as they are."""
+    if text.isprintable():
+        return text
     return "".join(character if character == "\\" else _escape(character) for character in text)
 
 
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Return what sorts ``layer_2`` before ``layer_10``; names without numbers sort by their bytes."""
+    # Text and digits alternate; digits compare by how many they are, then as text, so that no number is too long.
+    parts = _NUMBER.split(name.encode("utf-8", "surrogatepass"))
+    parts = [part.lstrip(b"0") if place % 2 else part for place, part in enumerate(parts)]
+    return tuple((len(part), part) if place % 2 else part for place, part in enumerate(parts))
+
+
 def format_size(size: int) -> str:
-    """A number of bytes for people, such as ``"1.5 MiB"``."""
+    """Return a number of bytes for people, such as ``"1.5 MiB"``."""
     if size < 1024:
         return f"{size} B"
-    value, units = size / 1024, iter(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))
-    unit = next(units)
-    while value >= 1023.95:  # What would be rounded to 1024.0 is one of the next unit.
-        value, unit = value / 1024, next(units)
-    return f"{value:.1f} {unit}"
+    value, place = size / 1024, 0
+    while value >= 1023.95 and place + 1 < len(_UNITS):  # What would be rounded to 1024.0 is one of the next unit.
+        value, place = value / 1024, place + 1
+    return f"{value:.1f} {_UNITS[place]}"
 
 
 def format_shape(shape: Sequence[int]) -> str:
-    """A shape without spaces, so that it stays one column to every tool."""
+    """Return a shape without spaces, so that it stays one column to every tool."""
     return f"[{','.join(map(str, shape))}]"
 
 
 def count_of(number: int, thing: str) -> str:
-    """``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``."""
+    """Return ``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``."""
     return f"{number:,} {thing}{'' if number == 1 or thing.endswith('s') else 's'}"
 
 
 def print_line(text: str = "") -> None:
-    """A line on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a line on stdout; characters that do not show are escaped."""
+    _write(_printable(text) + "\n")
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on a line; a byte of a name that is not UTF-8 appears as a surrogate, U+DC80 to U+DCFF."""
-    text = json.dumps(value, allow_nan=False)
+def print_lines(text: str) -> None:
+    """Print several lines, such as a drawing; what is between their ends is escaped as in a line."""
+    _write("\n".join(map(_printable, text.split("\n"))) + "\n")
+
+
+def print_coloured(text: str) -> None:
+    """Print what we drew ourselves, with the terminal's codes in it; nothing of a file's may be in it unescaped."""
+    _write(text + "\n")
+
+
+def print_warning(text: str) -> None:
+    """Print a line on stderr, beside what the command answers."""
+    click.echo(one_line(text), err=True)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else one_line(text)
+
+
+class OutputError(click.ClickException):
+    """What was printed could not be written, as when a disk is full."""
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def print_json(value: Mapping[str, Any], *, document: str | None = None) -> None:
+    """Print one JSON document on a line, headed by its schema.
+
+    ``document`` is its name in ``tfbundle.cli.schemas``, where it is not the answer of the command that runs. numpy's
+    numbers will do, and what JSON lacks becomes what ``json_number`` returns.
+    """
+    whole = {"schema": schema_of(document or _command_name()), **value}
+    try:
+        text = json.dumps(whole, allow_nan=False, default=json_number)
+    except ValueError:
+        text = json.dumps(_finite(whole), allow_nan=False, default=json_number)
     # Where Python does not buffer, a write may be cut short, and only the next one tells that the reader left.
     for start in range(0, len(text), _PIPE_SIZE):
-        sys.stdout.write(text[start : start + _PIPE_SIZE])
-    print_line()
+        _write(text[start : start + _PIPE_SIZE])
+    _write("\n")
+
+
+def _command_name() -> str:
+    """Return the name of the command that runs, such as ``ls`` or ``events-show``."""
+    context = click.get_current_context()
+    names = []
+    while context.parent is not None:
+        names.append(context.info_name or "")
+        context = context.parent
+    return "-".join(reversed(names))
 
 
 def json_number(value: Any) -> Any:
-    """A number, of numpy or not, for JSON, which lacks some: complex ones are pairs, and NaN and infinities strings, as
-    protobuf's JSON has them.
-    """
+    """Return a number, of numpy or not, as JSON has it: a complex one as a pair, NaN and infinities as strings."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, complex):
         return [json_number(value.real), json_number(value.imag)]
-    if not isinstance(value, float) or math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, float | int | str | list):
         return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with every number in it as JSON has it."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return json_number(value) if isinstance(value, float) else value
 
 
 def print_fact(label: str, value: str) -> None:
-    """A line with a fact behind its label."""
+    """Print a line with a fact behind its label."""
     print_line(f"{label:<{_LABEL_WIDTH}} {value}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:
-    """A table; the columns called ``numbers`` are aligned to the right."""
-    if sys.stdout.isatty() and len(rows) <= _MOST_RICH_ROWS:
-        _print_rich(headers, rows, numbers)
-    else:
-        _print_plain(headers, rows, numbers)
+    """Print a table; the columns called ``numbers`` are aligned to the right.
 
-
-def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console = _console(stderr=False)
-
-    def tabulate(first: int) -> Table:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for header in headers[first:]:
-            table.add_column(justify="right" if header in numbers else "left", no_wrap=True)
-        table.add_row(*headers[first:], style="bold")
-        for row in rows:
-            table.add_row(*map(Text, row[first:]))  # As text, for a name may look like markup.
-        return table
-
-    table = tabulate(0)
-    if console.measure(table, options=console.options.update(width=_NO_EDGE)).maximum <= console.width:
-        console.print(table)
-        return
-    # Too wide: the name has a line of its own, and what is known of it stands below. What the terminal breaks by itself
-    # can be copied whole, as what is broken here could not. A first column without a header is a mark before the name.
-    names = 1 if headers[0] else 2
-    width = max((len(row[0]) for row in rows), default=0)
-    below = console.render_lines(tabulate(names), console.options.update(width=_NO_EDGE), pad=False)
-    for number, (row, line) in enumerate(zip((headers, *rows), below, strict=True)):
-        facts = "".join(part.text for part in line).rstrip(" ")
-        name = row[0] if names == 1 else f"{row[0]:<{width}}  {row[1]}"
-        console.print(Text(f"{name}\n    {facts}"), style="" if number else "bold", soft_wrap=True)
-
-
-def _print_plain(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
-    columns = list(zip(headers, *rows, strict=True))
+    On a terminal that is too narrow, the first column has a line of its own, and the others stand below it, in as many
+    lines as they need. No cell is broken, so that each can be copied whole; a first column without a header is a mark
+    before the name. A pipe gets every row in one line.
+    """
+    lines = [[_printable(cell) for cell in row] for row in (headers, *rows)]
     widths = [
-        max((len(cell) for cell in column if len(cell) <= _WIDEST_COLUMN), default=_WIDEST_COLUMN) for column in columns
+        max((width for width in map(cell_width, column) if width <= _WIDEST_COLUMN), default=0)
+        for column in zip(*lines, strict=True)
     ]
     right = [header in numbers for header in headers]
-    for row in (headers, *rows):
-        cells = [
-            cell.rjust(width) if align else cell.ljust(width)
-            for cell, width, align in zip(row, widths, right, strict=True)
-        ]
-        print_line("  ".join(cells).rstrip(" "))
+    bands = [range(len(headers))]
+    if sys.stdout.isatty():
+        edge = _console(stderr=False).width
+        if max(_line_width(line, widths) for line in lines) > edge:
+            bands = _fold(widths, 1 if headers[0] else 2, edge)
+    for number, line in enumerate(lines):
+        for band in bands:
+            cells = [_align(line[place], widths[place], right=right[place]) for place in band]
+            text = ((_INDENT if band.start else "") + _GAP.join(cells)).rstrip(" ")
+            if text or band.stop == 1:
+                _print_row(text, is_header=not number)
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns a terminal takes for ``text``: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _align(text: str, width: int, *, right: bool) -> str:
+    padding = " " * (width - cell_width(text))
+    return padding + text if right else text + padding
+
+
+def _line_width(line: Sequence[str], widths: Sequence[int]) -> int:
+    return sum(max(cell_width(cell), width) for cell, width in zip(line, widths, strict=True)) + len(_GAP) * (
+        len(line) - 1
+    )
+
+
+def _fold(widths: Sequence[int], names: int, edge: int) -> list[range]:
+    """Return the columns of each line of a row: the first ``names`` of them, then as many as fit."""
+    bands, start, used = [range(names)], names, len(_INDENT)
+    for place in range(names, len(widths)):
+        if place > start and used + widths[place] > edge:
+            bands.append(range(start, place))
+            start, used = place, len(_INDENT)
+        used += widths[place] + len(_GAP)
+    return [*bands, range(start, len(widths))]
+
+
+def _print_row(text: str, *, is_header: bool) -> None:
+    if is_header and sys.stdout.isatty():
+        from rich.text import Text
+
+        _console(stderr=False).print(Text(text, style="bold"), soft_wrap=True)
+    else:
+        _write(text + "\n")
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A function to call with the bytes done and the bytes to do; ``None`` where nobody would see it."""
-    if not sys.stderr.isatty():
+    """Yield a function to call with the bytes done and the bytes to do; ``None`` where nobody would see it."""
+    if not sys.stderr.isatty() or _is_plain_terminal():
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -221,7 +313,22 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def use_colour() -> bool:
+    """Return whether stdout is a terminal that shows colours, and nobody asked for none (NO_COLOR, TERM=dumb)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not _is_plain_terminal()
+
+
+def _is_plain_terminal() -> bool:
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+
+
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=sys.stderr if stderr else sys.stdout,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system="auto" if stderr or use_colour() else None,
+    )

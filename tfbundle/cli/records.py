@@ -31,7 +31,10 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
         for payload in records:
             if dump:
                 data = base64.b64encode(payload).decode()
-                print_json({"record": records.number, "offset": records.offset, "size": len(payload), "data": data})
+                print_json(
+                    {"record": records.number, "offset": records.offset, "size": len(payload), "data": data},
+                    document="records-record",
+                )
             count += 1
             size += len(payload)
             largest = max(largest, len(payload))

@@ -19,6 +19,7 @@ from tfbundle.cli.output import (
     print_fact,
     print_json,
     print_line,
+    print_lines,
     progress_bar,
 )
 
@@ -118,7 +119,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
     if chosen is not None:
         part = read_part(tensor, chosen)
         print_line(f"values, a part of shape {format_shape(part.shape)}")
-        print_line(format_values(part, threshold=FEW, width=width))
+        print_lines(format_values(part, threshold=FEW, width=width))
         return
     for label, value in _gather(tensor).items():
         if value is not None:
@@ -126,7 +127,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
     values, lead = read_sample(tensor)
     print_line(f"values of [{','.join(map(str, lead))},...]" if lead else "values")
     is_sample = tensor.size > FEW and not tensor.dtype.hasobject
-    print_line(format_values(values, threshold=0 if is_sample else FEW, width=width))
+    print_lines(format_values(values, threshold=0 if is_sample else FEW, width=width))
 
 
 def _gather(tensor: Tensor) -> dict[str, Any]:

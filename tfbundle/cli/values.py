@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.cli.output import json_number
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast
 from tfbundle.tensors.tensor import Tensor
@@ -76,7 +75,7 @@ def _format_object(value: Any) -> str:
 
 
 def json_values(array: Array) -> Any:
-    """Nested lists of what ``json_number`` gives.
+    """Return an array as nested lists for ``print_json``.
 
     Strings that are not UTF-8 have their bytes escaped as in names, and variants are their types' names.
     """
@@ -90,8 +89,7 @@ def json_values(array: Array) -> Any:
         array = np.stack([array.real, array.imag], -1)
     elif array.dtype.isbuiltin != 1:
         array = cast(array, np.int64 if "int" in array.dtype.name else np.float64)
-    values = array.tolist()
-    return values if array.dtype.kind != "f" or np.isfinite(array).all() else _json_numbers(values)
+    return array.tolist()
 
 
 def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
@@ -99,7 +97,3 @@ def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
         length = shape[axis]
         flat = [flat[pos * length : (pos + 1) * length] for pos in range(math.prod(shape[:axis]))]
     return flat if shape else flat[0]
-
-
-def _json_numbers(values: Any) -> Any:
-    return [_json_numbers(value) for value in values] if isinstance(values, list) else json_number(values)

@@ -1,0 +1,206 @@
+"""The JSON documents that the commands print: their names, versions and fields.
+
+Each is an object whose field ``schema`` is ``"tfbundle/NAME/VERSION"``. NAME is the command's, with the subcommand
+behind a hyphen. A version stays while fields are only added; where one goes away or changes its meaning, the next
+version begins. Sizes are in bytes, offsets are places in a file, times are seconds since 1970, and shapes are lists of
+integers. What is not known or does not apply is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Document(NamedTuple):
+    """A document: the version of its fields, and what each of them means."""
+
+    version: int
+    fields: Mapping[str, str]
+
+
+_TENSOR_FACTS = {
+    "name": "its name",
+    "shape": "its shape",
+    "dtype": "numpy's name of its type",
+    "data_type": "TensorFlow's name of its type, such as DT_FLOAT",
+    "nbytes": "the size of its values",
+}
+
+DOCUMENTS: dict[str, Document] = {
+    "ls": Document(
+        1,
+        {
+            "path": "the checkpoint's prefix, or the graph's file",
+            "format": "v1, v2 or graph",
+            "tensors": "a list of: name, variable (its name in TensorFlow 2), shape, dtype, data_type, nbytes, slices "
+            "(how many it is stored in), shards (numbers of data files), error (why the rest is null)",
+            "total": "of what is listed: tensors, parameters, nbytes, shards",
+        },
+    ),
+    "show": Document(
+        1,
+        {
+            **_TENSOR_FACTS,
+            "slices": "of a partitioned tensor, for each slice the [start, stop] of each dimension",
+            "ranges": "where its bytes lie: a list of path, offset, size, crc",
+            "verified": "whether the checksums of the values were compared; with INDEX they are not",
+            "statistics": "min, max, mean, std, zeros, nan, infinite; of strings min_length, max_length, total_length; "
+            "null with INDEX",
+            "values": "nested lists; null for more than 1,000 elements without INDEX",
+        },
+    ),
+    "state": Document(
+        1,
+        {
+            "path": "the folder",
+            "checkpoints": "a list by step of: prefix, format, step, time, size, in_state, complete, problem, latest",
+            "missing": "what the state file lists and is not there",
+            "half_saved": "the folders in which TensorFlow was writing a checkpoint",
+            "elsewhere": "the folders below that hold checkpoints, where this one has none",
+        },
+    ),
+    "objects": Document(
+        1,
+        {
+            "path": "the checkpoint's prefix",
+            "nodes": "a list of: number, children (name, number), attributes (name, full_name, key, shape, dtype, "
+            "slot), slots (name, original, number)",
+        },
+    ),
+    "graph": Document(
+        1,
+        {
+            "path": "the file",
+            "kind": "graph, meta_graph or saved_model",
+            "graphs": "a list of: producer, nodes, ops, functions, variables, and of a MetaGraph tags, "
+            "tensorflow_version, collections, signatures, saver",
+            "assets": "of a SavedModel a list of name, path, exists",
+        },
+    ),
+    "graph-node": Document(
+        1,
+        {
+            "name": "its name",
+            "op": "the name of its op",
+            "device": "where it runs",
+            "inputs": "the tensors that it takes",
+            "control_inputs": "the nodes that run before it",
+            "attributes": "by name",
+            "outputs": "a list of name, shape, dtype, data_type; null where the op is not known",
+        },
+    ),
+    "graph-function": Document(
+        1,
+        {
+            "function": "its name",
+            "inputs": "a list of name, shape, dtype, data_type",
+            "outputs": "by name the tensor that is returned",
+            "nodes": "how many nodes it has",
+            "ops": "how many nodes there are of each op",
+        },
+    ),
+    "check": Document(
+        1,
+        {
+            "ok": "whether the checkpoint has all that the graph needs",
+            "graph": "the graph's file",
+            "checkpoint": "the checkpoint's prefix",
+            "matched": "how many variables agree",
+            "missing": "a list of name, data_type, shape, suggestion",
+            "mismatched": "a list of name, data_type, shape, found_data_type, found_shape, absent",
+            "unexpected": "tensors that the graph does not use",
+        },
+    ),
+    "verify": Document(
+        1,
+        {
+            "ok": "whether nothing is wrong",
+            "path": "what was checked",
+            "prefix": "the checkpoint's prefix",
+            "format": "v1, v2, graph, events or records",
+            "tensors": "how many names it has",
+            "nbytes": "how many bytes of values were verified",
+            "findings": "a list of kind, message, path, tensor, shard, offset, size",
+            "recoverable": "how many tensors are intact",
+            "stories": "what probably happened to the files",
+            "files": "a list of path, kind, size, whole, padding",
+        },
+    ),
+    "diff": Document(
+        1,
+        {
+            "added": "tensors of the second alone",
+            "removed": "tensors of the first alone",
+            "changed": "a list of name, data_types, shapes, differing, largest_absolute, largest_relative, nans",
+            "same": "how many tensors are equal",
+        },
+    ),
+    "fingerprint": Document(1, {"sha256": "of the whole", "tensors": "that of each tensor by name"}),
+    "export": Document(
+        1,
+        {
+            "path": "the file that was written",
+            "format": "npz or safetensors",
+            "tensors": "how many were written",
+            "nbytes": "the size of their values",
+            "lost": "with --salvage, the findings about what could not be read",
+        },
+    ),
+    "records": Document(
+        1,
+        {
+            "path": "the file",
+            "compression": "NONE, GZIP, ZLIB, SNAPPY or DEFLATE",
+            "records": "how many there are",
+            "payload_bytes": "their size",
+            "largest": "the size of the largest",
+            "truncation": "offset and size of an incomplete last record",
+            "losses": "with --salvage, a list of offset, size, number, error",
+        },
+    ),
+    "records-record": Document(
+        1,
+        {
+            "record": "its number",
+            "offset": "where it begins, in the uncompressed stream",
+            "size": "the size of its payload",
+            "data": "its payload in base64",
+        },
+    ),
+    "events-list": Document(
+        1,
+        {
+            "path": "the event file or folder",
+            "runs": "a list of: run, files, events, series (tag, kind, count, first_step, last_step, last_value), "
+            "truncations and losses by file",
+        },
+    ),
+    "events-show": Document(
+        1,
+        {
+            "path": "the event file or folder",
+            "series": "a list of: run, tag, steps, wall_times, values",
+        },
+    ),
+    "events-point": Document(
+        1,
+        {"run": "its run", "tag": "its tag", "step": "its step", "value": "its value"},
+    ),
+    "events-export": Document(
+        1,
+        {
+            "path": "the file that was written",
+            "format": "csv, jsonl or parquet",
+            "series": "how many series were written",
+            "points": "how many points",
+        },
+    ),
+    "events-images": Document(1, {"path": "the folder", "files": "those that were written"}),
+    "events-audio": Document(1, {"path": "the folder", "files": "those that were written"}),
+}
+
+
+def schema_of(name: str) -> str:
+    """Return the value of the field ``schema`` in the document that is called ``name``."""
+    return f"tfbundle/{name}/{DOCUMENTS[name].version if name in DOCUMENTS else 1}"
