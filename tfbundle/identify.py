@@ -21,6 +21,7 @@ from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT, Field, walk_fields
 from tfbundle.limits import MOST_FIELDS
 from tfbundle.storage.base import Source
+from tfbundle.storage.folders import LocalLocation
 from tfbundle.storage.local import LocalSource
 
 _HEAD_SIZE = 4096
@@ -56,7 +57,7 @@ class FileKind(Enum):
     ZIP = "a ZIP archive"
     GZIP = "a gzip file"
     TAR = "a tar archive"
-    GIT_LFS = "a Git LFS pointer, which stands in for the real file"
+    GIT_LFS = "a Git LFS pointer, which is a placeholder for the real file"
     HTML = "an HTML page, probably of a failed download"
     EMPTY = "an empty file"
     ZEROS = "a file of zero bytes, probably of an interrupted transfer"
@@ -68,8 +69,8 @@ class FileKind(Enum):
         return _ADVICE.get(self, "pass a checkpoint's prefix, its .index file, or its folder")
 
 
-# What may stand in place of any file, whatever it is called.
-STAND_INS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.ZEROS, FileKind.ZIP, FileKind.TAR)
+# What may lie in place of any file, whatever it is called.
+PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.ZEROS, FileKind.ZIP, FileKind.TAR)
 
 _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
@@ -156,6 +157,14 @@ _ONNX_FIELDS = {(1, VARINT), (5, VARINT), *((number, BYTES) for number in (2, 3,
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
 
 
+def is_event_file_name(name: str) -> bool:
+    """Return whether a file of this base name is an event file, by TensorBoard's rule.
+
+    That takes in ``.v2`` and ``.profile-empty`` files (TensorBoard, ``backend/event_processing/io_wrapper``).
+    """
+    return "tfevents" in name
+
+
 def identify(path: str) -> FileKind:
     """What the file at ``path`` is.
 
@@ -229,7 +238,7 @@ def _identify_records(source: Source, head: bytes) -> FileKind | None:
         # Every event has a time, and few records of other kinds open with a double.
         if found and found[0][:2] == (1, FIXED64) and {field[:2] for field in found} <= _EVENT_FIELDS:
             return FileKind.EVENTS
-    return FileKind.EVENTS if b"tfevents" in source.path.encode(errors="surrogateescape") else FileKind.TFRECORD
+    return FileKind.EVENTS if is_event_file_name(LocalLocation(source.path).name) else FileKind.TFRECORD
 
 
 def _identify_text(source: Source, head: bytes) -> FileKind | None:

@@ -25,7 +25,7 @@ from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.compression import FileStream, Stream, Unpacked, open_stream
 from tfbundle.formats.records.frames import FEWEST_ROWS
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
-from tfbundle.identify import STAND_INS, identify_source
+from tfbundle.identify import PLACEHOLDERS, identify_source
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
 from tfbundle.storage.base import Source
@@ -115,7 +115,7 @@ class EventFile:
                     )
             return self._finish(start, before, reader.truncation, reader.losses)
         except FormatError as error:
-            if not self.count and (kind := identify_source(source)) in STAND_INS:
+            if not self.count and (kind := identify_source(source)) in PLACEHOLDERS:
                 raise FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path) from error
             raise error.locate(path=self.path) from None
         finally:

@@ -29,6 +29,29 @@ _SHARD = re.compile(r"\.data-\d{5,}-of-(\d{5,})\Z")
 # Question marks stand for all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
 _V1_SHARD = re.compile(r"-(?:\d{5}-of-\d{5}|\?{5}-of-(?:\d{5}|\?{5}))\Z")
 _HALF_SAVED = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
+# How names end, or begin, that copying, downloading and syncing programs and editors give to a file which is not whole.
+_SIDECAR = re.compile(
+    r"""
+    _?\.gstmp\Z                                             # gsutil, gcloud
+    | \._COPYING_\Z                                         # Hadoop
+    | \.(?:part|partial|filepart|incomplete|aria2|tmp|swp)\Z # curl, rclone, WinSCP, Hugging Face and many others
+    | \.(?:crdownload|opdownload|download)\Z                # browsers
+    | \.(?=[0-9a-fA-F]*[a-f])(?=[0-9a-fA-F]*[A-F])[0-9a-fA-F]{8}\Z  # boto, at random; hosts have one case
+    | \.tempstate\d+\Z                                      # TensorFlow
+    | :?Zone\.Identifier\Z                                  # Windows
+    | [~#]\Z | \A[~#]                                       # editors, Syncthing
+    """,
+    re.VERBOSE,
+)
+_SIDECAR_FOLDERS = (
+    "__MACOSX",
+    ".AppleDouble",
+    "@eaDir",
+    ".~tmp~",
+    ".rsync-partial",
+    ".ipynb_checkpoints",
+    "$RECYCLE.BIN",
+)
 _STEP = re.compile(r"-(\d+)\Z")
 
 
@@ -91,6 +114,27 @@ def prefix_of_v1_shard(path: str) -> str | None:
 def is_half_saved(folder: str) -> bool:
     """Whether a folder is called like those in which TensorFlow collects a checkpoint before it is complete."""
     return _HALF_SAVED.search(folder.rstrip("/\\")) is not None
+
+
+def is_sidecar(name: str) -> bool:
+    """Return whether a file of this base name is what another program puts beside a file, or a copy in progress.
+
+    Such a file is neither a checkpoint nor an event file, whatever else its name contains. Whoever passes its path
+    still means it.
+    """
+    # macOS keeps in ._NAME what another file system cannot hold of NAME; Emacs' locks begin with the other.
+    if name.startswith(("._", ".#")):
+        return True
+    # rsync's copies have a leading dot, and so have Hadoop's checksums and swap files. A checkpoint's name may begin
+    # with a dot, or be empty, and its members are told by their ends.
+    if name.startswith("."):
+        return prefix_of_member(name) is None
+    return _SIDECAR.search(name) is not None
+
+
+def is_sidecar_folder(name: str) -> bool:
+    """Return whether a folder of this base name is where another program keeps sidecars or deleted files."""
+    return name in _SIDECAR_FOLDERS or name.startswith(".Trash")
 
 
 def step_of(prefix: str) -> int | None:
