@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from tfbundle.graph.meta_graph import MetaGraph
     from tfbundle.graph.node import Node, Output
     from tfbundle.graph.saved_model import SavedModel
+    from tfbundle.identification.files import identify
+    from tfbundle.identification.kinds import FileFacts
     from tfbundle.tensors.tensor import Tensor
     from tfbundle.verification.verify import verify
 
@@ -57,6 +59,7 @@ _MODULES = {
     "CheckpointState": "checkpoint.find.state",
     "Diff": "comparison.diff",
     "EventLog": "events.log",
+    "FileFacts": "identification.kinds",
     "Finding": "findings",
     "Fingerprint": "comparison.fingerprint",
     "Function": "graph.graph",
@@ -74,6 +77,7 @@ _MODULES = {
     "compare_graph": "comparison.graph_check",
     "diff": "comparison.diff",
     "fingerprint": "comparison.fingerprint",
+    "identify": "identification.files",
     "latest_checkpoint": "checkpoint.find.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
@@ -96,6 +100,7 @@ __all__ = [
     "ChecksumError",
     "Diff",
     "EventLog",
+    "FileFacts",
     "Finding",
     "Fingerprint",
     "FormatError",
@@ -119,6 +124,7 @@ __all__ = [
     "compare_graph",
     "diff",
     "fingerprint",
+    "identify",
     "latest_checkpoint",
     "list_checkpoints",
     "load",

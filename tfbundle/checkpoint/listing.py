@@ -31,7 +31,8 @@ from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.formats.table.reader import MAGIC
-from tfbundle.identify import FileKind, identify_source
+from tfbundle.identification.files import identify_source
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.local import LocalSource, is_file, list_folder, real_path, stat_file
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tfbundle.checkpoint.find.names import CheckpointFiles
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, MissingFileError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
@@ -27,7 +28,7 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
         if error.path is None:
             raise
         try:
-            kind = identify(error.path)
+            kind = kind_of(error.path)
         except MissingFileError:
             raise error from None
         if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):

@@ -25,7 +25,8 @@ from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.compression import FileStream, Stream, Unpacked, open_stream
 from tfbundle.formats.records.frames import FEWEST_ROWS
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
-from tfbundle.identify import PLACEHOLDERS, identify_source
+from tfbundle.identification.files import identify_source
+from tfbundle.identification.kinds import PLACEHOLDERS
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
 from tfbundle.storage.base import Source

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 
 from tfbundle.errors import FormatError, MissingFileError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.local import folder_place, is_file, is_folder, list_folder
 
 ROOT = "."
@@ -31,7 +32,7 @@ def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         return dict(sorted(_search(path).items(), key=lambda item: (item[0] != ROOT, item[0])))
     if not is_file(path):
         raise MissingFileError(f"there is no file or folder {path}", path=path)
-    kind = identify(path)
+    kind = kind_of(path)
     if kind not in _READABLE and "tfevents" not in os.path.basename(path):
         raise FormatError(f"{path} is {kind.value}; pass an event file, or a folder with some", path=path)
     return {ROOT: [path]}

@@ -21,7 +21,8 @@ from tfbundle.checkpoint.find.paths import (
     variables_prefix,
 )
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
 from tfbundle.storage.local import file_size, is_file, is_folder, list_folder, read_file
@@ -93,7 +94,7 @@ def find_graph(path: str) -> str:
     prefix = prefix_of_member(path)
     if is_file(path) and (path.endswith(META_SUFFIX) or prefix is None):
         beside = path + META_SUFFIX
-        if is_file(beside) and identify(path) is FileKind.V1_TABLE:
+        if is_file(beside) and kind_of(path) is FileKind.V1_TABLE:
             return beside
         return path
     return _beside(path if prefix is None else prefix)
@@ -122,7 +123,7 @@ def holds_graph(path: str) -> bool:
     if is_folder(path) or is_saved_model_note(path):
         return is_saved_model(path)
     try:
-        return is_file(path) and identify(path) in (*_BINARY, *_TEXT)
+        return is_file(path) and kind_of(path) in (*_BINARY, *_TEXT)
     except (FormatError, MissingFileError):
         return False  # It is a pipe, or went away.
 
@@ -133,7 +134,7 @@ def read_graph_message(path: str) -> AnyGraph:
     Raises ``UnsupportedError`` for a file of another kind and for one that is larger than protobuf allows, and
     ``FormatError`` for a damaged one.
     """
-    kind = identify(path)
+    kind = kind_of(path)
     if kind not in _BINARY and kind not in _TEXT:
         _refuse(path, kind)
     size = file_size(path)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.findings import Finding
 from tfbundle.formats.checksum import crc32c, unmask
-from tfbundle.identify import FileKind, identify_source
+from tfbundle.identification.files import identify_source
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource
 from tfbundle.verification.file_causes import (

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, TRAILER_SIZE, decode_footer
-from tfbundle.identify import FileKind
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 
 # So much of a file is looked at.

@@ -25,7 +25,8 @@ from tfbundle.checkpoint.find.names import advise_missing_shard
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Finding, finding_of
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource, file_size, list_folder
 
@@ -123,7 +124,7 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
                 unreadable.add(shard)
         elif shard not in unreadable and (size := file_size(path)) is not None and size < claims[-1].end:
             with suppress(TfBundleError, OSError):
-                kind = identify(path)
+                kind = kind_of(path)
                 if kind in _STAND_INS:
                     findings.append(Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path, shard=shard))
                     unreadable.add(shard)

@@ -20,7 +20,8 @@ from tfbundle.checkpoint.find.state import STATE_NAME
 from tfbundle.checkpoint.stores import from_root
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.findings import CheckedFile, Finding, Report, finding_of
-from tfbundle.identify import PLACEHOLDERS, FileKind, identify, identify_source, is_event_file_name
+from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
+from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource, file_size, is_file, is_folder
@@ -192,7 +193,7 @@ def _load_graphs(path: str, findings: list[Finding]) -> list[Graph]:
 
 def _format_of_records(path: str) -> str | None:
     """``"events"`` or ``"records"``, or ``None`` for a file of neither."""
-    kind = FileKind.EVENTS if is_event_file_name(os.path.basename(path)) else identify(path)
+    kind = FileKind.EVENTS if is_event_file_name(os.path.basename(path)) else kind_of(path)
     if kind is FileKind.EVENTS:
         return "events"
     if kind is FileKind.TFRECORD:
@@ -250,7 +251,7 @@ def _verify_records(path: str, format: str, progress: Progress) -> Report:
             what = f"the compressed stream in {path} ends too early, and records may be lost"
         message = f"{what}; its writer is still at work, or was stopped, or a copy of the file was"
         findings.append(Finding("truncated", message, path, None, None, offset, there))
-    if not count and size and (kind := identify(path)) in PLACEHOLDERS:
+    if not count and size and (kind := kind_of(path)) in PLACEHOLDERS:
         findings = [Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path)]
     if records.compression != "NONE":
         # What is known are places in the stream, which are none in the file.

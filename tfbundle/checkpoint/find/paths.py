@@ -28,7 +28,8 @@ from tfbundle.checkpoint.find.names import (
 )
 from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.local import is_file, is_folder, list_folder, stat_file
 
 # TensorFlow takes the first of these where both are there.
@@ -73,7 +74,7 @@ def _from_file(path: str, format: Format | None) -> CheckpointFiles:
         found = find_files(prefix, format)
         if found is not None:
             return found
-    kind = identify(path)
+    kind = kind_of(path)
     if kind is FileKind.BUNDLE_INDEX and prefix is None:
         raise UnsupportedError(
             f"{path} is {kind.value}, but is not called one; give it the name PREFIX.index, "
@@ -167,7 +168,7 @@ def variables_prefix(folder: str) -> str:
 def _unnamed_v1(folder: str) -> list[str]:
     """V1 checkpoints that nothing but their content tells."""
     paths = [os.path.join(folder, name) for name in list_folder(folder)[:_MOST_OPENED]]
-    return [path for path in paths if stat_file(path) and identify(path) is FileKind.V1_TABLE]
+    return [path for path in paths if stat_file(path) and kind_of(path) is FileKind.V1_TABLE]
 
 
 def _describe_folder(folder: str, there: Folder, candidates: list[str]) -> str:
@@ -195,7 +196,7 @@ def _describe_others(folder: str) -> str:
     for name in list_folder(folder)[:_MOST_OPENED]:
         path = os.path.join(folder, name)
         try:
-            kind = identify(path) if stat_file(path) else FileKind.UNKNOWN
+            kind = kind_of(path) if stat_file(path) else FileKind.UNKNOWN
         except (TfBundleError, OSError):
             continue
         if kind not in (FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS):

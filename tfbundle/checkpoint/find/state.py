@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.find.names import find_files, prefix_of_v1_shard
 from tfbundle.errors import FormatError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.local import is_file, is_folder, list_folder, read_file, real_path
@@ -111,7 +112,7 @@ def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | N
     try:
         message = parse_text(read_file(path, LARGEST_NOTE), CheckpointStateProto, path=path)
     except FormatError:
-        kind = identify(path)
+        kind = kind_of(path)
         if kind in (FileKind.STATE, FileKind.UNKNOWN):
             raise
         raise FormatError(

@@ -17,7 +17,8 @@ from tfbundle.checkpoint.stores import from_root, open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import Finding, finding_of
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage.local import file_size, list_folder
 from tfbundle.tensors.tensor import Tensor
@@ -62,7 +63,7 @@ def open_remains(files: CheckpointFiles) -> SalvagedBundle | SalvagedV1:
         from tfbundle.checkpoint.salvage.v1 import SalvagedV1
 
         store = SalvagedV1(prefix, v1_files)
-    if not store.records() and store.findings and identify(store.findings[0].path or prefix) not in _TABLES:
+    if not store.records() and store.findings and kind_of(store.findings[0].path or prefix) not in _TABLES:
         store.close()
         open_store(files, verify=True).close()  # Says what the file is.
     return store

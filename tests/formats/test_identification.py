@@ -1,5 +1,9 @@
 """What a file is, by its content alone."""
 
+import bz2
+import lzma
+import os
+import pickle
 import shutil
 import struct
 import zipfile
@@ -10,17 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tfbundle
 from tests.support.bundle_writer import encode_field, write_bundle
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.table_writer import encode_table, encode_varint, masked_crc
 from tests.support.v1_writer import write_v1
 from tfbundle import FormatError, MissingFileError
-from tfbundle.identify import FileKind, identify
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 
 
 def identify_bytes(data: bytes, folder: Path, name: str = "file") -> FileKind:
     (folder / name).write_bytes(data)
-    return identify(str(folder / name))
+    return kind_of(str(folder / name))
 
 
 # Files of TensorFlow's, under a name that tells nothing.
@@ -51,13 +57,16 @@ def test_files_of_tensorflow(tmp_path: Path, kind: FileKind) -> None:
     for path in KINDS[kind]:
         for name in ("file", "file.index", "events.out.tfevents.1", "file.pb", "checkpoint"):
             shutil.copy(path, tmp_path / name)
-            assert identify(str(tmp_path / name)) is kind, path
+            assert kind_of(str(tmp_path / name)) is kind, path
 
 
 def test_every_kind_speaks_of_itself() -> None:
     for kind in FileKind:
-        assert kind.value[:2] in ("a ", "an", "th", "no")
+        assert kind.value.split()[0] in ("a", "an", "the", "no", "metadata", "Darknet")
         assert len(kind.advice) > 10
+        assert kind.facts == (kind.word, kind.value, kind.advice)
+        assert kind.word == kind.word.lower()
+    assert FileKind.V1_TABLE.word == "v1-table"
 
 
 # Protobufs, which have no magic: told by their fields.
@@ -159,8 +168,8 @@ def test_what_others_write_is_not_taken_for_tensorflows(tmp_path: Path, data: by
 def test_tables(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": np.ones(3)})
     write_v1(tmp_path / "old", {"v": np.ones(3)})
-    assert identify(str(tmp_path / "b.index")) is FileKind.BUNDLE_INDEX
-    assert identify(str(tmp_path / "old")) is FileKind.V1_TABLE
+    assert kind_of(str(tmp_path / "b.index")) is FileKind.BUNDLE_INDEX
+    assert kind_of(str(tmp_path / "old")) is FileKind.V1_TABLE
     assert identify_bytes(encode_table({b"key": b"value"}), tmp_path) is FileKind.TABLE
     assert identify_bytes(encode_table({}), tmp_path) is FileKind.TABLE
 
@@ -247,17 +256,149 @@ def test_archives(tmp_path: Path, names: list[str], kind: FileKind) -> None:
     with zipfile.ZipFile(tmp_path / "file", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             archive.writestr(name, bytes(10))
-    assert identify(str(tmp_path / "file")) is kind
+    assert kind_of(str(tmp_path / "file")) is kind
 
 
 def test_files_that_libraries_write(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones(3))
     np.savez(tmp_path / "a.npz", x=np.ones(3))
-    assert identify(str(tmp_path / "a.npy")) is FileKind.NUMPY
-    assert identify(str(tmp_path / "a.npz")) is FileKind.NUMPY_ARCHIVE
+    assert kind_of(str(tmp_path / "a.npy")) is FileKind.NUMPY
+    assert kind_of(str(tmp_path / "a.npz")) is FileKind.NUMPY_ARCHIVE
     safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
     safetensors.save_file({"x": np.ones(3)}, tmp_path / "a.safetensors")
-    assert identify(str(tmp_path / "a.safetensors")) is FileKind.SAFETENSORS
+    assert kind_of(str(tmp_path / "a.safetensors")) is FileKind.SAFETENSORS
+
+
+# Other programs, as their libraries write them (msgpack 1.2, zstandard 0.25, lz4 4.4, py7zr 1.1, tensorstore 0.1.86,
+# bz2 and lzma of Python), or as their schemas say.
+
+ARRAY = b"\xc7\x16\x01\x93\x92\x01\x02\xa7float32\xc4\x08\0\0\x80?\0\0\x80?"
+MINDSPORE_TENSOR = encode_field(1, 2) + encode_field(1, 3) + encode_field(2, b"Float32") + encode_field(3, bytes(24))
+PADDLE_BLOCK = encode_field(1, 0) + encode_field(2, (1 << 64) - 1) + encode_field(3, encode_field(1, b"x"))
+CAFFE_LAYER = encode_field(1, b"conv1") + encode_field(2, b"Convolution")
+OLD_CAFFE_LAYER = encode_field(2, b"data") + encode_field(3, b"conv1") + encode_field(4, b"conv1") + encode_field(5, 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (bz2.compress(b"hello"), FileKind.BZIP2),
+        (bz2.compress(b""), FileKind.BZIP2),
+        (b"BZh is how a text begins", FileKind.UNKNOWN),
+        (lzma.compress(b"hello"), FileKind.XZ),
+        (b"(\xb5/\xfd \x05)\0\0hello", FileKind.ZSTD),
+        (b'\x04"M\x18h@\x05\0\0\0\0\0\0\0a\x05\0\0\x80hello\0\0\0\0', FileKind.LZ4),
+        (b"7z\xbc\xaf'\x1c\0\x04=\xe4\x86\x1fZ" + bytes(20), FileKind.SEVEN_ZIP),
+        (b"Rar!\x1a\x07\x01\0" + bytes(20), FileKind.RAR),
+        (b"Rar!\x1a\x07\0" + bytes(20), FileKind.RAR),
+        (b"\x81\xa6params\x81\xa7Dense_0\x81\xa6kernel" + ARRAY, FileKind.FLAX),
+        (b"\x81\xa1w" + ARRAY, FileKind.FLAX),
+        (b"\x84\xa4step\x07\xa2lr\xcb?\xe0\0\0\0\0\0\0\xa4note\xa1x\xa6params\x81\xa1w" + ARRAY, FileKind.FLAX),
+        (b"\x82\xa7version\x03\xa9optimizer\x81\xa6target\x80", FileKind.FLAX),
+        (b"\xde\0\x10\xa6params\x81\xa1w" + ARRAY, FileKind.FLAX),
+        (b"\x81\xd9\x28" + b"k" * 40 + b"\x81\xa1w" + ARRAY, FileKind.FLAX),
+        (b"\x81\xa1w\xc7\x02\x05\0\0", FileKind.UNKNOWN),  # An extension of another type.
+        (b"\x82\xa1a\x01\xa1b\xa4text", FileKind.UNKNOWN),  # Values that are plain.
+        (b"\x81\xa3\x01\x02\x03\x81\xa1w\x01", FileKind.UNKNOWN),  # A key that does not show.
+        (b"\x81\xa9short", FileKind.UNKNOWN),
+        (b"\x80\xa6params\x81", FileKind.UNKNOWN),  # A map of nothing.
+        (b"\x91\xa6params\x81", FileKind.UNKNOWN),  # A list.
+        (bytes.fromhex("0cdb3a2ab600000000000000000128b52ffd20b0"), FileKind.OCDBT),
+        (bytes.fromhex("0cdb20de8000000000000000000128b52ffd2073"), FileKind.OCDBT),
+        (b'{"chunks":[10],"compressor":null,"dtype":"<f4","zarr_format":2}', FileKind.ZARR),
+        (b'{"zarr_format": 3, "node_type": "group"}', FileKind.ZARR),
+        (
+            bytes.fromhex("83af70d10d884a3f0000000000000000400000000000000091bac23c9287e1a9"),
+            FileKind.SAVED_MODEL_CHUNKED,
+        ),
+        (encode_field(1, encode_field(1, b"conv1.weight") + encode_field(2, MINDSPORE_TENSOR)) * 3, FileKind.MINDSPORE),
+        (encode_field(1, encode_field(1, b"step") + encode_field(2, MINDSPORE_TENSOR[4:])), FileKind.MINDSPORE),
+        (encode_field(1, encode_field(1, b"table") + encode_field(3, encode_field(1, 1))), FileKind.MINDSPORE),
+        (encode_field(1, PADDLE_BLOCK) + encode_field(4, encode_field(1, 0)), FileKind.PADDLE),
+        (bytes(16) + b"\x0a\0\0\0\x08\x05\x10\x03\x10\x04" + bytes(50), FileKind.PADDLE),
+        (pickle.dumps({"w": 1, "StructuredToParameterName@@": {"w": "w_0"}}), FileKind.PADDLE),
+        (encode_field(1, b"CaffeNet") + encode_field(100, CAFFE_LAYER) * 2, FileKind.CAFFE),
+        (encode_field(1, b"CaffeNet") + encode_field(2, OLD_CAFFE_LAYER) * 2, FileKind.CAFFE),
+        (b'name: "CaffeNet"\nlayer {\n  name: "data"\n}\n', FileKind.CAFFE_TEXT),
+        (b'layer {\n  name: "data"\n}\n', FileKind.CAFFE_TEXT),
+        (b'name: "something"\nvalue: 3\n', FileKind.UNKNOWN),
+        (b"[net]\nbatch=1\n", FileKind.DARKNET_CONFIG),
+        (b"# A comment.\n[net]\n", FileKind.DARKNET_CONFIG),
+        (b"[section]\nnet=1\n", FileKind.UNKNOWN),
+        (encode_field(1, 4) + encode_field(2, encode_field(1, b"")) + encode_field(500, b""), FileKind.COREML),
+        (encode_field(1, 4) + encode_field(2, b"about") + encode_field(199, b""), FileKind.UNKNOWN),
+        (b"GGUF\x03\0\0\0" + bytes(16), FileKind.GGUF),
+        (b'<?xml version="1.0"?>\n<net name="m" version="11">\n<layers>', FileKind.OPENVINO),
+        (b"<net><a/></net>", FileKind.UNKNOWN),
+        (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>', FileKind.STORE_ERROR),
+        (b'{"format": "graph-model", "generatedBy": "2.9", "modelTopology": {}}', FileKind.TFJS),
+        (b'{"modelTopology": {}}', FileKind.TFJS),
+        (b'{"format": "csv"}', FileKind.UNKNOWN),
+        (b'{"class_name": "Sequential", "config": {}}', FileKind.KERAS_JSON),
+        (b'{"module": "keras", "class_name": "Functional", "config": {}}', FileKind.KERAS_JSON),
+        (b'{"class_name": "Person"}', FileKind.UNKNOWN),
+        (b'{"metadata": {"total_size": 1}, "weight_map": {"w": "model-1.safetensors"}}', FileKind.SAFETENSORS_INDEX),
+        (b"\x80\x04\x95\x20\0\0\0\0\0\0\0\x8c\x10jax._src.array\x94", FileKind.JAX_PICKLE),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ", FileKind.APPLE_DOUBLE),
+    ],
+)
+def test_files_of_other_programs(tmp_path: Path, data: bytes, kind: FileKind) -> None:
+    assert identify_bytes(data, tmp_path) is kind
+    if len(data) > 40:
+        for size in range(0, len(data), 7):
+            assert isinstance(identify_bytes(data[:size], tmp_path), FileKind)
+
+
+def test_what_is_weak_needs_its_name(tmp_path: Path) -> None:
+    weights = struct.pack("<iiiq", 0, 2, 5, 64000) + bytes(400)
+    assert identify_bytes(weights, tmp_path, "yolo.weights") is FileKind.DARKNET
+    assert identify_bytes(weights, tmp_path, "yolo.bin") is FileKind.UNKNOWN
+    assert identify_bytes(bytes(400), tmp_path, "yolo.weights") is FileKind.ZEROS
+
+
+def test_saved_model_without_a_version(tmp_path: Path) -> None:
+    assert identify_bytes(encode_field(2, META_GRAPH), tmp_path) is FileKind.SAVED_MODEL
+    # The library of a GraphDef has the number of a SavedModel's graphs.
+    gradient = encode_field(2, encode_field(1, b"f") + encode_field(2, b"f_grad"))
+    assert identify_bytes(encode_field(2, gradient), tmp_path) is FileKind.GRAPH
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["saved_model.pb", "variables/"], FileKind.SAVED_MODEL_FOLDER),
+        (["saved_model.pbtxt"], FileKind.SAVED_MODEL_FOLDER),
+        (["saved_model.cpb"], FileKind.SAVED_MODEL_CHUNKED_FOLDER),
+        (["orbax.checkpoint", "pytree/"], FileKind.ORBAX_FOLDER),
+        (["_CHECKPOINT_METADATA", "params/"], FileKind.ORBAX_FOLDER),
+        (["_METADATA", "d/", "manifest.ocdbt"], FileKind.ORBAX_FOLDER),
+        (["manifest.ocdbt", "d/"], FileKind.OCDBT_FOLDER),
+        ([".zarray", "0.0"], FileKind.ZARR_FOLDER),
+        (["zarr.json"], FileKind.ZARR_FOLDER),
+        (["checkpoint", "target.encoder.kernel/"], FileKind.T5X_FOLDER),
+        (["checkpoint", "target.txt"], FileKind.FOLDER),
+        (["Manifest.json", "Data/"], FileKind.COREML_FOLDER),
+        (["saved_model.pb/"], FileKind.FOLDER),
+        ([], FileKind.FOLDER),
+    ],
+)
+def test_folders(tmp_path: Path, names: list[str], kind: FileKind) -> None:
+    for name in names:
+        if name.endswith("/"):
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).write_bytes(b"x")
+    assert tfbundle.identify(tmp_path) == kind.facts
+
+
+def test_what_identify_returns(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"v": np.ones(3)})
+    path = tmp_path / "b.index"
+    for spelling in (path, str(path), os.fsencode(path), path.as_uri()):
+        facts = tfbundle.identify(spelling)
+        assert facts.kind == "bundle-index"
+        assert facts.description == "the index of a V2 checkpoint"
+        assert "prefix" in facts.advice
 
 
 # Nothing that a file holds is an exception.
@@ -284,9 +425,15 @@ def test_cut_files_are_some_kind(tmp_path: Path, kind: FileKind) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
-        identify(str(tmp_path / "gone"))
+        kind_of(str(tmp_path / "gone"))
+    with pytest.raises(MissingFileError):
+        tfbundle.identify(tmp_path / "gone")
     with pytest.raises(FormatError, match="a folder"):
-        identify(str(tmp_path))
+        kind_of(str(tmp_path))
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FormatError, match="pipe"):
+            tfbundle.identify(tmp_path / "pipe")
 
 
 def test_identifying_reads_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

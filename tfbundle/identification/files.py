@@ -1,0 +1,165 @@
+"""What a file is, by its content.
+
+Names are habits: a V1 checkpoint has no suffix, a ``.pb`` is a frozen graph or a SavedModel, and a ``.ckpt`` that was
+downloaded may be an HTML page. So the bytes decide. Magic numbers come first; then a table by its end, records by the
+checksum of their first length, texts by their first words, protobufs by their fields, and last what has the weakest
+signs. A file of any size is known after a few reads.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tfbundle.errors import FormatError
+from tfbundle.formats.checksum import crc32c, unmask
+from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table
+from tfbundle.formats.wire import BYTES, FIXED64, VARINT
+from tfbundle.identification.folders import identify_folder
+from tfbundle.identification.kinds import FileFacts, FileKind
+from tfbundle.identification.messages import first_fields, identify_message
+from tfbundle.identification.msgpack import is_state_tree
+from tfbundle.identification.texts import identify_text
+from tfbundle.storage.base import Source
+from tfbundle.storage.locations import StrPath, locate
+
+_HEAD_SIZE = 4096
+_TAIL_SIZE = 16 * _HEAD_SIZE
+
+_MAGIC = (
+    (0, b"\x89HDF\r\n\x1a\n", FileKind.HDF5),
+    (4, b"TFL3", FileKind.TFLITE),
+    (0, b"\x93NUMPY", FileKind.NUMPY),
+    (0, b"GGUF", FileKind.GGUF),
+    (0, b"\x0c\xdb\x3a\x2a", FileKind.OCDBT),  # The manifest, the root of versions, and a node of the tree.
+    (0, b"\x0c\xdb\x12\x34", FileKind.OCDBT),
+    (0, b"\x0c\xdb\x20\xde", FileKind.OCDBT),
+    (0, b"\x83\xaf\x70\xd1\x0d\x88\x4a\x3f" + bytes(8) + b"\x40", FileKind.SAVED_MODEL_CHUNKED),
+    (0, b"\x1f\x8b", FileKind.GZIP),
+    (0, b"\xfd7zXZ\0", FileKind.XZ),
+    (0, b"\x28\xb5\x2f\xfd", FileKind.ZSTD),
+    (0, b"\x04\x22\x4d\x18", FileKind.LZ4),
+    (0, b"7z\xbc\xaf\x27\x1c", FileKind.SEVEN_ZIP),
+    (0, b"Rar!\x1a\x07", FileKind.RAR),
+    (257, b"ustar", FileKind.TAR),
+    (0, b"version https://git-lfs", FileKind.GIT_LFS),
+    (0, b"\x00\x05\x16\x07\x00\x02\x00\x00", FileKind.APPLE_DOUBLE),
+    (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", FileKind.PYTORCH),  # The pickled magic of old torch.save.
+)
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")  # A block, or the end of an empty stream.
+_PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
+_SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*"', re.DOTALL)
+# Three versions and no levels, then the size of a short description, which begins with the number of a type.
+_PADDLE_TENSOR = re.compile(rb"\0{16}[\x02-\xff]\0\0\0\x08")
+# What paddle.save puts last into a pickle.
+_PADDLE_NAMES = b"StructuredToParameterName@@"
+# Versions 0.1 and 0.2: so few bytes may be any file's, and the name has to say it, too.
+_DARKNET = re.compile(rb"\0{4}[\x01\x02]\0{3}[\x00-\x05]\0{3}")
+_EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
+
+
+def identify(path: StrPath) -> FileFacts:
+    """Return what the file or folder at ``path`` is, by its content.
+
+    A folder is judged by the names of what lies in it. Never raises for what a file holds; raises ``MissingFileError``
+    where there is none, and ``FormatError`` where it is neither a regular file nor a folder.
+    """
+    location = locate(path)
+    return (identify_folder(location.list()) if location.is_folder() else kind_of(location)).facts
+
+
+def kind_of(path: StrPath) -> FileKind:
+    """Return what the file at ``path`` is; raises as ``identify`` does, and ``FormatError`` for a folder."""
+    source = locate(path).open()
+    try:
+        return identify_source(source)
+    finally:
+        source.close()
+
+
+def identify_source(source: Source) -> FileKind:
+    """Return what an open file is."""
+    head = source.read_at(0, min(_HEAD_SIZE, source.size))
+    if not head:
+        return FileKind.EMPTY
+    for offset, magic, kind in _MAGIC:
+        if head.startswith(magic, offset):
+            return kind
+    if head.startswith(b"PK\x03\x04"):
+        return _identify_zip(source, head)
+    if _BZIP2.match(head):
+        return FileKind.BZIP2
+    if _SAFETENSORS.match(head):
+        return FileKind.SAFETENSORS
+    return (
+        _identify_table(source)
+        or _identify_records(source, head)
+        or identify_text(head)
+        or identify_message(source)
+        or _identify_weak(source, head)
+    )
+
+
+def is_event_file_name(name: str) -> bool:
+    """Return whether a file of this base name is an event file, by TensorBoard's rule.
+
+    That takes in ``.v2`` and ``.profile-empty`` files (TensorBoard, ``backend/event_processing/io_wrapper``).
+    """
+    return "tfevents" in name
+
+
+def _identify_zip(source: Source, head: bytes) -> FileKind:
+    # Names stand uncompressed in each member's header and again in the directory at the end.
+    names = head + _tail(source)
+    if b"model.weights.h5" in names:
+        return FileKind.KERAS
+    if b"/data.pkl" in names:
+        return FileKind.PYTORCH
+    # Archives of anything may hold a .npy somewhere; numpy's hold nothing else.
+    first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return FileKind.NUMPY_ARCHIVE if first.endswith(b".npy") else FileKind.ZIP
+
+
+def _identify_table(source: Source) -> FileKind | None:
+    if source.size < FOOTER_SIZE or source.read_at(source.size - 8, 8) != MAGIC.to_bytes(8, "little"):
+        return None
+    try:
+        value = Table(source, verify=False).find(b"")
+    except FormatError:
+        # It ends as a table does, so it is one, though damaged. Only the name can tell which.
+        return FileKind.BUNDLE_INDEX if source.path.endswith(".index") else FileKind.V1_TABLE
+    if value is None:
+        return FileKind.TABLE
+    # SavedTensorSlices holds one message, the header of a bundle numbers first.
+    return FileKind.V1_TABLE if value[:1] == b"\x0a" else FileKind.BUNDLE_INDEX
+
+
+def _identify_records(source: Source, head: bytes) -> FileKind | None:
+    # A record opens with its length and the masked CRC of these eight bytes, which no other file has by chance.
+    if len(head) < 12 or unmask(int.from_bytes(head[8:12], "little")) != crc32c(head[:8]):
+        return None
+    size = int.from_bytes(head[:8], "little")
+    if 12 + size <= source.size:
+        found = first_fields(source, 12, 12 + size)
+        # Every event has a time, and few records of other kinds open with a double.
+        if found and found[0][:2] == (1, FIXED64) and {field[:2] for field in found} <= _EVENT_FIELDS:
+            return FileKind.EVENTS
+    return FileKind.EVENTS if is_event_file_name(locate(source.path).name) else FileKind.TFRECORD
+
+
+def _identify_weak(source: Source, head: bytes) -> FileKind:
+    if _PICKLE.match(head):
+        if _PADDLE_NAMES in head + _tail(source):
+            return FileKind.PADDLE
+        return FileKind.JAX_PICKLE if b"jax" in head else FileKind.PICKLE
+    if is_state_tree(head):
+        return FileKind.FLAX
+    if _PADDLE_TENSOR.match(head):
+        return FileKind.PADDLE
+    if _DARKNET.match(head) and source.path.endswith(".weights"):
+        return FileKind.DARKNET
+    return FileKind.UNKNOWN if head.strip(b"\0") else FileKind.ZEROS
+
+
+def _tail(source: Source) -> bytes:
+    size = min(source.size, _TAIL_SIZE)
+    return source.read_at(source.size - size, size)

@@ -1,0 +1,192 @@
+"""The kinds of files and folders that are known, how to speak of them, and what to do with one.
+
+The name of a kind in lower case is the word for it that does not change: ``FileKind.V1_TABLE`` is ``"v1-table"``. The
+value describes it within a sentence. The advice is for a person who passed such a file as a checkpoint.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class FileFacts(NamedTuple):
+    """What a file is: ``kind`` is a word that does not change, ``description`` is for people, ``advice`` a next step.
+
+    The kind is ``"unknown"`` for what is none of the known ones.
+    """
+
+    kind: str
+    description: str
+    advice: str
+
+
+class FileKind(Enum):
+    """What a file or folder is; the value is how to speak of it."""
+
+    # TensorFlow's.
+    BUNDLE_INDEX = "the index of a V2 checkpoint"
+    V1_TABLE = "a V1 checkpoint"
+    TABLE = "a sorted table, but not of a checkpoint"
+    STATE = "a checkpoint state file"
+    GRAPH = "a GraphDef"
+    GRAPH_TEXT = "a GraphDef in text form"
+    META_GRAPH = "a MetaGraphDef"
+    META_GRAPH_TEXT = "a MetaGraphDef in text form"
+    SAVED_MODEL = "a SavedModel"
+    SAVED_MODEL_TEXT = "a SavedModel in text form"
+    SAVED_MODEL_CHUNKED = "a chunked protobuf in a Riegeli file (such as saved_model.cpb)"
+    FINGERPRINT = "the fingerprint of a SavedModel (fingerprint.pb)"
+    KERAS_METADATA = "the metadata of Keras beside a SavedModel (keras_metadata.pb)"
+    HUB_MODULE = "the mark of a TensorFlow Hub module beside its SavedModel (tfhub_module.pb)"
+    EVENTS = "an event file"
+    TFRECORD = "a TFRecord file"
+    TFLITE = "a TensorFlow Lite model"
+    TFJS = "a TensorFlow.js model (model.json)"
+    # Of other programs.
+    HDF5 = "an HDF5 file (such as Keras weights in .h5)"
+    KERAS = "a Keras 3 archive (.keras)"
+    KERAS_JSON = "the configuration of a Keras model in JSON, without weights"
+    PYTORCH = "a PyTorch file"
+    ONNX = "an ONNX model"
+    SAFETENSORS = "a safetensors file"
+    SAFETENSORS_INDEX = "the index of safetensors files (.safetensors.index.json)"
+    NUMPY = "a numpy file (.npy)"
+    NUMPY_ARCHIVE = "a numpy archive (.npz)"
+    FLAX = "a msgpack file (such as Flax and T5X checkpoints)"
+    OCDBT = "a part of a TensorStore database (OCDBT), as Orbax checkpoints have"
+    ZARR = "the metadata of a Zarr array, as T5X and Orbax checkpoints have"
+    MINDSPORE = "a MindSpore checkpoint"
+    PADDLE = "a PaddlePaddle file"
+    CAFFE = "a Caffe model"
+    CAFFE_TEXT = "a Caffe model in text form (.prototxt)"
+    DARKNET = "Darknet weights"
+    DARKNET_CONFIG = "the configuration of a Darknet model"
+    COREML = "a Core ML model"
+    GGUF = "a GGUF model of llama.cpp"
+    OPENVINO = "an OpenVINO model in XML"
+    JAX_PICKLE = "a Python pickle of JAX arrays"
+    PICKLE = "a Python pickle"
+    # Packed.
+    ZIP = "a ZIP archive"
+    GZIP = "a gzip file"
+    TAR = "a tar archive"
+    BZIP2 = "a bzip2 file"
+    XZ = "an xz file"
+    ZSTD = "a Zstandard file (.zst)"
+    LZ4 = "an LZ4 file"
+    SEVEN_ZIP = "a 7-Zip archive"
+    RAR = "a RAR archive"
+    # In place of a file.
+    GIT_LFS = "a Git LFS pointer, a placeholder for the real file"
+    HTML = "an HTML page, probably of a failed download"
+    STORE_ERROR = "the error message of an object store, probably of a failed download"
+    APPLE_DOUBLE = "metadata of macOS about another file (._NAME)"
+    EMPTY = "an empty file"
+    ZEROS = "a file of zero bytes, probably of an interrupted transfer"
+    UNKNOWN = "no file of a kind that is known here"
+    # Folders.
+    FOLDER = "a folder"
+    SAVED_MODEL_FOLDER = "the folder of a SavedModel"
+    SAVED_MODEL_CHUNKED_FOLDER = "the folder of a SavedModel in chunks (saved_model.cpb)"
+    ORBAX_FOLDER = "the folder of an Orbax checkpoint"
+    T5X_FOLDER = "the folder of a T5X checkpoint"
+    ZARR_FOLDER = "the folder of a Zarr array or group"
+    OCDBT_FOLDER = "the folder of a TensorStore database (OCDBT)"
+    COREML_FOLDER = "the folder of a Core ML package (.mlpackage)"
+
+    @property
+    def word(self) -> str:
+        """The word for it that does not change, such as ``"v1-table"``."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def advice(self) -> str:
+        """What to do when a checkpoint was expected."""
+        return _ADVICE.get(self, "pass a checkpoint's prefix, its .index file, or its folder")
+
+    @property
+    def facts(self) -> FileFacts:
+        """The same for callers of the library."""
+        return FileFacts(self.word, self.value, self.advice)
+
+
+# Archives and compressed files, which have to be unpacked before anything can be said of their content.
+PACKED = (
+    FileKind.ZIP,
+    FileKind.GZIP,
+    FileKind.TAR,
+    FileKind.BZIP2,
+    FileKind.XZ,
+    FileKind.ZSTD,
+    FileKind.LZ4,
+    FileKind.SEVEN_ZIP,
+    FileKind.RAR,
+)
+# What may lie in place of any file, whatever it is called. A gzip file may also be what was expected.
+PLACEHOLDERS = (
+    FileKind.GIT_LFS,
+    FileKind.HTML,
+    FileKind.STORE_ERROR,
+    FileKind.ZEROS,
+    *(kind for kind in PACKED if kind is not FileKind.GZIP),
+)
+
+_GRAPH_ADVICE = (
+    "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
+    "and the commands ls, show, verify, diff, fingerprint and export take it"
+)
+_FOLDER_ADVICE = "pass the folder of the SavedModel"
+_ORBAX_ADVICE = "read it with orbax-checkpoint, which tfbundle does not replace"
+_CHUNKED_ADVICE = "TensorFlow alone reads it; its variables are an ordinary checkpoint: pass variables/variables"
+
+_ADVICE = {
+    FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",
+    FileKind.HTML: "download the file again, and look at the page for the reason",
+    FileKind.STORE_ERROR: "read it for the reason, and download the file again",
+    FileKind.APPLE_DOUBLE: "pass the file without '._' before its name",
+    FileKind.EMPTY: "copy or download it again",
+    FileKind.ZEROS: "copy or download it again",
+    FileKind.HDF5: "read it with h5py; tfbundle reads TensorFlow's own checkpoints (.index and .data-*)",
+    FileKind.KERAS: "read it with Keras, or unpack it as a ZIP and its model.weights.h5 with h5py",
+    FileKind.KERAS_JSON: "it has no weights; Keras reads it with model_from_json",
+    FileKind.PYTORCH: "read it with torch.load",
+    FileKind.SAFETENSORS: "read it with the safetensors package",
+    FileKind.SAFETENSORS_INDEX: "read the files that it lists with the safetensors package",
+    FileKind.NUMPY: "read it with numpy.load",
+    FileKind.NUMPY_ARCHIVE: "read it with numpy.load",
+    FileKind.FLAX: "read it with flax.serialization.msgpack_restore",
+    FileKind.OCDBT: _ORBAX_ADVICE,
+    FileKind.ZARR: "read it with zarr or tensorstore",
+    FileKind.MINDSPORE: "read it with mindspore.load_checkpoint",
+    FileKind.PADDLE: "read it with paddle.load",
+    FileKind.CAFFE: "read it with Caffe",
+    FileKind.CAFFE_TEXT: "it has no weights; Caffe reads it",
+    FileKind.DARKNET: "read it with Darknet, or convert it first",
+    FileKind.DARKNET_CONFIG: "it has no weights; Darknet reads it",
+    FileKind.COREML: "read it with coremltools",
+    FileKind.GGUF: "read it with the gguf package",
+    FileKind.OPENVINO: "read it with openvino; its weights lie in a .bin file beside it",
+    FileKind.JAX_PICKLE: "load it with pickle only if you trust its origin, for a pickle runs code",
+    FileKind.PICKLE: "load it with pickle only if you trust its origin, for a pickle runs code",
+    FileKind.ONNX: "read it with the onnx package",
+    FileKind.TFLITE: "read it with a TensorFlow Lite interpreter",
+    FileKind.TFJS: "read it with TensorFlow.js, or convert it with tensorflowjs_converter",
+    FileKind.GRAPH: _GRAPH_ADVICE,
+    FileKind.GRAPH_TEXT: _GRAPH_ADVICE,
+    FileKind.META_GRAPH: _GRAPH_ADVICE,
+    FileKind.META_GRAPH_TEXT: _GRAPH_ADVICE,
+    FileKind.SAVED_MODEL_CHUNKED: _CHUNKED_ADVICE,
+    FileKind.FINGERPRINT: _FOLDER_ADVICE,
+    FileKind.KERAS_METADATA: _FOLDER_ADVICE,
+    FileKind.HUB_MODULE: _FOLDER_ADVICE,
+    FileKind.EVENTS: "it holds training curves, which tfbundle.open_events reads; pass the checkpoint beside it",
+    FileKind.TFRECORD: "it holds records, which tfbundle.read_records reads",
+    FileKind.SAVED_MODEL_CHUNKED_FOLDER: _CHUNKED_ADVICE,
+    FileKind.ORBAX_FOLDER: _ORBAX_ADVICE,
+    FileKind.T5X_FOLDER: "read it with T5X",
+    FileKind.ZARR_FOLDER: "read it with zarr or tensorstore",
+    FileKind.OCDBT_FOLDER: _ORBAX_ADVICE,
+    FileKind.COREML_FOLDER: "read it with coremltools",
+    **dict.fromkeys(PACKED, "unpack it first"),
+}
