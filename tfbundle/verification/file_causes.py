@@ -62,7 +62,7 @@ def tell_transfer(source: Source, kind: FileKind, end: int | None, *, is_torn: b
     if kind in _STAND_INS and (is_shorter or kind is FileKind.ZEROS):
         yield _STAND_INS[kind]
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
-    if is_shorter and kind is FileKind.UNKNOWN and 0 < len(head) <= _LONGEST_MESSAGE:
+    if is_shorter and kind in (FileKind.UNKNOWN, FileKind.STORE_ERROR) and 0 < len(head) <= _LONGEST_MESSAGE:
         yield from _message(head)
     if is_longer and kind is FileKind.UNKNOWN:
         yield from _encodings(head)
