@@ -111,4 +111,4 @@ def test_the_first_two_commands_set_everything_up() -> None:
         assert "venv" in command
         assert "pip install" in command
     assert (ROOT / first.split()[-1]).exists()
-    assert second.endswith("pytest -q\n")
+    assert second.endswith("pytest -q -n auto\n")

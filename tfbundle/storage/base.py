@@ -198,7 +198,7 @@ class Location(ABC):
         return f"<{type(self).__name__} {self.path!r}>"
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and isinstance(other, Location) and other.path == self.path
+        return isinstance(other, Location) and type(other) is type(self) and other.path == self.path
 
     def __hash__(self) -> int:
         return hash(self.path)

@@ -7,7 +7,7 @@ A target is a file ``fuzz_NAME.py`` beside this one, with ``seeds()`` (inputs to
 and ``check(data)``, which raises if the library's promise is broken: a right value, or one of its errors, and never
 anything else. Memory is limited too, so that an allocation beyond what the input can ask for is a finding.
 
-Needs atheris (``pip install '.[fuzz]'``), which exists for Linux and macOS. Without it nothing is run, and the exit
+Needs atheris (``pip install --group fuzz``), which exists for Linux and macOS. Without it nothing is run, and the exit
 status is 0. It is 1 where something was found; the input is then kept in the current folder.
 """
 

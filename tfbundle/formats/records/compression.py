@@ -116,13 +116,15 @@ class ObjectStream(_Copied):
 
     def read(self, size: int) -> bytes:
         if self._ahead:
-            data, self._ahead = self._ahead[:size], self._ahead[size:]
-            return data
-        data = self._file.read(size)
-        if data is not None and not isinstance(data, bytes):
+            ahead, self._ahead = self._ahead[:size], self._ahead[size:]
+            return ahead
+        data: object = self._file.read(size)  # A file in text mode, or that would block, gives no bytes.
+        if data is None:
+            return b""
+        if not isinstance(data, bytes):
             raise TypeError("records are read from binary files; open this one with mode 'rb'")
-        self._done += len(data or b"")
-        return data or b""
+        self._done += len(data)
+        return data
 
     def peek(self, size: int) -> bytes:
         while len(self._ahead) < size:
