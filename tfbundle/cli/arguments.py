@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import escape_name, unescape_name
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
     from tfbundle.tensors.mapping import TensorMapping
 
-path_argument = click.argument("path")
+path_argument = click.argument("path", type=PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 format_option = click.option(
     "--format",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import json_option
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import escape_name, one_line, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ _MOST_UNEXPECTED = 20
 
 
 @click.command()
-@click.argument("graph")
-@click.argument("checkpoint")
+@click.argument("graph", type=PATH)
+@click.argument("checkpoint", type=PATH)
 @json_option
 def command(graph: str, checkpoint: str, as_json: bool) -> None:
     """Compare the variables that GRAPH wants with those in CHECKPOINT.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import format_option, json_option
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, progress_bar
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=PATH)
+@click.argument("b", type=PATH)
 @json_option
 @format_option
 def command(a: str, b: str, as_json: bool, format: Format | None) -> None:

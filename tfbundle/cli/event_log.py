@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfbundle.cli.completion import PATH, complete_runs, complete_tags
 from tfbundle.cli.output import escape_name, print_warning, progress_bar
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 _MOST_LISTED = 20
 
-logdir_argument = click.argument("logdir")
-run_option = click.option("--run", "runs", multiple=True, metavar="RUN", help="Only this run; may be repeated.")
-tag_option = click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only this tag; may be repeated.")
+logdir_argument = click.argument("logdir", type=PATH)
+run_option = click.option(
+    "--run", "runs", multiple=True, metavar="RUN", shell_complete=complete_runs, help="Only this run; may be repeated."
+)
+tag_option = click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", shell_complete=complete_tags, help="Only this tag; may be repeated."
+)
 purge_option = click.option("--purge", is_flag=True, help="Drop what TensorBoard drops after a restart.")
 salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
 

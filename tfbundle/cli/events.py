@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import json_option
+from tfbundle.cli.completion import complete_tags
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
     choose_runs,
@@ -97,7 +98,7 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
 
 @command.command()
 @logdir_argument
-@click.argument("tag")
+@click.argument("tag", shell_complete=complete_tags)
 @run_option
 @purge_option
 @salvage_option

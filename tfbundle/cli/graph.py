@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
+from tfbundle.cli.completion import complete_nodes
 from tfbundle.cli.graph_facts import Facts, file_facts, function_facts, node_facts
 from tfbundle.cli.output import (
     count_of,
@@ -28,7 +29,7 @@ _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "Sav
 
 @click.command()
 @path_argument
-@click.argument("node", required=False)
+@click.argument("node", required=False, shell_complete=complete_nodes)
 @json_option
 def command(path: str, node: str | None, as_json: bool) -> None:
     """Show what a graph holds: ops, variables, collections, signatures, functions.

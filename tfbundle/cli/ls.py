@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
+from tfbundle.cli.completion import complete_tensors
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -61,7 +62,7 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 
 @click.command()
 @path_argument
-@click.argument("globs", nargs=-1, metavar="[GLOB]...")
+@click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=complete_tensors)
 @click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="By what to sort.", show_default=True)
 @json_option
 @format_option

@@ -17,12 +17,14 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
 
 from tfbundle._version import __version__
-from tfbundle.cli.output import ESCAPE_UNENCODABLE, one_line
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, OutputError, flush, print_warning
+from tfbundle.cli.wording import describe_system_error, for_command
 from tfbundle.errors import TfBundleError
 
 COMMANDS = (
@@ -40,6 +42,9 @@ COMMANDS = (
     "records",
 )
 
+_PROGRAM = "tfbundle"
+# What a shell sets to ask for its script, or for what could be typed next.
+_COMPLETION = "_TFBUNDLE_COMPLETE"
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
@@ -48,18 +53,31 @@ class Commands(click.Group):
     """A group whose commands are modules, and whose errors are one line each."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names in the order in which help shows them."""
+        """Return the names in the order in which help shows them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, imported now."""
+        """Return the command of a name, imported now."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"tfbundle.cli.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was typed; of one that is none say what may have been meant."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command '{args[0]}'{_suggest(args[0]) or '.'}")
+        return super().resolve_command(ctx, args)
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> NoReturn:  # type: ignore[override]
         """Run a command and leave the process, or in tests the runner, with its exit status."""
+        instruction = os.environ.get(_COMPLETION)
+        if instruction:
+            from tfbundle.cli.completion import run_completion
+
+            sys.exit(run_completion(self, _PROGRAM, _COMPLETION, instruction))
         sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
 
     def _run(self, arguments: list[str]) -> int:
@@ -69,14 +87,18 @@ class Commands(click.Group):
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=ESCAPE_UNENCODABLE)
+        context: click.Context | None = None
         try:
             try:
-                with self.make_context("tfbundle", arguments) as context:
+                with self.make_context(_PROGRAM, arguments) as context:
                     self.invoke(context)
                 status = 0
             except click.exceptions.Exit as leaving:
                 status = leaving.exit_code
-            sys.stdout.flush()
+            flush()
+        except OutputError as error:
+            _drop_output()
+            return _refuse(error.format_message())
         except click.ClickException as error:
             message = error.format_message()
             if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -85,18 +107,41 @@ class Commands(click.Group):
         except (KeyboardInterrupt, click.Abort):
             return _INTERRUPTED
         except BrokenPipeError:
-            # Python would flush what is left of stdout at its end, and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return _BROKEN_PIPE
-        except (TfBundleError, OSError) as error:
-            return _refuse(str(error))
+        except TfBundleError as error:
+            return _refuse(for_command(str(error)))
+        except OSError as error:
+            return _refuse(describe_system_error(error, _first_path(arguments)))
         except MemoryError:
             return _refuse("there is not enough memory to read this")
         return status
 
 
+def _suggest(text: str) -> str:
+    from tfbundle.storage.locations import locate
+    from tfbundle.suggestions import closest_names
+
+    close = closest_names(text, COMMANDS, count=2)
+    if close:
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    location = locate(text)
+    return f"; 'tfbundle info {text}' says what lies there" if location.is_file() or location.is_folder() else ""
+
+
+def _first_path(arguments: list[str]) -> str | None:
+    """Return what is probably the path that a command was given, for an error that does not say which file it is."""
+    return next((argument for argument in arguments[1:] if not argument.startswith("-")), None)
+
+
+def _drop_output() -> None:
+    """Discard what stdout still holds, which Python would otherwise write at its end, and complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _refuse(message: str) -> int:
-    click.echo(f"tfbundle: {one_line(message)}", err=True)
+    print_warning(f"tfbundle: {message}")
     return 2
 
 

@@ -24,7 +24,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,7 +154,8 @@ def print_coloured(text: str) -> None:
 
 def print_warning(text: str) -> None:
     """Print a line on stderr, beside what the command answers."""
-    click.echo(one_line(text), err=True)
+    with suppress(OSError):  # Where nobody can read it, the exit status has to do.
+        click.echo(one_line(text), err=True)
 
 
 def _printable(text: str) -> str:
@@ -168,6 +169,16 @@ class OutputError(click.ClickException):
 def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def flush() -> None:
+    """Write what is still held back."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:

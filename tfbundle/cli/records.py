@@ -7,12 +7,13 @@ import base64
 import click
 
 from tfbundle.cli.arguments import json_option
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import count_of, format_size, print_json, print_line, progress_bar
 from tfbundle.formats.records.compression import COMPRESSIONS
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=PATH)
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="By default the first bytes tell.")
 @click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
 @click.option("--dump", is_flag=True, help="Print a JSON line a record: number, offset, size, and its bytes in base64.")

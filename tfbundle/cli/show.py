@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import find_name, format_option, json_option, open_tensors, path_argument
+from tfbundle.cli.completion import complete_tensors
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -36,7 +37,7 @@ _MOST_PIECES = 20
 # Unknown options are arguments, so that an index may start with a minus.
 @click.command(context_settings={"ignore_unknown_options": True})
 @path_argument
-@click.argument("name")
+@click.argument("name", shell_complete=complete_tensors)
 @click.argument("index", required=False)
 @json_option
 @format_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import json_option
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import count_of, escape_name, format_size, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _HEADERS = ("", "checkpoint", "format", "step", "time (UTC)", "size", "in state"
 
 
 @click.command()
-@click.argument("path", metavar="DIR")
+@click.argument("path", metavar="DIR", type=PATH)
 @json_option
 def command(path: str, as_json: bool) -> None:
     """List the checkpoints in DIR, by step.

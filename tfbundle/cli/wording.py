@@ -1,0 +1,49 @@
+"""Messages of the library in the words of the command: flags in place of arguments, commands in place of functions.
+
+The library's errors name what a Python program passes or calls. Who types a command has other means to the same end.
+"""
+
+from __future__ import annotations
+
+import re
+
+_REPLACEMENTS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"tfbundle\.load_graph\(path\)\.constants has its weights, and the commands", "the commands"),
+        (r"tfbundle\.(?:open_checkpoint|load)\b(?:\(path\))?", "'tfbundle ls'"),
+        (r"tfbundle\.read_checkpoint_state\b", "'tfbundle state'"),
+        (r"tfbundle\.(?:open|read)_events\b", "'tfbundle events'"),
+        (r"tfbundle\.read_records\b", "'tfbundle records'"),
+        (r"tfbundle\.verify\b", "'tfbundle verify'"),
+        (r"tfbundle\.load_(?:graph|meta_graph)\b(?:\(path\))?", "'tfbundle graph'"),
+        (r"\bsalvage=True or --salvage\b", "--salvage"),
+        (r"\bslots=False or --no-slots\b", "--no-slots"),
+        (r"\bsalvage=True\b", "--salvage"),
+        (r"\bslots=False\b", "--no-slots"),
+        (r"\bpurge=True\b", "--purge"),
+        (r"\boverwrite=True\b", "--overwrite"),
+        (r"\bformat=['\"](v1|v2)['\"]", r"--format \1"),
+        (r"\bcompression=['\"](\w+)['\"]", r"--compression \1"),
+        (r"pip install (?:pandas|pyarrow)\b", 'pip install "tfbundle[tables]"'),
+        (r"pip install (?:pillow|plotext)\b", 'pip install "tfbundle[plot]"'),
+        (r"pip install safetensors\b", 'pip install "tfbundle[safetensors]"'),
+        (r"so pass os\.path\.expanduser\(path\)", "and not within quotes"),
+    )
+]
+
+
+def for_command(message: str) -> str:
+    """Return a message of the library as the command says it."""
+    for pattern, replacement in _REPLACEMENTS:
+        message = pattern.sub(replacement, message)
+    return message
+
+
+def describe_system_error(error: OSError, path: str | None) -> str:
+    """Return what the system refused, with the file; ``path`` is what was passed, where the error does not know it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    name = error.filename if error.filename is not None else path
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", "surrogateescape")
+    return reason if name is None else f"{name}: {reason}"
