@@ -225,7 +225,7 @@ def test_an_unknown_name_brings_a_suggestion(tmp_path: Path) -> None:
 CHECKPOINTS = [expected for format in ("v1", "v2") for expected in expected_checkpoints(format) if not expected.error]
 
 
-@pytest.mark.parametrize("expected", CHECKPOINTS, ids=str)
+@pytest.mark.parametrize("expected", CHECKPOINTS, ids=lambda case: f"{case.format}-{case}")
 def test_ls_lists_what_tensorflow_lists(expected: Expected) -> None:
     listed = run_json("ls", expected.path, "--format", expected.format)
     assert listed["format"] == expected.format

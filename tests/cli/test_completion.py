@@ -62,7 +62,7 @@ def complete(line: list[str], folder: Path) -> list[str]:
         [sys.executable, "-m", "tfbundle"], env=environment, cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    return done.stdout.splitlines()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(
