@@ -28,6 +28,7 @@ from tfbundle.cli.wording import describe_system_error, for_command
 from tfbundle.errors import TfBundleError
 
 COMMANDS = (
+    "info",
     "ls",
     "show",
     "state",

@@ -28,6 +28,22 @@ _TENSOR_FACTS = {
 }
 
 DOCUMENTS: dict[str, Document] = {
+    "info": Document(
+        1,
+        {
+            "ok": "whether nothing is wrong",
+            "path": "what was passed",
+            "kind": "what it is, as identify calls it, or checkpoint",
+            "description": "the same for people",
+            "items": "a list of: kind (of identify, or checkpoint, incomplete-checkpoint, run, unreadable), path, "
+            "description, size, step, facts (by name), problem, advice",
+            "folders": "how many folders were listed",
+            "others": "how many files are of no known kind",
+            "others_size": "their size",
+            "complete": "whether everything was read; a tree may be too large",
+            "next": "commands that show more",
+        },
+    ),
     "ls": Document(
         1,
         {

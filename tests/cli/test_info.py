@@ -1,0 +1,59 @@
+"""The command info, and that others agree with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click", reason="the command needs click, which is not installed")
+pytest.importorskip("rich", reason="the command needs rich, which is not installed")
+
+from tests.support.bundle_writer import write_bundle
+from tests.support.command import refusal, run, run_json
+
+ONES = {"w": np.ones(3, np.float32)}
+
+
+def test_a_checkpoint(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model-7", ONES)
+    result = run("info", tmp_path / "model-7.index")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert (lines["kind"], lines["step"], lines["format"]) == ("a V2 checkpoint", "7", "v2")
+    assert lines["next:"] == f"tfbundle ls {tmp_path / 'model-7'}"
+
+
+def test_a_file_of_another_program(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(b"GGUF" + bytes(20))
+    lines = dict(line.split(None, 1) for line in run("info", tmp_path / "m.gguf").stdout.splitlines())
+    assert (lines["kind"], lines["advice"]) == ("a GGUF model of llama.cpp", "read it with the gguf package")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    for name in ("b/model-10", "b/model-9", "a/m 1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_bundle(tmp_path / name, ONES)
+    (tmp_path / "a" / "page.index").write_text("<html>")
+    (tmp_path / "a" / "notes").write_text("x")
+    result = run("info", tmp_path)
+    assert (result.exit_code, result.stderr) == (1, "")
+    lines = result.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:5]] == ["kind", "checkpoint", "html", "checkpoint", "checkpoint"]
+    places = [line.split()[1] for line in lines[2:5]]
+    assert places == ["a/page.index", "b/model-9", "b/model-10"]
+    assert "a/page.index: is an HTML page, probably of a failed download" in lines
+    assert lines[-2] == f"{tmp_path}: a folder; 3 checkpoint, 1 html, 1 other file (1 B) in 3 folders"
+    assert lines[-1] == f"next: tfbundle ls '{tmp_path / 'a' / 'm 1'}'"
+    found = run_json("info", tmp_path, status=1)
+    assert (found["ok"], found["kind"], len(found["items"]), found["complete"]) == (False, "folder", 4, True)
+    assert found["next"] == [f"tfbundle ls '{tmp_path / 'a' / 'm 1'}'"]
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    assert run("info", tmp_path).stdout == f"{tmp_path}: a folder; 0 other files (0 B) in 1 folder\n"
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    assert "there is no file, folder or checkpoint" in refusal("info", tmp_path / "gone")

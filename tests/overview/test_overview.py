@@ -1,0 +1,205 @@
+"""What a path is, and what lies below a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.bundle_writer import encode_field, write_bundle
+from tests.support.expected import FIXTURES
+from tests.support.records import frames
+from tests.support.v1_writer import write_v1
+from tfbundle import MissingFileError
+from tfbundle.overview import walk
+from tfbundle.overview.items import Item
+from tfbundle.overview.walk import overview
+from tfbundle.proto import Event, Summary
+
+GRAPH = encode_field(1, encode_field(1, b"x") + encode_field(2, b"NoOp")) + encode_field(4, encode_field(1, 21))
+ONES = {"w": np.ones(3, np.float32)}
+
+
+def events(*steps: int) -> bytes:
+    summary = Summary(value=[Summary.Value(tag="loss", simple_value=1.0)])
+    return frames(Event(wall_time=1.0, step=step, summary=summary).SerializeToString() for step in steps)
+
+
+def by_path(path: Path) -> dict[str, Item]:
+    return {os.path.relpath(item.path, path): item for item in overview(path).items}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "run").mkdir(parents=True)
+    write_bundle(root / "run" / "model-1", ONES)
+    write_bundle(root / "run" / "model-2", ONES)
+    write_v1(root / "run" / "old-3", ONES)
+    (root / "run" / "model-2.meta").write_bytes(b"")
+    (root / "run" / "checkpoint").write_text('model_checkpoint_path: "model-2"')
+    (root / "run" / "events.out.tfevents.1").write_bytes(events(0, 5))
+    (root / "run" / "events.out.tfevents.2").write_bytes(events(6, 9))
+    shutil.copytree(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", root / "exported" / "1")
+    (root / "graphs").mkdir()
+    (root / "graphs" / "frozen.pb").write_bytes(GRAPH)
+    (root / "graphs" / "data.tfrecord").write_bytes(frames([b"x"]))
+    (root / "graphs" / "weights.safetensors").write_bytes(b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}' + bytes(50))
+    (root / "graphs" / "notes.txt").write_text("notes")
+    (root / "orbax" / "params" / "d").mkdir(parents=True)
+    (root / "orbax" / "_CHECKPOINT_METADATA").write_text("{}")
+    (root / "orbax" / "params" / "d" / "1").write_bytes(bytes(100))
+    return root
+
+
+def test_a_tree_in_order(tree: Path) -> None:
+    found = overview(tree)
+    assert found.ok
+    assert (found.kind, found.complete) == ("folder", True)
+    assert (found.others, found.others_size) == (1, 5)
+    items = by_path(tree)
+    assert {path: item.kind for path, item in items.items()} == {
+        "run/model-1": "checkpoint",
+        "run/model-2": "checkpoint",
+        "run/old-3": "checkpoint",
+        "run": "run",
+        "exported/1": "saved-model-folder",
+        "graphs/frozen.pb": "graph",
+        "graphs/data.tfrecord": "tfrecord",
+        "graphs/weights.safetensors": "safetensors",
+        "orbax": "orbax-folder",
+    }
+    assert [items[f"run/{name}"].step for name in ("model-1", "model-2", "old-3")] == [1, 2, 3]
+    assert items["run/model-2"].facts["in_state"]
+    assert items["run/model-2"].facts["graph"]
+    assert not items["run/model-1"].facts["graph"]
+    assert (items["run"].step, items["run"].facts["files"], items["run"].facts["tags"]) == (9, 2, 1)
+    assert items["orbax"].size == 102
+    saved_model = FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model"
+    assert items["exported/1"].size == sum(path.stat().st_size for path in saved_model.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "path", "words"),
+    [
+        ("run/model-1.data-00000-of-00001", None, "run/model-1", "model-1.data-00000-of-00001"),
+        ("run/model-1.index", None, "run/model-1", "model-1.index is not there"),
+        ("run/model-1.index", b"<html>", "run/model-1", "HTML"),
+        ("run/checkpoint", b"<html>", "run/checkpoint", "HTML"),
+        ("run/checkpoint", b'model_checkpoint_path: "gone-7"', "run/checkpoint", "'gone-7', which is not there"),
+        ("run/events.out.tfevents.2", events(6)[:-3], "run", "incomplete"),
+        ("run/events.out.tfevents.2", events(6, 7, 8)[:60] + b"x" + events(6, 7, 8)[61:], "run", "damaged"),
+        ("run/events.out.tfevents.3", b"version https://git-lfs.github.com/spec/v1\n", None, "Git LFS"),
+        ("exported/1/saved_model.pb", b"<html>", "exported/1", "saved_model.pb is an HTML page"),
+        ("exported/1/variables/variables.index", None, "exported/1", "variables.index is not there"),
+        ("run/model.ckpt-5_temp_0123456789abcdef0123456789abcdef/part-00000", b"x", None, "was not finished"),
+        ("graphs/index.txt", "run/model-1.index", None, "has to end in .index"),
+        ("graphs/curves", events(1), None, "tfevents"),
+        ("graphs/model.h5", GRAPH, None, "is called .h5, but is a GraphDef"),
+        ("graphs/model.onnx", b"random bytes", None, "is called .onnx, but is damaged, or of another program"),
+        ("graphs/model.npz", b"", None, "is empty"),
+        ("graphs/weights.bin", bytes(100), None, "zero bytes"),
+        ("graphs/page.bin", b"<!doctype html><html>", None, "HTML page"),
+    ],
+)
+def test_what_is_wrong(tree: Path, name: str, data: bytes | str | None, path: str | None, words: str) -> None:
+    target = tree / name
+    if data is None:
+        target.unlink()
+    else:
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes((tree / data).read_bytes() if isinstance(data, str) else data)
+    found = overview(tree)
+    assert not found.ok
+    (item,) = [item for item in found.items if item.problem]
+    where = path or (name if "_temp" not in name else os.path.dirname(name))
+    assert os.path.relpath(item.path, tree) == where
+    assert words in (item.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("page.html", b"<html></html>"),
+        ("__init__.py", b""),
+        ("book.index", b"an index of another program"),
+        ("._model-1.index", b"\0\x05\x16\x07\0\x02\0\0"),
+        ("archive.zip", b"PK\x03\x04" + bytes(40)),
+        ("data.gz", b"\x1f\x8b\x08\0"),
+    ],
+)
+def test_what_is_not_wrong(tree: Path, name: str, data: bytes) -> None:
+    (tree / "run" / name).write_bytes(data)
+    assert overview(tree).ok
+
+
+def test_other_paths(tree: Path) -> None:
+    for name in ("model-2", "model-2.index", "model-2.data-00000-of-00001"):
+        found = overview(tree / "run" / name)
+        assert found.kind == "checkpoint"
+        (item,) = found.items
+        assert (item.path, item.step) == (str(tree / "run" / "model-2"), 2)
+    assert overview(tree / "run" / "old-3").items[0].description == "a V1 checkpoint"
+    assert overview(tree / "graphs" / "frozen.pb").kind == "graph"
+    assert overview(tree / "run" / "events.out.tfevents.2").items[0].step == 9
+    state = overview(tree / "run" / "checkpoint")
+    assert (state.kind, state.items[0].facts["latest"]) == ("state", "model-2")
+    assert overview(tree / "exported" / "1").kind == "saved-model-folder"
+    for name in ("nowhere", "run/nowhere", "nowhere/model"):
+        with pytest.raises(MissingFileError, match="no file, folder or checkpoint"):
+            overview(tree / name)
+
+
+def test_a_prefix_comes_before_a_state_file_and_a_folder(tree: Path) -> None:
+    write_bundle(tree / "run" / "checkpoint", ONES)
+    assert overview(tree / "run" / "checkpoint").kind == "checkpoint"
+    (tree / "run" / "model-1").mkdir()
+    assert overview(tree / "run" / "model-1").kind == "checkpoint"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes are otherwise on this system")
+def test_links_pipes_and_circles(tree: Path) -> None:
+    before = by_path(tree)
+    (tree / "run" / "up").symlink_to(tree)
+    (tree / "graphs" / "again").symlink_to(tree / "run")
+    (tree / "dangling").symlink_to(tree / "gone")
+    os.mkfifo(tree / "graphs" / "pipe")
+    found = overview(tree)
+    assert found.ok
+    assert len(found.items) == len(before)
+
+
+def test_what_cannot_be_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = walk.kind_of
+
+    def refuse(path: object) -> object:
+        if str(path).endswith("frozen.pb"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(walk, "kind_of", refuse)
+    (item,) = [item for item in overview(tree).items if item.problem]
+    assert (item.kind, item.problem) == ("unreadable", "cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("limit", "enough", "too_few"), [("_MOST_FOLDERS", 12, 3), ("_MOST_FILES", 100, 5), ("_MOST_EVENTS", 1000, 100)]
+)
+def test_there_is_a_limit(tree: Path, monkeypatch: pytest.MonkeyPatch, limit: str, enough: int, too_few: int) -> None:
+    monkeypatch.setattr(walk, limit, enough)
+    assert overview(tree).complete
+    monkeypatch.setattr(walk, limit, too_few)
+    assert not overview(tree).complete
+
+
+def test_deep_trees(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(200):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    write_bundle(deep / "model-7", ONES)
+    (item,) = overview(tmp_path).items
+    assert (item.kind, item.step) == ("checkpoint", 7)

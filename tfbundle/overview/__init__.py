@@ -1,0 +1,1 @@
+"""What a path is, and what lies below a folder."""

@@ -1,0 +1,71 @@
+"""What the name of a file says that it is, where that is not what it is."""
+
+from __future__ import annotations
+
+from tfbundle.identification.files import is_event_file_name
+from tfbundle.identification.kinds import PACKED, FileKind
+
+_RECORDS = (FileKind.TFRECORD, FileKind.EVENTS, FileKind.GZIP)
+_PROTOBUFS = (
+    FileKind.GRAPH,
+    FileKind.META_GRAPH,
+    FileKind.SAVED_MODEL,
+    FileKind.FINGERPRINT,
+    FileKind.KERAS_METADATA,
+    FileKind.HUB_MODULE,
+    FileKind.ONNX,
+)
+_TEXTS = (
+    FileKind.GRAPH_TEXT,
+    FileKind.META_GRAPH_TEXT,
+    FileKind.SAVED_MODEL_TEXT,
+    FileKind.STATE,
+    FileKind.CAFFE_TEXT,
+)
+# What may be in files that are called so.
+_EXPECTED = {
+    ".index": (FileKind.BUNDLE_INDEX, FileKind.TABLE),
+    ".meta": (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT),
+    ".pb": _PROTOBUFS,
+    ".pbtxt": _TEXTS,
+    ".tfrecord": _RECORDS,
+    ".tfrecords": _RECORDS,
+    ".h5": (FileKind.HDF5,),
+    ".hdf5": (FileKind.HDF5,),
+    ".keras": (FileKind.KERAS, FileKind.ZIP, FileKind.HDF5),
+    ".npy": (FileKind.NUMPY,),
+    ".npz": (FileKind.NUMPY_ARCHIVE, FileKind.ZIP),
+    ".safetensors": (FileKind.SAFETENSORS,),
+    ".onnx": (FileKind.ONNX,),
+    ".tflite": (FileKind.TFLITE,),
+    ".gguf": (FileKind.GGUF,),
+    ".pt": (FileKind.PYTORCH, FileKind.PICKLE, FileKind.ZIP, FileKind.TAR),
+    ".pth": (FileKind.PYTORCH, FileKind.PICKLE, FileKind.ZIP, FileKind.TAR),
+    ".zip": (FileKind.ZIP, FileKind.NUMPY_ARCHIVE, FileKind.KERAS, FileKind.PYTORCH),
+}
+_PAGES = (".html", ".htm", ".xhtml")
+# These take the place of any file. An empty one may be meant, if its name does not say that it holds something.
+_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
+# Other programs use these suffixes for files of their own.
+_AMBIGUOUS = (".index", ".meta")
+
+
+def contradiction(name: str, kind: FileKind) -> str | None:
+    """Return what is wrong where the content of a file is not what its name says, or a placeholder; else ``None``."""
+    suffix = "." + name.lower().rpartition(".")[2]
+    expected = _EXPECTED.get(suffix, ())
+    if kind in _PLACEHOLDERS:
+        return None if suffix in _PAGES else f"is {kind.value}"
+    if kind is FileKind.EMPTY:
+        return "is empty" if expected or is_event_file_name(name) else None
+    if is_event_file_name(name):
+        is_readable = kind in (FileKind.EVENTS, *PACKED)
+        return None if is_readable else "is called like an event file, and is damaged or something else"
+    if kind is FileKind.EVENTS and not expected:
+        return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
+    if kind is FileKind.BUNDLE_INDEX and suffix != ".index":
+        return "is the index of a checkpoint, whose name has to end in .index"
+    if not expected or kind in expected or (kind is FileKind.UNKNOWN and suffix in _AMBIGUOUS):
+        return None
+    found = "damaged, or of another program" if kind is FileKind.UNKNOWN else kind.value
+    return f"is called {suffix}, but is {found}"

@@ -1,0 +1,383 @@
+"""What a path is, and what lies below a folder, by content.
+
+A folder is listed once, whatever links lead to it. What belongs together is one item: the files of a checkpoint, a
+SavedModel, the event files of a run, a folder of another program's. Whatever else is of a known kind is an item, too,
+and the rest is counted. How much is listed, opened and read is bounded; beyond that the overview is not complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+
+from tfbundle.checkpoint.find.names import (
+    INDEX_SUFFIX,
+    is_half_saved,
+    is_sidecar,
+    is_sidecar_folder,
+    prefix_of_member,
+    prefix_of_v1_shard,
+)
+from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
+from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
+from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.events.run import Run
+from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.folders import identify_folder
+from tfbundle.identification.kinds import FileKind
+from tfbundle.overview.items import Item, Overview
+from tfbundle.overview.suffixes import contradiction
+from tfbundle.storage.base import Listing, Location
+from tfbundle.storage.locations import StrPath, locate
+
+_MOST_FOLDERS = 10_000
+_MOST_FILES = 20_000
+# Event files, in bytes: they have to be read from end to end.
+_MOST_EVENTS = 32 << 20
+# The name of a state file that is never there, for a folder whose own is damaged.
+_NO_STATE = "\0"
+
+_WHOLE_FOLDERS = (
+    FileKind.ORBAX_FOLDER,
+    FileKind.T5X_FOLDER,
+    FileKind.ZARR_FOLDER,
+    FileKind.OCDBT_FOLDER,
+    FileKind.COREML_FOLDER,
+)
+_SAVED_MODELS = (FileKind.SAVED_MODEL_FOLDER, FileKind.SAVED_MODEL_CHUNKED_FOLDER)
+_SAVED_MODEL_FILES = (
+    "saved_model.pb",
+    "saved_model.pbtxt",
+    "saved_model.cpb",
+    "fingerprint.pb",
+    "keras_metadata.pb",
+    "tfhub_module.pb",
+)
+_SAVED_MODEL_FOLDERS = ("variables", "assets", "assets.extra")
+
+
+def overview(path: StrPath) -> Overview:
+    """Return what ``path`` is: a file, the prefix of a checkpoint, or a folder with everything below it.
+
+    Raises ``MissingFileError`` where there is none of these, and ``FormatError`` where it is a pipe or a device.
+    """
+    location = locate(path)
+    prefix = _of_prefix(location)
+    if prefix is not None:
+        return Overview(location.path, prefix.kind, prefix.description, (prefix,))
+    walk = _Walk()
+    if location.is_folder():
+        return walk.tree(location)
+    if not location.is_file():
+        raise MissingFileError(f"there is no file, folder or checkpoint {location.path}", path=location.path)
+    item = walk.file(location)
+    return Overview(location.path, item.kind, item.description, (item,), complete=walk.is_complete)
+
+
+def _of_prefix(location: Location) -> Item | None:
+    """Return the checkpoint of which ``location`` is the prefix or a member."""
+    if not location.name or not location.parent.is_folder():
+        return None
+    name = location.name
+    is_member = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
+    is_another = location.is_folder() or (location.is_file() and kind_of(location) is not FileKind.V1_TABLE)
+    if is_another and not is_member and not location.plus(INDEX_SUFFIX).is_file():
+        return None  # So that the folder is not gone through for the sake of every file.
+    bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
+    listed, _ = _checkpoints(location.parent)
+    found = [item for item in listed if locate(item.prefix).name in bases and _is_in(item, location.parent)]
+    found.sort(key=lambda item: (locate(item.prefix).name != name, item.format != "v2"))
+    return _checkpoint_item(found[0], location.parent) if found else None
+
+
+class _Walk:
+    """What is left to spend, and what was found so far."""
+
+    def __init__(self) -> None:
+        self.is_complete = True
+        self._files = _MOST_FILES
+        self._events = _MOST_EVENTS
+        self._folders = 0
+        self._others = 0
+        self._others_size = 0
+
+    def tree(self, root: Location) -> Overview:
+        """Return what lies in a folder and below it."""
+        kind = identify_folder(root.list())
+        items: list[Item] = []
+        seen: set[Hashable] = set()
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            if self._folders >= _MOST_FOLDERS or self._files <= 0:
+                self.is_complete = False
+                break
+            try:
+                place = folder.place()
+                if place in seen:
+                    continue
+                seen.add(place)
+                listing = folder.list()
+            except (TfBundleError, OSError) as error:
+                items.append(_unreadable(folder, error))
+                continue
+            self._folders += 1
+            below: list[Location] = []
+            items += self._folder(folder, listing, below)
+            waiting += reversed(below)
+        return Overview(
+            root.path,
+            kind.word,
+            kind.value,
+            tuple(items),
+            self._folders,
+            self._others,
+            self._others_size,
+            self.is_complete,
+        )
+
+    def _folder(self, folder: Location, listing: Listing, below: list[Location]) -> Iterator[Item]:
+        kind = identify_folder(listing)
+        if kind in _WHOLE_FOLDERS:
+            yield Item(kind.word, folder.path, kind.value, self._size_below(folder), advice=kind.advice)
+            return
+        own: set[str] = {name for name in listing.names if is_sidecar(name)}
+        if kind in _SAVED_MODELS:
+            own.update(_SAVED_MODEL_FILES, _SAVED_MODEL_FOLDERS)
+            yield self._saved_model(folder, listing, kind)
+        yield from self._checkpoints(folder, listing, own)
+        events = [name for name in listing.names if is_event_file_name(name) and name not in own]
+        events = [name for name in events if listing.is_file(name)]
+        own.update(events)
+        yield from self._run(folder, listing, events)
+        for name in listing.names:
+            if name in own:
+                continue
+            if not listing.is_folder(name):
+                yield from self._plain(folder.join(name), listing, name)
+            elif is_half_saved(name):
+                what = "a folder in which a checkpoint was being written"
+                size = self._size_below(folder.join(name))
+                problem = "was not finished, or is being written now"
+                yield Item("incomplete-checkpoint", folder.join(name).path, what, size, problem=problem)
+            elif not is_sidecar_folder(name):
+                below.append(folder.join(name))
+
+    def _saved_model(self, folder: Location, listing: Listing, kind: FileKind) -> Item:
+        problem = None
+        for name in _SAVED_MODEL_FILES[:2]:
+            if listing.is_file(name):
+                found = self._kind(folder.join(name))
+                if not isinstance(found, FileKind):
+                    problem = found.problem
+                elif found not in (FileKind.SAVED_MODEL, FileKind.SAVED_MODEL_TEXT):
+                    problem = f"{name} is {found.value}"
+        steps = []
+        if problem is None and listing.is_folder("variables"):
+            listed, trouble = _checkpoints(folder.join("variables"))
+            problem = trouble.problem if trouble else next((item.problem for item in listed if item.problem), None)
+            steps = [item.format for item in listed]
+        size = sum(self._size_below(folder.join(name)) for name in _SAVED_MODEL_FOLDERS if listing.is_folder(name))
+        size += sum(stat.size for stat in map(listing.stat, _SAVED_MODEL_FILES) if stat is not None)
+        advice = kind.advice if kind is FileKind.SAVED_MODEL_CHUNKED_FOLDER else None
+        facts = {"variables": bool(steps)}
+        return Item(kind.word, folder.path, "a SavedModel", size, None, facts, problem, advice)
+
+    def _checkpoints(self, folder: Location, listing: Listing, own: set[str]) -> Iterator[Item]:
+        """Yield the checkpoints of a folder; their files, and the state file, are added to ``own``."""
+        listed, trouble = _checkpoints(folder)
+        self._files -= len(listed)
+        if trouble is not None:
+            own.add(STATE_NAME)
+            yield trouble
+        bases = set()
+        for item in listed:
+            if _is_in(item, folder):
+                bases.add(locate(item.prefix).name)
+                yield _checkpoint_item(item, folder)
+        for name in listing.names:
+            if name in bases or {prefix_of_member(name), prefix_of_v1_shard(name)} & bases:
+                own.add(name)
+        if listing.is_file(STATE_NAME) and STATE_NAME not in own and not trouble:
+            own.add(STATE_NAME)
+            # Of one that is in order the checkpoints say enough.
+            yield from (item for item in _state(folder.join(STATE_NAME), listing) if item.problem or not bases)
+
+    def _run(self, folder: Location, listing: Listing, names: Iterable[str]) -> Iterator[Item]:
+        """Yield a run of the event files in a folder, and what is no such file though it is called so."""
+        paths, size = [], 0
+        for name in names:
+            location = folder.join(name)
+            kind = self._kind(location)
+            problem = contradiction(name, kind) if isinstance(kind, FileKind) else kind.problem
+            if isinstance(kind, Item):
+                yield kind
+            elif problem is not None:
+                yield _file_item(location, kind, listing.stat(name), problem)
+            else:
+                paths.append(location.path)
+                stat = listing.stat(name)
+                size += stat.size if stat is not None else 0
+        if paths:
+            yield self._describe_run(folder.path, paths, size)
+
+    def _describe_run(self, path: str, paths: list[str], size: int) -> Item:
+        facts: dict[str, object] = {"files": len(paths)}
+        description = "a run of event files" if len(paths) > 1 else "a run"
+        if size > self._events:
+            self.is_complete = False
+            return Item("run", path, description, size, None, facts)
+        self._events -= size
+        run = Run(".", paths, salvage=True)
+        try:
+            run.load()
+            tags, highest = _tags(run)
+            facts |= {"tags": tags, "events": run.event_count}
+            problem = None
+            if run.losses:
+                lost = sum(len(losses) for losses in run.losses.values())
+                problem = f"{lost} damaged or unreadable record{'' if lost == 1 else 's'}"
+            elif run.truncations:
+                problem = "the last record is incomplete: it is still being written, or was interrupted"
+            return Item("run", path, description, size, highest, facts, problem)
+        except (TfBundleError, OSError) as error:
+            return Item("run", path, description, size, None, facts, str(error))
+        finally:
+            run.close()
+
+    def _plain(self, location: Location, listing: Listing, name: str) -> Iterator[Item]:
+        """Yield what a file is that belongs to nothing; of no known kind it is counted."""
+        stat = listing.stat(name)
+        if stat is None:
+            return  # A pipe, a device, or a link that leads nowhere.
+        kind = self._kind(location)
+        if isinstance(kind, Item):
+            yield kind
+            return
+        problem = contradiction(name, kind)
+        is_plain = kind in (FileKind.UNKNOWN, FileKind.EMPTY, FileKind.HTML, FileKind.APPLE_DOUBLE)
+        if is_plain and problem is None:
+            self._others += 1
+            self._others_size += stat.size
+        else:
+            yield _file_item(location, kind, stat, problem)
+
+    def _kind(self, location: Location) -> FileKind | Item:
+        self._files -= 1
+        if self._files < 0:
+            self.is_complete = False
+            return FileKind.UNKNOWN
+        try:
+            return kind_of(location)
+        except (TfBundleError, OSError) as error:
+            return _unreadable(location, error)
+
+    def file(self, location: Location) -> Item:
+        """Return what one file is."""
+        kind = kind_of(location)
+        stat = location.stat()
+        problem = contradiction(location.name, kind)
+        if kind is FileKind.STATE:
+            return next(_state(location, location.parent.list()))
+        if kind is FileKind.EVENTS and stat is not None:
+            return self._describe_run(location.path, [location.path], stat.size)
+        return _file_item(location, kind, stat, problem)
+
+    def _size_below(self, root: Location) -> int:
+        """Return the size of everything in a folder that is one thing."""
+        size = 0
+        seen: set[Hashable] = set()
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            if self._folders >= _MOST_FOLDERS:
+                self.is_complete = False
+                break
+            try:
+                place = folder.place()
+                listing = folder.list()
+            except (TfBundleError, OSError):
+                continue
+            if place in seen:
+                continue
+            seen.add(place)
+            self._folders += 1
+            for name in listing.names:
+                stat = listing.stat(name)
+                if stat is not None:
+                    size += stat.size
+                elif listing.is_folder(name):
+                    waiting.append(folder.join(name))
+        return size
+
+
+def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]:
+    """Return the checkpoints of a folder, and what is wrong with its state file."""
+    try:
+        return list_checkpoints(folder.path), None
+    except (TfBundleError, OSError) as error:
+        state = folder.join(STATE_NAME)
+        trouble = Item("state", state.path, FileKind.STATE.value, None, problem=str(error))
+    try:
+        return list_checkpoints(folder.path, _NO_STATE), trouble
+    except (TfBundleError, OSError):
+        return [], trouble
+
+
+def _is_in(item: ListedCheckpoint, folder: Location) -> bool:
+    """Return whether a checkpoint lies in a folder, and not elsewhere, where the state file found it."""
+    parent = locate(item.prefix).parent
+    return parent == folder or parent.real() == folder.real()
+
+
+def _checkpoint_item(item: ListedCheckpoint, folder: Location) -> Item:
+    base = locate(item.prefix).name
+    facts = {"format": item.format, "time": item.time, "in_state": item.in_state}
+    facts["graph"] = folder.join(f"{base}.meta").is_file()
+    what = f"a {item.format.upper()} checkpoint"
+    return Item("checkpoint", item.prefix, what, item.size, item.step, facts, item.problem)
+
+
+def _state(location: Location, listing: Listing) -> Iterator[Item]:
+    """Yield what a file is that is called as a state file is, unless it is of no known kind."""
+    kind = kind_of(location)
+    stat = listing.stat(location.name)
+    if kind is not FileKind.STATE:
+        problem = contradiction(location.name, kind)
+        if problem is not None or kind is not FileKind.UNKNOWN:
+            yield _file_item(location, kind, stat, problem)
+        return
+    try:
+        state = read_checkpoint_state(location.path)
+    except (TfBundleError, OSError) as error:
+        yield _file_item(location, kind, stat, str(error))
+        return
+    facts = {"latest": state.model_checkpoint_path, "listed": len(state.all_model_checkpoint_paths)}
+    problem = None
+    if state.model_checkpoint_path and state.resolved is None:
+        problem = f"names {state.model_checkpoint_path!r}, which is not there"
+    size = stat.size if stat is not None else None
+    yield Item(kind.word, location.path, kind.value, size, None, facts, problem)
+
+
+def _file_item(location: Location, kind: FileKind, stat: object, problem: str | None) -> Item:
+    size = getattr(stat, "size", None)
+    return Item(kind.word, location.path, kind.value, size, None, {}, problem, kind.advice)
+
+
+def _unreadable(location: Location, error: Exception) -> Item:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Item("unreadable", location.path, "not readable", None, problem=f"cannot be read: {reason}")
+
+
+def _tags(run: Run) -> tuple[int, int | None]:
+    """Return how many series a run has, and the highest step of all."""
+    from tfbundle.events.plugins import KINDS
+
+    count, highest = 0, None
+    for kind in KINDS:
+        for series in getattr(run, kind).values():
+            count += 1
+            if len(series):
+                last = int(series.steps.max())
+                highest = last if highest is None else max(highest, last)
+    return count, highest
