@@ -63,6 +63,8 @@ MOST_OBJECTS_A_TENSOR = 8
 LARGEST_NOTE = 16 << 20
 # How many parts of a stale path in a state file are looked for, at one question to the file system each.
 MOST_FOLDERS = 16
+# Names of folders in one state file. An honest one has a few; each is a question to the file system.
+MOST_FOLDER_NAMES = 10_000
 
 # Graphs.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.find.names import Format
-from tfbundle.checkpoint.find.paths import is_saved_model
+from tfbundle.checkpoint.find.saved_models import is_saved_model
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.tensors.mapping import TensorMapping

@@ -23,14 +23,14 @@ these return for a checkpoint that is whole. They differ in this:
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from tfbundle.checkpoint.find.names import find_files, index_path, prefix_of_v1_shard
-from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.checkpoint.find.listings import Asking, Listings
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, find_files, prefix_of, v1_prefix_of
+from tfbundle.checkpoint.find.state import CheckpointState, find_state
 from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import HEADER_KEY
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -38,9 +38,12 @@ from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import decode_name, encode_name
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.proto import DataType
-from tfbundle.storage.local import is_file
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype, python_name
 
+# Files of so few checkpoints are asked for by name; for more, the folder is listed.
+_FEW = 10
 _QUANTISED = ("DT_QINT8", "DT_QUINT8", "DT_QINT16", "DT_QUINT16", "DT_QINT32")
 
 
@@ -165,56 +168,63 @@ def _number(data_type: str) -> int:
     return int(data_type.removeprefix("DT_")) if number is None else number.number
 
 
-def NewCheckpointReader(filepattern: str | bytes | os.PathLike[str]) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
+def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
     """A reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
-    prefix = os.fsdecode(filepattern)
+    prefix = locate(filepattern)
     # A folder may be called so too; it is not what is meant here.
-    return CheckpointReader(open_checkpoint(index_path(prefix) if is_file(index_path(prefix)) else prefix))
+    index = prefix.plus(INDEX_SUFFIX)
+    return CheckpointReader(open_checkpoint(index if index.is_file() else prefix))
 
 
-def load_checkpoint(ckpt_dir_or_file: str | os.PathLike[str]) -> CheckpointReader:
+def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:
     """A reader of the checkpoint with this prefix, or of the latest in this folder."""
-    return CheckpointReader(open_checkpoint(ckpt_dir_or_file))
+    location = locate(ckpt_dir_or_file)
+    # A folder comes first here, as in TensorFlow, even where a prefix is called so too.
+    state = find_state(location) if location.is_folder() else None
+    found = state.find(state.model_checkpoint_path) if state is not None else None
+    return CheckpointReader(open_checkpoint(location if found is None else found.prefix))
 
 
-def load_variable(ckpt_dir_or_file: str | os.PathLike[str], name: str) -> Any:
+def load_variable(ckpt_dir_or_file: StrPath, name: str) -> Any:
     """The values of one tensor, as ``get_tensor`` gives them; ``:0`` behind the name is left off."""
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
 
 
-def list_variables(ckpt_dir_or_file: str | os.PathLike[str]) -> list[tuple[str, list[int]]]:
+def list_variables(ckpt_dir_or_file: StrPath) -> list[tuple[str, list[int]]]:
     """The name and shape of each tensor, sorted by name."""
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
 
 
-def get_checkpoint_state(
-    checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None
-) -> CheckpointStateProto | None:
-    """The message in a folder's state file, with paths that lead from here, or ``None`` where there is no such file.
+def get_checkpoint_state(checkpoint_dir: StrPath, latest_filename: str | None = None) -> CheckpointStateProto | None:
+    """Return the message in a folder's state file, with paths that lead from here, or ``None`` where there is none.
 
     Raises ``FormatError`` where the file is no ``CheckpointState`` or names no checkpoint.
     """
-    folder = os.fspath(checkpoint_dir)
-    path = os.path.join(folder, latest_filename or STATE_NAME)
-    if not is_file(path):
+    folder = locate(checkpoint_dir)
+    state = find_state(folder, latest_filename)
+    if state is None:
         return None
-    state = read_checkpoint_state(path)
     if not state.model_checkpoint_path:
-        raise FormatError(f"{path} names no checkpoint", path=path)
+        raise FormatError(f"{state.path} names no checkpoint", path=state.path)
+    listings = Listings() if len(state.all_model_checkpoint_paths) > _FEW else Asking()
     return CheckpointStateProto(
-        model_checkpoint_path=_place(folder, state, state.model_checkpoint_path),
-        all_model_checkpoint_paths=[_place(folder, state, stored) for stored in state.all_model_checkpoint_paths],
+        model_checkpoint_path=_place(folder, state, state.model_checkpoint_path, listings),
+        all_model_checkpoint_paths=[
+            _place(folder, state, stored, listings) for stored in state.all_model_checkpoint_paths
+        ],
         all_model_checkpoint_timestamps=state.all_model_checkpoint_timestamps,
         last_preserved_timestamp=state.last_preserved_timestamp,
     )
 
 
-def _place(folder: str, state: CheckpointState, stored: str) -> str:
-    path = os.path.join(folder, stored)  # An absolute path stays as it is.
-    return path if checkpoint_exists(path) else state.resolve(stored) or path
+def _place(folder: Location, state: CheckpointState, stored: str, listings: Listings) -> str:
+    location = folder.join(stored)  # An absolute path stays as it is.
+    # A state file may name a checkpoint's file, which TensorFlow returns, and then cannot open.
+    is_prefix = _exists(location, listings) and (prefix_of(location) is None or find_files(location, "v2", listings))
+    return location.path if is_prefix else state.resolve(stored, listings) or location.path
 
 
-def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> str | None:
+def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
     """The prefix of the latest checkpoint in a folder, or ``None`` where its state file, or the checkpoint, is absent.
 
     For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which everything here takes.
@@ -225,11 +235,14 @@ def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: s
     return state.model_checkpoint_path
 
 
-def checkpoint_exists(checkpoint_prefix: str | os.PathLike[str]) -> bool:
-    """Whether there is a checkpoint, V2 or V1, with this prefix."""
-    prefix = os.fspath(checkpoint_prefix)
-    if find_files(prefix) is not None:
+def checkpoint_exists(checkpoint_prefix: StrPath) -> bool:
+    """Return whether there is a checkpoint, V2 or V1, with this prefix."""
+    return _exists(locate(checkpoint_prefix), Asking())
+
+
+def _exists(prefix: Location, listings: Listings) -> bool:
+    if find_files(prefix, None, listings) is not None:
         return True
-    whole = prefix_of_v1_shard(prefix) if "?" in prefix else None
-    files = find_files(whole, "v1") if whole else None
+    whole = v1_prefix_of(prefix) if "?" in prefix.name else None
+    files = find_files(whole, "v1", listings) if whole is not None else None
     return files is not None and files.v1_files != (whole,)

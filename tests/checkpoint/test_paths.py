@@ -15,8 +15,10 @@ import pytest
 import tfbundle
 from tests.support.bundle_writer import data_file, write_bundle
 from tests.support.expected import FIXTURES
+from tests.support.refusals import forbid
 from tests.support.v1_writer import write_v1
 from tfbundle import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.storage.folders import LocalListing
 
 STATES = sorted(path for path in FIXTURES.glob("*/*/EXPECTED.json") if "state" in json.loads(path.read_bytes()))
 
@@ -374,11 +376,11 @@ def test_half_saved(tmp_path: Path) -> None:
         path.unlink()
     for path in (tmp_path, tmp_path / "model.ckpt-20", tmp_path / "model.ckpt-20.index"):
         assert f"{folder.name}" in error_of(path, MissingFileError)
-        assert "half-saved" in error_of(path, MissingFileError)
-    assert "half-saved" not in error_of(tmp_path / "model.ckpt-2", MissingFileError)
+        assert "incomplete" in error_of(path, MissingFileError)
+    assert "incomplete" not in error_of(tmp_path / "model.ckpt-2", MissingFileError)
     write_state(tmp_path, "model.ckpt-20")
     text = error_of(tmp_path, MissingFileError)
-    assert "half-saved" in text
+    assert "incomplete" in text
     assert folder.name in text
     # A whole checkpoint beside it is not in doubt.
     save(tmp_path / "model.ckpt-10", 10)
@@ -389,7 +391,7 @@ def test_half_saved(tmp_path: Path) -> None:
 def test_empty_half_saved_folder(tmp_path: Path) -> None:
     folder = tmp_path / "model_temp"
     folder.mkdir()
-    assert "half-saved" in error_of(folder, MissingFileError)
+    assert "incomplete" in error_of(folder, MissingFileError)
 
 
 @pytest.mark.parametrize("member", ["", ".index", ".data-00000-of-00001"])
@@ -417,16 +419,19 @@ def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     save(tmp_path / "model.ckpt-20")
     os.rename(tmp_path / "model.ckpt-20.index", tmp_path / "weights.index")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MissingFileError, match=r"; model.ckpt-20.data-00000-of-00001 is, without an index"):
+    with pytest.raises(
+        MissingFileError,
+        match=r"; model.ckpt-20.data-00000-of-00001 lies there without an index.* weights.data-",
+    ):
         tfbundle.load("weights")
     (finding,) = tfbundle.verify("weights").findings
-    assert "; model.ckpt-20.data-00000-of-00001 is, without an index" in finding.message
+    assert "; model.ckpt-20.data-00000-of-00001 lies there without an index" in finding.message
     for path in ("model.ckpt-20", tmp_path / "model.ckpt-20", "model.ckpt-20.data-00000-of-00001"):
         with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index lies there without data files"):
             tfbundle.open_checkpoint(path)
     # With several that may be meant, or none, nothing is guessed.
     save(tmp_path / "other").with_suffix(".index").rename(tmp_path / "gone")
-    with pytest.raises(MissingFileError, match=r"copy it beside the index, or read"):
+    with pytest.raises(MissingFileError, match=r"copy it beside the index\Z"):
         tfbundle.load("weights")
     shutil.copy("weights.index", "more.index")
     with pytest.raises(MissingFileError, match=r"copy it from where"):
@@ -469,7 +474,7 @@ def test_names_that_no_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert not tfbundle.verify(path).ok
 
 
-@pytest.mark.parametrize("path", [None, 3, b"model", object()])
+@pytest.mark.parametrize("path", [None, 3, object()])
 def test_what_is_not_a_path(path: Any) -> None:
     with pytest.raises(TypeError):
         tfbundle.open_checkpoint(path)
@@ -564,6 +569,9 @@ def test_named_pipes_block_nobody(tmp_path: Path, name: str) -> None:
     if os.path.exists(tmp_path / name):
         os.unlink(tmp_path / name)
     os.mkfifo(tmp_path / name)
+    if name == "model":  # The prefix is another thing than the pipe.
+        assert value_of(tmp_path / name) == 0
+        return
     with pytest.raises(FormatError, match="a named pipe"):
         tfbundle.load(tmp_path if name == "checkpoint" else tmp_path / name)
     assert not tfbundle.verify(tmp_path / name).ok
@@ -594,3 +602,148 @@ def test_an_empty_prefix_beside_its_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_empty_path() -> None:
     assert "the path is empty; pass a checkpoint's prefix" in error_of("", MissingFileError)
+
+
+# A prefix that exists is that prefix, whatever else has its name.
+
+
+def test_a_prefix_that_is_called_as_the_state_file(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint", 1)
+    save(tmp_path / "final", 2)
+    write_state(tmp_path, "final")
+    for path in ("checkpoint", "checkpoint.index", "checkpoint.data-00000-of-00001"):
+        assert value_of(tmp_path / path) == 1
+    assert tfbundle.verify(tmp_path / "checkpoint").prefix == str(tmp_path / "checkpoint")
+    assert value_of(tmp_path) == 2
+    assert value_of(f"{tmp_path}{os.sep}") == 2
+    assert tfbundle.latest_checkpoint(tmp_path) == str(tmp_path / "final")
+    write_state(tmp_path, "checkpoint")
+    assert value_of(tmp_path) == 1
+    # Another name of the state file is no different.
+    write_state(tmp_path, "checkpoint", name="final")
+    assert value_of(tmp_path / "final") == 2
+
+
+def test_a_v1_checkpoint_that_is_called_as_the_state_file(tmp_path: Path) -> None:
+    save_v1(tmp_path / "checkpoint", 1)
+    assert value_of(tmp_path / "checkpoint") == value_of(tmp_path) == 1
+    assert tfbundle.latest_checkpoint(tmp_path) is None
+    (listed,) = tfbundle.list_checkpoints(tmp_path)
+    assert (listed.prefix, listed.in_state) == (str(tmp_path / "checkpoint"), False)
+    save_v1(tmp_path / "other", 2)
+    assert "2 checkpoints" in error_of(tmp_path, MissingFileError)
+
+
+def test_a_prefix_and_a_folder(tmp_path: Path) -> None:
+    save(tmp_path / "run", 1)
+    save(tmp_path / "run" / "model", 2)
+    for state in (False, True):
+        if state:
+            write_state(tmp_path / "run", "model")
+        assert value_of(tmp_path / "run") == 1
+        assert value_of(f"{tmp_path / 'run'}{os.sep}") == 2
+    # An index of another program makes no checkpoint.
+    (tmp_path / "run.index").write_bytes(b"IxFI" + bytes(100))
+    assert value_of(tmp_path / "run") == 2
+
+
+def test_a_sharded_v1_prefix_and_a_folder(tmp_path: Path) -> None:
+    save_v1(tmp_path / "run-00000-of-00001", 1)
+    save(tmp_path / "run" / "model", 2)
+    assert value_of(tmp_path / "run") == 1
+
+
+def test_a_prefix_that_is_called_as_a_member(tmp_path: Path) -> None:
+    save(tmp_path / "m", 1)
+    save(tmp_path / "m.index", 2)
+    assert value_of(tmp_path / "m.index") == 2
+    assert value_of(tmp_path / "m") == 1
+
+
+# Paths of other kinds.
+
+
+def test_bytes_and_urls(tmp_path: Path) -> None:
+    prefix = save(tmp_path / "a b" / "m", 1)
+    write_state(prefix.parent, "m")
+    for path in (os.fsencode(prefix), prefix.as_uri(), prefix.parent.as_uri(), f"{prefix.as_uri()}.index"):
+        assert value_of(path) == 1
+    assert tfbundle.latest_checkpoint(prefix.parent.as_uri()) == str(prefix)
+    (listed,) = tfbundle.list_checkpoints(prefix.parent.as_uri())
+    assert listed.prefix == str(prefix)
+    assert tfbundle.read_checkpoint_state(prefix.parent.as_uri()).model_checkpoint_path == "m"
+
+
+def test_the_working_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    try:
+        (tmp_path / "gone").rmdir()
+    except OSError:
+        pytest.skip("this system keeps the working folder")
+    assert "the working folder was deleted" in error_of("m", MissingFileError)
+
+
+# What cannot be read, or goes away, beside a checkpoint.
+
+
+def test_strangers_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_v1(tmp_path / "old", 1)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "below").mkdir()
+    save(tmp_path / "below" / "model", 2)
+    forbid(monkeypatch, tmp_path / "secret", tmp_path / "below")
+    assert value_of(tmp_path) == 1
+    assert [item.prefix for item in tfbundle.list_checkpoints(tmp_path)] == [str(tmp_path / "old")]
+    (tmp_path / "old").unlink()
+    assert error_of(tmp_path, MissingFileError) == f"there is no checkpoint in the folder {tmp_path}"
+
+
+def test_a_state_file_that_names_a_folder_which_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root").mkdir()
+    save(tmp_path / "run" / "model-7", 7)
+    write_state(tmp_path / "run", str(tmp_path / "root" / "job" / "model-7"), str(tmp_path / "root" / "model-7"))
+    forbid(monkeypatch, tmp_path / "root")
+    assert value_of(tmp_path / "run") == 7
+    assert [item.step for item in tfbundle.list_checkpoints(tmp_path / "run")] == [7]
+    assert tfbundle.read_checkpoint_state(tmp_path / "run").all_resolved == [str(tmp_path / "run" / "model-7")] * 2
+
+
+def test_a_folder_that_may_be_entered_but_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = save(tmp_path / "run" / "model-7", 7)
+    write_state(tmp_path / "run", "model-7")
+    forbid(monkeypatch, tmp_path / "run")
+    assert value_of(prefix) == 7
+    assert value_of(tmp_path / "run") == 7
+    assert tfbundle.read_checkpoint_state(tmp_path / "run").all_resolved == [str(prefix)]
+
+
+def test_files_that_disappear_after_they_were_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_v1(tmp_path / "old", 1)
+    save(tmp_path / "model-7", 7)
+    for name in ("gone", "gone.index", "gone-00000-of-00001", "gone_temp"):
+        (tmp_path / name).write_bytes(b"")
+    scan = LocalListing.__init__
+
+    def scan_then_lose(self: LocalListing, folder: str, path: str) -> None:
+        scan(self, folder, path)
+        for gone in tmp_path.glob("gone*"):
+            gone.unlink()
+
+    monkeypatch.setattr(LocalListing, "__init__", scan_then_lose)
+    assert [Path(item.prefix).name for item in tfbundle.list_checkpoints(tmp_path)] == ["old", "model-7"]
+
+
+def test_relative_paths_stay_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "run" / "model", 7)
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tfbundle.open_checkpoint(os.path.join("run", "model.index"))
+    monkeypatch.chdir(tmp_path / "run")
+    assert checkpoint.prefix == os.path.join("run", "model")
+    assert checkpoint["v"].read() == 7
+    with pickle.loads(pickle.dumps(checkpoint)) as copy:
+        assert (copy.prefix, copy["v"].read()) == (checkpoint.prefix, 7)
+    checkpoint.close()
+    assert error_of("gone", MissingFileError) == "there is no checkpoint gone: gone.index is not there"

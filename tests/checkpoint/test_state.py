@@ -121,9 +121,11 @@ class TestResolving:
     def test_on_windows(self, monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
         """Apart from where it was stored, nothing is looked for but in the state file's folder."""
         asked: list[str] = []
-        monkeypatch.setattr("tfbundle.checkpoint.find.state.os", SimpleNamespace(path=ntpath, curdir=ntpath.curdir))
-        monkeypatch.setattr("tfbundle.checkpoint.find.state.is_file", lambda path: False)
-        monkeypatch.setattr("tfbundle.checkpoint.find.state.find_files", lambda prefix, *rest: asked.append(prefix))
+        monkeypatch.setattr("tfbundle.storage.folders.os", SimpleNamespace(path=ntpath, curdir=ntpath.curdir))
+        monkeypatch.setattr("tfbundle.checkpoint.find.listings.Asked.__contains__", lambda *_: True)
+        monkeypatch.setattr(
+            "tfbundle.checkpoint.find.state.find_files", lambda prefix, *rest: asked.append(prefix.path)
+        )
         assert CheckpointState("D:\\copy\\checkpoint", stored, [], [], 0).resolved is None
         assert len(asked) > 2
         assert all(path.startswith("D:\\copy\\") for path in asked[1:])

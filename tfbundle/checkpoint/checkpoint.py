@@ -6,7 +6,6 @@ nothing to the formats.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfbundle.checkpoint.find.names import CheckpointFiles, Format
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.stores import from_root, open_store
+from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
@@ -46,13 +47,12 @@ class Checkpoint(TensorMapping):
         self._store: BundleStore | V1Store = store
         self._lost = lost
         self._partial = partial
-        self._prefix = files.prefix
-        self._files = from_root(files)
+        self._files = files
 
     @property
     def prefix(self) -> str:
         """The path that the checkpoint's files have in common."""
-        return self._prefix
+        return self._files.prefix.path
 
     @property
     def format(self) -> Format:
@@ -116,12 +116,12 @@ class Checkpoint(TensorMapping):
         return _reopen, (self._files.prefix, self.format, self._store.verify, self._lost is not None)
 
 
-def _reopen(prefix: str, format: Format, verify: bool, salvage: bool) -> Checkpoint:
+def _reopen(prefix: Location, format: Format, verify: bool, salvage: bool) -> Checkpoint:
     return open_checkpoint(prefix, format=format, verify=verify, salvage=salvage)
 
 
 def open_checkpoint(
-    path: str | os.PathLike[str], *, format: Format | None = None, verify: bool = True, salvage: bool = False
+    path: StrPath, *, format: Format | None = None, verify: bool = True, salvage: bool = False
 ) -> Checkpoint:
     """Open a checkpoint; tensors are read when they are asked for.
 

@@ -7,33 +7,33 @@ indexes of other programs), so that a name alone makes no checkpoint.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import isfinite
 from typing import NamedTuple
 
+from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
     META_SUFFIX,
     CheckpointFiles,
     Format,
     find_files,
-    index_path,
+    is_sidecar,
     prefix_of_member,
     prefix_of_v1_shard,
     scan_folder,
     step_of,
 )
-from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, read_checkpoint_state
+from tfbundle.checkpoint.find.state import CheckpointState, find_state
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.formats.table.reader import MAGIC
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
-from tfbundle.storage.local import LocalSource, is_file, list_folder, real_path, stat_file
+from tfbundle.storage.base import FileStat, Listing, Location
+from tfbundle.storage.locations import StrPath, locate
 
 
 class ListedCheckpoint(NamedTuple):
@@ -59,44 +59,52 @@ class ListedCheckpoint(NamedTuple):
         return self.problem is None
 
 
-def list_checkpoints(folder: str | os.PathLike[str], latest_filename: str | None = None) -> list[ListedCheckpoint]:
-    """Every checkpoint in a folder, and those elsewhere that its state file lists, by step.
+# The state file's time of each checkpoint that it lists, by place: the folder without links, and the name.
+Times = Mapping[tuple[Location, str], float | None]
+
+
+def list_checkpoints(folder: StrPath, latest_filename: str | None = None) -> list[ListedCheckpoint]:
+    """Return every checkpoint in a folder, and those elsewhere that its state file lists, by step.
 
     Checkpoints without a step come first. Where a V2 and a V1 checkpoint share a name, both are listed.
     ``latest_filename`` is the name of the state file where it is not ``checkpoint``.
 
     Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
     """
-    folder = os.fspath(folder)
-    names_in = cache(list_folder)  # A folder may hold thousands, and is listed once.
-    state_path = os.path.join(folder, latest_filename or STATE_NAME)
-    state = read_checkpoint_state(state_path) if is_file(state_path) else None
-    resolved = {} if state is None else _resolve(state, names_in)
-    times = {} if state is None else _times(state, resolved)
-    found: dict[tuple[str, Format], CheckpointFiles] = {}
-    for files in _find(folder, names_in, resolved.values(), times):
-        found.setdefault((_place(files.prefix), files.format), files)
-    members = cache(_members)
-    listed = [_describe(files, times, members) for files in found.values()]
+    location = locate(folder)
+    names = location.list()
+    listings = Listings()  # A folder may hold thousands, and is listed once.
+    state = find_state(location, latest_filename)
+    resolved = {} if state is None else _resolve(state, listings)
+    times: Times = {} if state is None else _times(state, location, resolved, listings)
+    found: dict[tuple[tuple[Location, str], Format], CheckpointFiles] = {}
+    for files in _find(location, names, resolved.values(), times, listings):
+        found.setdefault((_place(files.prefix, listings), files.format), files)
+    members = _Members(listings)
+    listed = [_describe(files, times, place, members) for (place, _), files in found.items()]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
 
 
-def _resolve(state: CheckpointState, names_in: Callable[[str], list[str]]) -> dict[str, str | None]:
-    """What a state file lists, as it is written there, and where it lies now."""
-    stored = (*state.all_model_checkpoint_paths, state.model_checkpoint_path)
-    return {path: state.resolve(path, names_in) for path in stored}
+def _resolve(state: CheckpointState, listings: Listings) -> dict[str, CheckpointFiles | None]:
+    """Return what a state file lists, as it is written there, and what lies there now."""
+    stored = dict.fromkeys((*state.all_model_checkpoint_paths, state.model_checkpoint_path))
+    return {path: state.find(path, listings) for path in stored}
 
 
-def _times(state: CheckpointState, resolved: Mapping[str, str | None]) -> dict[str, float | None]:
-    """The checkpoints that a state file lists, by place, each with its time if the file has it."""
+def _times(
+    state: CheckpointState, folder: Location, resolved: Mapping[str, CheckpointFiles | None], listings: Listings
+) -> Times:
     stored = state.all_model_checkpoint_paths
     times = [time if isfinite(time) else None for time in state.all_model_checkpoint_timestamps]
     if len(times) != len(stored):
         times = [None] * len(stored)
 
-    def place(path: str) -> str:
+    def place(path: str) -> tuple[Location, str]:
+        files = resolved[path]
+        if files is not None:
+            return _place(files.prefix, listings)
         # What is not there may have left files without an index in the folder.
-        return _place(resolved[path] or os.path.join(state.folder, path.replace("\\", "/").rpartition("/")[2]))
+        return listings.real(folder), path.replace("\\", "/").rpartition("/")[2]
 
     places = {place(path): time for path, time in zip(stored, times, strict=True)}
     if state.model_checkpoint_path:
@@ -104,46 +112,47 @@ def _times(state: CheckpointState, resolved: Mapping[str, str | None]) -> dict[s
     return places
 
 
-def _place(prefix: str) -> str:
-    """A prefix as no other path spells it: the folder without links."""
-    folder, name = os.path.split(prefix)
-    return os.path.join(real_path(folder or os.curdir), name)
+def _place(prefix: Location, listings: Listings) -> tuple[Location, str]:
+    """Return a prefix as no other path spells it: the folder without links, and the name."""
+    return listings.real(prefix.parent), prefix.name
 
 
 def _find(
-    folder: str, names_in: Callable[[str], list[str]], resolved: Iterable[str | None], places: Collection[str]
+    folder: Location,
+    listing: Listing,
+    resolved: Iterable[CheckpointFiles | None],
+    places: Collection[tuple[Location, str]],
+    listings: Listings,
 ) -> Iterator[CheckpointFiles]:
-    names = names_in(folder)
-    there = scan_folder(folder)
+    names = [name for name in listing.names if not is_sidecar(name)]
+    there = scan_folder(folder, listing)
     companions = {prefix_of_member(name) for name in names if not name.endswith(INDEX_SUFFIX)}
 
-    def is_known(prefix: str) -> bool:
-        return os.path.basename(prefix) in companions or _place(prefix) in places
+    def is_known(prefix: Location) -> bool:
+        return prefix.name in companions or _place(prefix, listings) in places
 
     for prefix in there.v2:
-        if is_known(prefix) or _holds_table(index_path(prefix), FileKind.BUNDLE_INDEX):
+        if is_known(prefix) or _holds_table(prefix.plus(INDEX_SUFFIX), FileKind.BUNDLE_INDEX):
             yield CheckpointFiles(prefix, "v2")
     for prefix in there.without_index:
         yield CheckpointFiles(prefix, "v2")
     for prefix in there.v1:
-        files = find_files(prefix, "v1", names_in)
-        if files and (is_known(prefix) or any(_holds_table(path, FileKind.V1_TABLE) for path in files.v1_files)):
+        files = find_files(prefix, "v1", listings)
+        if files and (is_known(prefix) or any(_holds_table(file, FileKind.V1_TABLE) for file in files.v1_files)):
             yield files
     for name in names:
-        path = os.path.join(folder, name)
         is_part = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
-        if not is_part and _holds_table(path, FileKind.V1_TABLE):
-            yield CheckpointFiles(path, "v1", (path,))
-    for prefix in filter(None, resolved):
-        found = find_files(prefix, None, names_in)
+        if not is_part and _holds_table(folder.join(name), FileKind.V1_TABLE):
+            yield CheckpointFiles(folder.join(name), "v1", (folder.join(name),))
+    for found in resolved:
         if found is not None:
             yield found
 
 
-def _holds_table(path: str, kind: FileKind) -> bool:
-    """Whether a file is a table of this kind. Most files are none, and the last bytes tell."""
+def _holds_table(location: Location, kind: FileKind) -> bool:
+    """Return whether a file is a table of this kind. Most files are none, and the last bytes show it."""
     try:
-        source = LocalSource(path)
+        source = location.open()
         try:
             end = source.read_at(max(0, source.size - 8), min(8, source.size))
             return end == MAGIC.to_bytes(8, "little") and identify_source(source) is kind
@@ -153,18 +162,16 @@ def _holds_table(path: str, kind: FileKind) -> bool:
         return False
 
 
-def _describe(
-    files: CheckpointFiles, times: Mapping[str, float | None], members: Callable[[str], Mapping[str, list[str]]]
-) -> ListedCheckpoint:
-    place = _place(files.prefix)
-    folder, base = os.path.split(files.prefix)
-    paths = list(files.v1_files) if files.format == "v1" else members(folder).get(base, [])
-    facts = [fact for fact in map(stat_file, paths) if fact is not None]
+def _describe(files: CheckpointFiles, times: Times, place: tuple[Location, str], members: _Members) -> ListedCheckpoint:
+    if files.format == "v1":
+        facts = [fact for fact in (file.stat() for file in files.v1_files) if fact is not None]
+    else:
+        facts = members.facts(files.prefix)
     time = times.get(place)
     return ListedCheckpoint(
-        files.prefix,
+        files.prefix.path,
         files.format,
-        step_of(files.prefix),
+        step_of(files.prefix.name),
         max((fact.mtime for fact in facts), default=0.0) if time is None else time,
         sum(fact.size for fact in facts),
         _find_problem(files),
@@ -172,19 +179,34 @@ def _describe(
     )
 
 
-def _members(folder: str) -> dict[str, list[str]]:
-    """The indexes and data files in a folder, by the name of their checkpoint."""
-    found = defaultdict(list)
-    for name in list_folder(folder or os.curdir):
-        base = prefix_of_member(name)
-        if base is not None and not name.endswith(META_SUFFIX):
-            found[base].append(os.path.join(folder, name))
-    return dict(found)
+class _Members:
+    """The indexes and data files of V2 checkpoints; each folder is looked through once."""
+
+    def __init__(self, listings: Listings) -> None:
+        """``listings`` are the folders' entries."""
+        self._listings = listings
+        self._names: dict[Location, dict[str, list[str]]] = {}
+
+    def facts(self, prefix: Location) -> list[FileStat]:
+        """Return size and time of each file of a checkpoint."""
+        folder = prefix.parent
+        listing = self._listings.of(folder)
+        names = self._names.get(folder)
+        if names is None:
+            names = defaultdict(list)
+            for name in listing.names:
+                base = prefix_of_member(name)
+                if base is not None and not name.endswith(META_SUFFIX):
+                    names[base].append(name)
+            self._names[folder] = names
+        found = map(listing.stat, names.get(prefix.name, ()))
+        return [fact for fact in found if fact is not None]
 
 
 def _find_problem(files: CheckpointFiles) -> str | None:
-    if files.format == "v2" and not is_file(index_path(files.prefix)):
-        return f"{index_path(files.prefix)} is not there"
+    index = files.prefix.plus(INDEX_SUFFIX)
+    if files.format == "v2" and not index.is_file():
+        return f"{index} is not there"
     try:
         store = open_store(files, verify=True)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -11,6 +10,7 @@ from operator import itemgetter
 
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.find.names import Format
+from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.tensor import Tensor
@@ -26,7 +26,7 @@ _MOST_LISTED = 10
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: StrPath,
     *,
     names: Names = None,
     mmap: bool = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.find.names import CheckpointFiles
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
     """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
     try:
-        prefix, format, v1_files = from_root(files)
-        if format == "v2":
+        prefix = files.prefix.absolute().path
+        if files.format == "v2":
             return BundleStore(prefix, verify=verify)
         from tfbundle.checkpoint.v1.store import V1Store  # Few checkpoints are that old.
 
-        return V1Store(prefix, list(v1_files), verify=verify)
+        return V1Store(prefix, [file.absolute().path for file in files.v1_files], verify=verify)
     except FormatError as error:
         if error.path is None:
             raise
@@ -34,11 +33,3 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
         if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):
             raise
         raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
-
-
-def from_root(files: CheckpointFiles) -> CheckpointFiles:
-    """The same files by absolute paths, which lead to them from whatever working folder there will be."""
-    # Joined and not normalised: a prefix may end in a slash, where the files have no base name.
-    folder = "" if os.path.isabs(files.prefix) else os.getcwd()
-    paths = tuple(os.path.join(folder, path) for path in files.v1_files)
-    return CheckpointFiles(os.path.join(folder, files.prefix), files.format, paths)

@@ -33,6 +33,7 @@ def command(path: str, as_json: bool) -> None:
     from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
     from tfbundle.checkpoint.listing import list_checkpoints
     from tfbundle.storage.local import is_file
+    from tfbundle.storage.locations import locate
 
     folder, name = (os.path.dirname(path) or os.curdir, os.path.basename(path)) if is_file(path) else (path, STATE_NAME)
     listed = list_checkpoints(folder, name)
@@ -40,7 +41,7 @@ def command(path: str, as_json: bool) -> None:
     state = read_checkpoint_state(state_path) if is_file(state_path) else None
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
-    half_saved = scan_folder(folder).half_saved
+    half_saved = [location.path for location in scan_folder(locate(folder)).half_saved]
     if as_json:
         checkpoints = [
             {

@@ -13,9 +13,9 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.checkpoint.find.names import META_SUFFIX, prefix_of_member
-from tfbundle.checkpoint.find.paths import (
+from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.find.saved_models import (
     SAVED_MODEL_NAMES,
-    find_checkpoint,
     is_saved_model,
     is_saved_model_note,
     variables_prefix,
@@ -84,7 +84,7 @@ def find_graph(path: str) -> str:
         if is_saved_model(path):
             return find_saved_model(path)
         try:
-            return _beside(find_checkpoint(path).prefix)
+            return _beside(find_checkpoint(path).prefix.path)
         except MissingFileError as error:
             there = ", ".join(_graphs_in(path)[:_MOST_LISTED])
             hint = f"; the graphs in it are {there}" if there else ""
@@ -109,7 +109,7 @@ def _beside(prefix: str) -> str:
     if is_file(prefix + META_SUFFIX):
         return prefix + META_SUFFIX
     model = os.path.dirname(os.path.dirname(os.path.abspath(prefix)))
-    if variables_prefix(model) == os.path.abspath(prefix) and is_saved_model(model):
+    if variables_prefix(model).path == os.path.abspath(prefix) and is_saved_model(model):
         return find_saved_model(model)
     raise MissingFileError(
         f"there is no graph {prefix}: {prefix}{META_SUFFIX} is not there; "

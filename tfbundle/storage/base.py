@@ -22,7 +22,7 @@ from tfbundle.errors import FormatError
 
 
 class FileStat(NamedTuple):
-    """What a listing tells of a file: its size in bytes, and its time of change in seconds since 1970."""
+    """What a listing says of a file: its size in bytes, and its time of change in seconds since 1970."""
 
     size: int
     mtime: float
@@ -131,6 +131,13 @@ class Location(ABC):
         """Return the same place by a name that does not depend on the working folder; nothing is normalised."""
 
     @abstractmethod
+    def anchored(self) -> Location:
+        """Return the same location, called the same, that no longer depends on the working folder.
+
+        So does whatever is made of it. Messages go on to show the name that a person gave.
+        """
+
+    @abstractmethod
     def real(self) -> Location:
         """Return the absolute name without links, which is equal for two names of one place."""
 
@@ -149,6 +156,10 @@ class Location(ABC):
     @abstractmethod
     def bare(self) -> Location:
         """Return the location without separators at its end."""
+
+    @abstractmethod
+    def is_below(self, folder: Location) -> bool:
+        """Return whether the name is that of ``folder`` or leads into it; for names that ``real`` returned."""
 
     @abstractmethod
     def is_file(self) -> bool:

@@ -17,10 +17,10 @@ from tfbundle.storage.local import LEADS_NOWHERE, LocalSource
 class LocalListing(Listing):
     """A folder of the file system; what is asked of an entry is looked up once."""
 
-    def __init__(self, folder: str) -> None:
-        """List ``folder``; raises ``MissingFileError`` where there is none."""
+    def __init__(self, folder: str, path: str) -> None:
+        """List ``folder``, for which the system has the name ``path``; raises ``MissingFileError`` if there is none."""
         try:
-            with os.scandir(folder) as entries:
+            with os.scandir(path) as entries:
                 self._entries = {entry.name: entry for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             raise MissingFileError(f"there is no folder {folder}", path=folder) from None
@@ -52,11 +52,20 @@ class LocalListing(Listing):
 class LocalLocation(Location):
     """A path of the file system, kept as it was spelled."""
 
-    __slots__ = ("path",)
+    __slots__ = ("_base", "path")
 
-    def __init__(self, path: str) -> None:
-        """``path`` may be relative, which then means relative to the working folder of the moment."""
+    def __init__(self, path: str, base: str = "") -> None:
+        """A relative ``path`` starts from the folder ``base``, or if that is empty from the working folder."""
         self.path = path
+        self._base = base
+
+    @property
+    def _full(self) -> str:
+        """The path to pass to the system."""
+        return os.path.join(self._base, self.path) if self._base else self.path
+
+    def _with(self, path: str) -> LocalLocation:
+        return LocalLocation(path, self._base)
 
     @property
     def name(self) -> str:
@@ -66,7 +75,7 @@ class LocalLocation(Location):
     @property
     def parent(self) -> LocalLocation:
         """The folder in which it lies."""
-        return LocalLocation(os.path.dirname(self.path) or os.curdir)
+        return self._with(os.path.dirname(self.path) or os.curdir)
 
     @property
     def is_absolute(self) -> bool:
@@ -76,59 +85,84 @@ class LocalLocation(Location):
     def absolute(self) -> LocalLocation:
         """Return the same place by a name that does not depend on the working folder; nothing is normalised."""
         # A prefix may end in a separator, where its files have no base name.
-        return self if self.is_absolute else LocalLocation(os.path.join(os.getcwd(), self.path))
+        return self if self.is_absolute else LocalLocation(os.path.join(self._base or os.getcwd(), self.path))
+
+    def anchored(self) -> LocalLocation:
+        """Return the same location, called the same, that no longer depends on the working folder."""
+        if self._base or self.is_absolute:
+            return self
+        try:
+            return LocalLocation(self.path, os.getcwd())
+        except FileNotFoundError:
+            raise MissingFileError(
+                f"{self.path} is relative, and the working folder was deleted; pass an absolute path", path=self.path
+            ) from None
 
     def real(self) -> LocalLocation:
         """Return the absolute name without links, which is equal for two names of one place."""
-        return LocalLocation(os.path.realpath(self.path))
+        return LocalLocation(os.path.realpath(self._full))
 
     def join(self, *names: str) -> LocalLocation:
         """Return what ``names`` lead to from this folder; an absolute one among them starts over."""
-        return LocalLocation(os.path.join(self.path, *names))
+        return self._with(os.path.join(self.path, *names))
 
     def beside(self, name: str) -> LocalLocation:
         """Return another entry of the same folder."""
-        return LocalLocation(os.path.join(os.path.dirname(self.path), name))
+        return self._with(os.path.join(os.path.dirname(self.path), name))
 
     def plus(self, suffix: str) -> LocalLocation:
         """Return the location whose name goes on with ``suffix``, as that of a prefix's member does."""
-        return LocalLocation(self.path + suffix)
+        return self._with(self.path + suffix)
 
     def bare(self) -> LocalLocation:
         """Return the location without separators at its end."""
-        return LocalLocation(self.path.rstrip("/\\"))
+        return self._with(self.path.rstrip("/\\"))
+
+    def is_below(self, folder: Location) -> bool:
+        """Return whether the name is that of ``folder`` or leads into it; for names that ``real`` returned."""
+        return os.path.join(self.path, "").startswith(os.path.join(folder.path, ""))
 
     def is_file(self) -> bool:
         """Return whether there is something other than a folder that could be opened (links are followed)."""
-        return os.path.lexists(self.path) and not os.path.isdir(self.path) if self._is_valid() else False
+        return self._is_valid() and os.path.lexists(self._full) and not os.path.isdir(self._full)
 
     def is_folder(self) -> bool:
         """Return whether it is a folder (links are followed)."""
-        return self._is_valid() and os.path.isdir(self.path)
+        return self._is_valid() and os.path.isdir(self._full)
 
     def stat(self) -> FileStat | None:
         """Return size and time of a regular file, or ``None`` where there is none."""
-        return _stat(self.path)
+        return _stat(self._full)
 
     def list(self) -> LocalListing:
         """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
-        return LocalListing(self.path)
+        return LocalListing(self.path, self._full)
 
     def place(self) -> Hashable:
         """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
         try:
-            facts = os.stat(self.path)
-        except (FileNotFoundError, NotADirectoryError):
+            facts = os.stat(self._full)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             raise MissingFileError(f"there is no folder {self.path}", path=self.path) from None
+        except OSError as error:
+            if error.errno not in LEADS_NOWHERE:
+                raise
+            raise MissingFileError(f"{self.path} leads to no folder: {error.strerror}", path=self.path) from None
         # Some network drives number nothing, and all of their folders would be one.
-        return facts.st_dev, facts.st_ino or os.path.realpath(self.path)
+        return facts.st_dev, facts.st_ino or os.path.realpath(self._full)
 
     def open(self) -> LocalSource:
         """Open the file; raises as ``LocalSource`` does."""
-        return LocalSource(self.path)
+        return LocalSource(self.path, self._base)
 
-    def __reduce__(self) -> tuple[type[LocalLocation], tuple[str]]:
-        return LocalLocation, (self.path,)
+    def __reduce__(self) -> tuple[type[LocalLocation], tuple[str, str]]:
+        return LocalLocation, (self.path, self._base)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LocalLocation) and other.path == self.path and other._base == self._base
+
+    def __hash__(self) -> int:
+        return hash((self.path, self._base))
 
     def _is_valid(self) -> bool:
         return "\0" not in self.path

@@ -20,6 +20,7 @@ import os
 import stat
 import sys
 import threading
+from contextlib import suppress
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, MissingFileError, TruncatedError
@@ -70,20 +71,21 @@ class LocalSource(Source):
     ``path`` is the name it was opened by, ``size`` its length in bytes at that time.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open ``path``.
+    def __init__(self, path: str | os.PathLike[str], base: str = "") -> None:
+        """Open ``path``, which starts from the folder ``base`` if it is relative.
 
         Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file: a
         pipe would block for ever. Other ``OSError``s pass through.
         """
         self.path = os.fspath(path)
+        self._full = os.path.join(base, self.path)
         try:
-            facts = os.stat(self.path)
+            facts = os.stat(self._full)
             if not stat.S_ISREG(facts.st_mode):
                 raise FormatError(f"{self.path} is {_kind(facts.st_mode)}, not a regular file", path=self.path)
-            descriptor = _Descriptor(os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+            descriptor = _Descriptor(os.open(self._full, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
         except (FileNotFoundError, NotADirectoryError):
-            raise MissingFileError(_absence(self.path), path=self.path) from None
+            raise MissingFileError(_absence(self.path, self._full), path=self.path) from None
         except ValueError as error:
             if isinstance(error, FormatError):
                 raise
@@ -103,7 +105,7 @@ class LocalSource(Source):
         return f"<LocalSource {self.path!r}, {self.size} bytes{closed}>"
 
     def close(self) -> None:
-        """Let go of the file. Views that were handed out stay valid; a later read is a ``ValueError``."""
+        """Close the file. Views that were handed out stay valid; a later read is a ``ValueError``."""
         self._descriptor = None
         self._map = None
 
@@ -181,14 +183,14 @@ class LocalSource(Source):
     def same_file(self) -> bool:
         """Whether the path still leads to the file that was opened, as it was then."""
         try:
-            return _identity(os.stat(self.path)) == self.version
+            return _identity(os.stat(self._full)) == self.version
         except OSError:
             return False
 
     def was_replaced(self) -> bool:
         """Whether the path leads to another file, or to other content, than when it was opened."""
         try:
-            return _identity(os.stat(self.path)) != self.version
+            return _identity(os.stat(self._full)) != self.version
         except OSError:
             return False  # Nothing lies there, and so nothing else.
 
@@ -330,10 +332,11 @@ def file_size(path: str) -> int | None:
     return None if facts is None else facts.size
 
 
-def _absence(path: str) -> str:
-    """That there is no file, in words; a link without its file is listed, and looks as if there were one."""
-    if os.path.islink(path):
-        return f"{path} is a link to {os.readlink(path)}, which is not there"
+def _absence(path: str, full: str) -> str:
+    """Say that there is no file; a link without its file is listed, and looks as if there were one."""
+    with suppress(OSError):  # It may go away meanwhile.
+        if os.path.islink(full):
+            return f"{path} is a link to {os.readlink(full)}, which is not there"
     return f"there is no file {path or repr(path)}"
 
 

@@ -8,7 +8,6 @@ is left of it.
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import Check, CheckedFile, Finding, Report, finding_of
 from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
 from tfbundle.progress import Progress
-from tfbundle.storage.local import file_size, is_file, list_folder
+from tfbundle.storage.local import file_size
 from tfbundle.tensors.slices import SLICES_THERE
 from tfbundle.verification.causes import Suspect, tell_stories
 from tfbundle.verification.layout import Claim, check_claims, check_files, find_layout
@@ -45,7 +44,7 @@ def inspect(path: str, format: Format | None, progress: Progress | None = None) 
             with suppress(TfBundleError, OSError):
                 files = find_damaged(path, format)
                 report = _inspect_remains(path, files, progress)
-                if report is not None or is_file(files.prefix + META_SUFFIX):
+                if report is not None or files.prefix.plus(META_SUFFIX).is_file():
                     return report or inspect_files(path, files, progress)
         return report_of(path, finding_of(error, "wrong-file"))
     return inspect_files(path, files, progress)
@@ -54,7 +53,7 @@ def inspect(path: str, format: Format | None, progress: Progress | None = None) 
 def inspect_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
     """Check the checkpoint that was found at ``path``."""
     try:
-        list_folder(os.path.dirname(files.prefix) or os.curdir)
+        files.prefix.parent.list()
     except OSError as error:  # Without the names of what lies there, nothing can be said of its data files.
         return report_of(path, finding_of(error, "missing"))
     try:
@@ -64,7 +63,7 @@ def inspect_files(path: str, files: CheckpointFiles, progress: Progress | None =
         if report is not None:
             return report
         kind = "index" if files.format == "v2" else "v1"
-        return replace(report_of(path, finding_of(error, "index"), kind), prefix=files.prefix, format=files.format)
+        return replace(report_of(path, finding_of(error, "index"), kind), prefix=files.prefix.path, format=files.format)
     try:
         return _inspect_store(path, files, store, *_check_blocks(store), progress)
     finally:
@@ -142,7 +141,7 @@ def _inspect_store(
     lost = hidden.union(finding.tensor for finding in findings if finding.kind != "overlap" and finding.tensor)
     return Report(
         path,
-        files.prefix,
+        files.prefix.path,
         files.format,
         len(records),
         nbytes,

@@ -12,7 +12,6 @@ behind the last.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,8 @@ from itertools import chain, islice
 from math import gcd
 from typing import NamedTuple
 
-from tfbundle.checkpoint.find.names import advise_missing_shard
+from tfbundle.checkpoint.find.names import parse_shard
+from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Finding, finding_of
@@ -29,6 +29,7 @@ from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource, file_size, list_folder
+from tfbundle.storage.locations import locate
 
 # A checkpoint of thousands of data files that are all absent needs no finding for each.
 _MOST_NAMED = 100
@@ -36,7 +37,6 @@ _MOST_NAMED = 100
 # Pages of memory and blocks of disks, to which tensors are aligned, are no larger. A larger gap is not looked through.
 _LARGEST_ALIGNMENT = 1 << 16
 
-_SHARD = re.compile(r"\.data-(\d{5,9})-of-\d{5,9}\Z")
 # What may stand in the place of a file that was not fetched.
 _STAND_INS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.GZIP, FileKind.ZIP)
 
@@ -92,18 +92,19 @@ def check_files(store: BundleStore, layout: Layout, findings: list[Finding]) -> 
     count = store.shards.count
     present = {}
     for name in list_folder(folder or os.curdir):
-        match = _SHARD.fullmatch(name, len(base)) if name.startswith(base) else None
-        if match is None:
+        parsed = parse_shard(name)
+        if parsed is None or parsed.prefix != base:
             continue
         path = os.path.join(folder, name)
-        if (shard := int(match[1])) < count and store.shards.path(shard) == path:
+        if (shard := parsed.number) < count and store.shards.path(shard) == path:
             present[shard] = path
         else:
             message = f"{path} is none of the {count} data files of the checkpoint; it is left of another one"
             findings.append(Finding("superfluous", message, path))
     for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
         path = store.shards.path(shard)
-        advice = advise_missing_shard(store.path, shard, count)
+        needed = max((claim.end for claim in layout.claims.get(shard, ())), default=None)
+        advice = advise_missing_shard(locate(store.path), shard, count, needed)
         message = f"the data file {path} is not there (shard {shard} of {count}); {advice}"
         findings.append(Finding("missing", message, path, shard=shard))
     if count - len(present) > _MOST_NAMED:

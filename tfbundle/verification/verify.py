@@ -15,9 +15,9 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.find.names import META_SUFFIX, Format, prefix_of_member, scan_folder
-from tfbundle.checkpoint.find.paths import find_checkpoint, is_saved_model
+from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.find.saved_models import is_saved_model
 from tfbundle.checkpoint.find.state import STATE_NAME
-from tfbundle.checkpoint.stores import from_root
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.findings import CheckedFile, Finding, Report, finding_of
 from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
@@ -25,6 +25,7 @@ from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource, file_size, is_file, is_folder
+from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import inspect, report_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _verify_model(path: str, format: Format | None, progress: Progress, *, is_ne
     ``None`` for a folder in which nothing speaks of one, unless it ``is_needed``.
     """
     try:
-        prefix = from_root(find_checkpoint(path, format)).prefix
+        prefix = find_checkpoint(path, format).prefix.absolute().path
     except (TfBundleError, OSError) as error:
         if not is_needed and not _has_model(path):
             return None
@@ -111,7 +112,7 @@ def _verify_model(path: str, format: Format | None, progress: Progress, *, is_ne
 def _has_model(folder: str) -> bool:
     """Whether a folder has a SavedModel, or any sign of a checkpoint."""
     state = os.path.join(folder, STATE_NAME)
-    return is_file(state) or is_saved_model(folder) or any(scan_folder(folder))
+    return is_file(state) or is_saved_model(folder) or any(scan_folder(locate(folder)))
 
 
 def _verify_other(path: str, error: TfBundleError | OSError, progress: Progress) -> Report | None:

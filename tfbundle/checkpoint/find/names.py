@@ -12,23 +12,24 @@ The names follow TensorFlow's (``core/util/tensor_bundle/naming.cc``, ``python/t
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from tfbundle.storage.local import is_file, is_folder, list_folder
+from tfbundle.checkpoint.find.listings import Asking, Listings
+from tfbundle.storage.base import Listing, Location
 
 Format = Literal["v1", "v2"]
 
 INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 
-_SHARD = re.compile(r"\.data-\d{5,}-of-(\d{5,})\Z")
+# TensorFlow writes five digits, and more where the number has more.
+_SHARD = re.compile(r"\.data-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
+_V1_SHARD = re.compile(r"-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
 # Question marks stand for all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
-_V1_SHARD = re.compile(r"-(?:\d{5}-of-\d{5}|\?{5}-of-(?:\d{5}|\?{5}))\Z")
-_HALF_SAVED = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
+_V1_PATTERN = re.compile(r"-\?{5,}-of-(?:\d{5,}|\?{5,})\Z", re.ASCII)
+_INCOMPLETE = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
 # How names end, or begin, that copying, downloading and syncing programs and editors give to a file which is not whole.
 _SIDECAR = re.compile(
     r"""
@@ -52,52 +53,52 @@ _SIDECAR_FOLDERS = (
     ".ipynb_checkpoints",
     "$RECYCLE.BIN",
 )
-_STEP = re.compile(r"-(\d+)\Z")
+_STEP = re.compile(r"-(\d{1,19})\Z", re.ASCII)
 
 
 class CheckpointFiles(NamedTuple):
     """A checkpoint that was found: its prefix, format, and for V1 the files that are there."""
 
-    prefix: str
+    prefix: Location
     format: Format
-    v1_files: tuple[str, ...] = ()
+    v1_files: tuple[Location, ...] = ()
+
+
+class Shard(NamedTuple):
+    """What the name of one of several files says: the prefix, its number, and how many there are in all."""
+
+    prefix: str
+    number: int
+    total: int
 
 
 def index_path(prefix: str) -> str:
-    """The index file of a V2 checkpoint."""
+    """Return the path of a V2 checkpoint's index."""
     return prefix + INDEX_SUFFIX
 
 
 def shard_path(prefix: str, shard: int, count: int) -> str:
-    """A data file of a V2 checkpoint with ``count`` of them."""
+    """Return the path of a data file of a V2 checkpoint with ``count`` of them."""
     return f"{prefix}.data-{shard:05d}-of-{count:05d}"
 
 
-def advise_missing_shard(prefix: str, shard: int, count: int) -> str:
-    """What to do about a data file that is not there: it may lie beside its place, under another name."""
-    suffix = shard_path("", shard, count)
-    folder, base = os.path.split(prefix)
-    names = set(list_folder(folder or os.curdir))
-    others = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
-    others = [other for other in others if other != base and other + INDEX_SUFFIX not in names]
-    if len(others) != 1:
-        return "copy it beside the index"
-    return f"{others[0] + suffix} is, without an index: if it is the same checkpoint's, give them one name"
+def parse_shard(path: str) -> Shard | None:
+    """Return what the path of a V2 checkpoint's data file says, or ``None`` if it is called otherwise."""
+    return _parse(_SHARD, path)
 
 
-def advise_missing_index(prefix: str) -> str:
-    """The same about an index: one without data files may have been renamed."""
-    folder = os.path.dirname(prefix)
-    names = list_folder(folder or os.curdir)
-    with_data = {name[: match.start()] for name in names if (match := _SHARD.search(name))}
-    others = [name for name in names if name.endswith(INDEX_SUFFIX) and prefix_of_member(name) not in with_data]
-    if len(others) != 1:
-        return "copy it from where the checkpoint was written"
-    return f"{others[0]} lies there without data files: if it is the same checkpoint's, give them one name"
+def parse_v1_shard(path: str) -> Shard | None:
+    """Return what the path of one file of a sharded V1 checkpoint says, or ``None`` if it is called otherwise."""
+    return _parse(_V1_SHARD, path)
+
+
+def _parse(pattern: re.Pattern[str], path: str) -> Shard | None:
+    match = pattern.search(path)
+    return None if match is None else Shard(path[: match.start()], int(match[1]), int(match[2]))
 
 
 def prefix_of_member(path: str) -> str | None:
-    """The prefix, if ``path`` is called like an index, a data file or a graph that belongs to a checkpoint."""
+    """Return the prefix, if ``path`` is called like an index, a data file or a graph that belongs to a checkpoint."""
     for suffix in (INDEX_SUFFIX, META_SUFFIX):
         if path.endswith(suffix):
             return path[: -len(suffix)]
@@ -106,14 +107,14 @@ def prefix_of_member(path: str) -> str | None:
 
 
 def prefix_of_v1_shard(path: str) -> str | None:
-    """The prefix, if ``path`` is called like one file of a sharded V1 checkpoint."""
-    match = _V1_SHARD.search(path)
+    """Return the prefix, if ``path`` is called like one file of a sharded V1 checkpoint, or is a pattern of them."""
+    match = _V1_SHARD.search(path) or _V1_PATTERN.search(path)
     return path[: match.start()] if match else None
 
 
 def is_half_saved(folder: str) -> bool:
-    """Whether a folder is called like those in which TensorFlow collects a checkpoint before it is complete."""
-    return _HALF_SAVED.search(folder.rstrip("/\\")) is not None
+    """Return whether a folder is called like those in which TensorFlow collects a checkpoint until it is complete."""
+    return _INCOMPLETE.search(folder.rstrip("/\\")) is not None
 
 
 def is_sidecar(name: str) -> bool:
@@ -138,80 +139,93 @@ def is_sidecar_folder(name: str) -> bool:
 
 
 def step_of(prefix: str) -> int | None:
-    """The training step in a name such as ``model.ckpt-1000``."""
+    """Return the training step in a name such as ``model.ckpt-1000``."""
     match = _STEP.search(prefix)
     return int(match[1]) if match else None
 
 
 def find_files(
-    prefix: str, format: Format | None = None, names_in: Callable[[str], list[str]] = list_folder
+    prefix: Location, format: Format | None = None, listings: Listings | None = None
 ) -> CheckpointFiles | None:
-    """The checkpoint with this prefix; V2 wins where both formats share it and ``format`` asks for neither.
+    """Return the checkpoint with this prefix, or ``None``.
 
-    ``names_in`` gives the sorted names in a folder, from memory where many prefixes are looked for.
+    V2 wins where both formats share it and ``format`` asks for neither. ``listings`` are the folders that were listed
+    already, where many prefixes are looked for.
     """
-    if format != "v1" and is_file(index_path(prefix)):
+    listing = (listings or Asking()).of(prefix.parent)
+    base = prefix.name
+    if format != "v1" and listing.is_file(base + INDEX_SUFFIX):
         return CheckpointFiles(prefix, "v2")
-    if format != "v2":
-        if is_file(prefix):
+    if format != "v2" and base:
+        if listing.is_file(base):
             return CheckpointFiles(prefix, "v1", (prefix,))
-        shards = _v1_shards(prefix, names_in)
+        shards = _v1_shards(base, listing)
         if shards:
-            return CheckpointFiles(prefix, "v1", shards)
+            return CheckpointFiles(prefix, "v1", tuple(map(prefix.beside, shards)))
     return None
 
 
-def _v1_shards(prefix: str, names_in: Callable[[str], list[str]]) -> tuple[str, ...]:
-    folder, base = os.path.split(prefix)
+def _v1_shards(base: str, listing: Listing) -> list[str]:
     # What is called PREFIX.data-00000-of-00001 belongs to a V2 checkpoint.
-    if not base or base.endswith(".data") or not is_folder(folder or os.curdir):
-        return ()
-    names = names_in(folder or os.curdir)
+    if base.endswith(".data"):
+        return []
+    names = listing.names
     # All that begin with the base and a minus sign; "." is the character behind that.
     begun = names[bisect_left(names, base + "-") : bisect_left(names, base + ".")]
-    return tuple(os.path.join(folder, name) for name in begun if _V1_SHARD.fullmatch(name, len(base)))
+    return [name for name in begun if _V1_SHARD.fullmatch(name, len(base))]
 
 
 class Folder(NamedTuple):
-    """What a folder holds: checkpoints by prefix, data files whose index is not there, and half-saved checkpoints."""
+    """What a folder holds: checkpoints by prefix, data files whose index is not there, and incomplete checkpoints."""
 
-    v2: tuple[str, ...]
-    v1: tuple[str, ...]
-    without_index: tuple[str, ...]
-    half_saved: tuple[str, ...]
+    v2: tuple[Location, ...]
+    v1: tuple[Location, ...]
+    without_index: tuple[Location, ...]
+    half_saved: tuple[Location, ...]
 
 
-def scan_folder(folder: str) -> Folder:
-    """The checkpoints in a folder, told by their files' names; files that are called like nothing are left aside.
+def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
+    """Return the checkpoints in a folder, told by their files' names; files that are called like nothing are left out.
 
     A V1 checkpoint in one file has no suffix to tell it by; it is found when its graph (``.meta``) lies beside it, or
-    when the state file names it.
+    when the state file names it. Sidecars of other programs are no files of a checkpoint. ``listing`` is the folder's,
+    if it is known. Raises as ``Location.list`` does.
     """
-    names = list_folder(folder)
-    present = set(names)
+    listing = folder.list() if listing is None else listing
     v2, v1, orphans, half_saved = set(), set(), set(), set()
-    for name in names:
-        if is_half_saved(name) and is_folder(os.path.join(folder, name)):
+    for name in listing.names:
+        if is_sidecar(name):
+            continue
+        if is_half_saved(name) and listing.is_folder(name):
             half_saved.add(name)
         elif name.endswith(INDEX_SUFFIX):
-            if not is_folder(os.path.join(folder, name)):
+            if not listing.is_folder(name):
                 v2.add(name[: -len(INDEX_SUFFIX)])
         elif (prefix := prefix_of_member(name)) is not None:
             if name.endswith(META_SUFFIX):
-                if prefix in present and not is_folder(os.path.join(folder, prefix)):
+                if listing.is_file(prefix):
                     v1.add(prefix)
-            elif prefix + INDEX_SUFFIX not in present:
+            elif prefix + INDEX_SUFFIX not in listing:
                 orphans.add(prefix)
         elif (prefix := prefix_of_v1_shard(name)) is not None:
             v1.add(prefix)
-
-    def joined(prefixes: set[str]) -> tuple[str, ...]:
-        return tuple(os.path.join(folder, prefix) for prefix in sorted(prefixes, key=_by_step))
-
-    return Folder(joined(v2), joined(v1 - v2), joined(orphans), joined(half_saved))
+    found = (sorted(names, key=_by_step) for names in (v2, v1 - v2, orphans, half_saved))
+    return Folder(*(tuple(map(folder.join, names)) for names in found))
 
 
 def _by_step(prefix: str) -> tuple[str, int]:
-    """Sorts ``model-9`` before ``model-10``."""
+    """Return a key that sorts ``model-9`` before ``model-10``."""
     step = step_of(prefix)
-    return (_STEP.sub("", prefix), -1 if step is None else step)
+    return (prefix, -1) if step is None else (_STEP.sub("", prefix), step)
+
+
+def prefix_of(location: Location) -> Location | None:
+    """Return ``prefix_of_member`` of a location."""
+    base = prefix_of_member(location.name)
+    return None if base is None else location.beside(base)
+
+
+def v1_prefix_of(location: Location) -> Location | None:
+    """Return ``prefix_of_v1_shard`` of a location."""
+    base = prefix_of_v1_shard(location.name)
+    return None if base is None else location.beside(base)

@@ -13,21 +13,27 @@ folder still lead to the original, though the copy's own files are meant.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfbundle.checkpoint.find.names import find_files, prefix_of_v1_shard
-from tfbundle.errors import FormatError
+from tfbundle.checkpoint.find.listings import Asking, Listings
+from tfbundle.checkpoint.find.names import CheckpointFiles, find_files, prefix_of_member, prefix_of_v1_shard
+from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
-from tfbundle.storage.local import is_file, is_folder, list_folder, read_file, real_path
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
 
 STATE_NAME = "checkpoint"
+
+# What backslashes become if they are taken for escapes, by the letter behind them.
+_CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
+_CONTROL = re.compile("[\a\b\f\n\r\t\v]")
+# On Windows, what is joined to a drive's letter is looked for on that drive and not in the folder.
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class CheckpointState(NamedTuple):
@@ -46,7 +52,7 @@ class CheckpointState(NamedTuple):
     @property
     def folder(self) -> str:
         """The folder in which the state file lies."""
-        return os.path.dirname(self.path) or os.curdir
+        return locate(self.path).parent.path
 
     @property
     def resolved(self) -> str | None:
@@ -56,71 +62,118 @@ class CheckpointState(NamedTuple):
     @property
     def all_resolved(self) -> list[str | None]:
         """The same for each of ``all_model_checkpoint_paths``."""
-        names_in = cache(list_folder)
-        return [self.resolve(path, names_in) for path in self.all_model_checkpoint_paths]
+        listings = Listings()
+        return [self.resolve(path, listings) for path in self.all_model_checkpoint_paths]
 
-    def resolve(self, stored: str, names_in: Callable[[str], list[str]] = list_folder) -> str | None:
-        """Where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder.
+    def resolve(self, stored: str, listings: Listings | None = None) -> str | None:
+        """Return where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder.
 
-        The latter comes first where the folder is a copy of one that is still there. ``names_in`` gives the sorted
-        names in a folder, from memory where many paths are resolved.
+        The latter comes first where the folder is a copy of one that is still there. ``listings`` are the folders that
+        were listed already, where many paths are resolved.
         """
+        found = self.find(stored, listings)
+        return None if found is None else found.prefix.path
+
+    def find(self, stored: str, listings: Listings | None = None) -> CheckpointFiles | None:
+        """Return the files of the checkpoint that ``resolve`` finds."""
+        listings = listings or Asking()
         if not stored or "\0" in stored:
             return None
-        if "?" in stored:
-            stored = prefix_of_v1_shard(stored) or stored
-        # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
-        # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
-        parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", os.curdir)]
-        # On Windows, what is joined to a drive's letter is looked for on that drive, not in the folder.
-        parts = [part for part in parts if not os.path.splitdrive(part)[0]]
-        most = min(len(parts), MOST_FOLDERS)
-        if re.search(r"(?:\A|[/\\])\.?\Z", stored):
-            # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
-            candidates = [os.path.join(self.folder, stored.removesuffix("."), "")] if parts else []
-            candidates.append(os.path.join(self.folder, ""))
-            candidates += [os.path.join(self.folder, *parts[-count:], "") for count in range(1, most + 1)]
-        else:
-            candidates = [os.path.join(self.folder, stored)]
-            candidates += [os.path.join(self.folder, *parts[-count:]) for count in range(1, most + 1)]
-        if os.path.isabs(stored) and self._is_of_another_run(candidates[0]):
-            candidates.append(candidates.pop(0))
-        return next((prefix for prefix in dict.fromkeys(candidates) if find_files(prefix, None, names_in)), None)
-
-    def _is_of_another_run(self, prefix: str) -> bool:
-        """Whether a prefix leads out of the state file's folder, into one that has a state file too.
-
-        TensorFlow writes a state file beside the checkpoints that it names, so that this one was copied from there.
-        """
-        folder = os.path.dirname(prefix)
-        if folder == self.folder or not is_file(os.path.join(folder, os.path.basename(self.path))):
-            return False
-        return not os.path.join(real_path(folder), "").startswith(os.path.join(real_path(self.folder), ""))
+        state = locate(self.path)
+        spellings = [stored]
+        if _CONTROL.search(stored):
+            spellings.append(_CONTROL.sub(lambda match: "\\" + _CONTROLS[match[0]], stored))
+        for spelling in spellings:
+            if "?" in spelling:
+                spelling = prefix_of_v1_shard(spelling) or spelling
+            for candidate in dict.fromkeys(_candidates(state, spelling, listings)):
+                found = _find(candidate, listings)
+                if found is not None:
+                    return found
+        return None
 
 
-def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | None = None) -> CheckpointState:
+def _find(candidate: Location, listings: Listings) -> CheckpointFiles | None:
+    """Return the checkpoint of this prefix, or that of which a file is called so."""
+    found = find_files(candidate, None, listings)
+    prefix = prefix_of_member(candidate.name)
+    if prefix is not None and (found is None or found.format == "v1"):
+        return find_files(candidate.beside(prefix), "v2", listings) or found
+    return found
+
+
+def _candidates(state: Location, stored: str, listings: Listings) -> Iterator[Location]:
+    """Yield the prefixes that a stored path may mean, the likeliest first."""
+    folder = state.parent
+    # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
+    # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
+    parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", ".")]
+    parts = [part for part in parts if not _DRIVE.match(part)]
+    ends = range(1, min(len(parts), MOST_FOLDERS) + 1)
+    if re.search(r"(?:\A|[/\\])\.?\Z", stored):
+        # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
+        if parts:
+            yield folder.join(stored.removesuffix("."), "")
+        yield folder.join("")
+        for count in ends:
+            yield folder.join(*parts[-count:], "")
+        return
+    first = _as_written(folder, stored)
+    is_relative = first is not None and first.path.startswith(folder.join("").path)
+    is_last = first is not None and not is_relative and _is_of_another_run(state, first, listings)
+    if first is not None and not is_last:
+        yield first
+    here = listings.of(folder)
+    for count in ends:
+        if count == 1 or parts[-count] in here or parts[-count] == "..":
+            yield folder.join(*parts[-count:])
+    if first is not None and is_last:
+        yield first
+
+
+def _as_written(folder: Location, stored: str) -> Location | None:
+    if not stored.lower().startswith("file://"):
+        return folder.join(stored)
+    try:
+        return locate(stored)
+    except UnsupportedError:
+        return None  # It is a file of another machine.
+
+
+def _is_of_another_run(state: Location, prefix: Location, listings: Listings) -> bool:
+    """Return whether an absolute prefix leads out of the state file's folder, into one that has a state file too.
+
+    TensorFlow writes a state file beside the checkpoints that it names, so that this one was copied from there.
+    """
+    folder = prefix.parent
+    if folder.path == state.parent.path or not listings.of(folder).is_file(state.name):
+        return False
+    return not listings.real(folder).is_below(listings.real(state.parent))
+
+
+def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> CheckpointState:
     """Read a state file, given its folder or the file itself.
 
     ``latest_filename`` is the file's name in the folder where it is not ``checkpoint``. Raises ``MissingFileError``
     where there is none and ``FormatError`` where it is not a ``CheckpointState``.
     """
-    path = os.fspath(path)
-    if is_folder(path):
-        path = os.path.join(path, latest_filename or STATE_NAME)
-    from tfbundle.formats.text.textproto import parse_text  # Most checkpoints are opened without a state file.
-
+    location = locate(path)
+    if location.is_folder():
+        location = location.join(latest_filename or STATE_NAME)
+    data = location.read(LARGEST_NOTE)
     try:
-        message = parse_text(read_file(path, LARGEST_NOTE), CheckpointStateProto, path=path)
+        message = _parse(data, location.path)
     except FormatError:
-        kind = kind_of(path)
+        kind = kind_of(location)
         if kind in (FileKind.STATE, FileKind.UNKNOWN):
             raise
         raise FormatError(
-            f"{path} is {kind.value}, not a state file; pass the folder, or the file in it that is called {STATE_NAME}",
-            path=path,
+            f"{location} is {kind.value}, not a state file; pass the folder, or the file in it that is called "
+            f"{STATE_NAME}",
+            path=location.path,
         ) from None
     return CheckpointState(
-        path,
+        location.path,
         message.model_checkpoint_path,
         list(message.all_model_checkpoint_paths),
         list(message.all_model_checkpoint_timestamps),
@@ -128,13 +181,50 @@ def read_checkpoint_state(path: str | os.PathLike[str], latest_filename: str | N
     )
 
 
-def latest_checkpoint(checkpoint_dir: str | os.PathLike[str], latest_filename: str | None = None) -> str | None:
-    """The prefix of the checkpoint that a folder's state file names as the latest, if it lies there, or ``None``.
+def _parse(data: bytes, path: str) -> CheckpointStateProto:
+    from tfbundle.formats.text.textproto import parse_text  # Most checkpoints are opened without a state file.
 
-    Where the stored path is stale because the folder moved, the prefix is the one in the folder. A state file that
-    cannot be read raises ``FormatError``: it does not mean that there is no checkpoint.
+    try:
+        return parse_text(data, CheckpointStateProto, path=path)
+    except FormatError:
+        # In a path of Windows that was written by hand, "C:\\runs", a backslash begins no escape of text form.
+        if b"\\" not in data:
+            raise
+        with_backslashes = re.sub(rb"\\([\\\"'])?", lambda match: match[0] if match[1] else rb"\\", data)
+        try:
+            return parse_text(with_backslashes, CheckpointStateProto, path=path)
+        except FormatError:
+            pass
+        raise
+
+
+def find_state(folder: Location, latest_filename: str | None = None) -> CheckpointState | None:
+    """Return what a folder's state file says, or ``None`` where there is none.
+
+    A V1 checkpoint that is called as the state file would be is none; there TensorFlow writes no state. Raises
+    ``FormatError`` where the file is something else.
     """
-    path = os.path.join(os.fspath(checkpoint_dir), latest_filename or STATE_NAME)
-    if not is_file(path):
+    location = folder.join(latest_filename or STATE_NAME)
+    if not location.is_file():
         return None
-    return read_checkpoint_state(path).resolved
+    try:
+        return read_checkpoint_state(location)
+    except MissingFileError:
+        if location.is_file():  # A link that leads nowhere.
+            raise
+        return None  # It was deleted just now.
+    except FormatError:
+        if kind_of(location) is FileKind.V1_TABLE:
+            return None
+        raise
+
+
+def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
+    """Return the prefix of the checkpoint that a folder's state file names as the latest, or ``None``.
+
+    It is ``None`` where there is no state file, or no such checkpoint. Where the stored path is stale because the
+    folder moved, the prefix is the one in the folder. A state file that cannot be read raises ``FormatError``: it does
+    not mean that there is no checkpoint.
+    """
+    state = find_state(locate(checkpoint_dir), latest_filename)
+    return None if state is None else state.resolved

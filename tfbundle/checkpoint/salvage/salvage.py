@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfbundle.checkpoint.find.names import CheckpointFiles, Format, find_files, prefix_of_v1_shard
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, find_files, v1_prefix_of
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.stores import from_root, open_store
+from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import Finding, finding_of
@@ -21,6 +21,7 @@ from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage.local import file_size, list_folder
+from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN)
 
 
-def find_damaged(path: str | os.PathLike[str], format: Format | None) -> CheckpointFiles:
+def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
     """The checkpoint that ``path`` means, even if it no longer looks like one; raises as ``find_checkpoint`` does."""
     try:
         return find_checkpoint(path, format)
@@ -40,9 +41,9 @@ def find_damaged(path: str | os.PathLike[str], format: Format | None) -> Checkpo
         if format == "v2":
             raise
         # A V1 checkpoint is called anything, and without its footer nothing tells it.
-        path = os.fspath(path)
-        whole = prefix_of_v1_shard(path)
-        files = (find_files(whole, "v1") if whole else None) or find_files(path, "v1")
+        location = locate(path).anchored()
+        whole = v1_prefix_of(location)
+        files = (find_files(whole, "v1") if whole is not None else None) or find_files(location, "v1")
         if files is None:
             raise
         return files
@@ -53,16 +54,16 @@ def open_remains(files: CheckpointFiles) -> SalvagedBundle | SalvagedV1:
 
     Raises what ``open_store`` raises where the files are of another kind or of a newer format.
     """
-    prefix, format, v1_files = from_root(files)
+    prefix = files.prefix.absolute().path
     store: SalvagedBundle | SalvagedV1
-    if format == "v2":
+    if files.format == "v2":
         from tfbundle.checkpoint.salvage.v2 import SalvagedBundle
 
         store = SalvagedBundle(prefix)
     else:
         from tfbundle.checkpoint.salvage.v1 import SalvagedV1
 
-        store = SalvagedV1(prefix, v1_files)
+        store = SalvagedV1(prefix, tuple(file.absolute().path for file in files.v1_files))
     if not store.records() and store.findings and kind_of(store.findings[0].path or prefix) not in _TABLES:
         store.close()
         open_store(files, verify=True).close()  # Says what the file is.

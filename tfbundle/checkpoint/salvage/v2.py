@@ -11,13 +11,13 @@ them their byte order (``byteorder``).
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
+from tfbundle.checkpoint.find.names import parse_shard
 from tfbundle.checkpoint.salvage.byteorder import ask_numbers, ask_strings, has_byteorder
 from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import Pieces
@@ -29,13 +29,12 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import decode_name, decode_slice_key, encode_name
 from tfbundle.formats.table.damaged import list_keys, scan_table
 from tfbundle.formats.table.reader import BlockHandle, Directory, Table
+from tfbundle.limits import MOST_SHARDS
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage.local import list_folder
 from tfbundle.tensors.dtypes import DT_STRING
 from tfbundle.tensors.slices import DamagedSlices
 from tfbundle.tensors.store import Facts
-
-_SHARD = re.compile(r"\.data-\d{5,7}-of-(\d{5,7})\Z")
 
 
 def open_salvaged_bundle(prefix: str, damaged: DamagedSlices) -> SalvagedBundle:
@@ -148,7 +147,9 @@ class SalvagedBundle(BundleStore):
         except MissingFileError:
             return 0
         counts = Counter(
-            int(match[1]) for name in names if name.startswith(base) and (match := _SHARD.fullmatch(name, len(base)))
+            shard.total
+            for shard in map(parse_shard, names)
+            if shard is not None and shard.prefix == base and shard.total <= MOST_SHARDS
         )
         # The fullest set, where there are several.
         return max(counts, key=lambda count: (counts[count] / count if count else 0, count), default=0)

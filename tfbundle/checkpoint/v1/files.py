@@ -8,17 +8,15 @@ A training job may write them anew at any time. Each file is therefore the one t
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 
+from tfbundle.checkpoint.find.names import parse_v1_shard
 from tfbundle.checkpoint.v1.slice_table import SliceTable
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource
-
-_PART = re.compile(r"-(\d{5})-of-(\d{5})\Z")
 
 
 class V1Files:
@@ -94,8 +92,8 @@ def check_set(path: str, files: tuple[str, ...]) -> None:
     """Raise unless ``files`` are a table of its own or all of a numbered set."""
     if not files:
         raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)
-    parts = [match for match in map(_PART.search, files) if match]
-    counts = sorted({int(match[2]) for match in parts})
+    parts = [part for part in map(parse_v1_shard, files) if part is not None]
+    counts = sorted({part.total for part in parts})
     if not counts:
         return
     if len(counts) > 1:
@@ -104,11 +102,12 @@ def check_set(path: str, files: tuple[str, ...]) -> None:
             "move those of all but one elsewhere",
             path=path,
         )
-    present = {int(match[1]) for match in parts}
-    absent = [number for number in range(counts[0]) if number not in present]
-    if absent:
-        first = f"{parts[0].string[: parts[0].start()]}-{absent[0]:05d}-of-{counts[0]:05d}"
-        others = f", and so are {len(absent) - 1} others" if len(absent) > 1 else ""
+    present = {part.number for part in parts}
+    absent = next((number for number in range(counts[0]) if number not in present), None)
+    if absent is not None:
+        first = f"{parts[0].prefix}-{absent:05d}-of-{counts[0]:05d}"
+        count = counts[0] - len(present)
+        others = f", and so are {count - 1} others" if count > 1 else ""
         raise MissingFileError(
             f"the file {first} is absent{others} of the {counts[0]} that make up the V1 checkpoint {path}; "
             "copy it beside the others",

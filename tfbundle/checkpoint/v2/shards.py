@@ -17,11 +17,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 
-from tfbundle.checkpoint.find.names import advise_missing_shard, shard_path
-from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.checkpoint.find.names import shard_path
+from tfbundle.checkpoint.find.renamed import advise_missing_shard
+from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError
+from tfbundle.formats.table.reader import Table
 from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource, is_file
+from tfbundle.storage.locations import locate
+
+# Of an index, to see how long a data file should be: some ten thousand tensors.
+_MOST_BLOCKS = 8
 
 
 class Shards:
@@ -96,16 +103,32 @@ class Shards:
             path=path,
         )
 
+    def _needed(self, shard: int) -> int | None:
+        """Return how many bytes the index lists in a shard, or ``None`` where it is damaged or too large to search."""
+        end = None
+        try:
+            for count, (_, values) in enumerate(Table(self._index, verify=False).blocks()):
+                if count >= _MOST_BLOCKS:
+                    return None
+                for value in values[1:] if not count else values:  # The first is the header.
+                    facts = decode_facts(value)
+                    place = None if facts.slices else decode_location(value, facts)
+                    if place is not None and place.shard == shard:
+                        end = max(end or 0, place.offset + place.size)
+        except (TfBundleError, OSError):
+            return None
+        return end
+
     def _missing(self, shard: int, path: str) -> MissingFileError:
         if not is_file(self._index.path):
             reason = f"the checkpoint {self.prefix} was deleted while it was being read"
         else:
             # Every tensor of the shard may be asked for, and looking around takes time.
             if shard not in self._advice:
-                self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count)
+                self._advice[shard] = advise_missing_shard(locate(self.prefix), shard, self.count, self._needed(shard))
             reason = (
                 f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
-                f"{self._advice[shard]}, or read the tensors in other shards"
+                f"{self._advice[shard]}" + (", or read the tensors in other shards" if self.count > 1 else "")
             )
         return MissingFileError(reason, path=path, shard=shard)
 

@@ -1,0 +1,211 @@
+"""Files that lie beside their place under another name: the error says which one it is and what to call it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.bundle_writer import write_bundle
+from tests.support.expected import FIXTURES
+from tests.support.v1_writer import write_v1
+from tfbundle import MissingFileError, UnsupportedError
+from tfbundle.checkpoint.find.renamed import original_name
+
+DATA = "m.data-00000-of-00001"
+VALUE = np.arange(100, dtype="f4")
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    write_bundle(tmp_path / "m", {"v": VALUE})
+    return tmp_path / "m"
+
+
+def missing(path: Path) -> str:
+    with pytest.raises(MissingFileError) as caught:
+        tfbundle.load(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{DATA}.1",
+        f"{DATA} (1)",
+        f"{DATA}(1)",
+        f"{DATA} (12).txt",
+        "m (1).data-00000-of-00001",
+        f"{DATA}.txt",
+        f"{DATA}.bin",
+        f"{DATA}.bak",
+        f"{DATA}?download=true",
+        "m%2Edata-00000-of-00001",
+        f"{DATA} copy",
+        f"Copy of {DATA}",
+        f"{DATA} - Copy",
+        f"{DATA}.crdownload",
+        f"{DATA}.part",
+        f"{DATA}.partial",
+        f"{DATA}.download",
+        f"{DATA}.tmp",
+        f"{DATA}_.gstmp",
+        "m.data",
+        "m.data-00000",
+        "M.DATA-00000-OF-00001",
+        "m_data_00000_of_00001",
+    ],
+)
+def test_a_data_file(prefix: Path, name: str) -> None:
+    os.rename(prefix.parent / DATA, prefix.parent / name)
+    assert f"{name} lies there: rename it to {DATA}" in missing(prefix)
+    (finding,) = (finding for finding in tfbundle.verify(prefix).findings if finding.kind == "missing")
+    assert f"{name} lies there: rename it to {DATA}" in finding.message
+    os.rename(prefix.parent / name, prefix.parent / DATA)
+    assert tfbundle.load(prefix)["v"].tolist() == VALUE.tolist()
+
+
+@pytest.mark.parametrize("name", [f"{DATA}x", "m.data-00000-of-00002", "other", f"._{DATA}", f"{DATA}.1000"])
+def test_other_files_are_none(prefix: Path, name: str) -> None:
+    os.remove(prefix.parent / DATA)
+    (prefix.parent / name).write_bytes(bytes(399))
+    assert "rename it" not in missing(prefix)
+
+
+@pytest.mark.parametrize(("size", "is_whole"), [(0, False), (399, False), (400, True), (500, True)])
+def test_how_much_of_a_download_is_there(prefix: Path, size: int, is_whole: bool) -> None:
+    os.remove(prefix.parent / DATA)
+    (prefix.parent / f"{DATA}.crdownload").write_bytes(bytes(size))
+    text = missing(prefix)
+    assert ("rename it to" in text) == is_whole
+    assert (f"is incomplete ({size} of 400 bytes): download it again" in text) != is_whole
+
+
+def test_of_several_the_one_that_is_long_enough(prefix: Path) -> None:
+    os.rename(prefix.parent / DATA, prefix.parent / f"{DATA} (2)")
+    (prefix.parent / f"{DATA} (1)").write_bytes(bytes(10))
+    assert f"; {DATA} (2) lies there: rename it" in missing(prefix)
+    (prefix.parent / f"{DATA} (3)").write_bytes(bytes(400))
+    assert f"{DATA} (2), {DATA} (3) lie there: rename the right one" in missing(prefix)
+
+
+def test_by_its_size_alone(prefix: Path) -> None:
+    os.rename(prefix.parent / DATA, prefix.parent / "f3a9c")
+    assert f"f3a9c has the 400 bytes that the index lists: if it is this file, rename it to {DATA}" in missing(prefix)
+    shutil.copy(prefix.parent / "f3a9c", prefix.parent / "another")
+    assert "rename" not in missing(prefix)
+
+
+def test_a_shard_of_several(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m", {"v": VALUE, "w": VALUE}, num_shards=2)
+    os.rename(tmp_path / "m.data-00000-of-00002", tmp_path / "m.data-00000-of-00002.1")
+    text = missing(tmp_path / "m")
+    assert "m.data-00000-of-00002.1 lies there: rename it to m.data-00000-of-00002, or read" in text
+
+
+def test_the_files_of_another_checkpoint_are_not_taken(prefix: Path) -> None:
+    write_bundle(prefix.parent / "M", {"v": VALUE})
+    os.remove(prefix.parent / DATA)
+    assert "rename" not in missing(prefix)
+
+
+@pytest.mark.parametrize("form", ["{}.txt", "{}.1", "{} (1)", "{}.bin", "{}?raw=true", "{}.download"])
+def test_an_index_and_its_data(prefix: Path, form: str) -> None:
+    index, data = form.format("m.index"), form.format(DATA)
+    os.rename(prefix.parent / "m.index", prefix.parent / index)
+    assert f"{index} is an index: rename it to m.index" in missing(prefix)
+    assert f"{index} is an index: rename it to m.index" in missing(prefix.parent / DATA)
+    os.rename(prefix.parent / DATA, prefix.parent / data)
+    assert missing(prefix).endswith(f"; {index} is an index: rename it to m.index, and {data} to {DATA}")
+    assert f"{prefix.parent / index} is the index of a V2 checkpoint: rename it to m.index" in missing(prefix.parent)
+    (prefix.parent / "checkpoint").write_text('model_checkpoint_path: "m"')
+    assert f"{index} is an index: rename it" in missing(prefix.parent)
+    with pytest.raises(UnsupportedError, match=r"give it the name m\.index"):
+        tfbundle.load(prefix.parent / index)
+
+
+def test_what_is_called_like_an_index_has_to_be_one(prefix: Path) -> None:
+    os.remove(prefix.parent / "m.index")
+    (prefix.parent / "m.index.txt").write_text("a list")
+    assert "m.index.txt" not in missing(prefix)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (file,) = (FIXTURES / "tf-2.15.1" / "keras-saved-model").glob("*/saved_model.pb")
+    shutil.copytree(file.parent, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("name", ["variables (1)", "Variables.1", "vars"])
+def test_the_variables_folder_of_a_saved_model(model: Path, name: str) -> None:
+    os.rename(model / "variables", model / name)
+    text = missing(model)
+    assert f"the folder {model / name} holds variables.index: rename it to variables" in text
+
+
+def test_the_variables_of_a_saved_model(model: Path) -> None:
+    for path in list((model / "variables").iterdir()):
+        path.rename(path.with_name(path.name + ".1"))
+    assert "variables.index.1 is an index: rename it to variables.index, and variables.data-" in missing(model)
+    for path in list((model / "variables").iterdir()):
+        path.rename(path.with_name(path.name.replace("variables", "weights").removesuffix(".1")))
+    index = model / "variables" / "weights.index"
+    assert f"{index} lies there: rename it to variables.index, and its data files" in missing(model)
+    for path in list((model / "variables").iterdir()):
+        path.rename(model / path.name)
+    text = missing(model)
+    assert f"{model / 'weights.index'} lies there: move it and its data files to the folder variables" in text
+    for path in model.glob("weights*"):
+        path.unlink()
+    assert missing(model).endswith("variables.index is not there")
+
+
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        ("m.index.txt", "m.index"),
+        ("my%20m.index (3)", "my m.index"),
+        ("m.ckpt-7.index.1.crdownload", "m.ckpt-7.index"),
+        ("m.ckpt-7", "m.ckpt-7"),
+        ("m.7", "m"),
+        ("m.7777", "m.7777"),
+        ("m (1000)", "m (1000)"),
+    ],
+)
+def test_names_before_they_were_changed(name: str, original: str) -> None:
+    assert original_name(name) == original
+
+
+# Neighbours that are no part of a checkpoint.
+
+FORMS = ["._{}", ".{}.crc", ".{}.XyZ123", "{}_.gstmp", "{}.crdownload", "{}.tempstate123"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("state", [False, True])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_sidecars_are_no_checkpoints(tmp_path: Path, form: str, state: bool, version: str) -> None:
+    (write_bundle if version == "v2" else write_v1)(tmp_path / "m-7", {"v": VALUE})
+    files = [*tmp_path.iterdir()]
+    if state:
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-7"')
+        files.append(tmp_path / "checkpoint")
+    for file in files:
+        if form == "._{}":
+            file.with_name(form.format(file.name)).write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        else:
+            shutil.copy(file, file.with_name(form.format(file.name)))
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "__MACOSX" / "._m-7.index").write_bytes(b"\0\5\x16\7")
+    assert [item.prefix for item in tfbundle.list_checkpoints(tmp_path)] == [str(tmp_path / "m-7")]
+    assert tfbundle.load(tmp_path)["v"].tolist() == VALUE.tolist()
+
+
+def test_a_folder_of_sidecars_alone(tmp_path: Path) -> None:
+    (tmp_path / "__MACOSX").mkdir()
+    for folder in (tmp_path, tmp_path / "__MACOSX"):
+        (folder / "._m.index").write_bytes(b"\0\5\x16\7")
+    assert missing(tmp_path) == f"there is no checkpoint in the folder {tmp_path}"

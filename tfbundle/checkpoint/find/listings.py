@@ -1,0 +1,115 @@
+"""What lies in which folder, asked once for each, however many checkpoints are looked for.
+
+A state file may name a hundred thousand checkpoints, in folders that go by thousands of names. Each name costs one look
+at the file system, and each folder is listed once. Where a single checkpoint is looked for, listing a large folder
+would cost more than asking for its few files by name (``Asked``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cached_property
+
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.limits import MOST_FOLDER_NAMES
+from tfbundle.storage.base import FileStat, Listing, Location
+
+
+class Asked(Listing):
+    """A folder whose entries are asked for one by one, which works as well where it may not be listed."""
+
+    def __init__(self, folder: Location) -> None:
+        """Nothing is asked yet; there may be no such folder."""
+        self._folder = folder
+
+    @cached_property
+    def names(self) -> list[str]:  # type: ignore[override]
+        """The base names, sorted; none where the folder may not be listed, or is not there."""
+        try:
+            return self._folder.list().names
+        except OSError:
+            return []
+
+    def is_folder(self, name: str) -> bool:
+        """Return whether an entry is a folder (links are followed)."""
+        return self._folder.join(name).is_folder()
+
+    def is_file(self, name: str) -> bool:
+        """Return whether there is such an entry, and it is no folder."""
+        return self._folder.join(name).is_file()
+
+    def stat(self, name: str) -> FileStat | None:
+        """Return size and time of an entry that is a regular file, otherwise ``None``."""
+        return self._folder.join(name).stat()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (self.is_file(name) or self.is_folder(name))
+
+
+class Nothing(Listing):
+    """The entries of a folder that is not there."""
+
+    names: list[str] = []  # noqa: RUF012 - shared, and never changed
+
+    def is_folder(self, name: str) -> bool:
+        """Return that there is none."""
+        return False
+
+    def stat(self, name: str) -> FileStat | None:
+        """Return that there is none."""
+        return None
+
+    def __contains__(self, name: object) -> bool:
+        return False
+
+
+class Listings:
+    """The entries of any folder, from memory where it was listed before, under whatever name."""
+
+    def __init__(self) -> None:
+        """Nothing is listed yet."""
+        self._by_name: dict[Location, Listing] = {}
+        self._by_place: dict[Hashable, Listing] = {}
+        self._real: dict[Location, Location] = {}
+
+    def of(self, folder: Location) -> Listing:
+        """Return the entries of a folder: none if it is not there, and asked one by one if it may not be listed.
+
+        Raises ``FormatError`` for more names of folders than any state file has.
+        """
+        listing = self._by_name.get(folder)
+        if listing is None:
+            if len(self._by_name) >= MOST_FOLDER_NAMES:
+                raise FormatError(
+                    f"checkpoints are named in more than {MOST_FOLDER_NAMES} folders, the last of which is {folder}; "
+                    "the state file is damaged",
+                    path=folder.path,
+                )
+            listing = self._by_name[folder] = self._find(folder)
+        return listing
+
+    def _find(self, folder: Location) -> Listing:
+        try:
+            place = folder.place()
+            listing = self._by_place.get(place)
+            if listing is None:
+                listing = self._by_place[place] = folder.list()
+        except MissingFileError:
+            return Nothing()
+        except OSError:
+            return Asked(folder)
+        return listing
+
+    def real(self, folder: Location) -> Location:
+        """Return the name of a folder without links, which is equal for two names of one place."""
+        found = self._real.get(folder)
+        if found is None:
+            found = self._real[folder] = folder.real()
+        return found
+
+
+class Asking(Listings):
+    """For a single checkpoint: folders are not listed, but asked for a few names."""
+
+    def _find(self, folder: Location) -> Listing:
+        return Asked(folder)

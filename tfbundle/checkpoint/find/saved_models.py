@@ -1,0 +1,36 @@
+"""How a SavedModel's folder is laid out, as far as its checkpoint goes.
+
+::
+
+    saved_model.pb  or  saved_model.pbtxt     the graphs; TensorFlow takes the first where both are there
+    variables/variables.index, .data-*        a V2 checkpoint
+    fingerprint.pb  keras_metadata.pb  tfhub_module.pb      notes of TensorFlow, Keras and TensorFlow Hub
+"""
+
+from __future__ import annotations
+
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
+
+SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
+VARIABLES = "variables"
+_NOTES = ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb")
+
+
+def is_saved_model(path: StrPath) -> bool:
+    """Return whether a path is a SavedModel's folder or file, or a note beside that, by the names."""
+    location = locate(path)
+    if location.is_folder():
+        return any(location.join(name).is_file() for name in SAVED_MODEL_NAMES)
+    return location.name in SAVED_MODEL_NAMES or is_saved_model_note(location)
+
+
+def is_saved_model_note(path: StrPath) -> bool:
+    """Return whether a path is a file that lies beside a SavedModel's and means it, by the names."""
+    location = locate(path)
+    return location.name in _NOTES and location.is_file() and is_saved_model(location.parent)
+
+
+def variables_prefix(folder: StrPath) -> Location:
+    """Return the prefix of a SavedModel's checkpoint."""
+    return locate(folder).join(VARIABLES, VARIABLES)
