@@ -13,7 +13,9 @@ from tfbundle.storage.locations import locate
 posix = pytest.mark.skipif(os.name == "nt", reason="paths of Windows have other separators")
 
 
-@pytest.mark.parametrize("path", ["run/m.ckpt", b"run/m.ckpt", Path("run/m.ckpt"), LocalLocation("run/m.ckpt")])
+@pytest.mark.parametrize(
+    "path", ["run/m.ckpt", b"run/m.ckpt", Path("run/m.ckpt"), LocalLocation("run/m.ckpt")], ids=repr
+)
 def test_kinds_of_paths(path: object) -> None:
     assert locate(path) == LocalLocation(os.path.join("run", "m.ckpt") if isinstance(path, Path) else "run/m.ckpt")  # type: ignore[arg-type]
 

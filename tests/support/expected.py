@@ -27,7 +27,7 @@ class Expected(NamedTuple):
     error: str | None
 
     def __str__(self) -> str:
-        return self.path.relative_to(FIXTURES).as_posix()
+        return f"{self.path.relative_to(FIXTURES).as_posix()}-{self.format}"
 
 
 def expected_checkpoints(format: str) -> Iterator[Expected]:
