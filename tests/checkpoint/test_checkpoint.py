@@ -263,9 +263,35 @@ def test_names_by_list(prefix: Path) -> None:
     assert list(tfbundle.load(prefix, names=["words", "words"])) == ["words"]
 
 
-def test_list_takes_no_globs(prefix: Path) -> None:
-    with pytest.raises(KeyError, match=re.escape("'conv*'")):
-        tfbundle.load(prefix, names=["words", "conv*"])
+@pytest.mark.parametrize("names", [["words", "conv*"], {"conv*": "x"}])
+def test_list_takes_no_globs(prefix: Path, names: list[str] | dict[str, str]) -> None:
+    with pytest.raises(KeyError, match=r"'conv\*'.*names in a list or dict are exact.*names='conv\*'"):
+        tfbundle.load(prefix, names=names)
+
+
+def test_names_by_pattern_and_function(prefix: Path) -> None:
+    assert list(tfbundle.load(prefix, names=re.compile("^conv./k"))) == ["conv1/kernel", "conv2/kernel"]
+    assert list(tfbundle.load(prefix, names=lambda name: name.endswith("bias"))) == ["conv1/bias"]
+    with pytest.raises(KeyError, match="matches the pattern 'convolution'"):
+        tfbundle.load(prefix, names=re.compile("convolution"))
+    with pytest.raises(KeyError, match=r"matches the function str\.isdigit"):
+        tfbundle.load(prefix, names=str.isdigit)
+
+
+def test_a_name_with_wildcards_is_a_name_first(tmp_path: Path) -> None:
+    arrays = {"w0/kernel": np.zeros(2), "w[0]/kernel": np.ones(2), "*": np.arange(3), "q?": np.arange(4)}
+    write_bundle(tmp_path / "m", arrays)
+    for names, found in (
+        ("w[0]/kernel", ["w[0]/kernel"]),
+        ("w[0]/k*", ["w0/kernel"]),
+        ("w[[]0]/*", ["w[0]/kernel"]),
+        ("*", ["*"]),
+        ("**", sorted(arrays)),
+        ("q?", ["q?"]),
+        (["w[0]/kernel", "*"], ["w[0]/kernel", "*"]),
+        ({"w[0]/kernel": "x"}, ["x"]),
+    ):
+        assert list(tfbundle.load(tmp_path / "m", names=names)) == found
 
 
 def test_names_by_dict(prefix: Path) -> None:

@@ -1,5 +1,6 @@
 """Object graphs: names of variables, walks, and graphs that no program would save."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES, Expected
 from tests.support.object_graphs import CHECKPOINTS, SUFFIX, TRAINED, WEIGHTS, graph_of, with_objects, write_objects
 from tests.support.table_writer import encode_varint
+from tfbundle.checkpoint.chosen_names import match_names, select_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
 from tfbundle.checkpoint.slots import find_slots
 from tfbundle.errors import FormatError, UnsupportedError
@@ -121,6 +123,43 @@ class TestNames:
             tfbundle.load(path, names=["single", "c"])
         with pytest.raises(ValueError, match="2 tensors would all be called 'x'"):
             tfbundle.load(path, names={"single": "x", "a": "x"})
+
+    def test_names_with_wildcards(self, tmp_path: Path) -> None:
+        graph = graph_of(
+            {"children": [("a", 1), ("b", 2), ("c", 3)]},
+            {"key": "a", "full_name": "w[0]"},
+            {"key": "b", "full_name": "w0"},
+            {"key": "w0*", "full_name": "other"},
+        )
+        path = write_objects(tmp_path / "model", graph, **{"a": np.arange(1), "b": np.arange(2), "w0*": np.arange(3)})
+        for names, shape in (("w[0]", (1,)), (["w[0]"], (1,)), ({"w[0]": "w[0]"}, (1,)), ("w[0-9]", (2,))):
+            (found,) = tfbundle.load(path, names=names).items()
+            assert found[0] == ("w0" if names == "w[0-9]" else "w[0]")
+            assert found[1].shape == shape
+        assert list(tfbundle.load(path, names="w0*")) == ["w0*"]
+        assert sorted(tfbundle.load(path, names=re.compile(r"^w.?\d"))) == ["w0*"]
+        assert sorted(tfbundle.load(path, names=lambda name: name in ("w0", "w[0]"))) == ["w0", "w[0]"]
+
+    def test_all_that_share_a_name(self, tmp_path: Path) -> None:
+        graph = graph_of(
+            {"children": [("a", 1), ("b", 2), ("c", 3)]},
+            *({"key": key, "full_name": name} for key, name in (("a", "v"), ("b", "v"), ("c", "w"))),
+        )
+        path = write_objects(tmp_path / "model", graph, a=np.arange(1), b=np.arange(2), c=np.arange(3))
+        with tfbundle.open_checkpoint(path) as checkpoint:
+            for names in ("v", "v*", ["v"], {"v": 1}, re.compile("^v$"), lambda name: name == "v"):
+                assert match_names(checkpoint, names) == {"a": "v", "b": "v"}
+                with pytest.raises(KeyError, match="2 variables"):
+                    select_names(checkpoint, names)
+            assert match_names(checkpoint, None) == {name: name for name in checkpoint}
+
+    def test_names_beside_an_unreadable_graph(self, tmp_path: Path) -> None:
+        write_bundle(tmp_path / "m", {"_CHECKPOINTABLE_OBJECT_GRAPH": np.array(b"\xff", object), "a": np.arange(2)})
+        assert list(tfbundle.load(tmp_path / "m", names="a*")) == ["a"]
+        assert list(tfbundle.load(tmp_path / "m", names=["a"])) == ["a"]
+        for names in ("b", "b*", ["b"], re.compile("b$")):
+            with pytest.raises(KeyError, match=r"names of its variables cannot be read: .*not a TrackableObjectGraph"):
+                tfbundle.load(tmp_path / "m", names=names)
 
     def test_keys_come_first(self, tmp_path: Path) -> None:
         graph = graph_of({"children": [("a", 1), ("b", 2)]}, {"key": "a", "full_name": "b"}, {"key": "b"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -41,7 +41,7 @@ def find_name(checkpoint: TensorMapping, text: str) -> str:
 
 
 def _key_of(checkpoint: TensorMapping, variable: str) -> str:
-    from tfbundle.checkpoint.loading import key_of
+    from tfbundle.checkpoint.chosen_names import key_of
 
     try:
         return key_of(checkpoint, variable)
@@ -54,23 +54,19 @@ def choose_copies(checkpoint: TensorMapping, names: Mapping[str, str]) -> dict[s
     return {name if name == called else _key_of(checkpoint, called): called for name, called in names.items()}
 
 
-def match_names(checkpoint: TensorMapping, globs: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
-    """The tensors that one of the globs, or a name among them, means, in order, each with what it was called.
+def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, str]:
+    """Return the tensors that one of the globs means, in their order, each with the name by which it was meant.
 
-    Each glob has to mean some. ``variables`` are the names of variables by tensor, for the globs that mean no tensor's
-    name.
+    Each glob has to mean some; a glob that is a name means the tensor of that name.
     """
+    from tfbundle.checkpoint import chosen_names
+
     found: dict[str, str] = {}
     for glob in globs:
-        means = _matcher(glob)
-        matches = {name: name for name in checkpoint if means(name)}
-        if not matches:
-            matches = {name: variables[name] for name in checkpoint if name in variables and means(variables[name])}
-        if not matches:
-            from tfbundle.checkpoint.loading import describe_no_match
-
-            raise click.ClickException(describe_no_match(checkpoint, glob))
-        found.update(matches)
+        try:
+            found.update(chosen_names.match_names(checkpoint, glob if glob in checkpoint else unescape_name(glob)))
+        except KeyError as error:
+            raise click.ClickException(error.args[0]) from None
     return {name: found[name] for name in checkpoint if name in found}
 
 
@@ -82,13 +78,3 @@ def variable_names(checkpoint: TensorMapping) -> Mapping[str, str]:
         return checkpoint.objects.variable_names if checkpoint.objects is not None else {}
     except TfBundleError:
         return {}
-
-
-def _matcher(glob: str) -> Callable[[str], bool]:
-    """Whether a glob means a name: as it is, or as it is printed."""
-    import fnmatch
-    import re
-
-    pattern = re.compile(fnmatch.translate(glob))
-    exact = {glob, unescape_name(glob)}
-    return lambda name: name in exact or bool(pattern.match(name) or pattern.match(escape_name(name)))

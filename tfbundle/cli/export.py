@@ -14,7 +14,6 @@ from tfbundle.cli.arguments import (
     match_names,
     open_tensors,
     path_argument,
-    variable_names,
 )
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, progress_bar
@@ -79,9 +78,8 @@ def command(
             f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
         ) from None
     with open_tensors(path, format, salvage=salvage) as checkpoint:
-        variables = variable_names(checkpoint) if names or exclude else {}
-        chosen = choose_copies(checkpoint, match_names(checkpoint, names, variables)) if names else None
-        left_out = list(match_names(checkpoint, exclude, variables)) if exclude else None
+        chosen = choose_copies(checkpoint, match_names(checkpoint, names)) if names else None
+        left_out = list(match_names(checkpoint, exclude)) if exclude else None
         with progress_bar("exporting") as progress:
             try:
                 written = export(

@@ -75,7 +75,7 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
     """
     with open_tensors(path, format) as checkpoint:
         variables = variable_names(checkpoint)
-        names = list(match_names(checkpoint, globs, variables) if globs else checkpoint)
+        names = list(match_names(checkpoint, globs) if globs else checkpoint)
         rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),

@@ -15,8 +15,8 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from tfbundle.checkpoint.chosen_names import Names
 from tfbundle.checkpoint.find.names import prefix_of_member, prefix_of_v1_shard
-from tfbundle.checkpoint.loading import Names
 from tfbundle.conversion.npz import NPZ
 from tfbundle.conversion.plan import Cast, OutputFormat, plan
 from tfbundle.conversion.safetensors import SAFETENSORS

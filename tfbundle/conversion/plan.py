@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.loading import Names, select_names
+from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import UnsupportedError
 from tfbundle.tensors.arrays import Array
@@ -105,7 +105,7 @@ def plan(
     """
     casts = {} if cast is None else resolve_casts(cast)
     chosen = select_names(checkpoint, names)
-    left_out = set() if exclude is None else set(select_names(checkpoint, exclude))
+    left_out = set() if exclude is None else set(match_names(checkpoint, exclude))
     if names is None:
         left_out.add(OBJECT_GRAPH_KEY)
     if not slots:
