@@ -381,8 +381,8 @@ class TestCommand:
         (tmp_path / name).mkdir()
         write_state(tmp_path, "model-1")
         code, out, _ = run(tmp_path)
-        assert (code, out.splitlines()[-1]) == (0, f"1 checkpoint, and half-saved {name}")
-        assert json.loads(run("--json", tmp_path)[1])["half_saved"] == [str(tmp_path / name)]
+        assert (code, out.splitlines()[-1]) == (0, f"1 checkpoint, and incomplete {name}")
+        assert json.loads(run("--json", tmp_path)[1])["incomplete"] == [str(tmp_path / name)]
 
     def test_strange_times(self, run: Any, tmp_path: Path) -> None:
         write_bundle(tmp_path / "model-1", {"a": ARRAY})

@@ -57,3 +57,46 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_nothing_there(tmp_path: Path) -> None:
     assert "there is no file, folder or checkpoint" in refusal("info", tmp_path / "gone")
+
+
+# state says the same of a folder, and where to look if there is nothing in it.
+
+
+def test_state_of_a_folder_above(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write_bundle(tmp_path / "run" / "model-1", ONES)
+    result = run("state", tmp_path)
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert result.stdout.splitlines() == [
+        f"0 checkpoints; there is no {tmp_path / 'checkpoint'}",
+        f"there are some in {tmp_path / 'run'}",
+    ]
+    assert run_json("state", tmp_path, status=1)["elsewhere"] == [str(tmp_path / "run")]
+    assert run_json("state", tmp_path / "run")["elsewhere"] == []
+
+
+def test_state_of_an_empty_folder(tmp_path: Path) -> None:
+    result = run("state", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, f"0 checkpoints; there is no {tmp_path / 'checkpoint'}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("page.index", b"<!doctype html><html>", "HTML"),
+        ("model-2.index", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        ("weights.h5", b"<html>", "HTML"),
+        ("model-3.index", bytes(300), "zero bytes"),
+    ],
+)
+def test_state_names_what_info_names(tmp_path: Path, name: str, data: bytes, words: str) -> None:
+    write_bundle(tmp_path / "model-1", ONES)
+    assert run("state", tmp_path).exit_code == 0
+    (tmp_path / name).write_bytes(data)
+    for command in ("state", "info"):
+        result = run(command, tmp_path)
+        assert result.exit_code == 1
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith(f"{name}: ")]
+        assert words in line
+    (problem,) = run_json("state", tmp_path, status=1)["problems"]
+    assert problem["path"] == str(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
     from tfbundle.tensors.mapping import TensorMapping
 
+# A name with an index behind it. Names with brackets of their own are looked for first.
+_WITH_INDEX = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)
+
 path_argument = click.argument("path", type=PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 format_option = click.option(
@@ -24,20 +28,37 @@ format_option = click.option(
 
 
 def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> TensorMapping:
-    """What ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
+    """Return what ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
     from tfbundle import open_tensors as opening
 
     return opening.open_tensors(path, format=format, salvage=salvage)
 
 
 def find_name(checkpoint: TensorMapping, text: str) -> str:
-    """The name of the tensor that a person calls ``text``: as it is printed, or as it is, or by its variable."""
+    """Return the name of the tensor that a person calls ``text``: as it is printed, or as it is, or by its variable."""
+    name = _exact_name(checkpoint, text)
+    return _key_of(checkpoint, _spellings(text)[0]) if name is None else name
+
+
+def find_part(checkpoint: TensorMapping, text: str) -> tuple[str, str | None]:
+    """Return the name that ``text`` means, and an index behind it, as in ``conv1/kernel[0:2,:]``, if there is one.
+
+    A tensor or variable whose name is all of ``text`` comes first.
+    """
+    match = _WITH_INDEX.fullmatch(text)
+    if match is None or _exact_name(checkpoint, text) is not None or text in variable_names(checkpoint).values():
+        return find_name(checkpoint, text), None
+    return find_name(checkpoint, match[1]), match[2]
+
+
+def _spellings(text: str) -> tuple[str, str]:
+    """Return what ``text`` may mean: as it would be printed first, if that is how it is printed."""
     meant = unescape_name(text)
-    spellings = (meant, text) if escape_name(meant) == text else (text, meant)
-    for name in spellings:
-        if name in checkpoint:
-            return name
-    return _key_of(checkpoint, spellings[0])
+    return (meant, text) if escape_name(meant) == text else (text, meant)
+
+
+def _exact_name(checkpoint: TensorMapping, text: str) -> str | None:
+    return next((name for name in _spellings(text) if name in checkpoint), None)
 
 
 def _key_of(checkpoint: TensorMapping, variable: str) -> str:
@@ -50,7 +71,7 @@ def _key_of(checkpoint: TensorMapping, variable: str) -> str:
 
 
 def choose_copies(checkpoint: TensorMapping, names: Mapping[str, str]) -> dict[str, str]:
-    """What ``match_names`` found, with one of the copies in which a variable may be stored."""
+    """Return what ``match_names`` found, with one of the copies in which a variable may be stored."""
     return {name if name == called else _key_of(checkpoint, called): called for name, called in names.items()}
 
 
@@ -63,15 +84,25 @@ def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, st
 
     found: dict[str, str] = {}
     for glob in globs:
+        name = _exact_name(checkpoint, glob)
         try:
-            found.update(chosen_names.match_names(checkpoint, glob if glob in checkpoint else unescape_name(glob)))
+            found.update(chosen_names.match_names(checkpoint, unescape_name(glob) if name is None else name))
         except KeyError as error:
-            raise click.ClickException(error.args[0]) from None
+            raise click.ClickException(error.args[0] + _hint_of_expansion(glob)) from None
     return {name: found[name] for name in checkpoint if name in found}
 
 
+def _hint_of_expansion(glob: str) -> str:
+    """Return what to do where a shell put the names of files in place of a pattern."""
+    from tfbundle.storage.locations import locate
+
+    location = locate(glob)
+    is_there = location.is_file() or location.is_folder()
+    return "; there is a file of this name: quote a pattern, or the shell expands it" if is_there else ""
+
+
 def variable_names(checkpoint: TensorMapping) -> Mapping[str, str]:
-    """The names of the variables by tensor, if it is a checkpoint of objects and its data are there."""
+    """Return the names of the variables by tensor, if it is a checkpoint of objects and its data are there."""
     from tfbundle.errors import TfBundleError
 
     try:

@@ -2,7 +2,8 @@
 
 A grammar of its own and nothing of Python's, so that nothing typed is ever run::
 
-    index   item ("," item)*
+    index   items | "[" items "]"
+    items   item ("," item)*
     item    integer | [integer] ":" [integer] [":" [integer]] | "..."
 """
 
@@ -18,9 +19,10 @@ _ITEM = re.compile(rf"\s*(?:(\.\.\.)|({_INTEGER})|({_INTEGER})?\s*:\s*({_INTEGER
 
 
 def parse_index(text: str) -> tuple[Item, ...]:
-    """The index that ``text`` means; ``ValueError`` if it is none."""
+    """Return the index that ``text`` means, in brackets or not; raises ``ValueError`` if it is none."""
     items: list[Item] = []
-    for part in text.split(","):
+    bare = text.strip()
+    for part in (bare[1:-1] if bare.startswith("[") and bare.endswith("]") else bare).split(","):
         match = _ITEM.fullmatch(part)
         if match is None:
             raise ValueError(f"'{text}' is not an index; one is integers, slices and ..., such as 0:10,: or ...,-1")

@@ -16,6 +16,7 @@ from tfbundle.cli.output import (
     escape_name,
     format_shape,
     format_size,
+    natural_key,
     one_line,
     print_json,
     print_line,
@@ -52,7 +53,7 @@ class Row(NamedTuple):
 
 # Where two are equal, the order of the file decides. The largest come first.
 _ORDERS: dict[str, Callable[[Row], Any]] = {
-    "name": lambda row: 0,
+    "name": lambda row: natural_key(row.name),
     "size": lambda row: -(row.nbytes or 0),
     "shape": lambda row: (len(row.shape or ()), row.shape or ()),
     "dtype": lambda row: row.dtype or "",
@@ -64,18 +65,21 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @path_argument
 @click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=complete_tensors)
 @click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="By what to sort.", show_default=True)
+@click.option("--no-slots", is_flag=True, help="Leave out optimizer slots, and say how many they are.")
 @json_option
 @format_option
-def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format: Format | None) -> None:
+def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_json: bool, format: Format | None) -> None:
     """List the tensors: name, shape, dtype, size, shard. Of a frozen graph, its constants.
 
-    With GLOBs only those whose names match one (* crosses /). The index alone is read, so that data files need not be
-    there. Where they are, a checkpoint of TensorFlow 2 tells the names of its variables too, and a glob that matches
-    no name is held against these. The exit status is 1 if what the index says of a tensor makes no sense.
+    With GLOBs only those whose names match one (* crosses /); a GLOB that is a tensor's name means that tensor. The
+    index alone is read, so that data files need not be there. Where they are, a checkpoint of TensorFlow 2 has the
+    names of its variables, too, and a GLOB that matches no tensor's name is matched with these. The exit status is 1 if
+    an entry of the index is not valid.
     """
     with open_tensors(path, format) as checkpoint:
         variables = variable_names(checkpoint)
-        names = list(match_names(checkpoint, globs) if globs else checkpoint)
+        chosen = list(match_names(checkpoint, globs) if globs else checkpoint)
+        names = [name for name in chosen if name not in checkpoint.slots] if no_slots else chosen
         rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),
@@ -98,7 +102,15 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
             }
             for row in rows
         ]
-        print_json({"path": checkpoint.prefix, "format": checkpoint.format, "tensors": tensors, "total": total})
+        print_json(
+            {
+                "path": checkpoint.prefix,
+                "format": checkpoint.format,
+                "tensors": tensors,
+                "total": total,
+                "slots_left_out": len(chosen) - len(names),
+            }
+        )
     else:
         headers, cells = ["name", "shape", "dtype", "size", "shard"], list(map(_cells, rows))
         if any(row.variable for row in rows):
@@ -107,14 +119,16 @@ def command(path: str, globs: tuple[str, ...], sort: str, as_json: bool, format:
         print_table(headers, cells, numbers=("size",))
         print_line(
             f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
-            f"{format_size(total['nbytes'])}" + (f", {count_of(total['shards'], 'shard')}" if total["shards"] else "")
+            f"{format_size(total['nbytes'])}"
+            + (f", {count_of(total['shards'], 'shard')}" if total["shards"] else "")
+            + (f"; {count_of(len(chosen) - len(names), 'slot')} left out" if no_slots else "")
         )
     if any(row.error for row in rows):
         raise click.exceptions.Exit(1)
 
 
 def describe(tensor: Tensor, variable: str | None) -> Row:
-    """What the index says of a tensor, beside the name of its variable."""
+    """Return what the index says of a tensor, beside the name of its variable."""
     from tfbundle.tensors.dtypes import python_name
 
     try:

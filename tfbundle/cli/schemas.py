@@ -52,6 +52,7 @@ DOCUMENTS: dict[str, Document] = {
             "tensors": "a list of: name, variable (its name in TensorFlow 2), shape, dtype, data_type, nbytes, slices "
             "(how many it is stored in), shards (numbers of data files), error (why the rest is null)",
             "total": "of what is listed: tensors, parameters, nbytes, shards",
+            "slots_left_out": "how many optimizer slots --no-slots left out",
         },
     ),
     "show": Document(
@@ -60,7 +61,7 @@ DOCUMENTS: dict[str, Document] = {
             **_TENSOR_FACTS,
             "slices": "of a partitioned tensor, for each slice the [start, stop] of each dimension",
             "ranges": "where its bytes lie: a list of path, offset, size, crc",
-            "verified": "whether the checksums of the values were compared; with INDEX they are not",
+            "verified": "whether the checksums of the values were compared; of a part and of a graph they are not",
             "statistics": "min, max, mean, std, zeros, nan, infinite; of strings min_length, max_length, total_length; "
             "null with INDEX",
             "values": "nested lists; null for more than 1,000 elements without INDEX",
@@ -72,7 +73,8 @@ DOCUMENTS: dict[str, Document] = {
             "path": "the folder",
             "checkpoints": "a list by step of: prefix, format, step, time, size, in_state, complete, problem, latest",
             "missing": "what the state file lists and is not there",
-            "half_saved": "the folders in which TensorFlow was writing a checkpoint",
+            "incomplete": "the folders in which TensorFlow was writing a checkpoint",
+            "problems": "files that are not what their names say, a list of path, kind, problem",
             "elsewhere": "the folders below that hold checkpoints, where this one has none",
         },
     ),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfbundle.cli.arguments import find_name, format_option, json_option, open_tensors, path_argument
+from tfbundle.cli.arguments import find_name, find_part, format_option, json_option, open_tensors, path_argument
 from tfbundle.cli.completion import complete_tensors
 from tfbundle.cli.output import (
     count_of,
     escape_name,
     format_shape,
     format_size,
-    one_line,
     print_fact,
     print_json,
     print_line,
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
     from tfbundle.tensors.store import Range
     from tfbundle.tensors.tensor import Tensor
 
-# Of a tensor in many pieces, people are told of the first.
-_MOST_PIECES = 20
+# Of a tensor in many ranges, the first are printed.
+_MOST_RANGES = 20
 
 
 # Unknown options are arguments, so that an index may start with a minus.
@@ -45,25 +43,31 @@ def command(path: str, name: str, index: str | None, as_json: bool, format: Form
     """Show one tensor: facts, statistics and values.
 
     NAME may be written as ls prints it, and may be that of a variable of TensorFlow 2, such as dense/kernel. INDEX
-    chooses a part of the values, such as 0:10,: or ...,-1; only that part is read then, and as a checksum covers a
-    whole tensor, it is not verified.
+    chooses a part of the values, such as 0:10,: or ...,-1, and may stand in brackets, also directly behind the name.
+    Only that part is read then, and as a checksum covers a whole tensor, it is not verified.
     """
-    from tfbundle.cli.index import parse_index
-
-    try:
-        chosen = None if index is None else parse_index(index)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
     with open_tensors(path, format) as checkpoint:
-        tensor = checkpoint[find_name(checkpoint, name)]
+        key, behind = (find_name(checkpoint, name), None) if index is not None else find_part(checkpoint, name)
+        chosen = _parse_index(index if behind is None else behind)
+        tensor = checkpoint[key]
         if chosen is not None:
             _check_index(tensor, chosen)
         if as_json:
-            print_json({**_json_facts(tensor), **_json_values(tensor, chosen)})
+            verified = chosen is None and checkpoint.format != "graph"
+            print_json({**_json_facts(tensor), "verified": verified, **_json_values(tensor, chosen)})
         else:
             # Facts are good to know even if the values turn out to be damaged.
             _print_facts(tensor)
             _print_values(tensor, chosen)
+
+
+def _parse_index(text: str | None) -> Any:
+    from tfbundle.cli.index import parse_index
+
+    try:
+        return None if text is None else parse_index(text)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _json_facts(tensor: Tensor) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def _json_facts(tensor: Tensor) -> dict[str, Any]:
         "data_type": tensor.data_type,
         "nbytes": tensor.nbytes,
         "slices": [[[part.start, part.stop] for part in box.index] for box in tensor.slices],
-        "ranges": [piece._asdict() for piece in tensor.ranges],
+        "ranges": [part._asdict() for part in tensor.ranges],
     }
 
 
@@ -97,20 +101,22 @@ def _print_facts(tensor: Tensor) -> None:
     print_fact("shape", format_shape(tensor.shape))
     print_fact("dtype", f"{python_name(tensor.data_type)} ({tensor.data_type})")
     print_fact("size", f"{count_of(tensor.size, 'element')}, {format_size(tensor.nbytes)}")
-    places = [_describe(piece) for piece in ranges]
+    places = [_describe(part) for part in ranges]
     if len(tensor.slices) == len(ranges):
         places = [f"{box} in {place}" for box, place in zip(tensor.slices, places, strict=True)]
     elif tensor.slices:
-        print_fact("slices", ", ".join(map(str, tensor.slices[:_MOST_PIECES])))
-    for place in places[:_MOST_PIECES]:
+        print_fact("slices", ", ".join(map(str, tensor.slices[:_MOST_RANGES])))
+    for place in places[:_MOST_RANGES]:
         print_fact("stored", place)
-    if len(places) > _MOST_PIECES:
-        print_fact("", f"and {count_of(len(places) - _MOST_PIECES, 'more piece')}")
+    if len(places) > _MOST_RANGES:
+        print_fact("", f"and {count_of(len(places) - _MOST_RANGES, 'more range')}")
 
 
-def _describe(piece: Range) -> str:
-    crc = "" if piece.crc is None else f", CRC-32C {piece.crc:#010x}"
-    return f"{one_line(os.path.basename(piece.path))}, {piece.size:,} bytes at offset {piece.offset}{crc}"
+def _describe(part: Range) -> str:
+    from tfbundle.storage.locations import locate
+
+    crc = "" if part.crc is None else f", CRC-32C {part.crc:#010x}"
+    return f"{escape_name(locate(part.path).name)}, {part.size:,} bytes at offset {part.offset}{crc}"
 
 
 def _print_values(tensor: Tensor, chosen: Any) -> None:
@@ -119,7 +125,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
     width = shutil.get_terminal_size((100, 0)).columns
     if chosen is not None:
         part = read_part(tensor, chosen)
-        print_line(f"values, a part of shape {format_shape(part.shape)}")
+        print_line(f"values, a part of shape {format_shape(part.shape)}, not verified")
         print_lines(format_values(part, threshold=FEW, width=width))
         return
     for label, value in _gather(tensor).items():
@@ -132,7 +138,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
 
 
 def _gather(tensor: Tensor) -> dict[str, Any]:
-    """The statistics of a tensor, which verifies it in passing."""
+    """Return the statistics of a tensor, which verifies it in passing."""
     from tfbundle.cli.statistics import gather
 
     with progress_bar("reading") as progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,17 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import count_of, escape_name, format_size, print_json, print_line, print_table
+from tfbundle.cli.output import count_of, escape_name, format_size, one_line, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.state import CheckpointState
     from tfbundle.checkpoint.listing import ListedCheckpoint
+    from tfbundle.overview.items import Item
+    from tfbundle.storage.base import Location
 
 _HEADERS = ("", "checkpoint", "format", "step", "time (UTC)", "size", "in state", "complete")
+# Of folders elsewhere, and of findings, the first say enough.
+_MOST_SHOWN = 20
 
 
 @click.command()
@@ -26,22 +29,25 @@ def command(path: str, as_json: bool) -> None:
     """List the checkpoints in DIR, by step.
 
     An asterisk marks the one that the state file, DIR/checkpoint, names as the latest. If the state file has another
-    name, give its path. The exit status is 1 if a checkpoint is not complete, or is not there though the state file
-    lists it.
+    name, give its path. The exit status is 1 if a checkpoint is not complete, if a file is not what its name says, if
+    something is not there though the state file lists it, or if DIR has no checkpoint.
     """
     from tfbundle.checkpoint.find.names import scan_folder
     from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
     from tfbundle.checkpoint.listing import list_checkpoints
-    from tfbundle.storage.local import is_file
+    from tfbundle.overview.walk import folder_problems
     from tfbundle.storage.locations import locate
 
-    folder, name = (os.path.dirname(path) or os.curdir, os.path.basename(path)) if is_file(path) else (path, STATE_NAME)
-    listed = list_checkpoints(folder, name)
-    state_path = os.path.join(folder, name)
-    state = read_checkpoint_state(state_path) if is_file(state_path) else None
+    given = locate(path)
+    folder, name = (given.parent, given.name) if given.is_file() else (given, STATE_NAME)
+    listed = list_checkpoints(folder.path, name)
+    state_file = folder.join(name)
+    state = read_checkpoint_state(state_file.path) if state_file.is_file() else None
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
-    half_saved = [location.path for location in scan_folder(locate(folder)).half_saved]
+    incomplete = [location.path for location in scan_folder(folder).half_saved]
+    problems = [item for item in folder_problems(folder) if item.kind not in ("checkpoint", "run", "state")]
+    elsewhere = [] if listed or missing else _find_elsewhere(folder)
     if as_json:
         checkpoints = [
             {
@@ -57,21 +63,64 @@ def command(path: str, as_json: bool) -> None:
             }
             for item in listed
         ]
-        print_json({"path": folder, "checkpoints": checkpoints, "missing": missing, "half_saved": list(half_saved)})
+        print_json(
+            {
+                "path": folder.path,
+                "checkpoints": checkpoints,
+                "missing": missing,
+                "incomplete": incomplete,
+                "problems": [{"path": item.path, "kind": item.kind, "problem": item.problem} for item in problems],
+                "elsewhere": elsewhere,
+            }
+        )
     else:
         rows = [_cells(item, folder, is_latest=item is latest) for item in listed]
         stored = state.model_checkpoint_path if state is not None else None
         rows += [("*" if path == stored else "", escape_name(path), *"----", "yes", "not there") for path in missing]
         if rows:
             print_table(_HEADERS, rows, numbers=("step", "size"))
-        begun = ", ".join(escape_name(os.path.basename(path)) for path in half_saved)
+        _print_problems(listed, problems)
+        begun = ", ".join(escape_name(locate(path).name) for path in incomplete)
         print_line(
             count_of(len(listed), "checkpoint")
-            + (f", and half-saved {begun}" if begun else "")
-            + ("" if state else f"; there is no {state_path}")
+            + (f", and incomplete {begun}" if begun else "")
+            + ("" if state else f"; there is no {one_line(state_file.path)}")
         )
-    if missing or not all(item.complete for item in listed):
+        _print_elsewhere(elsewhere)
+    if missing or problems or not listed or not all(item.complete for item in listed):
         raise click.exceptions.Exit(1)
+
+
+def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> None:
+    """Print what is wrong, a line each, as a message has no place in a column."""
+    from tfbundle.storage.locations import locate
+
+    lines = [f"{locate(item.prefix).name}: {item.problem}" for item in listed if item.problem]
+    lines += [f"{locate(item.path).name}: {item.problem}" for item in problems]
+    for line in lines[:_MOST_SHOWN]:
+        print_line(one_line(line))
+    if len(lines) > _MOST_SHOWN:
+        print_line(f"and {len(lines) - _MOST_SHOWN:,} more problems, which --json lists")
+
+
+def _print_elsewhere(elsewhere: list[str]) -> None:
+    for path in elsewhere[:_MOST_SHOWN]:
+        print_line(f"there are some in {one_line(path)}")
+    if len(elsewhere) > _MOST_SHOWN:
+        print_line(f"and in {count_of(len(elsewhere) - _MOST_SHOWN, 'more folder')}")
+
+
+def _find_elsewhere(folder: Location) -> list[str]:
+    """Return the folders below that have checkpoints."""
+    from tfbundle.overview.walk import overview
+    from tfbundle.storage.locations import locate
+
+    paths = [
+        item.path if item.kind == "saved-model-folder" else locate(item.path).parent.path
+        for item in overview(folder.join("")).items
+        if item.kind in ("checkpoint", "saved-model-folder")
+    ]
+    return list(dict.fromkeys(paths))
 
 
 def _find_missing(state: CheckpointState) -> list[str]:
@@ -81,29 +130,30 @@ def _find_missing(state: CheckpointState) -> list[str]:
 
 
 def _find_latest(state: CheckpointState | None, listed: list[ListedCheckpoint]) -> ListedCheckpoint | None:
-    from tfbundle.storage.local import real_path
+    from tfbundle.storage.locations import locate
 
     resolved = state.resolved if state is not None else None
     if resolved is None:
         return None
-    same = [item for item in listed if real_path(item.prefix) == real_path(resolved)]
+    same = [item for item in listed if locate(item.prefix).real() == locate(resolved).real()]
     return max(same, key=lambda item: item.format, default=None)  # V2 wins where both share a name.
 
 
-def _cells(item: ListedCheckpoint, folder: str, *, is_latest: bool) -> tuple[str, ...]:
-    from tfbundle.storage.local import real_path
+def _cells(item: ListedCheckpoint, folder: Location, *, is_latest: bool) -> tuple[str, ...]:
+    from tfbundle.storage.locations import locate
 
-    place, name = os.path.split(item.prefix)
-    name = name or ".index"  # Files of a prefix that ends in a slash have no name but this.
+    prefix = locate(item.prefix)
+    is_here = prefix.parent.real() == folder.real()
     return (
         "*" if is_latest else "",
-        escape_name(name if real_path(place or os.curdir) == real_path(folder) else os.path.join(place, name)),
+        # Files of a prefix that ends in a slash have no name but their suffix.
+        escape_name(prefix.name if is_here and prefix.name else ".index" if is_here else item.prefix),
         item.format,
         "-" if item.step is None else str(item.step),
         _format_time(item.time),
         format_size(item.size),
         "yes" if item.in_state else "no",
-        item.problem or "yes",
+        "yes" if item.complete else "no",
     )
 
 

@@ -73,6 +73,12 @@ def overview(path: StrPath) -> Overview:
     return Overview(location.path, item.kind, item.description, (item,), complete=walk.is_complete)
 
 
+def folder_problems(folder: Location) -> list[Item]:
+    """Return what is wrong in a folder itself, and not in those below it."""
+    items = _Walk(events=0).folder(folder, folder.list(), [])
+    return [item for item in items if item.problem and item.kind != "incomplete-checkpoint"]
+
+
 def _of_prefix(location: Location) -> Item | None:
     """Return the checkpoint of which ``location`` is the prefix or a member."""
     if not location.name or not location.parent.is_folder():
@@ -92,10 +98,11 @@ def _of_prefix(location: Location) -> Item | None:
 class _Walk:
     """What is left to spend, and what was found so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: int | None = None) -> None:
+        """``events`` is how many bytes of event files are read, where it is not the usual limit."""
         self.is_complete = True
         self._files = _MOST_FILES
-        self._events = _MOST_EVENTS
+        self._events = _MOST_EVENTS if events is None else events
         self._folders = 0
         self._others = 0
         self._others_size = 0
@@ -122,7 +129,7 @@ class _Walk:
                 continue
             self._folders += 1
             below: list[Location] = []
-            items += self._folder(folder, listing, below)
+            items += self.folder(folder, listing, below)
             waiting += reversed(below)
         return Overview(
             root.path,
@@ -135,7 +142,8 @@ class _Walk:
             self.is_complete,
         )
 
-    def _folder(self, folder: Location, listing: Listing, below: list[Location]) -> Iterator[Item]:
+    def folder(self, folder: Location, listing: Listing, below: list[Location]) -> Iterator[Item]:
+        """Yield what lies in a folder; the folders in it that are not an item themselves are added to ``below``."""
         kind = identify_folder(listing)
         if kind in _WHOLE_FOLDERS:
             yield Item(kind.word, folder.path, kind.value, self._size_below(folder), advice=kind.advice)
