@@ -42,6 +42,18 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype, python_name
 
+__all__ = [
+    "CheckpointReader",
+    "DType",
+    "NewCheckpointReader",
+    "checkpoint_exists",
+    "get_checkpoint_state",
+    "latest_checkpoint",
+    "list_variables",
+    "load_checkpoint",
+    "load_variable",
+]
+
 # Files of so few checkpoints are asked for by name; for more, the folder is listed.
 _FEW = 10
 _QUANTISED = ("DT_QINT8", "DT_QUINT8", "DT_QINT16", "DT_QUINT16", "DT_QINT32")
@@ -246,3 +258,8 @@ def _exists(prefix: Location, listings: Listings) -> bool:
     whole = v1_prefix_of(prefix) if "?" in prefix.name else None
     files = find_files(whole, "v1", listings) if whole is not None else None
     return files is not None and files.v1_files != (whole,)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and those that every module has; not what this file happens to use."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -747,3 +747,32 @@ def test_relative_paths_stay_relative(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (copy.prefix, copy["v"].read()) == (checkpoint.prefix, 7)
     checkpoint.close()
     assert error_of("gone", MissingFileError) == "there is no checkpoint gone: gone.index is not there"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"<!doctype html><html>", "HTML page"), (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer")],
+)
+def test_what_only_is_called_an_index_is_no_candidate(tmp_path: Path, data: bytes, words: str) -> None:
+    for name in ("page", "other"):
+        (tmp_path / f"{name}.index").write_bytes(data)
+    with pytest.raises(MissingFileError, match="there is no checkpoint in the folder") as raised:
+        tfbundle.open_checkpoint(tmp_path)
+    assert words in str(raised.value)
+    write_bundle(tmp_path / "model-1", {"a": np.ones(3)})
+    with tfbundle.open_checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.prefix == str(tmp_path / "model-1")
+    # A damaged index with data beside it is a checkpoint that is damaged.
+    write_bundle(tmp_path / "model-2", {"a": np.ones(3)})
+    (tmp_path / "model-2.index").write_bytes(data)
+    with pytest.raises(MissingFileError, match="has 2 checkpoints"):
+        tfbundle.open_checkpoint(tmp_path)
+
+
+def test_folders_of_other_programs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "_CHECKPOINT_METADATA").write_text("{}")
+    (tmp_path / "params").mkdir()
+    with pytest.raises(
+        MissingFileError, match="it is the folder of an Orbax checkpoint; read it with orbax-checkpoint"
+    ):
+        tfbundle.open_checkpoint(tmp_path)

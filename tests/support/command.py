@@ -69,13 +69,14 @@ def refusal(*arguments: Any) -> str:
     return result.stderr
 
 
-def on_terminal(*arguments: Any, stream: str, columns: int = 80) -> tuple[str, str]:
+def on_terminal(*arguments: Any, stream: str, columns: int = 80, status: int = 0, **settings: str) -> tuple[str, str]:
     """What the command writes to a terminal, one of its two outputs, and what to the other, a pipe."""
     pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONUTF8": "1"}
     for name in ("NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
+    environment |= settings
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: slave}
     with subprocess.Popen(
         [sys.executable, "-m", "tfbundle", *map(str, arguments)], cwd=ROOT, env=environment, **streams
@@ -94,5 +95,5 @@ def on_terminal(*arguments: Any, stream: str, columns: int = 80) -> tuple[str, s
         assert other is not None
         rest = other.read()
     os.close(master)
-    assert running.returncode == 0
+    assert running.returncode == status
     return written.decode(), rest.decode()

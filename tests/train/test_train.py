@@ -294,3 +294,12 @@ class TestPorting:
         assert before.keys() == after.keys()
         for name, values in before.items():
             assert_same(after[name], values)
+
+
+def test_the_names_that_a_person_is_offered() -> None:
+    """All that is defined here is offered, and nothing that is merely used."""
+    own = {name for name, value in vars(train).items() if getattr(value, "__module__", None) == train.__name__}
+    public = {name for name in own if not name.startswith("_")}
+    assert public == set(train.__all__)
+    assert {name for name in dir(train) if not name.startswith("__")} == public
+    assert all(hasattr(train, name) for name in dir(train))

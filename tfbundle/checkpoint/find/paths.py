@@ -21,6 +21,7 @@ from tfbundle.checkpoint.find.names import (
     is_half_saved,
     is_sidecar,
     prefix_of,
+    prefix_of_member,
     scan_folder,
     v1_prefix_of,
 )
@@ -35,6 +36,7 @@ from tfbundle.checkpoint.find.saved_models import VARIABLES, is_saved_model, var
 from tfbundle.checkpoint.find.state import CheckpointState, find_state, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identification.files import kind_of
+from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
@@ -137,6 +139,8 @@ def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
     there = scan_folder(folder)
     listings = Listings()  # Of thousands of candidates, each is looked for in the same folder.
     candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format, listings) is not None]
+    if len(candidates) > 1:
+        candidates = _without_strangers(candidates, folder)
     if not candidates and format != "v2":
         candidates = _unnamed_v1(folder)
     if len(candidates) == 1:
@@ -199,6 +203,18 @@ def _indexes_in(listing: Listing, folder: Location) -> list[str]:
     return [name for name in names if holds_index(folder.join(name))]
 
 
+def _without_strangers(candidates: list[Location], folder: Location) -> list[Location]:
+    """Return the prefixes without those of which nothing is there but an index that is none, such as a web page."""
+    names = [name for name in folder.list().names if not name.endswith(INDEX_SUFFIX)]
+    companions = {prefix_of_member(name) for name in names}
+
+    def is_real(prefix: Location) -> bool:
+        index = prefix.plus(INDEX_SUFFIX)
+        return prefix.name in companions or not index.is_file() or holds_index(index)
+
+    return list(filter(is_real, candidates))
+
+
 def _unnamed_v1(folder: Location) -> list[Location]:
     """Return the V1 checkpoints that only their content tells."""
     kinds = _kinds_in(folder)
@@ -234,6 +250,9 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
         if len(there.without_index) == 1:
             text += f"; {advise_missing_index(there.without_index[0])}"
     listing = folder.list()
+    kind = identify_folder(listing)
+    if kind is not FileKind.FOLDER:
+        return f"{text}: it is {kind.value}; {kind.advice}"
     below = [folder.join(name) for name in listing.names if listing.is_folder(name)]
     below = [location for location in below if _has_checkpoint(location)]
     if below:
