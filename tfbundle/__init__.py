@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfbundle.comparison.diff import Change, Diff, diff
     from tfbundle.comparison.fingerprint import Fingerprint, fingerprint
     from tfbundle.comparison.graph_check import GraphComparison, compare_graph
+    from tfbundle.conversion.convert import Converted, convert
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
@@ -57,6 +58,7 @@ _MODULES = {
     "CheckedFile": "findings",
     "Checkpoint": "checkpoint.checkpoint",
     "CheckpointState": "checkpoint.find.state",
+    "Converted": "conversion.convert",
     "Diff": "comparison.diff",
     "EventLog": "events.log",
     "FileFacts": "identification.kinds",
@@ -75,6 +77,7 @@ _MODULES = {
     "SavedModel": "graph.saved_model",
     "Tensor": "tensors.tensor",
     "compare_graph": "comparison.graph_check",
+    "convert": "conversion.convert",
     "diff": "comparison.diff",
     "fingerprint": "comparison.fingerprint",
     "identify": "identification.files",
@@ -98,6 +101,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointState",
     "ChecksumError",
+    "Converted",
     "Diff",
     "EventLog",
     "FileFacts",
@@ -122,6 +126,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "compare_graph",
+    "convert",
     "diff",
     "fingerprint",
     "identify",

@@ -58,7 +58,7 @@ def test_version_and_help() -> None:
         text = run(name, "--help").stdout
         assert f"Usage: tfbundle {name} " in text
         assert "\\b" not in text
-    assert "  tfbundle export run/model.ckpt-1000 model.safetensors\n" in run("export", "--help").stdout
+    assert "  tfbundle convert run/model.ckpt-1000 model.safetensors\n" in run("convert", "--help").stdout
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -101,7 +101,7 @@ def test_any_other_import_error_is_not_hidden() -> None:
         (["ls", "no\nwhere"], "there is no checkpoint no\\nwhere"),
         (["show", "nowhere", "x"], "there is no checkpoint nowhere"),
         (["ls", "x", "--colour"], "--colour"),
-        (["export", "x", "y"], "does not tell its format"),
+        (["convert", "x", "y"], "does not tell its format"),
         (["ls", os.curdir], "no checkpoint"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_checkpoint_without_tensors(tmp_path: Path) -> None:
     assert process("ls", tmp_path / "b").stdout.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"
     assert run_json("verify", tmp_path / "b")["ok"]
     for name in ("out.npz", "out.safetensors"):
-        assert process("export", tmp_path / "b", tmp_path / name).returncode == 0
+        assert process("convert", tmp_path / "b", tmp_path / name).returncode == 0
     with np.load(tmp_path / "out.npz") as written:
         assert written.files == []
 
@@ -546,7 +546,7 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
         "checksum  a          96       0  b.data-00000-of-00002",
         "",
         "next: copy or download b.data-00000-of-00002 again from where it was written",
-        f"next: save what is whole, 1 of 3 known tensors: tfbundle export {tmp_path / 'b'} OUT.npz --salvage",
+        f"next: save what is whole, 1 of 3 known tensors: tfbundle convert {tmp_path / 'b'} OUT.npz --salvage",
         f"{tmp_path / 'b'}: 2 findings; 3 tensors, 96 B verified",
     ]
     report = run_json("verify", tmp_path / "b", status=1)
@@ -591,11 +591,11 @@ def test_whatever_holds_tensors_will_do(tmp_path: Path, path: str, format: str) 
     assert numbers
     assert run_json("show", FIXTURES / path, numbers[0]["name"])["shape"] == numbers[0]["shape"]
     assert run_json("verify", FIXTURES / path)["tensors"] == len(listed["tensors"])
-    exported = run_json("export", FIXTURES / path, tmp_path / "out.safetensors")
+    exported = run_json("convert", FIXTURES / path, tmp_path / "out.safetensors")
     assert (exported["tensors"], exported["nbytes"]) == (len(numbers), sum(tensor["nbytes"] for tensor in numbers))
 
 
-def test_export_reads_its_options(tmp_path: Path) -> None:
+def test_convert_reads_its_options(tmp_path: Path) -> None:
     tensors = {
         "a/w": sample_array("bfloat16", (3,)),
         "a/w/Adam": MATRIX,
@@ -605,24 +605,35 @@ def test_export_reads_its_options(tmp_path: Path) -> None:
     }
     write_bundle(tmp_path / "b", tensors)
     out = tmp_path / "out.npz"
-    assert "'s'" in refusal("export", tmp_path / "b", out)
+    assert "'s'" in refusal("convert", tmp_path / "b", out)
     arguments = ["--names", "a/*", "--names", "[bn]*", "--exclude", "*Adam", "--exclude", "b\\\\\\xff"]
-    assert "bfloat16=float32" in refusal("export", tmp_path / "b", out, *arguments)
-    result = run("export", tmp_path / "b", out, *arguments, "--cast", "float64", "--cast", "int64=int32")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{out}: 2 tensors, 36 B\n", "")
+    assert "bfloat16=float32" in refusal("convert", tmp_path / "b", out, *arguments)
+    result = run("convert", tmp_path / "b", out, *arguments, "--cast", "float64", "--cast", "int64=int32")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        f"2 tensors left out: excluded\n1 tensor left out: not chosen\n{out}: 2 tensors, 36 B\n",
+        "",
+    )
     with np.load(out) as found:
         assert {name: found[name].dtype.name for name in found.files} == {"a/w": "float64", "n": "int32"}
-    written = run_json("export", tmp_path / "b", tmp_path / "x", "--to", "npz", "--names", "n")
-    assert written == {"path": str(tmp_path / "x"), "format": "npz", "tensors": 1, "nbytes": 24}
-    assert "no tensor" in refusal("export", tmp_path / "b", out, "--exclude", "z")
-    assert "float33" in refusal("export", tmp_path / "b", out, "--cast", "float33")
+    written = run_json("convert", tmp_path / "b", tmp_path / "x", "--to", "npz", "--names", "n")
+    assert written == {
+        "path": str(tmp_path / "x"),
+        "format": "npz",
+        "tensors": 1,
+        "nbytes": 24,
+        "files": [str(tmp_path / "x")],
+        "left_out": {"left out: not chosen": 4},
+    }
+    assert "no tensor" in refusal("convert", tmp_path / "b", out, "--exclude", "z")
+    assert "float33" in refusal("convert", tmp_path / "b", out, "--cast", "float33")
 
 
-def test_export_of_damage_keeps_the_old_file(tmp_path: Path) -> None:
+def test_conversion_of_damage_keeps_the_old_file(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"m": Saved(MATRIX, lies={"crc": 1})})
     out = tmp_path / "out.npz"
     out.write_bytes(b"old")
-    assert "tensor 'm'" in refusal("export", tmp_path / "b", out)
+    assert "tensor 'm'" in refusal("convert", tmp_path / "b", out)
     assert out.read_bytes() == b"old"
 
 
@@ -682,8 +693,8 @@ def test_progress_is_for_terminals(tmp_path: Path) -> None:
     written, other = on_terminal("verify", tmp_path / "b", stream="stderr")
     assert "verifying" in written
     assert other.endswith("verified\n")
-    written, other = on_terminal("export", tmp_path / "b", tmp_path / "out.npz", stream="stderr")
-    assert "exporting" in written
+    written, other = on_terminal("convert", tmp_path / "b", tmp_path / "out.npz", stream="stderr")
+    assert "converting" in written
     assert "\x1b" not in other
     for command in ("verify",), ("show", "m"):
         done = process(command[0], tmp_path / "b", *command[1:])

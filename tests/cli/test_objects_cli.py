@@ -68,7 +68,7 @@ class TestOtherCommands:
         path = write_objects(tmp_path / "model", graph, v=np.arange(1), w=np.arange(2))
         code, _, error = outcome("show", path, "same")
         assert (code, error.endswith("are called 'same'; pass a key of 'v', 'w'\n")) == (2, True)
-        code, _, error = outcome("export", path, tmp_path / "out.npz", "--names", "s*")
+        code, _, error = outcome("convert", path, tmp_path / "out.npz", "--names", "s*")
         assert (code, error.endswith("are called 'same'; pass a key of 'v', 'w'\n")) == (2, True)
 
     def test_export_takes_names_of_variables(self, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ class TestOtherCommands:
         out = tmp_path / "out.npz"
         wanted = tfbundle.load(TRAINED[0], names="conv/*")
         assert set(wanted) == {"conv/bias", "conv/kernel"}
-        assert outcome("export", TRAINED[0], out, "--names", "conv/*")[0] == 0
+        assert outcome("convert", TRAINED[0], out, "--names", "conv/*")[0] == 0
         with np.load(out) as found:
             assert set(found) == set(wanted)
             for name, array in wanted.items():
@@ -85,13 +85,13 @@ class TestOtherCommands:
             assert checkpoint.objects is not None
             (bias,) = checkpoint.objects.keys_of("conv/bias")
         options = ("--names", "conv/*", "--names", bias)
-        assert outcome("export", TRAINED[0], out, *options)[0] == 0
+        assert outcome("convert", TRAINED[0], out, *options)[0] == 0
         with np.load(out) as found:
             assert set(found) == {"conv/kernel", bias}
-        assert outcome("export", TRAINED[0], out, "--names", "conv/*", "--exclude", "conv/bias")[0] == 0
+        assert outcome("convert", TRAINED[0], out, "--names", "conv/*", "--exclude", "conv/bias")[0] == 0
         with np.load(out) as found:
             assert set(found) == {"conv/kernel"}
-        code, _, error = outcome("export", TRAINED[0], out, "--exclude", "conv/kernels")
+        code, _, error = outcome("convert", TRAINED[0], out, "--exclude", "conv/kernels")
         assert (code, "did you mean 'conv/kernel'" in error) == (2, True)
 
     @trained
@@ -102,23 +102,23 @@ class TestOtherCommands:
             wanted = set(checkpoint) - checkpoint.slots - set(strings)
             assert checkpoint.slots
         options = [option for name in strings for option in ("--exclude", name)]
-        assert outcome("export", path, out, "--no-slots", *options)[0] == 0
+        assert outcome("convert", path, out, "--no-slots", *options)[0] == 0
         with np.load(out) as found:
             assert set(found) == wanted
 
     def test_export_without_slots(self, tmp_path: Path) -> None:
-        from tfbundle.conversion.export import export
+        from tfbundle.conversion.convert import convert
 
         folder = FIXTURES / "tf-1.15.5" / "training"
         out = tmp_path / "out.npz"
-        assert outcome("export", folder, out, "--no-slots")[0] == 0
+        assert outcome("convert", folder, out, "--no-slots")[0] == 0
         wanted = tfbundle.load(folder, slots=False)
         for _ in range(2):
             with np.load(out) as found:
                 assert set(found) == set(wanted)
                 for name, array in wanted.items():
                     assert_same(found[name], array)
-            export(folder, out, slots=False)
+            convert(folder, out, slots=False)
 
 
 class TestCommand:

@@ -14,7 +14,7 @@ from tests.support.arrays import assert_same
 from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES, numpy_name, sha256_of
 from tests.support.graphs import ExpectedGraph, expected_graphs
-from tfbundle.conversion.export import export
+from tfbundle.conversion.convert import convert
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.graph.weights import GraphWeights
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
@@ -128,7 +128,7 @@ def test_the_commands_take_them(expected: ExpectedGraph, tmp_path: Path) -> None
     with open_tensors(expected.path) as weights:
         stored = [name for name in numbers if weights[name].dtype.num < 256]
         options = [option for name in stored for option in ("--names", name)]
-        assert run("export", expected.path, tmp_path / "out.npz", *options).exit_code == 0
+        assert run("convert", expected.path, tmp_path / "out.npz", *options).exit_code == 0
         with np.load(tmp_path / "out.npz") as written:
             assert sorted(written) == sorted(stored)
             for name in stored:
@@ -137,7 +137,7 @@ def test_the_commands_take_them(expected: ExpectedGraph, tmp_path: Path) -> None
 
 def test_to_safetensors(tmp_path: Path) -> None:
     numpy = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
-    result = run("export", FROZEN, tmp_path / "out.safetensors")
+    result = run("convert", FROZEN, tmp_path / "out.safetensors")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'out.safetensors'}: 6 tensors, 204 B\n")
     written = numpy.load_file(tmp_path / "out.safetensors")
     constants = tfbundle.load_graph(FROZEN).constants
@@ -265,7 +265,7 @@ def test_other_messages_that_are_frozen(tmp_path: Path, kind: str) -> None:
         assert list(weights) == ["w"]
         assert np.array_equal(weights["w"].read(), MATRIX)
     assert tfbundle.verify(path).ok
-    assert export(path, tmp_path / "out.npz").tensors == 1
+    assert convert(path, tmp_path / "out.npz").tensors == 1
 
 
 def test_a_checkpoint_comes_first(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_checkpoint_comes_first(tmp_path: Path) -> None:
 
 def test_graphs_that_are_not_frozen(tmp_path: Path) -> None:
     text = TF1 / "training" / "graph.pbtxt"
-    for command in (["ls", text], ["show", text, "w"], ["export", text, tmp_path / "out.npz"]):
+    for command in (["ls", text], ["show", text, "w"], ["convert", text, tmp_path / "out.npz"]):
         said = refusal(*command)
         assert said.endswith(
             f"{text} is a graph that wants 19 variables, and their values are not in it; pass the checkpoint that was "
@@ -426,7 +426,7 @@ def test_one_value_for_many(tmp_path: Path) -> None:
         with pytest.raises(UnsupportedError, match=f"more than {LARGEST_MESSAGE} are not made up"):
             weights["huge"].chunks()
     assert run_json("verify", path)["ok"]
-    assert run("export", path, tmp_path / "out.npz", "--names", "large").exit_code == 0
+    assert run("convert", path, tmp_path / "out.npz", "--names", "large").exit_code == 0
     with np.load(tmp_path / "out.npz") as written:
         assert written["large"].shape == (1, large)
         assert not written["large"].any()
@@ -483,7 +483,7 @@ def test_a_constant_that_makes_no_sense(tmp_path: Path, change: Any, said: str) 
     result = run("verify", path)
     assert result.exit_code == 1
     assert result.stdout.endswith(f"{path}: 1 finding; 1 of 2 constants decoded; a graph has no checksums\n")
-    result = run("export", "--salvage", path, tmp_path / "out.npz")
+    result = run("convert", "--salvage", path, tmp_path / "out.npz")
     assert result.exit_code == 1
     assert result.stdout.startswith("lost:\n")
     with np.load(tmp_path / "out.npz") as written:
@@ -508,6 +508,6 @@ def test_graphs_that_are_damaged(tmp_path: Path) -> None:
 
 def test_a_graph_is_not_replaced_by_its_export(tmp_path: Path) -> None:
     path = write(tmp_path / "g.npz", make_graph(w=MATRIX))
-    with pytest.raises(ValueError, match="is a file of the checkpoint"):
-        export(path, path)
+    with pytest.raises(ValueError, match="is what it is made from"):
+        convert(path, path)
     assert path.read_bytes() == make_graph(w=MATRIX).SerializeToString()

@@ -25,6 +25,7 @@ from tfbundle.cli.event_log import (
     tag_option,
 )
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
+from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECAS
 @run_option
 @tag_option
 @purge_option
+@click.option("--overwrite", is_flag=True, help="Replace the file even if a checkpoint, a graph or a run owns it.")
 @salvage_option
 @json_option
 def export(
@@ -51,6 +53,7 @@ def export(
     runs: tuple[str, ...],
     tags: tuple[str, ...],
     purge: bool,
+    overwrite: bool,
     salvage: bool,
     as_json: bool,
 ) -> None:
@@ -67,7 +70,7 @@ def export(
         if out == "-":
             _write_rows(sys.stdout, format, chosen)
         else:
-            _write_file(out, format, chosen)
+            _write_file(out, format, chosen, overwrite=overwrite)
         points = sum(len(series) for _, series in chosen)
         if as_json:
             print_json({"path": out, "format": format, "series": len(chosen), "points": points})
@@ -76,10 +79,13 @@ def export(
         report_troubles(found)
 
 
-def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
+def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool) -> None:
+    from tfbundle.identification.owned import check_replaceable
+    from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import replacement
 
     try:
+        check_replaceable(locate(out), overwrite=overwrite)
         with replacement(out) as file:
             if format == "parquet":
                 from tfbundle.events.tables import to_arrow
@@ -95,7 +101,7 @@ def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]]) -
     except ValueError as error:
         if isinstance(error, TfBundleError):
             raise
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(for_command(str(error))) from None
 
 
 def _media_command(kind: str, about: str) -> click.Command:

@@ -38,7 +38,7 @@ COMMANDS = (
     "verify",
     "diff",
     "fingerprint",
-    "export",
+    "convert",
     "events",
     "records",
 )
@@ -153,7 +153,7 @@ def cli(context: click.Context) -> None:
     """Read what TensorFlow writes beside a model, without TensorFlow.
 
     PATH is a checkpoint's prefix, any of its files, its folder, or a SavedModel. For ls, show, verify, diff,
-    fingerprint and export it may be a frozen graph, too.
+    fingerprint and convert it may be a frozen graph, too.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -155,13 +155,16 @@ DOCUMENTS: dict[str, Document] = {
         },
     ),
     "fingerprint": Document(1, {"sha256": "of the whole", "tensors": "that of each tensor by name"}),
-    "export": Document(
+    "convert": Document(
         1,
         {
-            "path": "the file that was written",
+            "path": "the file that was written, or the index of several",
             "format": "npz or safetensors",
             "tensors": "how many were written",
             "nbytes": "the size of their values",
+            "files": "all files that were written",
+            "left_out": "how many tensors were left out, by the reason",
+            "plan": "with --dry-run, a list of name, new_name, dtype, shape, nbytes, action",
             "lost": "with --salvage, the findings about what could not be read",
         },
     ),

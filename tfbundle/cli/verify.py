@@ -118,7 +118,7 @@ def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
     is_checkpoint = report.format in ("v1", "v2")
     if is_checkpoint and report.recoverable and any(finding.kind in _SALVAGED for finding in report.findings):
         which = f"{report.recoverable:,} of {count_of(report.tensors, 'known tensor')}"
-        yield f"save what is whole, {which}: tfbundle export {one_line(path)} OUT.npz --salvage"
+        yield f"save what is whole, {which}: tfbundle convert {one_line(path)} OUT.npz --salvage"
 
 
 def _describe(report: Report) -> str:

@@ -1,188 +1,261 @@
-"""What an export writes: which tensors, under which names, as which types; and what it refuses.
+"""What a conversion does with each tensor: which are written, under which names, as which types and shapes.
 
-All of this is known from the index. A plan is made before a byte is written, so that a refusal costs nothing, and names
-everything that stands in the way at once.
+All of this is known before a byte is written, so that a refusal costs nothing and names everything that stands in the
+way at once. The steps, in this order::
+
+    names, exclude, slots, weights, averages    which tensors, by their stored names
+    rename                                      what they are called
+    cast, transpose                             type and axes, by stored names
+    transform                                   whatever else, a function of the new name and the tensor
+
+Only casts that might lose integers, and tensors that ``transform`` changes, are read for the plan.
 """
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
-from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
-from tfbundle.errors import UnsupportedError
-from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.dtypes import numpy_dtypes, python_name
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph
+from tfbundle.conversion.averages import averages_of
+from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
+from tfbundle.conversion.renaming import Rename, rename_all
+from tfbundle.errors import TfBundleError
+from tfbundle.tensors.arrays import Array, split
+from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.tensor import Tensor
 
-# "TYPE" for all tensors of its kind, "FROM=TO" for those of a type, several of these, or {FROM: TO}.
-Cast = str | Sequence[str] | Mapping[str, str]
+# From patterns to the axes of the result, as ``numpy.transpose`` takes them.
+Transpose: TypeAlias = "Mapping[Any, Sequence[int]]"
+# Takes the new name and the tensor; returns the tensor itself, an array, or ``None`` to leave it out.
+Transform: TypeAlias = Callable[[str, Tensor], Any]
 
-# By what to replace types that many formats lack.
-_WAYS_OUT = {"int4": "int8", "int2": "int8", "uint4": "uint8", "uint2": "uint8", "complex128": "complex64"}
+
+class Item(NamedTuple):
+    """A line of the plan.
+
+    ``name`` is the stored name and ``new_name`` the one to write, ``None`` for a tensor that is left out; ``dtype`` is
+    TensorFlow's name of the type that is written (or was stored), and ``action`` what happens, in words.
+    """
+
+    name: str
+    new_name: str | None
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    action: str
 
 
-class Planned(NamedTuple):
-    """A tensor to write: ``name`` is what to call it, and ``dtype`` what to convert it to."""
+@dataclass(frozen=True)
+class Planned:
+    """A tensor to write: ``name`` is what to call it, ``dtype`` its type and ``shape`` its shape in the output."""
 
     name: str
     tensor: Tensor
     dtype: np.dtype[Any]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The length of each dimension."""
-        return self.tensor.shape
+    shape: tuple[int, ...]
+    axes: tuple[int, ...] | None = None
+    transform: Transform | None = None
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its elements as they will be written."""
-        return prod(self.shape) * self.dtype.itemsize
+        """The bytes of its elements as they will be written; of strings, those that are stored."""
+        return self.tensor.nbytes if self.dtype.hasobject else prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether the values are written as they are stored."""
+        return self.axes is None and self.transform is None and self.dtype == self.tensor.dtype
 
     @property
     def type_name(self) -> str:
         """The type to write, as TensorFlow calls it: the stored one if it stays, for it may be a string."""
-        return python_name(self.tensor.data_type) if self.dtype == self.tensor.dtype else self.dtype.name
+        stays = self.transform is None and self.dtype == self.tensor.dtype
+        return python_name(self.tensor.data_type) if stays else _type_name(self.dtype)
 
-    def chunks(self) -> Iterator[memoryview]:
-        """The bytes of its elements in C order, little-endian, in pieces of bounded size."""
-        for values in self.tensor.chunks():
-            array = values if self.dtype == values.dtype else self._convert(values)
-            if sys.byteorder == "big":
-                array = array.byteswap()
-            yield array.view(np.uint8).data
+    def chunks(self) -> Iterator[Array]:
+        """Yield its elements in C order, as flat arrays of bounded size in native byte order.
 
-    def _convert(self, values: Array) -> Array:
-        """The values as another type; for integers only if they have the room."""
-        if _kind(values.dtype.name) == "integer":
-            values = values.astype(values.dtype if values.dtype.isbuiltin == 1 else np.int64)
-        if _kind(self.dtype.name) == "integer" and values.dtype.kind != "b":
-            low, high = _limits(self.dtype)
-            if _kind(values.dtype.name) == "float":
-                with np.errstate(invalid="ignore"):  # NaNs are refused below.
-                    values = np.trunc(values.astype(np.float64))
-                # One more than the largest integer is a power of two, which floats hold exactly.
-                fits = bool(((values >= low) & (values < float(high + 1))).all())
-            else:
-                fits = int(values.min()) >= low and int(values.max()) <= high
-            if not fits:
-                raise UnsupportedError(
-                    f"it holds values that {self.dtype.name} has no room for; cast it to a wider type, or leave it out",
-                    tensor=self.tensor.name,
-                )
-        with np.errstate(all="ignore"):
-            return values.astype(self.dtype)
-
-
-class OutputFormat(NamedTuple):
-    """A format to write.
-
-    ``refuse`` says of a tensor what the format cannot hold, or ``None``; it is given the names of all. ``write`` writes
-    the file, and calls its last argument with the number of bytes written each time.
-    """
-
-    name: str
-    refuse: Callable[[Planned, Collection[str]], str | None]
-    write: Callable[[BinaryIO, Sequence[Planned], Callable[[int], None]], None]
-
-
-def plan(
-    checkpoint: TensorMapping, format: OutputFormat, names: Names, exclude: Names, cast: Cast | None, *, slots: bool
-) -> list[Planned]:
-    """The tensors to write, in the order of the checkpoint.
-
-    The object graph of a TensorFlow 2 checkpoint says how its tensors belong together and is no weight; it is planned
-    only if ``names`` asks for it.
-
-    Raises ``UnsupportedError`` that names all that the format cannot hold, ``ValueError`` for casts that do not exist,
-    ``KeyError`` for names that do not.
-    """
-    casts = {} if cast is None else resolve_casts(cast)
-    chosen = select_names(checkpoint, names)
-    left_out = set() if exclude is None else set(match_names(checkpoint, exclude))
-    if names is None:
-        left_out.add(OBJECT_GRAPH_KEY)
-    if not slots:
-        left_out |= checkpoint.slots
-    planned = []
-    for name, wanted in chosen.items():
-        if name not in left_out:
-            tensor = checkpoint[name]
-            planned.append(Planned(wanted, tensor, casts.get(python_name(tensor.data_type), tensor.dtype)))
-    written = {item.name for item in planned}
-    refused: dict[str, list[Tensor]] = {}
-    for item in planned:
-        reason = format.refuse(item, written)
-        if reason is not None:
-            refused.setdefault(reason, []).append(item.tensor)
-    if refused:
-        raise UnsupportedError(_describe(format, refused, len(planned)), path=checkpoint.prefix)
-    return planned
-
-
-def _describe(format: OutputFormat, refused: dict[str, list[Tensor]], count: int) -> str:
-    groups = [f"{reason}: {', '.join(repr(tensor.name) for tensor in group)}" for reason, group in refused.items()]
-    stored = [python_name(tensor.data_type) for reason, group in refused.items() if _kind(reason) for tensor in group]
-    casts = [f"{name}={_WAYS_OUT.get(name, 'float32')}" for name in dict.fromkeys(stored)]
-    ways = [f"cast {' '.join(casts)} (--cast)"] if casts else []
-    many = sum(map(len, refused.values()))
-    return (
-        f"a .{format.name} file cannot hold {many} of the {count} tensors ({'; '.join(groups)}); "
-        f"{' or '.join([*ways, 'leave them out (--exclude)'])}"
-    )
-
-
-def resolve_casts(cast: Cast) -> dict[str, np.dtype[Any]]:
-    """For each type to be replaced, by TensorFlow's name, the dtype that replaces it.
-
-    Raises ``ValueError`` for types that there are not, and between which nothing is converted.
-    """
-    types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
-    # Quantised types are integers to numpy, and mean nothing without the scale that a graph has for them.
-    targets = {name: dtype for name, dtype in types.items() if dtype.name == name and dtype.kind != "b"}
-    of_kinds: dict[str, str] = {}
-    of_types = dict(cast) if isinstance(cast, Mapping) else {}
-    for text in [] if isinstance(cast, Mapping) else [cast] if isinstance(cast, str) else cast:
-        old, sign, new = text.rpartition("=")
-        if sign:
-            of_types[old] = new
+        What is transposed or transformed is in memory whole.
+        """
+        if self.axes is None and self.transform is None:
+            for values in self.tensor.chunks():
+                yield converted(values, self.dtype, self.tensor.name)
         else:
-            _check_type(new, targets)
-            of_kinds.update({name: new for name, dtype in types.items() if _kind(dtype.name) == _kind(new)})
-    casts = {**of_kinds, **of_types}
-    for old, new in casts.items():
-        _check_type(old, types)
-        _check_type(new, targets)
-        if _kind(old) == "complex" != _kind(new):
-            raise ValueError(f"{old} cannot become {new}, which has no imaginary part")
-    return {old: targets[new] for old, new in casts.items()}
+            yield from split(self.read())
+
+    def read(self) -> Array:
+        """Return the whole tensor as it is to be written."""
+        array = self.tensor.read()
+        if self.transform is not None:
+            array = np.asarray(self.transform(self.name, self.tensor))
+            if array.shape != self.shape or array.dtype != self.dtype:
+                raise ValueError(
+                    f"transform returned {array.dtype} of shape {list(array.shape)} for {self.name!r}, after "
+                    f"{self.dtype} of shape {list(self.shape)} the first time"
+                )
+            return np.ascontiguousarray(array).reshape(self.shape)
+        array = converted(array, self.dtype, self.tensor.name)
+        return array if self.axes is None else np.ascontiguousarray(array.transpose(self.axes)).reshape(self.shape)
 
 
-def _check_type(name: str, types: Collection[str]) -> None:
-    if name not in types:
-        raise ValueError(f"there is no type {name!r} to cast; there are {', '.join(types)}")
+@dataclass(frozen=True)
+class Plan:
+    """What will be written, in the source's order, and a line for every tensor of the source."""
+
+    tensors: list[Planned]
+    items: tuple[Item, ...]
+    source: TensorMapping
+    objects: ObjectGraph | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all values that will be written."""
+        return sum(tensor.nbytes for tensor in self.tensors)
 
 
-def _kind(name: str) -> str | None:
-    """Integers, floats and complex numbers, by the dtype's name; ``None`` for the rest."""
-    if name.startswith(("int", "uint")):
-        return "integer"
-    if name.startswith(("float", "bfloat")):
-        return "float"
-    return "complex" if name.startswith("complex") else None
+@dataclass(frozen=True)
+class Choices:
+    """What a caller asked for, as ``convert`` documents it."""
+
+    names: Names = None
+    rename: Rename | None = None
+    exclude: Names = None
+    cast: Cast | None = None
+    transpose: Transpose | None = None
+    transform: Transform | None = None
+    slots: bool = True
+    averages: bool = False
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
-    """The smallest and the largest integer of a dtype."""
-    if dtype.isbuiltin == 1:
-        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    import ml_dtypes
+def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = False) -> Plan:
+    """Return what ``choices`` mean for the tensors of ``source``.
 
-    facts: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
-    return int(facts.min), int(facts.max)
+    The object graph of a TensorFlow 2 checkpoint is no weight; it is planned only if ``names`` asks for it, or kept
+    aside for a target that ``keeps_objects`` and rewrites it.
+
+    Raises ``ValueError`` for collisions and choices that make no sense, ``KeyError`` for names that match nothing,
+    ``UnsupportedError`` for casts that lose integers, and what reading raises.
+    """
+    chosen, left_out = _choose(source, choices)
+    averages: Mapping[str, str] = averages_of(source) if choices.averages else {}
+    called = _with_averages(source, chosen, left_out, averages)
+    new_names = rename_all(called, choices.rename, lambda name: _variable_keys(source, name))
+    casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"))
+    axes = _axes(source, choices.transpose)
+    planned: list[Planned] = []
+    items: list[Item] = []
+    for name, tensor in source.items():
+        if name in new_names:
+            line = _plan_one(tensor, new_names[name], casts, axes.get(name), choices.transform)
+            if line is not None:
+                planned.append(line)
+                items.append(_item(line, by_average=name in averages))
+                continue
+            left_out[name] = "left out by transform"
+        items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
+    objects = source.objects if keeps_objects and OBJECT_GRAPH_KEY in source else None
+    return Plan(planned, tuple(items), source, objects)
+
+
+def _choose(source: TensorMapping, choices: Choices) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is chosen with its names so far, and what is left out with the reason."""
+    chosen = select_names(source, choices.names)
+    left_out: dict[str, str] = {}
+    if choices.names is None and OBJECT_GRAPH_KEY in chosen:
+        left_out[OBJECT_GRAPH_KEY] = "left out: the object graph"
+    if not choices.slots:
+        left_out.update(dict.fromkeys(source.slots, "left out: optimizer slot"))
+    if choices.exclude is not None:
+        left_out.update(dict.fromkeys(match_names(source, choices.exclude), "left out: excluded"))
+    return {name: called for name, called in chosen.items() if name not in left_out}, left_out
+
+
+def _with_averages(
+    source: TensorMapping, chosen: Mapping[str, str], left_out: dict[str, str], averages: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the chosen names with moving averages in the place of their variables."""
+    called = dict(chosen)
+    for average, variable in averages.items():
+        if average in called:
+            # A variable that was chosen under another name hands this name on.
+            called[average] = called.pop(variable, variable)
+            if variable in source:
+                left_out[variable] = "left out: its moving average takes its place"
+    return called
+
+
+def _plan_one(
+    tensor: Tensor, name: str, casts: Casts, axes: tuple[int, ...] | None, transform: Transform | None
+) -> Planned | None:
+    if transform is not None:
+        value = transform(name, tensor)
+        if value is None:
+            return None
+        if value is not tensor:
+            array = np.asarray(value)
+            return Planned(name, tensor, array.dtype, array.shape, transform=transform)
+    dtype = casts.dtype_of(tensor)
+    if may_lose(tensor.dtype, dtype):
+        for values in tensor.chunks():
+            check_values(values, dtype, tensor.name)
+    if axes is None:
+        return Planned(name, tensor, dtype, tensor.shape)
+    if len(axes) != len(tensor.shape):
+        raise ValueError(f"{tensor.name!r} has the shape {list(tensor.shape)}, which {list(axes)} cannot transpose")
+    return Planned(name, tensor, dtype, tuple(tensor.shape[axis] for axis in axes), axes)
+
+
+def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for pattern, given in (transpose or {}).items():
+        axes = tuple(given)
+        if sorted(axes) != list(range(len(axes))):
+            raise ValueError(f"transpose expects each axis from 0 once, such as (1, 0), not {given!r}")
+        found.update(dict.fromkeys(_find(source, pattern, "transpose"), axes))
+    return found
+
+
+def _find(source: TensorMapping, pattern: Any, purpose: str) -> Collection[str]:
+    """Return the stored names that a pattern means; ``KeyError`` where there are none."""
+    if not (isinstance(pattern, str | re.Pattern) or callable(pattern)):
+        raise ValueError(f"{purpose} expects a name, a glob, a compiled pattern or a function, not {pattern!r}")
+    return match_names(source, pattern)
+
+
+def _variable_keys(source: TensorMapping, name: str) -> list[str]:
+    """Return the stored names of the variables that are called ``name``."""
+    try:
+        return source.objects.keys_of(name) if source.objects is not None else []
+    except TfBundleError:
+        return []  # The object graph is damaged, and stored names will do.
+
+
+def _item(line: Planned, *, by_average: bool) -> Item:
+    actions = []
+    if by_average:
+        actions.append("moving average in place of its variable")
+    elif line.name != line.tensor.name:
+        actions.append("renamed")
+    if line.transform is not None:
+        actions.append("transformed")
+    elif line.dtype != line.tensor.dtype:
+        actions.append(f"cast from {python_name(line.tensor.data_type)}")
+    if line.axes is not None:
+        actions.append(f"transposed ({','.join(map(str, line.axes))})")
+    return Item(line.tensor.name, line.name, line.type_name, line.shape, line.nbytes, ", ".join(actions) or "copied")
+
+
+def _left_out(tensor: Tensor, reason: str) -> Item:
+    return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
+
+
+def _type_name(dtype: np.dtype[Any]) -> str:
+    return "string" if dtype.hasobject or dtype.kind in "SU" else dtype.name

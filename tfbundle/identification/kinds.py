@@ -134,7 +134,7 @@ PLACEHOLDERS = (
 
 _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
-    "and the commands ls, show, verify, diff, fingerprint and export take it"
+    "and the commands ls, show, verify, diff, fingerprint and convert take it"
 )
 _FOLDER_ADVICE = "pass the folder of the SavedModel"
 _ORBAX_ADVICE = "read it with orbax-checkpoint, which tfbundle does not replace"

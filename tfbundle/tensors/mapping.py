@@ -1,6 +1,6 @@
 """Names with their lazy tensors: what a checkpoint is, and the constants of a graph as well.
 
-``ls``, ``show``, ``diff``, ``fingerprint`` and ``export`` take either, and so work on this.
+``ls``, ``show``, ``diff``, ``fingerprint`` and ``convert`` take either, and so work on this.
 """
 
 from __future__ import annotations

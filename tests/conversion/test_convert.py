@@ -34,8 +34,8 @@ from tests.support.bundle_writer import (
 )
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, sha256_of
 from tests.support.table_writer import encode_table
-from tfbundle.conversion.export import export
-from tfbundle.conversion.plan import resolve_casts
+from tfbundle.conversion.casting import resolve_casts
+from tfbundle.conversion.convert import convert
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, UnsupportedError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,7 @@ def export_fixture(expected: Expected, out: Path) -> dict[str, np.ndarray[Any, A
                 name.encode()
                 if tensor.dtype.name not in {*REFUSED[out.suffix[1:]], "object"} and "\0" not in name:
                     wanted[name] = tensor.read()
-        export(checkpoint, out, names=list(wanted))
+        convert(checkpoint, out, names=list(wanted))
     return wanted
 
 
@@ -101,7 +101,7 @@ CHECKPOINTS = [expected for format in ("v1", "v2") for expected in expected_chec
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("expected", CHECKPOINTS, ids=str)
+@pytest.mark.parametrize("expected", CHECKPOINTS, ids=lambda one: f"{one}-{one.format}")
 def test_fixtures_come_back_as_tensorflow_read_them(tmp_path: Path, expected: Expected, format: str) -> None:
     out = tmp_path / f"out.{format}"
     wanted = export_fixture(expected, out)
@@ -128,12 +128,12 @@ def test_every_dtype_comes_back_or_is_refused_by_name(tmp_path: Path, name: str,
     out = tmp_path / f"out.{format}"
     if name in {*REFUSED[format], "object"}:
         with pytest.raises(UnsupportedError) as caught:
-            export(tmp_path / "b", out)
+            convert(tmp_path / "b", out)
         assert all(repr(tensor) in str(caught.value) for tensor in tensors)
         assert ("string" if name == "object" else name) in str(caught.value)
         assert not out.exists()
         return
-    written = export(tmp_path / "b", out)
+    written = convert(tmp_path / "b", out)
     found = read_back(out)
     assert found.keys() == tensors.keys()
     for tensor, value in tensors.items():
@@ -147,7 +147,7 @@ def test_the_library_writes_the_same_safetensors(tmp_path: Path) -> None:
     names = ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool"]
     arrays = {f"{number}/{name}": sample_array(name, (3, number)) for number, name in enumerate(names)}
     write_bundle(tmp_path / "b", arrays)
-    export(tmp_path / "b", tmp_path / "ours.safetensors")
+    convert(tmp_path / "b", tmp_path / "ours.safetensors")
     numpy.save_file(arrays, tmp_path / "theirs.safetensors")
     theirs, ours = (numpy.load_file(tmp_path / f"{who}.safetensors") for who in ("theirs", "ours"))
     assert theirs.keys() == ours.keys()
@@ -158,7 +158,7 @@ def test_the_library_writes_the_same_safetensors(tmp_path: Path) -> None:
 
 def test_safetensors_are_aligned(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {f"a/{name}": sample_array(name, (3,)) for name in ("uint8", "float64", "bfloat16")})
-    export(tmp_path / "b", tmp_path / "out.safetensors")
+    convert(tmp_path / "b", tmp_path / "out.safetensors")
     (size,) = struct.unpack("<Q", (tmp_path / "out.safetensors").read_bytes()[:8])
     assert size % 8 == 0
     for facts in safetensors_header(tmp_path / "out.safetensors").values():
@@ -169,7 +169,7 @@ def test_safetensors_are_aligned(tmp_path: Path) -> None:
 def test_npz_is_made_as_numpy_makes_it(tmp_path: Path) -> None:
     arrays = {"w": MATRIX, "b/c": np.int64(3).reshape(()), "größe": MATRIX[:0]}
     write_bundle(tmp_path / "b", arrays)
-    export(tmp_path / "b", tmp_path / "ours.npz")
+    convert(tmp_path / "b", tmp_path / "ours.npz")
     np.savez(tmp_path / "theirs.npz", **arrays)  # type: ignore[arg-type]
     with zipfile.ZipFile(tmp_path / "ours.npz") as ours, zipfile.ZipFile(tmp_path / "theirs.npz") as theirs:
         assert ours.testzip() is None
@@ -177,7 +177,7 @@ def test_npz_is_made_as_numpy_makes_it(tmp_path: Path) -> None:
         for name in theirs.namelist():
             assert ours.read(name) == theirs.read(name)
     first = (tmp_path / "ours.npz").read_bytes()
-    export(tmp_path / "b", tmp_path / "ours.npz")
+    convert(tmp_path / "b", tmp_path / "ours.npz")
     assert (tmp_path / "ours.npz").read_bytes() == first
 
 
@@ -197,12 +197,12 @@ def test_npz_is_made_as_numpy_makes_it(tmp_path: Path) -> None:
 def test_names_that_a_format_cannot_hold(tmp_path: Path, format: str, name: str, reason: str) -> None:
     write_bundle(tmp_path / "b", {name: MATRIX, "other": MATRIX})
     with pytest.raises(UnsupportedError) as caught:
-        export(tmp_path / "b", tmp_path / f"out.{format}")
+        convert(tmp_path / "b", tmp_path / f"out.{format}")
     assert repr(name) in str(caught.value)
     assert reason in str(caught.value)
-    export(tmp_path / "b", tmp_path / f"out.{format}", exclude=[name])
+    convert(tmp_path / "b", tmp_path / f"out.{format}", exclude=[name])
     assert list(read_back(tmp_path / f"out.{format}")) == ["other"]
-    export(tmp_path / "b", tmp_path / f"out.{format}", names={name: "renamed"})
+    convert(tmp_path / "b", tmp_path / f"out.{format}", names={name: "renamed"})
     assert list(read_back(tmp_path / f"out.{format}")) == ["renamed"]
 
 
@@ -210,7 +210,7 @@ def test_names_that_a_format_cannot_hold(tmp_path: Path, format: str, name: str,
 @pytest.mark.parametrize("name", ["../up", "/", " ", "C:\\path", "\U0001f600", "x" * 2000, "file", "a.npy", "é\u0301"])
 def test_names_that_it_can(tmp_path: Path, format: str, name: str) -> None:
     write_bundle(tmp_path / "b", {name: MATRIX})
-    export(tmp_path / "b", tmp_path / f"out.{format}")
+    convert(tmp_path / "b", tmp_path / f"out.{format}")
     assert list(read_back(tmp_path / f"out.{format}")) == [name]
     assert_same(read_back(tmp_path / f"out.{format}")[name], MATRIX)
 
@@ -218,14 +218,14 @@ def test_names_that_it_can(tmp_path: Path, format: str, name: str) -> None:
 def test_a_nul_in_a_name(tmp_path: Path) -> None:
     """JSON has a way to write it, and ZIP none."""
     write_bundle(tmp_path / "b", {"a\0b": MATRIX})
-    export(tmp_path / "b", tmp_path / "out.safetensors")
+    convert(tmp_path / "b", tmp_path / "out.safetensors")
     assert_same(read_back(tmp_path / "out.safetensors")["a\0b"], MATRIX)
 
 
 def test_a_name_that_numpy_would_take_for_another(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX, "a.npy": MATRIX + 1})
     with pytest.raises(UnsupportedError, match=r"'a\.npy'"):
-        export(tmp_path / "b", tmp_path / "out.npz")
+        convert(tmp_path / "b", tmp_path / "out.npz")
 
 
 def test_more_dimensions_than_numpy_has(tmp_path: Path) -> None:
@@ -233,8 +233,8 @@ def test_more_dimensions_than_numpy_has(tmp_path: Path) -> None:
     scalar = np.float32(3).reshape(())
     write_bundle(tmp_path / "b", {"deep": Saved(scalar, lies={"shape": (1,) * 100})})
     with pytest.raises(UnsupportedError, match="100 dimensions: 'deep'"):
-        export(tmp_path / "b", tmp_path / "out.npz")
-    export(tmp_path / "b", tmp_path / "out.safetensors")
+        convert(tmp_path / "b", tmp_path / "out.npz")
+    convert(tmp_path / "b", tmp_path / "out.safetensors")
     assert safetensors_header(tmp_path / "out.safetensors")["deep"]["shape"] == [1] * 100
 
 
@@ -247,11 +247,11 @@ def test_names_and_exclude(tmp_path: Path) -> None:
         ({"names": ["b/w"]}, ["b/w"]),
         ({"names": "a/*", "exclude": ["a/w"]}, ["a/w/Adam"]),
     ):
-        export(tmp_path / "b", out, **arguments)  # type: ignore[arg-type]
+        convert(tmp_path / "b", out, **arguments)  # type: ignore[arg-type]
         assert list(read_back(out)) == wanted
     for arguments in ({"names": "c*"}, {"names": ["a"]}, {"exclude": "c*"}):
         with pytest.raises(KeyError):
-            export(tmp_path / "b", out, **arguments)  # type: ignore[arg-type]
+            convert(tmp_path / "b", out, **arguments)  # type: ignore[arg-type]
 
 
 # Casts.
@@ -260,7 +260,7 @@ def test_names_and_exclude(tmp_path: Path) -> None:
 def test_bfloat16_to_float32_is_exact(tmp_path: Path) -> None:
     every = np.arange(1 << 16, dtype=np.uint16).view(ml_dtypes.bfloat16)
     write_bundle(tmp_path / "b", {"every": every})
-    export(tmp_path / "b", tmp_path / "out.npz", cast="bfloat16=float32")
+    convert(tmp_path / "b", tmp_path / "out.npz", cast="bfloat16=float32")
     found = read_back(tmp_path / "out.npz")["every"]
     assert found.dtype == np.float32
     # A float32 whose lower half is zero is a bfloat16; of a NaN that it is one is what counts.
@@ -301,7 +301,7 @@ def test_casts(tmp_path: Path, cast: Any, wanted: dict[str, str]) -> None:
             assert casts.get(stored, checkpoint[name].dtype).name == dtype
     # What safetensors cannot hold even so is not what this is about.
     held = [name for name, dtype in wanted.items() if dtype in SAFETENSORS_NAMES.values()]
-    export(tmp_path / "b", tmp_path / "out.safetensors", names=held, cast=cast)
+    convert(tmp_path / "b", tmp_path / "out.safetensors", names=held, cast=cast)
     for name, array in read_back(tmp_path / "out.safetensors").items():
         assert array.dtype.name == wanted[name]
         expected = arrays[name].array if isinstance(arrays[name], Saved) else arrays[name]  # type: ignore[union-attr]
@@ -311,7 +311,7 @@ def test_casts(tmp_path: Path, cast: Any, wanted: dict[str, str]) -> None:
 def test_casts_of_floats_may_lose(tmp_path: Path) -> None:
     array = np.array([1e300, -1e300, 1 / 3, np.nan, np.inf, 1e-300])
     write_bundle(tmp_path / "b", {"x": array})
-    export(tmp_path / "b", tmp_path / "out.npz", cast="float32")
+    convert(tmp_path / "b", tmp_path / "out.npz", cast="float32")
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(read_back(tmp_path / "out.npz")["x"], array.astype(np.float32))
 
@@ -341,13 +341,13 @@ def test_casts_to_integers_do_not_wrap(tmp_path: Path, array: np.ndarray[Any, An
     out = tmp_path / "out.safetensors"
     if target == "int4":
         with pytest.raises(UnsupportedError, match="int4"):
-            export(tmp_path / "b", out, cast={array.dtype.name: target})
+            convert(tmp_path / "b", out, cast={array.dtype.name: target})
     elif fits:
-        export(tmp_path / "b", out, cast={array.dtype.name: target})
+        convert(tmp_path / "b", out, cast={array.dtype.name: target})
         assert read_back(out)["x"].tolist() == [int(value) for value in array]
     else:
         with pytest.raises(UnsupportedError, match=r"'x'.*no room"):
-            export(tmp_path / "b", out, cast={array.dtype.name: target})
+            convert(tmp_path / "b", out, cast={array.dtype.name: target})
         assert not out.exists()
 
 
@@ -367,12 +367,12 @@ def test_the_refusal_says_how_to_go_on(tmp_path: Path) -> None:
     }
     write_bundle(tmp_path / "b", tensors)
     with pytest.raises(UnsupportedError) as caught:
-        export(tmp_path / "b", tmp_path / "out.npz")
+        convert(tmp_path / "b", tmp_path / "out.npz")
     message = str(caught.value)
     assert "\n" not in message
     match = re.search(r"cast (.*) \(--cast\) or leave them out \(--exclude\)", message)
     assert match is not None
-    export(tmp_path / "b", tmp_path / "out.npz", cast=match[1].split(), exclude="s")
+    convert(tmp_path / "b", tmp_path / "out.npz", cast=match[1].split(), exclude="s")
     assert {name: array.dtype.name for name, array in read_back(tmp_path / "out.npz").items()} == {
         "b": "float32",
         "i": "int8",
@@ -395,17 +395,17 @@ def test_damage_leaves_the_old_file(tmp_path: Path, format: str) -> None:
     damaged(tmp_path / "b")
     out = tmp_path / f"out.{format}"
     with pytest.raises(ChecksumError):
-        export(tmp_path / "b", out)
+        convert(tmp_path / "b", out)
     assert not out.exists()
     out.write_bytes(b"old")
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(ChecksumError) as caught:
-        export(tmp_path / "b", out)
+        convert(tmp_path / "b", out)
     assert caught.value.tensor == "z"
     assert out.read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == before
     with tfbundle.open_checkpoint(tmp_path / "b", verify=False) as checkpoint:
-        export(checkpoint, out)
+        convert(checkpoint, out)
     assert read_back(out).keys() == {"a", "z"}
 
 
@@ -423,7 +423,7 @@ def test_interruption_leaves_the_old_file(tmp_path: Path, format: str) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(tmp_path / "b", out, progress=interrupt)
+        convert(tmp_path / "b", out, progress=interrupt)
     assert out.read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == before
     assert any(name.startswith(f".out.{format}.") for name in during)
@@ -439,8 +439,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, format: str) -> None:
     before = sorted(os.listdir(tmp_path))
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))\n"
-        "from tfbundle.conversion.export import export\n"
-        "try: export(*sys.argv[1:])\n"
+        "from tfbundle.conversion.convert import convert\n"
+        "try: convert(*sys.argv[1:])\n"
         "except OSError as error: print(type(error).__name__, error.filename)\n"
     )
     done = subprocess.run(
@@ -459,16 +459,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, format: str) -> None:
 def test_nothing_is_written_where_nothing_can_be(tmp_path: Path, format: str) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX})
     with pytest.raises(MissingFileError, match="no folder"):
-        export(tmp_path / "b", tmp_path / "nowhere" / f"out.{format}")
+        convert(tmp_path / "b", tmp_path / "nowhere" / f"out.{format}")
     (tmp_path / f"folder.{format}").mkdir()
     with pytest.raises(ValueError, match="a folder"):
-        export(tmp_path / "b", tmp_path / f"folder.{format}")
-    with pytest.raises(ValueError, match="not a file"):
-        export(tmp_path / "b", os.devnull, to=format)
+        convert(tmp_path / "b", tmp_path / f"folder.{format}")
+    convert(tmp_path / "b", os.devnull, to=format)
     with pytest.raises(ValueError, match="does not tell its format"):
-        export(tmp_path / "b", tmp_path / "out")
+        convert(tmp_path / "b", tmp_path / "out")
     with pytest.raises(ValueError, match="'pt'"):
-        export(tmp_path / "b", tmp_path / "out", to="pt")
+        convert(tmp_path / "b", tmp_path / "out", to="pt")
 
 
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +481,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError) as caught:
-        export(tmp_path / "b", tmp_path / "out.npz")
+        convert(tmp_path / "b", tmp_path / "out.npz")
     assert caught.value.filename == str(tmp_path / "out.npz")
 
 
@@ -490,8 +489,8 @@ def test_a_checkpoint_is_not_replaced_by_its_export(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX})
     for own in (tmp_path / "b.index", data_file(tmp_path / "b")):
         before = own.read_bytes()
-        with pytest.raises(ValueError, match="file of the checkpoint"):
-            export(tmp_path / "b", own, to="npz")
+        with pytest.raises(ValueError, match="file of a checkpoint"):
+            convert(tmp_path / "b", own, to="npz")
         assert own.read_bytes() == before
 
 
@@ -512,8 +511,8 @@ def test_nor_by_way_of_a_link(tmp_path: Path, own: str, link: str) -> None:
     except OSError:
         pytest.skip("this system lets nobody make links")
     before = out.read_bytes()
-    with pytest.raises(ValueError, match="file of the checkpoint"):
-        export(tmp_path / "b", out)
+    with pytest.raises(ValueError, match="file of a checkpoint"):
+        convert(tmp_path / "b", out)
     assert out.read_bytes() == before
 
 
@@ -521,7 +520,7 @@ def test_nor_by_way_of_a_link(tmp_path: Path, own: str, link: str) -> None:
 def test_the_longest_name_of_a_file(tmp_path: Path, letter: str) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX})
     out = tmp_path / (letter * ((255 - len(".npz")) // len(letter.encode())) + ".npz")
-    export(tmp_path / "b", out)
+    convert(tmp_path / "b", out)
     assert_same(read_back(out)["a"], MATRIX)
 
 
@@ -530,14 +529,14 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX})
     umask = os.umask(0o022)
     try:
-        export(tmp_path / "b", tmp_path / "new.npz")
+        convert(tmp_path / "b", tmp_path / "new.npz")
     finally:
         os.umask(umask)
     assert stat.S_IMODE((tmp_path / "new.npz").stat().st_mode) == 0o644
     (tmp_path / "old.npz").write_bytes(b"old")
     (tmp_path / "old.npz").chmod(0o640)
     (tmp_path / "link.npz").symlink_to("old.npz")
-    export(tmp_path / "b", tmp_path / "link.npz")
+    convert(tmp_path / "b", tmp_path / "link.npz")
     assert (tmp_path / "link.npz").is_symlink()
     assert stat.S_IMODE((tmp_path / "old.npz").stat().st_mode) == 0o640
     assert_same(read_back(tmp_path / "old.npz")["a"], MATRIX)
@@ -563,7 +562,7 @@ def test_an_output_that_the_system_does_not_let_go(tmp_path: Path, monkeypatch: 
         patched.setattr(os, "replace", refuse)
         patched.setattr(os, "unlink", unlink_writable)
         with pytest.raises(PermissionError) as caught:
-            export(tmp_path / "b", out)
+            convert(tmp_path / "b", out)
     assert (caught.value.filename, caught.value.filename2) == (str(out), None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.data-00000-of-00001", "b.index", "out.npz"]
     assert out.read_bytes() == b"old"
@@ -573,7 +572,7 @@ def test_an_output_that_the_system_does_not_let_go(tmp_path: Path, monkeypatch: 
 def test_progress(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": np.zeros(3_000_000, np.uint8), "b": MATRIX})
     calls: list[tuple[int, int]] = []
-    written = export(tmp_path / "b", tmp_path / "out.npz", progress=lambda done, total: calls.append((done, total)))
+    written = convert(tmp_path / "b", tmp_path / "out.npz", progress=lambda done, total: calls.append((done, total)))
     assert calls == sorted(calls)
     assert len(calls) >= 4
     assert calls[-1] == (written.nbytes, written.nbytes)
@@ -582,7 +581,7 @@ def test_progress(tmp_path: Path) -> None:
 
 def test_a_v1_checkpoint(tmp_path: Path) -> None:
     folder = FIXTURES / "tf-1.15.5" / "v1-training"
-    export(folder, tmp_path / "out.npz")
+    convert(folder, tmp_path / "out.npz")
     wanted = tfbundle.load(folder)
     found = read_back(tmp_path / "out.npz")
     assert found.keys() == wanted.keys()
@@ -620,14 +619,14 @@ def write_zeros(prefix: Path, tensors: int, size: int, *, columns: bool = False)
 
 _PEAK = """
 import sys
-import google.protobuf, ml_dtypes, numpy, tfbundle.conversion.export
+import google.protobuf, ml_dtypes, numpy, tfbundle.conversion.convert
 
 def peak():
     status = open("/proc/self/status").read()
     return int(status.partition("VmHWM:")[2].split()[0]) << 10
 
 before = peak()
-tfbundle.conversion.export.export(*sys.argv[1:3], cast=sys.argv[3] or None)
+tfbundle.conversion.convert.convert(*sys.argv[1:3], cast=sys.argv[3] or None)
 print(peak() - before)
 """
 
@@ -662,8 +661,8 @@ def test_memory_does_not_grow_with_the_checkpoint(
 
 def test_the_object_graph_is_written_only_if_asked_for(tmp_path: Path) -> None:
     source = ROOT / "fixtures" / "tf-2.15.1" / "keras-weights" / "weights"
-    export(source, tmp_path / "weights.npz")
+    convert(source, tmp_path / "weights.npz")
     with tfbundle.open_checkpoint(source) as checkpoint, np.load(tmp_path / "weights.npz") as written:
         assert set(written.files) == set(checkpoint) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
     with pytest.raises(tfbundle.UnsupportedError, match="_CHECKPOINTABLE_OBJECT_GRAPH"):
-        export(source, tmp_path / "weights.npz", names="_CHECK*")
+        convert(source, tmp_path / "weights.npz", names="_CHECK*")

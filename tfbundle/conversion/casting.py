@@ -1,0 +1,197 @@
+"""Which tensors become which type, and their values as that type.
+
+A cast is for a kind of types (``"float32"``: all floating-point tensors), for one type (``"bfloat16=float32"``), or for
+tensors by name (``"*/kernel=float16"``). The most special one counts: a name before a type, a type before a kind.
+
+Floats may lose precision, as everybody who casts them expects. Integers may not: a value that the target has no room
+for, or that a float would round, is an error, and it is found before a byte is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tfbundle.errors import UnsupportedError
+from tfbundle.matching import Pattern
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import numpy_dtypes, python_name
+from tfbundle.tensors.tensor import Tensor
+
+# "TYPE" for all tensors of its kind, "FROM=TO" for those of a type or name, several of these, or {FROM: TO}.
+Cast: TypeAlias = "str | Sequence[str] | Mapping[Any, str]"
+Finder: TypeAlias = Callable[[Pattern], Collection[str]]
+
+
+class Casts:
+    """The casts that a person asked for."""
+
+    def __init__(self, cast: Cast | None, find: Finder) -> None:
+        """Resolve ``cast``; ``find`` returns the stored names that a pattern means, or raises ``KeyError``.
+
+        Raises ``ValueError`` for types that do not exist or between which nothing is converted, and ``KeyError`` for
+        patterns that match no tensor.
+        """
+        patterns: dict[Any, str] = {}
+        self._by_type = {} if cast is None else resolve_casts(cast, patterns)
+        self._by_name: dict[str, np.dtype[Any]] = {}
+        targets = _targets()
+        for pattern, wanted in patterns.items():
+            _check_type(wanted, targets)
+            for name in find(pattern):
+                self._by_name[name] = targets[wanted]
+
+    def dtype_of(self, tensor: Tensor) -> np.dtype[Any]:
+        """Return the dtype to write a tensor as.
+
+        Raises ``ValueError`` where a cast by name would convert what cannot be converted.
+        """
+        stored = python_name(tensor.data_type)
+        target = self._by_name.get(tensor.name)
+        if target is None:
+            return self._by_type.get(stored, tensor.dtype)
+        if tensor.dtype.hasobject:
+            raise ValueError(f"{tensor.name!r} is of type {stored}, which cannot be cast to {target.name}")
+        _check_pair(stored, target.name)
+        return target
+
+
+def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[str, np.dtype[Any]]:
+    """Return for each type to be replaced, by TensorFlow's name, the dtype that replaces it.
+
+    Casts of tensors by name are put into ``patterns``; without it they are a ``ValueError``, as are types that do not
+    exist and pairs between which nothing is converted.
+    """
+    types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
+    targets = _targets()
+    of_kinds: dict[str, str] = {}
+    others: dict[Any, str] = dict(cast) if isinstance(cast, Mapping) else {}
+    for text in [] if isinstance(cast, Mapping) else [cast] if isinstance(cast, str) else cast:
+        old, sign, new = text.rpartition("=")
+        if sign:
+            others[old] = new
+        else:
+            _check_type(new, targets)
+            of_kinds.update({name: new for name, dtype in types.items() if kind_of(dtype.name) == kind_of(new)})
+    of_types: dict[str, str] = {}
+    for what, new in others.items():
+        if isinstance(what, str) and (what in types or not what or patterns is None):
+            of_types[what] = new
+        else:
+            assert patterns is not None  # What is no type was an error otherwise.
+            patterns[what] = new
+    casts = {**of_kinds, **of_types}
+    for old, new in casts.items():
+        _check_type(old, types)
+        _check_type(new, targets)
+        _check_pair(old, new)
+    return {old: targets[new] for old, new in casts.items()}
+
+
+def _targets() -> dict[str, np.dtype[Any]]:
+    # Quantised types are integers to numpy, and mean nothing without the scale that a graph has for them.
+    types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
+    return {name: dtype for name, dtype in types.items() if dtype.name == name and dtype.kind != "b"}
+
+
+def _check_type(name: str, types: Collection[str]) -> None:
+    if name not in types:
+        raise ValueError(f"there is no type {name!r} to cast; there are {', '.join(types)}")
+
+
+def _check_pair(old: str, new: str) -> None:
+    if kind_of(old) == "complex" != kind_of(new):
+        raise ValueError(f"{old} cannot become {new}, which has no imaginary part")
+
+
+def kind_of(name: str) -> str | None:
+    """Return ``"integer"``, ``"float"`` or ``"complex"`` for the name of a type, or ``None`` for any other."""
+    if re.match(r"q?u?int", name):
+        return "integer"
+    if name.startswith(("float", "bfloat")):
+        return "float"
+    return "complex" if name.startswith("complex") else None
+
+
+def may_lose(old: np.dtype[Any], new: np.dtype[Any]) -> bool:
+    """Return whether a cast between two dtypes can lose integers, so that the values have to be seen."""
+    if old == new or "integer" not in (kind_of(old.name), kind_of(new.name)) or old.kind == "b":
+        return False
+    if kind_of(old.name) != "integer":
+        return True
+    low, high = _limits(old)
+    if kind_of(new.name) == "integer":
+        smallest, largest = _limits(new)
+        return low < smallest or high > largest
+    # Floats hold all integers below a power of two; the types of ml_dtypes are so short that looking costs nothing.
+    return new.isbuiltin != 1 or high > 1 << (np.finfo(new).nmant + 1)
+
+
+def check_values(values: Array, dtype: np.dtype[Any], name: str) -> None:
+    """Raise ``UnsupportedError`` if the cast of ``values`` to ``dtype`` would lose integers of the tensor ``name``."""
+    if not values.size:
+        return
+    values = _plain(values)
+    if kind_of(dtype.name) == "integer":
+        low, high = _limits(dtype)
+        if kind_of(values.dtype.name) == "integer":
+            fits = int(values.min()) >= low and int(values.max()) <= high
+        else:
+            with np.errstate(invalid="ignore"):  # NaNs do not fit.
+                whole = np.trunc(values.astype(np.float64))
+            # One more than the largest integer is a power of two, which floats hold exactly.
+            fits = bool(((whole >= low) & (whole < float(high + 1))).all())
+        if not fits:
+            raise UnsupportedError(
+                f"it has values that {dtype.name} has no room for; cast it to a wider type, or leave it out",
+                tensor=name,
+            )
+    elif kind_of(values.dtype.name) == "integer" and not _are_exact(values, dtype):
+        raise UnsupportedError(
+            f"it has integers that {dtype.name} cannot represent exactly; cast it to a wider type, or leave it out",
+            tensor=name,
+        )
+
+
+def _are_exact(values: Array, dtype: np.dtype[Any]) -> bool:
+    with np.errstate(all="ignore"):
+        cast = values.astype(dtype)
+        # complex64 and the types of ml_dtypes are exact in these, and so are integers below 2 to the 53rd power.
+        wide = np.real(cast).astype(np.float64)
+        low, high = _limits(values.dtype)
+        inside = np.isfinite(wide) & (wide >= float(low)) & (wide < float(high + 1))
+        back = np.where(inside, wide, 0).astype(values.dtype)
+    return bool(inside.all() and (back == values).all())
+
+
+def converted(values: Array, dtype: np.dtype[Any], name: str) -> Array:
+    """Return ``values`` as another type; raises as ``check_values`` does."""
+    if values.dtype == dtype:
+        return values
+    if may_lose(values.dtype, dtype):
+        check_values(values, dtype, name)
+    values = _plain(values)
+    if kind_of(dtype.name) == "integer" and kind_of(values.dtype.name) == "float":
+        values = np.trunc(values.astype(np.float64))
+    with np.errstate(all="ignore"):
+        cast: Array = values.astype(dtype)
+    return cast
+
+
+def _plain(values: Array) -> Array:
+    """Return small integers of ``ml_dtypes`` as numpy's, which compare and cast everywhere."""
+    is_foreign = kind_of(values.dtype.name) == "integer" and values.dtype.isbuiltin != 1
+    return values.astype(np.int64) if is_foreign else values
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the smallest and the largest integer of a dtype."""
+    if dtype.isbuiltin == 1:
+        return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    import ml_dtypes
+
+    facts: Any = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]
+    return int(facts.min), int(facts.max)

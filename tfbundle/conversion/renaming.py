@@ -1,0 +1,137 @@
+r"""What tensors are to be called: exact names, regular expressions, functions, and several of these in order.
+
+::
+
+    {"a": "b", "b": "a"}               one step: every name is looked up as it was before it
+    {re.compile(r"^bert/"): ""}        a compiled pattern replaces what it finds, as re.sub does, with \1 and \g<name>
+    {r"layer_(\d+)/": r"layers.\1."}   so does a str, if no tensor is called so
+    [(old, new), {...}, function]      steps in order, each on the names that the one before made
+    str.lower                          a function from the old name to the new one
+
+A name that exists is that name, whatever characters it has; only what is no name is a regular expression. In one step a
+name that is given exactly is not changed by the patterns beside it. A name or pattern that finds nothing is an error,
+and so are two tensors with one name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from tfbundle.suggestions import suggest_names
+
+Rename: TypeAlias = "Mapping[Any, str] | Iterable[Any] | Callable[[str], str]"
+
+_MOST_LISTED = 10
+
+
+def rename_all(names: Mapping[str, str], rename: Rename | None, keys_of: Callable[[str], list[str]]) -> dict[str, str]:
+    """Return ``names``, from stored names to what tensors are called so far, with the names that they are to have.
+
+    ``keys_of`` returns the stored names of the variables that a name means, for checkpoints of TensorFlow 2.
+
+    Raises ``KeyError`` for a name or pattern that finds nothing, and ``ValueError`` for a rule that is none, a name
+    that is empty or no ``str``, and tensors that would have one name.
+    """
+    called: dict[str, Any] = dict(names)
+    for step in _steps(rename):
+        called = _by_function(called, step) if callable(step) else _by_rules(called, step, keys_of)
+    _check(called)
+    return called
+
+
+def _steps(rename: Rename | None) -> list[Any]:
+    if rename is None:
+        return []
+    if callable(rename) or isinstance(rename, Mapping):
+        return [rename]
+    if isinstance(rename, str):
+        raise ValueError(f"rename is a dict, a list of pairs or a function, not the name {rename!r}")
+    steps: list[Any] = []
+    for step in rename:
+        if callable(step) or isinstance(step, Mapping):
+            steps.append(step)
+        elif not isinstance(step, str) and len(step) == 2:
+            steps.append({step[0]: step[1]})
+        else:
+            raise ValueError(f"a step of rename is a pair (old, new), a dict or a function, not {step!r}")
+    return steps
+
+
+def _by_function(called: Mapping[str, str], function: Callable[[str], str]) -> dict[str, str]:
+    return {key: function(name) for key, name in called.items()}
+
+
+def _by_rules(
+    called: Mapping[str, str], rules: Mapping[Any, str], keys_of: Callable[[str], list[str]]
+) -> dict[str, str]:
+    """Return the names after one step: exact names first, and on what is left the patterns in their order."""
+    by_name = {name: key for key, name in called.items()}
+    exact: dict[str, str] = {}
+    patterns: list[tuple[re.Pattern[str], Any, str]] = []
+    for old, new in rules.items():
+        if isinstance(old, re.Pattern):
+            patterns.append((old, old.pattern, new))
+            continue
+        if not isinstance(old, str):
+            raise ValueError(f"rename has {old!r} where a name or a compiled pattern is expected")
+        keys = [by_name[old]] if old in by_name else [old] if old in called else keys_of(old)
+        keys = [key for key in keys if key in called]
+        if keys:
+            exact.update(dict.fromkeys(keys, new))
+        else:
+            patterns.append((_compile(old, called.values()), old, new))
+    result = {key: exact.get(key, name) for key, name in called.items()}
+    for pattern, text, new in patterns:
+        found = False
+        for key, name in result.items():
+            if key not in exact and pattern.search(name):
+                found = True
+                result[key] = _substitute(pattern, new, name)
+        if not found:
+            raise KeyError(
+                f"no tensor is called {text!r} or matches it, so that none can be renamed{_hint(text, called)}"
+            )
+    return result
+
+
+def _hint(text: Any, called: Mapping[str, str]) -> str:
+    return suggest_names(text, dict.fromkeys(called.values())) if isinstance(text, str) else ""
+
+
+def _compile(text: str, names: Iterable[str]) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise KeyError(
+            f"no tensor is called {text!r}, and it is no regular expression ({error})"
+            f"{suggest_names(text, dict.fromkeys(names))}"
+        ) from None
+
+
+def _substitute(pattern: re.Pattern[str], new: Any, name: str) -> str:
+    try:
+        return pattern.sub(new, name)
+    except (re.error, IndexError, TypeError) as error:
+        raise ValueError(f"{new!r} cannot replace what {pattern.pattern!r} finds: {error}") from None
+
+
+def _check(called: Mapping[str, Any]) -> None:
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for key, name in called.items():
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{key!r} would be called {name!r}, and a name is a str that is not empty")
+        keys[name].append(key)
+    shared = {name: owners for name, owners in keys.items() if len(owners) > 1}
+    if shared:
+        lines = [
+            f"{', '.join(map(repr, owners[:_MOST_LISTED]))}{_more(len(owners))} would all be called {name!r}"
+            for name, owners in list(shared.items())[:_MOST_LISTED]
+        ]
+        raise ValueError("; ".join(lines) + _more(len(shared), " names"))
+
+
+def _more(count: int, what: str = "") -> str:
+    return f" and {count - _MOST_LISTED} more{what}" if count > _MOST_LISTED else ""

@@ -1,0 +1,84 @@
+"""What a format does to be written: the interface of the modules beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tfbundle.conversion.casting import kind_of
+from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.errors import UnsupportedError
+from tfbundle.storage.base import Location
+from tfbundle.tensors.dtypes import python_name
+from tfbundle.tensors.tensor import Tensor
+
+Count = Callable[[int], None]
+
+# By what to replace types that many formats lack.
+_WAYS_OUT = {"int4": "int8", "int2": "int8", "uint4": "uint8", "uint2": "uint8", "complex128": "complex64"}
+
+
+class Layout(NamedTuple):
+    """How the output is divided: into so many files, or into files of at most so many bytes each."""
+
+    shards: int | None = None
+    shard_size: int | None = None
+
+
+class Target(Protocol):
+    """A format to write."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    keeps_objects: bool
+    """Whether it holds the object graph of a TensorFlow 2 checkpoint."""
+
+    def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
+        """Return what of a tensor the format cannot hold, or ``None``; ``names`` are those of all tensors."""
+
+    def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
+        """Return the files that will be written, the main one first; ``ValueError`` for a layout that it lacks."""
+
+    def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
+        """Write all tensors, and call ``count`` with the number of bytes each time."""
+
+
+def check_held(target: Target, plan: Plan) -> None:
+    """Raise ``UnsupportedError`` that names all tensors that the target cannot hold."""
+    names = {tensor.name for tensor in plan.tensors}
+    refused: dict[str, list[Tensor]] = {}
+    for planned in plan.tensors:
+        reason = target.refuse(planned, names)
+        if reason is not None:
+            refused.setdefault(reason, []).append(planned.tensor)
+    if refused:
+        raise UnsupportedError(_describe(target, refused, len(plan.tensors)), path=plan.source.prefix)
+
+
+def _describe(target: Target, refused: dict[str, list[Tensor]], count: int) -> str:
+    groups = [f"{reason}: {', '.join(repr(tensor.name) for tensor in group)}" for reason, group in refused.items()]
+    stored = [python_name(tensor.data_type) for reason, group in refused.items() if kind_of(reason) for tensor in group]
+    casts = [f"{name}={_WAYS_OUT.get(name, 'float32')}" for name in dict.fromkeys(stored)]
+    ways = [f"cast {' '.join(casts)} (--cast)"] if casts else []
+    many = sum(map(len, refused.values()))
+    return (
+        f"a file of the format {target.name} cannot hold {many} of the {count} tensors ({'; '.join(groups)}); "
+        f"{' or '.join([*ways, 'leave them out (--exclude)'])}"
+    )
+
+
+def raw_chunks(tensor: Planned) -> Iterator[memoryview]:
+    """Yield the bytes of a tensor's elements in C order, little-endian, in pieces of bounded size."""
+    import sys
+
+    for array in tensor.chunks():
+        yield (array.byteswap() if sys.byteorder == "big" else array).view(np.uint8).data
+
+
+def one_file(out: Location, layout: Layout, name: str) -> list[Location]:
+    """Return the only output of a format that has no shards; ``ValueError`` where shards are asked for."""
+    if layout.shards not in (None, 1) or layout.shard_size is not None:
+        raise ValueError(f"a file of the format {name} is not divided into shards; leave out shards")
+    return [out]

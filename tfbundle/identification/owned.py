@@ -1,0 +1,92 @@
+"""Which files belong to a checkpoint, a graph or a run, so that no output takes their place unasked.
+
+What is known by its name (``model.index``, ``model.data-00000-of-00001``, ``events.out.tfevents...``) is owned whatever
+it holds, for it may be damaged. State files, graphs and old checkpoints may have any name, and are known by content.
+A file may have several names: the names beside it that lead to the same file count as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tfbundle.checkpoint.find.names import prefix_of_member, prefix_of_v1_shard
+from tfbundle.errors import TfBundleError
+from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.kinds import FileKind
+from tfbundle.storage.base import Location
+
+_STATE_NAME = "checkpoint"
+_OWNED_KINDS = frozenset(
+    {
+        FileKind.BUNDLE_INDEX,
+        FileKind.V1_TABLE,
+        FileKind.STATE,
+        FileKind.GRAPH,
+        FileKind.GRAPH_TEXT,
+        FileKind.META_GRAPH,
+        FileKind.META_GRAPH_TEXT,
+        FileKind.SAVED_MODEL,
+        FileKind.SAVED_MODEL_TEXT,
+        FileKind.SAVED_MODEL_CHUNKED,
+        FileKind.FINGERPRINT,
+        FileKind.KERAS_METADATA,
+        FileKind.HUB_MODULE,
+        FileKind.EVENTS,
+    }
+)
+
+
+def check_replaceable(out: Location, *, overwrite: bool, sources: Iterable[Location] = ()) -> None:
+    """Raise ``ValueError`` if ``out`` is there and belongs to a checkpoint or run, unless ``overwrite`` allows it.
+
+    ``sources`` are files from which the output is made, or the prefix of a checkpoint; their folders are searched too,
+    for another name of ``out``.
+    """
+    if overwrite or not out.is_file():
+        return
+    owner = _owner_of(out, list(sources))
+    if owner is not None:
+        raise ValueError(f"{out} is {owner}; name another file to write to, or replace it with overwrite=True")
+
+
+def _owner_of(out: Location, sources: list[Location]) -> str | None:
+    """Return what an existing file is to a checkpoint or run, or ``None``."""
+    try:
+        place = out.place()
+    except (TfBundleError, OSError):
+        return None  # A link that leads nowhere.
+    for source in sources:
+        if source.is_file() and source.place() == place:
+            return "what it is made from"
+    for name in (out.name, out.real().name):
+        if (role := _role(name)) is not None:
+            return role
+    for folder in {location.parent.real(): None for location in (out, out.real(), *sources)}:
+        try:
+            names = folder.list().names
+        except (TfBundleError, OSError):
+            continue
+        for name in names:
+            role = _role(name)
+            if role is not None and _is_at(folder.join(name), place):
+                return f"{role} by another name, {name}"
+    try:
+        kind = kind_of(out)
+    except (TfBundleError, OSError):
+        return None  # A device, or what may not be read.
+    return kind.value if kind in _OWNED_KINDS else None
+
+
+def _role(name: str) -> str | None:
+    if prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None:
+        return "a file of a checkpoint"
+    if is_event_file_name(name):
+        return "an event file of a run"
+    return "the state file of a folder of checkpoints" if name == _STATE_NAME else None
+
+
+def _is_at(location: Location, place: object) -> bool:
+    try:
+        return location.place() == place
+    except (TfBundleError, OSError):
+        return False
