@@ -540,7 +540,7 @@ def test_export(tmp_path: Path) -> None:
     write_v2(tmp_path / "model")
     data_file(tmp_path / "model", 1, 2).unlink()
     out = str(tmp_path / "out.npz")
-    arguments = ["export", str(tmp_path / "model"), out, "--exclude", "words"]
+    arguments = ["convert", str(tmp_path / "model"), out, "--exclude", "words"]
     assert run(*arguments).exit_code == 2
     result = run(*arguments, "--salvage")
     assert result.exit_code == 1
