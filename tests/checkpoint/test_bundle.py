@@ -24,8 +24,8 @@ from tests.support.expected import Expected, expected_checkpoints, numpy_name, s
 from tests.support.strategies import Extents, indexes, tilings
 from tfbundle import FormatError, UnsupportedError
 from tfbundle.checkpoint.v2 import index as index_module
-from tfbundle.checkpoint.v2 import shards
 from tfbundle.checkpoint.v2.entry import decode_facts
+from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.tensors.tensor_proto import decode_tensor
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -346,7 +346,7 @@ def test_steps_beyond_any_array(tmp_path: Path, slices: Any, axis: int, step: in
 
 
 def test_more_shards_than_are_kept_open(tmp_path: Path) -> None:
-    count = shards.MOST_OPEN_FILES + 10
+    count = MOST_OPEN_FILES + 10
     tensors = {f"t{number:03}": Saved(MATRIX + number, shards=[number]) for number in range(count)}
     write_bundle(tmp_path / "b", tensors, num_shards=count)
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:

@@ -5,6 +5,7 @@ import ntpath
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -353,3 +354,105 @@ class TestDamage:
         state = tfbundle.read_checkpoint_state(tmp_path)
         assert state.model_checkpoint_path == "mödel-1"
         assert state.last_preserved_timestamp == 1.5e9
+
+
+class TestWrittenByHand:
+    """What TensorFlow does not write, and people do."""
+
+    @pytest.mark.parametrize(
+        "stored",
+        [
+            r"C:\Users\new\model.ckpt-7",
+            r"C:\runs\train\model.ckpt-7",  # Each backslash begins an escape but the last.
+            r"new\run\train\abc\fold\bar\vgg\model.ckpt-7",
+            r"C:\2024\07\model.ckpt-7",
+            r"D:\xray\model.ckpt-7",
+            r"\\server\share\model.ckpt-7",
+            r"C:\\Users\\me\\model.ckpt-7",
+            r".\model.ckpt-7",
+        ],
+    )
+    @pytest.mark.parametrize("quote", ["'", '"'])
+    def test_single_backslashes(self, tmp_path: Path, stored: str, quote: str) -> None:
+        prefix = write_checkpoint(tmp_path / "model.ckpt-7")
+        (tmp_path / "checkpoint").write_text(f"model_checkpoint_path: {quote}{stored}{quote}\n")
+        assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+        assert tfbundle.load(tmp_path)["a"].tolist() == [0, 1, 2]
+
+    @pytest.mark.parametrize("name", ["new-7", "trial-7", "bold-7", "root-7", "alpha-7", "final-7", "vgg-7"])
+    def test_a_name_whose_first_letter_is_an_escape(self, tmp_path: Path, name: str) -> None:
+        prefix = write_checkpoint(tmp_path / name)
+        (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "C:\\{name}"\n')
+        assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+
+    def test_escapes_that_are_meant(self, tmp_path: Path) -> None:
+        write_checkpoint(tmp_path / "new")
+        prefix = write_checkpoint(tmp_path / "a\new")
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "a\\new"\n')
+        assert tfbundle.latest_checkpoint(tmp_path) == str(prefix)
+
+    @pytest.mark.parametrize("text", [b'model_checkpoint_path: "a\\m', b'model_checkpoint_path "\\m"', b"\\m"])
+    def test_what_is_wrong_otherwise(self, tmp_path: Path, text: bytes) -> None:
+        (tmp_path / "checkpoint").write_bytes(text)
+        with pytest.raises(FormatError, match="checkpoint"):
+            tfbundle.latest_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("member", [".index", ".data-00000-of-00001", ".meta"])
+    @pytest.mark.parametrize("folder", ["", "/old/run/"])
+    def test_the_name_of_a_member(self, tmp_path: Path, member: str, folder: str) -> None:
+        prefix = write_checkpoint(tmp_path / "model.ckpt-7")
+        write_state(tmp_path, f"{folder}model.ckpt-7{member}")
+        assert tfbundle.latest_checkpoint(tmp_path) == train.latest_checkpoint(tmp_path) == str(prefix)
+        assert tfbundle.load(tmp_path)["a"].tolist() == [0, 1, 2]
+        (listed,) = tfbundle.list_checkpoints(tmp_path)
+        assert (listed.prefix, listed.in_state) == (str(prefix), True)
+        # A prefix of that name comes first.
+        other = write_checkpoint(tmp_path / f"model.ckpt-7{member}")
+        assert tfbundle.latest_checkpoint(tmp_path) == str(other)
+
+    def test_urls(self, tmp_path: Path) -> None:
+        prefix = write_checkpoint(tmp_path / "a run" / "model")
+        (tmp_path / "copy").mkdir()
+        for stored in (prefix.as_uri(), f"file://elsewhere{prefix}"):
+            for folder in (tmp_path / "a run", tmp_path / "copy"):
+                write_state(folder, stored)
+            assert tfbundle.latest_checkpoint(tmp_path / "a run") == str(prefix)
+            wanted = str(prefix) if stored == prefix.as_uri() else None
+            assert tfbundle.latest_checkpoint(tmp_path / "copy") == wanted
+
+
+class TestEffort:
+    """A state file may name any number of checkpoints, by any number of spellings."""
+
+    def check(self, folder: Path, error: str | None = None) -> None:
+        for call in (
+            lambda: tfbundle.list_checkpoints(folder),
+            lambda: tfbundle.read_checkpoint_state(folder).all_resolved,
+            lambda: train.get_checkpoint_state(folder),
+        ):
+            start = time.process_time()
+            with pytest.raises(FormatError, match=error) if error else nullcontext():
+                call()
+            assert time.process_time() - start < 1
+
+    @pytest.mark.parametrize("form", ["m-{}", "/old/a/b/c/d/e/f/g/h/m-{}", "C:\\\\old\\\\m-{}", "same"])
+    def test_many_checkpoints(self, tmp_path: Path, form: str) -> None:
+        write_checkpoint(tmp_path / "same")
+        lines = "".join(f'all_model_checkpoint_paths: "{form.format(step)}"\n' for step in range(30_000))
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-1"\n' + lines)
+        self.check(tmp_path)
+
+    def test_spellings_of_one_folder(self, tmp_path: Path) -> None:
+        for number in range(3000):
+            (tmp_path / f"neighbour{number}").touch()
+        lines = "".join(f'all_model_checkpoint_paths: "{"./" * step}m-7"\n' for step in range(700))
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-1"\n' + lines)
+        self.check(tmp_path)
+        write_checkpoint(tmp_path / "m-7")
+        assert len(tfbundle.list_checkpoints(tmp_path)) == 1
+
+    @pytest.mark.parametrize(("count", "error"), [(9_000, None), (10_000, "in more than 10000 folders")])
+    def test_many_folders(self, tmp_path: Path, count: int, error: str | None) -> None:
+        lines = "".join(f'all_model_checkpoint_paths: "/old/{number}/m"\n' for number in range(count))
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m"\n' + lines)
+        self.check(tmp_path, error)

@@ -355,7 +355,7 @@ def test_slices_of_one_tensor_in_several_files(tmp_path: Path) -> None:
 
 
 def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v1_files_module, "MOST_OPEN_FILES", 2)
+    monkeypatch.setattr(v1_files_module, "most_open_files", lambda: 2)
     files, array = write_set(tmp_path, 5)
     store = store_of(tmp_path / "model", *files)
     assert_same(tensor_of(store, "shared").read(), array)

@@ -17,7 +17,7 @@ import tfbundle
 from tests.support.bundle_writer import FULL, Saved, data_file, write_bundle
 from tests.support.v1_writer import write_v1
 from tfbundle import FormatError, MissingFileError, TfBundleError
-from tfbundle.checkpoint.v2 import shards
+from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage.local import LocalSource
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows neither renames over nor deletes open files")
@@ -188,7 +188,7 @@ def test_data_that_is_overwritten_in_place(prefix: Path, opened: bool, read: str
 
 def test_shard_that_was_closed_in_between(tmp_path: Path) -> None:
     """Of many shards some are closed while others are read; each has to come back as the file that it was."""
-    count = shards.MOST_OPEN_FILES + 1
+    count = MOST_OPEN_FILES + 1
     arrays = {f"t{number:02}": np.full(SHAPE, number, np.int32) for number in range(count)}
     saved = {name: Saved(array, shards=[number]) for number, (name, array) in enumerate(arrays.items())}
     write_bundle(tmp_path / "b", saved, num_shards=count)

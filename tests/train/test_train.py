@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -303,3 +304,52 @@ def test_the_names_that_a_person_is_offered() -> None:
     assert public == set(train.__all__)
     assert {name for name in dir(train) if not name.startswith("__")} == public
     assert all(hasattr(train, name) for name in dir(train))
+
+
+class TestPaths:
+    """What a path means, as TensorFlow takes it."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        write_bundle(tmp_path / "checkpoint", {"v": np.array(1)})
+        write_bundle(tmp_path / "final", {"v": np.array(2)})
+        (tmp_path / "checkpoint").write_text('model_checkpoint_path: "final"\nall_model_checkpoint_paths: "final"\n')
+        return tmp_path
+
+    def test_a_prefix_that_is_called_as_the_state_file(self, tf: Any, folder: Path) -> None:
+        for name, value in (("checkpoint", 1), ("final", 2), ("", 2)):
+            path = str(folder / name)
+            for module in (tf.train, train):
+                assert module.load_variable(path, "v") == value
+                assert module.load_checkpoint(path).get_tensor("v") == value
+                assert module.list_variables(path) == [("v", [])]
+            if name:
+                reader, theirs = train.NewCheckpointReader(path), tf.compat.v1.train.NewCheckpointReader(path)
+                assert reader.get_tensor("v") == theirs.get_tensor("v") == value
+                assert train.checkpoint_exists(path) is tf.compat.v1.train.checkpoint_exists(path) is True
+        assert train.latest_checkpoint(folder) == tf.train.latest_checkpoint(str(folder)) == str(folder / "final")
+
+    def test_a_prefix_and_a_folder(self, tf: Any, folder: Path) -> None:
+        write_bundle(folder.with_name(folder.name), {"v": np.array(3)})
+        for module in (tf.train, train):
+            assert module.load_variable(str(folder), "v") == 2
+        for module in (tf.compat.v1.train, train):
+            assert module.NewCheckpointReader(str(folder)).get_tensor("v") == 3
+
+    def test_bytes_and_urls(self, folder: Path) -> None:
+        for given in (os.fsencode(folder), folder.as_uri(), folder):
+            assert train.latest_checkpoint(given) == str(folder / "final")
+            state = train.get_checkpoint_state(given)
+            assert state is not None
+            assert state.model_checkpoint_path == str(folder / "final")
+            assert train.load_variable(given, "v") == 2
+            assert train.list_variables(given) == [("v", [])]
+        for given in (os.fsencode(folder / "final"), (folder / "final").as_uri()):
+            assert train.checkpoint_exists(given) is True
+            assert train.NewCheckpointReader(given).get_tensor("v") == 2
+            assert train.load_checkpoint(given).get_tensor("v") == 2
+
+    def test_a_state_that_names_a_file(self, folder: Path) -> None:
+        (folder / "checkpoint").write_text('model_checkpoint_path: "final.index"\n')
+        assert train.latest_checkpoint(folder) == str(folder / "final")
+        assert train.load_variable(folder, "v") == 2

@@ -71,6 +71,8 @@ class Listings:
         self._by_name: dict[Location, Listing] = {}
         self._by_place: dict[Hashable, Listing] = {}
         self._real: dict[Location, Location] = {}
+        # Folders that a path of a state file may lead to, by the state file and the path but for its name.
+        self.likely: dict[tuple[Location, str], list[Listing]] = {}
 
     def of(self, folder: Location) -> Listing:
         """Return the entries of a folder: none if it is not there, and asked one by one if it may not be listed.

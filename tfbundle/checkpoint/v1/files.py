@@ -14,8 +14,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from tfbundle.checkpoint.find.names import parse_v1_shard
 from tfbundle.checkpoint.v1.slice_table import SliceTable
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
-from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage.base import Source
+from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.local import LocalSource
 
 
@@ -55,13 +55,13 @@ class V1Files:
             return self._open_table(number) if table is None else table  # A table's truth would take a scan of it.
 
     def _open_table(self, number: int) -> SliceTable:
-        source = LocalSource(self.paths[number])
+        source = open_making_room(lambda: LocalSource(self.paths[number]), self._open)
         if self._seen.setdefault(number, source.version) != source.version:
             raise FormatError(
                 f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
             )
         table = self._make_table(source)
-        if len(self._open) >= MOST_OPEN_FILES:
+        if len(self._open) >= most_open_files():
             del self._open[next(iter(self._open))]
         self._open[number] = table
         return table

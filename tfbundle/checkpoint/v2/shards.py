@@ -22,8 +22,8 @@ from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.table.reader import Table
-from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage.base import Source
+from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.local import LocalSource, is_file
 from tfbundle.storage.locations import locate
 
@@ -72,14 +72,14 @@ class Shards:
             )
         path = self.path(shard)
         try:
-            source = LocalSource(path)
+            source = open_making_room(lambda: LocalSource(path), self._open)
         except MissingFileError:
             raise self._missing(shard, path) from None
         # In this order: a checkpoint that is replaced after all checks leaves the open files as they are.
         if self._seen.setdefault(shard, source.version) != source.version or not self._index.same_file():
             raise self._overwritten(path)
         self.check_in_place()
-        if len(self._open) >= MOST_OPEN_FILES:
+        if len(self._open) >= most_open_files():
             del self._open[next(iter(self._open))]
         self._open[shard] = source
         return source

@@ -1,0 +1,73 @@
+"""Checkpoints of more files than a process may have open."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.bundle_writer import Saved, write_bundle
+from tests.support.v1_writer import write_v1
+from tfbundle.storage.descriptors import most_open_files, open_making_room
+
+LOAD = """
+import resource, sys, numpy, tfbundle
+numpy.random.default_rng  # Whatever loads when it is first used has files of its own.
+tfbundle.load(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+loaded = tfbundle.load(sys.argv[2])
+report = tfbundle.verify(sys.argv[2])
+(listed,) = tfbundle.list_checkpoints(sys.argv[3])
+print(sorted(int(array) for array in loaded.values()) == list(range(100)), report.ok, listed.complete)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("limit", [20, 64])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_hundred_files(tmp_path: Path, version: str, limit: int) -> None:
+    if version == "v2":
+        tensors = {f"t{number:02d}": Saved(np.array(number), shards=(number,)) for number in range(100)}
+        write_bundle(tmp_path / "m", tensors, num_shards=100)
+    else:
+        for number in range(100):
+            write_v1(tmp_path / f"m-{number:05d}-of-00100", {f"t{number:02d}": np.array(number)})
+    command = [sys.executable, "-c", LOAD, str(limit), str(tmp_path / "m"), str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "True True True\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize(("allowed", "kept"), [(-1, 64), (1024, 64), (256, 64), (252, 63), (64, 16), (4, 1), (3, 1)])
+def test_how_many_are_kept(monkeypatch: pytest.MonkeyPatch, allowed: int, kept: int) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    assert most_open_files() == kept
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_the_oldest_is_dropped(code: int) -> None:
+    opened = {5: "first", 3: "second", 4: "third"}
+
+    def open_file() -> str:
+        if len(opened) > 1:
+            raise OSError(code, "too many")
+        return "file"
+
+    assert open_making_room(open_file, opened) == "file"
+    assert opened == {4: "third"}
+
+
+@pytest.mark.parametrize(("code", "left"), [(errno.EMFILE, 0), (errno.EACCES, 2)])
+def test_what_no_room_mends(code: int, left: int) -> None:
+    opened = {1: "first", 2: "second"}
+
+    def open_file() -> str:
+        raise OSError(code, "no")
+
+    with pytest.raises(OSError, match="no") as caught:
+        open_making_room(open_file, opened)
+    assert caught.value.errno == code
+    assert len(opened) == left

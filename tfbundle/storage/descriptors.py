@@ -1,0 +1,41 @@
+"""Opening one more of many files, where a process may have few open at once.
+
+Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. A quarter of them is kept at most. The program
+that reads has files of its own, so that even this may be too many: what the system refuses makes room.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeVar
+
+from tfbundle.limits import MOST_OPEN_FILES
+
+T = TypeVar("T")
+
+
+def most_open_files() -> int:
+    """Return how many files of one checkpoint to keep open at once."""
+    if sys.platform == "win32":
+        return MOST_OPEN_FILES
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_OPEN_FILES if allowed == resource.RLIM_INFINITY else max(1, min(MOST_OPEN_FILES, allowed // 4))
+
+
+def open_making_room(open_file: Callable[[], T], opened: MutableMapping[int, Any]) -> T:
+    """Return what ``open_file`` returns; while the system has no descriptor left, drop the oldest of ``opened``.
+
+    What is dropped is closed with its last user, and has to be opened again when it is needed next. Raises as
+    ``open_file`` does, and the system's ``OSError`` once nothing is left to drop.
+    """
+    while True:
+        try:
+            return open_file()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not opened:
+                raise
+            del opened[next(iter(opened))]
