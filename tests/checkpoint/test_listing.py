@@ -64,7 +64,7 @@ def test_a_folder_of_many_is_listed_once(tmp_path: Path, monkeypatch: pytest.Mon
     asked.clear()
     with pytest.raises(tfbundle.MissingFileError, match="100 checkpoints and no state file"):
         tfbundle.open_checkpoint(tmp_path)
-    assert len(asked) <= 3
+    assert len(asked) <= 4  # One is of the folder above: a V1 set may be called as the folder is.
 
 
 class TestFixtures:
