@@ -476,6 +476,21 @@ def test_malformed_header(tmp_path: Path, header: bytes) -> None:
     assert caught.value.path == str(tmp_path / "b.index")
 
 
+@pytest.mark.parametrize("byteorder", [3, -1, -871_999_960])
+@pytest.mark.parametrize("num_shards", [0, -5, 2**31 - 1])
+def test_a_header_that_was_never_filled_in(tmp_path: Path, byteorder: int, num_shards: int) -> None:
+    """Old writers left it as they found it, which matters where there are tensors alone; TensorFlow lists none."""
+    fields = encode_field(1, num_shards & 0xFFFFFFFFFFFFFFFF) + encode_field(2, byteorder & 0xFFFFFFFFFFFFFFFF)
+    write_bundle(tmp_path / "b", {}, header=fields + encode_field(3, b""))
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        assert dict(checkpoint) == {}
+        assert "v" not in checkpoint
+    assert tfbundle.load(tmp_path / "b") == {}
+    write_bundle(tmp_path / "b", {"v": MATRIX}, header=fields + encode_field(3, b""))
+    with pytest.raises(FormatError, match="byte order"):
+        tfbundle.open_checkpoint(tmp_path / "b")
+
+
 def test_many_shards_that_are_not_there(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": MATRIX}, header=encode_header(num_shards=1 << 20))
     with pytest.raises(MissingFileError, match="of-1048576"):

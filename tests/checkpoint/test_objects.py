@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.arrays import assert_same, object_array
-from tests.support.bundle_writer import write_bundle
+from tests.support.bundle_writer import Saved, write_bundle
 from tests.support.expected import FIXTURES, Expected
 from tests.support.object_graphs import CHECKPOINTS, SUFFIX, TRAINED, WEIGHTS, graph_of, with_objects, write_objects
 from tests.support.table_writer import encode_varint
@@ -425,3 +425,20 @@ class TestDamage:
     def test_keys_that_are_not_there(self) -> None:
         graph = ObjectGraph(graph_of({"slots": [(1, "m", 2)]}, {"key": "w"}, {"key": "m"}))
         assert find_slots(["w"], graph) == frozenset()
+
+
+def test_a_graph_that_is_stored_in_no_slice(tmp_path: Path) -> None:
+    """A partitioned tensor without the entries of its slices has no place; what reads the graph says so."""
+    lost = Saved(
+        object_array([b"x", b"y"]),
+        slices=[((0, 1),), ((1, 1),)],
+        slice_lies={0: {"raw": None}, 1: {"raw": None}},
+    )
+    write_bundle(tmp_path / "m", {OBJECT_GRAPH_KEY: lost, "w": np.arange(3)})
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        for ask in (lambda: checkpoint.objects, lambda: checkpoint.slots, lambda: checkpoint.weights):
+            with pytest.raises(FormatError, match=r"not a string|slices"):
+                ask()
+        with pytest.raises(KeyError, match="nope"):
+            checkpoint["nope"]
+        assert checkpoint["w"].read().tolist() == [0, 1, 2]

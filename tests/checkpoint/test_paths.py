@@ -106,7 +106,6 @@ def test_the_working_folder_may_change(tmp_path: Path, monkeypatch: pytest.Monke
         assert checkpoint["v"].read() == 7
         assert old["v"].read() == 8
         for opened in (checkpoint, old):
-            assert opened.verify().ok
             with pickle.loads(pickle.dumps(opened)) as copy:
                 assert copy["v"].read() == opened["v"].read()
 

@@ -227,3 +227,26 @@ class TestSlots:
 def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
     weights = (*WEIGHTS, "logits/bias")
     return key not in checkpoint.slots and name.removeprefix("classifier/") in weights
+
+
+@pytest.mark.parametrize(
+    "slot",
+    [
+        *("adam_m", "adam_v", "lamb_m", "lamb_v", "lans_m", "lans_v", "lars_m", "adafactor_v", "adafactor_vr"),
+        *("adafactor_vc", "adafactor_m", "momentum", "Adam", "Adam_1", "AdamAsync"),
+    ],
+)
+def test_slots_of_bert_and_its_descendants(slot: str) -> None:
+    """The name behind that of a variable is a slot's; where there is no such variable it is a weight's."""
+    names = ["lm/w", f"lm/w/{slot}", f"other/{slot}", slot, f"lm/w/{slot}/w", f"lm/w/x{slot}"]
+    assert find_slots(names, None) == {f"lm/w/{slot}"}
+
+
+def test_embeddings_of_deeprec() -> None:
+    tables = ("keys", "values", "freqs", "versions", "partition_offset", "keys_filtered")
+    variable = [f"emb/part_0-{table}" for table in tables]
+    slots = [f"emb/part_0/Adam{number}-{table}" for table in tables for number in ("", "_1")]
+    others = ["emb/part_0/Adam-other", "alone/Adam-keys", "emb/part_0/gate-keys"]
+    assert find_slots([*variable, *slots, *others], None) == set(slots)
+    scoped = [f"OptimizeLoss/emb/part_0/Adagrad-{table}" for table in tables]
+    assert find_slots([*variable, *scoped], None) == set(scoped)

@@ -61,8 +61,6 @@ def test_whole_checkpoint(tmp_path: Path) -> None:
         assert report == Report(os.fspath(path), str(tmp_path / "b"), "v2", 2, 192, (), 2, (), files)
         assert report.ok
         assert report
-    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
-        assert checkpoint.verify().ok
 
 
 def test_every_damaged_tensor_is_found(tmp_path: Path) -> None:
@@ -234,21 +232,6 @@ def test_progress(tmp_path: Path) -> None:
     tfbundle.verify(tmp_path / "b", progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert seen[-1] == (480, 480)
-    seen.clear()
-    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
-        checkpoint.verify(progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (480, 480)
-
-
-def test_verify_of_an_open_checkpoint_looks_again(tmp_path: Path) -> None:
-    write_bundle(tmp_path / "b", {"v": MATRIX})
-    with tfbundle.open_checkpoint(tmp_path / "b", verify=False) as checkpoint:
-        checkpoint["v"].read()
-        data_file(tmp_path / "b").write_bytes(bytes(96))
-        assert not checkpoint.verify().ok
-    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
-        pass
-    assert not checkpoint.verify().ok
 
 
 def test_reports_are_values(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
-from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.mapping import TensorMapping
@@ -24,7 +23,7 @@ from tfbundle.tensors.mapping import TensorMapping
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.v1.store import V1Store
-    from tfbundle.findings import Finding, Report
+    from tfbundle.findings import Finding
     from tfbundle.tensors.tensor import Tensor
 
 
@@ -99,11 +98,16 @@ class Checkpoint(TensorMapping):
 
         return find_slots(self, self.objects)
 
-    def verify(self, progress: Progress | None = None) -> Report:
-        """Check every checksum, as ``tfbundle.verify`` does, but for the graph. The files are opened anew."""
-        from tfbundle.verification.checkpoints import inspect_files
+    @cached_property
+    def weights(self) -> frozenset[str]:
+        """The names of the tensors that are the model's weights alone.
 
-        return inspect_files(self.prefix, self._files, progress)
+        Optimizer slots, counters, settings, metrics, moving averages beside their variables and the object graph are
+        left out; ``tfbundle.checkpoint.weights`` has the rules.
+        """
+        from tfbundle.checkpoint.weights import find_weights
+
+        return find_weights(self, self.slots, self.objects)
 
     def __repr__(self) -> str:
         try:

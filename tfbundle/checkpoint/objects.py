@@ -25,7 +25,7 @@ from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS, MOST_OBJECTS_A_T
 from tfbundle.proto import TrackableObjectGraph
 
 if TYPE_CHECKING:
-    from tfbundle.tensors.tensor import Tensor
+    from tfbundle.tensors.mapping import TensorMapping
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # What the value of a variable is called among what its object saved.
@@ -217,13 +217,15 @@ class ObjectGraph(Sequence[Node]):
         return places
 
 
-def read_object_graph(checkpoint: Mapping[str, Tensor]) -> ObjectGraph | None:
+def read_object_graph(checkpoint: TensorMapping) -> ObjectGraph | None:
     """The graph that a checkpoint stores, or ``None``; raises as ``Tensor.read`` and ``decode_object_graph`` do."""
     if OBJECT_GRAPH_KEY not in checkpoint:
         return None
     tensor = checkpoint[OBJECT_GRAPH_KEY]
-    path = tensor.ranges[0].path
+    path = checkpoint.prefix
     try:
+        if tensor.ranges:  # A partitioned one may have lost all of its slices.
+            path = tensor.ranges[0].path
         if tensor.shape or tensor.data_type != "DT_STRING":
             raise FormatError(f"{OBJECT_GRAPH_KEY!r} is {tensor.data_type} of shape {list(tensor.shape)}, not a string")
         data: bytes = tensor.read().item()

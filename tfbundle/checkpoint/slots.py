@@ -19,7 +19,9 @@ the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam`
     w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
     x/w/m  training/x/w/accumulator ...           the same with a name of their own, beside x/decay, x/learning_rate
-    w/adam_m  w/adam_v                            BERT's optimizer
+    w/adam_m  w/lamb_v  w/lans_m                  optimizers of BERT and its descendants
+    w/adafactor_v  w/adafactor_vr  w/momentum     the same with Adafactor, and with momentum
+    w/Adam-keys  w/Adam-values  w/Adam-freqs ...  DeepRec, which saves embeddings and their slots as tables
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
 
@@ -39,16 +41,26 @@ from tfbundle.checkpoint.objects import Node, ObjectGraph
 _BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
 _SAVER_SLOT = re.compile(
     r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
-    r"|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo)(?:_\d+)?|adam_[mv]"
+    r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2)(?:_\d+)?"
+    r"|(?:adam|adamw|lamb|lans|lars)_[mv]|adafactor_(?:m|v|vr|vc)|(?:lans|lamb)_\w{1,20}"
 )
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
-_KERAS_OPTIMIZER = re.compile(r"(?:Adadelta|Adagrad|Adam|Adamax|Ftrl|Nadam|RMSprop|SGD)(?:_\d+)?")
+_KERAS_OPTIMIZER = re.compile(
+    r"(?:Adadelta|Adafactor|Adagrad|Adam|AdamW|AdamWeightDecay|Adamax|Ftrl|LAMB|LazyAdam|Lion|Nadam|NovoGrad"
+    r"|RMSprop|RectifiedAdam|SGD|SGDW|Yogi)(?:_\d+)?"
+)
 # What each of them saves in its scope, unless a schedule takes the rate's place.
 _KERAS_SETTINGS = ("decay", "learning_rate")
 
+# The tables of an embedding in DeepRec, with and without filters, partitions and versions.
+_EMBEDDING_TABLE = re.compile(
+    r"-(?:keys|values|freqs|versions|partition_offset|partition_filter_offset"
+    r"|(?:keys|freqs|versions)_filtered)(?:-partition_\d+)?\Z"
+)
+
 # The end of the name under which the moving average of a variable is saved, and the number at the end of a part's.
-_AVERAGE = "/ExponentialMovingAverage"
+AVERAGE = "/ExponentialMovingAverage"
 _PART_NUMBER = re.compile(r"\d+\Z")
 
 # Lists of a Keras optimizer that hold no slots.
@@ -95,9 +107,14 @@ def _beta_powers(optimizer: Node) -> Iterator[int]:
 
 
 def _is_slot_name(name: str, names: Collection[str]) -> bool:
+    table = _EMBEDDING_TABLE.search(name)
+    if table is not None:
+        return _is_slot_of_embedding(name[: table.start()], table[0], names)
     owner, _, last = name.rpartition("/")
     if _BETA_POWER.fullmatch(last):
         return True
+    if last == "momentum" and owner in names:
+        return True  # A word that scopes are called as well, so that the variable has to be there by its full name.
     if _SAVER_SLOT.fullmatch(last):
         return _is_variable(owner, names) or _is_part(owner, names)
     if _KERAS_SLOT.fullmatch(last):
@@ -108,6 +125,14 @@ def _is_slot_name(name: str, names: Collection[str]) -> bool:
     return match is not None and _is_variable(name[: match.start()], names)
 
 
+def _is_slot_of_embedding(name: str, table: str, names: Collection[str]) -> bool:
+    """Return whether one of the tables in which DeepRec saves an embedding is that of a slot, as ``w/Adam-keys``."""
+    owner, _, last = name.rpartition("/")
+    if _SAVER_SLOT.fullmatch(last) is None:
+        return False
+    return any(variable + table in names or variable in names for variable in _without_scopes(owner))
+
+
 def is_slot_of_part(name: str, names: Collection[str]) -> bool:
     """Whether a name is that of a slot of one part of a variable, by which Saver stores no more than this part."""
     owner, _, last = name.rpartition("/")
@@ -116,7 +141,7 @@ def is_slot_of_part(name: str, names: Collection[str]) -> bool:
 
 def _is_variable(name: str, names: Collection[str]) -> bool:
     """Whether a variable was saved under this name, or what is left of it without scopes in front."""
-    return any(variable in names or variable + _AVERAGE in names for variable in _without_scopes(name))
+    return any(variable in names or variable + AVERAGE in names for variable in _without_scopes(name))
 
 
 def _is_beside_settings(owner: str, scopes: list[str], names: Collection[str]) -> bool:

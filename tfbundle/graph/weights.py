@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.errors import TfBundleError, UnsupportedError
-from tfbundle.findings import Finding, Report, finding_of
+from tfbundle.findings import Finding, finding_of
 from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
@@ -189,14 +189,10 @@ class GraphWeights(TensorMapping):
         """None: a graph is frozen to be run, without its optimizer."""
         return frozenset()
 
-    def verify(self, progress: Progress | None = None) -> Report:
-        """Decode every constant; ``progress`` is called with how many were, and how many there are.
-
-        A graph has no checksums, so that no byte counts as verified.
-        """
-        findings = (*self.lost, *self._store.check(progress))
-        count = len(self)
-        return Report(self.prefix, self.prefix, _FORMAT, count, 0, findings, count - len(findings))
+    @property
+    def weights(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(self)
 
     def __repr__(self) -> str:
         return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"

@@ -11,7 +11,6 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import TfBundleError
-from tfbundle.progress import Progress
 from tfbundle.tensors.store import OpenStore
 from tfbundle.tensors.tensor import Tensor
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfbundle.checkpoint.objects import ObjectGraph
-    from tfbundle.findings import Finding, Report
+    from tfbundle.findings import Finding
 
 
 class TensorMapping(Mapping[str, Tensor]):
@@ -59,9 +58,10 @@ class TensorMapping(Mapping[str, Tensor]):
     def slots(self) -> frozenset[str]:
         """The names of the tensors that are optimizer slots."""
 
+    @property
     @abstractmethod
-    def verify(self, progress: Progress | None = None) -> Report:
-        """Check everything that can be checked."""
+    def weights(self) -> frozenset[str]:
+        """The names of the tensors that are the model's weights alone."""
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""

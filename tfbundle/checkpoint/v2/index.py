@@ -68,16 +68,21 @@ class BundleIndex:
             header = BundleHeaderProto.FromString(value)
         except DecodeError:
             raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
-        if not 0 <= header.num_shards <= MOST_SHARDS or header.endianness not in (
+        is_filled_in = 0 <= header.num_shards <= MOST_SHARDS and header.endianness in (
             BundleHeaderProto.LITTLE,
             BundleHeaderProto.BIG,
-        ):
+        )
+        if not is_filled_in and self._has_tensors():
             raise FormatError(
                 f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
                 path=path,
             )
         check_version(header.version, path)
-        return header
+        # Old writers left the header of a checkpoint without tensors as they found it in memory.
+        return header if is_filled_in else BundleHeaderProto(version=header.version)
+
+    def _has_tensors(self) -> bool:
+        return any(key != HEADER_KEY for keys, _ in self.table.blocks() for key in keys)
 
     def close(self) -> None:
         """Close the index."""

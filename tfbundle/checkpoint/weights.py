@@ -1,0 +1,106 @@
+"""Which tensors of a checkpoint are the model's weights alone: what a program that only runs the model needs.
+
+Beside the optimizer's slots (``slots``) a checkpoint holds what training needs to go on: counters, settings of the
+optimizer that may change, statistics of metrics, averages of the weights, and in TensorFlow 2 the graph of objects.
+
+With an object graph, these are no weights:
+
+* what is no variable, such as settings that objects saved
+* variables that an optimizer has as children of its own (``iter``, ``_learning_rate``, ``beta_1``), or in its lists,
+  but for the trained variables that it lists too
+* ``save_counter`` and other counters: integers without dimensions, called as counters are
+* what Keras saves of metrics (``keras_api/metrics/...``), and the states of its random generators
+
+Without one, names decide: numbers without dimensions that are called as counters are (``global_step``), stand beside a
+counter (``training/Ftrl/decay`` beside ``training/Ftrl/iter``) or scale a loss, and ``w/ExponentialMovingAverage``
+where ``w`` is there too. Where the average alone was saved, it stands for the weight, and is one.
+
+Strings and variants are never weights; the graph of objects is one of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
+from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.errors import TfBundleError
+from tfbundle.tensors.tensor import Tensor
+
+_COUNTER = re.compile(r"_?(?:global_)?(?:step|steps|epoch|epochs|iter|iteration|iterations|save_counter|save_count)")
+_RANDOM_STATE = re.compile(r"(?:seed_generator_state|_state_var|rng_state)")
+# A Keras optimizer keeps its settings beside its counter.
+_ITERATIONS = re.compile(r"(?:\A|/)(?:iter|iterations)\Z")
+_LOSS_SCALE = re.compile(r"(?:current_loss_scale|good_steps|loss_scale|num_good_steps|num_bad_steps)(?:_\d+)?")
+_METRICS = "keras_api/metrics/"
+# The one list of an optimizer that has the model's own variables.
+_TRAINED = "_trainable_variables"
+
+
+def find_weights(tensors: Mapping[str, Tensor], slots: frozenset[str], objects: ObjectGraph | None) -> frozenset[str]:
+    """Return the names of the tensors that are weights, given which ones are optimizer slots."""
+    others = _bookkeeping_by_name(tensors) if objects is None else _bookkeeping(tensors, objects)
+    texts = (name for name, tensor in tensors.items() if _is_text(tensor))
+    return frozenset(tensors) - slots - frozenset(others) - frozenset(texts)
+
+
+def _bookkeeping(tensors: Mapping[str, Tensor], objects: ObjectGraph) -> Iterator[str]:
+    yield from _keys(objects, _owned_by_optimizers(objects))
+    for node in objects:
+        for child in node.children:
+            if _COUNTER.fullmatch(child.name) or _RANDOM_STATE.fullmatch(child.name):
+                for key in _keys(objects, (child.number,)):
+                    if _RANDOM_STATE.fullmatch(child.name) or _is_number(tensors, key, "iu"):
+                        yield key
+        for attribute in node.attributes:
+            if attribute.name != VARIABLE_VALUE:
+                yield attribute.key
+    yield from (name for name in tensors if name.startswith(_METRICS))
+
+
+def _owned_by_optimizers(objects: ObjectGraph) -> Iterator[int]:
+    """Yield the numbers of the nodes that are an optimizer's, and not the model's."""
+    for number in {*objects.with_slots, *objects.with_child("_iterations")}:
+        children = {child.name: child.number for child in objects[number].children}
+        trained = set(_members(objects, children[_TRAINED])) if _TRAINED in children else set()
+        for name, child in children.items():
+            if name == _TRAINED:
+                continue
+            yield from {child, *_members(objects, child)} - trained
+
+
+def _members(objects: ObjectGraph, number: int) -> Iterator[int]:
+    return (child.number for child in objects[number].children if child.name.isdecimal())
+
+
+def _keys(objects: ObjectGraph, numbers: Iterator[int] | tuple[int, ...]) -> Iterator[str]:
+    return (attribute.key for number in numbers for attribute in objects[number].attributes)
+
+
+def _bookkeeping_by_name(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    optimizers = {name.rpartition("/")[0] for name in tensors if _ITERATIONS.search(name)}
+    for name in tensors:
+        scope, _, last = name.rpartition("/")
+        if name.endswith(AVERAGE):
+            if name.removesuffix(AVERAGE) in tensors:
+                yield name
+            continue
+        is_setting = scope in optimizers or _LOSS_SCALE.fullmatch(last) or _COUNTER.fullmatch(last)
+        if is_setting and _is_number(tensors, name):
+            yield name
+
+
+def _is_number(tensors: Mapping[str, Tensor], name: str, kinds: str = "iuf") -> bool:
+    """Return whether a tensor has no dimensions, and is of one of some kinds of dtypes."""
+    tensor = tensors.get(name)
+    with suppress(TfBundleError):
+        return tensor is not None and not tensor.shape and tensor.dtype.kind in kinds
+    return False
+
+
+def _is_text(tensor: Tensor) -> bool:
+    with suppress(TfBundleError):
+        return tensor.data_type in ("DT_STRING", "DT_VARIANT")
+    return False
