@@ -127,19 +127,19 @@ class CheckpointReader:
         self._checkpoint = checkpoint
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
-        """The shape of each tensor, as a list of lengths."""
+        """Return the shape of each tensor, as a list of lengths."""
         return {name: list(tensor.shape) for name, tensor in self._checkpoint.items()}
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
-        """The type of each tensor."""
+        """Return the type of each tensor."""
         return {name: DType(_number(tensor.data_type)) for name, tensor in self._checkpoint.items()}
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
-        """Whether there is a tensor of this name."""
+        """Return whether there is a tensor of this name."""
         return _name(tensor_str) in self._checkpoint
 
     def get_tensor(self, tensor_str: str | bytes) -> Any:
-        """The values of a tensor: an array, a numpy scalar if it has no dimensions, ``bytes`` for a scalar string.
+        """Return a tensor's values: an array, a numpy scalar if it has no dimensions, ``bytes`` for a scalar string.
 
         Raises ``KeyError`` where there is no such tensor, and as ``Tensor.read`` does.
         """
@@ -147,7 +147,7 @@ class CheckpointReader:
         return array if array.ndim else array[()]
 
     def debug_string(self) -> bytes:
-        """A line for each tensor: name, type and shape.
+        """Return a line for each tensor: name, type and shape.
 
         As in TensorFlow, V2 lists the slices of a partitioned tensor in its place, under the keys by which they are
         stored, and V1 says how many there are.
@@ -181,7 +181,7 @@ def _number(data_type: str) -> int:
 
 
 def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
-    """A reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
+    """Return a reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
     prefix = locate(filepattern)
     # A folder may be called so too; it is not what is meant here.
     index = prefix.plus(INDEX_SUFFIX)
@@ -189,7 +189,7 @@ def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802
 
 
 def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:
-    """A reader of the checkpoint with this prefix, or of the latest in this folder."""
+    """Return a reader of the checkpoint with this prefix, or of the latest in this folder."""
     location = locate(ckpt_dir_or_file)
     # A folder comes first here, as in TensorFlow, even where a prefix is called so too.
     state = find_state(location) if location.is_folder() else None
@@ -198,12 +198,12 @@ def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:
 
 
 def load_variable(ckpt_dir_or_file: StrPath, name: str) -> Any:
-    """The values of one tensor, as ``get_tensor`` gives them; ``:0`` behind the name is left off."""
+    """Return the values of one tensor, as ``get_tensor`` gives them; ``:0`` behind the name is left off."""
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
 
 
 def list_variables(ckpt_dir_or_file: StrPath) -> list[tuple[str, list[int]]]:
-    """The name and shape of each tensor, sorted by name."""
+    """Return the name and shape of each tensor, sorted by name."""
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
 
 
@@ -237,7 +237,7 @@ def _place(folder: Location, state: CheckpointState, stored: str, listings: List
 
 
 def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
-    """The prefix of the latest checkpoint in a folder, or ``None`` where its state file, or the checkpoint, is absent.
+    """Return the prefix of a folder's latest checkpoint, or ``None`` where there is no state file or no checkpoint.
 
     For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which everything here takes.
     """

@@ -111,3 +111,41 @@ def test_reading_a_whole_file(tmp_path: Path) -> None:
         location.read(4)
     with pytest.raises(MissingFileError):
         location.beside("absent").read(5)
+
+
+@posix
+def test_a_location_that_is_anchored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "below").mkdir(parents=True)
+    (tmp_path / "run" / "file").write_bytes(b"12345")
+    monkeypatch.chdir(tmp_path / "run")
+    anchored = locate("file").anchored()
+    monkeypatch.chdir(tmp_path)
+    assert anchored.path == "file"
+    assert not locate("file").is_file()
+    source = anchored.open()
+    assert (source.path, source.read_at(0, 5), source.same_file()) == ("file", b"12345", True)
+    for location in (
+        anchored,
+        anchored.beside("file"),
+        anchored.parent.join("file"),
+        pickle.loads(pickle.dumps(anchored)),
+    ):
+        assert location.is_file()
+        assert location.stat() is not None
+        assert location.absolute().path == location.absolute().anchored().path
+        assert location.real().path == str((tmp_path / "run" / "file").resolve())
+    assert anchored.parent.list().names == ["below", "file"]
+    assert anchored.parent.is_folder()
+    assert anchored.plus("x").bare().anchored() == anchored.beside("filex")
+    assert anchored != locate("file")
+    assert locate(tmp_path).anchored() == locate(tmp_path)
+    with pytest.raises(MissingFileError, match="no file filex"):
+        anchored.plus("x").open()
+
+
+def test_what_lies_below(tmp_path: Path) -> None:
+    folder = locate(tmp_path).real()
+    assert folder.is_below(folder)
+    assert folder.join("a").is_below(folder)
+    assert not folder.is_below(folder.join("a"))
+    assert not folder.join("ab").is_below(folder.join("a"))

@@ -19,7 +19,8 @@ from tests.support.expected import expected_checkpoints, sha256_of
 from tfbundle import FormatError, MissingFileError, TfBundleError, TruncatedError
 from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import local
-from tfbundle.storage.local import LocalSource, is_file, is_folder, list_folder, read_file, stat_file
+from tfbundle.storage.local import LocalSource, is_file, is_folder, list_folder, read_file
+from tfbundle.storage.locations import locate
 
 DATA = bytes(range(256)) * 20
 
@@ -252,12 +253,12 @@ def test_listing(tmp_path: Path) -> None:
     assert is_folder(str(tmp_path / "a"))
     assert not is_folder(str(tmp_path / "b"))
     assert not is_folder("a\0b")
-    facts = stat_file(str(tmp_path / "b"))
+    facts = locate(tmp_path / "b").stat()
     assert facts is not None
     assert facts.size == 2
-    assert stat_file(str(tmp_path / "a")) is None
-    assert stat_file(str(tmp_path / "c")) is None
-    assert stat_file("a\0b") is None
+    assert locate(tmp_path / "a").stat() is None
+    assert locate(tmp_path / "c").stat() is None
+    assert locate("a\0b").stat() is None
     for gone in (tmp_path / "c", tmp_path / "b", "a\0b", "a\ud800b"):
         with pytest.raises(MissingFileError):
             list_folder(str(gone))

@@ -183,7 +183,7 @@ class _Members:
     """The indexes and data files of V2 checkpoints; each folder is looked through once."""
 
     def __init__(self, listings: Listings) -> None:
-        """``listings`` are the folders' entries."""
+        """Take the folders' entries from ``listings``."""
         self._listings = listings
         self._names: dict[Location, dict[str, list[str]]] = {}
 

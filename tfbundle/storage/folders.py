@@ -55,7 +55,7 @@ class LocalLocation(Location):
     __slots__ = ("_base", "path")
 
     def __init__(self, path: str, base: str = "") -> None:
-        """A relative ``path`` starts from the folder ``base``, or if that is empty from the working folder."""
+        """Start a relative ``path`` from the folder ``base``, or if that is empty from the working folder."""
         self.path = path
         self._base = base
 

@@ -1,4 +1,4 @@
-"""The one door through which bytes come in: local files, read at offsets.
+"""Local files, read at offsets.
 
 A ``LocalSource`` is an open file seen as an array of bytes. It has no cursor, so many threads may read at once,
 and it checks each request against the size that the file had when it was opened, before anything is allocated.
@@ -6,10 +6,8 @@ Reading copies (``read_at``, ``read_into``); ``view`` maps the file and copies n
 that a mapped file must not shrink under them.
 
 Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which file it
-opened (``version``): ``check_unchanged`` says whether the open file still holds what it held, ``same_file`` whether
+opened (``version``): ``check_unchanged`` raises if the open file no longer holds what it held, ``same_file`` whether
 its path still leads to it, and ``was_replaced`` whether it leads to another.
-
-Everything else in the library touches the file system through this module alone.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, MissingFileError, TruncatedError
-from tfbundle.storage.base import FileStat, Source
+from tfbundle.storage.base import Source
 
 # Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
 _LARGEST_READ = 1 << 30
@@ -110,7 +108,7 @@ class LocalSource(Source):
         self._map = None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        """Return exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
         descriptor = self._check(offset, size)
         parts = []
         done = 0
@@ -134,7 +132,7 @@ class LocalSource(Source):
             done += self.read_some(offset + done, buffer[done:])
 
     def read_some(self, offset: int, buffer: memoryview) -> int:
-        """Put what the system hands out at once at the start of ``buffer``, and say how many bytes, at least one.
+        """Put what the system hands out at once at the start of ``buffer``, and return how many bytes, at least one.
 
         That ends before a place that it cannot read. Raises as ``read_into`` does.
         """
@@ -148,7 +146,7 @@ class LocalSource(Source):
         return got
 
     def view(self, offset: int, size: int) -> memoryview:
-        """``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.
+        """Return ``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.
 
         A mapped file that another process cuts short ends this process with SIGBUS when the lost pages are
         touched; no library can turn that into an exception. Use it for files that stay as they are.
@@ -181,21 +179,21 @@ class LocalSource(Source):
             )
 
     def same_file(self) -> bool:
-        """Whether the path still leads to the file that was opened, as it was then."""
+        """Return whether the path still leads to the file that was opened, as it was then."""
         try:
             return _identity(os.stat(self._full)) == self.version
         except OSError:
             return False
 
     def was_replaced(self) -> bool:
-        """Whether the path leads to another file, or to other content, than when it was opened."""
+        """Return whether the path leads to another file, or to other content, than when it was opened."""
         try:
             return _identity(os.stat(self._full)) != self.version
         except OSError:
             return False  # Nothing lies there, and so nothing else.
 
     def check_open(self) -> _Descriptor:
-        """The descriptor, for as long as the caller keeps it; a ``ValueError`` after ``close()``."""
+        """Return the descriptor, for as long as the caller keeps it; a ``ValueError`` after ``close()``."""
         descriptor = self._descriptor
         if descriptor is None:
             raise ValueError(f"{self.path} is closed; read before close(), or outside of the with block open it again")
@@ -213,7 +211,7 @@ class LocalSource(Source):
         return descriptor
 
     def _named(self, error: OSError) -> OSError:
-        """An error of the system's, such as one of a broken disk, with the file's name, which the system leaves out."""
+        """Return an error of the system, such as that of a broken disk, with the file's name, which it leaves out."""
         return OSError(error.errno, error.strerror, self.path)
 
     def _shrunk(self, offset: int) -> TruncatedError:
@@ -264,7 +262,7 @@ def _kind(mode: int) -> str:
 
 
 def read_file(path: str | os.PathLike[str], largest: int) -> bytes:
-    """The whole file; raises as ``LocalSource`` does, and ``FormatError`` where it has more than ``largest`` bytes."""
+    """Return the whole file; raises as ``LocalSource`` does, and ``FormatError`` if it exceeds ``largest`` bytes."""
     source = LocalSource(path)
     try:
         if source.size > largest:
@@ -279,17 +277,17 @@ def read_file(path: str | os.PathLike[str], largest: int) -> bytes:
 
 
 def is_file(path: str) -> bool:
-    """Whether ``path`` is something other than a folder that could be opened (links are followed)."""
+    """Return whether ``path`` is something other than a folder that could be opened (links are followed)."""
     return os.path.lexists(path) and not os.path.isdir(path) if _valid(path) else False
 
 
 def is_folder(path: str) -> bool:
-    """Whether ``path`` is a folder (links are followed)."""
+    """Return whether ``path`` is a folder (links are followed)."""
     return _valid(path) and os.path.isdir(path)
 
 
 def list_folder(path: str) -> list[str]:
-    """The sorted base names in a folder; ``MissingFileError`` if there is no such folder."""
+    """Return the sorted base names in a folder; ``MissingFileError`` if there is no such folder."""
     try:
         return sorted(os.listdir(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -303,33 +301,22 @@ def list_folder(path: str) -> list[str]:
 
 
 def folder_place(path: str) -> tuple[int, int | str]:
-    """What is equal for two paths to one folder, at the price of one look; ``MissingFileError`` if there is none."""
+    """Return what is equal for two paths to one folder; ``MissingFileError`` if there is none."""
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(f"there is no folder {path}", path=path) from None
     # Some network drives number nothing, and all of their folders would be one.
-    return facts.st_dev, facts.st_ino or real_path(path)
+    return facts.st_dev, facts.st_ino or os.path.realpath(path)
 
 
-def real_path(path: str) -> str:
-    """The absolute path without links, so that two paths to one place are equal."""
-    return os.path.realpath(path)
-
-
-def stat_file(path: str) -> FileStat | None:
-    """Size and time of a regular file, or ``None`` where there is none."""
+def file_size(path: str) -> int | None:
+    """Return the size of a regular file in bytes, or ``None`` where there is none."""
     try:
         facts = os.stat(path)
     except (OSError, ValueError):
         return None
-    return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
-
-
-def file_size(path: str) -> int | None:
-    """The size of a regular file in bytes, or ``None`` where there is none."""
-    facts = stat_file(path)
-    return None if facts is None else facts.size
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
 
 
 def _absence(path: str, full: str) -> str:

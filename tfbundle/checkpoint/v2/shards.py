@@ -46,11 +46,11 @@ class Shards:
         self._closed = False
 
     def path(self, shard: int) -> str:
-        """The file name of a shard."""
+        """Return the file name of a shard."""
         return shard_path(self.prefix, shard, self.count)
 
     def source(self, shard: int) -> Source:
-        """An open shard.
+        """Return an open shard.
 
         Raises ``FormatError`` for a number that the bundle does not have, or if the checkpoint was replaced since
         its index was read, and ``MissingFileError`` where the file is not there.
