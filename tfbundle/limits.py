@@ -22,6 +22,11 @@ LARGEST_FIELD_NUMBER = (1 << 29) - 1
 # two bytes a level, and whoever follows it a stack frame.
 DEEPEST_NESTING = 100
 
+# What a message may take in memory when it is decoded: so many bytes, and so many times its own. An empty message takes
+# two bytes in a file and fifty times as many in memory, while graphs that TensorFlow writes take five times theirs.
+FREE_MESSAGE_MEMORY = 64 << 20
+LARGEST_MESSAGE_GROWTH = 8
+
 # What TensorFlow writes as text escapes a byte as four characters at most.
 LARGEST_TEXT_GROWTH = 4
 

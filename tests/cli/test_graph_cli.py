@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.graphs import ExpectedGraph, expected_graphs
-from tfbundle.proto import AttrValue, GraphDef, NodeDef
+from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
 OF_TWO = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
@@ -172,3 +173,15 @@ def test_check_that_does_not_fit() -> None:
 def test_what_check_refuses(tmp_path: Path) -> None:
     assert "there is no checkpoint" in refusal("check", TRAINING, tmp_path / "absent")
     assert "is not there" in refusal("check", tmp_path / "absent", TRAINING)
+
+
+@pytest.mark.parametrize("hours", [float("inf"), float("-inf"), float("nan")])
+def test_hours_that_are_no_number_in_json(hours: float, tmp_path: Path) -> None:
+    meta = MetaGraphDef()
+    meta.graph_def.node.add(name="a", op="NoOp")
+    meta.saver_def.keep_checkpoint_every_n_hours = hours
+    path = tmp_path / "model.meta"
+    path.write_bytes(meta.SerializeToString())
+    facts = json.loads(run("graph", path, "--json").stdout)
+    wanted = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[str(hours)]
+    assert facts["graphs"][0]["saver"]["keep_checkpoint_every_n_hours"] == wanted

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.formats.message_budget import check_message
 from tfbundle.frozen_dict import FrozenDict
 from tfbundle.limits import LARGEST_OBJECT_GRAPH, MOST_OBJECTS, MOST_OBJECTS_A_TENSOR
 from tfbundle.proto import TrackableObjectGraph
@@ -250,6 +251,7 @@ def decode_object_graph(data: bytes, tensors: int = 0) -> ObjectGraph:
         raise UnsupportedError(
             f"the object graph has more than {most} nodes and references, which is more than {tensors} tensors need"
         )
+    check_message(data, TrackableObjectGraph)
     try:
         return ObjectGraph(TrackableObjectGraph.FromString(data))
     except DecodeError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tfbundle.cli.output import json_number
+
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.loading import Loaded
@@ -110,7 +112,7 @@ def _saver_facts(saver: Saver) -> Facts:
         "version": saver.version,
         "sharded": saver.sharded,
         "max_to_keep": saver.max_to_keep,
-        "keep_checkpoint_every_n_hours": saver.keep_checkpoint_every_n_hours,
+        "keep_checkpoint_every_n_hours": json_number(saver.keep_checkpoint_every_n_hours),
         "filename_tensor_name": saver.filename_tensor_name,
         "save_tensor_name": saver.save_tensor_name,
         "restore_op_name": saver.restore_op_name,

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError
+from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.tfrecord import RecordIterator
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
@@ -15,6 +16,7 @@ from tfbundle.proto import Event
 
 def decode_event(payload: bytes) -> Event:
     """The message of one record; ``FormatError`` where it is none."""
+    check_message(payload, Event)
     try:
         return Event.FromString(payload)
     except DecodeError:

@@ -21,6 +21,7 @@ from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.purge import Positioned, Purge, find_purges
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
+from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 from tfbundle.tensors.arrays import Array
@@ -292,6 +293,7 @@ def _reopen(name: str, paths: list[str], purge: bool, salvage: bool) -> Run:
 
 def _decode(message: type[AnyMessage], data: bytes) -> AnyMessage:
     try:
+        check_message(data, message)
         return message.FromString(data)
     except DecodeError:
         raise FormatError(f"the bytes are no {message.DESCRIPTOR.name}") from None

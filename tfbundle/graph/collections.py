@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from tfbundle import proto as messages
 from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.formats.message_budget import check_message
 from tfbundle.proto import CollectionDef
 
 # What TensorFlow's own modules register with ops.register_proto_function, by the collection's name. There are also
@@ -99,6 +100,7 @@ def _unpack(name: str, value: AnyMessage) -> Message:
 
 
 def _decode(name: str, data: bytes, message_class: type[Message]) -> Message:
+    check_message(data, message_class)
     try:
         return message_class.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):

@@ -21,6 +21,7 @@ from tfbundle.checkpoint.find.saved_models import (
     variables_prefix,
 )
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.formats.message_budget import check_message
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
@@ -150,7 +151,12 @@ def read_graph_message(path: str) -> AnyGraph:
 
 
 def decode_message(data: bytes, message_class: type[M], *, path: str | None = None) -> M:
-    """A message from its bytes; ``FormatError`` where they are none, or nest too deeply."""
+    """Return the message that ``data`` is.
+
+    Raises ``FormatError`` where it is none or nests too deeply, and ``UnsupportedError`` where it would take far more
+    memory than its bytes.
+    """
+    check_message(data, message_class, path=path)
     try:
         return message_class.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):

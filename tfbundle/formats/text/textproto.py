@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.text.blocks import encode_text
 from tfbundle.formats.text.fallback import refuse
 
@@ -26,15 +27,18 @@ def parse_text(text: bytes, message_class: type[M], *, path: str | None = None) 
 
     ``text`` is a file's bytes, in UTF-8 without a byte order mark; ``path`` is for the error. Raises ``FormatError``
     with the line, the column and the reason where ``text_format`` accepts no such text, and where messages are nested
-    more than 100 levels deep, which no protobuf reader accepts in binary form.
+    more than 100 levels deep, which no protobuf reader accepts in binary form; ``UnsupportedError`` where the message
+    would take far more memory than its bytes.
     """
     try:
         _check_encoding(text)
         if b"\r\n" in text:
             # A carriage return is white space, and a string that holds one here is not closed in its line.
             text = text.replace(b"\r\n", b"\n")
-        return message_class.FromString(encode_text(text, message_class))
-    except FormatError as error:
+        data = encode_text(text, message_class)
+        check_message(data, message_class)
+        return message_class.FromString(data)
+    except (FormatError, UnsupportedError) as error:
         raise error.locate(path=path) from None
     except RecursionError:
         reason = "messages are nested more deeply than the calls that are under way leave room for"

@@ -1,0 +1,83 @@
+"""What messages may take in memory: on either side of the budget, by what a field costs, and for honest files."""
+
+from __future__ import annotations
+
+import pytest
+
+import tfbundle
+from tfbundle.formats.message_budget import check_message
+from tfbundle.formats.text.scalars import varint
+from tfbundle.limits import FREE_MESSAGE_MEMORY
+from tfbundle.proto import AttrValue, Event, GraphDef, NodeDef, SavedModel, TrackableObjectGraph
+
+SIZE = 4 << 20
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def _many(number: int, data: bytes = b"") -> bytes:
+    field = _field(number, data)
+    return field * (SIZE // len(field))
+
+
+def _in_list(number: int) -> bytes:
+    return _field(1, _field(5, _field(1, b"x") + _field(2, _field(1, _many(number)))))
+
+
+DENSE = {
+    "nodes": (GraphDef, _many(1)),
+    "attributes": (GraphDef, _many(1, _field(5, b""))),
+    "attributes of one node": (GraphDef, _field(1, _many(5))),
+    "functions": (GraphDef, _field(2, _many(1))),
+    "nodes of a function": (GraphDef, _field(2, _field(1, _many(3)))),
+    "shapes": (GraphDef, _in_list(7)),
+    "tensors": (GraphDef, _in_list(8)),
+    "function calls": (GraphDef, _in_list(9)),
+    "graphs": (SavedModel, _many(2)),
+    "collections": (SavedModel, _field(2, _many(4))),
+    "values": (Event, _field(5, _many(1))),
+    "objects": (TrackableObjectGraph, _many(1)),
+    "children": (TrackableObjectGraph, _field(1, _many(1))),
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_messages_that_grow_are_refused(name: str) -> None:
+    message_class, data = DENSE[name]
+    with pytest.raises(tfbundle.UnsupportedError, match=r"more than .* bytes of memory"):
+        check_message(data, message_class)
+    # A hundredth of it takes less than any message may.
+    check_message(data[: FREE_MESSAGE_MEMORY // 128], message_class)
+
+
+def test_longer_forms_of_a_tag_and_a_length_count_too() -> None:
+    with pytest.raises(tfbundle.UnsupportedError):
+        check_message(b"\x8a\x00\x80\x00" * (SIZE // 2), GraphDef)
+
+
+@pytest.mark.parametrize("number", [100_000, 10_000])
+def test_graphs_as_tensorflow_writes_them_are_accepted(number: int) -> None:
+    nodes = (
+        NodeDef(
+            name=f"model/layer_{n}/MatMul",
+            op="MatMul",
+            input=[f"model/layer_{n - 1}/MatMul", f"model/layer_{n}/read"],
+            attr={"T": AttrValue(type=1), "transpose_a": AttrValue(b=False), "transpose_b": AttrValue(b=True)},
+        )
+        for n in range(number)
+    )
+    check_message(GraphDef(node=nodes).SerializeToString(), GraphDef)
+
+
+def test_bytes_of_values_do_not_count() -> None:
+    graph = GraphDef()
+    node = graph.node.add(name="w", op="Const")
+    node.attr["value"].tensor.tensor_content = b"\x0a\x00" * (16 << 20)  # What many empty nodes would be.
+    check_message(graph.SerializeToString(), GraphDef)
+
+
+def test_what_is_no_message_is_left_to_the_decoder() -> None:
+    check_message(b"\xff" * SIZE, GraphDef)
+    check_message(b"\x0a\xff\xff\xff\xff\x0f" + bytes(SIZE), GraphDef)
