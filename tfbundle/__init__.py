@@ -160,5 +160,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    """The public names, and those that every module has; not what this file happens to use."""
+    """Return the public names, and those that every module has; not what this file happens to use."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -6,7 +6,6 @@ and where a SavedModel's checkpoint has no variables, if it is frozen: that is, 
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,19 +14,20 @@ from tfbundle.checkpoint.find.names import Format
 from tfbundle.checkpoint.find.saved_models import is_saved_model
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
     from tfbundle.graph.weights import GraphWeights
 
 
-def open_tensors(path: str | os.PathLike[str], *, format: Format | None = None, salvage: bool = False) -> TensorMapping:
-    """The tensors that ``path`` means, as a mapping that is closed at the end of a ``with`` block.
+def open_tensors(path: StrPath, *, format: Format | None = None, salvage: bool = False) -> TensorMapping:
+    """Return the tensors that ``path`` means, as a mapping that is closed at the end of a ``with`` block.
 
     ``path``, ``format`` and ``salvage`` are as for ``open_checkpoint``, and what is raised is the same; beyond that,
     ``path`` may be a frozen graph: a ``GraphDef``, ``MetaGraphDef`` or SavedModel, as text or binary.
     """
-    path = os.fspath(path)
+    path = locate(path).path
     try:
         checkpoint = open_checkpoint(path, format=format, salvage=salvage)
     except (FormatError, MissingFileError, UnsupportedError) as error:

@@ -92,8 +92,12 @@ def test_variables_of_tensorflow_2() -> None:
 def test_slots_that_are_left_out(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"w": MATRIX, "w/Adam": MATRIX, "w/Adam_1": MATRIX})
     found = run_json("ls", tmp_path / "b", "--no-slots")
-    assert ([row["name"] for row in found["tensors"]], found["slots_left_out"]) == (["w"], 2)
+    assert ([row["name"] for row in found["tensors"]], found["left_out"]) == (["w"], 2)
     assert run("ls", tmp_path / "b", "--no-slots").stdout.endswith("; 2 slots left out\n")
+    write_bundle(tmp_path / "d", {"w": MATRIX, "w/Adam": MATRIX, "global_step": np.int64(7).reshape(())})
+    found = run_json("ls", tmp_path / "d", "--weights")
+    assert ([row["name"] for row in found["tensors"]], found["left_out"]) == (["w"], 2)
+    assert run("ls", tmp_path / "d", "--weights").stdout.endswith("; 2 other tensors left out\n")
     write_bundle(tmp_path / "c", {"w": MATRIX})
     assert run("ls", tmp_path / "c", "--no-slots").stdout.endswith("; 0 slots left out\n")
 

@@ -20,6 +20,7 @@ def exercise_state(path: Path) -> str | None:
     exercise_folder(path)
     state = attempt(lambda: tfbundle.read_checkpoint_state(path))
     exercise_command("state", path)
+    exercise_command("info", path)
     for ask in (tfbundle.train.get_checkpoint_state, tfbundle.train.latest_checkpoint):
         attempt(lambda ask=ask: ask(path))  # type: ignore[misc]
     return str(state) if isinstance(state, TfBundleError) else None
@@ -38,6 +39,7 @@ def exercise_graph(path: Path) -> tuple[str | None, bytes | None]:
             look_everywhere(loaded)
     exercise_command("graph", path)
     exercise_command("check", path, path)
+    exercise_command("info", path)
     attempt(lambda: tfbundle.compare_graph(path, path))
     if not found:
         return refused[0], None
@@ -101,6 +103,7 @@ def exercise_record_file(path: Path) -> tuple[str | None, list[bytes]]:
         exercise_records(path, compression)
     exercise_command("records", path)
     exercise_command("records", path, "--salvage")
+    exercise_command("info", path)
     exercise_events(path)
     return problem, found
 
@@ -115,6 +118,7 @@ def exercise_events(path: Path) -> tuple[str | None, dict[str, list[float]]]:
     ]
     exercise_command("events", "list", path)
     exercise_command("events", "show", path, "loss")
+    exercise_command("info", path)
     return results[0]
 
 

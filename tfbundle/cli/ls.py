@@ -66,6 +66,7 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=complete_tensors)
 @click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="By what to sort.", show_default=True)
 @click.option("--no-slots", is_flag=True, help="Leave out optimizer slots, and say how many they are.")
+@click.option("--weights", is_flag=True, help="List the weights alone, without slots, counters and settings.")
 @json_option
 @format_option
 def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_json: bool, format: Format | None) -> None:
@@ -79,7 +80,8 @@ def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_jso
     with open_tensors(path, format) as checkpoint:
         variables = variable_names(checkpoint)
         chosen = list(match_names(checkpoint, globs) if globs else checkpoint)
-        names = [name for name in chosen if name not in checkpoint.slots] if no_slots else chosen
+        names = [name for name in chosen if name in checkpoint.weights] if weights else chosen
+        names = [name for name in names if name not in checkpoint.slots] if no_slots else names
         rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),
@@ -108,10 +110,11 @@ def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_jso
                 "format": checkpoint.format,
                 "tensors": tensors,
                 "total": total,
-                "slots_left_out": len(chosen) - len(names),
+                "left_out": len(chosen) - len(names),
             }
         )
     else:
+        kind = "other tensor" if weights else "slot"
         headers, cells = ["name", "shape", "dtype", "size", "shard"], list(map(_cells, rows))
         if any(row.variable for row in rows):
             headers.append("variable")
@@ -121,7 +124,7 @@ def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_jso
             f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
             f"{format_size(total['nbytes'])}"
             + (f", {count_of(total['shards'], 'shard')}" if total["shards"] else "")
-            + (f"; {count_of(len(chosen) - len(names), 'slot')} left out" if no_slots else "")
+            + (f"; {count_of(len(chosen) - len(names), kind)} left out" if no_slots or weights else "")
         )
     if any(row.error for row in rows):
         raise click.exceptions.Exit(1)

@@ -152,8 +152,12 @@ def _refuse(message: str) -> int:
 def cli(context: click.Context) -> None:
     """Read what TensorFlow writes beside a model, without TensorFlow.
 
-    PATH is a checkpoint's prefix, any of its files, its folder, or a SavedModel. For ls, show, verify, diff,
-    fingerprint and convert it may be a frozen graph, too.
+    To begin, 'tfbundle info PATH' says what any file or folder is, and which command comes next. Elsewhere PATH is a
+    checkpoint's prefix, any of its files, its folder, or a SavedModel. For ls, show, verify, diff, fingerprint and
+    convert it may be a frozen graph, too.
+
+    For completion in bash: eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)"; zsh_source and fish_source are for the
+    other shells.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
-from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line
+from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, print_lines, render
 from tfbundle.errors import TfBundleError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _describe(checkpoint: TensorMapping, names: Sequence[str], attribute: Attrib
 
 
 def _keys(names: Sequence[str], key: str) -> Sequence[str]:
-    """The key among the sorted names, or those of a table (``-keys``, ``-values``) or an iterator (``_STATE``)."""
+    """Return the key among the sorted names, or those of a table (``-keys``, ``-values``) or iterator (``_STATE``)."""
     start = bisect_left(names, key)
     if names[start : start + 1] == [key]:
         return [key]
@@ -131,7 +131,7 @@ def _node_facts(checkpoint: TensorMapping, node: Node) -> dict[str, Any]:
 
 
 def _with_values(lines: list[Line]) -> list[Line]:
-    """The lines that are values, and those above them."""
+    """Return the lines that are values, and those above them."""
     kept = []
     above = 0  # Lines before, of a smaller depth than this, lead to what is kept.
     for line in reversed(lines):
@@ -142,7 +142,6 @@ def _with_values(lines: list[Line]) -> list[Line]:
 
 
 def _draw(lines: list[Line]) -> None:
-    from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
@@ -151,4 +150,4 @@ def _draw(lines: list[Line]) -> None:
     for line in lines[1:]:
         del branches[line.depth :]
         branches.append(branches[-1].add(Text(line.text)))
-    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(tree)
+    print_lines(render(tree))

@@ -308,6 +308,16 @@ def _print_row(text: str, *, is_header: bool) -> None:
         _write(text + "\n")
 
 
+def render(drawing: object) -> str:
+    """Return what rich makes of a drawing of its own, such as a tree, for ``print_lines``; nothing is coloured."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, color_system=None)
+    with console.capture() as capture:
+        console.print(drawing)
+    return capture.get().rstrip("\n")
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
     """Yield a function to call with the bytes done and the bytes to do; ``None`` where nobody would see it."""

@@ -52,7 +52,7 @@ DOCUMENTS: dict[str, Document] = {
             "tensors": "a list of: name, variable (its name in TensorFlow 2), shape, dtype, data_type, nbytes, slices "
             "(how many it is stored in), shards (numbers of data files), error (why the rest is null)",
             "total": "of what is listed: tensors, parameters, nbytes, shards",
-            "slots_left_out": "how many optimizer slots --no-slots left out",
+            "left_out": "how many tensors --no-slots or --weights left out",
         },
     ),
     "show": Document(

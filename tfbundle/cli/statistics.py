@@ -1,7 +1,7 @@
-"""Statistics of a tensor of any size, gathered while its elements pass by.
+"""Statistics of a tensor of any size, computed while it is read in chunks.
 
-Means and squared distances of parts are joined by the formula of Chan, Golub and LeVeque, which does not lose what
-sums of squares lose. All is computed in double precision.
+Means and squared distances of parts are joined by the formula of Chan, Golub and LeVeque, which does not cancel as
+sums of squares do. All is computed in double precision.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NumberStatistics:
         return sqrt(self._distances / self._count) if self._count and isfinite(self._distances) else None
 
     def add(self, values: Array) -> None:
-        """Take in some elements."""
+        """Add some elements."""
         # NaNs are compared, and numbers near the largest overflow; there is no mean then.
         with np.errstate(all="ignore"):
             self._add(values)
@@ -109,7 +109,7 @@ class StringStatistics:
 
 
 def gather(chunks: Iterable[Array], data_type: str) -> dict[str, Any]:
-    """The statistics of a tensor, by name; none of a variant's, whose elements are whole values of other kinds."""
+    """Return the statistics of a tensor by name; none of a variant's, whose elements are values of other kinds."""
     statistics = StringStatistics() if data_type == "DT_STRING" else NumberStatistics()
     for chunk in chunks:
         if data_type != "DT_VARIANT":

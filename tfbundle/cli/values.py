@@ -25,7 +25,7 @@ _LONGEST_STRING = 200
 
 
 def read_part(tensor: Tensor, index: tuple[Any, ...]) -> Array:
-    """The part of a tensor that ``index`` selects, as an array even if it is one element."""
+    """Return the part of a tensor that ``index`` selects, as an array even if it is one element."""
     part = tensor[index]
     if not isinstance(part, np.ndarray):
         array = np.empty((), tensor.dtype)
@@ -35,7 +35,7 @@ def read_part(tensor: Tensor, index: tuple[Any, ...]) -> Array:
 
 
 def read_sample(tensor: Tensor) -> tuple[Array, tuple[int, ...]]:
-    """The corners of a tensor, and the index of the part that they are corners of (``()`` for the whole)."""
+    """Return the corners of a tensor, and the index of the part that they are corners of (``()`` for the whole)."""
     if tensor.size <= FEW or tensor.dtype.hasobject:
         return read_part(tensor, (...,)), ()
     lead = (0,) * max(0, tensor.ndim - _MOST_DIMENSIONS)
@@ -55,7 +55,7 @@ def read_sample(tensor: Tensor) -> tuple[Array, tuple[int, ...]]:
 
 
 def format_values(array: Array, *, threshold: int, width: int) -> str:
-    """An array as numpy prints it, shortened above ``threshold`` elements, in lines of ``width`` characters."""
+    """Return an array as numpy prints it, shortened above ``threshold`` elements, in lines of ``width`` characters."""
     return np.array2string(
         array,
         max_line_width=width,
