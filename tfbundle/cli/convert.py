@@ -15,6 +15,7 @@ from tfbundle.cli.arguments import (
     open_tensors,
     path_argument,
 )
+from tfbundle.cli.completion import PATH, complete_tensors
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import (
     count_of,
@@ -59,10 +60,18 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 @click.command()
 @path_argument
-@click.argument("out")
+@click.argument("out", type=PATH)
 @click.option("--to", type=click.Choice(["npz", "safetensors"]), help="The format, if the suffix of OUT does not tell.")
-@click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated.")
+@click.option(
+    "--names", multiple=True, metavar="GLOB", shell_complete=complete_tensors, help="Write only these; may be repeated."
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_tensors,
+    help="Leave these out; may be repeated.",
+)
 @click.option(
     "--no-slots",
     is_flag=True,
@@ -78,7 +87,10 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "group); may be repeated, in order.",
 )
 @click.option(
-    "--rename-file", metavar="FILE", help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.'
+    "--rename-file",
+    metavar="FILE",
+    type=PATH,
+    help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.',
 )
 @click.option(
     "--cast",

@@ -69,7 +69,15 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @click.option("--weights", is_flag=True, help="List the weights alone, without slots, counters and settings.")
 @json_option
 @format_option
-def command(path: str, globs: tuple[str, ...], sort: str, no_slots: bool, as_json: bool, format: Format | None) -> None:
+def command(
+    path: str,
+    globs: tuple[str, ...],
+    sort: str,
+    no_slots: bool,
+    weights: bool,
+    as_json: bool,
+    format: Format | None,
+) -> None:
     """List the tensors: name, shape, dtype, size, shard. Of a frozen graph, its constants.
 
     With GLOBs only those whose names match one (* crosses /); a GLOB that is a tensor's name means that tensor. The
