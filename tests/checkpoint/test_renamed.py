@@ -10,6 +10,7 @@ import pytest
 import tfbundle
 from tests.support.bundle_writer import write_bundle
 from tests.support.expected import FIXTURES
+from tests.support.refusals import forbid
 from tests.support.v1_writer import write_v1
 from tfbundle import MissingFileError, UnsupportedError
 from tfbundle.checkpoint.find.renamed import original_name
@@ -209,3 +210,10 @@ def test_a_folder_of_sidecars_alone(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "__MACOSX"):
         (folder / "._m.index").write_bytes(b"\0\5\x16\7")
     assert missing(tmp_path) == f"there is no checkpoint in the folder {tmp_path}"
+
+
+def test_variables_that_may_not_be_listed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (model / "variables").iterdir():
+        path.unlink()
+    forbid(monkeypatch, model / "variables")
+    assert missing(model).endswith("variables.index is not there")

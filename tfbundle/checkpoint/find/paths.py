@@ -172,10 +172,10 @@ def _advise_variables(folder: Location) -> str:
     prefix = variables_prefix(folder)
     try:
         listing = folder.list()
+        below = prefix.parent.list() if listing.is_folder(VARIABLES) else None
     except OSError:
         return ""
-    if listing.is_folder(VARIABLES):
-        below = prefix.parent.list()
+    if below is not None:
         renamed = describe_renamed_index(prefix, below)
         if renamed:
             return f"; in {prefix.parent}, {renamed}"
