@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import signal
+import socket
 import struct
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
 from tfbundle.events.plugins import KINDS
+from tfbundle.events.purge import kept_by_purge
 from tfbundle.proto import Event, SessionLog, Summary
 
 CASES = sorted(path.parent for path in FIXTURES.glob("events-*/*/EXPECTED.json"))
@@ -36,7 +45,7 @@ def accumulator() -> Any:
 
     def load(path: Path) -> Any:
         return module.EventAccumulator(
-            str(path), size_guidance=dict.fromkeys(module.STORE_EVERYTHING_SIZE_GUIDANCE, 0)
+            str(path), dict.fromkeys(module.STORE_EVERYTHING_SIZE_GUIDANCE, 0), purge_orphaned_data=False
         ).Reload()
 
     return load
@@ -73,7 +82,8 @@ def test_what_tensorflow_read_when_the_fixture_was_made(case: Path) -> None:
         assert tags == file["tags"]
         assert (error is not None) == (file["error"] is not None and events.truncation is None)
     for run, wanted in expected["accumulated"].items():
-        found = tfbundle.open_events(case, purge=True).runs[run]
+        # What these fixtures drop is the same by the rule of then and that of the data server.
+        found = tfbundle.open_events(case, purge=case.name in ("purged", "restarts")).runs[run]
         for tag, points in wanted["scalars"].items():
             series = found.scalars[tag]
             assert series.steps.tolist() == [point[0] for point in points]
@@ -94,7 +104,7 @@ def test_what_tensorflow_read_when_the_fixture_was_made(case: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
 def test_every_value_as_tensorboard_reads_it(accumulator: Any, case: Path) -> None:
-    for name, run in tfbundle.open_events(case, purge=True).runs.items():
+    for name, run in tfbundle.open_events(case).runs.items():
         wanted = accumulator(case / name)
         for tag in wanted.Tags()["scalars"]:
             points = wanted.Scalars(tag)
@@ -233,48 +243,85 @@ def test_what_tensorflow_reads_of_compressed_records(case: Path) -> None:
         assert (len(payloads), digest.hexdigest()) == (wanted["count"], wanted["sha256"])
 
 
-@st.composite
-def restarts(draw: st.DrawFn) -> list[list[Event]]:
-    """Files of a run that starts again and again, with or without saying so."""
-    files = []
-    for number in range(draw(st.integers(1, 3))):
-        events = [Event(wall_time=number, file_version=draw(st.sampled_from(["brain.Event:2", "brain.Event:1", "x"])))]
-        if draw(st.integers(0, 3)) == 0:
-            events = []
-        for _ in range(draw(st.integers(0, 30))):
-            event = Event(wall_time=number, step=draw(st.integers(-1, 8)))
-            kind = draw(st.integers(0, 9))
-            if kind == 0:
-                event.session_log.status = draw(st.sampled_from([SessionLog.START, SessionLog.STOP]))
-            elif kind == 1:
-                event.graph_def = b""
+def write_restarts(folder: Path, draw: random.Random) -> None:
+    """A run that starts again and again, with or without saying so."""
+    folder.mkdir()
+    for number in range(draw.randint(1, 3)):
+        version = draw.choice(["brain.Event:2", "brain.Event:1", "x"])
+        events = [Event(wall_time=number, file_version=version)] if draw.random() < 0.75 else []
+        for _ in range(draw.randint(0, 30)):
+            event = Event(wall_time=number, step=draw.randint(-1, 8))
+            if draw.random() < 0.1:
+                event.session_log.status = draw.choice([SessionLog.START, SessionLog.STOP])
             else:
-                for tag in draw(st.lists(st.sampled_from("abc"), max_size=2)):
-                    event.summary.value.append(Summary.Value(tag=tag, simple_value=draw(st.floats(width=32))))
+                for tag in draw.sample("abc", draw.randint(0, 2)):
+                    event.summary.value.append(Summary.Value(tag=tag, simple_value=draw.randint(0, 99)))
                 event.summary.SetInParent()
             events.append(event)
-        files.append(events)
-    return files
-
-
-@settings(max_examples=60)
-@given(restarts())
-def test_purge_as_tensorboard(
-    accumulator: Any, tmp_path_factory: pytest.TempPathFactory, files: list[list[Event]]
-) -> None:
-    folder = tmp_path_factory.mktemp("run")
-    for number, events in enumerate(files):
         (folder / f"events.out.tfevents.{number}").write_bytes(frames(e.SerializeToString() for e in events))
-    wanted = accumulator(folder)
-    run = tfbundle.open_events(folder, purge=True).runs["."]
-    tags = {tag for tag in run.scalars if len(run.scalars[tag])}
-    assert tags == {tag for tag in wanted.Tags()["scalars"] if wanted.Scalars(tag)}
-    for tag in tags:
-        points = wanted.Scalars(tag)
-        assert run.scalars[tag].steps.tolist() == [point.step for point in points]
-        assert plain(run.scalars[tag].values) == [repr(float(point.value)) for point in points]
-    everything = tfbundle.open_events(folder).runs["."]
-    assert sum(map(len, everything.scalars.values())) == sum(len(e.summary.value) for events in files for e in events)
+
+
+@contextmanager
+def tensorboard_server(folder: Path) -> Iterator[str]:
+    """TensorBoard as it runs by default, with its data server in Rust, and the address that it answers at."""
+    pytest.importorskip("tensorboard", reason="compares with TensorBoard")
+    pytest.importorskip("tensorboard_data_server", reason="compares with TensorBoard's data server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--load_fast=true", f"--logdir={folder}", "--host=127.0.0.1", f"--port={port}"]
+    command = [sys.executable, "-m", "tensorboard.main", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield f"http://127.0.0.1:{port}/data"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def ask(address: str) -> Any:
+    """The JSON that lies at an address, once the server is up."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"no answer at {address}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="TensorBoard's data server runs on Linux and macOS")
+def test_purge_as_tensorboards_server(tmp_path: Path) -> None:
+    for number in range(25):
+        write_restarts(tmp_path / f"run{number}", random.Random(number))
+    log = tfbundle.open_events(tmp_path, purge=True)
+    wanted = {(run.name, tag): series for run in log.runs.values() for tag, series in run.scalars.items()}
+    kept = sum(len(series) for series in wanted.values())
+    written = sum(len(s) for run in tfbundle.open_events(tmp_path).runs.values() for s in run.scalars.values())
+    assert len(wanted) > 50
+    assert 0 < kept < written / 2
+    with tensorboard_server(tmp_path) as address:
+        found: dict[str, dict[str, Any]] = {}
+        for _ in range(150):  # The data server reads the files in the background.
+            found = ask(f"{address}/plugin/scalars/tags")
+            if sum(map(len, found.values())) == len(wanted):
+                break
+            time.sleep(0.2)
+        assert {(run, tag) for run, tags in found.items() for tag in tags} == set(wanted)
+        for (run, tag), series in wanted.items():
+            points = ask(f"{address}/plugin/scalars/scalars?{urllib.parse.urlencode({'run': run, 'tag': tag})}")
+            ours = zip(series.wall_times.tolist(), series.steps.tolist(), series.values.tolist(), strict=True)
+            assert points == list(map(list, ours)), (run, tag)
+
+
+@pytest.mark.parametrize("forms", [1, 3])
+def test_purge_takes_no_longer_than_sorting(forms: int) -> None:
+    """Steps that fall all the time drop all but the last point; those that rise drop none."""
+    falling = np.arange(1_000_000, 0, -1)
+    kept = kept_by_purge(np.tile(falling, forms))
+    assert kept is not None
+    assert np.flatnonzero(kept).tolist() == [forms * 1_000_000 - 1]
+    assert kept_by_purge(np.sort(falling)) is None
 
 
 def test_every_kind_as_tensorflow_2_writes_it(tf: Any, accumulator: Any, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def exercise_record_file(path: Path) -> tuple[str | None, list[bytes]]:
     problem, found = exercise_records(path)
     salvaged = exercise_records(path, salvage=True)[1]
     demand(len(salvaged) >= len(found), "salvaging gives fewer records")
-    for compression in ("NONE", "GZIP", "ZLIB", "SNAPPY"):
+    for compression in ("NONE", "GZIP", "ZLIB", "SNAPPY", "DEFLATE"):
         exercise_records(path, compression)
     exercise_command("records", path)
     exercise_command("records", path, "--salvage")

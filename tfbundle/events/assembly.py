@@ -19,7 +19,7 @@ from tfbundle.events import plugins
 from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.points import Column, Kind, Place
-from tfbundle.events.purge import Purge, kept_by
+from tfbundle.events.purge import kept_by_purge
 from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
@@ -51,14 +51,11 @@ class _Stretch(NamedTuple):
 class Assembly:
     """The series of a run, as its files are at one time."""
 
-    def __init__(
-        self, files: list[EventFile], find_purges: Callable[[], list[Purge]], origin: Callable[[str, str], Origin]
-    ) -> None:
-        """``find_purges`` is called when the first series is made, ``origin`` with the kind and the tag of each."""
+    def __init__(self, files: list[EventFile], origin: Callable[[str, str], Origin], *, purge: bool) -> None:
+        """Sort the points of ``files``; ``origin`` is called with the kind and the tag of each series."""
         self._origin = origin
         self._files = list(files)
-        self._find_purges = find_purges
-        self._purges: list[Purge] | None = None
+        self._purge = purge
         self._stretches = self._find_stretches()
         self.metadata = self._find_metadata()
         self._kinds = self._sort_by_kind()
@@ -114,14 +111,12 @@ class Assembly:
         return ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
 
     def _make(self, kind: str, tag: str, stretches: list[_Stretch]) -> Series:
-        if self._purges is None:
-            self._purges = self._find_purges()
         columns = [stretch.column for stretch in stretches]
         positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
         steps = _join([column.steps for column in columns])
         walls = _join([column.walls for column in columns])
         order = np.argsort(positions, kind="stable")
-        kept = kept_by(self._purges, tag, positions[order], steps[order])
+        kept = kept_by_purge(steps[order]) if self._purge else None
         if kept is not None:
             order = order[kept]
         # Which stretch each point comes from, and which row of it.

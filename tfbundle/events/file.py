@@ -7,6 +7,7 @@ noted. What was appended later is read from where the last whole record ended.
 from __future__ import annotations
 
 import struct
+import threading
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -29,14 +30,26 @@ from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PLACEHOLDERS
 from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
 from tfbundle.proto import Event
-from tfbundle.storage.base import Source
-from tfbundle.storage.local import FileIdentity, LocalSource, file_size
+from tfbundle.storage.base import Location, Source
+from tfbundle.storage.local import FileIdentity
 
 _DOUBLE = struct.Struct("<d")
 
 # A tree may have more files than a process may open; of all logs together these stay open between two reads.
 _MOST_OPEN = 32
 _recently_opened: deque[weakref.ref[EventFile]] = deque()
+_opening = threading.Lock()
+# Bytes at the start and before the position whose checksum is noted.
+_NOTED_SIZE = 1 << 12
+
+
+class Options(NamedTuple):
+    """What ``open_events`` was asked for; ``partial`` keeps what stands before damage, and the damage is a loss."""
+
+    purge: bool = False
+    verify: bool = True
+    salvage: bool = False
+    partial: bool = False
 
 
 class OtherEvent(NamedTuple):
@@ -55,20 +68,21 @@ class EventFile:
     events, ``truncation`` the half-written record at the end, ``losses`` what ``salvage`` left out.
     """
 
-    def __init__(self, path: str, *, salvage: bool = False) -> None:
-        self.path = path
-        self.salvage = salvage
+    def __init__(self, location: Location, options: Options) -> None:
+        """Note the file, which ``read`` opens."""
+        self.location = location
+        self.path = location.path
+        self._options = options
         self.tags: defaultdict[bytes, TagPoints] = defaultdict(TagPoints)
         self.others: list[OtherEvent] = []
         self.count = 0
-        self.first_is_version = False
-        self._has_first = False
         self.truncation: Truncation | None = None
         self.losses: list[Loss] = []
         self.position = 0
         self._is_packed = False
         self._kept: list[bytes] = []
         self._identity: FileIdentity | None = None
+        self._seen: list[tuple[int, int, int]] = []  # Offset, size and CRC-32C of bytes that were read.
         self._opened: Source | Unpacked | None = None
         self._is_closed = False
 
@@ -86,10 +100,10 @@ class EventFile:
         except MissingFileError:
             raise
         except OSError as error:
-            if not self.salvage:
+            if not (self._options.salvage or self._options.partial):
                 raise
-            known = file_size(self.path)
-            size = max(0, (known or 0) - start)
+            stat = self.location.stat()
+            size = max(0, (stat.size if stat is not None else 0) - start)
             return self._finish(start, before, None, [Loss(start, size, before, error)])
         try:
             if self._is_packed and source.version == self._identity:
@@ -98,7 +112,13 @@ class EventFile:
                 raise Replaced(self.path)
             self._identity = cast(FileIdentity, source.version)
             self._is_packed = stream.compression != "NONE"
-            reader = RecordReader(stream, offset=self.position, salvage=self.salvage, largest=LARGEST_MESSAGE)
+            reader = RecordReader(
+                stream,
+                offset=self.position,
+                verify=self._options.verify,
+                salvage=self._options.salvage,
+                largest=LARGEST_MESSAGE,
+            )
             reader.count = before
             done = stream.done()
             for window in reader.windows():
@@ -114,17 +134,36 @@ class EventFile:
                         "far more than can differ from each other; unpack the file if they are wanted all the same",
                         path=self.path,
                     )
+            self._note_bytes(source)
             return self._finish(start, before, reader.truncation, reader.losses)
         except FormatError as error:
             if not self.count and (kind := identify_source(source)) in PLACEHOLDERS:
                 raise FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path) from error
-            raise error.locate(path=self.path) from None
+            error.locate(path=self.path)
+            if not self._options.partial:
+                raise error from None
+            self._note_bytes(source)
+            return self._finish(start, before, None, [self._loss(source, error)])
+        except OSError as error:
+            if not self._options.partial:
+                raise
+            return self._finish(start, before, None, [self._loss(source, error)])
         finally:
             source.close()
 
+    def _loss(self, source: Source, error: TfBundleError | OSError) -> Loss:
+        """Return all from the damage on as a loss."""
+        return Loss(self.position, max(0, source.size - self.position), self.count, error)
+
+    def _note_bytes(self, source: Source) -> None:
+        """Note checksums of the first and the last bytes that were read, by which another file is noticed."""
+        if not self._is_packed:
+            size = min(_NOTED_SIZE, self.position)
+            self._seen = [(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, self.position - size)]
+
     def _open_stream(self) -> tuple[Source, Stream]:
         """The file, and its bytes from ``position`` on."""
-        source = LocalSource(self.path)
+        source = self.location.open()
         try:
             return source, FileStream(source, self.position) if self.position else open_stream(source)
         except BaseException:
@@ -144,14 +183,22 @@ class EventFile:
             return False
         version = cast(FileIdentity, source.version)
         same = (version.device, version.inode) == (self._identity.device, self._identity.inode)
-        return self._is_packed or not same or source.size < self.position
+        if self._is_packed or not same or source.size < self.position:
+            return True
+        if version == self._identity:
+            return False
+        # Written to without growing, it was rewritten in place. One that grew may have been as well: another file may
+        # have been made in its place, for which many file systems take the same inode again.
+        if source.size <= self._identity.size:
+            return True
+        return any(crc32c(source.read_at(offset, size)) != crc for offset, size, crc in self._seen)
 
     def value_bytes(self, order: int, place: Place) -> bytes:
         """The serialized ``Summary.Value`` of a point."""
         if place.size < 0:
             return self._kept[-place.size - 1]
         data = self._open().read_at(place.start, place.length)
-        if crc32c(data) != place.crc:
+        if self._options.verify and crc32c(data) != place.crc:
             raise self._overwritten(order)
         start = order - place.start
         return data[start : start + place.size]
@@ -159,7 +206,7 @@ class EventFile:
     def event(self, other: OtherEvent) -> Event:
         """One of ``others`` as a message."""
         data = self._open().read_at(other.order, other.size + 4)
-        if mask(crc32c(data[:-4])) != int.from_bytes(data[-4:], "little"):
+        if self._options.verify and mask(crc32c(data[:-4])) != int.from_bytes(data[-4:], "little"):
             raise self._overwritten(other.order)
         return decode_event(data[:-4])
 
@@ -168,12 +215,12 @@ class EventFile:
             raise ValueError(f"{self.path} is closed; read before close(), or open it again")
         opened = self._opened
         if opened is None:
-            opened = self._opened = Unpacked(self.path) if self._is_packed else LocalSource(self.path)
-            _recently_opened.append(weakref.ref(self))
-            if len(_recently_opened) > _MOST_OPEN:
-                oldest = _recently_opened.popleft()()
-                if oldest is not None and oldest is not self:
-                    oldest.release()
+            opened = self._opened = Unpacked(self.location) if self._is_packed else self.location.open()
+            with _opening:
+                _recently_opened.append(weakref.ref(self))
+                oldest = _recently_opened.popleft()() if len(_recently_opened) > _MOST_OPEN else None
+            if oldest is not None and oldest is not self:
+                oldest.release()
         return opened
 
     def release(self) -> None:
@@ -194,11 +241,6 @@ class EventFile:
         frames = window.frames
         offsets = frames.starts + window.offset
         singles = [frames.singles]
-        if not self._has_first and frames.fine.any():
-            self._has_first = True
-            first = int(frames.fine.argmax())
-            start, end = int(frames.starts[first]), int(frames.starts[first] + frames.sizes[first])
-            self.first_is_version = decode_event(bytes(window.data[start:end])).HasField("file_version")
         for group in frames.groups:
             back = decode_columns(group, offsets[group.numbers], frames.crcs[group.numbers], self.tags)
             singles.append(group.numbers[back])

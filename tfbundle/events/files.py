@@ -1,69 +1,147 @@
 """Which event files lie below a path, and which runs they make.
 
 A file is an event file if its name contains ``tfevents`` (TensorBoard, ``backend/event_processing/io_wrapper``), which
-takes in ``.v2`` and ``.profile-empty`` files. All event files of one folder are one run, named by the folder's path
-below the one that was opened, and are read in the order of their names, which begin with the time of their creation.
+takes in ``.v2`` and ``.profile-empty`` files, or if it opens with an event, whatever its name. What other programs put
+beside files (``._NAME`` of macOS, for example) is none. All event files of one folder are one run, named by the
+folder's path below the one that was opened, and are read in the order of their names, which begin with the time of
+their creation.
+
+Links are followed, so that a folder that two names lead to is listed under both, as in TensorBoard. A link to a folder
+above itself is a circle, and is left out.
 """
 
 from __future__ import annotations
 
-import os
+import re
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
-from tfbundle.errors import FormatError, MissingFileError
-from tfbundle.identification.files import kind_of
+from tfbundle.checkpoint.find.names import is_sidecar, is_sidecar_folder, prefix_of_member
+from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.formats.records.compression import HEADER_SIZE, is_header
+from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
 from tfbundle.identification.kinds import FileKind
-from tfbundle.storage.local import folder_place, is_file, is_folder, list_folder
+from tfbundle.storage.base import Listing, Location
+from tfbundle.storage.locations import StrPath, locate
 
 ROOT = "."
 
 # What a file may hold that is not called as event files are.
 _READABLE = (FileKind.EVENTS, FileKind.EMPTY)
+# How many files with other names are opened to see what they hold, in all of a tree; a folder of images has more.
+_MOST_LOOKED_INTO = 1000
+# The first field of an event is its wall time, a double with the number 1.
+_WALL_TIME = b"\x09"
+# Links may give a folder many names, and the folders in it as many times more: so many for each are listed.
+_MOST_NAMES = 1000
+_NUMBERS = re.compile(r"(\d+)")
 
 
-def find_runs(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """The event files of each run below ``path``, by the run's name; that of ``path`` itself is ``"."``.
+class Found(NamedTuple):
+    """The event files of each run by the run's name, and the folders below that cannot be listed, with the reason."""
 
-    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, ``PermissionError`` for a
-    folder that may not be read (of those below it nothing is said), and ``FormatError`` for a file that holds something
-    else than records.
+    runs: dict[str, list[Location]]
+    unreadable: dict[str, OSError]
+
+
+def find_runs(path: StrPath) -> Found:
+    """Return the event files below ``path``; the name of the run in ``path`` itself is ``"."``.
+
+    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, ``OSError`` for a folder
+    that may not be read, ``UnsupportedError`` where links give a folder more than a thousand names, and ``FormatError``
+    for a file that holds something other than events.
     """
-    path = os.fspath(path)
-    if is_folder(path):
-        return dict(sorted(_search(path).items(), key=lambda item: (item[0] != ROOT, item[0])))
-    if not is_file(path):
-        raise MissingFileError(f"there is no file or folder {path}", path=path)
-    kind = kind_of(path)
-    if kind not in _READABLE and "tfevents" not in os.path.basename(path):
-        raise FormatError(f"{path} is {kind.value}; pass an event file, or a folder with some", path=path)
-    return {ROOT: [path]}
+    location = locate(path)
+    if location.is_folder():
+        found = _Search(location)
+        order = sorted(found.runs, key=lambda name: (name != ROOT, _natural(name)))
+        return Found({name: found.runs[name] for name in order}, found.unreadable)
+    if not location.is_file():
+        raise MissingFileError(f"there is no file or folder {location}", path=location.path)
+    kind = kind_of(location)
+    if kind not in _READABLE and not is_event_file_name(location.name):
+        raise FormatError(f"{location} is {kind.value}; pass an event file, or a folder with some", path=location.path)
+    return Found({ROOT: [location]}, {})
 
 
-def _search(root: str) -> dict[str, list[str]]:
-    runs: dict[str, list[str]] = {}
-    seen = set()
-    waiting = [(root, ROOT)]
-    while waiting:
-        folder, name = waiting.pop()
-        # A link to a folder above would lead round for ever.
-        try:
-            place = folder_place(folder)
-            if place in seen:
+class _Search:
+    """One walk through a tree of folders."""
+
+    def __init__(self, root: Location) -> None:
+        self.runs: dict[str, list[Location]] = {}
+        self.unreadable: dict[str, OSError] = {}
+        self._left = _MOST_LOOKED_INTO
+        names: Counter[Hashable] = Counter()
+        above: set[Hashable] = set()
+        # Folders to list, each with its run's name; and, without one, places of folders that are finished.
+        waiting: list[tuple[Location, str] | Hashable] = [(root, ROOT)]
+        while waiting:
+            step = waiting.pop()
+            if not (isinstance(step, tuple) and isinstance(step[0], Location)):
+                above.discard(step)
                 continue
-            seen.add(place)
-            entries = list_folder(folder)
-        except (MissingFileError, PermissionError):
-            if name == ROOT:
-                raise
-            continue  # It was deleted in the meantime, or is none of ours.
+            folder, name = step
+            try:
+                place = folder.place()
+                if place in above:
+                    continue
+                listing = folder.list()
+            except MissingFileError:
+                if name == ROOT:
+                    raise
+                continue  # It was deleted in the meantime.
+            except OSError as error:
+                if name == ROOT:
+                    raise
+                self.unreadable[folder.path] = error
+                continue
+            names[place] += 1
+            if names[place] > _MOST_NAMES:
+                raise UnsupportedError(
+                    f"{folder} and {_MOST_NAMES} other names lead to one folder by links; open a folder below {root}",
+                    path=folder.path,
+                )
+            above.add(place)
+            waiting.append(place)
+            below = [entry for entry in listing.names if listing.is_folder(entry) and not is_sidecar_folder(entry)]
+            waiting.extend(
+                (folder.join(entry), entry if name == ROOT else f"{name}/{entry}") for entry in reversed(below)
+            )
+            if files := self._files(folder, listing):
+                self.runs[name] = files
+
+    def _files(self, folder: Location, listing: Listing) -> list[Location]:
         files = []
-        below = []
-        for entry in entries:
-            path = os.path.join(folder, entry)
-            if is_folder(path):
-                below.append((path, entry if name == ROOT else f"{name}/{entry}"))
-            elif "tfevents" in entry:
-                files.append(path)
-        if files:
-            runs[name] = files
-        waiting.extend(reversed(below))
-    return runs
+        for entry in listing.names:
+            if is_sidecar(entry) or listing.is_folder(entry):
+                continue
+            file = folder.join(entry)
+            if is_event_file_name(entry) or self._holds_events(file, listing, entry):
+                files.append(file)
+        return files
+
+    def _holds_events(self, file: Location, listing: Listing, name: str) -> bool:
+        """Return whether a file with another name opens with an event."""
+        if not self._left or prefix_of_member(name) is not None:
+            return False
+        stat = listing.stat(name)
+        if stat is None or stat.size <= HEADER_SIZE:
+            return False
+        self._left -= 1
+        try:
+            source = file.open()
+        except OSError:
+            return False
+        try:
+            head = source.read_at(0, HEADER_SIZE + 1)
+            return is_header(head) and head.endswith(_WALL_TIME) and identify_source(source) is FileKind.EVENTS
+        except (OSError, FormatError):
+            return False
+        finally:
+            source.close()
+
+
+def _natural(name: str) -> list[Any]:
+    """Return what sorts names with numbers by the numbers: ``run2`` before ``run10``."""
+    return [int(part) if number % 2 else part for number, part in enumerate(_NUMBERS.split(name))]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from tfbundle.events.file import Options
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
 from tfbundle.events.series import ByName, ScalarSeries
 from tfbundle.progress import Progress
-from tfbundle.storage.local import file_size
+from tfbundle.storage.locations import StrPath, locate
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """Runs below a path, by name. Files are gone through when something of their run is first asked for."""
+    """Runs below a path, by name. Files are read when something of their run is first asked for.
 
-    def __init__(self, path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> None:
-        """See ``open_events``."""
-        self.path = os.fspath(path)
-        self._options = {"purge": purge, "salvage": salvage}
+    ``unreadable`` has the folders below the path that cannot be listed, with the reason.
+    """
+
+    def __init__(self, path: StrPath, options: Options | None = None) -> None:
+        """Find the runs at ``path``; raises as ``open_events`` does."""
+        self._location = locate(path)
+        self.path = self._location.path
+        self.unreadable: dict[str, OSError] = {}
+        self._options = options or Options()
         self._runs: dict[str, Run] = {}
+        self._lock = threading.Lock()
         self._look()
 
     def __repr__(self) -> str:
@@ -33,7 +40,7 @@ class EventLog:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled, it looks for the files and reads them anew.
-        return _reopen, (self.path, self._options)
+        return EventLog, (self._location, self._options)
 
     @property
     def runs(self) -> ByName[Run]:
@@ -46,7 +53,7 @@ class EventLog:
         ``progress`` is told bytes done and to do.
         """
         chosen = [self.runs[name] for name in (self.runs if runs is None else runs)]
-        total = sum(file_size(path) or 0 for run in chosen for path in run.paths)
+        total = sum(run.size for run in chosen)
         done = 0
 
         def advance(size: int) -> None:
@@ -66,22 +73,23 @@ class EventLog:
         return self._look()
 
     def _look(self) -> bool:
-        changed = False
-        found = find_runs(self.path)
-        runs = {}
-        for name, paths in found.items():
-            run = self._runs.get(name)
-            if run is None:
-                run = Run(name, paths, **self._options)
+        with self._lock:
+            found, self.unreadable = find_runs(self._location)
+            changed = False
+            runs = {}
+            for name, files in found.items():
+                run = self._runs.get(name)
+                if run is None:
+                    run = Run(name, files, self._options)
+                    changed = True
+                else:
+                    changed |= run.refresh(files)
+                runs[name] = run
+            for name in self._runs.keys() - runs.keys():
+                self._runs[name].close()
                 changed = True
-            else:
-                changed |= run.refresh(paths)
-            runs[name] = run
-        for name in self._runs.keys() - runs.keys():
-            self._runs[name].close()
-            changed = True
-        self._runs = runs
-        return changed
+            self._runs = runs
+            return changed
 
     def close(self) -> None:
         """Let go of the files. Arrays stay; reading what was not yet read is a ``ValueError``."""
@@ -112,21 +120,20 @@ class EventLog:
         return tables.to_arrow(self._scalars(), wide=wide)
 
 
-def _reopen(path: str, options: dict[str, bool]) -> EventLog:
-    return EventLog(path, **options)
+def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salvage: bool = False) -> EventLog:
+    """Open the event files at ``path``: one file, the folder of a run, or a tree of runs.
 
+    Every point is there, in the order of the files; ``purge`` drops what TensorBoard's data server drops after a
+    restart: in each tag, every point that a later one with the same or a smaller step follows. All checksums are
+    verified, or with ``verify=False`` none. Any number of threads may use a log.
 
-def open_events(path: str | os.PathLike[str], *, purge: bool = False, salvage: bool = False) -> EventLog:
-    """The event files at ``path``: one file, the folder of a run, or a tree of runs.
-
-    Every point is there, in the order of the files; ``purge`` drops what TensorBoard drops after a restart. All
-    checksums are verified. Raises ``MissingFileError`` where nothing lies at ``path``; a damaged file raises
-    ``ChecksumError`` or ``FormatError`` when its run is first read, and one that the system does not read ``OSError``,
-    unless ``salvage`` leaves out what is damaged or cannot be read (``run.losses``). A half-written last record is no
-    error (``run.truncations``).
+    Raises ``MissingFileError`` where nothing lies at ``path``. A damaged file raises ``ChecksumError`` or
+    ``FormatError`` when its run is first read, and one that the system does not read ``OSError``, unless ``salvage``
+    leaves out what is damaged or cannot be read (``run.losses``). An incomplete last record is no error
+    (``run.truncations``).
 
     Compressed files are read too, though TensorFlow writes none. Nothing of them is kept unpacked: an image, or what
     else is no number, is read by unpacking the file up to it, so that all of them in order cost the file once more, and
     each step back costs the way from the start. One that has grown is read anew by ``refresh``.
     """
-    return EventLog(path, purge=purge, salvage=salvage)
+    return EventLog(path, Options(purge=purge, verify=verify, salvage=salvage))

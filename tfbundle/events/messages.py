@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
@@ -12,10 +11,11 @@ from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.tfrecord import RecordIterator
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
+from tfbundle.storage.locations import StrPath
 
 
 def decode_event(payload: bytes) -> Event:
-    """The message of one record; ``FormatError`` where it is none."""
+    """Return the message of one record; raises ``FormatError`` where it is none, or would take far more memory."""
     check_message(payload, Event)
     try:
         return Event.FromString(payload)
@@ -24,11 +24,13 @@ def decode_event(payload: bytes) -> Event:
 
 
 def read_events(
-    source: str | os.PathLike[str] | BinaryIO, *, compression: str | None = None, salvage: bool = False
+    source: StrPath | BinaryIO, *, compression: str | None = None, verify: bool = True, salvage: bool = False
 ) -> RecordIterator[Event]:
-    """The ``Event`` messages of a file, one after the other.
+    """Return an iterator over the ``Event`` messages of a file.
 
     Arguments, memory, ``.truncation`` and ``.losses`` are those of ``read_records``, and so are the errors; besides, a
     record that is no ``Event`` is a ``FormatError``.
     """
-    return RecordIterator(source, decode_event, compression=compression, salvage=salvage, largest=LARGEST_MESSAGE)
+    return RecordIterator(
+        source, decode_event, compression=compression, verify=verify, salvage=salvage, largest=LARGEST_MESSAGE
+    )

@@ -5,7 +5,7 @@ The files are gone through when something is first asked for; ``assembly`` then 
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,16 +14,16 @@ from google.protobuf.message import DecodeError, Message
 
 from tfbundle.errors import FormatError
 from tfbundle.events import plugins
-from tfbundle.events.assembly import Assembly, position_of
-from tfbundle.events.file import EventFile, Replaced
+from tfbundle.events.assembly import Assembly
+from tfbundle.events.file import EventFile, Options, Replaced
 from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
-from tfbundle.events.purge import Positioned, Purge, find_purges
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
 from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
+from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from tfbundle.graph.meta_graph import MetaGraph
 
 _WHATS = {
-    "file_version": 3,
     "graph_def": 4,
-    "log_message": 6,
-    "session_log": 7,
     "tagged_run_metadata": 8,
     "meta_graph_def": 9,
 }
@@ -48,11 +45,12 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 class Run:
     """The event files of one folder. ``name`` is the folder below the one that was opened, ``"."`` for that itself."""
 
-    def __init__(self, name: str, paths: list[str], *, purge: bool = False, salvage: bool = False) -> None:
+    def __init__(self, name: str, files: list[Location], options: Options | None = None) -> None:
+        """Note the files, which are read when something is first asked for."""
         self.name = name
-        self._purge = purge
-        self._salvage = salvage
-        self._files = [EventFile(path, salvage=salvage) for path in paths]
+        self._options = options or Options()
+        self._files = [EventFile(file, self._options) for file in files]
+        self._lock = threading.RLock()  # Many threads may ask first.
         self._is_read = False
         self._assembly: Assembly | None = None
 
@@ -61,7 +59,7 @@ class Run:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Unpickled, it reads the files anew.
-        return _reopen, (self.name, self.paths, self._purge, self._salvage)
+        return Run, (self.name, [file.location for file in self._files], self._options)
 
     # What a run is made of.
 
@@ -71,8 +69,14 @@ class Run:
         return [file.path for file in self._files]
 
     @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        stats = (file.location.stat() for file in self._files)
+        return sum(stat.size for stat in stats if stat is not None)
+
+    @property
     def _folder(self) -> str:
-        return os.path.dirname(self.paths[-1])
+        return self._files[-1].location.parent.path
 
     @property
     def truncations(self) -> dict[str, Truncation]:
@@ -91,8 +95,9 @@ class Run:
 
     def load(self, progress: Callable[[int], None] | None = None) -> None:
         """Go through the files now, if that was not done; ``progress`` is told how many bytes were, again and again."""
-        if not self._is_read:
-            self._read_all(progress)
+        with self._lock:
+            if not self._is_read:
+                self._read_all(progress)
 
     # Series.
 
@@ -143,7 +148,7 @@ class Run:
         """The last graph of the run; without one, the graph of the last meta graph."""
         from tfbundle.graph.graph import Graph
 
-        data = [event.graph_def for _, event in self._other_events(("graph_def",))]
+        data = [event.graph_def for event in self._other_events("graph_def")]
         if data:
             return Graph(_decode(GraphDef, data[-1]), path=self._folder)
         meta_graph = self.meta_graph
@@ -154,14 +159,14 @@ class Run:
         """The last meta graph of the run."""
         from tfbundle.graph.meta_graph import MetaGraph
 
-        data = [event.meta_graph_def for _, event in self._other_events(("meta_graph_def",))]
+        data = [event.meta_graph_def for event in self._other_events("meta_graph_def")]
         return MetaGraph(_decode(MetaGraphDef, data[-1]), path=self._folder) if data else None
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
         """Times and memory of single steps, and traces of TensorFlow 2, by the names that these were given."""
         found = {}
-        for _, event in self._other_events(("tagged_run_metadata",)):
+        for event in self._other_events("tagged_run_metadata"):
             found[event.tagged_run_metadata.tag] = _decode(RunMetadata, event.tagged_run_metadata.run_metadata)
         found.update(self._last_messages(RunMetadata, *_TRACE_PLUGINS))
         return found
@@ -198,38 +203,34 @@ class Run:
 
     def events(self, tag: str | None = None) -> Iterator[Event]:
         """The messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged."""
-        for _, event in self._positioned_events():
-            if tag is None or any(value.tag == tag for value in event.summary.value):
-                yield event
-
-    def _positioned_events(self) -> Iterator[Positioned]:
-        """All events, each with a position that grows from one to the next."""
-        for number, file in enumerate(self._read_files()):
+        for file in self._read_files():
             if not file.count:
                 continue  # It may be one that cannot be opened.
-            with read_events(file.path, salvage=self._salvage) as events:
+            options = self._options
+            with read_events(file.location, verify=options.verify, salvage=options.salvage) as events:
                 for event in events:
-                    yield position_of(number, events.offset), event
+                    if tag is None or any(value.tag == tag for value in event.summary.value):
+                        yield event
 
-    def _other_events(self, whats: tuple[str, ...]) -> Iterator[Positioned]:
-        """The events that hold one of these fields, which are no summaries, each with its position."""
-        numbers = {_WHATS[what] for what in whats}
-        for number, file in enumerate(self._read_files()):
+    def _other_events(self, what: str) -> Iterator[Event]:
+        """Yield the events that hold this field, which are no summaries."""
+        for file in self._read_files():
             for other in file.others:
-                if other.what in numbers:
-                    yield position_of(number, other.order), file.event(other)
+                if other.what == _WHATS[what]:
+                    yield file.event(other)
 
     # Reading.
 
-    def refresh(self, paths: list[str]) -> bool:
-        """Read what was appended; ``paths`` are the files that are there now. Whether anything changed."""
-        known = {file.path: file for file in self._files}
-        files = [known.get(path) or EventFile(path, salvage=self._salvage) for path in paths]
-        changed = [file.path for file in files] != self.paths
-        self._files = files
-        if changed:
-            self._forget()
-        return (self._is_read and self._read_all()) or changed
+    def refresh(self, found: list[Location]) -> bool:
+        """Read what was appended, where ``found`` are the files that are there now; return whether anything changed."""
+        with self._lock:
+            known = {file.path: file for file in self._files}
+            files = [known.get(location.path) or EventFile(location, self._options) for location in found]
+            changed = [file.path for file in files] != self.paths
+            self._files = files
+            if changed:
+                self._forget()
+            return (self._is_read and self._read_all()) or changed
 
     def close(self) -> None:
         """Let go of the files."""
@@ -237,17 +238,11 @@ class Run:
             file.close()
 
     def _assemble(self) -> Assembly:
-        files = self._read_files()
-        if self._assembly is None:
-            self._assembly = Assembly(files, self._find_purges, partial(Origin, self))
-        return self._assembly
-
-    def _find_purges(self) -> list[Purge]:
-        if not self._purge:
-            return []
-        starts_and_versions = self._other_events(("file_version", "session_log"))
-        first_is_version = next((file.first_is_version for file in self._read_files() if file.count), True)
-        return find_purges(starts_and_versions, self._positioned_events(), first_is_version=first_is_version)
+        with self._lock:
+            files = self._read_files()
+            if self._assembly is None:
+                self._assembly = Assembly(files, partial(Origin, self), purge=self._options.purge)
+            return self._assembly
 
     def _forget(self) -> None:
         """Let go of what was made of an earlier state of the files."""
@@ -265,12 +260,12 @@ class Run:
             try:
                 changed |= file.read(progress)
             except Replaced:
-                self._files[number] = fresh = EventFile(file.path, salvage=self._salvage)
+                self._files[number] = fresh = EventFile(file.location, self._options)
                 changed = True
                 self._read_fresh(number, fresh)
             except BaseException:
                 # What was read of a damaged file so far must not be taken for the file.
-                self._files[number] = EventFile(file.path, salvage=self._salvage)
+                self._files[number] = EventFile(file.location, self._options)
                 self._is_read = False
                 raise
         if changed:
@@ -282,13 +277,9 @@ class Run:
         try:
             file.read()
         except BaseException:
-            self._files[number] = EventFile(file.path, salvage=self._salvage)
+            self._files[number] = EventFile(file.location, self._options)
             self._is_read = False
             raise
-
-
-def _reopen(name: str, paths: list[str], purge: bool, salvage: bool) -> Run:
-    return Run(name, paths, purge=purge, salvage=salvage)
 
 
 def _decode(message: type[AnyMessage], data: bytes) -> AnyMessage:

@@ -154,8 +154,9 @@ class ScalarSeries(Series):
     @property
     def values(self) -> Array:
         """The numbers, read-only. Raises ``FormatError`` where a value is no single number."""
-        if self._source is not None:
-            points, read = self._source
+        source = self._source  # Another thread may make the values at the same time.
+        if source is not None:
+            points, read = source
             parts = list(points.numbers)
             try:
                 parts.extend((np.array([place]), self._number(place, read(place))) for place in points.others)

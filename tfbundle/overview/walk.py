@@ -20,6 +20,7 @@ from tfbundle.checkpoint.find.names import (
 from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
 from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
 from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.events.file import Options
 from tfbundle.events.run import Run
 from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.folders import identify_folder
@@ -212,7 +213,8 @@ class _Walk:
 
     def _run(self, folder: Location, listing: Listing, names: Iterable[str]) -> Iterator[Item]:
         """Yield a run of the event files in a folder, and what is no such file though it is called so."""
-        paths, size = [], 0
+        files: list[Location] = []
+        size = 0
         for name in names:
             location = folder.join(name)
             kind = self._kind(location)
@@ -222,20 +224,20 @@ class _Walk:
             elif problem is not None:
                 yield _file_item(location, kind, listing.stat(name), problem)
             else:
-                paths.append(location.path)
+                files.append(location)
                 stat = listing.stat(name)
                 size += stat.size if stat is not None else 0
-        if paths:
-            yield self._describe_run(folder.path, paths, size)
+        if files:
+            yield self._describe_run(folder.path, files, size)
 
-    def _describe_run(self, path: str, paths: list[str], size: int) -> Item:
-        facts: dict[str, object] = {"files": len(paths)}
-        description = "a run of event files" if len(paths) > 1 else "a run"
+    def _describe_run(self, path: str, files: list[Location], size: int) -> Item:
+        facts: dict[str, object] = {"files": len(files)}
+        description = "a run of event files" if len(files) > 1 else "a run"
         if size > self._events:
             self.is_complete = False
             return Item("run", path, description, size, None, facts)
         self._events -= size
-        run = Run(".", paths, salvage=True)
+        run = Run(".", files, Options(salvage=True))
         try:
             run.load()
             tags, highest = _tags(run)
@@ -287,7 +289,7 @@ class _Walk:
         if kind is FileKind.STATE:
             return next(_state(location, location.parent.list()))
         if kind is FileKind.EVENTS and stat is not None:
-            return self._describe_run(location.path, [location.path], stat.size)
+            return self._describe_run(location.path, [location], stat.size)
         return _file_item(location, kind, stat, problem)
 
     def _size_below(self, root: Location) -> int:

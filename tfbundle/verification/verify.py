@@ -215,7 +215,8 @@ def _find_logs(folder: str) -> dict[str, int]:
     """The event files of all runs below a folder, with their sizes."""
     from tfbundle.events.files import find_runs
 
-    return {path: file_size(path) or 0 for paths in find_runs(folder).values() for path in paths}
+    files = (file for files in find_runs(folder).runs.values() for file in files)
+    return {file.path: stat.size if (stat := file.stat()) is not None else 0 for file in files}
 
 
 def _verify_records(path: str, format: str, progress: Progress) -> Report:

@@ -6,9 +6,10 @@ TensorFlow compresses record files as a whole (``core/lib/io/record_reader``, ``
     GZIP     one or several gzip members
     ZLIB     a zlib stream
     SNAPPY   [length of what follows: uint32, big-endian] [a raw Snappy block], again and again
+    DEFLATE  a raw deflate stream, without a header, which nothing distinguishes from other bytes
 
 A stream hands out bytes in the order of the file and never holds more than a window of them. ``open_stream`` looks at
-the first bytes to tell the four apart: a record opens with a checksum, which nothing else has by chance.
+the first bytes to tell the first four apart: a record opens with a checksum, which nothing else has by chance.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.limits import LARGEST_SNAPPY_TRIAL
-from tfbundle.storage.base import Source
-from tfbundle.storage.local import LocalSource
+from tfbundle.storage.base import Location, Source
+from tfbundle.storage.locations import StrPath, locate
 
-COMPRESSIONS = ("NONE", "GZIP", "ZLIB", "SNAPPY")
+COMPRESSIONS = ("NONE", "GZIP", "ZLIB", "SNAPPY", "DEFLATE")
 
 HEADER_SIZE = 12
 
+# How zlib is asked for each of its three forms.
+_WINDOW_BITS = {"GZIP": 31, "ZLIB": 15, "DEFLATE": -15}
 # What is read or inflated at once.
 _CHUNK = 1 << 18
 
@@ -140,13 +143,13 @@ class ObjectStream(_Copied):
 
 
 class _Inflated(_Copied):
-    """What a GZIP or ZLIB stream holds."""
+    """What a GZIP, ZLIB or raw deflate stream holds."""
 
     def __init__(self, stream: FileStream | ObjectStream, compression: str) -> None:
         self.path = stream.path
         self.compression = compression
         self._stream = stream
-        self._window_bits = 31 if compression == "GZIP" else 15
+        self._window_bits = _WINDOW_BITS[compression]
         self._several = compression == "GZIP"
         self._inflater = zlib.decompressobj(self._window_bits)
         self._input = b""
@@ -241,9 +244,9 @@ class Unpacked:
     that lies before.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._source = LocalSource(path)
+    def __init__(self, location: Location) -> None:
+        self.path = location.path
+        self._source = location.open()
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._position = 0
@@ -299,10 +302,10 @@ def is_header(data: bytes) -> bool:
     return unmask(int.from_bytes(data[8:HEADER_SIZE], "little")) == crc32c(data[:8])
 
 
-def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[Source | BinaryIO, Source | None]:
+def open_source(source: StrPath | BinaryIO) -> tuple[Source | BinaryIO, Source | None]:
     """What to read a path or a file object from, and what of it is to be closed."""
-    if isinstance(source, (str, os.PathLike)):
-        opened = LocalSource(source)
+    if isinstance(source, (str, bytes, os.PathLike, Location)):
+        opened = locate(source).open()
         return opened, opened
     if not hasattr(source, "read"):
         raise TypeError(f"records are read from a path or a binary file, not from {type(source).__name__}")

@@ -91,19 +91,22 @@ class Frames(NamedTuple):
         return Frames(starts[:-1], sizes[:-1], crcs[:-1], fine[:-1], groups, singles, int(starts[-1]) - HEADER_SIZE, 0)
 
 
-def find_frames(data: memoryview, pos: int, end: int) -> Frames:
-    """The complete records in ``data[pos:end]``, of which the first begins at ``pos``; ``PADDING`` bytes follow."""
+def find_frames(data: memoryview, pos: int, end: int, *, verify: bool = True) -> Frames:
+    """Return the complete records in ``data[pos:end]``, of which the first begins at ``pos``; ``PADDING`` bytes follow.
+
+    Without ``verify`` no checksum is looked at, and all records are ``fine``.
+    """
     parts: list[Numbers] = []
     steps: list[int] = []
     span = _SHORTEST_SPAN
     due = _STEPS
     while True:
-        needed = _needed(data, pos, end)
+        needed = _needed(data, pos, end, verify)
         if not needed or pos + needed > end:
             break
         steps.append(pos)
         pos += needed
-        if len(steps) < due:
+        if len(steps) < due or not verify:
             continue
         due = len(steps) + _STEPS
         if pos - steps[-_STEPS] <= _STEPS * _LARGEST_CHAINED:
@@ -113,7 +116,7 @@ def find_frames(data: memoryview, pos: int, end: int) -> Frames:
                 steps = []
                 due = _STEPS
                 pos = int(chain[-1])
-                pos += _needed(data, pos, end)
+                pos += _needed(data, pos, end, verify)
                 span = min(span * 4, _LONGEST_SPAN)
         else:
             span = _SHORTEST_SPAN
@@ -121,17 +124,17 @@ def find_frames(data: memoryview, pos: int, end: int) -> Frames:
     sizes = _at(data, "<i8", starts)
     starts += HEADER_SIZE
     crcs = unmask(_at(data, "<u4", starts + sizes))
-    fine, groups, singles = _verify(data, starts, sizes, crcs)
+    fine, groups, singles = _verify(data, starts, sizes, crcs if verify else None)
     return Frames(starts, sizes, crcs, fine, groups, singles, pos, needed)
 
 
-def _needed(data: memoryview, pos: int, end: int) -> int:
+def _needed(data: memoryview, pos: int, end: int, verify: bool) -> int:
     """The bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
     if end - pos < HEADER_SIZE:
         return HEADER_SIZE
     length: int
     length, crc = _HEADER.unpack_from(data, pos)
-    if crc != _known_headers.get(length) and crc != _header_crc(length):
+    if verify and crc != _known_headers.get(length) and crc != _header_crc(length):
         return 0
     return length + FRAME_SIZE if length < LARGEST_RECORD else 0
 
@@ -218,9 +221,9 @@ def cut_rows(data: memoryview, places: Numbers, size: int) -> Bytes:
 
 
 def _verify(
-    data: memoryview, starts: Numbers, sizes: Numbers, crcs: Numbers
+    data: memoryview, starts: Numbers, sizes: Numbers, crcs: Numbers | None
 ) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], list[Group], Numbers]:
-    fine = np.zeros(len(starts), bool)
+    fine = np.full(len(starts), crcs is None)
     groups = []
     singles = []
     # Sorting 16-bit numbers takes numpy no comparisons.
@@ -232,11 +235,13 @@ def _verify(
             singles.append(numbers)
             continue
         rows = cut_rows(data, starts[numbers], -(-size // 8) * 8)
-        fine[numbers] = crc32c_rows(rows, size) == crcs[numbers]
+        if crcs is not None:
+            fine[numbers] = crc32c_rows(rows, size) == crcs[numbers]
         groups.append(Group(size, numbers, rows))
     rest = np.sort(np.concatenate(singles)) if singles else np.zeros(0, np.int64)
-    places = zip(starts[rest].tolist(), (starts + sizes)[rest].tolist(), crcs[rest].tolist(), strict=True)
-    fine[rest] = [crc32c(data[start:end]) == crc for start, end, crc in places]
+    if crcs is not None:
+        places = zip(starts[rest].tolist(), (starts + sizes)[rest].tolist(), crcs[rest].tolist(), strict=True)
+        fine[rest] = [crc32c(data[start:end]) == crc for start, end, crc in places]
     return fine, groups, rest
 
 

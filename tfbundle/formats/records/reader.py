@@ -83,13 +83,25 @@ class RecordReader:
     """
 
     def __init__(
-        self, stream: Stream, *, offset: int = 0, salvage: bool = False, largest: int = LARGEST_RECORD
+        self,
+        stream: Stream,
+        *,
+        offset: int = 0,
+        verify: bool = True,
+        salvage: bool = False,
+        largest: int = LARGEST_RECORD,
     ) -> None:
+        """Read ``stream`` from where it stands, which is the byte ``offset`` of the records.
+
+        Without ``verify`` no checksum is looked at, neither of lengths nor of payloads. Records of more than
+        ``largest`` bytes are refused.
+        """
         self.position = offset
         self.count = 0
         self.truncation: Truncation | None = None
         self.losses: list[Loss] = []
         self._stream = stream
+        self._verify = verify
         self._salvage = salvage
         self._largest = largest
         # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
@@ -108,7 +120,7 @@ class RecordReader:
         """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
         wanted = HEADER_SIZE
         while self._fill(wanted) or self._skip_overlong():
-            frames = find_frames(self._buffer[self._start :], 0, self._size)
+            frames = find_frames(self._buffer[self._start :], 0, self._size, verify=self._verify)
             damage: FormatError | None = None
             if not frames.fine.all():
                 frames, damage = self._salvaged(frames) if self._salvage else self._before_damage(frames)

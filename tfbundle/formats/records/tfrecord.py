@@ -1,22 +1,23 @@
 """Record files (TFRecord), from a path or a file object, compressed or not, in constant memory.
 
-``record_reader`` finds and verifies the records, and says what the different ends of a file mean; here they become
-items, one after the other.
+``reader`` finds and verifies the records, and says what the different ends of a file mean; here they become items, one
+after the other. An iterator that has reached the end of a file goes on when the file has grown, as TensorFlow's do.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from types import TracebackType
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 from tfbundle.errors import FormatError
-from tfbundle.formats.records.compression import open_source, open_stream
+from tfbundle.formats.records.compression import FileStream, open_source, open_stream
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation
 from tfbundle.limits import LARGEST_RECORD
+from tfbundle.storage.locations import StrPath, locate
 
 Item = TypeVar("Item")
 
@@ -24,17 +25,18 @@ Item = TypeVar("Item")
 class RecordIterator(Iterator[Item]):
     """What the records of a file hold, one after the other.
 
-    ``truncation`` (``None``, or the half-written record at the end) and ``losses`` (empty without ``salvage``) are
+    ``truncation`` (``None``, or the incomplete record at the end) and ``losses`` (empty without ``salvage``) are
     complete when all has been read. ``number`` is that of the last item's record, ``offset`` where its payload lies,
     ``compression`` how the file is compressed (``"NONE"`` and so on).
     """
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO,
+        source: StrPath | BinaryIO,
         decode: Callable[[bytes], Item],
         *,
         compression: str | None = None,
+        verify: bool = True,
         salvage: bool = False,
         largest: int = LARGEST_RECORD,
     ) -> None:
@@ -43,17 +45,25 @@ class RecordIterator(Iterator[Item]):
         stream = open_stream(opened, compression)
         self.compression = stream.compression
         self._path = stream.path
-        self._reader = RecordReader(stream, salvage=salvage, largest=largest)
+        # What can be opened again when it has grown.
+        self._location = locate(source) if self._owned is not None and not hasattr(source, "read") else None
+        self._decode = decode
+        self._make_reader = partial(RecordReader, verify=verify, salvage=salvage, largest=largest)
+        self._reader = self._make_reader(stream)
+        self._earlier_losses: list[Loss] = []
+        self._is_at_end = False
         self.number = self.offset = 0
-        self._items = self._read(decode)
+        self._items = self._read()
 
     @property
     def truncation(self) -> Truncation | None:
+        """The incomplete record at the end, or ``None``."""
         return self._reader.truncation
 
     @property
     def losses(self) -> list[Loss]:
-        return self._reader.losses
+        """What ``salvage`` left out."""
+        return self._earlier_losses + self._reader.losses
 
     @property
     def done(self) -> int:
@@ -61,7 +71,11 @@ class RecordIterator(Iterator[Item]):
         return self._reader.done
 
     def __next__(self) -> Item:
-        return next(self._items)
+        for item in self._items:
+            return item
+        if self._is_at_end and self._reopen():
+            return next(self)
+        raise StopIteration
 
     def __enter__(self) -> RecordIterator[Item]:
         return self
@@ -72,7 +86,8 @@ class RecordIterator(Iterator[Item]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; a file object that was passed stays open."""
+        """Close the file; a file object that was passed stays open."""
+        self._is_at_end = False
         self._items.close()
         self._close_source()
 
@@ -80,7 +95,23 @@ class RecordIterator(Iterator[Item]):
         if self._owned is not None:
             self._owned.close()
 
-    def _read(self, decode: Callable[[bytes], Item]) -> Generator[Item, None, None]:
+    def _reopen(self) -> bool:
+        """Go on behind the last whole record of an uncompressed file, if the file has grown."""
+        reader = self._reader
+        stat = self._location.stat() if self._location is not None and self.compression == "NONE" else None
+        known = reader.position + (reader.truncation.size if reader.truncation is not None else 0)
+        if self._location is None or stat is None or stat.size <= known or (reader.losses and reader.position == 0):
+            return False
+        self._owned = self._location.open()
+        # Damage that no whole record follows was not passed: where it ends will be seen now.
+        self._earlier_losses += [loss for loss in reader.losses if loss.offset < reader.position]
+        self._reader = self._make_reader(FileStream(self._owned, reader.position), offset=reader.position)
+        self._reader.count = reader.count
+        self._is_at_end = False
+        self._items = self._read()
+        return True
+
+    def _read(self) -> Generator[Item, None, None]:
         for window in self._reader.windows():
             starts, ends = window.frames.starts, window.frames.starts + window.frames.sizes
             which = np.flatnonzero(window.frames.fine)
@@ -89,26 +120,29 @@ class RecordIterator(Iterator[Item]):
             for self.number, start, end in places:
                 self.offset = window.offset + start
                 try:
-                    item = decode(bytes(window.data[start:end]))
+                    item = self._decode(bytes(window.data[start:end]))
                 except FormatError as error:
                     raise error.locate(path=self._path, offset=self.offset) from None
                 yield item
+        self._is_at_end = True
         self._close_source()
 
 
 def read_records(
-    source: str | os.PathLike[str] | BinaryIO, *, compression: str | None = None, salvage: bool = False
+    source: StrPath | BinaryIO, *, compression: str | None = None, verify: bool = True, salvage: bool = False
 ) -> RecordIterator[bytes]:
-    """The payloads of a TFRecord file, one after the other, as ``bytes``.
+    """Return an iterator over the payloads of a TFRecord file, as ``bytes``.
 
     ``source`` is a path, or a binary file object, which is read from where it stands and not closed. ``compression`` is
-    ``"NONE"``, ``"GZIP"``, ``"ZLIB"`` or ``"SNAPPY"``; by default the first bytes tell. Both checksums of every record
-    are verified. Memory holds one window of the file, or one record where that is larger.
+    ``"NONE"``, ``"GZIP"``, ``"ZLIB"``, ``"SNAPPY"`` or ``"DEFLATE"`` (a raw deflate stream); by default the first bytes
+    tell, except for ``"DEFLATE"``. Both checksums of every record are verified; with ``verify=False`` neither is looked
+    at. Memory holds one window of the file, or one record where that is larger.
 
-    A record that is half there ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
-    there are: none if the compressed stream ends too early, behind a whole record. Raises ``ChecksumError`` for a
-    damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
+    An incomplete last record ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
+    there are: none if the compressed stream ends too early, behind a whole record. ``next`` after the end goes on if an
+    uncompressed file that was passed by its path has grown, as TensorFlow's iterators do. Raises ``ChecksumError`` for
+    a damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
     stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them; the last one is
     all from where the file cannot be read on, if its disk is broken there.
     """
-    return RecordIterator(source, bytes, compression=compression, salvage=salvage)
+    return RecordIterator(source, bytes, compression=compression, verify=verify, salvage=salvage)

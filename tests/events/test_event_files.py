@@ -1,0 +1,222 @@
+"""Which files are found, what a damaged one does to the others, and what a log says of files that change."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tfbundle
+from tests.support.records import frame, frames
+from tfbundle.events import files
+from tfbundle.proto import Event, Summary
+
+
+def scalar(step: int, value: float = 0.5, tag: str = "loss") -> bytes:
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+    return Event(wall_time=1.5 + step, step=step, summary=summary).SerializeToString()
+
+
+def write(path: Path, steps: range, **settings: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(frames(scalar(step, **settings) for step in steps))
+    return path
+
+
+def points(log: tfbundle.EventLog, run: str = ".") -> list[tuple[int, float]]:
+    series = log.runs[run].scalars["loss"]
+    return list(zip(series.steps.tolist(), series.values.tolist(), strict=True))
+
+
+def test_what_other_programs_put_beside_files_is_no_event_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "run" / "events.out.tfevents.1.h", range(10))
+    for name in ("._NAME", ".NAME.crc", ".NAME.XyZ123", "NAME_.gstmp", ".NAME.icloud", "../__MACOSX/run/._NAME"):
+        beside = path.parent / name.replace("NAME", path.name)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(b"\0\5\x16\7 of another program")
+    log = tfbundle.open_events(tmp_path)
+    assert list(log.runs) == ["run"]
+    assert len(log.runs["run"].scalars["loss"]) == 10
+
+
+def test_an_event_file_is_found_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "train" / "curves.bin", range(3))
+    (tmp_path / "train" / "examples.tfrecord").write_bytes(frames([b"\x0a\x02\x0a\x00"] * 3))
+    (tmp_path / "train" / "notes.txt").write_text("no records at all, and longer than a header")
+    log = tfbundle.open_events(tmp_path)
+    assert [Path(path).name for path in log.runs["train"].paths] == ["curves.bin"]
+    # Two files come before it in the order of names, and a limit of as many leaves it out.
+    write(tmp_path / "train" / "a.tfevents", range(3))
+    (tmp_path / "train" / "b.txt").write_text("something else")
+    for most, found in ((1, 1), (2, 2)):
+        monkeypatch.setattr(files, "_MOST_LOOKED_INTO", most)
+        assert len(tfbundle.open_events(tmp_path).runs["train"].paths) == found
+
+
+def link(target: Path, path: Path) -> None:
+    try:
+        path.symlink_to(target, target_is_directory=True)
+    except OSError:
+        pytest.skip("the system lets nobody make links")
+
+
+def test_a_folder_with_two_names_is_two_runs(tmp_path: Path) -> None:
+    write(tmp_path / "run10" / "events.out.tfevents.1", range(3))
+    link(tmp_path / "run10", tmp_path / "run2")
+    link(tmp_path, tmp_path / "run10" / "loop")
+    log = tfbundle.open_events(tmp_path)
+    assert list(log.runs) == ["run2", "run10"]
+    assert points(log, "run2") == points(log, "run10")
+
+
+def test_links_that_multiply_names_are_refused(tmp_path: Path) -> None:
+    """Each level has two names for the next one, so that the last has 2^30."""
+    levels = [tmp_path / f"level{number}" for number in range(30)]
+    for folder in levels:
+        folder.mkdir()
+    for folder, below in pairwise(levels):
+        link(below, folder / "a")
+        link(below, folder / "b")
+    with pytest.raises(tfbundle.UnsupportedError, match="lead to one folder by links"):
+        tfbundle.open_events(levels[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are those of POSIX")
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "good" / "a.tfevents", range(3))
+    write(tmp_path / "bad" / "a.tfevents", range(3))
+    from tfbundle.storage.folders import LocalListing
+
+    original = LocalListing.__init__
+
+    def refuse(self: LocalListing, folder: str, path: str) -> None:
+        if folder.endswith("bad"):
+            raise PermissionError(13, "Permission denied", folder)
+        original(self, folder, path)
+
+    monkeypatch.setattr(LocalListing, "__init__", refuse)
+    log = tfbundle.open_events(tmp_path)
+    assert list(log.runs) == ["good"]
+    assert list(log.unreadable) == [str(tmp_path / "bad")]
+
+
+@pytest.mark.parametrize("how", ["in place", "made again", "same size"])
+def test_refresh_notices_another_file_with_the_inode_of_the_old_one(tmp_path: Path, how: str) -> None:
+    path = write(tmp_path / "events.out.tfevents.1", range(100), value=1.0)
+    with tfbundle.open_events(tmp_path) as log:
+        assert len(points(log)) == 100
+        inode = path.stat().st_ino
+        content = frames(scalar(step, 2.0) for step in range(100 if how == "same size" else 300))
+        if how == "made again":
+            path.unlink()
+        with open(path, "wb" if how == "made again" else "r+b") as file:
+            file.write(content)
+        if how == "same size":
+            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
+        assert path.stat().st_ino == inode or how == "made again"
+        assert log.refresh()
+        assert points(log) == points(tfbundle.open_events(tmp_path))
+        assert {value for _, value in points(log)} == {2.0}
+
+
+def test_many_threads_may_ask_first(tmp_path: Path) -> None:
+    for number in range(5):
+        write(tmp_path / f"events.out.tfevents.{number}", range(number * 1000, number * 1000 + 1000))
+    for _ in range(3):
+        log = tfbundle.open_events(tmp_path)
+        found: list[Any] = []
+        barrier = threading.Barrier(16)
+
+        def first(log: tfbundle.EventLog = log, found: list[Any] = found, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            found.append(points(log))
+
+        threads = [threading.Thread(target=first) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [[(step, 0.5) for step in range(5000)]] * 16
+
+
+def test_without_verification_no_checksum_is_looked_at(tmp_path: Path) -> None:
+    whole = frames(scalar(step) for step in range(100))
+    size = len(frame(scalar(1)))
+    path = tmp_path / "a.tfevents"
+    for place in (8, size - 4):  # The checksum of the first length, and that of the first payload.
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(tfbundle.ChecksumError):
+            list(tfbundle.read_events(path))
+        with pytest.raises(tfbundle.ChecksumError):
+            list(tfbundle.read_records(path))
+        with pytest.raises(tfbundle.ChecksumError):
+            points(tfbundle.open_events(path))
+        assert len(list(tfbundle.read_events(path, verify=False))) == 100
+        assert list(tfbundle.read_records(path, verify=False)) == [scalar(step) for step in range(100)]
+        assert points(tfbundle.open_events(path, verify=False)) == [(step, 0.5) for step in range(100)]
+    path.write_bytes(whole[:-1])
+    records = tfbundle.read_records(path, verify=False)
+    assert len(list(records)) == 99
+    assert records.truncation is not None
+
+
+def test_raw_deflate_is_read_when_it_is_named(tmp_path: Path) -> None:
+    payloads = [scalar(step) for step in range(100)]
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    path = tmp_path / "a.tfrecord"
+    path.write_bytes(packer.compress(frames(payloads)) + packer.flush())
+    assert list(tfbundle.read_records(path, compression="DEFLATE")) == payloads
+    assert len(list(tfbundle.read_events(path, compression="DEFLATE"))) == 100
+    with pytest.raises(tfbundle.FormatError):
+        list(tfbundle.read_records(path))
+
+
+def test_raw_deflate_as_tensorflow_writes_it(tf: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.tfrecord"
+    options = tf.io.TFRecordOptions(compression_type="ZLIB", window_bits=-15)
+    with tf.io.TFRecordWriter(str(path), options) as writer:
+        for step in range(100):
+            writer.write(scalar(step))
+    assert list(tfbundle.read_records(path, compression="DEFLATE")) == [scalar(step) for step in range(100)]
+
+
+def test_iterators_go_on_when_the_file_has_grown_as_tensorflows_do(tf: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.tfevents"
+    content = frames(scalar(step) for step in range(6))
+    size = len(content) // 6
+    path.write_bytes(content[: 2 * size])
+    ours, theirs = tfbundle.read_records(path), tf.compat.v1.io.tf_record_iterator(str(path))
+    events = tfbundle.read_events(path)
+    found = []
+    for end in (2 * size, 2 * size, 3 * size, 4 * size, 6 * size):
+        path.write_bytes(content[:end])
+        more = list(ours)
+        assert more == list(theirs)
+        assert [event.step for event in events] == list(range(len(found), len(found) + len(more)))
+        found += more
+    assert found == [scalar(step) for step in range(6)]
+    assert ours.number == 5
+    ours.close()
+    path.write_bytes(content + content)
+    assert list(ours) == []
+
+
+def test_an_iterator_goes_on_with_the_record_that_was_incomplete(tmp_path: Path) -> None:
+    path = tmp_path / "a.tfevents"
+    content = frames(scalar(step) for step in range(6))
+    size = len(content) // 6
+    path.write_bytes(content[: 2 * size + 5])
+    records = tfbundle.read_records(path)
+    assert len(list(records)) == 2
+    assert records.truncation == (2 * size, 5)
+    assert list(records) == []
+    path.write_bytes(content)
+    assert list(records) == [scalar(step) for step in range(2, 6)]
+    assert records.truncation is None
