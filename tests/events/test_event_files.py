@@ -189,7 +189,7 @@ def test_raw_deflate_as_tensorflow_writes_it(tf: Any, tmp_path: Path) -> None:
 
 def test_iterators_go_on_when_the_file_has_grown_as_tensorflows_do(tf: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.tfevents"
-    content = frames(scalar(step) for step in range(6))
+    content = frames(scalar(step) for step in range(1, 7))
     size = len(content) // 6
     path.write_bytes(content[: 2 * size])
     ours, theirs = tfbundle.read_records(path), tf.compat.v1.io.tf_record_iterator(str(path))
@@ -199,9 +199,9 @@ def test_iterators_go_on_when_the_file_has_grown_as_tensorflows_do(tf: Any, tmp_
         path.write_bytes(content[:end])
         more = list(ours)
         assert more == list(theirs)
-        assert [event.step for event in events] == list(range(len(found), len(found) + len(more)))
+        assert [event.step for event in events] == list(range(len(found) + 1, len(found) + len(more) + 1))
         found += more
-    assert found == [scalar(step) for step in range(6)]
+    assert found == [scalar(step) for step in range(1, 7)]
     assert ours.number == 5
     ours.close()
     path.write_bytes(content + content)
@@ -210,7 +210,7 @@ def test_iterators_go_on_when_the_file_has_grown_as_tensorflows_do(tf: Any, tmp_
 
 def test_an_iterator_goes_on_with_the_record_that_was_incomplete(tmp_path: Path) -> None:
     path = tmp_path / "a.tfevents"
-    content = frames(scalar(step) for step in range(6))
+    content = frames(scalar(step) for step in range(1, 7))
     size = len(content) // 6
     path.write_bytes(content[: 2 * size + 5])
     records = tfbundle.read_records(path)
@@ -218,5 +218,5 @@ def test_an_iterator_goes_on_with_the_record_that_was_incomplete(tmp_path: Path)
     assert records.truncation == (2 * size, 5)
     assert list(records) == []
     path.write_bytes(content)
-    assert list(records) == [scalar(step) for step in range(2, 6)]
+    assert list(records) == [scalar(step) for step in range(3, 7)]
     assert records.truncation is None
