@@ -44,11 +44,12 @@ def test_a_folder(tmp_path: Path) -> None:
     places = [line.split()[1] for line in lines[2:5]]
     assert places == ["a/page.index", "b/model-9", "b/model-10"]
     assert "a/page.index: is an HTML page, probably of a failed download" in lines
-    assert lines[-2] == f"{tmp_path}: a folder; 3 checkpoint, 1 html, 1 other file (1 B) in 3 folders"
-    assert lines[-1] == f"next: tfbundle ls '{tmp_path / 'a' / 'm 1'}'"
+    assert lines[-2] == f"{tmp_path}: a folder; 3 checkpoints, 1 html, 1 other file (1 B) in 3 folders"
+    assert lines[-1] == f"next: tfbundle ls {tmp_path / 'b' / 'model-10'}"
     found = run_json("info", tmp_path, status=1)
     assert (found["ok"], found["kind"], len(found["items"]), found["complete"]) == (False, "folder", 4, True)
-    assert found["next"] == [f"tfbundle ls '{tmp_path / 'a' / 'm 1'}'"]
+    assert found["next"] == [f"tfbundle ls {tmp_path / 'b' / 'model-10'}"]
+    assert run_json("info", tmp_path / "a" / "m 1")["next"] == [f"tfbundle ls '{tmp_path / 'a' / 'm 1'}'"]
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def _print_tree(found: Overview) -> None:
     if len(wrong) > _MOST_PROBLEMS:
         print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems, which --json lists")
     counts = Counter(_LABELS.get(item.kind, item.kind) for item in items)
-    parts = [f"{number:,} {kind}" for kind, number in counts.items()]
+    parts = [count_of(number, kind) for kind, number in counts.items()]
     parts.append(f"{count_of(found.others, 'other file')} ({format_size(found.others_size)})")
     folders = count_of(found.folders, "folder")
     print_line(f"{one_line(found.path)}: {found.description}; {', '.join(parts)} in {folders}")
@@ -138,7 +138,8 @@ def _short(path: str, root: str) -> str:
 def _next_commands(found: Overview) -> list[str]:
     """Return a command for each kind that was found, with one of its paths."""
     best: dict[str, str] = {}
-    for item in found.items:
+    # Of several checkpoints the latest is the one that is probably meant.
+    for item in sorted(found.items, key=lambda item: -(item.step or 0)):
         name = _COMMANDS.get(item.kind)
         if item.kind in ("checkpoint", "run") and item.problem:
             name = "verify"

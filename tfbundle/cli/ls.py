@@ -151,7 +151,7 @@ def describe(tensor: Tensor, variable: str | None) -> Row:
             tensor.data_type,
             tensor.nbytes,
             len(tensor.slices),
-            tuple(dict.fromkeys(piece.path for piece in tensor.ranges)),
+            tuple(dict.fromkeys(part.path for part in tensor.ranges)),
         )
     except TfBundleError as error:
         return Row(tensor.name, variable, error=str(error))
@@ -162,5 +162,5 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.error is not None:
         return (name, "?", "?", "?", one_line(row.error))
     shards = ",".join(map(str, row.shards)) or "-"
-    pieces = f" ({count_of(row.slices, 'slice')})" if row.slices else ""
-    return (name, format_shape(row.shape or ()), row.dtype or "", format_size(row.nbytes or 0), shards + pieces)
+    slices = f" ({count_of(row.slices, 'slice')})" if row.slices else ""
+    return (name, format_shape(row.shape or ()), row.dtype or "", format_size(row.nbytes or 0), shards + slices)
