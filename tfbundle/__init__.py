@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfbundle.comparison.diff import Change, Diff, diff
     from tfbundle.comparison.fingerprint import Fingerprint, fingerprint
     from tfbundle.comparison.graph_check import GraphComparison, compare_graph
+    from tfbundle.conversion.averaging import average
     from tfbundle.conversion.convert import Converted, convert
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
@@ -76,6 +77,7 @@ _MODULES = {
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
     "Tensor": "tensors.tensor",
+    "average": "conversion.averaging",
     "compare_graph": "comparison.graph_check",
     "convert": "conversion.convert",
     "diff": "comparison.diff",
@@ -125,6 +127,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedError",
     "__version__",
+    "average",
     "compare_graph",
     "convert",
     "diff",

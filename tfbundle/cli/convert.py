@@ -12,10 +12,8 @@ from tfbundle.cli.arguments import (
     format_option,
     json_option,
     match_names,
-    open_tensors,
     path_argument,
 )
-from tfbundle.cli.completion import PATH, complete_tensors
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import (
     count_of,
@@ -60,18 +58,12 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 @click.command()
 @path_argument
-@click.argument("out", type=PATH)
-@click.option("--to", type=click.Choice(["npz", "safetensors"]), help="The format, if the suffix of OUT does not tell.")
+@click.argument("out")
 @click.option(
-    "--names", multiple=True, metavar="GLOB", shell_complete=complete_tensors, help="Write only these; may be repeated."
+    "--to", type=click.Choice(["npz", "safetensors", "hdf5"]), help="The format, if the suffix of OUT does not tell."
 )
-@click.option(
-    "--exclude",
-    multiple=True,
-    metavar="GLOB",
-    shell_complete=complete_tensors,
-    help="Leave these out; may be repeated.",
-)
+@click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated.")
 @click.option(
     "--no-slots",
     is_flag=True,
@@ -87,10 +79,7 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "group); may be repeated, in order.",
 )
 @click.option(
-    "--rename-file",
-    metavar="FILE",
-    type=PATH,
-    help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.',
+    "--rename-file", metavar="FILE", help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.'
 )
 @click.option(
     "--cast",
@@ -129,7 +118,9 @@ def command(
     as_json: bool,
     format: Format | None,
 ) -> None:
-    """Write the tensors to OUT, a .npz or .safetensors file.
+    """Write the tensors to OUT, a .npz, .safetensors or .h5 file.
+
+    PATH may also be a .npz, .safetensors, .h5 or .keras file.
 
     Memory stays small, however large the checkpoint is. A file that is already at OUT is replaced once the new one is
     complete; whatever goes wrong before leaves it as it is. With --salvage the exit status is 1 if something is lost.
@@ -143,6 +134,7 @@ def command(
     tfbundle convert run/ out.npz --rename '^bert/=' --rename 'layer_(\\d+)=h\\1' --dry-run
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.conversion.convert import convert
+    from tfbundle.conversion.sources.opening import open_source
     from tfbundle.conversion.targets.choosing import target_of
     from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import is_stdout
@@ -151,11 +143,11 @@ def command(
         target_of(locate(out), to)
     except ValueError:
         raise click.UsageError(
-            f"'{out}' does not tell its format; end it with .npz or .safetensors, or pass --to."
+            f"'{out}' does not tell its format; end it with .npz, .safetensors or .h5, or pass --to."
         ) from None
     rules = [*_read_renames(rename_file), *(_pair(text, "--rename OLD=NEW") for text in rename)]
     axes = {pattern: _parse_axes(text) for pattern, text in (_pair(one, "--transpose GLOB=AXES") for one in transpose)}
-    with open_tensors(path, format, salvage=salvage) as checkpoint:
+    with open_source(path, format=format, salvage=salvage) as checkpoint:
         chosen = choose_copies(checkpoint, match_names(checkpoint, names)) if names else None
         left_out = list(match_names(checkpoint, exclude)) if exclude else None
         with progress_bar("converting") as progress:

@@ -159,7 +159,7 @@ DOCUMENTS: dict[str, Document] = {
         1,
         {
             "path": "the file that was written, or the index of several",
-            "format": "npz or safetensors",
+            "format": "npz, safetensors or hdf5",
             "tensors": "how many were written",
             "nbytes": "the size of their values",
             "files": "all files that were written",

@@ -13,18 +13,20 @@ time). Each output appears under its name only once it is complete and on disk.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tfbundle.checkpoint.chosen_names import Names
 from tfbundle.conversion.casting import Cast
 from tfbundle.conversion.plan import Choices, Item, Transform, Transpose, make_plan
 from tfbundle.conversion.renaming import Rename
+from tfbundle.conversion.sources.opening import opened
 from tfbundle.conversion.targets.choosing import target_of
 from tfbundle.conversion.targets.target import Layout, check_held
 from tfbundle.identification.owned import check_replaceable
-from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.mapping import TensorMapping
 
@@ -58,7 +60,7 @@ class Converted:
 
 
 def convert(
-    source: StrPath | TensorMapping,
+    source: StrPath | TensorMapping | Mapping[str, Any],
     out: StrPath,
     *,
     to: str | None = None,
@@ -76,9 +78,11 @@ def convert(
     progress: Progress | None = None,
     dry_run: bool = False,
 ) -> Converted:
-    """Write the tensors of ``source``, a checkpoint, a frozen graph or the path of one, to ``out``.
+    """Write the tensors of ``source`` to ``out``.
 
-    ``to`` is ``"npz"`` or ``"safetensors"``; without it the suffix of ``out`` decides.
+    ``source`` is the path of a checkpoint, a frozen graph, a SavedModel, or a ``.npz``, ``.safetensors`` or HDF5 file
+    (``.h5``, ``.weights.h5``, ``.keras``); or an open checkpoint, or any mapping of arrays. ``to`` is ``"npz"``,
+    ``"safetensors"`` or ``"hdf5"``; without it the suffix of ``out`` decides.
 
     * ``names`` chooses and renames as for ``load``; without it all tensors are written but a TensorFlow 2 checkpoint's
       object graph. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
@@ -105,13 +109,13 @@ def convert(
     place = locate(out)
     target = target_of(place, to)
     layout = Layout(shards, shard_size)
-    with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(_path(source)) as tensors:
+    with opened(source) as tensors:
         choices = Choices(names, rename, exclude, cast, transpose, transform, slots, averages)
         plan = make_plan(tensors, choices, keeps_objects=target.keeps_objects)
         check_held(target, plan)
         outputs = target.outputs(place, plan, layout)
         for output in outputs:
-            check_replaceable(output, overwrite=overwrite, sources=[locate(tensors.prefix)])
+            check_replaceable(output, overwrite=overwrite, sources=_places(tensors))
         total, done = plan.nbytes, 0
 
         def count(nbytes: int) -> None:
@@ -126,5 +130,6 @@ def convert(
     return Converted(files[0], target.name, len(plan.tensors), total, files, plan.items, dry_run)
 
 
-def _path(source: StrPath) -> str:
-    return locate(source).path
+def _places(tensors: TensorMapping) -> list[Location]:
+    """Return the files that are read, as far as they have names."""
+    return [] if tensors.format == "arrays" else [locate(tensors.prefix)]

@@ -26,7 +26,7 @@ from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph
 from tfbundle.conversion.averages import averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
 from tfbundle.conversion.renaming import Rename, rename_all
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
@@ -152,8 +152,14 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     axes = _axes(source, choices.transpose)
     planned: list[Planned] = []
     items: list[Item] = []
+    problems: dict[str, list[str]] = {}
     for name, tensor in source.items():
         if name in new_names:
+            try:
+                tensor.dtype  # noqa: B018 - asking is what raises for what is no tensor.
+            except UnsupportedError as error:
+                problems.setdefault(error.message, []).append(name)
+                continue
             line = _plan_one(tensor, new_names[name], casts, axes.get(name), choices.transform)
             if line is not None:
                 planned.append(line)
@@ -161,6 +167,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
                 continue
             left_out[name] = "left out by transform"
         items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
+    if problems:
+        raise UnsupportedError(_describe(problems), path=source.prefix)
     objects = source.objects if keeps_objects and OBJECT_GRAPH_KEY in source else None
     return Plan(planned, tuple(items), source, objects)
 
@@ -253,7 +261,16 @@ def _item(line: Planned, *, by_average: bool) -> Item:
     return Item(line.tensor.name, line.name, line.type_name, line.shape, line.nbytes, ", ".join(actions) or "copied")
 
 
+def _describe(problems: Mapping[str, Sequence[str]]) -> str:
+    groups = [f"{', '.join(map(repr, names))}: {reason}" for reason, names in problems.items()]
+    return f"there are tensors that cannot be converted ({'; '.join(groups)}); leave them out (--exclude)"
+
+
 def _left_out(tensor: Tensor, reason: str) -> Item:
+    try:
+        tensor.dtype  # noqa: B018 - asking is what raises for what is no tensor.
+    except TfBundleError:
+        return Item(tensor.name, None, "unknown", (), 0, reason)
     return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
 
 

@@ -89,6 +89,18 @@ def numpy_dtypes() -> dict[str, np.dtype[Any]]:
 
 
 @cache
+def data_type_of(dtype: np.dtype[Any]) -> int | None:
+    """Return the number of the type that holds the values of a numpy dtype, in whatever byte order; else ``None``.
+
+    Objects have none here: whether they are strings, their values say.
+    """
+    for number, (_, name) in _NAMES.items():
+        if name == dtype.name and not dtype.hasobject and not _NAMES[number][0].startswith(("DT_Q",)):
+            return number
+    return None
+
+
+@cache
 def numpy_dtype(number: int) -> np.dtype[Any]:
     """The numpy dtype of a stored tensor, in native byte order.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from tfbundle.conversion.targets.hdf5 import Hdf5
 from tfbundle.conversion.targets.npz import Npz
 from tfbundle.conversion.targets.safetensors import Safetensors
 from tfbundle.conversion.targets.target import Target
 from tfbundle.storage.base import Location
 
-_TARGETS: tuple[Target, ...] = (Npz(), Safetensors())
+_TARGETS: tuple[Target, ...] = (Npz(), Safetensors(), Hdf5())
 
 
 def target_of(out: Location, to: str | None = None) -> Target:

@@ -23,34 +23,13 @@ from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
 from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.safetensors_types import DTYPES
 from tfbundle.conversion.targets.shards import divide
 from tfbundle.conversion.targets.target import Count, Layout, raw_chunks
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.replacing import replacement
 
-# What the format calls the types of numpy and ml_dtypes. Readers before 0.7 do not know C64, those before 0.8 not the
-# FNUZ types.
-_DTYPES = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "int16": "I16",
-    "uint16": "U16",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int32": "I32",
-    "uint32": "U32",
-    "float32": "F32",
-    "complex64": "C64",
-    "float64": "F64",
-    "int64": "I64",
-    "uint64": "U64",
-}
 # The library refuses to read a longer header.
 _LARGEST_HEADER = 100_000_000
 # Where a name would stand, this stands for facts about the file.
@@ -66,7 +45,7 @@ class Safetensors:
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
         """Return what of a tensor the format has no room for, or ``None``."""
-        if tensor.dtype.name not in _DTYPES:
+        if tensor.dtype.name not in DTYPES:
             return tensor.type_name
         if tensor.name == _RESERVED:
             return "a name that the format reserves"
@@ -118,7 +97,7 @@ def _write(file: BinaryIO, tensors: Sequence[Planned], count: Count) -> None:
     for tensor in tensors:
         begin, end = end, end + tensor.nbytes
         entries[tensor.name] = {
-            "dtype": _DTYPES[tensor.dtype.name],
+            "dtype": DTYPES[tensor.dtype.name],
             "shape": tensor.shape,
             "data_offsets": [begin, end],
         }

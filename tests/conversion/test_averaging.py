@@ -1,0 +1,149 @@
+"""Averages of checkpoints, compared with numpy's of the same arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.arrays import assert_same, object_array
+from tests.support.bundle_writer import FULL, Saved, write_bundle
+from tfbundle.conversion.averaging import aligned, average, average_inputs
+from tfbundle.conversion.sources.opening import open_source
+from tfbundle.errors import ChecksumError, UnsupportedError
+
+random = np.random.default_rng(3)
+STEPS = (1, 2, 10)
+LARGE = [random.standard_normal((700, 1000)).astype(np.float32) for _ in STEPS]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three checkpoints; the large tensor is cut in another way in each."""
+    cuts: list[Any] = [
+        None,
+        [((0, 300), FULL), ((300, 400), FULL)],
+        [(FULL, (0, 1)), (FULL, (1, 999))],
+    ]
+    for number, step in enumerate(STEPS):
+        large = LARGE[number]
+        tensors = {
+            "large": Saved(large, slices=cuts[number]) if cuts[number] else large,
+            "half": np.full(3, number + 0.5, ml_dtypes.bfloat16),
+            "complex": np.full(2, number * 1j, np.complex64),
+            "step": np.int64(step),
+            "words": object_array([b"step %d" % step]),
+            "empty": np.zeros((0, 4), np.float32),
+        }
+        write_bundle(tmp_path / f"model.ckpt-{step}", tensors)
+    return tmp_path
+
+
+def contents(path: Path) -> dict[str, Any]:
+    with open_source(path) as source:
+        return {name: tensor.read() for name, tensor in source.items()}
+
+
+def averaged(sources: Any, out: Path, **arguments: Any) -> dict[str, Any]:
+    average(sources, out, exclude=["words"], **arguments)
+    return contents(out)
+
+
+def test_the_mean(folder: Path) -> None:
+    found = averaged(folder, folder / "out.safetensors")
+    assert_same(found["large"], np.mean([array.astype(np.float64) for array in LARGE], axis=0).astype(np.float32))
+    assert_same(found["half"], np.full(3, 1.5, ml_dtypes.bfloat16))
+    assert_same(found["complex"], np.full(2, 1j, np.complex64))
+    assert found["step"] == 10
+    assert found["empty"].shape == (0, 4)
+
+
+def test_the_last_of_a_folder(folder: Path) -> None:
+    found = averaged(folder, folder / "out.safetensors", last=2)
+    assert_same(found["large"], np.mean([array.astype(np.float64) for array in LARGE[1:]], axis=0).astype(np.float32))
+    assert_same(averaged(folder, folder / "out.safetensors", last=1)["large"], LARGE[2])
+    for last in (0, 4):
+        with pytest.raises(ValueError, match="3 complete checkpoints"):
+            average(folder, folder / "out.npz", last=last)
+
+
+def test_weights(folder: Path) -> None:
+    # The order is that of the steps; weights go with the sources that they were given for.
+    paths = [folder / f"model.ckpt-{step}" for step in (10, 1, 2)]
+    found = averaged(paths, folder / "out.safetensors", weights=[2, 1, 0])
+    assert_same(found["large"], ((LARGE[2].astype(np.float64) * 2 + LARGE[0]) / 3).astype(np.float32))
+    assert found["step"] == 10
+    found = averaged(paths, folder / "out.safetensors", decay=0.5)
+    wide = [array.astype(np.float64) for array in LARGE]
+    np.testing.assert_allclose(found["large"], (wide[2] + wide[1] / 2 + wide[0] / 4) / 1.75, rtol=1e-6, atol=1e-7)
+    inputs = average_inputs(folder, decay=0.5)[1]
+    assert [(item.step, item.weight) for item in inputs] == [(1, 0.25), (2, 0.5), (10, 1.0)]
+    for arguments, match in (
+        ({"weights": [1]}, "1 weights for 3"),
+        ({"weights": [0, 0, 0]}, "not all 0"),
+        ({"weights": [1, -1, 1]}, "from 0"),
+        ({"weights": [1, float("nan"), 1]}, "finite"),
+        ({"decay": 0}, "more than 0"),
+        ({"decay": 1.5}, "at most 1"),
+        ({"decay": 0.5, "weights": [1, 1, 1]}, "one of them"),
+        ({"last": 2}, "folder alone"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            average(paths, folder / "out.npz", **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no checkpoints"):
+        average([], folder / "out.npz")
+
+
+def test_equal_checkpoints_average_to_themselves(tmp_path: Path) -> None:
+    for step in range(7):
+        write_bundle(tmp_path / f"m-{step}", {"w": LARGE[0], "d": LARGE[1].astype(np.float64)})
+    average(tmp_path, tmp_path / "out.npz")
+    found = contents(tmp_path / "out.npz")
+    assert_same(found["w"], LARGE[0])
+    np.testing.assert_allclose(found["d"], LARGE[1].astype(np.float64), rtol=1e-15)
+
+
+def test_tensors_that_do_not_fit_are_refused_by_name(folder: Path) -> None:
+    arrays = contents(folder / "model.ckpt-1")
+    write_bundle(
+        folder / "other", {**arrays, "half": np.zeros(4, ml_dtypes.bfloat16), "extra": np.zeros(1), "step": 1.0}
+    )
+    sources = [folder / "model.ckpt-1", folder / "other"]
+    with pytest.raises(UnsupportedError, match=r"'half': of shape \[4\]") as caught:
+        average(sources, folder / "out.npz")
+    message = str(caught.value)
+    assert "'extra': absent from" in message
+    assert "'step': of type float64 in the newest and int64" in message
+    done = average(sources, folder / "out.npz", exclude=["half", "extra", "step", "words"])
+    assert done.tensors == 3
+    assert done.left_out == {"left out: excluded": 4}
+
+
+def test_damage_in_any_source_is_found(folder: Path) -> None:
+    path = folder / "model.ckpt-2.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[1_500_000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ChecksumError, match=r"model\.ckpt-2"):
+        average(folder, folder / "out.safetensors", exclude="words")
+    assert not (folder / "out.safetensors").exists()
+
+
+def test_arrays_and_open_checkpoints(folder: Path) -> None:
+    with tfbundle.open_checkpoint(folder / "model.ckpt-1") as first:
+        average([first, {"large": LARGE[1]}], folder / "out.npz", exclude=["half", "complex", "step", "words", "empty"])
+    found = contents(folder / "out.npz")
+    assert_same(found["large"], np.mean([array.astype(np.float64) for array in LARGE[:2]], axis=0).astype(np.float32))
+
+
+def test_streams_of_other_cuts_are_aligned() -> None:
+    whole = np.arange(10)
+    cuts = ([3, 7], [5, 5], [1, 1, 8], [10], [0, 10, 0])
+    streams = [iter(np.split(whole, np.cumsum(cut)[:-1])) for cut in cuts]
+    parts = list(aligned(streams))
+    for place in range(len(cuts)):
+        assert np.concatenate([part[place] for part in parts]).tolist() == whole.tolist()

@@ -1,0 +1,210 @@
+"""The average of several checkpoints, as training scripts take of the last few.
+
+    tfbundle.average("run/", "averaged.safetensors", last=10)
+
+The average is a mapping of tensors like that of a checkpoint, and ``convert`` writes it; so everything that ``convert``
+does can be done on the way. A tensor is read from all sources at once, a piece at a time::
+
+    source 1   |-----------|-----------|------|      pieces end where each source's slices end,
+    source 2   |-------|-------|-------|------|      and are cut to what all of them have
+    sum        |-------|---|---|-------|------|      float64; float32 for 16 bits and less
+
+so that memory does not grow with the tensors. Integers, strings and whatever else has no average come from the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from tfbundle.checkpoint.find.names import step_of
+from tfbundle.checkpoint.listing import list_checkpoints
+from tfbundle.conversion.casting import kind_of
+from tfbundle.conversion.convert import Converted, convert
+from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
+from tfbundle.conversion.sources.opening import opened
+from tfbundle.storage.locations import StrPath, locate
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import python_name
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.tensor import Tensor
+
+Source: TypeAlias = "StrPath | TensorMapping | Mapping[str, Any]"
+
+
+class Input(NamedTuple):
+    """A source of an average: its path (or what it is), step and time where known, bytes, and its share of the sum."""
+
+    path: str
+    step: int | None
+    time: float | None
+    size: int | None
+    weight: float
+
+
+def average(
+    sources: StrPath | Sequence[Source],
+    out: StrPath,
+    *,
+    last: int | None = None,
+    weights: Sequence[float] | None = None,
+    decay: float | None = None,
+    **choices: Any,
+) -> Converted:
+    """Write the average of several checkpoints to ``out``.
+
+    ``sources`` are checkpoints, or whatever else ``convert`` takes, oldest first; or a folder, of which the ``last``
+    complete checkpoints are taken (all without it). ``weights`` has a number for each; ``decay`` weighs each source
+    that many times as much as the one after it, from 0 to 1. The newest source is that of the highest step, where all
+    names end in one, or else the last. ``choices`` are the other arguments of ``convert``.
+
+    Floats and complex numbers are averaged in float64 and complex128, those of 16 bits and less in float32. All other
+    tensors, such as steps, are those of the newest source. Raises ``UnsupportedError`` with the names of tensors that
+    are absent in a source, or differ in shape or type, unless they are excluded; ``ValueError`` for weights and counts
+    that make no sense; and what ``convert`` raises.
+    """
+    paths, inputs = average_inputs(sources, last=last, weights=weights, decay=decay)
+    with ExitStack() as stack:
+        mappings = [stack.enter_context(opened(source)) for source in paths]
+        return convert(_Averaged(mappings, inputs).tensors(), out, **choices)
+
+
+def average_inputs(
+    sources: StrPath | Sequence[Source],
+    *,
+    last: int | None = None,
+    weights: Sequence[float] | None = None,
+    decay: float | None = None,
+) -> tuple[list[Source], list[Input]]:
+    """Return the sources that ``average`` would take, oldest first, and what is known of each, with its weight.
+
+    Raises ``ValueError`` where there are too few, and for weights that make no sense.
+    """
+    facts: list[tuple[Source, str, int | None, float | None, int | None]]
+    if isinstance(sources, Sequence) and not isinstance(sources, str | bytes):
+        if last is not None:
+            raise ValueError("last takes checkpoints of a folder; pass the folder alone")
+        facts = [_describe(source) for source in sources]
+    else:
+        listed = [one for one in list_checkpoints(sources) if one.complete]
+        if last is not None and not 1 <= last <= len(listed):
+            raise ValueError(f"last is {last}, and {locate(sources)} has {len(listed)} complete checkpoints")
+        chosen = listed[-last:] if last is not None else listed
+        facts = [(one.prefix, one.prefix, one.step, one.time, one.size) for one in chosen]
+    if not facts:
+        raise ValueError("there are no checkpoints to average")
+    shares = _shares(len(facts), weights, decay)
+    order = (
+        sorted(range(len(facts)), key=lambda number: (facts[number][2] or 0, number)) if _have_steps(facts) else None
+    )
+    numbers = order if order is not None else range(len(facts))
+    if order is not None and weights is None:
+        shares = [shares[place] for place in np.argsort(order)]
+    return [facts[number][0] for number in numbers], [Input(*facts[number][1:], shares[number]) for number in numbers]
+
+
+def _have_steps(facts: Sequence[tuple[Any, str, int | None, Any, Any]]) -> bool:
+    return all(step is not None for _, _, step, _, _ in facts)
+
+
+def _describe(source: Source) -> tuple[Source, str, int | None, float | None, int | None]:
+    if isinstance(source, TensorMapping):
+        return source, source.prefix, step_of(source.prefix), None, None
+    if isinstance(source, Mapping):
+        return source, "arrays in memory", None, None, None
+    location = locate(source)
+    facts = location.plus(".index").stat() or location.stat()
+    return source, location.path, step_of(location.path), None if facts is None else facts.mtime, None
+
+
+def _shares(count: int, weights: Sequence[float] | None, decay: float | None) -> list[float]:
+    if weights is not None and decay is not None:
+        raise ValueError("weights and decay both say how to weigh the sources; pass one of them")
+    if decay is not None:
+        if not 0 < decay <= 1:
+            raise ValueError(f"decay is more than 0 and at most 1, not {decay}")
+        return [decay ** (count - 1 - number) for number in range(count)]
+    if weights is None:
+        return [1.0] * count
+    shares = [float(weight) for weight in weights]
+    if len(shares) != count:
+        raise ValueError(f"there are {len(shares)} weights for {count} sources")
+    if not all(np.isfinite(share) and share >= 0 for share in shares) or not sum(shares):
+        raise ValueError(f"weights are finite numbers from 0, and not all 0: {shares}")
+    return shares
+
+
+class _Averaged:
+    """The average of open sources, the newest of which is last."""
+
+    def __init__(self, sources: Sequence[TensorMapping], inputs: Sequence[Input]) -> None:
+        self._sources = sources
+        self._newest = sources[-1]
+        self._inputs = inputs
+
+    def tensors(self) -> MemberTensors:
+        names = dict.fromkeys(name for source in (self._newest, *self._sources) for name in source)
+        members = {name: self._member(name) for name in names}
+        return MemberTensors(MemberStore(self._newest.prefix, members), "average", model=self._newest)
+
+    def _member(self, name: str) -> Member:
+        found = [source.get(name) for source in self._sources]
+        absent = [item.path for item, tensor in zip(self._inputs, found, strict=True) if tensor is None]
+        if absent:
+            return unsupported(f"absent from {', '.join(dict.fromkeys(absent))}")
+        tensors: list[Tensor] = found
+        newest = tensors[-1]
+        for item, tensor in zip(self._inputs, tensors, strict=True):
+            if tensor.shape != newest.shape:
+                return unsupported(
+                    f"of shape {list(newest.shape)} in the newest and {list(tensor.shape)} in {item.path}"
+                )
+            if tensor.data_type != newest.data_type:
+                types = [python_name(one.data_type) for one in (newest, tensor)]
+                return unsupported(f"of type {types[0]} in the newest and {types[1]} in {item.path}")
+        is_averaged = kind_of(newest.dtype.name) in ("float", "complex") and len(tensors) > 1
+        chunks = partial(_average, tensors, [item.weight for item in self._inputs]) if is_averaged else newest.chunks
+        return Member(newest._known().data_type, newest.shape, chunks)
+
+
+def _average(tensors: Sequence[Tensor], weights: Sequence[float]) -> Iterator[Array]:
+    dtype = tensors[0].dtype
+    wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float32 if dtype.itemsize <= 2 else np.float64)
+    is_mean = len(set(weights)) == 1
+    total = wide.type(len(weights) if is_mean else sum(weights))
+    for parts in aligned([tensor.chunks() for tensor in tensors]):
+        with np.errstate(all="ignore"):
+            result = parts[0].astype(wide) if is_mean else parts[0].astype(wide) * wide.type(weights[0])
+            for part, weight in zip(parts[1:], weights[1:], strict=True):
+                result += (
+                    part.astype(wide, copy=False) if is_mean else part.astype(wide, copy=False) * wide.type(weight)
+                )
+            result /= total
+            yield result.astype(dtype)
+
+
+def aligned(streams: Sequence[Iterator[Array]]) -> Iterator[list[Array]]:
+    """Yield arrays of one length from several streams of flat arrays, which together have the same length.
+
+    Ends with the first stream that ends; each is asked for what is behind its last array, where it is verified.
+    """
+    rests: list[Array | None] = [None] * len(streams)
+    while True:
+        for number, stream in enumerate(streams):
+            rest = rests[number]
+            while rest is None or not len(rest):
+                try:
+                    rest = next(stream)
+                except StopIteration:
+                    for other in streams:
+                        next(other, None)
+                    return
+            rests[number] = rest
+        known = [rest for rest in rests if rest is not None]
+        length = min(map(len, known))
+        yield [rest[:length] for rest in known]
+        rests = [rest[length:] for rest in known]

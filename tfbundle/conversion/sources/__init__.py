@@ -1,0 +1,1 @@
+"""Tensors in files of other programs, and in memory, one module for each kind of file."""

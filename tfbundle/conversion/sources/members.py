@@ -1,0 +1,222 @@
+"""Tensors that no checkpoint holds, with the face that those of a checkpoint have.
+
+A file of another program lists its tensors when it is opened: a ``Member`` each, with type, shape and a function that
+reads it. That is all that ``Tensor`` needs, so that ``convert`` and everything else that takes a mapping of tensors
+works on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.findings import Finding, Report, finding_of
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_RANK
+from tfbundle.progress import Progress
+from tfbundle.tensors.arrays import Array, allocate, shaped
+from tfbundle.tensors.dtypes import DT_STRING, numpy_dtype
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.selection import Selection
+from tfbundle.tensors.store import Facts, Range
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.objects import ObjectGraph
+
+
+@dataclass(frozen=True)
+class Member:
+    """One tensor of a file: TensorFlow's number of its type, its shape, and how to read it.
+
+    ``chunks`` yields flat arrays in native byte order that are the elements in C order. ``problem`` says why there is
+    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file.
+    """
+
+    data_type: int
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterator[Array]]
+    version: Any = None
+    problem: TfBundleError | None = None
+
+
+def failed(problem: TfBundleError, version: Any = None) -> Member:
+    """Return a member that has a name and no tensor, because it is damaged or of another kind."""
+    return Member(DT_STRING, (), lambda: iter(()), version, problem)
+
+
+def unsupported(problem: str, version: Any = None) -> Member:
+    """Return a member that is something else than a tensor."""
+    return failed(UnsupportedError(problem), version)
+
+
+def check_shape(shape: Iterable[Any], dtype: np.dtype[Any], stored: int, name: str, path: str) -> tuple[int, ...]:
+    """Return a shape that a file states, after comparing its bytes with the ``stored`` ones.
+
+    Raises ``FormatError`` for what is no shape, and ``UnsupportedError`` for what grows far beyond the bytes that are
+    stored, as only zeros and attacks do.
+    """
+    lengths = tuple(shape)
+    if len(lengths) > LARGEST_RANK or not all(type(length) is int and 0 <= length < 1 << 62 for length in lengths):
+        raise FormatError(f"it states the shape {str(lengths)[:100]}", path=path, tensor=name)
+    nbytes = prod(lengths) * dtype.itemsize
+    if nbytes > max(LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH * stored):
+        raise UnsupportedError(
+            f"it takes {nbytes} bytes and is stored in {stored}; what grows more than {LARGEST_EXPANSION_GROWTH} times "
+            "is not read",
+            path=path,
+            tensor=name,
+        )
+    return lengths
+
+
+class MemberStore:
+    """The members of one source."""
+
+    def __init__(
+        self,
+        path: str,
+        members: Mapping[str, Member],
+        close: Callable[[], object] = lambda: None,
+        reopening: tuple[Callable[..., MemberStore], tuple[Any, ...]] | None = None,
+    ) -> None:
+        """``close`` closes the file; ``reopening`` is a picklable function with arguments that opens it again."""
+        self.path = path
+        self._members = dict(members)
+        self._close = close
+        self._reopening = reopening
+        self._closed = False
+
+    def close(self) -> None:
+        """Close the file. A later read is a ``ValueError``."""
+        self._closed = True
+        self._close()
+
+    def reopening(self) -> tuple[Callable[..., MemberStore], tuple[Any, ...]]:
+        """Return how another process opens this store; raises ``TypeError`` for arrays in memory."""
+        if self._reopening is None:
+            raise TypeError(f"the tensors of {self.path} are in memory, and do not pickle; pickle the arrays")
+        return self._reopening
+
+    def records(self) -> dict[str, str]:
+        """Return the record of each member, in the order of the file; its name is all that has to be kept of it."""
+        return {name: name for name in self._members}
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """Return ``None`` for each member: nothing is gained by asking for all at once."""
+        return repeat(None, len(self._members))
+
+    def find(self, name: str) -> str | None:
+        """Return the record of a member, or ``None``."""
+        return name if name in self._members else None
+
+    def facts(self, name: str, record: str) -> Facts:
+        """Return type and shape; raises ``UnsupportedError`` for what is no tensor, ``FormatError`` for damage."""
+        member = self._members[name]
+        if member.problem is not None:
+            raise type(member.problem)(member.problem.message, path=self.path, tensor=name)
+        return Facts(member.data_type, member.shape, ())
+
+    def ranges(self, name: str, record: str) -> tuple[Range, ...]:
+        """Return nothing: where a library finds the bytes is its own business."""
+        return ()
+
+    def fingerprint(self, name: str, record: str) -> Any:
+        """Return what tells this state of the file from another."""
+        member = self._members[name]
+        return member.data_type, member.shape, member.version
+
+    def read(self, name: str, record: str) -> Array:
+        """Return the whole tensor as an array of its own."""
+        facts = self.facts(name, record)
+        array = shaped(allocate(facts.data_type, (prod(facts.shape),)), facts.shape)
+        flat = array.reshape(-1)
+        pos = 0
+        for values in self.chunks(name, record):
+            flat[pos : pos + len(values)] = values
+            pos += len(values)
+        return array
+
+    def read_selection(self, name: str, record: str, selection: Selection) -> Array:
+        """Return the selected elements in ascending order, of a tensor that is read whole."""
+        part: Array = self.read(name, record)[selection.grid].copy()
+        return part
+
+    def chunks(self, name: str, record: str) -> Iterator[Array]:
+        """Yield the elements from first to last; raises ``FormatError`` where the file has fewer or more."""
+        facts, member = self.facts(name, record), self._members[name]
+        if self._closed:
+            raise ValueError(f"{self.path} is closed; read before close(), or open it again")
+        dtype, count, wanted = numpy_dtype(facts.data_type), 0, prod(facts.shape)
+        try:
+            for values in member.chunks():
+                count += len(values)
+                if count > wanted:
+                    break
+                yield values.astype(dtype, copy=False)
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+        if count != wanted:
+            more = " or more" if count > wanted else ""
+            raise FormatError(
+                f"it has {count} elements{more}, and its shape {list(facts.shape)}", path=self.path, tensor=name
+            )
+
+
+class MemberTensors(TensorMapping):
+    """Tensors of a file that another program wrote, or of arrays in memory."""
+
+    def __init__(self, store: MemberStore, format: str, model: TensorMapping | None = None) -> None:
+        """``open_source`` makes these; ``model`` has the object graph and slots of what is made from a checkpoint."""
+        self._store: MemberStore = store
+        self._format = format
+        self._model = model
+
+    @property
+    def prefix(self) -> str:
+        """The file."""
+        return self._store.path
+
+    @property
+    def format(self) -> str:
+        """``"npz"``, ``"safetensors"``, ``"hdf5"``, ``"arrays"`` or ``"average"``."""
+        return self._format
+
+    @property
+    def lost(self) -> tuple[Finding, ...]:
+        """Nothing: such files are not salvaged."""
+        return ()
+
+    @property
+    def objects(self) -> ObjectGraph | None:
+        """Nothing for a file: objects are stored in checkpoints."""
+        return None if self._model is None else self._model.objects
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """The names that are those of optimizer slots of TensorFlow 1."""
+        if self._model is not None:
+            return self._model.slots
+        from tfbundle.checkpoint.slots import find_slots
+
+        return frozenset(find_slots(self._store.records(), None))
+
+    def verify(self, progress: Progress | None = None) -> Report:
+        """Read every tensor; no byte counts as verified, for the checksums are those of other formats."""
+        findings = []
+        for done, (name, record) in enumerate(self._store.records().items(), 1):
+            try:
+                for _ in self._store.chunks(name, record):
+                    pass
+            except TfBundleError as error:
+                findings.append(finding_of(error, "entry"))
+            if progress is not None:
+                progress(done, len(self))
+        return Report(self.prefix, self.prefix, self.format, len(self), 0, tuple(findings), len(self) - len(findings))
+
+    def __repr__(self) -> str:
+        return f"<MemberTensors {self.prefix!r}, {self.format}, {len(self)} tensors>"

@@ -1,0 +1,67 @@
+"""Arrays of other programs as tensors: which of TensorFlow's types they have, and their elements as it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
+from tfbundle.tensors.arrays import Array, split
+from tfbundle.tensors.dtypes import DT_STRING, data_type_of
+
+_PLACE = "the mapping"
+
+
+def tensors_of(arrays: Mapping[str, Any]) -> MemberTensors:
+    """Return a mapping of arrays, numbers, strings, or whatever ``numpy.asarray`` takes, as a mapping of tensors.
+
+    Raises ``TypeError`` for names that are no ``str``, and ``ValueError`` for arrays of a type that TensorFlow has none
+    of.
+    """
+    members = {}
+    for name, value in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the names of tensors are str, not {name!r}")
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        member = member_of(array)
+        if member.problem is not None:
+            raise ValueError(f"{name!r}: {member.problem.message}")
+        members[name] = member
+    return MemberTensors(MemberStore(_PLACE, members), "arrays")
+
+
+def member_of(array: Array) -> Member:
+    """Return an array in memory as a member."""
+    number = number_of(array.dtype)
+    if number is None:
+        return unsupported(f"TensorFlow has no type for {array.dtype}")
+    if array.dtype.hasobject and not all(isinstance(value, bytes | str) for value in array.flat):
+        return unsupported("it holds Python objects that are neither str nor bytes")
+    return Member(number, array.shape, lambda: split(native(np.ascontiguousarray(array))))
+
+
+def number_of(dtype: np.dtype[Any]) -> int | None:
+    """Return the number of TensorFlow's type for a numpy dtype, or ``None`` where there is none."""
+    return DT_STRING if dtype.hasobject or dtype.kind in "SU" else data_type_of(dtype)
+
+
+def native(array: Array) -> Array:
+    """Return an array in native byte order, with strings as an array of ``bytes``."""
+    if array.dtype.kind == "S":
+        plain: Array = array.astype(object)
+        return plain
+    if array.dtype.kind == "U" or array.dtype.hasobject:
+        flat = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for value in array.flat]
+        strings = np.empty(len(flat), object)
+        strings[:] = flat
+        shaped: Array = strings.reshape(array.shape)
+        return shaped
+    swapped: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return swapped
+
+
+def chunks_of(array: Array) -> Iterator[Array]:
+    """Yield the elements of an array as tensors have them."""
+    return split(native(np.ascontiguousarray(array)))

@@ -1,0 +1,93 @@
+"""HDF5 files by h5py: one dataset a tensor, contiguous and little-endian, in the groups that its name spells.
+
+h5py lays the datasets out and says where each begins; the elements are then written to these places, in pieces, so that
+no dataset is in memory whole. HDF5 has no bfloat16: it is stored as two opaque bytes with the attribute ``dtype``, as
+Keras writes and reads it. No times are stored, so that the same tensors make the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.targets.target import Count, Layout, one_file, raw_chunks
+from tfbundle.errors import UnsupportedError
+from tfbundle.storage.base import Location
+from tfbundle.storage.replacing import replacement
+
+_MARKED = "bfloat16"
+_MOST_DIMENSIONS = 32
+
+
+class Hdf5:
+    """``.h5`` and ``.hdf5`` files."""
+
+    name: str = "hdf5"
+    suffixes: tuple[str, ...] = (".h5", ".hdf5")
+    keeps_objects: bool = False
+
+    def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
+        """Return what of a tensor HDF5 cannot hold under its name, or ``None``."""
+        if tensor.dtype.hasobject or (tensor.dtype.num >= 256 and tensor.dtype.name != _MARKED):
+            return tensor.type_name
+        try:
+            tensor.name.encode()
+        except UnicodeEncodeError:
+            return "a name that is not UTF-8"
+        parts = tensor.name.split("/")
+        if "\0" in tensor.name or not all(part not in ("", ".") for part in parts):
+            return "a name that is no path of HDF5"
+        if any("/".join(parts[:count]) in names for count in range(1, len(parts))):
+            return "a name that goes on behind another tensor's, which HDF5 cannot make a group"
+        return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
+
+    def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
+        """Return the file; raises ``UnsupportedError`` where h5py is not installed."""
+        _library(out)
+        return one_file(out, layout, self.name)
+
+    def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
+        """Write the file."""
+        h5py = _library(out)
+        with replacement(out) as file:
+            with h5py.File(file, "w", libver=("earliest", "v108"), track_order=False) as h5:
+                offsets = [_lay_out(h5py, h5, tensor) for tensor in plan.tensors]
+            for tensor, offset in zip(plan.tensors, offsets, strict=True):
+                if offset is not None:
+                    file.seek(offset)
+                for chunk in raw_chunks(tensor):
+                    file.write(chunk)
+                    count(len(chunk))
+
+
+def _lay_out(h5py: Any, file: Any, tensor: Planned) -> int | None:
+    """Add a dataset, and return where its elements lie in the file; ``None`` if it has none."""
+    is_marked = tensor.dtype.name == _MARKED
+    dtype = np.dtype("V2") if is_marked else tensor.dtype.newbyteorder("<")
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    links.set_char_encoding(h5py.h5t.CSET_UTF8)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    space = h5py.h5s.create_simple(tensor.shape) if tensor.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    number = h5py.h5d.create(file.id, tensor.name.encode(), kind, space, dcpl=properties, lcpl=links)
+    if is_marked:
+        h5py.Dataset(number).attrs["dtype"] = _MARKED
+    offset: int | None = number.get_offset() if tensor.nbytes else None
+    return offset
+
+
+def _library(out: Location) -> Any:
+    try:
+        import h5py  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError:
+        raise UnsupportedError(
+            f"writing HDF5 files such as {out} needs the h5py library: pip install h5py", path=out.path
+        ) from None
+    return h5py
