@@ -12,6 +12,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import FULL, Saved, write_bundle
+from tests.support.command import refusal, run, run_json
 from tfbundle.conversion.averaging import aligned, average, average_inputs
 from tfbundle.conversion.sources.opening import open_source
 from tfbundle.errors import ChecksumError, UnsupportedError
@@ -147,3 +148,27 @@ def test_streams_of_other_cuts_are_aligned() -> None:
     parts = list(aligned(streams))
     for place in range(len(cuts)):
         assert np.concatenate([part[place] for part in parts]).tolist() == whole.tolist()
+
+
+def test_the_command(folder: Path) -> None:
+    out = folder / "out.safetensors"
+    result = run("average", folder, "--last", "2", out, "--exclude", "w*")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["source", "step", "time", "(UTC)", "size", "share"]
+    assert [(line[0], line[1], line[-1]) for line in lines[1:3]] == [
+        (str(folder / "model.ckpt-2"), "2", "50.0%"),
+        (str(folder / "model.ckpt-10"), "10", "50.0%"),
+    ]
+    wide = [array.astype(np.float64) for array in LARGE]
+    assert_same(contents(out)["large"], ((wide[1] + wide[2]) / 2).astype(np.float32))
+    paths = [folder / "model.ckpt-1", folder / "model.ckpt-2"]
+    document = run_json("average", *paths, out, "--weight", "1", "--weight", "3", "--exclude", "words")
+    assert [(item["step"], item["weight"]) for item in document["inputs"]] == [(1, 1.0), (2, 3.0)]
+    assert_same(contents(out)["large"], ((wide[0] + wide[1] * 3) / 4).astype(np.float32))
+    assert "3 complete checkpoints" in refusal("average", folder, "--last", "9", out)
+    result = run("average", folder, out)
+    assert (result.exit_code, "'words'" in result.stderr) == (2, True)
+    out.unlink()
+    assert run("average", folder, out, "--exclude", "words", "--dry-run").exit_code == 0
+    assert not out.exists()

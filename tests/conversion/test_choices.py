@@ -200,6 +200,10 @@ def test_averages_take_the_place_of_their_variables(model: Path, tmp_path: Path)
         assert set(found) == {"dense/bias", "dense/kernel", "global_step", "int8"}
         assert_same(found["dense/kernel"], MATRIX + 1)
     assert done.left_out == {"left out: its moving average takes its place": 1}
+    convert(model, tmp_path / "out.npz", averages=True, weights=True)
+    with np.load(tmp_path / "out.npz") as found:
+        assert set(found) == {"dense/bias", "dense/kernel", "int8"}
+        assert_same(found["dense/kernel"], MATRIX + 1)
     write_bundle(tmp_path / "alone", {"w/ExponentialMovingAverage": MATRIX})
     convert(tmp_path / "alone", tmp_path / "out.npz", averages=True)
     with np.load(tmp_path / "out.npz") as found:
@@ -207,6 +211,18 @@ def test_averages_take_the_place_of_their_variables(model: Path, tmp_path: Path)
     write_bundle(tmp_path / "none", {"w": MATRIX})
     with pytest.raises(KeyError, match="no moving averages"):
         convert(tmp_path / "none", tmp_path / "out.npz", averages=True)
+
+
+def test_weights_alone(tmp_path: Path) -> None:
+    path = FIXTURES / "tf-1.15.5" / "training"
+    done = convert(path, tmp_path / "out.npz", weights=True)
+    with tfbundle.open_checkpoint(path) as checkpoint, np.load(tmp_path / "out.npz") as found:
+        assert set(found) == checkpoint.weights
+        others = set(checkpoint) - checkpoint.weights
+        assert others
+        assert {item.name for item in done.items if item.new_name is None} == others
+        assert done.left_out["left out: optimizer slot"] == len(checkpoint.slots)
+    assert run_json("convert", path, tmp_path / "out.npz", "--weights")["tensors"] == done.tensors
 
 
 def test_a_dry_run_says_it_all_and_writes_nothing(model: Path, tmp_path: Path) -> None:
@@ -322,7 +338,7 @@ def test_the_command_reads_renames_from_a_file(model: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("text", "nbytes"), [("1", 1), ("2K", 2048), ("3MiB", 3 << 20), ("1GB", 1 << 30)])
 def test_sizes(text: str, nbytes: int) -> None:
-    from tfbundle.cli.convert import Size
+    from tfbundle.cli.choices import Size
 
     assert Size().convert(text, None, None) == nbytes
 

@@ -39,6 +39,7 @@ COMMANDS = (
     "diff",
     "fingerprint",
     "convert",
+    "average",
     "events",
     "records",
 )

@@ -168,6 +168,19 @@ DOCUMENTS: dict[str, Document] = {
             "lost": "with --salvage, the findings about what could not be read",
         },
     ),
+    "average": Document(
+        1,
+        {
+            "inputs": "a list of path, step, time, size, weight",
+            "path": "the file that was written, or the index of several",
+            "format": "npz, safetensors or hdf5",
+            "tensors": "how many were written",
+            "nbytes": "the size of their values",
+            "files": "all files that were written",
+            "left_out": "how many tensors were left out, by the reason",
+            "plan": "with --dry-run, a list of name, new_name, dtype, shape, nbytes, action",
+        },
+    ),
     "records": Document(
         1,
         {

@@ -53,6 +53,7 @@ def average(
     last: int | None = None,
     weights: Sequence[float] | None = None,
     decay: float | None = None,
+    weights_alone: bool = False,
     **choices: Any,
 ) -> Converted:
     """Write the average of several checkpoints to ``out``.
@@ -60,7 +61,8 @@ def average(
     ``sources`` are checkpoints, or whatever else ``convert`` takes, oldest first; or a folder, of which the ``last``
     complete checkpoints are taken (all without it). ``weights`` has a number for each; ``decay`` weighs each source
     that many times as much as the one after it, from 0 to 1. The newest source is that of the highest step, where all
-    names end in one, or else the last. ``choices`` are the other arguments of ``convert``.
+    names end in one, or else the last. ``choices`` are the other arguments of ``convert``; ``weights_alone`` stands
+    for its ``weights``.
 
     Floats and complex numbers are averaged in float64 and complex128, those of 16 bits and less in float32. All other
     tensors, such as steps, are those of the newest source. Raises ``UnsupportedError`` with the names of tensors that
@@ -70,7 +72,7 @@ def average(
     paths, inputs = average_inputs(sources, last=last, weights=weights, decay=decay)
     with ExitStack() as stack:
         mappings = [stack.enter_context(opened(source)) for source in paths]
-        return convert(_Averaged(mappings, inputs).tensors(), out, **choices)
+        return convert(_Averaged(mappings, inputs).tensors(), out, weights=weights_alone, **choices)
 
 
 def average_inputs(

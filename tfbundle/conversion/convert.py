@@ -71,6 +71,7 @@ def convert(
     transpose: Transpose | None = None,
     transform: Transform | None = None,
     slots: bool = True,
+    weights: bool = False,
     averages: bool = False,
     shards: int | None = None,
     shard_size: int | None = None,
@@ -86,7 +87,7 @@ def convert(
 
     * ``names`` chooses and renames as for ``load``; without it all tensors are written but a TensorFlow 2 checkpoint's
       object graph. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
-      (``Checkpoint.slots``).
+      (``Checkpoint.slots``), and ``weights=True`` everything but the model's weights (``Checkpoint.weights``).
     * ``averages=True`` writes moving averages under the names of their variables, in place of them.
     * ``rename`` is ``{old: new}``, where an old name that no tensor has is a regular expression with its replacement; a
       list of such pairs, dicts or functions, in order; or a function from the old name to the new one.
@@ -110,7 +111,7 @@ def convert(
     target = target_of(place, to)
     layout = Layout(shards, shard_size)
     with opened(source) as tensors:
-        choices = Choices(names, rename, exclude, cast, transpose, transform, slots, averages)
+        choices = Choices(names, rename, exclude, cast, transpose, transform, slots, weights, averages)
         plan = make_plan(tensors, choices, keeps_objects=target.keeps_objects)
         check_held(target, plan)
         outputs = target.outputs(place, plan, layout)

@@ -132,6 +132,7 @@ class Choices:
     transpose: Transpose | None = None
     transform: Transform | None = None
     slots: bool = True
+    weights: bool = False
     averages: bool = False
 
 
@@ -144,8 +145,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     Raises ``ValueError`` for collisions and choices that make no sense, ``KeyError`` for names that match nothing,
     ``UnsupportedError`` for casts that lose integers, and what reading raises.
     """
-    chosen, left_out = _choose(source, choices)
     averages: Mapping[str, str] = averages_of(source) if choices.averages else {}
+    chosen, left_out = _choose(source, choices, averages)
     called = _with_averages(source, chosen, left_out, averages)
     new_names = rename_all(called, choices.rename, lambda name: _variable_keys(source, name))
     casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"))
@@ -173,13 +174,19 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     return Plan(planned, tuple(items), source, objects)
 
 
-def _choose(source: TensorMapping, choices: Choices) -> tuple[dict[str, str], dict[str, str]]:
+def _choose(
+    source: TensorMapping, choices: Choices, averages: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return what is chosen with its names so far, and what is left out with the reason."""
     chosen = select_names(source, choices.names)
     left_out: dict[str, str] = {}
     if choices.names is None and OBJECT_GRAPH_KEY in chosen:
         left_out[OBJECT_GRAPH_KEY] = "left out: the object graph"
-    if not choices.slots:
+    if choices.weights:
+        kept = source.weights.union(averages)
+        others = [name for name in source if name not in kept and name not in left_out]
+        left_out.update(dict.fromkeys(others, "left out: no weight, but a counter or setting"))
+    if choices.weights or not choices.slots:
         left_out.update(dict.fromkeys(source.slots, "left out: optimizer slot"))
     if choices.exclude is not None:
         left_out.update(dict.fromkeys(match_names(source, choices.exclude), "left out: excluded"))

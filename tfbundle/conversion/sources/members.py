@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.findings import Finding, Report, finding_of
+from tfbundle.findings import Finding
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_RANK
-from tfbundle.progress import Progress
 from tfbundle.tensors.arrays import Array, allocate, shaped
 from tfbundle.tensors.dtypes import DT_STRING, numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
@@ -205,18 +204,12 @@ class MemberTensors(TensorMapping):
 
         return frozenset(find_slots(self._store.records(), None))
 
-    def verify(self, progress: Progress | None = None) -> Report:
-        """Read every tensor; no byte counts as verified, for the checksums are those of other formats."""
-        findings = []
-        for done, (name, record) in enumerate(self._store.records().items(), 1):
-            try:
-                for _ in self._store.chunks(name, record):
-                    pass
-            except TfBundleError as error:
-                findings.append(finding_of(error, "entry"))
-            if progress is not None:
-                progress(done, len(self))
-        return Report(self.prefix, self.prefix, self.format, len(self), 0, tuple(findings), len(self) - len(findings))
+    @property
+    def weights(self) -> frozenset[str]:
+        """The names of the tensors that are no slots, counters or settings."""
+        from tfbundle.checkpoint.weights import find_weights
+
+        return self._model.weights if self._model is not None else find_weights(self, self.slots, None)
 
     def __repr__(self) -> str:
         return f"<MemberTensors {self.prefix!r}, {self.format}, {len(self)} tensors>"

@@ -1,0 +1,200 @@
+"""What ``convert`` and ``average`` both take and print: how tensors are chosen, named and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, one_line, print_line, print_table
+from tfbundle.cli.wording import for_command
+from tfbundle.errors import TfBundleError
+
+if TYPE_CHECKING:
+    from tfbundle.conversion.convert import Converted
+
+FORMATS = ("npz", "safetensors", "hdf5")
+SUFFIXES = ".npz, .safetensors or .h5"
+
+_HEADERS = ("name", "new name", "type", "shape", "bytes", "action")
+_SLOT = "left out: optimizer slot"
+_LARGEST_MAPPING = 1 << 26
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A number of bytes, with a unit or without."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes of ``500M``, ``2GiB`` or ``1000000``."""
+        if isinstance(value, int):
+            return value
+        text = value.strip().upper().removesuffix("B").removesuffix("I")
+        unit = _UNITS.get(text[-1:], 1)
+        number = text if unit == 1 else text[:-1]
+        if not (number.isascii() and number.isdigit() and len(number) < 16):
+            self.fail(f"'{value}' is no size such as 500M or 2G.", param, ctx)
+        return int(number) * unit
+
+
+_OPTIONS = (
+    click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not tell."),
+    click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated."),
+    click.option(
+        "--no-slots",
+        is_flag=True,
+        help="Leave out optimizer slots: those that TensorFlow 2 stores as such, and of TensorFlow 1 what is called "
+        "like one, such as w/Adam and w/Momentum.",
+    ),
+    click.option(
+        "--weights",
+        "weights_alone",
+        is_flag=True,
+        help="Write the model's weights alone, without slots, counters and settings.",
+    ),
+    click.option("--averages", is_flag=True, help="Write moving averages under the names of their variables."),
+    click.option(
+        "--rename",
+        multiple=True,
+        metavar="OLD=NEW",
+        help="Rename the tensor OLD, or replace what the regular expression OLD finds in names by NEW (\\1 is its "
+        "first group); may be repeated, in order.",
+    ),
+    click.option(
+        "--rename-file", metavar="FILE", help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.'
+    ),
+    click.option(
+        "--cast",
+        multiple=True,
+        metavar="TYPE|FROM=TO",
+        help="Convert all floating-point tensors to TYPE (or all integers, if it is one), or those of the type, name "
+        "or glob FROM; may be repeated.",
+    ),
+    click.option(
+        "--transpose", multiple=True, metavar="GLOB=AXES", help="Reorder axes, as in '*/kernel=1,0'; may be repeated."
+    ),
+    click.option("--shards", type=click.IntRange(min=1), help="Divide the output into so many files."),
+    click.option("--shard-size", type=Size(), help="Divide the output into files of at most this size, such as 2G."),
+    click.option("--overwrite", is_flag=True, help="Replace files, even those of a checkpoint, a graph or a run."),
+    click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and write nothing."),
+)
+
+
+def conversion_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both commands have; ``read_choices`` makes arguments of them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_format(out: str, to: str | None) -> None:
+    """Raise a usage error where neither the option nor the suffix of ``out`` says the format."""
+    from tfbundle.conversion.targets.choosing import target_of
+    from tfbundle.storage.locations import locate
+
+    try:
+        target_of(locate(out), to)
+    except ValueError:
+        raise click.UsageError(f"'{out}' does not tell its format; end it with {SUFFIXES}, or pass --to.") from None
+
+
+def read_choices(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``convert`` that the options mean; ``names`` and ``exclude`` are globs yet."""
+    rules = [
+        *_read_renames(options.pop("rename_file")),
+        *(_pair(text, "--rename OLD=NEW") for text in options.pop("rename")),
+    ]
+    pairs = (_pair(text, "--transpose GLOB=AXES") for text in options.pop("transpose"))
+    axes = {pattern: _parse_axes(text) for pattern, text in pairs}
+    slots, weights = not options.pop("no_slots"), options.pop("weights_alone")
+    return {**options, "slots": slots, "weights": weights, "rename": rules, "transpose": axes}
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the errors of arguments into those of the command."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        if isinstance(error, TfBundleError):
+            raise
+        raise click.ClickException(for_command(str(error.args[0]))) from None
+
+
+def left_out(done: Converted, *, no_slots: bool) -> dict[str, int]:
+    """Return how many tensors were left out by the reason; without slots a zero shows that none was recognised."""
+    return {**({_SLOT: 0} if no_slots else {}), **done.left_out}
+
+
+def facts_of(done: Converted, *, no_slots: bool) -> dict[str, Any]:
+    """Return the result for JSON."""
+    facts: dict[str, Any] = {
+        "path": done.path,
+        "format": done.format,
+        "tensors": done.tensors,
+        "nbytes": done.nbytes,
+        "files": list(done.files),
+        "left_out": left_out(done, no_slots=no_slots),
+    }
+    if done.dry_run:
+        facts["plan"] = [item._asdict() for item in done.items]
+    return facts
+
+
+def print_plan(done: Converted) -> None:
+    """Print a line for each tensor."""
+    rows = [
+        [
+            escape_name(item.name),
+            "-" if item.new_name is None else escape_name(item.new_name),
+            item.dtype,
+            format_shape(item.shape),
+            f"{item.nbytes:,}",
+            item.action,
+        ]
+        for item in done.items
+    ]
+    print_table(_HEADERS, rows, ["bytes"])
+
+
+def print_result(done: Converted, say: Callable[[str], None] = print_line, *, no_slots: bool) -> None:
+    """Print what was left out, and what was written."""
+    for reason, count in left_out(done, no_slots=no_slots).items():
+        say(f"{count_of(count, 'tensor')} {reason}")
+    verb = "would be written: " if done.dry_run else ""
+    say(f"{one_line(done.path)}: {verb}{count_of(done.tensors, 'tensor')}, {format_size(done.nbytes)}")
+
+
+def _pair(text: str, usage: str) -> tuple[str, str]:
+    old, sign, new = text.rpartition("=") if usage.startswith("--transpose") else text.partition("=")
+    if not sign or not old:
+        raise click.UsageError(f"'{text}' is not of the form {usage}.")
+    return old, new
+
+
+def _parse_axes(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() and len(part) < 9 for part in parts):
+        raise click.UsageError(f"'{text}' are no axes such as 1,0 or 3,2,0,1.")
+    return tuple(int(part) for part in parts)
+
+
+def _read_renames(path: str | None) -> list[dict[str, str]]:
+    if path is None:
+        return []
+    import json
+
+    from tfbundle.storage.locations import locate
+
+    try:
+        rules = json.loads(locate(path).read(_LARGEST_MAPPING))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise click.ClickException(f"{path} is not JSON: {error}") from None
+    if not isinstance(rules, dict) or not all(isinstance(new, str) for new in rules.values()):
+        raise click.ClickException(f'{path} is expected to hold one object of names, {{"OLD": "NEW", ...}}')
+    return [rules]
