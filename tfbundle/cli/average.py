@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="PATH...")
-@click.argument("out")
+@click.argument("out", type=PATH)
 @click.option("--last", type=int, help="Of a folder, average this many checkpoints of the highest steps.")
 @click.option("--weight", "shares", multiple=True, type=float, help="The weight of each PATH, in order; repeated.")
 @click.option("--decay", type=float, help="Weigh each checkpoint this many times as much as the next newer one.")

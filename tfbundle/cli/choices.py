@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfbundle.cli.completion import complete_tensors
 from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, one_line, print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
@@ -43,8 +44,20 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 _OPTIONS = (
     click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not tell."),
-    click.option("--names", multiple=True, metavar="GLOB", help="Write only these; may be repeated."),
-    click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out; may be repeated."),
+    click.option(
+        "--names",
+        multiple=True,
+        metavar="GLOB",
+        shell_complete=complete_tensors,
+        help="Write only these; may be repeated.",
+    ),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="GLOB",
+        shell_complete=complete_tensors,
+        help="Leave these out; may be repeated.",
+    ),
     click.option(
         "--no-slots",
         is_flag=True,

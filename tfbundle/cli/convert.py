@@ -17,6 +17,7 @@ from tfbundle.cli.choices import (
     read_choices,
     refusals,
 )
+from tfbundle.cli.completion import PATH
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import print_json, print_line, print_warning, progress_bar
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @path_argument
-@click.argument("out")
+@click.argument("out", type=PATH)
 @conversion_options
 @click.option("--salvage", is_flag=True, help="Write what is intact of a damaged checkpoint, and list what is lost.")
 @json_option
