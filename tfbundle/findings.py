@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -88,15 +89,31 @@ class CheckedFile:
     padding: int = 0
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a check found: ``ok`` if nothing.
+class CheckedCheckpoint(NamedTuple):
+    """A checkpoint that was checked: how many names it has, and how many of these tensors are intact.
 
-    ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open), ``tensors`` how
-    many names it has, ``nbytes`` how many bytes of values and records were held against their checksums.
-    ``recoverable`` counts the tensors that are whole, which ``open_checkpoint(path, salvage=True)`` reads. ``stories``
-    are sentences that say what probably happened to the files, where that can be told. ``files`` has each file that was
-    looked at.
+    ``ok`` says whether nothing is wrong with its files and its graph.
+    """
+
+    prefix: str
+    format: str
+    tensors: int
+    recoverable: int
+    ok: bool
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What a check found; ``ok`` says whether nothing is wrong with what was checked.
+
+    ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open, or several),
+    ``tensors`` how many names it has, ``nbytes`` how many bytes of values and records were compared with their
+    checksums. ``recoverable`` counts the tensors that are intact, which ``open_checkpoint(path, salvage=True)`` reads.
+    ``causes`` are sentences that say what probably happened to the files, where their bytes show it. ``files`` has each
+    file that was looked at, and ``checkpoints`` each checkpoint; ``tensors`` and ``recoverable`` are sums of these.
+
+    ``not_checked`` are the paths of checkpoints and SavedModels that lie in the folder or below it and were not read,
+    so that ``ok`` says nothing of them.
 
     Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
     its constants, and ``nbytes`` is 0, as a graph has no checksums.
@@ -109,8 +126,10 @@ class Report:
     nbytes: int = 0
     findings: tuple[Finding, ...] = field(default=())
     recoverable: int = 0
-    stories: tuple[str, ...] = field(default=())
+    causes: tuple[str, ...] = field(default=())
     files: tuple[CheckedFile, ...] = field(default=())
+    checkpoints: tuple[CheckedCheckpoint, ...] = field(default=())
+    not_checked: tuple[str, ...] = field(default=())
 
     @property
     def ok(self) -> bool:
@@ -119,6 +138,13 @@ class Report:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def __repr__(self) -> str:
+        kinds = Counter(finding.kind for finding in self.findings)
+        state = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "ok"
+        what = f"{self.tensors} tensors, {self.nbytes} bytes verified"
+        others = f", {len(self.not_checked)} not checked" if self.not_checked else ""
+        return f"<Report {self.path!r}: {state}; {what}{others}>"
 
 
 def finding_of(error: TfBundleError | OSError, otherwise: str, tensor: str | None = None) -> Finding:

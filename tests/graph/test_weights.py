@@ -118,7 +118,9 @@ def test_the_commands_take_them(expected: ExpectedGraph, tmp_path: Path) -> None
         "nbytes": 0,
         "findings": [],
         "recoverable": len(wanted),
-        "stories": [],
+        "causes": [],
+        "checkpoints": [],
+        "not_checked": [],
     }
     for name, facts in wanted.items():
         shown = run_json("show", expected.path, name)

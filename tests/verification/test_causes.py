@@ -41,7 +41,7 @@ def make(kind: str, folder: Path) -> tuple[Path, Path]:
     return folder / "model", data_file(folder / "model") if kind == "data" else folder / "model.index"
 
 
-def stories(kind: str, folder: Path, change: Change) -> tuple[str, ...]:
+def causes(kind: str, folder: Path, change: Change) -> tuple[str, ...]:
     path, file = make(kind, folder)
     before = file.read_bytes()
     after = change(before)
@@ -49,8 +49,8 @@ def stories(kind: str, folder: Path, change: Change) -> tuple[str, ...]:
     file.write_bytes(after)
     report = tfbundle.verify(path)
     assert not report.ok
-    assert all(story.startswith(f"{file} ") for story in report.stories)
-    return report.stories
+    assert all(cause.startswith(f"{file} ") for cause in report.causes)
+    return report.causes
 
 
 def without(data: bytes, start: int, size: int) -> bytes:
@@ -64,7 +64,7 @@ def without(data: bytes, start: int, size: int) -> bytes:
         (lambda data: b"\xef\xbb\xbf" + data, "begins with a byte-order mark"),
         (lambda data: data.replace(b"\n", b"\r\n"), "each line feed becomes CR LF"),
         (lambda data: data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1"),
-        (lambda data: b"\xef\xbb\xbf" + data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1"),
+        (lambda data: b"\xef\xbb\xbf" + data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1' undoes"),
         (lambda data: data.decode("utf-8", "replace").encode(), "which replaced other bytes"),
         (lambda data: data.decode("latin-1").encode("utf-16"), "UTF-16"),
         (base64.b64encode, "base64 -d"),
@@ -79,45 +79,45 @@ def without(data: bytes, start: int, size: int) -> bytes:
         (lambda data: data[:512] + bytes(1024) + data[1536:], "has 1024 zeros from offset 512 on"),
     ],
 )
-def test_one_story_of_each_kind_of_file(tmp_path: Path, kind: str, change: Change, words: str) -> None:
-    (story,) = stories(kind, tmp_path, change)
-    assert words in story
+def test_one_cause_of_each_kind_of_file(tmp_path: Path, kind: str, change: Change, words: str) -> None:
+    (cause,) = causes(kind, tmp_path, change)
+    assert words in cause
 
 
 @pytest.mark.parametrize("kind", ["index", "v1"])
 def test_bytes_that_a_table_lacks_or_has_too_many(tmp_path: Path, kind: str) -> None:
     for change, words in (
-        (lambda data: without(data, 300, 512), "lacks 512 of the bytes that its footer tells of"),
-        (lambda data: data[:300] + bytes(range(1, 101)) + data[300:], "has 100 bytes more than its footer tells of"),
+        (lambda data: without(data, 300, 512), "lacks 512 bytes that its footer counts"),
+        (lambda data: data[:300] + bytes(range(1, 101)) + data[300:], "has 100 bytes more than its footer counts"),
         (lambda data: data + b"more", "does not stop where its table ends"),
         (lambda data: data[:-3], "was cut short"),
     ):
-        (story,) = stories(kind, tmp_path, change)
-        assert words in story
+        (cause,) = causes(kind, tmp_path, change)
+        assert words in cause
 
 
 def test_bytes_that_a_data_file_lacks_or_has_too_many(tmp_path: Path) -> None:
-    (story,) = stories("data", tmp_path, lambda data: without(data, 3000, 512))
-    assert "lost 512 bytes on the way" in story
-    assert "lies that much too early" in story
-    (story,) = stories("data", tmp_path, lambda data: data[:3000] + b"HTTP" + data[3000:])
-    assert "was given 4 bytes on the way" in story
-    assert "lies that much too late" in story
+    (cause,) = causes("data", tmp_path, lambda data: without(data, 3000, 512))
+    assert "lost 512 bytes in a transfer" in cause
+    assert "lies that much too early" in cause
+    (cause,) = causes("data", tmp_path, lambda data: data[:3000] + b"HTTP" + data[3000:])
+    assert "gained 4 bytes in a transfer" in cause
+    assert "lies that much too late" in cause
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_changed_byte_tells_no_story(tmp_path: Path, kind: str) -> None:
+def test_a_changed_byte_shows_no_cause(tmp_path: Path, kind: str) -> None:
     size = make(kind, tmp_path)[1].stat().st_size
     for place in range(5, size - 60, size // 23):
-        assert not stories(
+        assert not causes(
             kind, tmp_path, lambda data, place=place: data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         )
 
 
 @pytest.mark.parametrize("size", [60, 600, 6000])
 def test_white_space_is_neither_a_message_nor_encoded(tmp_path: Path, size: int) -> None:
-    for story in stories("index", tmp_path, lambda data: b" \n" * size):
-        assert "neither begins nor ends as a table does" in story
+    for cause in causes("index", tmp_path, lambda data: b" \n" * size):
+        assert "neither begins nor ends as a table does" in cause
 
 
 def test_a_file_that_is_merely_packed_was_not_cut_short(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_file_that_is_merely_packed_was_not_cut_short(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(file.read_bytes()))
     report = tfbundle.verify(path)
     assert [finding.kind for finding in report.findings] == ["wrong-file"]
-    assert not report.stories
+    assert not report.causes
 
 
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n"])

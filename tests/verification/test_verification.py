@@ -16,6 +16,7 @@ from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.table_writer import encode_table
 from tests.support.v1_writer import write_v1
 from tfbundle import CheckedFile, Finding, Report
+from tfbundle.findings import CheckedCheckpoint
 from tfbundle.formats.table.reader import Table
 from tfbundle.storage.local import LocalSource
 
@@ -58,7 +59,8 @@ def test_whole_checkpoint(tmp_path: Path) -> None:
             CheckedFile(str(tmp_path / "b.index"), "index", (tmp_path / "b.index").stat().st_size, 1),
             CheckedFile(str(data_file(tmp_path / "b")), "data", 192, 3),
         )
-        assert report == Report(os.fspath(path), str(tmp_path / "b"), "v2", 2, 192, (), 2, (), files)
+        checkpoints = (CheckedCheckpoint(str(tmp_path / "b"), "v2", 2, 2, True),)
+        assert report == Report(os.fspath(path), str(tmp_path / "b"), "v2", 2, 192, (), 2, (), files, checkpoints)
         assert report.ok
         assert report
 
@@ -264,30 +266,30 @@ def damage_data(tmp_path: Path, change: Any, **settings: Any) -> Report:
         (lambda data: data.replace(b"\x00\x00\x80", b"\xef\xbf\xbd"), 0, "saved as UTF-8"),
     ],
 )
-def test_likely_stories_of_data_files(tmp_path: Path, change: Any, recoverable: int, words: str) -> None:
+def test_likely_causes_of_data_files(tmp_path: Path, change: Any, recoverable: int, words: str) -> None:
     report = damage_data(tmp_path, change)
     assert not report.ok
     assert report.tensors == 6
-    (story,) = report.stories
-    assert words in story
-    assert str(data_file(tmp_path / "b")) in story
+    (cause,) = report.causes
+    assert words in cause
+    assert str(data_file(tmp_path / "b")) in cause
     with tfbundle.open_checkpoint(tmp_path / "b", salvage=True) as checkpoint:
         assert len(checkpoint) == report.recoverable
     if "UTF-8" not in words:
         assert report.recoverable == recoverable
 
 
-def test_likely_story_of_text_mode(tmp_path: Path) -> None:
+def test_likely_cause_of_text_mode(tmp_path: Path) -> None:
     words = np.array([b"a\n", b"b\n", b"c\n"], object)
     write_bundle(tmp_path / "b", {"a": MATRIX, "words": words})
     path = data_file(tmp_path / "b")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
-    assert "text mode" in report.stories[0]
+    assert "text mode" in report.causes[0]
 
 
-def test_likely_story_of_lost_carriage_returns(tmp_path: Path) -> None:
+def test_likely_cause_of_lost_carriage_returns(tmp_path: Path) -> None:
     words = np.array([b"a\r\n", b"b\r\n", b"c"], object)
     write_bundle(tmp_path / "b", {"a": MATRIX, "words": words, "z": MATRIX})
     path = data_file(tmp_path / "b")
@@ -295,19 +297,19 @@ def test_likely_story_of_lost_carriage_returns(tmp_path: Path) -> None:
     path.write_bytes(good.replace(b"\r\n", b"\n"))
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
-    (story,) = report.stories
-    assert "where each CR LF becomes a line feed, so that 2 bytes are gone" in story
+    (cause,) = report.causes
+    assert "where each CR LF becomes a line feed, so that 2 bytes are gone" in cause
     # One that was cut short by as much is whole up to there.
     path.write_bytes(good[:-2])
-    (story,) = tfbundle.verify(tmp_path / "b").stories
-    assert "was cut short" in story
+    (cause,) = tfbundle.verify(tmp_path / "b").causes
+    assert "was cut short" in cause
 
 
-def test_likely_story_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
+def test_likely_cause_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX, "words": np.array([b"a\n"], object)})
     path = data_file(tmp_path / "b")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert "each line feed becomes CR LF" in tfbundle.verify(tmp_path / "b").stories[0]
+    assert "each line feed becomes CR LF" in tfbundle.verify(tmp_path / "b").causes[0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
@@ -316,8 +318,8 @@ def test_an_index_of_another_program(tmp_path: Path, size: int) -> None:
     (tmp_path / "output.index").write_bytes(struct.pack(">qb", 1_662_041_974_144, 0) * (3 + size))
     (finding,) = tfbundle.verify(tmp_path / "output").findings
     assert "was cut short or is not a checkpoint table" in finding.message
-    (story,) = tfbundle.verify(tmp_path / "output.index").stories
-    assert "another program wrote it" in story
+    (cause,) = tfbundle.verify(tmp_path / "output.index").causes
+    assert "another program wrote it" in cause
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -326,8 +328,8 @@ def test_an_index_that_was_cut(tmp_path: Path, compress: bool, left: int) -> Non
     write_bundle(tmp_path / "b", {"a": MATRIX}, compress=compress)
     path = tmp_path / "b.index"
     path.write_bytes(path.read_bytes()[:left])
-    (story,) = tfbundle.verify(path).stories
-    assert story.endswith(f"it was cut short at {left} bytes, or damaged there")
+    (cause,) = tfbundle.verify(path).causes
+    assert cause.endswith(f"it was cut short at {left} bytes, or damaged there")
 
 
 def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
@@ -338,14 +340,14 @@ def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
     shutil.copy(data_file(tmp_path / "model.ckpt-2", 2, 4), data_file(tmp_path / "model.ckpt-5", 2, 4))
     report = tfbundle.verify(tmp_path / "model.ckpt-5")
     assert len(report.findings) == 6
-    (story,) = report.stories
-    assert "is of another checkpoint than the other data files: none of its 6 tensors" in story
+    (cause,) = report.causes
+    assert "is of another checkpoint than the other data files: none of its 6 tensors" in cause
     # If none of them fits, it may as well be the index.
     for number in range(4):
         shutil.copy(data_file(tmp_path / "model.ckpt-2", number, 4), data_file(tmp_path / "model.ckpt-5", number, 4))
-    stories = tfbundle.verify(tmp_path / "model.ckpt-5").stories
-    assert all("is of another checkpoint than the index" in story for story in stories)
-    assert len(stories) == 3  # One tensor alone, as in the first, proves nothing.
+    causes = tfbundle.verify(tmp_path / "model.ckpt-5").causes
+    assert all("is of another checkpoint than the index" in cause for cause in causes)
+    assert len(causes) == 3  # One tensor alone, as in the first, proves nothing.
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -357,20 +359,20 @@ def test_data_files_with_each_other_s_names(tmp_path: Path, count: int) -> None:
         for name, size in (("a", 20 + 10 * shard), ("b", 5), ("empty", 0))
     }
     write_bundle(tmp_path / "b", tensors, num_shards=count + 1)
-    assert tfbundle.verify(tmp_path / "b").stories == ()
+    assert tfbundle.verify(tmp_path / "b").causes == ()
     paths = [data_file(tmp_path / "b", shard, count + 1) for shard in range(count)]
     contents = [path.read_bytes() for path in paths]
     for number, path in enumerate(paths):
         path.write_bytes(contents[number - 1])
     report = tfbundle.verify(tmp_path / "b")
-    assert report.stories == tuple(
+    assert report.causes == tuple(
         f"{paths[(number + 1) % count]} holds what should be in {path}: the names were mixed up"
         for number, path in enumerate(paths)
     )
     # Where the bytes are another's as well, no file holds them.
     for number, path in enumerate(paths):
         path.write_bytes(bytes(byte ^ 1 for byte in contents[number - 1]))
-    assert not any("mixed up" in story for story in tfbundle.verify(tmp_path / "b").stories)
+    assert not any("mixed up" in cause for cause in tfbundle.verify(tmp_path / "b").causes)
 
 
 def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:
@@ -381,7 +383,7 @@ def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:
     shutil.copy(data_file(tmp_path / "c"), data_file(tmp_path / "b"))
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
-    assert "is of another checkpoint than the index: only 1 of its 6 tensors" in report.stories[0]
+    assert "is of another checkpoint than the index: only 1 of its 6 tensors" in report.causes[0]
 
 
 def test_what_is_said_of_each_file(tmp_path: Path) -> None:
@@ -428,13 +430,13 @@ def test_data_file_of_another_checkpoint(tmp_path: Path) -> None:
     path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 3
-    assert "another checkpoint than the other data files" in report.stories[0]
+    assert "another checkpoint than the other data files" in report.causes[0]
 
 
-def test_a_single_bad_tensor_tells_no_story(tmp_path: Path) -> None:
+def test_a_single_bad_tensor_shows_no_cause(tmp_path: Path) -> None:
     report = damage_data(tmp_path, lambda data: data[:9] + bytes([data[9] ^ 1]) + data[10:])
     assert [finding.tensor for finding in report.findings] == ["t0"]
-    assert (report.recoverable, report.stories) == (5, ())
+    assert (report.recoverable, report.causes) == (5, ())
 
 
 def test_pointer_is_one_finding(tmp_path: Path) -> None:
@@ -449,7 +451,7 @@ def test_stand_in_for_an_index(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "b.index").write_bytes(data)
     report = tfbundle.verify(tmp_path / "b")
     assert len(report.findings) == 1
-    assert len(report.stories) == 1
+    assert len(report.causes) == 1
 
 
 def test_index_without_a_footer(tmp_path: Path) -> None:
@@ -518,12 +520,12 @@ def test_superfluous_data_files(tmp_path: Path) -> None:
         ("superfluous", str(data_file(tmp_path / "b", 1, 2)))
     ]
     assert report.recoverable == 1
-    assert "several checkpoints" in report.stories[0]
+    assert "several checkpoints" in report.causes[0]
 
 
 def test_slots_of_parts_that_an_estimator_saves() -> None:
     report = tfbundle.verify(FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt")
     assert {finding.kind for finding in report.findings} == {"entry"}
     assert {finding.tensor.rpartition("/")[2] for finding in report.findings if finding.tensor} == {"Ftrl", "Ftrl_1"}
-    (story,) = report.stories
-    assert story.startswith(f"{len(report.findings)} of these are optimizer slots of parts of variables")
+    (cause,) = report.causes
+    assert cause.startswith(f"{len(report.findings)} of these are optimizer slots of parts of variables")

@@ -72,17 +72,43 @@ def list_checkpoints(folder: StrPath, latest_filename: str | None = None) -> lis
     Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
     """
     location = locate(folder)
-    names = location.list()
     listings = Listings()  # A folder may hold thousands, and is listed once.
-    state = find_state(location, latest_filename)
-    resolved = {} if state is None else _resolve(state, listings)
-    times: Times = {} if state is None else _times(state, location, resolved, listings)
-    found: dict[tuple[tuple[Location, str], Format], CheckpointFiles] = {}
-    for files in _find(location, names, resolved.values(), times, listings):
-        found.setdefault((_place(files.prefix, listings), files.format), files)
+    names = location.list()
+    found, times = _find_with_times(location, names, find_state(location, latest_filename), listings)
     members = _Members(listings)
     listed = [_describe(files, times, place, members) for (place, _), files in found.items()]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
+
+
+def find_all(folder: Location) -> list[CheckpointFiles]:
+    """Return every checkpoint in a folder, by step, without opening them; a damaged state file is left aside.
+
+    Raises ``MissingFileError`` where there is no such folder.
+    """
+    names = folder.list()
+    try:
+        state = find_state(folder)
+    except (TfBundleError, OSError):
+        state = None
+    found, _ = _find_with_times(folder, names, state, Listings())
+
+    def order(files: CheckpointFiles) -> tuple[int, str, Format]:
+        step = step_of(files.prefix.name)
+        return -1 if step is None else step, files.prefix.path, files.format
+
+    return sorted(found.values(), key=order)
+
+
+def _find_with_times(
+    folder: Location, names: Listing, state: CheckpointState | None, listings: Listings
+) -> tuple[dict[tuple[tuple[Location, str], Format], CheckpointFiles], Times]:
+    """Return every checkpoint by place and format, and the times that the state file has."""
+    resolved = {} if state is None else _resolve(state, listings)
+    times: Times = {} if state is None else _times(state, folder, resolved, listings)
+    found: dict[tuple[tuple[Location, str], Format], CheckpointFiles] = {}
+    for files in _find(folder, names, resolved.values(), times, listings):
+        found.setdefault((_place(files.prefix, listings), files.format), files)
+    return found, times
 
 
 def _resolve(state: CheckpointState, listings: Listings) -> dict[str, CheckpointFiles | None]:

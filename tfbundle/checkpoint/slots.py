@@ -33,7 +33,7 @@ name of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 
 from tfbundle.checkpoint.objects import Node, ObjectGraph
 
@@ -133,7 +133,7 @@ def _is_slot_of_embedding(name: str, table: str, names: Collection[str]) -> bool
     return any(variable + table in names or variable in names for variable in _without_scopes(owner))
 
 
-def is_slot_of_part(name: str, names: Collection[str]) -> bool:
+def is_slot_of_part(name: str, names: Container[str]) -> bool:
     """Whether a name is that of a slot of one part of a variable, by which Saver stores no more than this part."""
     owner, _, last = name.rpartition("/")
     return _SAVER_SLOT.fullmatch(last) is not None and _is_part(owner, names)
@@ -154,7 +154,7 @@ def _is_beside_settings(owner: str, scopes: list[str], names: Collection[str]) -
     return False
 
 
-def _is_part(owner: str, names: Collection[str]) -> bool:
+def _is_part(owner: str, names: Container[str]) -> bool:
     """Whether the owner of a slot is a part of a variable, by the name that Saver makes in a scope.
 
     It takes the slot's name ``dnn/dnn/w/part_0/Adam``, cuts off as many characters as ``dnn/w/part_0/`` has, and puts

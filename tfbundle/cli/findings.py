@@ -1,4 +1,4 @@
-"""How findings are printed: those of tensors in a table, others a line each, and of many only the first."""
+"""How findings are printed: those of tensors in a table, others one a line, and of many only the first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tfbundle.cli.output import escape_name, one_line, print_line, print_table
+from tfbundle.cli.wording import for_command
 
 if TYPE_CHECKING:
     from tfbundle.findings import Finding
@@ -23,7 +24,7 @@ _MOST_SHOWN = 20
 
 
 def common_folder(paths: Iterable[str]) -> str:
-    """The folder in which all files lie, as their paths begin with it; what is printed need not say it each time."""
+    """Return the folder in which all files lie, as their paths begin with it, so that it is not printed each time."""
     folders = {os.path.dirname(path) for path in paths}
     try:
         return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
@@ -32,7 +33,7 @@ def common_folder(paths: Iterable[str]) -> str:
 
 
 def brief(text: str, folder: str) -> str:
-    """A message on one line, without the folder that all paths have in common."""
+    """Return a message on one line, without the folder that all paths have in common."""
     return one_line(text.replace(folder, "") if folder else text)
 
 
@@ -44,7 +45,7 @@ def print_findings(findings: Sequence[Finding], folder: str) -> None:
         is_placed = finding.tensor is not None and finding.kind in _SAID_BY_PLACE
         (tensors if is_placed else others).append(finding)
     for finding in others[:_MOST_SHOWN]:
-        print_line(f"{finding.kind}: {brief(finding.message, folder)}")
+        print_line(f"{finding.kind}: {brief(for_command(finding.message), folder)}")
     if tensors:
         rows = [
             [
@@ -59,4 +60,4 @@ def print_findings(findings: Sequence[Finding], folder: str) -> None:
         print_table(["finding", "tensor", "bytes", "offset", "file"], rows, ["bytes", "offset"])
     left_out = max(0, len(others) - _MOST_SHOWN) + max(0, len(tensors) - _MOST_SHOWN)
     if left_out:
-        print_line(f"and {left_out:,} more, which --json lists with all there is to say of each")
+        print_line(f"and {left_out:,} more, which --json lists in full")

@@ -141,8 +141,10 @@ DOCUMENTS: dict[str, Document] = {
             "nbytes": "how many bytes of values were verified",
             "findings": "a list of kind, message, path, tensor, shard, offset, size",
             "recoverable": "how many tensors are intact",
-            "stories": "what probably happened to the files",
+            "causes": "what probably happened to the files",
             "files": "a list of path, kind, size, whole, padding",
+            "checkpoints": "a list of prefix, format, tensors, recoverable, ok",
+            "not_checked": "paths of checkpoints and SavedModels in the folder and below it that were not read",
         },
     ),
     "diff": Document(

@@ -1,7 +1,8 @@
-"""``tfbundle verify``: every checksum, and whatever else can be told from a checkpoint's files."""
+"""``tfbundle verify``: every checksum, and whatever else a checkpoint's files show."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.findings import brief, common_folder, print_findings
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, print_table, progress_bar
+from tfbundle.storage.locations import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,35 +26,49 @@ _MOST_NAMED = 3
 
 _CONTENT = {"index": "block", "data": "stored tensor", "v1": "stored tensor", "graph": "node", "events": "event"}
 _RECORDS = ("events", "records")
-# What a fresh copy of the file mends, and says no advice of its own.
+_WORDS = {True: "ok", False: "damaged"}
+# What another copy of the file mends, and whose message has no advice of its own.
 _RENEWED = ("index", "checksum", "truncated", "record", "graph")
-# What keeps a checkpoint from being read, in part or at all.
+# What keeps tensors of a checkpoint from being read, and the files of which it does.
 _SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "unreadable", "wrong-file")
+_OF_CHECKPOINT = ("index", "data", "v1")
 
 
 @click.command()
 @path_argument
 @json_option
 @format_option
-def command(path: str, as_json: bool, format: Format | None) -> None:
+@click.option("--all", "every", is_flag=True, help="Check every checkpoint in the folder and below it.")
+def command(path: str, as_json: bool, format: Format | None, every: bool) -> None:
     """Check every checksum, and list the damage and what probably caused it.
 
-    PATH may be a checkpoint, a SavedModel, a graph, an event file or another file of records. A folder means its
-    checkpoint, the latest one where there are several, its graph.pbtxt, and the event files in it and below. A graph
-    has no checksums; its constants are decoded.
+    PATH may be a checkpoint, a SavedModel, a graph, an event file or another file of records. A folder means the
+    checkpoint that its state file names, or all of them where there is no state file; its graph.pbtxt, and the event
+    files in it and below. Other checkpoints there are listed as not checked, and --all checks them too. A graph has no
+    checksums; its constants are decoded.
 
-    The exit status is 0 if nothing is wrong and 1 if something is.
+    The exit status is 0 if nothing is wrong, 1 if something is, and 2 if there is nothing at PATH.
     """
     import tfbundle
 
     with progress_bar("verifying") as progress:
-        report = tfbundle.verify(path, format=format, progress=progress)
+        report = tfbundle.verify(path, format=format, all=every, progress=progress)
+    if _is_nothing(path, report):
+        raise click.ClickException(report.findings[0].message)
     if as_json:
-        print_json({"ok": report.ok, **asdict(report)})
+        checkpoints = [item._asdict() for item in report.checkpoints]
+        print_json({"ok": report.ok, **asdict(report), "checkpoints": checkpoints})
     else:
         _print(path, report)
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+def _is_nothing(path: str, report: Report) -> bool:
+    """Return whether there is neither a file nor a folder at the path, nor anything of a checkpoint of this prefix."""
+    location = locate(path)
+    missing = [finding.path for finding in report.findings if finding.kind == "missing"]
+    return missing == [location.path] and not report.files and not location.is_folder()
 
 
 def _print(path: str, report: Report) -> None:
@@ -63,12 +79,26 @@ def _print(path: str, report: Report) -> None:
             print_line()
         print_findings(report.findings, folder)
         print_line()
-    for story in report.stories:
-        print_line(f"probably: {brief(story, folder)}")
+    for cause in report.causes:
+        print_line(f"probably: {brief(cause, folder)}")
     for step in _next_steps(path, report, folder):
         print_line(f"next: {step}")
+    if len(report.checkpoints) > 1:
+        _print_checkpoints(report, folder)
+    if report.not_checked:
+        names = ", ".join(brief(name, folder) for name in report.not_checked[:_MOST_NAMED])
+        more = f" and {len(report.not_checked) - _MOST_NAMED:,} more" if len(report.not_checked) > _MOST_NAMED else ""
+        print_line(f"not checked: {count_of(len(report.not_checked), 'model')}, {names}{more} (--all checks them)")
     state = count_of(len(report.findings), "finding") if report.findings else "ok"
     print_line(f"{one_line(path)}: {state}; {_describe(report)}")
+
+
+def _print_checkpoints(report: Report, folder: str) -> None:
+    rows = [
+        [brief(item.prefix, folder), item.format, f"{item.recoverable:,} of {item.tensors:,}", _WORDS[item.ok]]
+        for item in report.checkpoints
+    ]
+    print_table(["checkpoint", "format", "intact tensors", "state"], rows)
 
 
 def _print_files(report: Report, folder: str) -> None:
@@ -115,10 +145,21 @@ def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
         if len(again) > len(names):
             names.append(f"{len(again) - len(names):,} others")
         yield f"copy or download {' and '.join(names)} again from where it was written"
-    is_checkpoint = report.format in ("v1", "v2")
-    if is_checkpoint and report.recoverable and any(finding.kind in _SALVAGED for finding in report.findings):
-        which = f"{report.recoverable:,} of {count_of(report.tensors, 'known tensor')}"
-        yield f"save what is whole, {which}: tfbundle convert {one_line(path)} OUT.npz --salvage"
+    for item in report.checkpoints[:_MOST_NAMED] if _loses_tensors(report) else ():
+        if item.recoverable and not item.ok:
+            source = path if len(report.checkpoints) == 1 else item.prefix
+            which = f"{item.recoverable:,} of {count_of(item.tensors, 'known tensor')}"
+            yield f"save what is intact, {which}: tfbundle convert {one_line(shlex.quote(source))} OUT.npz --salvage"
+
+
+def _loses_tensors(report: Report) -> bool:
+    """Return whether something is wrong with the files of a checkpoint, and not only with graphs or event files."""
+    kinds = {file.path: file.kind for file in report.files}
+    return any(
+        finding.kind in _SALVAGED
+        and (finding.tensor is not None or finding.shard is not None or kinds.get(finding.path or "") in _OF_CHECKPOINT)
+        for finding in report.findings
+    )
 
 
 def _describe(report: Report) -> str:
@@ -133,6 +174,7 @@ def _describe(report: Report) -> str:
         if not counts:
             return f"{decoded}; a graph has no checksums"
         counts.insert(0, decoded)
-    elif report.format not in _RECORDS:
-        counts.insert(0, count_of(report.tensors, "tensor"))
+    elif report.checkpoints or report.format not in _RECORDS:
+        checkpoints = [count_of(len(report.checkpoints), "checkpoint")] if len(report.checkpoints) > 1 else []
+        counts[:0] = [*checkpoints, count_of(report.tensors, "tensor")]
     return f"{', '.join(counts)}, {format_size(report.nbytes)} verified"

@@ -1,40 +1,44 @@
-"""Checks everything that a checkpoint's files can be checked for, and says what it found.
+"""Everything that can be checked of one checkpoint's files.
 
-Reading stops at the first trouble. A check must not: every block of the index, every entry, every data file and every
-checksum is looked at, and each trouble becomes a ``Finding``. Nothing is needed to start with, so that a path to an
-HTML page or to nothing at all gives a report and not an exception. An index that cannot be opened is searched for what
+Reading stops at the first error. A check must not: every block of the index, every entry, every data file and every
+checksum is looked at, and whatever is wrong becomes a ``Finding``. An index that cannot be opened is searched for what
 is left of it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfbundle.checkpoint.find.names import META_SUFFIX, CheckpointFiles, Format
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.salvage.salvage import Budget, find_damaged, open_remains
+from tfbundle.checkpoint.salvage.salvage import find_damaged, open_remains
 from tfbundle.checkpoint.slots import is_slot_of_part
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.findings import Check, CheckedFile, Finding, Report, finding_of
+from tfbundle.findings import CheckedCheckpoint, CheckedFile, Finding, Report, finding_of
 from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
 from tfbundle.progress import Progress
-from tfbundle.storage.local import file_size
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import locate
 from tfbundle.tensors.slices import SLICES_THERE
-from tfbundle.verification.causes import Suspect, tell_stories
-from tfbundle.verification.layout import Claim, check_claims, check_files, find_layout
-from tfbundle.verification.swapped_files import find_exchanged
+from tfbundle.verification.causes import DamagedFile, find_causes
+from tfbundle.verification.data_files import check_files
+from tfbundle.verification.entries import Entries
+from tfbundle.verification.layout import Claims, find_layout
+from tfbundle.verification.space import check_space
+from tfbundle.verification.swapped_files import find_swapped
+from tfbundle.verification.values import ValueCheck
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
 
-def inspect(path: str, format: Format | None, progress: Progress | None = None) -> Report:
+def verify_checkpoint(path: str, format: Format | None, progress: Progress | None = None) -> Report:
     """Check the checkpoint that ``path`` means, or what is left of one."""
     try:
         files = find_checkpoint(path, format)
@@ -43,44 +47,55 @@ def inspect(path: str, format: Format | None, progress: Progress | None = None) 
             # It does not look like a checkpoint, and may be one whose footer is lost.
             with suppress(TfBundleError, OSError):
                 files = find_damaged(path, format)
-                report = _inspect_remains(path, files, progress)
+                report = _verify_remains(path, files, progress)
                 if report is not None or files.prefix.plus(META_SUFFIX).is_file():
-                    return report or inspect_files(path, files, progress)
+                    return report or verify_files(path, files, progress)
         return report_of(path, finding_of(error, "wrong-file"))
-    return inspect_files(path, files, progress)
+    return verify_files(path, files, progress)
 
 
-def inspect_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
+def verify_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
     """Check the checkpoint that was found at ``path``."""
-    try:
-        files.prefix.parent.list()
-    except OSError as error:  # Without the names of what lies there, nothing can be said of its data files.
-        return report_of(path, finding_of(error, "missing"))
     try:
         store = open_store(files, verify=True)
     except (TfBundleError, OSError) as error:
-        report = None if isinstance(error, UnsupportedError) else _inspect_remains(path, files, progress)
+        report = None if isinstance(error, UnsupportedError) else _verify_remains(path, files, progress)
         if report is not None:
             return report
         kind = "index" if files.format == "v2" else "v1"
-        return replace(report_of(path, finding_of(error, "index"), kind), prefix=files.prefix.path, format=files.format)
+        return _as_checkpoint(report_of(path, finding_of(error, "index"), kind), files)
     try:
-        return _inspect_store(path, files, store, *_check_blocks(store), progress)
+        return _verify_store(path, files, store, [], None, progress)
+    except (TfBundleError, OSError) as error:  # Its folder cannot be listed, or vanished just now.
+        return _as_checkpoint(report_of(path, finding_of(error, "missing")), files)
     finally:
         store.close()
 
 
 def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
-    """A report of a single finding, about a file of a ``kind`` if that is known."""
-    suspects = [Suspect(finding.path, is_table=kind in ("index", "v1"))] if finding.path is not None else []
+    """Return a report of a single finding, about a file of a ``kind`` if that is known."""
+    damaged = []
     files = []
-    if kind is not None and finding.path is not None:
-        files.append(CheckedFile(finding.path, kind, file_size(finding.path)))
-    stories = tell_stories(suspects, [finding])
-    return Report(path, findings=(finding,), stories=stories, files=tuple(files))
+    if finding.path is not None:
+        location = locate(finding.path)
+        damaged.append(DamagedFile(location, is_table=kind in ("index", "v1")))
+        if kind is not None:
+            files.append(CheckedFile(finding.path, kind, size_of(location)))
+    return Report(path, findings=(finding,), causes=find_causes(damaged, [finding]), files=tuple(files))
 
 
-def _inspect_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
+def size_of(location: Location) -> int | None:
+    """Return the size of a file in bytes, or ``None`` where no regular file is."""
+    facts = location.stat()
+    return None if facts is None else facts.size
+
+
+def _as_checkpoint(report: Report, files: CheckpointFiles) -> Report:
+    checked = CheckedCheckpoint(files.prefix.path, files.format, 0, 0, ok=False)
+    return replace(report, prefix=files.prefix.path, format=files.format, checkpoints=(checked,))
+
+
+def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
     """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
     try:
         remains = open_remains(files)
@@ -90,150 +105,167 @@ def _inspect_remains(path: str, files: CheckpointFiles, progress: Progress | Non
         if not remains.records() and all(finding.tensor is None for finding in remains.findings):
             return None
         blocks = sum(len(table.handles) for table in remains.tables)
-        return _inspect_store(path, files, remains, list(remains.findings), blocks, progress)
+        return _verify_store(path, files, remains, list(remains.findings), blocks, progress)
+    except (TfBundleError, OSError):
+        return None
     finally:
         remains.close()
 
 
-def _inspect_store(
+class _Checked(NamedTuple):
+    """What the values of a store hold, beside the findings."""
+
+    tensors: int
+    nbytes: int
+    recoverable: int
+    causes: tuple[str, ...]
+    files: list[CheckedFile]
+
+
+def _verify_store(
     path: str,
     files: CheckpointFiles,
     store: BundleStore | V1Store,
     findings: list[Finding],
-    blocks: int,
+    blocks: int | None,
     progress: Progress | None,
 ) -> Report:
-    """Check everything but the ``blocks`` of the index that are whole already."""
-    is_whole = all(finding.kind == "unclaimed" for finding in findings)
-    try:
-        records: dict[str, Any] = dict(store.records())
-    except (TfBundleError, OSError) as error:
-        if is_whole:
-            findings.append(finding_of(error, "index"))
-            is_whole = False
-        records = store.surviving_records() if isinstance(store, BundleStore) else {}
+    """Check an open store; of remains ``findings`` are what was lost, and ``blocks`` of the index are intact."""
     if isinstance(store, BundleStore):
-        layout = find_layout(store, records)
-        data = check_files(store, layout, findings)
-        nbytes, whole = _check_values(store, records, data.unreadable, findings, progress)
-        space = check_claims(layout._replace(is_complete=layout.is_complete and is_whole), data)
-        findings += space.findings
-        claims = {path: layout.claims.get(shard, []) for shard, path in data.present.items()}
-        exchanged = find_exchanged(store, records, layout, data.present, findings)
-        hidden = {claim.name for shard in data.unreadable for claim in layout.claims.get(shard, ())}
-        index = store.table.source
-        checked = [CheckedFile(index.path, "index", index.size, blocks)]
-        checked += (
-            CheckedFile(path, "data", file_size(path), whole[path], space.padding.get(shard, 0))
-            for shard, path in data.present.items()
-        )
-        checked += (
-            CheckedFile(finding.path, "data", None)
-            for finding in findings
-            if finding.kind == "missing" and finding.path is not None and finding.shard is not None
-            if finding.path not in claims  # A link that leads nowhere is among the files that are there.
-        )
-        checked.sort(key=lambda file: (file.kind != "index", file.path))
+        checked = _check_bundle(store, findings, blocks, progress)
     else:
-        nbytes, whole = _check_values(store, records, (), findings, progress)
-        claims, exchanged, hidden = {}, {}, set()
-        checked = [CheckedFile(path, "v1", file_size(path), whole[path]) for path in store.files.paths]
-    lost = hidden.union(finding.tensor for finding in findings if finding.kind != "overlap" and finding.tensor)
+        checked = _check_v1(store, findings, is_opened_whole=blocks is None, progress=progress)
     return Report(
         path,
         files.prefix.path,
         files.format,
-        len(records),
-        nbytes,
+        checked.tensors,
+        checked.nbytes,
         tuple(findings),
-        sum(name not in lost for name in records),
-        (*_tell(claims, findings, exchanged), *_tell_of_parts(records, findings)),
-        tuple(checked),
+        checked.recoverable,
+        checked.causes,
+        tuple(checked.files),
+        checkpoints=(
+            CheckedCheckpoint(files.prefix.path, files.format, checked.tensors, checked.recoverable, ok=not findings),
+        ),
     )
 
 
-def _check_blocks(store: BundleStore | V1Store) -> tuple[list[Finding], int]:
-    """What is wrong with the tables' blocks and with what lies between them, and how many are whole."""
-    findings: list[Finding] = []
-    whole = 0
-    for table in store.tables:
+def _check_bundle(
+    store: BundleStore, findings: list[Finding], blocks: int | None, progress: Progress | None
+) -> _Checked:
+    """Check the index block by block, then the data files and the values in them."""
+    entries = Entries(store)
+    layout = find_layout(store, entries)
+    claims = layout.claims
+    if blocks is None:
+        findings += _check_metaindex(store.table)
+        findings += entries.findings
+        findings += _unclaimed(store.table)
+    is_complete = layout.is_complete and all(finding.kind == "unclaimed" for finding in findings)
+    data = check_files(store, claims, findings)
+    values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress)
+    values.run_plain(store, layout, entries, data.unreadable)
+    values.run_all(entries.at(layout.others), data.unreadable)
+    by_entry = sorted([*layout.findings, *values.findings], key=lambda pair: pair[0])
+    findings += (finding for _, finding in by_entry)
+    space = check_space(claims, data, lambda number: next(entries.at([number])).name, is_complete=is_complete)
+    findings += space.findings
+    swapped = find_swapped(store, entries, claims, data.present, findings)
+    hidden = {number for shard in data.unreadable for number in claims.of(shard).number.tolist()}
+    lost = len(hidden.union(number for number, _ in by_entry))
+    index = store.table.source
+    checked = [CheckedFile(index.path, "index", index.size, entries.whole_blocks if blocks is None else blocks)]
+    checked += (
+        CheckedFile(location.path, "data", size_of(location), values.whole[location.path], space.padding.get(shard, 0))
+        for shard, location in data.present.items()
+    )
+    there = {location.path for location in data.present.values()}
+    checked += (
+        CheckedFile(finding.path, "data", None)
+        for finding in findings
+        if finding.kind == "missing" and finding.path is not None and finding.shard is not None
+        if finding.path not in there  # A link that leads nowhere is among the files that are there.
+    )
+    checked.sort(key=lambda file: (file.kind != "index", file.path))
+    places = {location.path: claims.of(shard) for shard, location in data.present.items()}
+    causes = (*_find_causes(places, findings, swapped), *_explain_parts(entries, findings))
+    return _Checked(layout.tensors, values.nbytes, layout.tensors - lost, causes, checked)
+
+
+def _bytes_to_check(claims: Claims, absent: Collection[int]) -> int:
+    total = int(claims.size.sum())
+    return total - sum(int(claims.of(shard).size.sum()) for shard in absent)
+
+
+def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool, progress: Progress | None) -> _Checked:
+    if is_opened_whole:
+        for table in store.tables:
+            findings += _check_metaindex(table)
+            findings += _check_blocks(table)
+            findings += _unclaimed(table)
+    records: Mapping[str, Any] = store.records()
+    entries = [(number, name, record) for number, (name, record) in enumerate(records.items())]
+    total = 0
+    for name, record in records.items() if progress is not None else ():
+        with suppress(TfBundleError, OSError):
+            total += sum(check.nbytes for check in store.checks(name, record, ()))
+    values = ValueCheck(store, total, progress)
+    values.run_all(entries, ())
+    values.findings.sort(key=lambda pair: pair[0])
+    findings += (finding for _, finding in values.findings)
+    lost = {finding.tensor for finding in findings if finding.tensor}
+    checked = [CheckedFile(path, "v1", size_of(locate(path)), values.whole[path]) for path in store.files.paths]
+    causes = (*_find_causes({}, findings, {}), *_explain_parts(records, findings))
+    return _Checked(len(records), values.nbytes, sum(name not in lost for name in records), causes, checked)
+
+
+def _check_metaindex(table: Table) -> Iterator[Finding]:
+    try:
+        read_block(table.source, table.footer.metaindex_handle)
+    except (FormatError, OSError) as error:
+        yield finding_of(error, "index")
+
+
+def _check_blocks(table: Table) -> Iterator[Finding]:
+    for number, handle in enumerate(table.handles):
         try:
-            read_block(table.source, table.footer.metaindex_handle)
+            table.block(number)
         except (FormatError, OSError) as error:
-            findings.append(finding_of(error, "index"))
-        for number, handle in enumerate(table.handles):
-            try:
-                table.block(number)
-                whole += 1
-            except (FormatError, OSError) as error:
-                found = finding_of(error, "index")
-                offset = handle.offset if found.offset is None else found.offset
-                findings.append(replace(found, offset=offset, size=handle.size))
-        findings += _unclaimed(table)
-    return findings, whole
+            found = finding_of(error, "index")
+            offset = handle.offset if found.offset is None else found.offset
+            yield replace(found, offset=offset, size=handle.size)
 
 
 def _unclaimed(table: Table) -> Iterator[Finding]:
-    """Bytes that belong to no block; TensorFlow writes blocks one behind the other, and the footer behind the last."""
+    """Find bytes that belong to no block; TensorFlow writes blocks one behind the other, and then the footer."""
     path, end = table.source.path, 0
     blocks = [*table.handles, *table.footer]
     ends = [(offset, offset + size + TRAILER_SIZE) for offset, size in blocks]
     for start, stop in sorted([*ends, (table.source.size - FOOTER_SIZE, table.source.size)]):
-        start = min(start, table.source.size)  # A block that is not there has been told of already.
+        start = min(start, table.source.size)  # A block that lies outside of the file has a finding already.
         if start > end:
             message = f"no block claims {start - end} bytes at offset {end} of {path}"
             yield Finding("unclaimed", message, path, None, None, end, start - end)
         end = max(end, stop)
 
 
-def _check_values(
-    store: BundleStore | V1Store,
-    records: dict[str, Any],
-    absent: Collection[int],
-    findings: list[Finding],
-    progress: Progress | None,
-) -> tuple[int, Counter[str | None]]:
-    """Hold all values against their checksums; how many bytes are right, and how many stored pieces of each file."""
-    checks: list[tuple[str, Check]] = []
-    for name, record in records.items():
-        try:
-            checks += [(name, check) for check in store.checks(name, record, absent)]
-        except (TfBundleError, OSError) as error:
-            findings.append(finding_of(error, "entry", name))
-    total = sum(check.nbytes for _, check in checks)
-    done = nbytes = 0
-    whole: Counter[str | None] = Counter()
-    budget = Budget(store)
-    for name, check in checks:
-        try:
-            budget.spend(check.nbytes)
-            check.run()
-            nbytes += check.nbytes
-            whole[check.place and check.place.path] += 1
-        except (TfBundleError, OSError) as error:
-            findings.append(check.finding(error, name, store.path))
-        done += check.nbytes
-        if progress is not None:
-            progress(done, total)
-    return nbytes, whole
-
-
-def _tell(claims: Mapping[str, list[Claim]], findings: list[Finding], exchanged: Mapping[str, str]) -> tuple[str, ...]:
-    damaged: defaultdict[str, set[int]] = defaultdict(set)
+def _find_causes(claims: Mapping[str, Claims], findings: list[Finding], swapped: Mapping[str, str]) -> tuple[str, ...]:
+    offsets: defaultdict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.path is not None and finding.kind in ("checksum", "truncated", "wrong-file", "index"):
-            damaged[finding.path].update(() if finding.offset is None else (finding.offset,))
-    suspects = [
-        Suspect(path, claims.get(path, ()), frozenset(offsets))
-        for path, offsets in damaged.items()
-        if path not in exchanged
+            offsets[finding.path].update(() if finding.offset is None else (finding.offset,))
+    damaged = [
+        DamagedFile(locate(path), claims.get(path), frozenset(found))
+        for path, found in offsets.items()
+        if path not in swapped
     ]
-    stories = tell_stories(suspects, findings, others_fit=any(path not in damaged for path in claims))
-    renamed = (f"{other} holds what should be in {path}: the names were mixed up" for path, other in exchanged.items())
-    return (*renamed, *stories)
+    causes = find_causes(damaged, findings, others_fit=any(path not in offsets for path in claims))
+    renamed = (f"{other} holds what should be in {path}: the names were mixed up" for path, other in swapped.items())
+    return (*renamed, *causes)
 
 
-def _tell_of_parts(names: Collection[str], findings: list[Finding]) -> tuple[str, ...]:
+def _explain_parts(names: Container[str], findings: list[Finding]) -> tuple[str, ...]:
     partial = [finding.tensor for finding in findings if finding.tensor is not None and SLICES_THERE in finding.message]
     count = sum(is_slot_of_part(name, names) for name in partial)
     if not count:

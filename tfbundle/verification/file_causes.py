@@ -17,17 +17,17 @@ from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, TRAILER_SIZE, deco
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 
-# So much of a file is looked at.
+# So many bytes at the beginning and at the end of a file are read.
 _HEAD_SIZE = 4 << 20
 _TAIL_SIZE = 1 << 20
 _FEWEST_MARKS = 8
 # What stands for a byte that is no text, once a program has read the file as UTF-8.
 _REPLACEMENT = b"\xef\xbf\xbd"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Of bytes without white space at their ends. No part may match what the one behind it does: that would take for ever.
+# Of bytes without white space at their ends. No part may match what the next one does, which would backtrack.
 _HEX = re.compile(rb"[0-9a-fA-F\s]{64,}")
 _BASE64 = re.compile(rb"[0-9a-zA-Z+/\r\n]{64,}=*")
-# Messages that servers send instead of a file are short, and of them it is the beginning that tells.
+# Messages that servers send instead of a file are short, and their first words say what is wrong.
 _LONGEST_MESSAGE = 4096
 _QUOTED = 100
 _SECTOR = 512
@@ -36,7 +36,7 @@ _NEIGHBOURS = 4
 # Not to be looked for within a shorter run of zeros again and again.
 _ZERO_SECTOR = re.compile(rb"(?<!\0)\0{512,}")
 
-_STAND_INS = {
+_PLACEHOLDERS = {
     FileKind.GIT_LFS: "was not fetched: a Git LFS pointer stands in its place ('git lfs pull' fetches it)",
     FileKind.HTML: "was not downloaded: a web page stands in its place, perhaps an error or a login",
     FileKind.EMPTY: "is empty: a copy or download stopped before its first byte, or the disk was full",
@@ -51,16 +51,16 @@ class TableEnd(NamedTuple):
     stated: int
 
 
-def tell_transfer(source: Source, kind: FileKind, end: int | None, *, is_torn: bool = False) -> Iterator[str]:
-    """What may have happened to a damaged file, the surest first.
+def find_transfer_causes(source: Source, kind: FileKind, end: int | None, *, is_torn: bool = False) -> Iterator[str]:
+    """Return what may have happened to a damaged file, the surest first.
 
-    ``end`` is how long it should be at least, and ``is_torn`` if bytes before its end are damaged, so that it was not
-    merely cut short.
+    ``end`` is how long it should be at least in bytes, and ``is_torn`` if bytes before its end are damaged, so that it
+    was not merely cut short.
     """
     is_shorter = end is None or source.size < end
     is_longer = end is None or source.size > end
-    if kind in _STAND_INS and (is_shorter or kind is FileKind.ZEROS):
-        yield _STAND_INS[kind]
+    if kind in _PLACEHOLDERS and (is_shorter or kind is FileKind.ZEROS):
+        yield _PLACEHOLDERS[kind]
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
     if is_shorter and kind in (FileKind.UNKNOWN, FileKind.STORE_ERROR) and 0 < len(head) <= _LONGEST_MESSAGE:
         yield from _message(head)
@@ -78,13 +78,13 @@ def tell_transfer(source: Source, kind: FileKind, end: int | None, *, is_torn: b
             "transfer it again in binary mode"
         )
     if head.count(_REPLACEMENT) >= _FEWEST_MARKS:
-        yield "was read and saved as UTF-8 text, which replaced other bytes; get it anew from where it was written"
+        yield "was read and saved as UTF-8 text, which replaced other bytes; copy it again from where it was written"
     if head.startswith(codecs.BOM_UTF8) and source.size == (end or source.size - 3) + 3:
-        yield "begins with a byte-order mark, which a program put there that took it for text: 3 bytes too many"
+        yield "begins with a byte-order mark, 3 bytes that a program added because it took the file for text"
 
 
 def _message(head: bytes) -> Iterator[str]:
-    """A text in place of the file, as servers send it instead of one."""
+    """Find a text in place of the file, as servers send it instead of one."""
     try:
         text = head.decode()
     except UnicodeDecodeError:
@@ -100,14 +100,14 @@ def _is_encoded(head: bytes) -> bool:
 
 
 def _encodings(head: bytes) -> Iterator[str]:
-    """Bytes as text, in ways that can be undone."""
+    """Find encodings of bytes as text that can be undone."""
     text = head.strip()
     if _HEX.fullmatch(text):
         yield "is text in hexadecimal digits; 'xxd -r -p' gives the file back"
     elif _BASE64.fullmatch(text):
         yield "is text in Base64; 'base64 -d' gives the file back"
     elif head.startswith(_UTF16) and 2 * head.count(0) > len(head) // 2:
-        yield "was saved as UTF-16 text, as PowerShell does with what a command prints; get it anew, as bytes"
+        yield "was saved as UTF-16 text, as PowerShell does with what a command prints; copy it again, as bytes"
     else:
         try:
             decoded = codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -121,21 +121,21 @@ def _encodings(head: bytes) -> Iterator[str]:
             )
 
 
-def tell_table(source: Source, end: TableEnd) -> Iterator[str]:
-    """What the end of a table shows; TensorFlow writes its blocks and its footer one behind the other."""
+def describe_table_end(source: Source, end: TableEnd) -> Iterator[str]:
+    """Describe the end of a table that is not where it should be: right behind its blocks."""
     more = source.size - end.actual
     if more and end.actual == end.stated:
         yield f"does not stop where its table ends, at byte {end.actual}: something was appended to it"
     elif more:
         return  # Its parts are in disorder.
     elif end.actual < end.stated:
-        yield f"lacks {end.stated - end.actual} of the bytes that its footer tells of: they were lost on the way"
+        yield f"lacks {end.stated - end.actual} bytes that its footer counts: they were lost in a transfer"
     elif end.actual > end.stated:
-        yield f"has {end.actual - end.stated} bytes more than its footer tells of: something was added to it"
+        yield f"has {end.actual - end.stated} bytes more than its footer counts: something was added to it"
 
 
 def find_table_end(source: Source) -> TableEnd | None:
-    """The end of the last table; ``None`` where none ends in the last part of the file."""
+    """Return the end of the last table; ``None`` where none ends in the last part of the file."""
     size = min(source.size, _TAIL_SIZE)
     tail = source.read_at(source.size - size, size)
     end = tail.rfind(MAGIC.to_bytes(8, "little")) + 8
@@ -156,7 +156,7 @@ class Stretch(NamedTuple):
 
 
 def find_zeros(source: Source, start: int, end: int) -> Stretch | None:
-    """The longest stretch of whole sectors of zeros in a part of a file, of which only the beginning is seen."""
+    """Return the longest stretch of whole sectors of zeros in a part of a file, of which the first 4 MiB are read."""
     data = source.read_at(start, min(end - start, _HEAD_SIZE))
     found = (Stretch(start + match.start(), start + match.end()) for match in _ZERO_SECTOR.finditer(data))
     # Values may be zeros too, but rarely so that they begin and end where sectors do, or in the last bytes of a file.
@@ -168,19 +168,20 @@ def find_zeros(source: Source, start: int, end: int) -> Stretch | None:
     return max(fitting, key=lambda zeros: zeros.end - zeros.start, default=None)
 
 
-def tell_zeros(source: Source, zeros: Stretch) -> str:
-    """What a stretch of zeros shows where others belong."""
+def describe_zeros(source: Source, zeros: Stretch) -> str:
+    """Describe a stretch of zeros where other bytes belong."""
     if zeros.end == source.size:
         size = zeros_at_end(source)
         return f"ends in {size} zeros: a transfer stopped after {source.size - size} bytes, or the disk was full"
     size = zeros.end - zeros.start
     return (
-        f"has {size} zeros from offset {zeros.start} on where others belong: they were not written or not transferred"
+        f"has {size} zeros from offset {zeros.start} on where other bytes belong: they were not written, or not "
+        "transferred"
     )
 
 
 def zeros_at_end(source: Source) -> int:
-    """How many bytes at the end of a file are zeros."""
+    """Return how many bytes at the end of a file are zeros."""
     count = 0
     while count < source.size:
         size = min(_TAIL_SIZE, source.size - count)

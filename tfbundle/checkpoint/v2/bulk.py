@@ -49,8 +49,8 @@ Column = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class _Places(NamedTuple):
-    """Where tensors lie, a row each; ``number`` says which tensor it is."""
+class Places(NamedTuple):
+    """Where tensors lie, a row each; ``number`` says which tensor it is. ``crc`` is masked."""
 
     number: Column
     shard: Column
@@ -58,8 +58,9 @@ class _Places(NamedTuple):
     size: Column
     crc: Column
 
-    def rows(self, which: Any) -> _Places:
-        return _Places(*(column[which] for column in self))
+    def rows(self, which: Any) -> Places:
+        """Return some of the rows."""
+        return Places(*(column[which] for column in self))
 
 
 class _Kind(NamedTuple):
@@ -83,6 +84,28 @@ def known_facts(records: Collection[bytes]) -> list[Facts | None]:
     return found
 
 
+def find_places(records: Collection[bytes]) -> Places:
+    """Return where the plain tensors among ``records`` lie: numbers, in the usual form, of the size that they state."""
+    found = [Places(*np.zeros((5, 0), np.int64))]
+    for heads, places in _groups(records):
+        sizes = {head: _size_of(head) for head in set(heads)}
+        stated = np.fromiter(map(sizes.__getitem__, heads), np.int64, len(heads))
+        # Offsets and sizes of damaged entries may be so large that their sum, or a shard's number, overflows.
+        sane = (places.size == stated) & (places.shard < 1 << 31) & (places.offset < 1 << 62) & (places.size < 1 << 62)
+        found.append(places.rows(sane))
+    return Places(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _size_of(head: bytes) -> int:
+    """Return the size in bytes of a tensor that begins so, or -1 where each element has its own, or none is valid."""
+    facts = _facts_of(head)
+    if facts is not None and not facts.slices:
+        with suppress(TfBundleError):
+            dtype = numpy_dtype(facts.data_type)
+            return -1 if dtype.hasobject else prod(facts.shape) * dtype.itemsize
+    return -1
+
+
 def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> list[Array | None]:
     """The small tensors among ``records``, verified as the reader is; ``None`` in place of others, or of trouble.
 
@@ -91,13 +114,13 @@ def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> l
     arrays: list[Array | None] = [None] * len(records)
     numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
     kind_of = np.zeros(len(records), np.int64)
-    found = [_Places(*np.zeros((5, 0), np.int64))]
+    found = [Places(*np.zeros((5, 0), np.int64))]
     for heads, places in _groups(records):
         kind_of[places.number] = np.fromiter(map(numbers.__getitem__, heads), np.int64, len(heads))
         found.append(places)
     kinds = list(map(_kind, numbers))
     sizes = np.array([kind.size for kind in kinds] or [0])
-    places = _Places(*map(np.concatenate, zip(*found, strict=True)))
+    places = Places(*map(np.concatenate, zip(*found, strict=True)))
     wanted = sizes[kind_of[places.number]]
     for stretch in _stretches(places.rows((wanted > 0) & (places.size == wanted))):
         for number, array in _read_stretch(reader, room, stretch, kind_of, kinds):
@@ -105,7 +128,7 @@ def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> l
     return arrays
 
 
-def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
+def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], Places]]:
     """The first bytes and the places of entries in the usual form, together as far as these have the same length."""
     remaining, done = iter(records), 0
     while some := list(islice(remaining, _BATCH)):
@@ -114,7 +137,7 @@ def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
         done += len(some)
 
 
-def _groups_of_batch(records: list[bytes]) -> Iterator[tuple[list[bytes], _Places]]:
+def _groups_of_batch(records: list[bytes]) -> Iterator[tuple[list[bytes], Places]]:
     lengths = np.fromiter(map(len, records), np.int64, len(records))
     starts = np.cumsum(lengths) - lengths
     data = np.frombuffer(b"".join(records) + bytes(_LONGEST), np.uint8)
@@ -153,7 +176,7 @@ def _kind(head: bytes) -> _Kind:
     return _LEFT
 
 
-def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], _Places]:
+def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Places]:
     """Decode fields 3 to 6 of entries, a row each, and say which rows have them in the usual form."""
     # Behind each row follow bytes that end any varint, so that reading past its end is harmless.
     count, length = tails.shape
@@ -186,7 +209,7 @@ def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dty
     fine &= (pos == length - 5) & (read() == _CRC)
     crc = padded[:, max(length - 4, 0) :][:, :4].copy().view("<u4")[:, 0].astype(np.int64)
     shard, offset, size = values
-    return fine, _Places(numbers, shard, offset, size, crc)
+    return fine, Places(numbers, shard, offset, size, crc)
 
 
 def _alike(column: Column) -> list[Column]:
@@ -195,7 +218,7 @@ def _alike(column: Column) -> list[Column]:
     return np.split(order, np.flatnonzero(np.diff(column[order])) + 1)
 
 
-def _stretches(places: _Places) -> Iterator[_Places]:
+def _stretches(places: Places) -> Iterator[Places]:
     """Long runs of tensors that follow each other in one shard without a gap, each to be read at once."""
     places = places.rows(np.lexsort((places.offset, places.shard)))
     apart = np.diff(places.offset) != places.size[:-1]
@@ -205,7 +228,7 @@ def _stretches(places: _Places) -> Iterator[_Places]:
 
 
 def _read_stretch(
-    reader: PieceReader, room: Room, places: _Places, kind_of: Column, kinds: list[_Kind]
+    reader: PieceReader, room: Room, places: Places, kind_of: Column, kinds: list[_Kind]
 ) -> Iterator[tuple[int, Array]]:
     """The tensors of a stretch, each by its number, as arrays of their own."""
     shard, start = int(places.shard[0]), int(places.offset[0])

@@ -12,7 +12,7 @@ with NUL, of which there may be some, too; only the entry of the whole tells whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from google.protobuf.message import DecodeError
@@ -120,23 +120,26 @@ class BundleIndex:
             records.update(zip(decode_names(keys), values, strict=True))
         self._index.check_unchanged()
         records.pop(decode_name(HEADER_KEY), None)
-        for name in self._slice_names(records):
+        for name in self.slice_names(records, records.get):
             del records[name]
         return records
 
-    def _slice_names(self, records: dict[str, bytes]) -> list[str]:
-        """The keys that hold slices. A tensor's own name may open with NUL too, so its parent has to vouch for it."""
+    def slice_names(self, names: Iterable[str], find: Callable[[str], bytes | None]) -> list[str]:
+        """Return those of the sorted ``names`` that are keys of slices; ``find`` gives the entry of a tensor.
+
+        A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
+        """
         found = []
         # What each parent vouches for; ``None`` if its entry makes no sense.
         vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
-        for name in records:
+        for name in names:
             if not name.startswith("\0"):
                 break  # Keys are sorted, and all slice keys open with NUL.
             try:
                 parent, extents = decode_slice_key(encode_name(name))
             except FormatError:
                 continue
-            if (record := records.get(decode_name(parent))) is None:
+            if (record := find(decode_name(parent))) is None:
                 continue
             if parent not in vouched:
                 try:

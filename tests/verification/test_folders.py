@@ -1,0 +1,200 @@
+"""``tfbundle.verify`` of folders: which checkpoints it reads, and which it says that it did not."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.bundle_writer import data_file, write_bundle
+from tests.support.command import outcome, refusal, run, run_json
+from tests.support.expected import FIXTURES
+from tests.support.v1_writer import write_v1
+
+MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
+EVENT_FILE = FIXTURES / "events-tf-1.15.5" / "every-plugin-1" / "events.out.tfevents.1500000000.host"
+SAVED_MODEL = FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model"
+
+
+def make(folder: Path, *names: str, latest: str | None = None) -> Path:
+    """Write a checkpoint of each name, and a state file that names ``latest``."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        write_bundle(folder / name, {"v": MATRIX, "w": MATRIX})
+    if latest:
+        (folder / "checkpoint").write_text(f'model_checkpoint_path: "{latest}"\n')
+    return folder
+
+
+def damage(prefix: Path) -> None:
+    data = bytearray(data_file(prefix).read_bytes())
+    data[5] ^= 1
+    data_file(prefix).write_bytes(data)
+
+
+def test_what_was_not_read_is_listed(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", "m-2", "m-10", latest="m-10")
+    damage(folder / "m-2")
+    report = tfbundle.verify(folder)
+    assert report.ok
+    assert report.prefix == str(folder / "m-10")
+    assert report.not_checked == (str(folder / "m-1"), str(folder / "m-2"))
+    assert "2 not checked" in repr(report)
+    status, out, _ = outcome("verify", folder)
+    assert status == 0
+    assert "not checked: 2 models, m-1, m-2 (--all checks them)" in out
+    assert run_json("verify", folder)["not_checked"] == list(report.not_checked)
+
+
+def test_all_checkpoints_of_a_folder(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", "m-2", "m-10", latest="m-10")
+    damage(folder / "m-2")
+    report = tfbundle.verify(folder, all=True)
+    assert not report.ok
+    assert [(Path(item.prefix).name, item.recoverable, item.ok) for item in report.checkpoints] == [
+        ("m-1", 2, True),
+        ("m-2", 1, False),
+        ("m-10", 2, True),
+    ]
+    assert (report.tensors, report.recoverable, report.prefix, report.format) == (6, 5, None, "v2")
+    assert report.not_checked == ()
+    status, out, _ = outcome("verify", folder, "--all")
+    assert status == 1
+    lines = out.splitlines()
+    assert [line.split() for line in lines if line.startswith("m-") and " of " in line] == [
+        ["m-1", "v2", "2", "of", "2", "ok"],
+        ["m-2", "v2", "1", "of", "2", "damaged"],
+        ["m-10", "v2", "2", "of", "2", "ok"],
+    ]
+    assert lines[-1].endswith("1 finding; 3 checkpoints, 6 tensors, 480 B verified")
+    assert f"save what is intact, 1 of 2 known tensors: tfbundle convert {folder / 'm-2'} OUT.npz --salvage" in out
+    assert run_json("verify", folder, "--all", status=1)["checkpoints"][1]["ok"] is False
+
+
+def test_without_a_state_file_all_are_checked(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "a", "b")
+    write_v1(folder / "old", {"v": MATRIX})
+    damage(folder / "b")
+    report = tfbundle.verify(folder)
+    assert [(Path(item.prefix).name, item.format, item.ok) for item in report.checkpoints] == [
+        ("a", "v2", True),
+        ("b", "v2", False),
+        ("old", "v1", True),
+    ]
+    assert report.format is None
+    assert [finding.kind for finding in report.findings] == ["checksum"]
+
+
+def test_what_lies_below_is_listed_and_checked(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", latest="m-1")
+    make(folder / "best", "m-7", latest="m-7")
+    shutil.copytree(SAVED_MODEL, folder / "export" / "1")
+    make(folder / ".Trash-0", "m-3")
+    report = tfbundle.verify(folder)
+    assert report.not_checked == (str(folder / "best" / "m-7"), str(folder / "export" / "1"))
+    report = tfbundle.verify(folder, all=True)
+    assert report.ok
+    assert report.not_checked == ()
+    assert [Path(item.prefix).name for item in report.checkpoints] == ["m-1", "m-7", "variables"]
+    assert "graph" in {file.kind for file in report.files}
+    damage(folder / "best" / "m-7")
+    assert [item.ok for item in tfbundle.verify(folder, all=True).checkpoints] == [True, False, True]
+    assert tfbundle.verify(folder).ok
+
+
+def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", latest="m-1")
+    try:
+        (folder / "again").symlink_to(folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets nobody make links")
+    assert len(tfbundle.verify(folder, all=True).checkpoints) == 1
+    assert tfbundle.verify(folder).not_checked == ()
+
+
+def test_an_incomplete_checkpoint_is_not_passed_over(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", "m-2", latest="m-1")
+    (folder / "m-2.index").unlink()
+    assert tfbundle.verify(folder).not_checked == (str(folder / "m-2"),)
+    report = tfbundle.verify(folder, all=True)
+    assert [(finding.kind, finding.path) for finding in report.findings] == [("missing", str(folder / "m-2.index"))]
+    assert [item.ok for item in report.checkpoints] == [True, False]
+
+
+def test_a_format_and_all(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", "m-2")
+    write_v1(folder / "m-1", {"v": MATRIX})
+    shutil.copy(EVENT_FILE, folder)
+    report = tfbundle.verify(folder, format="v1", all=True)
+    assert [(item.format, item.tensors) for item in report.checkpoints] == [("v1", 1)]
+    assert {file.kind for file in report.files} == {"v1"}
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint", "._m-2.index", ".m-2.index.crc", "m-2.index.AbC123", "__MACOSX/m-2.index"]
+)
+def test_files_of_other_programs(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "run", "m-1", latest="m-1")
+    (folder / name).parent.mkdir(exist_ok=True)
+    if name != "checkpoint":
+        (folder / name).write_bytes(b"\0\5\x16\7" + bytes(50))
+    for every in (False, True):
+        report = tfbundle.verify(folder, all=every)
+        assert report.ok
+        assert (len(report.checkpoints), report.not_checked) == (1, ())
+
+
+def test_damage_of_event_files_and_graphs_needs_no_salvage(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", latest="m-1")
+    path = Path(shutil.copy(EVENT_FILE, folder))
+    for change in (lambda data: data[:-3], lambda data: data[:40] + b"\xff" + data[41:], lambda data: b"<html></html>"):
+        path.write_bytes(change(EVENT_FILE.read_bytes()))
+        status, out, _ = outcome("verify", folder)
+        assert status == 1
+        assert "tfbundle convert" not in out
+        assert "salvage=True" not in out
+    (folder / "graph.pbtxt").write_text("node {")
+    assert "tfbundle convert" not in run("verify", folder).stdout
+    damage(folder / "m-1")
+    assert "--salvage" in run("verify", folder).stdout
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", {"v": MATRIX})
+    assert "there is no checkpoint" in refusal("verify", tmp_path / "gone")
+    refusal("verify", tmp_path / "gone.index")
+    refusal("verify", "--json", tmp_path / "none" / "below")
+    # What is there in part is damage.
+    (tmp_path / "b.index").unlink()
+    assert run("verify", tmp_path / "b").exit_code == 1
+    assert run("verify", tmp_path).exit_code == 1
+    (tmp_path / "empty").mkdir()
+    assert run("verify", tmp_path / "empty").exit_code == 1
+
+
+def test_names_reach_no_terminal_unescaped(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run\x1b[31m", "m\r-1", "m\u202e-2", "x", latest="x")
+    damage(folder / "m\r-1")
+    for arguments in ((), ("--all",)):
+        out = run("verify", *arguments, folder).stdout
+        assert out.replace("\n", "").isprintable()
+
+
+def test_files_that_vanish_while_they_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfbundle.verification import runs
+
+    folder = make(tmp_path / "run", "m-1", "m-2", latest="m-2")
+    shutil.copy(EVENT_FILE, folder)
+    listed = runs.find_models
+
+    def delete_after_listing(root: object) -> object:
+        models = list(listed(root))  # type: ignore[arg-type]
+        for path in folder.iterdir():
+            path.unlink()
+        return models
+
+    monkeypatch.setattr(runs, "find_models", delete_after_listing)
+    report = tfbundle.verify(folder, all=True)
+    assert {finding.kind for finding in report.findings} == {"missing"}
+    assert [item.ok for item in report.checkpoints] == [False, False]

@@ -1,0 +1,93 @@
+"""Which of a bundle's data files are there, and which of those can be read at all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from tfbundle.checkpoint.find.names import parse_shard
+from tfbundle.checkpoint.find.renamed import advise_missing_shard
+from tfbundle.checkpoint.v2.store import BundleStore
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Finding, finding_of
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import locate
+from tfbundle.verification.layout import Claims
+
+# A checkpoint of thousands of data files that are all absent needs no finding for each.
+_MOST_NAMED = 100
+# What may lie in the place of a file that was not fetched.
+_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, *PACKED)
+
+
+class DataFiles(NamedTuple):
+    """The data files that are there, by number, and the numbers of those that cannot be read."""
+
+    present: dict[int, Location]
+    unreadable: set[int]
+
+
+def check_files(store: BundleStore, claims: Claims, findings: list[Finding]) -> DataFiles:
+    """Find data files that are not there, not the checkpoint's, or not data files at all.
+
+    Raises ``MissingFileError`` or ``OSError`` where their folder cannot be listed. The tensors in files that cannot be
+    read need no findings of their own.
+    """
+    prefix = locate(store.path)
+    count = store.shards.count
+    present = {}
+    for name in prefix.parent.list().names:
+        parsed = parse_shard(name)
+        if parsed is None or parsed.prefix != prefix.name:
+            continue
+        location = prefix.beside(name)
+        if (shard := parsed.number) < count and store.shards.path(shard) == location.path:
+            present[shard] = location
+        else:
+            message = f"{location} is not one of the {count} data files that the index names; it belongs to another one"
+            findings.append(Finding("superfluous", message, location.path))
+    for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
+        path = store.shards.path(shard)
+        ends = claims.of(shard).end
+        advice = advise_missing_shard(prefix, shard, count, int(ends.max()) if len(ends) else None)
+        message = f"the data file {path} is not there (shard {shard} of {count}); {advice}"
+        findings.append(Finding("missing", message, path, shard=shard))
+    if count - len(present) > _MOST_NAMED:
+        message = f"{count - len(present) - _MOST_NAMED} more of the {count} data files are not there"
+        findings.append(Finding("missing", message, store.path))
+    unreadable = set()
+    for shard, location in present.items():
+        try:
+            location.open().close()
+        except (TfBundleError, OSError) as error:  # A folder, a pipe, a link that leads nowhere, or forbidden.
+            findings.append(replace(finding_of(error, "wrong-file"), shard=shard))
+            unreadable.add(shard)
+    for shard in np.unique(claims.shard).tolist():
+        if shard not in present:
+            # A number that the checkpoint does not have is an error of the tensor that states it.
+            if 0 <= shard < count:
+                unreadable.add(shard)
+        elif shard not in unreadable:
+            placeholder = _find_placeholder(present[shard], shard, int(claims.of(shard).end.max()))
+            if placeholder is not None:
+                findings.append(placeholder)
+                unreadable.add(shard)
+    return DataFiles(present, unreadable)
+
+
+def _find_placeholder(location: Location, shard: int, end: int) -> Finding | None:
+    """Return a finding about a file of another kind that is too short to be the data file."""
+    facts = location.stat()
+    if facts is None or facts.size >= end:
+        return None
+    with suppress(TfBundleError, OSError):
+        kind = kind_of(location)
+        if kind in _PLACEHOLDERS:
+            return Finding("wrong-file", f"{location} is {kind.value}; {kind.advice}", location.path, shard=shard)
+    return None

@@ -1,0 +1,54 @@
+"""What can be checked of a graph: that it can be decoded, with its constants and assets. Graphs have no checksums."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tfbundle.checkpoint.find.names import prefix_of_member
+from tfbundle.checkpoint.find.saved_models import is_saved_model
+from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.findings import CheckedFile, Finding, Report, finding_of
+from tfbundle.graph.loading import load_any
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.restoring import VARIABLE_OPS
+from tfbundle.graph.saved_model import SavedModel
+from tfbundle.graph.weights import ConstantStore
+from tfbundle.progress import Progress
+from tfbundle.storage.locations import locate
+from tfbundle.verification.checkpoints import report_of, size_of
+
+if TYPE_CHECKING:
+    from tfbundle.graph.graph import Graph
+
+
+def verify_graph(path: str, progress: Progress | None = None, *, missing: Exception | None = None) -> Report:
+    """Check a graph's file; ``missing`` says that its checkpoint is not there, which matters where it needs one."""
+    findings: list[Finding] = []
+    try:
+        graphs = _load_graphs(path, findings)
+        stores = [ConstantStore(graph, path) for graph in graphs]
+    except (TfBundleError, OSError) as error:
+        return replace(report_of(path, finding_of(error, "graph"), "graph"), format="graph")
+    # A graph without variables needs no checkpoint, and one that is not called as part of one is asked about alone.
+    is_part = prefix_of_member(path) is not None or is_saved_model(path)
+    has_variables = any(graph.op_counts[op] for graph in graphs for op in VARIABLE_OPS)
+    if is_part and has_variables and isinstance(missing, MissingFileError):
+        findings.append(finding_of(missing, "missing"))
+    damaged = [finding for store in stores for finding in store.check(progress)]
+    constants = sum(len(store.records()) for store in stores)
+    file = CheckedFile(path, "graph", size_of(locate(path)), sum(len(graph.nodes) for graph in graphs))
+    findings += damaged
+    return Report(path, path, "graph", constants, 0, tuple(findings), constants - len(damaged), files=(file,))
+
+
+def _load_graphs(path: str, findings: list[Finding]) -> list[Graph]:
+    """Return all graphs of a file; of a SavedModel also look for its assets."""
+    loaded = load_any(path)
+    if isinstance(loaded, SavedModel):
+        for asset in loaded.assets:
+            if not asset.exists:
+                message = f"the asset {asset.path} is not there, which the model reads when it is loaded"
+                findings.append(Finding("missing", message, asset.path))
+        return [meta_graph.graph for meta_graph in loaded.meta_graphs]
+    return [loaded.graph if isinstance(loaded, MetaGraph) else loaded]

@@ -1,0 +1,92 @@
+"""A checkpoint with the graphs that belong to it, or whatever else a path means that is no folder of a run."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from functools import reduce
+
+from tfbundle.checkpoint.find.names import META_SUFFIX, CheckpointFiles, Format
+from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.find.saved_models import is_saved_model
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Report
+from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import locate
+from tfbundle.verification.checkpoints import verify_checkpoint, verify_files
+
+
+def verify_model(location: Location, format: Format | None, progress: Progress) -> Report:
+    """Check a checkpoint or a SavedModel, with the graphs that belong to it, or whatever else a file is."""
+    path = location.path
+    try:
+        prefix = find_checkpoint(location, format).prefix.absolute()
+    except (TfBundleError, OSError) as error:
+        other = None
+        with suppress(TfBundleError, OSError):  # Of what is no regular file the check of a checkpoint says what it is.
+            other = _verify_other(location, error, progress) if format is None else None
+        return verify_checkpoint(path, format, progress) if other is None else other
+    graphs = _meta_of(prefix)
+    if is_saved_model(path):
+        graphs.append(_file_of_saved_model(location))
+    return _with_graphs(verify_checkpoint(path, format, progress), graphs)
+
+
+def verify_found(files: CheckpointFiles, progress: Progress) -> Report:
+    """Check a checkpoint that was found in a folder, with its graph."""
+    return _with_graphs(verify_files(files.prefix.path, files, progress), _meta_of(files.prefix.absolute()))
+
+
+def joined(report: Report, other: Report) -> Report:
+    """Return what two reports found and verified; of what else they say, the first one's."""
+    return replace(
+        report,
+        findings=report.findings + other.findings,
+        causes=report.causes + other.causes,
+        files=report.files + other.files,
+        nbytes=report.nbytes + other.nbytes,
+        checkpoints=report.checkpoints + other.checkpoints,
+        not_checked=report.not_checked + other.not_checked,
+    )
+
+
+def _meta_of(prefix: Location) -> list[Location]:
+    meta = prefix.plus(META_SUFFIX)
+    return [meta] if meta.is_file() else []
+
+
+def _with_graphs(report: Report, graphs: list[Location]) -> Report:
+    if not graphs:
+        return report
+    from tfbundle.verification.graphs import verify_graph
+
+    whole = reduce(joined, (verify_graph(graph.path) for graph in graphs), report)
+    return replace(whole, checkpoints=tuple(item._replace(ok=whole.ok) for item in whole.checkpoints))
+
+
+def _file_of_saved_model(location: Location) -> Location:
+    from tfbundle.graph.reading import find_saved_model
+
+    return locate(find_saved_model(location.path)).absolute()
+
+
+def _verify_other(location: Location, error: TfBundleError | OSError, progress: Progress) -> Report | None:
+    """Check what is no checkpoint, for the reason that ``error`` gives, if it is of another kind that is known."""
+    path = location.path
+    if is_saved_model(path):
+        from tfbundle.verification.graphs import verify_graph
+
+        return verify_graph(_file_of_saved_model(location).path, progress, missing=error)
+    if not location.is_file():
+        return None
+    from tfbundle.graph.reading import holds_graph
+
+    if holds_graph(path):
+        from tfbundle.verification.graphs import verify_graph
+
+        return verify_graph(path, progress, missing=error)
+    from tfbundle.verification.records import format_of_records, verify_records
+
+    format = format_of_records(location)
+    return None if format is None else verify_records(location, format, progress)

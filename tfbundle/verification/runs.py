@@ -1,0 +1,165 @@
+"""What lies in a folder and below it: checkpoints, SavedModels, event files and the graph of a run.
+
+A folder means the checkpoint that its state file names, or all of its checkpoints where nothing says which is meant.
+The others are listed as not checked, so that a report says of what it is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from functools import reduce
+from typing import NamedTuple
+
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, is_half_saved, is_sidecar_folder
+from tfbundle.checkpoint.find.saved_models import VARIABLES, is_saved_model
+from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.listing import find_all
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Report, finding_of
+from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import locate
+from tfbundle.verification.checkpoints import report_of, size_of
+from tfbundle.verification.models import joined, verify_found, verify_model
+
+# What TensorFlow 1 calls the graph of a run beside its checkpoints and event files.
+_GRAPH_OF_RUN = "graph.pbtxt"
+
+
+class Model(NamedTuple):
+    """A checkpoint, or a SavedModel where ``files`` is ``None``; ``folder`` is where it lies."""
+
+    folder: Location
+    files: CheckpointFiles | None
+
+    @property
+    def path(self) -> str:
+        """What to pass to check it alone."""
+        return self.folder.path if self.files is None else self.files.prefix.path
+
+
+def verify_folder(folder: Location, format: Format | None, every: bool, progress: Progress | None) -> Report:
+    """Check a folder; with ``every`` each checkpoint in it and below it, and with a ``format`` nothing else."""
+    try:
+        logs = _find_logs(folder) if format is None else {}
+        models = [model for model in find_models(folder) if model.files is None or format in (None, model.files.format)]
+    except (TfBundleError, OSError) as error:
+        return report_of(folder.path, finding_of(error, "missing"))
+    steps = _Steps(progress, sum(logs.values()))
+    reports = []
+    own = [model for model in models if model.folder == folder]
+    chosen = models if every else own if len(own) > 1 and not _says_which(folder) else []
+    if chosen:
+        for model in chosen:
+            steps.begin(0)
+            reports.append(_verify(model, format, steps))
+    elif own or not logs or folder.join(STATE_NAME).is_file():
+        reports.append(verify_model(folder, format, steps))
+    checked = {_identity(locate(item.prefix), item.format) for report in reports for item in report.checkpoints}
+    is_model = is_saved_model(folder.path)
+    others = [
+        model.path
+        for model in models
+        if model not in chosen
+        and not (is_model and model.folder == folder)
+        and (model.files is None or _identity(model.files.prefix, model.files.format) not in checked)
+    ]
+    for log, size in logs.items():
+        from tfbundle.verification.records import verify_records
+
+        steps.begin(size)
+        reports.append(verify_records(locate(log), "events", steps))
+    graph = folder.absolute().join(_GRAPH_OF_RUN)
+    if format is None and graph.is_file():
+        from tfbundle.verification.graphs import verify_graph
+
+        reports.append(verify_graph(graph.path))
+    report = replace(_summed(reports), path=folder.path, not_checked=tuple(dict.fromkeys(others)))
+    return report if reports[0].checkpoints or not logs or own else replace(report, prefix=None)
+
+
+def _summed(reports: list[Report]) -> Report:
+    report = reduce(joined, reports)
+    checkpoints = report.checkpoints
+    if len(checkpoints) < 2:
+        return report
+    formats = {item.format for item in checkpoints}
+    return replace(
+        report,
+        prefix=None,
+        format=formats.pop() if len(formats) == 1 else None,
+        tensors=sum(item.tensors for item in checkpoints),
+        recoverable=sum(item.recoverable for item in checkpoints),
+    )
+
+
+def _verify(model: Model, format: Format | None, progress: Progress) -> Report:
+    return verify_model(model.folder, format, progress) if model.files is None else verify_found(model.files, progress)
+
+
+def _says_which(folder: Location) -> bool:
+    return folder.join(STATE_NAME).is_file() or is_saved_model(folder.path)
+
+
+def _identity(prefix: Location, format: str) -> tuple[Hashable, str]:
+    return prefix.parent.real().join(prefix.name), format
+
+
+def find_models(root: Location) -> Iterator[Model]:
+    """Return all checkpoints and SavedModels in a folder and below it, by what their files are called.
+
+    Raises ``MissingFileError`` or ``OSError`` where the folder cannot be listed; one below it that cannot be is left
+    out, for it vanished or belongs to somebody else.
+    """
+    seen: set[Hashable] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            place = folder.place()
+            if place in seen:
+                continue  # A link to a folder above would lead round without end.
+            seen.add(place)
+            listing = folder.list()
+            below = [name for name in listing.names if listing.is_folder(name) and not is_sidecar_folder(name)]
+            if is_saved_model(folder.path):
+                yield Model(folder, None)
+                below = [name for name in below if name != VARIABLES]
+            else:
+                yield from (Model(folder, files) for files in find_all(folder))
+        except (TfBundleError, OSError):
+            if folder is root:
+                raise
+            continue
+        waiting += (folder.join(name) for name in reversed(below) if not is_half_saved(name))
+
+
+def _find_logs(folder: Location) -> dict[str, int]:
+    """Return the event files of all runs below a folder, with their sizes in bytes."""
+    from tfbundle.events.files import find_runs
+
+    files = (file for files in find_runs(folder.absolute().path).runs.values() for file in files)
+    return {file.path: size_of(file) or 0 for file in files}
+
+
+class _Steps:
+    """Reports the progress of several checks, one behind the other, as that of one."""
+
+    def __init__(self, progress: Progress | None, later: int) -> None:
+        """The first check begins, and those behind it have ``later`` bytes."""
+        self._progress = progress
+        self._before = self._total = 0
+        self._later = later
+
+    def begin(self, size: int) -> None:
+        """Begin another check, of so many bytes."""
+        self._before += self._total
+        self._total = size
+        self._later -= size
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report the current check."""
+        self._total = total
+        if self._progress is not None:
+            self._progress(self._before + done, self._before + total + self._later)

@@ -1,0 +1,149 @@
+"""Every stored value compared with its checksum, none of them kept.
+
+Stores yield their own checks (``Store.checks``), and these are run one after the other, each made when its turn comes.
+The plain tensors of a V2 checkpoint, of which there may be a million, are not even made into checks: neighbours in a
+data file are read together and their checksums compared by rows. What fails there is checked once more by itself, which
+is the one place that says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfbundle.checkpoint.salvage.salvage import Budget
+from tfbundle.checkpoint.v2.entry import Location
+from tfbundle.checkpoint.v2.pieces import Piece
+from tfbundle.checkpoint.v2.store import BundleStore
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Check, Finding, Place, finding_of
+from tfbundle.formats.checksum import crc32c, mask
+from tfbundle.progress import Progress
+from tfbundle.verification.entries import Entries, Entry
+from tfbundle.verification.layout import Claims, Column, Layout
+
+if TYPE_CHECKING:
+    from tfbundle.checkpoint.v1.store import V1Store
+
+# A tensor above this size is worth a read of its own.
+_SMALL = 64 << 10
+# Tensors that begin within so many bytes of a data file are read together.
+_WINDOW = 2 << 20
+# The bytes of a plain tensor are compared as they lie in the file, whatever its type is.
+_DT_UINT8 = 4
+
+
+class ValueCheck:
+    """Runs the checks of a checkpoint and counts: ``nbytes`` that are intact, ``whole`` stored values by file.
+
+    ``findings`` are pairs with the number of the tensor.
+    """
+
+    def __init__(self, store: BundleStore | V1Store, total: int, progress: Progress | None) -> None:
+        """``total`` is how many bytes there are to check."""
+        self.nbytes = 0
+        self.whole: Counter[str | None] = Counter()
+        self.findings: list[tuple[int, Finding]] = []
+        self._checks: Any = store.checks  # Records are of the kind that the store itself gave.
+        self._path = store.path
+        self._budget = Budget(store)
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def run_all(self, entries: Iterable[Entry | tuple[int, str, Any]], absent: Collection[int]) -> None:
+        """Run the checks of some tensors, each given by its number, name and record; leave out the files ``absent``."""
+        for number, name, record in entries:
+            try:
+                for check in self._checks(name, record, absent):
+                    self._run(number, name, check)
+            except (TfBundleError, OSError) as error:
+                self.findings.append((number, finding_of(error, "entry", name)))
+
+    def run_plain(self, store: BundleStore, layout: Layout, entries: Entries, absent: Collection[int]) -> None:
+        """Check the plain tensors of a V2 checkpoint."""
+        claims = layout.claims
+        failed: list[Column] = []
+        for shard in np.unique(claims.shard).tolist():
+            span = claims.span(shard)
+            rows = span.start + np.flatnonzero(claims.is_plain[span])
+            if shard not in absent:
+                is_there = 0 <= shard < store.shards.count
+                failed += self._check_rows(store, claims, rows, entries) if is_there else [rows]
+        if not failed:
+            return
+        again = np.concatenate(failed)
+        again = again[np.argsort(claims.number[again], kind="stable")]
+        columns = claims.rows(again)
+        places = zip(
+            columns.shard.tolist(), columns.offset.tolist(), columns.size.tolist(), columns.crc.tolist(), strict=True
+        )
+        for (number, name, _), place in zip(entries.at(columns.number.tolist()), places, strict=True):
+            self._run(number, name, _check_of(store, Location(*place)))
+
+    def _check_rows(self, store: BundleStore, claims: Claims, rows: Column, entries: Entries) -> Iterator[Column]:
+        """Check rows of one data file, and return small ones that fail."""
+        sizes = claims.size[rows]
+        large = rows[sizes > _SMALL]
+        small = rows[sizes <= _SMALL]
+        offsets = claims.offset[small]
+        start = 0
+        while start < len(small):
+            stop = int(np.searchsorted(offsets, offsets[start] + _WINDOW, "left"))
+            window = small[start:stop]
+            is_fine = self._check_window(store, claims.rows(window))
+            nbytes = int(claims.size[window[is_fine]].sum())
+            self.whole[store.shards.path(int(claims.shard[window[0]]))] += int(is_fine.sum())
+            self.nbytes += nbytes
+            self._advance(nbytes)
+            yield window[~is_fine]
+            start = stop
+        for row in large.tolist():
+            place = Location(*(int(column[row]) for column in (claims.shard, claims.offset, claims.size, claims.crc)))
+            self._run(int(claims.number[row]), None, _check_of(store, place), entries)
+
+    def _check_window(self, store: BundleStore, claims: Claims) -> Column:
+        """Return which rows have the checksum that they should; none where they cannot be read together."""
+        start = int(claims.offset[0])
+        try:
+            self._budget.spend(int(claims.size.sum()))
+            source = store.shards.source(int(claims.shard[0]))
+            view = memoryview(source.read_at(start, int(claims.end.max()) - start))
+            source.check_unchanged()
+        except (TfBundleError, OSError):
+            return np.zeros(len(claims.number), np.bool_)
+        places = zip((claims.offset - start).tolist(), (claims.end - start).tolist(), strict=True)
+        crcs = [crc32c(view[first:last]) for first, last in places]
+        is_right: Column = mask(np.array(crcs, np.int64)) == claims.crc
+        return is_right
+
+    def _run(self, number: int, name: str | None, check: Check, entries: Entries | None = None) -> None:
+        """Run one check; a ``name`` of ``None`` is looked up in ``entries`` if something is wrong."""
+        try:
+            self._budget.spend(check.nbytes)
+            check.run()
+            self._count(check)
+        except (TfBundleError, OSError) as error:
+            if name is None and entries is not None:
+                name = next(entries.at([number])).name
+            self.findings.append((number, check.finding(error, name or "", self._path)))
+        self._advance(check.nbytes)
+
+    def _count(self, check: Check) -> None:
+        self.nbytes += check.nbytes
+        self.whole[check.place and check.place.path] += 1
+
+    def _advance(self, nbytes: int) -> None:
+        self._done += nbytes
+        if self._progress is not None and nbytes:
+            self._progress(self._done, self._total)
+
+
+def _check_of(store: BundleStore, place: Location) -> Check:
+    piece = Piece(_DT_UINT8, (place.size,), place)
+    where = Place(store.shards.path(place.shard), place.shard, place.offset, place.size)
+    return Check(place.size, where, partial(store.reader.check, piece))
