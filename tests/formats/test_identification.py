@@ -236,7 +236,7 @@ def test_records(tmp_path: Path, data: bytes, name: str, kind: FileKind) -> None
         (b"\x80\x04\x95\x05\0\0\0\0\0\0\0K\x01.", FileKind.PICKLE),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M", FileKind.PYTORCH),
     ],
-    ids=lambda value: value.name if isinstance(value, FileKind) else "",
+    ids=lambda value: value.name if isinstance(value, FileKind) else ascii(value[:20]),
 )
 def test_other_files(tmp_path: Path, data: bytes, kind: FileKind) -> None:
     assert identify_bytes(data, tmp_path) is kind
