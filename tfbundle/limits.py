@@ -76,6 +76,9 @@ MOST_FOLDER_NAMES = 10_000
 # A number is all that a node needs to claim outputs. Unpacking a table of embeddings has tens of thousands, and so many
 # take some megabytes when they are listed.
 MOST_OUTPUTS = 1 << 17
+# The keys of a SavedModel's variables together. A key is as long as the chain of objects that leads to its variable, so
+# that a small file with a long chain can ask for any amount; those of large models take a few megabytes.
+LARGEST_KEYS = 16 << 20
 
 # Records.
 

@@ -150,8 +150,8 @@ def test_to_safetensors(tmp_path: Path) -> None:
 def test_for_people() -> None:
     lines = run("ls", FROZEN, "head/*").stdout.splitlines()
     assert [line.split() for line in lines[1:-1]] == [
-        ["head/fc/weights", "[3,2]", "float32", "24", "B", "-"],
         ["head/fc/biases", "[2]", "float32", "8", "B", "-"],
+        ["head/fc/weights", "[3,2]", "float32", "24", "B", "-"],
     ]
     assert lines[-1] == "2 tensors, 8 parameters, 32 B"
     assert "stored" not in run("show", FROZEN, "head/fc/weights").stdout

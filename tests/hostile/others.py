@@ -225,6 +225,55 @@ _add_graph(
     opens=False,
 )
 
+
+def _together(count: int, size: int, stated: bytes) -> bytes:
+    """Constants that leave out most of their elements."""
+    tensor = _tensor(size, rest=stated)
+    return b"".join(
+        encode_field(
+            1,
+            encode_field(1, b"c%d" % n)
+            + encode_field(2, b"Const")
+            + encode_field(5, encode_field(1, b"value") + encode_field(2, encode_field(8, tensor))),
+        )
+        for n in range(count)
+    )
+
+
+_add_graph(
+    "constants-expand-together",
+    "10 constants that expand to 60 MiB each",
+    lambda: _together(10, 15 << 20, encode_field(5, bytes(8))),
+)
+_add_graph(
+    "constants-repeat-together",
+    "10 constants that repeat one value to 1 GiB each",
+    lambda: _together(10, 1 << 28, encode_field(5, bytes(4))),
+)
+_add_graph(
+    "constants-in-a-list",
+    "an attribute with 100 tensors that expand to 60 MiB each",
+    lambda: encode_field(
+        1,
+        encode_field(1, b"n")
+        + encode_field(2, b"X")
+        + encode_field(
+            5,
+            encode_field(1, b"x")
+            + encode_field(
+                2, encode_field(1, encode_field(8, _tensor(15 << 20, rest=encode_field(5, bytes(8)))) * 100)
+            ),
+        ),
+    ),
+)
+_add_graph("nodes-2-million", "4 MB of empty nodes", lambda: b"\x0a\0" * (2 << 20), opens=False)
+_add_graph(
+    "attributes-a-million",
+    "4 MB of nodes with an empty attribute",
+    lambda: encode_field(1, encode_field(1, b"a") + encode_field(2, b"b")) + b"\x0a\2\x2a\0" * (1 << 20),
+    opens=False,
+)
+
 # Metas.
 
 

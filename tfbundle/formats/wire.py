@@ -22,6 +22,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # A tag takes at most five bytes, and the varint behind it ten.
 _HEAD_SIZE = 15
+# Short fields are read this many bytes at a time.
+_BLOCK_SIZE = 1 << 12
 
 
 class Field(NamedTuple):
@@ -34,12 +36,15 @@ class Field(NamedTuple):
 
 
 def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
-    """The fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
+    """Return the fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
+    block, start = b"", offset
     while offset < end:
-        head = source.read_at(offset, min(_HEAD_SIZE, end - offset))
-        field = _decode_field(head, 0, end - offset)
-        yield field._replace(offset=offset + field.offset)
-        offset += field.offset + field.size
+        if offset + _HEAD_SIZE > start + len(block) < end:
+            block, start = source.read_at(offset, min(_BLOCK_SIZE, end - offset)), offset
+        field = _decode_field(block, offset - start, end - start)
+        field = field._replace(offset=start + field.offset)
+        yield field
+        offset = field.offset + field.size
 
 
 def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:

@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tfbundle.errors import FormatError, TfBundleError
-from tfbundle.proto import AttrValue, TensorShapeProto
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH
+from tfbundle.proto import AttrValue, TensorProto, TensorShapeProto
+from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import data_type_name
 from tfbundle.tensors.tensor_proto import decode_tensor
 
@@ -83,6 +85,29 @@ class Attributes(Mapping[str, Any]):
         return f"<Attributes {', '.join(self)}>"
 
 
+class Expansion:
+    """Decodes tensors that are kept together, whose elements may be made up only to a limit for all of them.
+
+    A tensor may state some of its elements and leave out the rest, at no cost in the file. ``decode_tensor`` limits
+    what one may grow by; a list of them would take that many times.
+    """
+
+    def __init__(self) -> None:
+        self._left = LARGEST_EXPANSION
+
+    def decode(self, proto: TensorProto) -> Array:
+        """Return the array; raises as ``decode_tensor`` does, and ``UnsupportedError`` beyond the limit."""
+        array = decode_tensor(proto)
+        if any(array.strides):
+            self._left -= max(0, array.nbytes - proto.ByteSize() * LARGEST_EXPANSION_GROWTH)
+        if self._left < 0:
+            raise UnsupportedError(
+                "tensors that state only some of their elements would take more than "
+                f"{LARGEST_EXPANSION} bytes together"
+            )
+        return array
+
+
 def decode_attribute(proto: AttrValue) -> Any:
     """The value of an attribute, or ``None`` where it says nothing."""
     kind = proto.WhichOneof("value")
@@ -90,6 +115,9 @@ def decode_attribute(proto: AttrValue) -> Any:
         return None
     if kind == "list":
         for field, values in proto.list.ListFields():
+            if field.name == "tensor":
+                expansion = Expansion()
+                return [expansion.decode(value) for value in values]
             return [_decode(field.name, value) for value in values]
         return []
     if kind == "placeholder":

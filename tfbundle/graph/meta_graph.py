@@ -10,6 +10,7 @@ from typing import Any
 from tfbundle.checkpoint.find.names import META_SUFFIX, step_of
 from tfbundle.errors import TfBundleError
 from tfbundle.frozen_dict import FrozenDict
+from tfbundle.graph.attributes import Expansion
 from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import RestoredTensor, find_restored
@@ -124,8 +125,9 @@ class MetaGraph:
     def signatures(self) -> Mapping[str, Signature]:
         """What callers may ask of the graph, by name; ``FormatError`` where types or shapes make no sense."""
         protos = self.proto.signature_def
+        expansion = Expansion()
         try:
-            return FrozenDict({name: decode_signature(name, protos[name]) for name in sorted(protos)})
+            return FrozenDict({name: decode_signature(name, protos[name], expansion) for name in sorted(protos)})
         except TfBundleError as error:
             raise error.locate(path=self.path) from None
 

@@ -16,12 +16,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.graph.attributes import FunctionCall, Shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.constants import decode_constant
 from tfbundle.graph.graph import Function, Graph
 from tfbundle.graph.node import Node
+from tfbundle.limits import MOST_OUTPUTS
 
 VARIABLE_OPS = {"AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"}
 _RESTORE_OPS = {"Restore", "RestoreSlice", "RestoreV2"}
@@ -48,6 +49,21 @@ class RestoredTensor(NamedTuple):
     part: str
 
 
+class _Claims:
+    """The outputs that ops of one graph claim by a number alone; a list of their types has a byte for each."""
+
+    def __init__(self) -> None:
+        self._left = MOST_OUTPUTS
+
+    def add(self, node: Node, outputs: int) -> None:
+        """Count the outputs of a node; ``UnsupportedError`` where they become too many."""
+        self._left -= max(0, outputs - node.proto.ByteSize())
+        if self._left < 0:
+            raise UnsupportedError(
+                f"the ops that restore tensors claim more than {MOST_OUTPUTS} outputs by numbers alone"
+            )
+
+
 def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[RestoredTensor]:
     """What an op of the graph restores, or all of its ops together where none is named; once for each stored name.
 
@@ -68,12 +84,13 @@ def variable_shape(node: Node) -> Shape:
 
 
 def _find_all(graph: Graph) -> Iterator[RestoredTensor]:
-    yield from _restored_in(graph, [node for node in graph.nodes.values() if node.op in _RESTORE_OPS], {})
+    yield from _restored_in(graph, [node for node in graph.nodes.values() if node.op in _RESTORE_OPS], {}, _Claims())
 
 
 def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
     """What the op called ``name`` restores, by everything that runs before it."""
     restores = []
+    claims = _Claims()
     called: set[str] = set()
     name = name.rpartition(":")[0] or name
     waiting, seen = [name], {name}
@@ -90,11 +107,11 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
             called.add(function.name)
             inside = [inner for inner in function.nodes.values() if inner.op in _RESTORE_OPS]
             handles = dict(zip(function.inputs, node.inputs, strict=False))
-            yield from _restored_in(function, inside, handles)
+            yield from _restored_in(function, inside, handles, claims)
         before = [*node.control_inputs, *(tensor.rpartition(":")[0] for tensor in node.inputs)]
         waiting += (other for other in before if other not in seen)
         seen.update(before)
-    yield from _restored_in(graph, restores, {})
+    yield from _restored_in(graph, restores, {}, claims)
 
 
 def _called(graph: Graph, node: Node) -> Function | None:
@@ -104,7 +121,9 @@ def _called(graph: Graph, node: Node) -> Function | None:
     return graph.functions.get(call.name) if isinstance(call, FunctionCall) else None
 
 
-def _restored_in(body: Body, restores: list[Node], handles: Mapping[str, str]) -> Iterator[RestoredTensor]:
+def _restored_in(
+    body: Body, restores: list[Node], handles: Mapping[str, str], claims: _Claims
+) -> Iterator[RestoredTensor]:
     """The tensors that ops of a body read; ``handles`` are the graph's tensors behind a function's inputs."""
     if not restores:
         return
@@ -117,6 +136,7 @@ def _restored_in(body: Body, restores: list[Node], handles: Mapping[str, str]) -
                 takers.setdefault(place, []).append((node, reshaped))
     for node in restores:
         outputs = node.outputs or ()
+        claims.add(node, len(outputs))
         names, slices = _strings(body, node, 1, len(outputs)), _strings(body, node, 2, len(outputs))
         for index, name in enumerate(names):
             data_type = outputs[index].data_type

@@ -9,11 +9,10 @@ import numpy as np
 
 from tfbundle.errors import UnsupportedError
 from tfbundle.frozen_dict import FrozenDict
-from tfbundle.graph.attributes import Shape, decode_partial_shape
+from tfbundle.graph.attributes import Expansion, Shape, decode_partial_shape
 from tfbundle.proto import SignatureDef, TensorInfo
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
-from tfbundle.tensors.tensor_proto import decode_tensor
 
 
 class SignatureTensor(NamedTuple):
@@ -50,14 +49,17 @@ class Signature(NamedTuple):
     defaults: Mapping[str, Array]
 
 
-def decode_signature(name: str, proto: SignatureDef) -> Signature:
-    """A signature from its message; raises ``FormatError`` for types, shapes and values that make no sense."""
+def decode_signature(name: str, proto: SignatureDef, expansion: Expansion) -> Signature:
+    """Return a signature from its message; ``expansion`` is shared by all signatures of a graph.
+
+    Raises ``FormatError`` for types, shapes and values that make no sense, and as ``Expansion.decode`` does.
+    """
     return Signature(
         name,
         proto.method_name,
         _decode_tensors(proto.inputs),
         _decode_tensors(proto.outputs),
-        FrozenDict({key: decode_tensor(proto.defaults[key]) for key in sorted(proto.defaults)}),
+        FrozenDict({key: expansion.decode(proto.defaults[key]) for key in sorted(proto.defaults)}),
     )
 
 

@@ -21,7 +21,7 @@ from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import variable_shape
-from tfbundle.limits import LARGEST_OBJECT_GRAPH
+from tfbundle.limits import LARGEST_KEYS
 from tfbundle.proto import SavedObjectGraph, VariableDef
 from tfbundle.tensors.dtypes import data_type_name
 
@@ -90,6 +90,9 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
             _check(slot.slot_variable_node_id, len(nodes))
             if slot.original_variable_node_id in places:
                 slots[slot.slot_variable_node_id] = (slot.original_variable_node_id, number, slot.slot_name)
+    sizes = {0: 0}
+    for number, (owner, name) in places.items():  # Owners come before what they own.
+        sizes[number] = sizes[owner] + len(name) + 1 if number else 0
     size = 0
     for number in {**places, **slots}:
         saved = nodes[number]
@@ -97,12 +100,16 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
             continue
         if number in slots:
             owner, optimizer, name = slots[number]
+            size += sizes[owner] + sizes[optimizer] + len(name)
+        else:
+            size += sizes[number]
+        # Checked before the key is made, which takes as long as it is.
+        if size > LARGEST_KEYS:
+            raise UnsupportedError(f"the keys of its variables take more than {LARGEST_KEYS} bytes")
+        if number in slots:
             way = f"{_way(places, owner)}/.OPTIMIZER_SLOT/{_way(places, optimizer)}/{name}"
         else:
             way = _way(places, number)
-        size += len(way)
-        if size > LARGEST_OBJECT_GRAPH:
-            raise UnsupportedError(f"the keys of its variables take more than {LARGEST_OBJECT_GRAPH} bytes")
         variable = saved.variable
         yield Variable(
             way + _VALUE,
@@ -125,7 +132,7 @@ def _places(proto: SavedObjectGraph) -> dict[int, tuple[int, str]]:
         for child in nodes[number].children:
             _check(child.node_id, len(nodes))
             if child.node_id not in places:
-                places[child.node_id] = (number, child.local_name)
+                places[child.node_id] = (number, child.local_name.replace(".", "..").replace("/", ".S"))
                 queue.append(child.node_id)
     return places
 
@@ -134,7 +141,7 @@ def _way(places: dict[int, tuple[int, str]], number: int) -> str:
     steps = []
     while number:
         number, name = places[number]
-        steps.append(name.replace(".", "..").replace("/", ".S"))
+        steps.append(name)
     return "/".join(reversed(steps))
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from functools import cached_property
 from itertools import repeat
 from math import prod
 from typing import Any
@@ -25,10 +26,11 @@ from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
 from tfbundle.graph.restoring import VARIABLE_OPS
-from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_MESSAGE
 from tfbundle.progress import Progress
 from tfbundle.proto import NodeDef
 from tfbundle.tensors.arrays import CHUNK, Array, split
+from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
 from tfbundle.tensors.store import Facts, Range
@@ -43,6 +45,7 @@ class ConstantStore:
         """``open_weights`` makes these."""
         self.path = path
         self._graph: Graph | None = graph
+        self._shares: dict[tuple[int, bool], int] = {}
         constants = graph.constants
         self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
 
@@ -118,10 +121,40 @@ class ConstantStore:
         return _repeat(values) if _repeats_one(values) else split(values)
 
     def _decode(self, name: str, record: int) -> Array:
+        size, repeats_one = self._made_up.get(name, (0, False))
+        if not repeats_one and size > self._share(LARGEST_EXPANSION, False):
+            raise self._too_many(name, LARGEST_EXPANSION)
         try:
             return decode_constant(self._node(record))
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
+
+    @cached_property
+    def _made_up(self) -> dict[str, tuple[int, bool]]:
+        """How many bytes each constant takes that the file does not state, and whether it repeats a single value."""
+        made_up = {}
+        for name, record in self._records.items():
+            node = self._node(record)
+            try:
+                data_type, shape = constant_facts(node)
+                size = prod(shape) * numpy_dtype(data_type).itemsize - LARGEST_EXPANSION_GROWTH * node.ByteSize()
+            except TfBundleError:
+                continue  # Decoding says why.
+            if size > 0:
+                lists = (values for _, values in node.attr["value"].tensor.ListFields() if isinstance(values, Sized))
+                made_up[name] = size, sum(map(len, lists)) <= 1
+        return made_up
+
+    def _share(self, most: int, repeats_one: bool) -> int:
+        """Return what each constant may make up, so that all together stay below ``most``.
+
+        Those that are refused for themselves do not count.
+        """
+        key = most, repeats_one
+        if key not in self._shares:
+            sizes = [size for size, is_one in self._made_up.values() if is_one is repeats_one and size <= most]
+            self._shares[key] = most if sum(sizes) <= most else most // len(sizes)
+        return self._shares[key]
 
     def _check_growth(self, name: str, values: Array, nbytes: int, most: int) -> None:
         if nbytes > most and _repeats_one(values):
@@ -131,6 +164,20 @@ class ConstantStore:
                 path=self.path,
                 tensor=name,
             )
+        if _repeats_one(values) and nbytes > self._share(most, True):
+            raise self._too_many(name, most)
+
+    def _too_many(self, name: str, most: int) -> UnsupportedError:
+        """Return the error of a constant that takes more than its share.
+
+        Whoever reads one of them may read all, and the limit of one would be multiplied.
+        """
+        return UnsupportedError(
+            f"several constants state only some of their elements, and would take more than {most} bytes together; "
+            "tfbundle.load_graph(path).constants decodes each by itself",
+            path=self.path,
+            tensor=name,
+        )
 
     def _node(self, record: int) -> NodeDef:
         if self._graph is None:
