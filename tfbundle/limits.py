@@ -43,6 +43,9 @@ LARGEST_COUNT = ((1 << 63) - 1) // 16
 LARGEST_EXPANSION = 64 << 20
 LARGEST_EXPANSION_GROWTH = 64
 
+# Elements of a text, histogram, image, audio clip or PR curve that a summary does not state but has repeated.
+MOST_REPEATED_ELEMENTS = 100_000
+
 # Tables.
 
 # The densest thing that Snappy data can say is "copy 64 bytes" in three bytes, so no honest block grows more.

@@ -102,9 +102,12 @@ def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
     path.write_bytes(data + data[:20])
     result = run("events", logs)
     assert result.exit_code == 0
-    assert f"a half-written record of 20 bytes at offset {len(data)}" in result.stderr
+    assert f"an incomplete record of 20 bytes at offset {len(data)}" in result.stderr
     path.write_bytes(data[:-1] + b"?")
-    assert run("events", logs).exit_code == 2
+    result = run("events", logs)
+    assert result.exit_code == 1
+    assert f"left out {len(data)} bytes at offset 0, record 0, and all behind it; --salvage" in result.stderr
+    assert "train" in result.stdout
     result = run("events", logs, "--salvage")
     assert result.exit_code == 1
     assert f"left out {len(data)} bytes at offset 0, record 0" in result.stderr
@@ -123,15 +126,15 @@ def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_every_subcommand_refuses_damage_and_salvages(logs: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_every_subcommand_names_damage_and_goes_on(logs: Path, tmp_path: Path, arguments: list[str]) -> None:
     path = logs / "train" / "events.out.tfevents.1"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     arguments = [{"LOGS": str(logs)}.get(one, one.replace("OUT", str(tmp_path / "out"))) for one in arguments]
     result = run("events", *arguments)
-    assert result.exit_code == 2
-    assert "record 8 at offset" in result.stderr
+    assert result.exit_code == 1
+    assert "record 8, and all behind it; --salvage" in result.stderr
     result = run("events", *arguments, "--salvage")
     assert result.exit_code == 1
     assert "record 8" in result.stderr
@@ -424,3 +427,32 @@ def test_tables_of_arrow(logs: Path) -> None:
     log = tfbundle.open_events(logs)
     assert log.to_arrow().to_pydict()["tag"] == ["loss"] * 6 + ["odd"]
     assert log.to_arrow(wide=True).column_names == ["run", "step", "wall_time", "loss", "odd"]
+
+
+def test_runs_and_tags_are_chosen_by_globs(logs: Path) -> None:
+    chosen = documents(run("events", logs, "--run", "tr*", "--json").stdout)[0]["runs"]
+    assert [one["run"] for one in chosen] == ["train"]
+    shown = documents(run("events", "show", logs, "lo*", "--json").stdout)[0]["series"]
+    assert {one["tag"] for one in shown} == {"loss"}
+    assert run("events", logs, "--run", "x*").exit_code == 2
+
+
+def test_media_follow_no_link_and_cut_long_names(logs: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    out.mkdir()
+    try:
+        (out / "train").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("the system lets nobody make links")
+    result = run("events", "images", logs, out)
+    assert result.exit_code == 2
+    assert "is a link" in result.stderr
+    assert list(elsewhere.iterdir()) == []
+    from tfbundle.cli.event_export import _safe
+
+    one, other = _safe("\u00e9" * 200 + "a"), _safe("\u00e9" * 200 + "b")
+    assert one != other
+    assert max(len(one.encode()), len(other.encode())) <= 200
+    assert _safe("a" * 200) == "a" * 200
+    assert len(_safe("a" * 201)) == 200

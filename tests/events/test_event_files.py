@@ -220,3 +220,30 @@ def test_an_iterator_goes_on_with_the_record_that_was_incomplete(tmp_path: Path)
     path.write_bytes(content)
     assert list(records) == [scalar(step) for step in range(3, 7)]
     assert records.truncation is None
+
+
+def test_a_value_without_a_tag_takes_its_nodes_name(tmp_path: Path) -> None:
+    values = [Summary.Value(node_name=name, simple_value=1) for name in ("first", "second")]
+    events = [Event(step=step, summary=Summary(value=[value])) for step in range(40) for value in values]
+    path = tmp_path / "a.tfevents"
+    path.write_bytes(frames(event.SerializeToString() for event in events))
+    run = tfbundle.open_events(path).runs["."]
+    assert {tag: len(series) for tag, series in run.scalars.items()} == {"first": 40, "second": 40}
+    assert len(list(run.events("second"))) == 40
+
+
+@pytest.mark.parametrize(("size", "fits"), [(100_000, True), (101_000, False), (1 << 40, False)])
+def test_a_text_that_repeats_one_string_is_bounded(tmp_path: Path, size: int, fits: bool) -> None:
+    value = Summary.Value(tag="t")
+    value.metadata.plugin_data.plugin_name = "text"
+    value.tensor.dtype = 7
+    value.tensor.tensor_shape.dim.add(size=size)
+    value.tensor.string_val.append(b"word")
+    path = tmp_path / "a.tfevents"
+    path.write_bytes(frames([Event(step=1, summary=Summary(value=[value])).SerializeToString()]))
+    series = tfbundle.open_events(path).runs["."].text["t"]
+    if fits:
+        assert set(series[0].tolist()) == {"word"}
+    else:
+        with pytest.raises(tfbundle.FormatError, match="far too few"):
+            _ = series[0]

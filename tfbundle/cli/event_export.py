@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
 import sys
 import unicodedata
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,11 +29,14 @@ from tfbundle.cli.event_log import (
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
+from tfbundle.matching import select
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries
 
+# Bytes of a name; most file systems allow 255.
+_LONGEST_PART = 200
 _SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "wav"))
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECASE)
 
@@ -76,7 +81,7 @@ def export(
             print_json({"path": out, "format": format, "series": len(chosen), "points": points})
         elif out != "-":
             print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
-        report_troubles(found)
+        report_troubles(log, found, salvage=salvage)
 
 
 def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool) -> None:
@@ -149,14 +154,16 @@ def _write_media(
 ) -> None:
     log, runs = open_log(logdir, names, salvage=salvage)
     written: list[str] = []
+    made: set[str] = set()
     # Tags that differ only in what a file system does not allow, or does not tell apart, share a folder, where their
     # files are counted on.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
         demand_tags(runs, kind, tags)
         for run in runs:
+            chosen = {name for tag in tags for name in select(tag, getattr(run, kind))}
             for tag, series in getattr(run, kind).items():
-                if tags and tag not in tags:
+                if tags and tag not in chosen:
                     continue
                 place = os.path.join(folder, *map(_safe, [*run.name.split("/"), *tag.split("/")]))
                 shared = unicodedata.normalize("NFC", place).casefold()
@@ -164,21 +171,54 @@ def _write_media(
                     for data in element.encoded:
                         name = f"{step}-{counts[shared, step]}.{_suffix(data)}"
                         counts[shared, step] += 1
-                        os.makedirs(place, exist_ok=True)
-                        with open(os.path.join(place, name), "wb") as file:
-                            file.write(data)
+                        if place not in made:
+                            _make_folder(folder, place)
+                            made.add(place)
+                        _write_new(os.path.join(place, name), data)
                         written.append(os.path.join(place, name))
         if as_json:
             print_json({"path": folder, "files": written})
         else:
             print_line(f"{folder}: {count_of(len(written), 'file')}")
-        report_troubles(runs)
+        report_troubles(log, runs, salvage=salvage)
+
+
+def _make_folder(top: str, place: str) -> None:
+    """Make a folder below ``top``; refuse one that a link below ``top`` leads to."""
+    path = top
+    for part in os.path.relpath(place, top).split(os.sep):
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            raise click.ClickException(f"{path} is a link, which may lead elsewhere; remove it, or use another folder")
+    os.makedirs(place, exist_ok=True)
+
+
+def _write_new(path: str, data: bytes) -> None:
+    """Write a file in place of whatever has its name: a link or a pipe is replaced and not followed."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        error.filename = path  # The system does not say which file does not fit on a full disk.
+        raise
+
+
+def _fit(part: str, encoding: str) -> str:
+    """Return a name that file systems can encode, and that is not too long for them; two long ones stay apart."""
+    data = part.encode(encoding, "replace")
+    if len(data) <= _LONGEST_PART:
+        return data.decode(encoding)
+    digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{data[: _LONGEST_PART - 13].decode(encoding, 'ignore')}-{digest}"
 
 
 def _safe(part: str) -> str:
     """A part of a name as the name of a folder, on any system, which never leads elsewhere."""
     encoding = sys.getfilesystemencoding()
-    part = re.sub(r"[^\w .=,()+-]", "_", part.encode(encoding, "replace").decode(encoding))
+    part = re.sub(r"[^\w .=,()+-]", "_", _fit(part, encoding))
     # Windows drops dots and spaces at the end, and opens its devices by their names in any folder.
     kept = part.rstrip(". ")
     return ("_" if _DEVICE.match(kept) else "") + kept + "_" * (len(part) - len(kept)) or "_"

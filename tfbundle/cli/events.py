@@ -35,9 +35,11 @@ from tfbundle.cli.output import (
     print_line,
     print_lines,
     print_table,
+    print_warning,
     use_colour,
 )
 from tfbundle.errors import TfBundleError
+from tfbundle.matching import select
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -78,7 +80,7 @@ def command() -> None:
 @_follow_option
 @json_option
 def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
-    """List runs and tags: kind, count, steps, last value. The exit status is 1 if salvaging left anything out."""
+    """List runs and tags: kind, count, steps, last value. The exit status is 1 if a file is damaged."""
     log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
         if as_json:
@@ -91,9 +93,11 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
             ]
             print_table(("run", "tag", "kind", "count", "steps", "last"), rows, numbers=("count",))
             print_line(f"{count_of(len(chosen), 'run')}, {count_of(len(rows), 'series')}")
+            if not chosen:
+                print_warning(f"no event files below {escape_name(logdir)}; 'tfbundle info' says what lies there")
         if follow:
             _follow(log, runs, (), as_json)
-        report_troubles(chosen)
+        report_troubles(log, chosen, salvage=salvage)
 
 
 @command.command()
@@ -108,14 +112,14 @@ def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: boo
     """Show a scalar: a plot (with 'tfbundle[plot]' installed) and figures; with --json all its points."""
     log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
-        found = [(run, run.scalars[tag]) for run in chosen if tag in run.scalars]
+        found = [(run, series) for run in chosen for series in choose_scalars(run, (tag,))]
         if not found:
             raise click.ClickException(_no_scalar(log, tag))
         if as_json:
             shown = [
                 {
                     "run": run.name,
-                    "tag": tag,
+                    "tag": series.tag,
                     "steps": series.steps.tolist(),
                     "wall_times": series.wall_times.tolist(),
                     "values": series.values.tolist(),
@@ -124,13 +128,18 @@ def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: boo
             ]
             print_json({"path": logdir, "series": shown})
         else:
-            _plot(tag, found)
-            rows = [(escape_name(run.name), *_figures(series)) for run, series in found]
+            several = len({series.tag for _, series in found}) > 1
+            if not several:
+                _plot(found[0][1].tag, found)
+            rows = [
+                (escape_name(f"{run.name} {series.tag}" if several else run.name), *_figures(series))
+                for run, series in found
+            ]
             headers = ("run", "count", "first step", "last step", "first", "last", "min", "max", "mean")
             print_table(headers, rows, numbers=headers[1:])
         if follow:
             _follow(log, runs, (tag,), as_json)
-        report_troubles(chosen)
+        report_troubles(log, chosen, salvage=salvage)
 
 
 command.add_command(export)
@@ -268,8 +277,9 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
         time.sleep(_PAUSE)
         if not log.refresh():
             continue
+        watched = [run for run in log.runs.values() if not runs or any(select(name, [run.name]) for name in runs)]
         for run in log.runs.values():
-            for series in choose_scalars(run, tags) if not runs or run.name in runs else []:
+            for series in choose_scalars(run, tags) if run in watched else []:
                 before = seen.get((run.name, series.tag))
                 seen[run.name, series.tag] = series
                 for place in range(_count_shared(before, series), len(series)):

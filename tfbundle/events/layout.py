@@ -125,7 +125,7 @@ def decode_layout(record: Buffer) -> Layout:
 def _decode_value(record: Buffer, value: Field) -> ValueLayout:
     if value.number != 1 or value.wire_type != BYTES:
         raise Unusual
-    tag, metadata, form, element = Span(0, 0), None, 0, None
+    tag, node_name, metadata, form, element = Span(0, 0), Span(0, 0), None, 0, None
     content = tag
     seen = 0
     for number, wire_type, start, size in message_fields(record, value.offset, value.offset + value.size):
@@ -146,8 +146,12 @@ def _decode_value(record: Buffer, value: Field) -> ValueLayout:
             raise Unusual
         elif number == _TAG:
             tag = Span(start, start + size)
+        elif number == _NODE_NAME:
+            node_name = Span(start, start + size)
         elif number == _METADATA:
             metadata = Span(start, start + size)
+    if tag.start == tag.end:
+        tag = node_name  # The first tensor summaries have no tag.
     return ValueLayout(Span(value.offset, value.offset + value.size), tag, metadata, form, content, element)
 
 

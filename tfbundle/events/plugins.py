@@ -18,6 +18,7 @@ import numpy as np
 
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.events.layout import ELEMENT_FIELDS
+from tfbundle.limits import MOST_REPEATED_ELEMENTS
 from tfbundle.proto import HistogramProto, Summary
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast, numpy_dtype
@@ -59,7 +60,7 @@ def _decode_histogram(value: Summary.Value) -> Histogram:
     """Either form of a histogram."""
     if value.HasField("histo"):
         return _decode_old_histogram(value.histo)
-    table = _tensor(value)
+    table = _full(value)
     if table.ndim != 2 or table.shape[1] != 3 or table.dtype.kind not in "fiu":
         raise FormatError(f"a histogram is a tensor of shape [k, 3], not {table.dtype} of {list(table.shape)}")
     table = cast(table, np.float64)
@@ -144,7 +145,7 @@ def _decode_audio(value: Summary.Value) -> Audio:
             audio.length_frames,
             audio.content_type,
         )
-    table = _tensor(value)
+    table = _full(value)
     if not table.dtype.hasobject or table.ndim not in (1, 2) or (table.ndim == 2 and table.shape[1] != 2):
         raise FormatError(f"audio is a string tensor of shape [k, 2], not {table.dtype} of {list(table.shape)}")
     clips = table if table.ndim == 1 else table[:, 0]
@@ -154,7 +155,7 @@ def _decode_audio(value: Summary.Value) -> Audio:
 
 def _decode_text(value: Summary.Value) -> Array:
     """Strings, in Markdown as a rule, of any shape: an ``object`` array of ``str``."""
-    table = _tensor(value)
+    table = _full(value)
     if not table.dtype.hasobject:
         raise FormatError(f"text is a string tensor, not one of {table.dtype}")
     texts = np.empty(table.shape, object)
@@ -177,7 +178,7 @@ class PrCurve(NamedTuple):
 
 def _decode_pr_curve(value: Summary.Value) -> PrCurve:
     """A curve, with its thresholds spread evenly, as TensorBoard has them."""
-    table = _tensor(value)
+    table = _full(value)
     if table.ndim != 2 or table.shape[0] != 6 or table.dtype.hasobject:
         raise FormatError(f"a PR curve is a tensor of shape [6, thresholds], not {list(table.shape)}")
     return PrCurve(np.linspace(0, 1, table.shape[1]), *table)
@@ -191,6 +192,18 @@ def encode_number(number: Any) -> Summary.Value:
     return value
 
 
+def _full(value: Summary.Value) -> Array:
+    """Return a tensor that is about to be copied or taken apart, and so must not repeat a few elements for ever."""
+    table = _tensor(value)
+    # What is stated takes a byte each at least; TensorFlow leaves out the last elements if they are all the same.
+    if table.size > value.ByteSize() + MOST_REPEATED_ELEMENTS:
+        raise FormatError(
+            f"a tensor of the shape {list(table.shape)} states its elements in {value.ByteSize()} bytes, which is far "
+            "too few for a summary of its kind"
+        )
+    return table
+
+
 def _tensor(value: Summary.Value) -> Array:
     if not value.HasField("tensor"):
         raise FormatError(f"the value holds {value.WhichOneof('value')} instead of a tensor")
@@ -198,7 +211,7 @@ def _tensor(value: Summary.Value) -> Array:
 
 
 def _strings(value: Summary.Value) -> list[bytes]:
-    table = _tensor(value)
+    table = _full(value)
     if not table.dtype.hasobject or table.ndim != 1:
         raise FormatError(f"images are a row of strings, not {table.dtype} of shape {list(table.shape)}")
     strings: list[bytes] = table.tolist()

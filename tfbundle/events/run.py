@@ -209,7 +209,7 @@ class Run:
             options = self._options
             with read_events(file.location, verify=options.verify, salvage=options.salvage) as events:
                 for event in events:
-                    if tag is None or any(value.tag == tag for value in event.summary.value):
+                    if tag is None or any((value.tag or value.node_name) == tag for value in event.summary.value):
                         yield event
 
     def _other_events(self, what: str) -> Iterator[Event]:

@@ -85,10 +85,11 @@ class Frames(NamedTuple):
             fine=fine, groups=[g for g in groups if len(g.numbers)], singles=self.singles[fine[self.singles]]
         )
 
-    def without_last(self) -> Frames:
-        """The same up to the last record, which must not be ``fine``."""
-        starts, sizes, crcs, fine, groups, singles, *_ = self.keep(self.fine)
-        return Frames(starts[:-1], sizes[:-1], crcs[:-1], fine[:-1], groups, singles, int(starts[-1]) - HEADER_SIZE, 0)
+    def first(self, count: int) -> Frames:
+        """Return the same up to the record with this number, which is the first to leave out."""
+        starts, sizes, crcs, fine, groups, singles, *_ = self.keep(np.arange(len(self.fine)) < count)
+        end = int(starts[count]) - HEADER_SIZE
+        return Frames(starts[:count], sizes[:count], crcs[:count], fine[:count], groups, singles, end, 0)
 
 
 def find_frames(data: memoryview, pos: int, end: int, *, verify: bool = True) -> Frames:

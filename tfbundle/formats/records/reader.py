@@ -125,8 +125,7 @@ class RecordReader:
             if not frames.fine.all():
                 frames, damage = self._salvaged(frames) if self._salvage else self._before_damage(frames)
             window = Window(self._buffer[self._start :], self.position, self.count, frames)
-            if damage is None or self._salvage:
-                self._pass(frames.end, len(frames.starts))
+            self._pass(frames.end, len(frames.starts))
             yield window
             wanted = frames.needed
             if damage is None and (wanted == 0 or wanted - FRAME_SIZE > self._largest):
@@ -239,7 +238,7 @@ class RecordReader:
         """The records before the first damaged one, and what is wrong with that."""
         bad = int(frames.fine.argmin())
         damage = self._damaged(self._buffer[self._start :], frames, bad)
-        return frames.keep(np.arange(len(frames.fine)) < bad), damage
+        return frames.first(bad), damage
 
     def _salvaged(self, frames: Frames) -> tuple[Frames, ChecksumError | None]:
         """All records but the damaged ones; and what is wrong with the one behind them, if its end is not certain.
@@ -254,7 +253,7 @@ class RecordReader:
         if not frames.fine[-1] and not is_header(behind) and self._budget > 0:
             uncertain = self._damaged(data, frames, len(frames.fine) - 1)
             self._spent += int(frames.sizes[-1])
-            frames = frames.without_last()
+            frames = frames.first(len(frames.starts) - 1)
         for number in np.flatnonzero(~frames.fine).tolist():
             error = self._damaged(data, frames, number)
             size = int(frames.sizes[number]) + FRAME_SIZE
