@@ -14,6 +14,8 @@ import pytest
 import tfbundle
 from tests.support.records import frame, frames
 from tfbundle.events import files
+from tfbundle.events.file import Options
+from tfbundle.events.log import EventLog
 from tfbundle.proto import Event, Summary
 
 
@@ -247,3 +249,19 @@ def test_a_text_that_repeats_one_string_is_bounded(tmp_path: Path, size: int, fi
     else:
         with pytest.raises(tfbundle.FormatError, match="far too few"):
             _ = series[0]
+
+
+def test_what_stands_before_damage_is_kept_once(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a.tfevents", range(1, 40)).read_bytes()
+    size = len(frame(scalar(1)))
+    damaged = bytearray(whole)
+    damaged[20 * size + 14] ^= 1
+    (tmp_path / "a.tfevents").write_bytes(damaged)
+    log = EventLog(tmp_path, Options(partial=True))
+    for more in (b"", frame(scalar(99))):
+        with open(tmp_path / "a.tfevents", "ab") as file:
+            file.write(more)
+        log.refresh()
+        assert [step for step, _ in points(log)] == list(range(1, 21))
+        (losses,) = log.runs["."].losses.values()
+        assert [(loss.offset, loss.size) for loss in losses] == [(20 * size, 19 * size + len(more))]

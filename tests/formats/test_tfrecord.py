@@ -144,7 +144,7 @@ def test_cut_behind_the_last_record_is_a_truncation(tmp_path: Path, data: bytes)
     assert records.truncation == (sum(len(payload) + 16 for payload in PAYLOADS), 0)
     (finding,) = tfbundle.verify(path).findings
     assert (finding.kind, finding.offset) == ("truncated", None)
-    assert "ends too early" in finding.message
+    assert "is truncated" in finding.message
 
 
 def test_every_flipped_byte_is_an_error_or_leaves_what_was_before(tmp_path: Path) -> None:
