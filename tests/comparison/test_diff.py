@@ -17,7 +17,7 @@ from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_
 from tests.support.command import run
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.v1_writer import V1Saved, write_v1
-from tfbundle import Change, ChecksumError
+from tfbundle import Change
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 
@@ -232,11 +232,31 @@ def test_runs_of_chunks_are_cut_alike(first: list[int], second: list[int]) -> No
 
 def test_damage_at_the_end_is_noticed(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_bundle(tmp_path / name, {"v": MATRIX})
-    write_bundle(tmp_path / "c", {"v": Saved(MATRIX, lies={"crc": 1})})
+        write_bundle(tmp_path / name, {"v": MATRIX, "w": MATRIX})
+    write_bundle(tmp_path / "c", {"v": Saved(MATRIX, lies={"crc": 1}), "w": MATRIX})
     for pair in (("a", "c"), ("c", "a")):
-        with pytest.raises(ChecksumError):
-            tfbundle.diff(*(tmp_path / name for name in pair))
+        found = tfbundle.diff(*(tmp_path / name for name in pair))
+        assert found
+        assert (found.changed, found.same) == ((), 1)
+        assert [(finding.kind, finding.tensor) for finding in found.unreadable] == [("checksum", "v")]
+        result = run("diff", *(tmp_path / name for name in pair))
+        assert result.exit_code == 1
+        assert "! v  checksum: " in result.stdout
+        assert result.stdout.endswith("0 changed, 1 unreadable, 1 the same\n")
+
+
+def test_tensors_are_chosen(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "a", {"v": MATRIX, "w": MATRIX, "gone": MATRIX})
+    write_bundle(tmp_path / "b", {"v": MATRIX, "w": -MATRIX, "new": MATRIX})
+    found = tfbundle.diff(tmp_path / "a", tmp_path / "b", names=["v", "new"])
+    assert (found.added, found.removed, found.changed, found.same) == (("new",), (), (), 1)
+    found = tfbundle.diff(tmp_path / "a", tmp_path / "b", exclude="[wgn]*")
+    assert (not found, found.same) == (True, 1)
+    with pytest.raises(KeyError, match="none"):
+        tfbundle.diff(tmp_path / "a", tmp_path / "b", names="none")
+    assert (
+        repr(tfbundle.diff(tmp_path / "a", tmp_path / "b")) == "<Diff: 1 removed, 1 added, 1 changed, 1 the same ('w')>"
+    )
 
 
 def test_progress(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from tests.support.bundle_writer import FULL, VARIANT, Saved, numpy_type, write_
 from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.v1_writer import V1Saved, write_v1
-from tfbundle import ChecksumError
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 
@@ -149,9 +148,14 @@ def test_damage_and_progress(tmp_path: Path) -> None:
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
         tfbundle.fingerprint(checkpoint, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(96, 192), (192, 192)]
-    write_bundle(tmp_path / "b", {"v": Saved(MATRIX, lies={"crc": 1})})
-    with pytest.raises(ChecksumError):
-        tfbundle.fingerprint(tmp_path / "b")
+    whole = tfbundle.fingerprint(tmp_path / "b")
+    assert repr(whole) == f"<Fingerprint {whole.sha256}, 2 tensors>"
+    write_bundle(tmp_path / "b", {"v": Saved(MATRIX, lies={"crc": 1}), "w": MATRIX})
+    found = tfbundle.fingerprint(tmp_path / "b")
+    assert (found.sha256, found.tensors) == (None, {"w": whole.tensors["w"]})
+    assert [(finding.kind, finding.tensor) for finding in found.unreadable] == [("checksum", "v")]
+    assert run("fingerprint", tmp_path / "b").exit_code == 1
+    assert tfbundle.fingerprint(tmp_path / "b", names="w").tensors == found.tensors
 
 
 def test_command(tmp_path: Path) -> None:
@@ -160,4 +164,5 @@ def test_command(tmp_path: Path) -> None:
     result = run("fingerprint", str(tmp_path / "b"))
     assert result.stdout == f"{found.tensors['v' + chr(10)]}  v\\n\n{found.sha256}\n"
     result = run("fingerprint", str(tmp_path / "b"), "--json")
-    assert json.loads(result.stdout) == {"sha256": found.sha256, "tensors": found.tensors}
+    document = json.loads(result.stdout)
+    assert (document["sha256"], document["tensors"], document["unreadable"]) == (found.sha256, found.tensors, [])

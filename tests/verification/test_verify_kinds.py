@@ -274,3 +274,17 @@ def test_command(tmp_path: Path) -> None:
     found = json.loads(run("verify", "--json", str(path)).stdout)
     assert [finding["kind"] for finding in found["findings"]] == ["truncated"]
     assert found["files"][0]["whole"] == 10
+
+
+def test_the_fingerprint_of_a_saved_model(tmp_path: Path) -> None:
+    folder = copy(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", tmp_path)
+    other = FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model" / "fingerprint.pb"
+    assert tfbundle.verify(folder).ok
+    shutil.copy(other, folder)
+    finding = only_finding(folder)
+    assert (finding.kind, finding.path) == ("checksum", str(folder / "variables" / "variables.index"))
+    assert "fingerprint.pb" in finding.message
+    (folder / "fingerprint.pb").write_bytes(b"\xff\xff")
+    assert [found.kind for found in tfbundle.verify(folder).findings] == ["wrong-file"]
+    (folder / "fingerprint.pb").unlink()
+    assert tfbundle.verify(folder).ok

@@ -1,4 +1,4 @@
-"""``tfbundle diff``: what is different in two checkpoints, tensor by tensor."""
+"""``tfbundle diff``: what differs in two checkpoints, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import click
 
 from tfbundle.cli.arguments import format_option, json_option
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, progress_bar
+from tfbundle.cli.output import count_of, escape_name, format_shape, one_line, print_json, print_line, progress_bar
+from tfbundle.cli.wording import for_command
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
     """Compare the tensors of two checkpoints by value, however they are stored; of a frozen graph its constants.
 
-    Lines that begin with - are tensors of A alone, those with + of B alone, and those with ~ differ. NaN equals NaN.
-    The exit status is 0 if nothing differs and 1 if something does.
+    Lines that begin with - are tensors of A alone, those with + of B alone, those with ~ differ, and those with !
+    cannot be read. NaN equals NaN. The same model saved as a SavedModel and as a checkpoint is compared by the names of
+    its variables.
+    The exit status is 0 if nothing differs and 1 if something does, or could not be read.
     """
     import tfbundle
 
@@ -41,9 +44,14 @@ def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
             print_line(f"+ {escape_name(name)}")
         for change in found.changed:
             print_line(f"~ {escape_name(change.name)}  {_describe(change)}")
+        for finding in found.unreadable:
+            print_line(
+                f"! {escape_name(finding.tensor or '')}  {finding.kind}: {one_line(for_command(finding.message))}"
+            )
         print_line(
             f"{count_of(len(found.removed), 'tensor')} removed, {len(found.added):,} added, "
-            f"{len(found.changed):,} changed, {found.same:,} the same"
+            f"{len(found.changed):,} changed, "
+            f"{f'{len(found.unreadable):,} unreadable, ' if found.unreadable else ''}{found.same:,} the same"
         )
     if found:
         raise click.exceptions.Exit(1)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.arguments import format_option, json_option, path_argument
-from tfbundle.cli.output import escape_name, print_json, print_line, progress_bar
+from tfbundle.cli.output import escape_name, one_line, print_json, print_line, progress_bar
+from tfbundle.cli.wording import for_command
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
@@ -32,4 +33,10 @@ def command(path: str, as_json: bool, format: Format | None) -> None:
     else:
         for name, sha256 in found.tensors.items():
             print_line(f"{sha256}  {escape_name(name)}")
-        print_line(found.sha256)
+        for finding in found.unreadable:
+            print_line(
+                f"! {escape_name(finding.tensor or '')}  {finding.kind}: {one_line(for_command(finding.message))}"
+            )
+        print_line(str(found))
+    if found.unreadable:
+        raise click.exceptions.Exit(1)

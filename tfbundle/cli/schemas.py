@@ -152,11 +152,20 @@ DOCUMENTS: dict[str, Document] = {
         {
             "added": "tensors of the second alone",
             "removed": "tensors of the first alone",
-            "changed": "a list of name, data_types, shapes, differing, largest_absolute, largest_relative, nans",
+            "changed": "a list of name, data_types, shapes, differing, largest_absolute, largest_relative, nans, "
+            "other_name",
+            "unreadable": "a list of kind, message, path, tensor, shard, offset, size",
             "same": "how many tensors are equal",
         },
     ),
-    "fingerprint": Document(1, {"sha256": "of the whole", "tensors": "that of each tensor by name"}),
+    "fingerprint": Document(
+        1,
+        {
+            "sha256": "of the whole, null where a tensor cannot be read",
+            "tensors": "that of each tensor by name",
+            "unreadable": "a list of kind, message, path, tensor, shard, offset, size",
+        },
+    ),
     "convert": Document(
         1,
         {

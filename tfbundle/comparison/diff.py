@@ -1,28 +1,36 @@
-"""Two checkpoints, or frozen graphs, held against each other by the values of their tensors.
+"""Two checkpoints, or frozen graphs, compared by the values of their tensors.
 
 How the values are stored (format, shards, slices, byte order) makes no difference. Numbers are compared as numbers: a
 NaN equals a NaN, and zero equals negative zero. Equal checksums prove nothing, so that all values are read; they pass
-in pieces, two tensors side by side, and no tensor lies in memory whole unless its format wants it to (``Tensor.chunks``
-says which).
+in chunks, two tensors side by side, and no tensor lies in memory whole unless its format demands it (``Tensor.chunks``
+says which). Small tensors are read many at a time.
+
+Which tensors belong together is in ``pairing``. A tensor that cannot be read is reported, and the others are compared.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfbundle.checkpoint.chosen_names import Names
 from tfbundle.checkpoint.find.names import Format
+from tfbundle.comparison.batches import read_batches
+from tfbundle.comparison.pairing import Pair, find_pairs
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Finding, finding_of
 from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
+from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast, clear_unused_bits
 from tfbundle.tensors.mapping import TensorMapping
-from tfbundle.tensors.tensor import Tensor
+
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,9 @@ class Change:
     ``largest_absolute`` is the largest difference of two numbers (an ``int`` for integers), ``largest_relative`` the
     largest one divided by the larger magnitude of the two, ``inf`` where infinity meets a finite number. Both are
     ``None`` for strings and variants, and where nothing but NaN meets numbers; ``nans`` counts the latter.
+
+    ``other_name`` is its name in the second checkpoint where that is another one, as tensors of TensorFlow 2 are also
+    paired by the names of their variables.
     """
 
     name: str
@@ -44,46 +55,63 @@ class Change:
     largest_absolute: int | float | None = None
     largest_relative: float | None = None
     nans: int = 0
+    other_name: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diff:
-    """In what two checkpoints differ; true if in anything.
+    """In what two checkpoints differ; true if in anything, or if a tensor could not be read.
 
     ``added`` are the tensors that only the second has, ``removed`` those that only the first has, ``changed`` those
-    that are different, and ``same`` counts the others.
+    that are different, and ``same`` counts the others. ``unreadable`` has a finding for each tensor that could not be
+    compared, because it is damaged in one of them or its data are missing.
     """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[Change, ...]
     same: int
+    unreadable: tuple[Finding, ...] = field(default=())
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.unreadable)
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self.removed)} removed", f"{len(self.added)} added", f"{len(self.changed)} changed"]
+        parts += [f"{len(self.unreadable)} unreadable"] if self.unreadable else []
+        names = ", ".join(repr(change.name) for change in self.changed[:_MOST_SHOWN])
+        more = f" ({names}{', ...' if len(self.changed) > _MOST_SHOWN else ''})" if names else ""
+        return f"<Diff: {', '.join(parts)}, {self.same} the same{more}>"
 
 
 def diff(
-    a: str | os.PathLike[str] | TensorMapping,
-    b: str | os.PathLike[str] | TensorMapping,
+    a: StrPath | TensorMapping,
+    b: StrPath | TensorMapping,
     *,
+    names: Names = None,
+    exclude: Names = None,
     format: Format | None = None,
     progress: Progress | None = None,
 ) -> Diff:
     """Compare two checkpoints by name and value; each is a path as for ``open_checkpoint``, or an open checkpoint.
 
-    Either may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``format`` is as for
-    ``open_checkpoint``. ``progress`` is called with the bytes of values that were compared, and those that there are.
-    Every value is verified, if it has a checksum; raises what opening and reading raise.
+    Either may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``names`` and
+    ``exclude`` choose tensors as ``names`` of ``load`` does; each has to mean some in one of the two. Tensors that only
+    one of the two has by their names are paired by the names of their variables, if both store an object graph; the
+    object graphs themselves, which hold the keys, are then left aside.
+
+    ``format`` is as for ``open_checkpoint``. ``progress`` is called with the bytes of values that were compared, and
+    those that there are. Every value is verified, if it has a checksum; one that cannot be read is in
+    ``Diff.unreadable``. Raises what opening raises, and ``KeyError`` for names that mean nothing.
     """
     with ExitStack() as stack:
         first, second = (
             source if isinstance(source, TensorMapping) else stack.enter_context(open_tensors(source, format=format))
             for source in (a, b)
         )
-        pairs = [(tensor, second[name]) for name, tensor in first.items() if name in second]
-        total = sum(tensor.nbytes for tensor, other in pairs if _is_comparable(tensor, other))
-        done = 0
+        found = find_pairs(first, second, names, exclude)
+        total = sum(pair.first.nbytes for pair in found.pairs if pair.is_comparable)
+        done = same = 0
 
         def count(nbytes: int) -> None:
             nonlocal done
@@ -91,35 +119,41 @@ def diff(
             if progress is not None:
                 progress(done, total)
 
-        changes = [change for pair in pairs if (change := _compare(*pair, count)) is not None]
-        return Diff(
-            tuple(name for name in second if name not in first),
-            tuple(name for name in first if name not in second),
-            tuple(changes),
-            len(pairs) - len(changes),
-        )
+        changes: list[Change] = []
+        unreadable = list(found.unreadable)
+        for pair, arrays in read_batches(first, second, found.pairs):
+            try:
+                change = _compare(pair, arrays, count)
+            except (TfBundleError, OSError) as error:
+                unreadable.append(finding_of(error, "entry", pair.first.name))
+            else:
+                same += change is None
+                changes += [] if change is None else [change]
+        return Diff(found.added, found.removed, tuple(changes), same, tuple(unreadable))
 
 
-def _is_comparable(a: Tensor, b: Tensor) -> bool:
-    return a.data_type == b.data_type and a.shape == b.shape
-
-
-def _compare(a: Tensor, b: Tensor, count: Callable[[int], None]) -> Change | None:
-    kinds = (a.data_type, b.data_type), (a.shape, b.shape)
-    if not _is_comparable(a, b):
-        return Change(a.name, *kinds)
+def _compare(pair: Pair, arrays: tuple[Array, Array] | None, count: Callable[[int], None]) -> Change | None:
+    """Compare a pair, whose values are ``arrays`` if they were read already."""
+    a, b = pair.first, pair.second
+    other_name = None if a.name == b.name else b.name
+    if not pair.is_comparable:
+        return Change(a.name, *pair.kinds, other_name=other_name)
     found = _Difference()
-    for ours, theirs in _side_by_side(a.chunks(), b.chunks()):
-        found = found.merged(_compare_values(ours, theirs))
-        if not ours.dtype.hasobject:
-            count(ours.nbytes)
-    if a.dtype.hasobject:
-        count(a.nbytes)
-    return Change(a.name, *kinds, **found._asdict()) if found.differing else None
+    if arrays is not None:
+        found = _compare_values(*(array.reshape(-1) for array in arrays))
+        count(arrays[0].nbytes)
+    else:
+        for ours, theirs in _side_by_side(a.chunks(), b.chunks()):
+            found = found.merged(_compare_values(ours, theirs))
+            if not ours.dtype.hasobject:
+                count(ours.nbytes)
+        if a.dtype.hasobject:
+            count(a.nbytes)
+    return Change(a.name, *pair.kinds, **found._asdict(), other_name=other_name) if found.differing else None
 
 
 def _side_by_side(a: Iterator[Array], b: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
-    """Two runs of flat arrays with the same elements in all, cut so that each pair has the same length.
+    """Return two runs of flat arrays with the same elements in all, cut so that each pair has the same length.
 
     Both runs are followed to their ends, where they raise if what they gave was damaged.
     """
@@ -158,9 +192,11 @@ def _larger(a: Any, b: Any) -> Any:
 
 
 def _compare_values(a: Array, b: Array) -> _Difference:
-    """Two flat arrays of the same dtype and length."""
+    """Compare two flat arrays of the same dtype and length."""
     if a.dtype.hasobject:
         return _Difference(sum(ours != theirs for ours, theirs in zip(a.tolist(), b.tolist(), strict=True)))
+    if a.tobytes() == b.tobytes():
+        return _Difference()
     a, b = clear_unused_bits(a), clear_unused_bits(b)
     if np.array_equal(a.view(np.uint8), b.view(np.uint8)):
         return _Difference()

@@ -1,4 +1,4 @@
-"""Fingerprints that tell whether two checkpoints hold the same tensors, however they are stored.
+"""Fingerprints, which are equal if two checkpoints hold the same tensors, however they are stored.
 
 A SHA-256 for each tensor, and one for the whole checkpoint, over nothing but names, types, shapes and values. Sharding,
 slices, order, padding, compression, format and byte order have no part in it, so that a copy that was stored otherwise
@@ -8,19 +8,22 @@ proves equal.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
 
 import numpy as np
 
+from tfbundle.checkpoint.chosen_names import Names, match_names
 from tfbundle.checkpoint.find.names import Format
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import encode_name
 from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
+from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.arrays import Array, swap_bytes
 from tfbundle.tensors.dtypes import clear_unused_bits
 from tfbundle.tensors.mapping import TensorMapping
@@ -32,29 +35,42 @@ _TENSOR_DOMAIN = b"tfbundle tensor 1\0"
 _CHECKPOINT_DOMAIN = b"tfbundle checkpoint 1\0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fingerprint:
     """The fingerprint of a checkpoint: ``sha256`` of the whole, and of each tensor by name in ``tensors``.
 
-    All are 64 hexadecimal digits.
+    All are 64 hexadecimal digits. ``unreadable`` has a finding for each tensor that could not be read; these have no
+    fingerprint, and the whole then has none either: ``sha256`` is ``None``.
     """
 
-    sha256: str
+    sha256: str | None
     tensors: dict[str, str]
+    unreadable: tuple[Finding, ...] = field(default=())
 
     def __str__(self) -> str:
-        return self.sha256
+        return self.sha256 or "incomplete"
+
+    def __repr__(self) -> str:
+        lost = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
+        return f"<Fingerprint {self}, {len(self.tensors)} tensors{lost}>"
 
 
 def fingerprint(
-    source: str | os.PathLike[str] | TensorMapping, *, format: Format | None = None, progress: Progress | None = None
+    source: StrPath | TensorMapping,
+    *,
+    names: Names = None,
+    exclude: Names = None,
+    format: Format | None = None,
+    progress: Progress | None = None,
 ) -> Fingerprint:
-    """The SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
+    """Return the SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
 
     ``source`` is a path as for ``open_checkpoint``, or an open checkpoint; it may be a frozen graph, or a SavedModel
     that is frozen, whose tensors are its constants. ``format`` is as for ``open_checkpoint``. ``progress`` is called
-    with the bytes of values that were hashed, and those that there are. Every value is verified, if it has a checksum;
-    raises what opening and reading raise.
+    with the bytes of values that were hashed, and those that there are. ``names`` and ``exclude`` choose tensors as
+    ``names`` of ``load`` does, and the whole is then that of the chosen ones. Every value is verified, if it has a
+    checksum; one that cannot be read is in ``Fingerprint.unreadable``. Raises what opening raises, and ``KeyError`` for
+    names that mean nothing.
 
     A tensor's fingerprint is that of these bytes, in which each number is 8 bytes, little-endian, unsigned::
 
@@ -76,19 +92,37 @@ def fingerprint(
         each tensor's fingerprint, as 32 bytes, in the order of the bytes of the names
     """
     with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source, format=format) as opened:
-        tensors = sorted(opened.values(), key=lambda tensor: encode_name(tensor.name))
-        total = sum(tensor.nbytes for tensor in tensors)
+        chosen = match_names(opened, names).keys()
+        left_out = () if exclude is None else match_names(opened, exclude).keys()
+        tensors = sorted(
+            (tensor for name, tensor in opened.items() if name in chosen and name not in left_out),
+            key=lambda tensor: encode_name(tensor.name),
+        )
+        sizes = [_size_of(tensor) for tensor in tensors]
+        total = sum(sizes)
         done = 0
         found = {}
+        unreadable = []
         whole = hashlib.sha256(_CHECKPOINT_DOMAIN + _UINT64.pack(len(tensors)))
-        for tensor in tensors:
-            digest = _hash_tensor(tensor)
-            whole.update(digest)
-            found[tensor.name] = digest.hex()
-            done += tensor.nbytes
+        for tensor, size in zip(tensors, sizes, strict=True):
+            try:
+                digest = _hash_tensor(tensor)
+                whole.update(digest)
+                found[tensor.name] = digest.hex()
+            except (TfBundleError, OSError) as error:
+                unreadable.append(finding_of(error, "entry", tensor.name))
+            done += size
             if progress is not None:
                 progress(done, total)
-        return Fingerprint(whole.hexdigest(), found)
+        return Fingerprint(None if unreadable else whole.hexdigest(), found, tuple(unreadable))
+
+
+def _size_of(tensor: Tensor) -> int:
+    """Return the size of a tensor in bytes, or 0 where its entry makes no sense."""
+    try:
+        return tensor.nbytes
+    except (TfBundleError, OSError):
+        return 0
 
 
 def _hash_tensor(tensor: Tensor) -> bytes:

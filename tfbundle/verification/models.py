@@ -15,6 +15,7 @@ from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import verify_checkpoint, verify_files
+from tfbundle.verification.saved_models import check_fingerprint
 
 
 def verify_model(location: Location, format: Format | None, progress: Progress) -> Report:
@@ -28,9 +29,11 @@ def verify_model(location: Location, format: Format | None, progress: Progress) 
             other = _verify_other(location, error, progress) if format is None else None
         return verify_checkpoint(path, format, progress) if other is None else other
     graphs = _meta_of(prefix)
+    report = verify_checkpoint(path, format, progress)
     if is_saved_model(path):
         graphs.append(_file_of_saved_model(location))
-    return _with_graphs(verify_checkpoint(path, format, progress), graphs)
+        report = replace(report, findings=report.findings + check_fingerprint(graphs[-1].parent, prefix))
+    return _with_graphs(report, graphs)
 
 
 def verify_found(files: CheckpointFiles, progress: Progress) -> Report:

@@ -1,0 +1,44 @@
+"""Whether a SavedModel's index is the one that its ``fingerprint.pb`` was written for (TensorFlow 2.12 and later)."""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX
+from tfbundle.errors import TfBundleError
+from tfbundle.findings import Finding, finding_of
+from tfbundle.formats.farmhash import fingerprint64
+from tfbundle.limits import LARGEST_NOTE
+from tfbundle.proto import FingerprintDef
+from tfbundle.storage.base import Location
+
+_NAME = "fingerprint.pb"
+# The hash takes a second for 8 MiB. The indexes of SavedModels have some KiB, and a larger one is not hashed.
+_LARGEST_HASHED = 4 << 20
+
+
+def check_fingerprint(folder: Location, prefix: Location) -> tuple[Finding, ...]:
+    """Return a finding if the hash of the index is not the one that is stored, or the note cannot be read."""
+    note, index = folder.join(_NAME), prefix.plus(INDEX_SUFFIX)
+    if not note.is_file():
+        return ()
+    try:
+        expected = FingerprintDef.FromString(note.read(LARGEST_NOTE)).checkpoint_hash
+    except DecodeError:
+        return (Finding("wrong-file", f"{note} is not a FingerprintDef", note.path),)
+    except (TfBundleError, OSError) as error:
+        return (finding_of(error, "wrong-file"),)
+    facts = index.stat()
+    if not expected or facts is None or facts.size > _LARGEST_HASHED:
+        return ()
+    try:
+        actual = fingerprint64(index.read(_LARGEST_HASHED))
+    except (TfBundleError, OSError) as error:
+        return (finding_of(error, "index"),)
+    if actual == expected:
+        return ()
+    message = (
+        f"{index} has the hash {actual:#018x}, and {note} states {expected:#018x}; the variables were saved again or "
+        "replaced after the model was, or the index is damaged"
+    )
+    return (Finding("checksum", message, index.path),)
