@@ -128,7 +128,7 @@ class CheckpointReader:
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
         """Return the shape of each tensor, as a list of lengths."""
-        return {name: list(tensor.shape) for name, tensor in self._checkpoint.items()}
+        return {name: list(tensor.whole_shape) for name, tensor in self._checkpoint.items()}
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
         """Return the type of each tensor."""
@@ -163,7 +163,7 @@ class CheckpointReader:
         else:
             for name, tensor in self._checkpoint.items():
                 slices = f", {len(tensor.slices)} slices" if len(tensor.slices) > 1 else ""
-                lines.append(_line(encode_name(name), tensor.data_type, tensor.shape, slices))
+                lines.append(_line(encode_name(name), tensor.data_type, tensor.whole_shape, slices))
         return b"".join(lines)
 
 

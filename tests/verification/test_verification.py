@@ -44,6 +44,9 @@ def test_fixtures(expected: Any) -> None:
     refused = {
         tensor for tensor, wanted in expected.tensors.items() if "sha256" not in wanted and "variants" not in wanted
     }
+    with tfbundle.open_checkpoint(name, format=expected.format) as checkpoint:
+        # TensorFlow reads slots of parts of variables by their slices alone.
+        refused = {tensor for tensor in refused if checkpoint[tensor].region is None}
     assert {finding.tensor for finding in report.findings} == refused
     assert report.ok == (not refused)
     assert report.tensors == len(expected.tensors)
@@ -524,8 +527,7 @@ def test_superfluous_data_files(tmp_path: Path) -> None:
 
 
 def test_slots_of_parts_that_an_estimator_saves() -> None:
+    """Each is one slice of a tensor of the variable's shape, and all of what was saved."""
     report = tfbundle.verify(FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt")
-    assert {finding.kind for finding in report.findings} == {"entry"}
-    assert {finding.tensor.rpartition("/")[2] for finding in report.findings if finding.tensor} == {"Ftrl", "Ftrl_1"}
-    (cause,) = report.causes
-    assert cause.startswith(f"{len(report.findings)} of these are optimizer slots of parts of variables")
+    assert report.ok
+    assert report.recoverable == report.tensors == 88

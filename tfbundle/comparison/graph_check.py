@@ -193,7 +193,7 @@ def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
 
 
 def _tensor_fits(tensor: Tensor, item: WantedVariable) -> bool:
-    return _fits(tensor.data_type, tensor.shape, item)
+    return _fits(tensor.data_type, tensor.whole_shape, item)
 
 
 def _fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
@@ -208,14 +208,15 @@ def _fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
 
 def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
     """A part of the tensor that is wanted and that its slices do not cover, if they are not the whole tensor."""
-    slices = tensor.slices
-    if not slices or find_gap(slices, tensor.shape) is None:
+    region = tensor.region
+    slices = tensor.slices if region is None else (region,)
+    if not slices or find_gap(slices, tensor.whole_shape) is None:
         return None
     boxes = []
     for part in parts:
         extents = parse_extents(part) if part else ((0, FULL),) * tensor.ndim
         try:
-            boxes.append(locate_slice(extents or (), tensor.shape))
+            boxes.append(locate_slice(extents or (), tensor.whole_shape))
         except FormatError:
             return part  # It lies outside.
     box = find_uncovered(boxes, slices)

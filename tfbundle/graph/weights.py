@@ -100,6 +100,10 @@ class ConstantStore:
         """A hash of the node."""
         return hashlib.sha256(self._node(record).SerializeToString(deterministic=True)).digest()
 
+    def part(self, name: str, record: int) -> None:
+        """Return ``None``: constants are whole."""
+        return
+
     def read(self, name: str, record: int) -> Array:
         """The whole constant as an array of its own."""
         values = self._decode(name, record)

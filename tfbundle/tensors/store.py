@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tfbundle.tensors.arrays import Array
 
 if TYPE_CHECKING:
+    from tfbundle.tensors.parts import VariablePart
     from tfbundle.tensors.selection import Selection
     from tfbundle.tensors.slices import TensorSlice
 
@@ -47,6 +48,9 @@ class Store(Protocol):
 
     def facts(self, name: str, record: Any) -> Facts:
         """Type, shape and slices."""
+
+    def part(self, name: str, record: Any) -> VariablePart | None:
+        """Return where the tensor belongs that is a part of another, or ``None``."""
 
     def read(self, name: str, record: Any) -> Array:
         """The whole tensor, verified, as an array of its own."""

@@ -112,6 +112,22 @@ class Tensor:
         return self._known().slices
 
     @property
+    def region(self) -> TensorSlice | None:
+        """Where in a larger tensor these values belong, or ``None`` for a tensor of its own.
+
+        TensorFlow 1 stores the slots of each part of a partitioned variable as one slice of a tensor of the variable's
+        shape, ``whole_shape``. ``shape`` and values are those of the part: ``whole[tensor.region.index] = tensor``.
+        """
+        part = self._open().part(self.name, self._record)
+        return None if part is None else part.region
+
+    @property
+    def whole_shape(self) -> tuple[int, ...]:
+        """The shape of the tensor of which this one is a part (``region``), and otherwise its own."""
+        part = self._open().part(self.name, self._record)
+        return self.shape if part is None else part.shape
+
+    @property
     def ranges(self) -> tuple[Range, ...]:
         """Where the tensor lies: file, offset, size and checksum of each stored piece; ``()`` in a graph."""
         return self._open().ranges(self.name, self._record)

@@ -19,6 +19,7 @@ from tfbundle.formats.slice_keys import decode_name, encode_slice_key
 from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
 from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, locate_slice
 from tfbundle.tensors.store import Facts
 
@@ -57,6 +58,7 @@ class V1Index:
         self.path = path
         self.verify = verify
         self.files = self._find_files(files)
+        self._owners: dict[str, Tiling | None] = {}
         parts: dict[bytes, list[Part]] = {}
         for number in range(len(self.files)):
             self._read_parts(number, parts)
@@ -126,8 +128,36 @@ class V1Index:
             pieces += map(StoredSlice, boxes, [part.file] * len(boxes), part.blocks)
         data_type, shape = kinds[0]
         boxes = [piece.box for piece in pieces]
+        found = find_part(name, Facts(data_type, shape, tuple(boxes)), self._tiling_of) if len(boxes) == 1 else None
+        if found is not None:
+            # It is a tensor of its own, so that its slice begins where it does.
+            lengths = found.region.lengths
+            box = TensorSlice((0,) * len(lengths), lengths, found.region.extents)
+            return Facts(data_type, lengths, ()), [pieces[0]._replace(box=box)]
         is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
         return Facts(data_type, shape, () if is_whole else tuple(boxes)), pieces
+
+    def part(self, name: str, record: Record) -> VariablePart | None:
+        """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
+        facts = self._stated(record)
+        return None if facts is None else find_part(name, facts, self._tiling_of)
+
+    def _tiling_of(self, name: str) -> Tiling | None:
+        """Return how another tensor is partitioned, which is asked for by each of its parts' slots."""
+        if name not in self._owners:
+            record = self._records.get(name)
+            self._owners[name] = tiling(None if record is None else self._stated(record))
+        return self._owners[name]
+
+    def _stated(self, record: Record) -> Facts | None:
+        """Return the type and shape that the first file states, and the slices of all; ``None`` for nonsense."""
+        try:
+            stated = [decode_statement(part.statement) for part in record]
+            shape = stated[0].shape
+            slices = tuple(locate_slice(extents, shape) for one in stated for extents in one.slices)
+        except TfBundleError:
+            return None
+        return Facts(stated[0].data_type, shape, slices)
 
     def fingerprint(self, name: str, record: Record) -> None:
         """Nothing beyond the record, which has the checksums of the tensor's blocks."""

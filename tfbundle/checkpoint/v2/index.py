@@ -35,6 +35,7 @@ from tfbundle.formats.versions import check_version
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage.local import LocalSource
+from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, check_disjoint
 from tfbundle.tensors.store import Facts
 
@@ -55,6 +56,7 @@ class BundleIndex:
         self.table = self._open_table()
         self.header = self._read_header()
         self._records: dict[str, bytes] | None = None
+        self._owners: dict[str, Tiling | None] = {}
 
     def _open_table(self) -> Table:
         return Table(self._index, verify=self.verify)
@@ -168,7 +170,29 @@ class BundleIndex:
         return self.records().get(name)
 
     def facts(self, name: str, record: bytes) -> Facts:
-        """Type, shape and slices of a tensor."""
+        """Return type, shape and slices of a tensor; of the slot of a part of a variable, those of the part."""
+        facts = self._stated(name, record)
+        part = self._part(name, facts)
+        return facts if part is None else Facts(facts.data_type, part.region.lengths, ())
+
+    def part(self, name: str, record: bytes) -> VariablePart | None:
+        """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
+        return self._part(name, self._stated(name, record))
+
+    def _part(self, name: str, facts: Facts) -> VariablePart | None:
+        return find_part(name, facts, self._tiling_of) if len(facts.slices) == 1 else None
+
+    def _tiling_of(self, name: str) -> Tiling | None:
+        """Return how another tensor is partitioned, which is asked for by each of its parts' slots."""
+        if name not in self._owners:
+            record = self.find(name)
+            try:
+                self._owners[name] = tiling(None if record is None else decode_facts(record))
+            except TfBundleError:
+                self._owners[name] = None
+        return self._owners[name]
+
+    def _stated(self, name: str, record: bytes) -> Facts:
         try:
             return decode_facts(record)
         except FormatError as error:
@@ -182,6 +206,9 @@ class BundleIndex:
         """The stored pieces of a tensor: itself, or those of its slices that have entries."""
         try:
             facts = decode_facts(record)
+            part = self._part(name, facts)
+            if part is not None:
+                return [(None, _slice_piece(self._part_entry(name, facts), facts, part.region))]
             if not facts.slices:
                 return [(None, Piece(facts.data_type, facts.shape, decode_location(record, facts)))]
             check_disjoint(facts.slices)
@@ -193,6 +220,12 @@ class BundleIndex:
         except TfBundleError as error:
             raise error.locate(path=self._index.path, tensor=name) from None
 
+    def _part_entry(self, name: str, facts: Facts) -> bytes:
+        (value,) = self._slice_entries(name, facts)
+        if value is None:
+            raise FormatError(f"its only slice {facts.slices[0]} has no entry")
+        return value
+
     def _slice_entries(self, name: str, facts: Facts) -> list[bytes | None]:
         # A slice that is the whole tensor would be stored under the tensor's own name, and that is its parent.
         key = encode_name(name)
@@ -202,7 +235,7 @@ class BundleIndex:
 
     def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
         """The entries of a partitioned tensor's slices, for its own record holds no checksum."""
-        return tuple(self._slice_entries(name, self.facts(name, record)))
+        return tuple(self._slice_entries(name, self._stated(name, record)))
 
 
 def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:

@@ -205,7 +205,7 @@ class BundleStore(BundleIndex):
     def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
         """What there is to check of a tensor; pieces in the shards ``absent`` are left out."""
         pieces = self.pieces(name, record)
-        facts = decode_facts(record)
+        facts = self.facts(name, record)
         if facts.slices:
             yield Check(0, None, partial(self._check_complete, facts, pieces))
         for _, piece in pieces:
