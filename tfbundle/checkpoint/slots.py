@@ -42,7 +42,7 @@ _BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
 _SAVER_SLOT = re.compile(
     r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
     r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2)(?:_\d+)?"
-    r"|(?:adam|adamw|lamb|lans|lars)_[mv]|adafactor_(?:m|v|vr|vc)|(?:lans|lamb)_\w{1,20}"
+    r"|(?:adam|adamw|lamb|lans|lars)_[mv]|adafactor_(?:m|v|vr|vc)"
 )
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
@@ -131,12 +131,6 @@ def _is_slot_of_embedding(name: str, table: str, names: Collection[str]) -> bool
     if _SAVER_SLOT.fullmatch(last) is None:
         return False
     return any(variable + table in names or variable in names for variable in _without_scopes(owner))
-
-
-def is_slot_of_part(name: str, names: Container[str]) -> bool:
-    """Whether a name is that of a slot of one part of a variable, by which Saver stores no more than this part."""
-    owner, _, last = name.rpartition("/")
-    return _SAVER_SLOT.fullmatch(last) is not None and _is_part(owner, names)
 
 
 def _is_variable(name: str, names: Collection[str]) -> bool:

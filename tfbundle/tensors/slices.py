@@ -23,8 +23,6 @@ from tfbundle.formats.slice_keys import FULL, Extent
 from tfbundle.limits import MOST_SLICES
 from tfbundle.proto import TensorSliceProto
 
-# What tells this trouble with a tensor from others.
-SLICES_THERE = "slices that are there"
 # Tensors of which some slices are damaged or lost, each with the numbers of damaged ones.
 DamagedSlices = tuple[tuple[str, frozenset[int]], ...]
 _EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
@@ -135,8 +133,8 @@ def check_disjoint(slices: Sequence[TensorSlice]) -> None:
 def incomplete(gap: str | None, count: int) -> FormatError:
     """The error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count`` slices."""
     return FormatError(
-        f"its region {gap} is in none of the {count} {SLICES_THERE}; other regions can be read by slicing, other "
-        "tensors without this one (slots=False or --no-slots if it is an optimizer's)"
+        f"its region {gap} is in none of the {count} slices that are there; other regions can be read by slicing, "
+        "other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
     )
 
 

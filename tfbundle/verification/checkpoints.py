@@ -8,7 +8,7 @@ is left of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tfbundle.checkpoint.find.names import META_SUFFIX, CheckpointFiles, Format
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.salvage.salvage import find_damaged, open_remains
-from tfbundle.checkpoint.slots import is_slot_of_part
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
@@ -25,7 +24,6 @@ from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table, read
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
-from tfbundle.tensors.slices import SLICES_THERE
 from tfbundle.verification.causes import DamagedFile, find_causes
 from tfbundle.verification.data_files import check_files
 from tfbundle.verification.entries import Entries
@@ -189,7 +187,7 @@ def _check_bundle(
     )
     checked.sort(key=lambda file: (file.kind != "index", file.path))
     places = {location.path: claims.of(shard) for shard, location in data.present.items()}
-    causes = (*_find_causes(places, findings, swapped), *_explain_parts(entries, findings))
+    causes = _find_causes(places, findings, swapped)
     return _Checked(layout.tensors, values.nbytes, layout.tensors - lost, causes, checked)
 
 
@@ -216,7 +214,7 @@ def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool,
     findings += (finding for _, finding in values.findings)
     lost = {finding.tensor for finding in findings if finding.tensor}
     checked = [CheckedFile(path, "v1", size_of(locate(path)), values.whole[path]) for path in store.files.paths]
-    causes = (*_find_causes({}, findings, {}), *_explain_parts(records, findings))
+    causes = _find_causes({}, findings, {})
     return _Checked(len(records), values.nbytes, sum(name not in lost for name in records), causes, checked)
 
 
@@ -263,14 +261,3 @@ def _find_causes(claims: Mapping[str, Claims], findings: list[Finding], swapped:
     causes = find_causes(damaged, findings, others_fit=any(path not in offsets for path in claims))
     renamed = (f"{other} holds what should be in {path}: the names were mixed up" for path, other in swapped.items())
     return (*renamed, *causes)
-
-
-def _explain_parts(names: Container[str], findings: list[Finding]) -> tuple[str, ...]:
-    partial = [finding.tensor for finding in findings if finding.tensor is not None and SLICES_THERE in finding.message]
-    count = sum(is_slot_of_part(name, names) for name in partial)
-    if not count:
-        return ()
-    return (
-        f"{count} of these are optimizer slots of parts of variables, to which TensorFlow 1 gives such names in the "
-        "scope of an Estimator; it restores them as they are, and nothing of them is lost",
-    )

@@ -129,6 +129,10 @@ class MemberStore:
         member = self._members[name]
         return member.data_type, member.shape, member.version
 
+    def part(self, name: str, record: str) -> None:
+        """Return ``None``: the tensors of other programs are whole."""
+        return
+
     def read(self, name: str, record: str) -> Array:
         """Return the whole tensor as an array of its own."""
         facts = self.facts(name, record)
