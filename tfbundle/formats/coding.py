@@ -50,6 +50,16 @@ def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int
     return value, pos
 
 
+def encode_varint(value: int) -> bytes:
+    """Return a number of 0 and more as a varint."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
 def encode_ordered_number(value: int) -> bytes:
     """An unsigned number below 2^64 in ordered code."""
     size = (value.bit_length() + 7) // 8
