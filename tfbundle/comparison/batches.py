@@ -23,7 +23,7 @@ def read_batches(
     """Return each pair with the values of both, or ``None`` where they are to be read from the tensors themselves."""
     remaining = iter(pairs)
     while batch := list(islice(remaining, _BATCH)):
-        small = [pair for pair in batch if pair.is_comparable and 0 < pair.first.nbytes <= _SMALL]
+        small = [pair for pair in batch if 0 < pair.nbytes <= _SMALL]
         ours = _read(first, [pair.first.name for pair in small])
         theirs = _read(second, [pair.second.name for pair in small]) if ours else {}
         for pair in batch:

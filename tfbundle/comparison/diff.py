@@ -110,7 +110,7 @@ def diff(
             for source in (a, b)
         )
         found = find_pairs(first, second, names, exclude)
-        total = sum(pair.first.nbytes for pair in found.pairs if pair.is_comparable)
+        total = sum(pair.nbytes for pair in found.pairs)
         done = same = 0
 
         def count(nbytes: int) -> None:

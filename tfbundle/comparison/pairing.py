@@ -18,20 +18,17 @@ from tfbundle.tensors.tensor import Tensor
 
 
 class Pair(NamedTuple):
-    """A tensor as both checkpoints have it."""
+    """A tensor as both checkpoints have it; its type and shape agree if ``is_comparable``, and take ``nbytes``."""
 
     first: Tensor
     second: Tensor
+    is_comparable: bool
+    nbytes: int
 
     @property
     def kinds(self) -> tuple[tuple[str, str], tuple[tuple[int, ...], tuple[int, ...]]]:
         """The types and the shapes of the two."""
         return (self.first.data_type, self.second.data_type), (self.first.shape, self.second.shape)
-
-    @property
-    def is_comparable(self) -> bool:
-        """Whether type and shape agree."""
-        return self.first.data_type == self.second.data_type and self.first.shape == self.second.shape
 
 
 class Pairs(NamedTuple):
@@ -65,9 +62,10 @@ def find_pairs(first: TensorMapping, second: TensorMapping, names: Names, exclud
         other = partners.get(name) if other is None else other
         if other is None or (partners and name == OBJECT_GRAPH_KEY):
             continue
-        pair = Pair(tensor, others[other])
+        partner = others[other]
         try:
-            _ = pair.kinds, pair.first.nbytes, pair.second.nbytes
+            is_comparable = tensor.data_type == partner.data_type and tensor.shape == partner.shape
+            pair = Pair(tensor, partner, is_comparable, tensor.nbytes if is_comparable else 0)
         except (TfBundleError, OSError) as error:
             unreadable.append(finding_of(error, "entry", name))
         else:
