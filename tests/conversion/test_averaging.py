@@ -141,6 +141,14 @@ def test_arrays_and_open_checkpoints(folder: Path) -> None:
     assert_same(found["large"], np.mean([array.astype(np.float64) for array in LARGE[:2]], axis=0).astype(np.float32))
 
 
+def test_a_source_is_not_replaced_unasked(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, w=np.ones(3))
+    for name in ("a.npz", "b.npz"):
+        with pytest.raises(ValueError, match="what it is made from"):
+            average([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / name)
+
+
 def test_streams_of_other_cuts_are_aligned() -> None:
     whole = np.arange(10)
     cuts = ([3, 7], [5, 5], [1, 1, 8], [10], [0, 10, 0])
@@ -166,6 +174,9 @@ def test_the_command(folder: Path) -> None:
     document = run_json("average", *paths, out, "--weight", "1", "--weight", "3", "--exclude", "words")
     assert [(item["step"], item["weight"]) for item in document["inputs"]] == [(1, 1.0), (2, 3.0)]
     assert_same(contents(out)["large"], ((wide[0] + wide[1] * 3) / 4).astype(np.float32))
+    assert "no tensor 'kernel'" in run("average", folder, out, "--exclude", "kernel").stderr
+    assert run("average", folder, out, "--names", "ha*", "--names", "step").exit_code == 0
+    assert set(contents(out)) == {"half", "step"}
     assert "3 complete checkpoints" in refusal("average", folder, "--last", "9", out)
     result = run("average", folder, out)
     assert (result.exit_code, "'words'" in result.stderr) == (2, True)

@@ -10,6 +10,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.choices import (
     check_format,
+    choose_names,
     conversion_options,
     facts_of,
     print_plan,
@@ -50,26 +51,22 @@ def command(
     tfbundle average run/ --last 10 averaged.safetensors
     tfbundle average run/model.ckpt-1000 run/model.ckpt-2000 averaged.npz --weight 1 --weight 3
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
-    from tfbundle.conversion.averaging import average, average_inputs
+    from tfbundle.conversion.averaging import open_average
+    from tfbundle.conversion.convert import convert
     from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import is_stdout
 
     no_slots = options["no_slots"]
     check_format(out, options["to"])
     choices = read_choices(options)
-    for name in ("names", "exclude"):
-        globs = choices.pop(name)
-        choices[name] = _any_of(globs) if globs else None
     folder = sources[0] if len(sources) == 1 and locate(sources[0]).is_folder() else None
     given: Any = folder if folder is not None else list(sources)
     how: dict[str, Any] = {"last": last, "weights": shares or None, "decay": decay}
-    with refusals():
-        inputs = average_inputs(given, **how)[1]
+    with refusals(), open_average(given, **how) as (source, inputs):
         if not as_json and not is_stdout(out):
             _print_inputs(inputs)
         with progress_bar("averaging") as progress:
-            weights_alone = choices.pop("weights")
-            done = average(given, out, **how, weights_alone=weights_alone, progress=progress, **choices)
+            done = convert(source, out, progress=progress, **choose_names(source, choices))
     if as_json:
         print_json({"inputs": [item._asdict() for item in inputs], **facts_of(done, no_slots=no_slots)})
         return
@@ -77,13 +74,6 @@ def command(
         print_plan(done)
     if not is_stdout(out) or done.dry_run:
         print_result(done, print_line, no_slots=no_slots)
-
-
-def _any_of(globs: tuple[str, ...]) -> Any:
-    from tfbundle.matching import matcher
-
-    functions = [matcher(glob) for glob in globs]
-    return lambda name: name in globs or any(function(name) for function in functions)
 
 
 def _print_inputs(inputs: list[Input]) -> None:

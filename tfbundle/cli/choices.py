@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tfbundle.cli.arguments import choose_copies, match_names
 from tfbundle.cli.completion import complete_tensors
 from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, one_line, print_line, print_table
 from tfbundle.cli.wording import for_command
@@ -15,6 +16,7 @@ from tfbundle.errors import TfBundleError
 
 if TYPE_CHECKING:
     from tfbundle.conversion.convert import Converted
+    from tfbundle.tensors.mapping import TensorMapping
 
 FORMATS = ("npz", "safetensors", "hdf5")
 SUFFIXES = ".npz, .safetensors or .h5"
@@ -43,7 +45,7 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 
 _OPTIONS = (
-    click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not tell."),
+    click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not say it."),
     click.option(
         "--names",
         multiple=True,
@@ -113,7 +115,9 @@ def check_format(out: str, to: str | None) -> None:
     try:
         target_of(locate(out), to)
     except ValueError:
-        raise click.UsageError(f"'{out}' does not tell its format; end it with {SUFFIXES}, or pass --to.") from None
+        raise click.UsageError(
+            f"'{out}' has the suffix of no format that is written; end it with {SUFFIXES}, or pass --to."
+        ) from None
 
 
 def read_choices(options: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +130,16 @@ def read_choices(options: dict[str, Any]) -> dict[str, Any]:
     axes = {pattern: _parse_axes(text) for pattern, text in pairs}
     slots, weights = not options.pop("no_slots"), options.pop("weights_alone")
     return {**options, "slots": slots, "weights": weights, "rename": rules, "transpose": axes}
+
+
+def choose_names(source: TensorMapping, choices: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``convert`` with the tensors that the globs mean in place of the globs."""
+    names, exclude = choices["names"], choices["exclude"]
+    return {
+        **choices,
+        "names": choose_copies(source, match_names(source, names)) if names else None,
+        "exclude": list(match_names(source, exclude)) if exclude else None,
+    }
 
 
 @contextmanager

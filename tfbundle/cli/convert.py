@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfbundle.cli.arguments import choose_copies, format_option, json_option, match_names, path_argument
+from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.choices import (
     check_format,
+    choose_names,
     conversion_options,
     facts_of,
     print_plan,
@@ -55,12 +56,12 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
     no_slots = options["no_slots"]
     check_format(out, options["to"])
     choices = read_choices(options)
-    with open_source(path, format=format, salvage=salvage) as source:
-        names, exclude = choices.pop("names"), choices.pop("exclude")
-        choices["names"] = choose_copies(source, match_names(source, names)) if names else None
-        choices["exclude"] = list(match_names(source, exclude)) if exclude else None
-        with progress_bar("converting") as progress, refusals():
-            done = convert(source, out, progress=progress, **choices)
+    with (
+        open_source(path, format=format, salvage=salvage) as source,
+        progress_bar("converting") as progress,
+        refusals(),
+    ):
+        done = convert(source, out, progress=progress, **choose_names(source, choices))
     lost = source.lost
     if as_json:
         facts = facts_of(done, no_slots=no_slots)

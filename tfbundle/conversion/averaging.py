@@ -15,8 +15,9 @@ so that memory does not grow with the tensors. Integers, strings and whatever el
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,10 +70,27 @@ def average(
     are absent in a source, or differ in shape or type, unless they are excluded; ``ValueError`` for weights and counts
     that make no sense; and what ``convert`` raises.
     """
+    with open_average(sources, last=last, weights=weights, decay=decay) as (tensors, _):
+        return convert(tensors, out, weights=weights_alone, **choices)
+
+
+@contextmanager
+def open_average(
+    sources: StrPath | Sequence[Source],
+    *,
+    last: int | None = None,
+    weights: Sequence[float] | None = None,
+    decay: float | None = None,
+) -> Iterator[tuple[MemberTensors, list[Input]]]:
+    """Yield the average as a mapping of tensors, which are computed when they are read, and what goes into it.
+
+    The arguments are those of ``average``. A tensor that has no average raises ``UnsupportedError`` when it is asked
+    for its type or read. Raises ``ValueError`` as ``average`` does, and what opening the sources raises.
+    """
     paths, inputs = average_inputs(sources, last=last, weights=weights, decay=decay)
     with ExitStack() as stack:
         mappings = [stack.enter_context(opened(source)) for source in paths]
-        return convert(_Averaged(mappings, inputs).tensors(), out, weights=weights_alone, **choices)
+        yield _Averaged(mappings, inputs).tensors(), inputs
 
 
 def average_inputs(
@@ -151,7 +169,9 @@ class _Averaged:
     def tensors(self) -> MemberTensors:
         names = dict.fromkeys(name for source in (self._newest, *self._sources) for name in source)
         members = {name: self._member(name) for name in names}
-        return MemberTensors(MemberStore(self._newest.prefix, members), "average", model=self._newest)
+        files = [source.files if isinstance(source, MemberTensors) else (source.prefix,) for source in self._sources]
+        store = MemberStore(self._newest.prefix, members)
+        return MemberTensors(store, "average", model=self._newest, files=tuple(chain(*files)))
 
     def _member(self, name: str) -> Member:
         found = [source.get(name) for source in self._sources]

@@ -21,6 +21,7 @@ from tfbundle.checkpoint.chosen_names import Names
 from tfbundle.conversion.casting import Cast
 from tfbundle.conversion.plan import Choices, Item, Transform, Transpose, make_plan
 from tfbundle.conversion.renaming import Rename
+from tfbundle.conversion.sources.members import MemberTensors
 from tfbundle.conversion.sources.opening import opened
 from tfbundle.conversion.targets.choosing import target_of
 from tfbundle.conversion.targets.target import Layout, check_held
@@ -133,4 +134,5 @@ def convert(
 
 def _places(tensors: TensorMapping) -> list[Location]:
     """Return the files that are read, as far as they have names."""
-    return [] if tensors.format == "arrays" else [locate(tensors.prefix)]
+    files = tensors.files if isinstance(tensors, MemberTensors) else (tensors.prefix,)
+    return [locate(file) for file in files]

@@ -34,7 +34,7 @@ _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 class _NamedFile(io.FileIO):
-    """A file whose errors say which one it is to become; the system tells only that a disk is full."""
+    """A file whose errors say which one it is to become; the system says only that a disk is full."""
 
     def __init__(self, number: int, path: str, *, mode: str = "w") -> None:
         super().__init__(number, mode)

@@ -125,7 +125,7 @@ class MemberStore:
         return ()
 
     def fingerprint(self, name: str, record: str) -> Any:
-        """Return what tells this state of the file from another."""
+        """Return what differs between states of the file."""
         member = self._members[name]
         return member.data_type, member.shape, member.version
 
@@ -173,8 +173,20 @@ class MemberStore:
 class MemberTensors(TensorMapping):
     """Tensors of a file that another program wrote, or of arrays in memory."""
 
-    def __init__(self, store: MemberStore, format: str, model: TensorMapping | None = None) -> None:
-        """``open_source`` makes these; ``model`` has the object graph and slots of what is made from a checkpoint."""
+    def __init__(
+        self,
+        store: MemberStore,
+        format: str,
+        *,
+        model: TensorMapping | None = None,
+        files: tuple[str, ...] | None = None,
+    ) -> None:
+        """``open_source`` makes these.
+
+        ``model`` has the object graph and slots of what is made from a checkpoint; ``files`` are the paths that are
+        read, where they are not that of the store.
+        """
+        self.files = (store.path,) if files is None else files
         self._store: MemberStore = store
         self._format = format
         self._model = model

@@ -29,7 +29,7 @@ def tensors_of(arrays: Mapping[str, Any]) -> MemberTensors:
         if member.problem is not None:
             raise ValueError(f"{name!r}: {member.problem.message}")
         members[name] = member
-    return MemberTensors(MemberStore(_PLACE, members), "arrays")
+    return MemberTensors(MemberStore(_PLACE, members), "arrays", files=())
 
 
 def member_of(array: Array) -> Member:

@@ -24,5 +24,5 @@ def target_of(out: Location, to: str | None = None) -> Target:
             return target
     suffixes = [suffix for target in _TARGETS for suffix in target.suffixes]
     raise ValueError(
-        f"the name {out} does not tell its format; call it {' or '.join(suffixes)}, or say which one with to"
+        f"{out} has the suffix of no format that is written; end it with {' or '.join(suffixes)}, or pass to"
     )

@@ -1,0 +1,133 @@
+"""The object graph of a TensorFlow 2 checkpoint after tensors were renamed or dropped.
+
+TensorFlow restores by the graph: it walks from the saved object along the names of children, and each object's
+attributes say under which key its tensor is stored. So a tensor has its name in several places, which stay together::
+
+    key of the tensor   model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE
+    checkpoint_key      the same, in an attribute of the variable's node
+    children            "model", "dense", "kernel", on the way to that node
+    slot_variables      of the optimizer, which refer to the nodes of the variable and of its slot
+
+Rules:
+
+* A renamed key is renamed in its attribute. Where the new key is a path of the same length, the children on the way are
+  renamed too, if everything below agrees, so that ``Checkpoint(net=...)`` restores what was saved as ``model``.
+* An object that lost all its tensors is cut off: no owner and no optimizer refers to it any more. Otherwise TensorFlow
+  would take a variable that has no value for restored.
+* Nodes keep their numbers, for everything refers to them by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tfbundle.checkpoint.objects import ObjectGraph
+from tfbundle.proto import TrackableObjectGraph
+
+_ATTRIBUTES = "/.ATTRIBUTES/"
+_SLOT = "/.OPTIMIZER_SLOT/"
+
+
+def rewrite_objects(objects: ObjectGraph, names: Mapping[str, str]) -> bytes:
+    """Return the serialized graph for a checkpoint that holds the tensors ``names``, from old key to new key.
+
+    The graph itself is not in ``names``. Unchanged names give the bytes of an equal graph.
+    """
+    proto = TrackableObjectGraph()
+    proto.CopyFrom(objects.proto)
+    if any(old != new for old, new in names.items()):
+        _rename_children(proto, objects, names)
+    lost = set()
+    for number, node in enumerate(proto.nodes):
+        kept = [value for value in node.attributes if value.checkpoint_key in names]
+        if len(kept) == len(node.attributes):
+            for value in node.attributes:
+                value.checkpoint_key = names[value.checkpoint_key]
+            continue
+        copies = [type(value).FromString(value.SerializeToString()) for value in kept]
+        for value in copies:
+            value.checkpoint_key = names[value.checkpoint_key]
+        del node.attributes[:]
+        node.attributes.extend(copies)
+        if not kept:
+            lost.add(number)
+    if lost:
+        _cut_off(proto, lost - _owners_of_kept(proto))
+    return proto.SerializeToString()
+
+
+def _owners_of_kept(proto: TrackableObjectGraph) -> set[int]:
+    """Return the numbers of the nodes from which one with attributes can be reached."""
+    owners: dict[int, list[int]] = {}
+    for number, node in enumerate(proto.nodes):
+        for child in node.children:
+            owners.setdefault(child.node_id, []).append(number)
+    found = {number for number, node in enumerate(proto.nodes) if len(node.attributes)}
+    stack = list(found)
+    while stack:
+        for owner in owners.get(stack.pop(), ()):
+            if owner not in found:
+                found.add(owner)
+                stack.append(owner)
+    return found
+
+
+def _cut_off(proto: TrackableObjectGraph, lost: set[int]) -> None:
+    for node in proto.nodes:
+        children = [child for child in node.children if child.node_id not in lost]
+        if len(children) != len(node.children):
+            copies = [type(child).FromString(child.SerializeToString()) for child in children]
+            del node.children[:]
+            node.children.extend(copies)
+        slots = [
+            slot
+            for slot in node.slot_variables
+            if slot.slot_variable_node_id not in lost and slot.original_variable_node_id not in lost
+        ]
+        if len(slots) != len(node.slot_variables):
+            kept = [type(slot).FromString(slot.SerializeToString()) for slot in slots]
+            del node.slot_variables[:]
+            node.slot_variables.extend(kept)
+
+
+def _rename_children(proto: TrackableObjectGraph, objects: ObjectGraph, names: Mapping[str, str]) -> None:
+    """Rename the children on the way to renamed keys, where all keys on the same way agree."""
+    children = [{child.name: child.number for child in node.children} for node in objects]
+    wanted: dict[tuple[int, str], set[str]] = {}
+    for old, new in names.items():
+        old_path, new_path = _path(old), _path(new)
+        if old_path is None or new_path is None or len(old_path) != len(new_path):
+            continue
+        for edge, name in zip(_edges(children, old_path), new_path, strict=False):
+            wanted.setdefault(edge, set()).add(name)
+    for number, node in enumerate(proto.nodes):
+        renamed = {
+            child.local_name: next(iter(found))
+            for child in node.children
+            if len(found := wanted.get((number, child.local_name), {child.local_name})) == 1
+        }
+        # Two children of one name would be one.
+        taken = [renamed.get(child.local_name, child.local_name) for child in node.children]
+        if len(set(taken)) == len(taken):
+            for child in node.children:
+                child.local_name = renamed.get(child.local_name, child.local_name)
+
+
+def _path(key: str) -> list[str] | None:
+    """Return the names of the children on the way to the object of a key, or ``None`` for what is no such key."""
+    owner, sign, _ = key.partition(_SLOT)
+    if not sign:
+        owner, sign, _ = key.rpartition(_ATTRIBUTES)
+    if not sign:
+        return None
+    # TensorFlow escapes dots by a dot, and slashes as ".S".
+    return [part.replace(".S", "/").replace("..", ".") for part in owner.split("/")]
+
+
+def _edges(children: list[dict[str, int]], path: list[str]) -> Iterator[tuple[int, str]]:
+    number = 0
+    for name in path:
+        if name not in children[number]:
+            return
+        yield number, name
+        number = children[number][name]
