@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
+    from tfbundle.checkpoint.saving import CheckpointWriter, save
     from tfbundle.comparison.diff import Change, Diff, diff
     from tfbundle.comparison.fingerprint import Fingerprint, fingerprint
     from tfbundle.comparison.graph_check import GraphComparison, compare_graph
@@ -58,6 +59,7 @@ _MODULES = {
     "Change": "comparison.diff",
     "CheckedFile": "findings",
     "Checkpoint": "checkpoint.checkpoint",
+    "CheckpointWriter": "checkpoint.saving",
     "CheckpointState": "checkpoint.find.state",
     "Converted": "conversion.convert",
     "Diff": "comparison.diff",
@@ -94,6 +96,7 @@ _MODULES = {
     "read_checkpoint_state": "checkpoint.find.state",
     "read_events": "events.messages",
     "read_records": "formats.records.tfrecord",
+    "save": "checkpoint.saving",
     "verify": "verification.verify",
 }
 
@@ -102,6 +105,7 @@ __all__ = [
     "CheckedFile",
     "Checkpoint",
     "CheckpointState",
+    "CheckpointWriter",
     "ChecksumError",
     "Converted",
     "Diff",
@@ -144,6 +148,7 @@ __all__ = [
     "read_checkpoint_state",
     "read_events",
     "read_records",
+    "save",
     "train",
     "verify",
 ]

@@ -73,6 +73,25 @@ def data_type_name(number: int) -> str:
     return f"DT_{number}"
 
 
+def data_type_number(name: str) -> int:
+    """Return the number of a type by TensorFlow's name (``"DT_QINT8"``), its Python name, or that of a numpy dtype.
+
+    Raises ``ValueError`` for a name that no stored type has.
+    """
+    number = _numbers().get(name)
+    if number is None:
+        raise ValueError(f"{name!r} is not the name of a type that a checkpoint can store")
+    return number
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    stored = {number: names for number, names in _NAMES.items() if names[1]}
+    # Several types are plain integers to numpy; what comes last wins, and that is the type of the same name.
+    numbers = {python_name(name): number for number, (name, _) in stored.items()}
+    return numbers | {name: number for number, (name, _) in stored.items()}
+
+
 def without_reference(number: int) -> int:
     """The number of a data type, or of the one that it is a reference to."""
     return number - _REFERENCE if number > _REFERENCE else number
