@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -170,33 +169,6 @@ class TestReader:
             _ = dtype.as_numpy_dtype
 
 
-class TestDType:
-    @pytest.mark.parametrize("number", range(1, 34))
-    def test_against_tensorflow(self, tf: Any, number: int) -> None:
-        ours, theirs = train.DType(number), tf.dtypes.DType(number)
-        assert ours.name == theirs.name
-        assert ours.as_datatype_enum == theirs.as_datatype_enum
-        assert str(ours) == str(theirs)
-        assert ours == theirs
-        assert theirs == ours
-        assert hash(ours) == hash(theirs)
-        if ours.name not in ("variant", "resource"):  # TensorFlow knows no type of numpy's for these.
-            assert ours.as_numpy_dtype == theirs.as_numpy_dtype
-            assert ours == theirs.as_numpy_dtype
-
-    def test_equality(self) -> None:
-        float32 = train.DType(1)
-        for same in (train.DType(1), "float32", np.float32, np.dtype("float32"), 1):
-            assert float32 == same
-        for other in (train.DType(2), "float64", np.float64, np.dtype([("a", "f4")]), 2, None, [], "DT_FLOAT"):
-            assert float32 != other
-        assert train.DType(11) != np.int8
-        assert train.DType(99) != np.int8
-        assert len({train.DType(1), train.DType(1), train.DType(3)}) == 2
-        assert pickle.loads(pickle.dumps(float32)) == float32
-        assert repr(float32) == "DType('float32')"
-
-
 class TestStates:
     @every_state
     def test_against_expectations(self, folder: Path) -> None:
@@ -295,15 +267,6 @@ class TestPorting:
         assert before.keys() == after.keys()
         for name, values in before.items():
             assert_same(after[name], values)
-
-
-def test_the_names_that_a_person_is_offered() -> None:
-    """All that is defined here is offered, and nothing that is merely used."""
-    own = {name for name, value in vars(train).items() if getattr(value, "__module__", None) == train.__name__}
-    public = {name for name in own if not name.startswith("_")}
-    assert public == set(train.__all__)
-    assert {name for name in dir(train) if not name.startswith("__")} == public
-    assert all(hasattr(train, name) for name in dir(train))
 
 
 class TestPaths:

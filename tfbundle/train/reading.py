@@ -1,31 +1,8 @@
-"""TensorFlow's own names for reading checkpoints, so that code written for ``tf.train`` needs one other import::
-
-    from tfbundle import train                          # was: import tensorflow as tf; train = tf.train
-
-    reader = train.load_checkpoint("run/")
-    for name, shape in train.list_variables("run/"):
-        values = reader.get_tensor(name)
-
-The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and ``tf.compat.v1.train``) and return what
-these return for a checkpoint that is whole. They differ in this:
-
-* Where a state file's paths are stale because the folder moved, they lead to the files that lie there now, and a
-  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither. Of a copied folder, ``load_checkpoint`` and
-  what else reads tensors read the copy.
-* An absent name is a ``KeyError``, an absent file a ``MissingFileError``, and damage a ``FormatError``, that of a state
-  file included; TensorFlow has errors of its own for some, returns ``None`` for others, and ends the process for a few.
-* A folder without a state file opens if it holds one checkpoint. Any file of a checkpoint stands for the whole.
-* Slices are put together for every dtype and for V1 too, and names that are not UTF-8 are escaped
-  (``surrogateescape``); TensorFlow refuses both. ``has_tensor`` is true of tensors alone, not of what else the table
-  holds.
-* ``checkpoint_exists`` takes no folder for a checkpoint, and no pattern but that of a sharded V1 checkpoint.
-"""
+"""What is there: readers of checkpoints, the state file of a folder, and which checkpoints exist."""
 
 from __future__ import annotations
 
 from typing import Any
-
-import numpy as np
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.find.listings import Asking, Listings
@@ -37,86 +14,13 @@ from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import decode_name, encode_name
 from tfbundle.proto import CheckpointState as CheckpointStateProto
-from tfbundle.proto import DataType
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
-from tfbundle.tensors.dtypes import data_type_name, numpy_dtype, python_name
-
-__all__ = [
-    "CheckpointReader",
-    "DType",
-    "NewCheckpointReader",
-    "checkpoint_exists",
-    "get_checkpoint_state",
-    "latest_checkpoint",
-    "list_variables",
-    "load_checkpoint",
-    "load_variable",
-]
+from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.train.data_types import DType, number_of
 
 # Files of so few checkpoints are asked for by name; for more, the folder is listed.
 _FEW = 10
-_QUANTISED = ("DT_QINT8", "DT_QUINT8", "DT_QINT16", "DT_QUINT16", "DT_QINT32")
-
-
-class DType:
-    """The type of a tensor, as TensorFlow's ``tf.DType`` speaks of it.
-
-    It equals, and hashes as, another one of the same number, be it TensorFlow's; and as there it equals its number, its
-    name, and the numpy type of its values.
-    """
-
-    __slots__ = ("_number",)
-
-    def __init__(self, type_enum: int) -> None:
-        """``type_enum`` is a number of the ``DataType`` enum."""
-        self._number = int(type_enum)
-
-    @property
-    def as_datatype_enum(self) -> int:
-        """The number, such as 1 for ``DT_FLOAT``."""
-        return self._number
-
-    @property
-    def name(self) -> str:
-        """The name in Python, such as ``"float32"``."""
-        return python_name(data_type_name(self._number))
-
-    @property
-    def as_numpy_dtype(self) -> Any:
-        """The scalar type of numpy or ml_dtypes, such as ``numpy.float32``; ``object`` for strings.
-
-        For quantised types a dtype of one field that is called as they are; ``get_tensor`` gives plain integers.
-        """
-        dtype = numpy_dtype(self._number)
-        if data_type_name(self._number) in _QUANTISED:
-            return np.dtype([(self.name, dtype)])
-        return object if dtype.hasobject else dtype.type
-
-    def __eq__(self, other: object) -> bool:
-        number = getattr(other, "as_datatype_enum", other)
-        if isinstance(number, int):
-            return self._number == number
-        if isinstance(other, str):
-            return self.name == other
-        if isinstance(other, type | np.dtype):
-            try:
-                return bool(np.dtype(self.as_numpy_dtype) == np.dtype(other))
-            except (TypeError, FormatError, NotImplementedError):
-                return False
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._number)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DType, (self._number,)
-
-    def __str__(self) -> str:
-        return f"<dtype: {self.name!r}>"
-
-    def __repr__(self) -> str:
-        return f"DType({self.name!r})"
 
 
 class CheckpointReader:
@@ -132,7 +36,7 @@ class CheckpointReader:
 
     def get_variable_to_dtype_map(self) -> dict[str, DType]:
         """Return the type of each tensor."""
-        return {name: DType(_number(tensor.data_type)) for name, tensor in self._checkpoint.items()}
+        return {name: DType(number_of(tensor.data_type)) for name, tensor in self._checkpoint.items()}
 
     def has_tensor(self, tensor_str: str | bytes) -> bool:
         """Return whether there is a tensor of this name."""
@@ -173,11 +77,6 @@ def _line(key: bytes, data_type: str, shape: tuple[int, ...], slices: str = "") 
 
 def _name(name: str | bytes) -> str:
     return decode_name(name) if isinstance(name, bytes) else name
-
-
-def _number(data_type: str) -> int:
-    number = DataType.DESCRIPTOR.values_by_name.get(data_type)
-    return int(data_type.removeprefix("DT_")) if number is None else number.number
 
 
 def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
@@ -258,8 +157,3 @@ def _exists(prefix: Location, listings: Listings) -> bool:
     whole = v1_prefix_of(prefix) if "?" in prefix.name else None
     files = find_files(whole, "v1", listings) if whole is not None else None
     return files is not None and files.v1_files != (whole,)
-
-
-def __dir__() -> list[str]:
-    """Return the public names, and those that every module has; not what this file happens to use."""
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,0 +1,82 @@
+"""TensorFlow's own names for reading checkpoints, so that code written for ``tf.train`` needs one other import::
+
+    from tfbundle import train                          # was: import tensorflow as tf; train = tf.train
+
+    reader = train.load_checkpoint("run/")
+    for name, shape in train.list_variables("run/"):
+        values = reader.get_tensor(name)
+
+The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and ``tf.compat.v1.train``) and return what
+these return for a checkpoint that is whole. They differ in this:
+
+* Where a state file's paths are stale because the folder moved, they lead to the files that lie there now, and a
+  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither. Of a copied folder, ``load_checkpoint`` and
+  what else reads tensors read the copy.
+* An absent name is a ``KeyError``, an absent file a ``MissingFileError``, and damage a ``FormatError``, that of a state
+  file included; TensorFlow has errors of its own for some, returns ``None`` for others, and ends the process for a few.
+* A folder without a state file opens if it holds one checkpoint. Any file of a checkpoint stands for the whole.
+* Slices are put together for every dtype and for V1 too, and names that are not UTF-8 are escaped
+  (``surrogateescape``); TensorFlow refuses both. ``has_tensor`` is true of tensors alone, not of what else the table
+  holds.
+* ``checkpoint_exists`` takes no folder for a checkpoint, and no pattern but that of a sharded V1 checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfbundle.train.data_types import DType, as_dtype
+    from tfbundle.train.reading import (
+        CheckpointReader,
+        NewCheckpointReader,
+        checkpoint_exists,
+        get_checkpoint_state,
+        latest_checkpoint,
+        list_variables,
+        load_checkpoint,
+        load_variable,
+    )
+
+_MODULES = {
+    "CheckpointReader": "reading",
+    "DType": "data_types",
+    "NewCheckpointReader": "reading",
+    "as_dtype": "data_types",
+    "checkpoint_exists": "reading",
+    "get_checkpoint_state": "reading",
+    "latest_checkpoint": "reading",
+    "list_variables": "reading",
+    "load_checkpoint": "reading",
+    "load_variable": "reading",
+}
+
+__all__ = [
+    "CheckpointReader",
+    "DType",
+    "NewCheckpointReader",
+    "as_dtype",
+    "checkpoint_exists",
+    "get_checkpoint_state",
+    "latest_checkpoint",
+    "list_variables",
+    "load_checkpoint",
+    "load_variable",
+]
+
+# Type checkers must not see this function, or any name at all would do.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load the module behind a public name, and keep the name."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and those that every module has; not what this package happens to use."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
