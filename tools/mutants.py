@@ -2,11 +2,11 @@
 
     python tools/mutants.py [--count 40] [--seed 1] [--show]
 
-A change (a mutant) turns a comparison into its neighbour (``<`` into ``<=``, ``==`` into ``!=``), adds one to an integer
-constant, or swaps ``+`` and ``-``. The sample is drawn from the whole package but for generated files, tables of facts
-and text, and is the same for the same seed and source. Each is tried in a copy of the repository: first by the tests
-that mention the module's room, then by all others. One that no test notices is printed, as a place where a test is
-missing or where the code could say less.
+A change (a mutant) turns a comparison into its neighbour (``<`` into ``<=``, ``==`` into ``!=``), adds one to an
+integer constant, or swaps ``+`` and ``-``. The sample is drawn from the whole package but for generated files, tables
+of facts and the commands, and is the same for the same seed and source. Each is tried in a copy of the repository:
+first by the tests that mention the module, then by all of them. One that no test notices is printed, as a place where
+a test is missing or where the code could say less.
 """
 
 from __future__ import annotations
