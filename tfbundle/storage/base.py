@@ -162,6 +162,10 @@ class Location(ABC):
         """Return whether the name is that of ``folder`` or leads into it; for names that ``real`` returned."""
 
     @abstractmethod
+    def relative_to(self, folder: Location) -> str:
+        """Return the shortest path that leads here from ``folder``; nothing is looked up, so links are not followed."""
+
+    @abstractmethod
     def is_file(self) -> bool:
         """Return whether there is something other than a folder that could be opened (links are followed)."""
 

@@ -122,6 +122,10 @@ class LocalLocation(Location):
         """Return whether the name is that of ``folder`` or leads into it; for names that ``real`` returned."""
         return os.path.join(self.path, "").startswith(os.path.join(folder.path, ""))
 
+    def relative_to(self, folder: Location) -> str:
+        """Return the shortest path that leads here from ``folder``; nothing is looked up, so links are not followed."""
+        return os.path.relpath(self.absolute().path, folder.absolute().path)
+
     def is_file(self) -> bool:
         """Return whether there is something other than a folder that could be opened (links are followed)."""
         return self._is_valid() and os.path.lexists(self._full) and not os.path.isdir(self._full)

@@ -27,7 +27,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfbundle.proto import CheckpointState, SaverDef
     from tfbundle.train.data_types import DType, as_dtype
+    from tfbundle.train.manager import CheckpointManager
     from tfbundle.train.reading import (
         CheckpointReader,
         NewCheckpointReader,
@@ -38,31 +40,52 @@ if TYPE_CHECKING:
         load_checkpoint,
         load_variable,
     )
+    from tfbundle.train.removal import get_checkpoint_mtimes, remove_checkpoint
+    from tfbundle.train.saver import Saver, import_meta_graph
+    from tfbundle.train.state_file import generate_checkpoint_state_proto, update_checkpoint_state
 
 _MODULES = {
-    "CheckpointReader": "reading",
-    "DType": "data_types",
-    "NewCheckpointReader": "reading",
-    "as_dtype": "data_types",
-    "checkpoint_exists": "reading",
-    "get_checkpoint_state": "reading",
-    "latest_checkpoint": "reading",
-    "list_variables": "reading",
-    "load_checkpoint": "reading",
-    "load_variable": "reading",
+    "CheckpointManager": "train.manager",
+    "CheckpointReader": "train.reading",
+    "CheckpointState": "proto",
+    "DType": "train.data_types",
+    "NewCheckpointReader": "train.reading",
+    "Saver": "train.saver",
+    "SaverDef": "proto",
+    "as_dtype": "train.data_types",
+    "checkpoint_exists": "train.reading",
+    "generate_checkpoint_state_proto": "train.state_file",
+    "get_checkpoint_mtimes": "train.removal",
+    "get_checkpoint_state": "train.reading",
+    "import_meta_graph": "train.saver",
+    "latest_checkpoint": "train.reading",
+    "list_variables": "train.reading",
+    "load_checkpoint": "train.reading",
+    "load_variable": "train.reading",
+    "remove_checkpoint": "train.removal",
+    "update_checkpoint_state": "train.state_file",
 }
 
 __all__ = [
+    "CheckpointManager",
     "CheckpointReader",
+    "CheckpointState",
     "DType",
     "NewCheckpointReader",
+    "Saver",
+    "SaverDef",
     "as_dtype",
     "checkpoint_exists",
+    "generate_checkpoint_state_proto",
+    "get_checkpoint_mtimes",
     "get_checkpoint_state",
+    "import_meta_graph",
     "latest_checkpoint",
     "list_variables",
     "load_checkpoint",
     "load_variable",
+    "remove_checkpoint",
+    "update_checkpoint_state",
 ]
 
 # Type checkers must not see this function, or any name at all would do.
@@ -72,7 +95,7 @@ if not TYPE_CHECKING:
         """Load the module behind a public name, and keep the name."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        value = getattr(importlib.import_module(f"tfbundle.{_MODULES[name]}"), name)
         globals()[name] = value
         return value
 

@@ -1,0 +1,84 @@
+"""Changes of what lies in folders: files removed, moved, copied and written in place, folders made.
+
+What is written whole goes through ``replacing``. These are for the rotation of checkpoints, and for programs that use a
+storage by TensorFlow's ``tf.io.gfile``. Errors are those of the operating system, with the path as it was given;
+``MissingFileError`` where nothing lies there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Literal
+
+from tfbundle.errors import MissingFileError
+from tfbundle.storage.base import Location
+from tfbundle.storage.replacing import replacement
+
+Mode = Literal["wb", "ab", "r+b", "w+b", "a+b"]
+
+
+def remove_file(location: Location) -> None:
+    """Remove a file, or a link and not what it leads to."""
+    with _as_given(location):
+        os.unlink(location.absolute().path)
+
+
+def remove_tree(location: Location) -> None:
+    """Remove a folder and all that is in it, or a file; links in it are removed and not followed."""
+    with _as_given(location):
+        path = location.absolute().path
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def make_folder(location: Location) -> None:
+    """Make a folder in one that is there, if it is not there yet; raises ``FileExistsError`` where a file is."""
+    with _as_given(location):
+        try:
+            os.mkdir(location.absolute().path)
+        except FileExistsError:
+            if not location.is_folder():
+                raise
+
+
+def make_folders(location: Location) -> None:
+    """Make a folder and those above it, as far as they are not there; raises as ``make_folder`` does."""
+    with _as_given(location):
+        os.makedirs(location.absolute().path, exist_ok=True)
+
+
+def move(source: Location, target: Location) -> None:
+    """Give a file or folder another name in the same file system, in one step; a file there is replaced."""
+    with _as_given(source):
+        os.replace(source.absolute().path, target.absolute().path)
+
+
+def copy_file(source: Location, target: Location) -> None:
+    """Copy a file; ``target`` is replaced only once the copy is complete. Raises ``ValueError`` for a folder there."""
+    with _as_given(source), open(source.absolute().path, "rb") as file, replacement(target) as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def open_in_place(location: Location, mode: Mode) -> BinaryIO:
+    """Open a file to write to it where it lies; what is written is there at once, complete or not."""
+    with _as_given(location):
+        return open(location.absolute().path, mode)
+
+
+@contextmanager
+def _as_given(location: Location) -> Iterator[None]:
+    """Have errors of the system name ``location`` as a person gave it."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if isinstance(error, MissingFileError):
+            raise
+        raise MissingFileError(f"there is no file or folder {location}", path=location.path) from None
+    except OSError as error:
+        error.filename = location.path
+        raise
