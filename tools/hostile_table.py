@@ -1,4 +1,4 @@
-"""What TensorFlow and tfbundle make of hostile files, as the table in the README.
+"""What TensorFlow and tfbundle make of hostile files, as the table in docs/security.md.
 
     python tools/hostile_table.py [case ...]
 

@@ -82,6 +82,25 @@ def test_the_example_of_damaged_files_runs(tmp_path: Path) -> None:
         assert_same(array, good[name])
 
 
+@pytest.mark.usefixtures("workplace")
+def test_the_example_of_saving_runs(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    exec(block_with("tfbundle.save("), {"tfbundle": tfbundle})
+    saved = tfbundle.load("out/")
+    assert_same(saved["dense/weights"], tfbundle.load("run/")["fc1/weights"])
+    assert any(name.endswith("/Adam") for name in tfbundle.load("run/"))
+    assert not any("Adam" in name or "fc1/" in name for name in saved)
+
+
+@pytest.mark.parametrize(
+    "path", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(path: str) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / path).parent.joinpath(link).exists(), link
+
+
 def run_converter(example: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     exec(example, {"convert": found.__setitem__})
