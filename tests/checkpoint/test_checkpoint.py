@@ -173,7 +173,7 @@ def test_a_damaged_index_opens_no_list(tmp_path: Path) -> None:
     """An index out of order opens, for its header is there, but has no list of names and no absent name."""
     write_bundle(tmp_path / "b", {"a": np.ones(2), "b": np.ones(2)})
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
-        header, first, second = (checkpoint._store.table[key] for key in (b"", b"a", b"b"))
+        header, first, second = (checkpoint._store.index.table[key] for key in (b"", b"a", b"b"))
     data = encode_table([(b"", header), (b"b", second), (b"a", first)])
     (tmp_path / "b.index").write_bytes(data)
     with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:

@@ -109,3 +109,28 @@ def test_tensorflow_reads_the_same_parts() -> None:
                 prefix=str(OPTIMIZERS), tensor_names=[name], shape_and_slices=[spec], dtypes=[tf.float32]
             )
             assert_same(tensor.read(), found.numpy())
+
+
+@pytest.mark.parametrize("format", ["v2", "v1"])
+def test_a_part_of_a_damaged_variable_is_intact(tmp_path: Path, format: str) -> None:
+    """What is salvaged can be read, also a slot whose variable is lost, and its shape is that of the part."""
+    slot = {"w/part_0/Adam": (WHOLE * 10, [HALVES[0]])}
+    stored = {"w": (WHOLE, HALVES), **slot}
+    if format == "v2":
+        write_bundle(tmp_path / "m", {name: Saved(array, slices=boxes) for name, (array, boxes) in stored.items()})
+    else:
+        saved = {name: V1Saved(array, slices=boxes) for name, (array, boxes) in stored.items()}
+        write_v1(tmp_path / "m", saved, block_size=1)
+    damaged = WHOLE[3:].tobytes()
+    (path,) = [path for path in tmp_path.iterdir() if damaged in path.read_bytes()]
+    path.write_bytes(path.read_bytes().replace(damaged, bytes(len(damaged))))
+    with tfbundle.open_checkpoint(tmp_path / "m", salvage=True) as checkpoint:
+        assert (list(checkpoint), list(checkpoint.partial)) == (["w/part_0/Adam"], ["w"])
+        part = checkpoint["w/part_0/Adam"]
+        assert (part.shape, part.whole_shape, part.slices) == ((3, 2), (5, 2), ())
+        for tensor in (part, pickle.loads(pickle.dumps(part))):
+            assert_same(tensor.read(), WHOLE[:3] * 10)
+        for tensor in (checkpoint.partial["w"], pickle.loads(pickle.dumps(checkpoint.partial["w"]))):
+            assert_same(tensor[:3], WHOLE[:3])
+            with pytest.raises(FormatError, match=r"region \[3:5, 0:2\]"):
+                tensor.read()

@@ -775,3 +775,27 @@ def test_folders_of_other_programs_are_named(tmp_path: Path) -> None:
         MissingFileError, match="it is the folder of an Orbax checkpoint; read it with orbax-checkpoint"
     ):
         tfbundle.open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["v2", "v1"])
+@pytest.mark.parametrize("salvage", [False, True])
+def test_errors_and_places_keep_the_name_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, salvage: bool
+) -> None:
+    """A relative path stays relative in what is shown, and still leads to its files from another folder."""
+    (tmp_path / "run").mkdir()
+    write = write_bundle if format == "v2" else write_v1
+    write(tmp_path / "run" / "m", {"a": np.float32([1, 2])})
+    file = os.path.join("run", "m" if format == "v1" else "m.data-00000-of-00001")
+    monkeypatch.chdir(tmp_path)
+    with tfbundle.open_checkpoint(os.path.join("run", "m"), salvage=salvage) as checkpoint:
+        monkeypatch.chdir(tmp_path / "run")
+        tensor = checkpoint["a"]
+        copy = pickle.loads(pickle.dumps(tensor))
+        assert tensor.read().tolist() == copy.read().tolist() == [1, 2]
+        assert [place.path for place in tensor.ranges] == [place.path for place in copy.ranges] == [file]
+    monkeypatch.chdir(tmp_path)
+    Path(file).write_bytes(b"")
+    with pytest.raises(FormatError) as caught:
+        tfbundle.load(os.path.join("run", "m"))
+    assert caught.value.path == file

@@ -153,6 +153,10 @@ def test_fixtures(expected: Any) -> None:
             tfbundle.open_checkpoint(path, format=expected.format, salvage=True)
         return
     refused = {name for name, wanted in expected.tensors.items() if "sha256" not in wanted and "variants" not in wanted}
+    with tfbundle.open_checkpoint(path, format=expected.format) as good:
+        refused = {
+            name for name in refused if good[name].region is None
+        }  # TensorFlow reads parts by their slice alone.
     with tfbundle.open_checkpoint(path, format=expected.format, salvage=True) as checkpoint:
         assert set(checkpoint) == set(expected.tensors) - refused
         assert {finding.tensor for finding in checkpoint.lost} == refused
@@ -368,7 +372,7 @@ def test_lost_header(tmp_path: Path, byteorder: str) -> None:
     assert found == set(ARRAYS)
     assert lost == {None}
     with tfbundle.open_checkpoint(prefix, salvage=True) as checkpoint:
-        assert "its strings tell" in checkpoint.lost[-1].message
+        assert "is that of its strings" in checkpoint.lost[-1].message
 
 
 NUMBERS = {
@@ -387,7 +391,7 @@ def test_lost_header_without_strings(tmp_path: Path, byteorder: str, names: list
     lose_header(tmp_path / "model")
     assert salvage(tmp_path / "model", arrays)[0] == set(names)
     with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
-        assert "its numbers tell" in checkpoint.lost[-1].message
+        assert "is the one in which its numbers are plausible" in checkpoint.lost[-1].message
 
 
 def test_lost_header_and_nothing_that_tells(tmp_path: Path) -> None:
@@ -605,7 +609,7 @@ SCRIPT = """
 import pathlib, re, sys, time
 import tfbundle, numpy, google.protobuf.message, tfbundle.verification.checkpoints, tfbundle.checkpoint.salvage.v1
 from tfbundle.proto import BundleEntryProto
-from tfbundle.checkpoint.salvage.v2 import SalvagedBundle
+import tfbundle.checkpoint.salvage.v2
 def peak():
     status = pathlib.Path("/proc/self/status")  # Elsewhere than on Linux memory is not measured.
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 1024 if status.exists() else 0

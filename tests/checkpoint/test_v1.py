@@ -35,6 +35,7 @@ from tfbundle.errors import (
     MissingFileError,
 )
 from tfbundle.storage.local import LocalSource
+from tfbundle.storage.locations import locate
 from tfbundle.tensors.dtypes import data_type_name
 
 Array = np.ndarray[Any, Any]
@@ -264,7 +265,7 @@ def test_large_values_are_not_kept_and_not_read_twice(tmp_path: Path, monkeypatc
         assert_same(found[name], array)
     # The large one is decoded from its own bytes, and its block is not kept.
     assert sum(size > 1 << 20 for size in sizes) == 1
-    (table,) = store.tables
+    (table,) = store.files
     assert not table._kept
 
 
@@ -375,7 +376,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="model-00001-of-00003"):
         store_of(tmp_path / "model", *files)
     with pytest.raises(MissingFileError, match="there is no V1 checkpoint"):
-        V1Store("nothing", [], verify=True)
+        V1Store.open(locate("nothing"), [], verify=True)
 
 
 def test_files_of_two_sets_are_refused(tmp_path: Path) -> None:
@@ -443,12 +444,12 @@ def test_an_unpickled_tensor_of_a_file_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_open_v1_shares_stores_of_files_that_stay(tmp_path: Path) -> None:
-    path = os.fspath(tmp_path / "model")
-    write_v1(path, {"a": np.float32([1, 2])})
+    path = locate(tmp_path / "model")
+    write_v1(tmp_path / "model", {"a": np.float32([1, 2])})
     first = open_v1(path, (path,), True)
     assert open_v1(path, (path,), True) is first
     assert open_v1(path, (path,), False) is not first
-    write_v1(path, {"a": np.float32([1, 3])})
+    write_v1(tmp_path / "model", {"a": np.float32([1, 3])})
     assert not first.is_current()
     assert open_v1(path, (path,), True) is not first
 

@@ -171,7 +171,7 @@ def test_a_large_block_that_is_damaged(tmp_path: Path) -> None:
 def test_an_unsorted_table_is_damage_and_not_an_absent_slice(tmp_path: Path) -> None:
     path = tmp_path / "model"
     write_v1(path, {"a": np.float32([1]), "b": np.float32([2])})
-    meta = store_of(path).tables.__next__()[b""]
+    meta = next(iter(store_of(path).files))[b""]
     keys = [encode_slice_key(name, [FULL]) for name in (b"b", b"a")]
     values = [encode_slice(name, [FULL], encode_values(np.float32([1]), 1)) for name in (b"b", b"a")]
     path.write_bytes(encode_table([(b"", meta), *zip(keys, values, strict=True)]))
@@ -263,7 +263,7 @@ def test_nonsense_under_right_checksums(tmp_path: Path) -> None:
     path = tmp_path / "model"
     arrays = small_file(path)
     whole = path.read_bytes()
-    (table,) = store_of(path).tables
+    (table,) = store_of(path).files
     offset, size = table.handles[0]
     chance = random.Random(5)
     for _ in range(1500):
@@ -285,7 +285,7 @@ def test_nonsense_around_a_large_value(tmp_path: Path, chosen: str) -> None:
     path = tmp_path / "model"
     array, _ = large_table(path)
     whole = bytearray(path.read_bytes())
-    (table,) = store_of(path).tables
+    (table,) = store_of(path).files
     offset, size = table.handles[-1]
     places = range(offset, offset + 90) if chosen == "head" else range(offset + size - 12, offset + size + 5)
     for pos in places:

@@ -6,12 +6,13 @@ import os
 
 from tests.support.arrays import Array, sample_array
 from tfbundle.checkpoint.v1.store import V1Store
+from tfbundle.storage.locations import locate
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.tensor import Tensor
 
 
 def store_of(path: str | os.PathLike[str], *files: str | os.PathLike[str], verify: bool = True) -> V1Store:
-    return V1Store(os.fspath(path), [os.fspath(file) for file in files or (path,)], verify=verify)
+    return V1Store.open(locate(path), [locate(file) for file in files or (path,)], verify=verify)
 
 
 def tensor_of(store: V1Store, name: str) -> Tensor:

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
     """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
     try:
-        prefix = files.prefix.absolute().path
         if files.format == "v2":
-            return BundleStore(prefix, verify=verify)
+            return BundleStore.open(files.prefix, verify=verify)
         from tfbundle.checkpoint.v1.store import V1Store  # Few checkpoints are that old.
 
-        return V1Store(prefix, [file.absolute().path for file in files.v1_files], verify=verify)
+        return V1Store.open(files.prefix, files.v1_files, verify=verify)
     except FormatError as error:
         if error.path is None:
             raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from collections.abc import Collection, Iterable, Iterator, Sized
 from functools import cached_property
 from itertools import repeat
 from math import prod
@@ -33,7 +33,7 @@ from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
-from tfbundle.tensors.store import Facts, Range
+from tfbundle.tensors.store import Facts, Range, Reopening
 
 _FORMAT = "graph"
 
@@ -53,7 +53,7 @@ class ConstantStore:
         """Let go of the graph; a later read is a ``ValueError``."""
         self._graph = None
 
-    def reopening(self) -> tuple[Callable[..., ConstantStore], tuple[Any, ...]]:
+    def reopening(self) -> Reopening:
         """How another process opens this store."""
         return open_store, (os.path.abspath(self.path),)
 

@@ -11,7 +11,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import TfBundleError
-from tfbundle.tensors.store import OpenStore
+from tfbundle.tensors.store import TensorStore
 from tfbundle.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class TensorMapping(Mapping[str, Tensor]):
     and reading from it then is a ``ValueError``. Any number of threads may use one.
     """
 
-    _store: OpenStore
+    _store: TensorStore
     _closed = False
 
     @property

@@ -34,51 +34,51 @@ class Range(NamedTuple):
     crc: int | None
 
 
-class Store(Protocol):
-    """What a checkpoint format does for its tensors.
+class TensorStore(Protocol):
+    """What a format does for the tensors of one file, checkpoint or graph that is open.
 
     A record is whatever the format keeps of one tensor. Two records, with their fingerprints, are equal if and only if
-    the files say the same of both, checksums included.
+    the files say the same of both, checksums included. After ``close`` every read is a ``ValueError``.
     """
 
     path: str
+    """The name by which messages call it."""
+
+    def records(self) -> Mapping[str, Any]:
+        """Return the record of every tensor by name, in the order of the file."""
 
     def find(self, name: str) -> Any:
-        """The record of a tensor, or ``None``."""
+        """Return the record of a tensor, or ``None``."""
 
     def facts(self, name: str, record: Any) -> Facts:
-        """Type, shape and slices."""
+        """Return type, shape and slices."""
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """Return what ``facts`` says of every tensor, in the order of the file; ``None`` where it has to be asked."""
 
     def part(self, name: str, record: Any) -> VariablePart | None:
         """Return where the tensor belongs that is a part of another, or ``None``."""
 
     def read(self, name: str, record: Any) -> Array:
-        """The whole tensor, verified, as an array of its own."""
+        """Return the whole tensor, verified, as an array of its own."""
 
     def read_selection(self, name: str, record: Any, selection: Selection) -> Array:
-        """The selected elements in ascending order, as an array of shape ``selection.counts``."""
+        """Return the selected elements in ascending order, as an array of shape ``selection.counts``."""
 
     def chunks(self, name: str, record: Any) -> Iterator[Array]:
-        """The elements in C order, as flat arrays of bounded size where the format allows it."""
+        """Yield the elements in C order, as flat arrays of bounded size where the format allows it."""
 
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
-        """Where the tensor's bytes lie."""
+        """Return where the tensor's bytes lie."""
 
     def fingerprint(self, name: str, record: Any) -> Any:
-        """What tells a tensor from another with the same record, or ``None`` where the record says it all."""
+        """Return what tells a tensor from another with the same record, or ``None`` where the record says it all."""
 
-    def reopening(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
-        """A picklable function with its arguments that opens the same store again."""
-
-
-class OpenStore(Store, Protocol):
-    """A store that can tell all that it has."""
-
-    def records(self) -> Mapping[str, Any]:
-        """The record of every tensor by name, in the order of the file."""
-
-    def all_facts(self) -> Iterable[Facts | None]:
-        """What ``facts`` says of every tensor, in the same order, or ``None`` where it has to be asked."""
+    def reopening(self) -> Reopening:
+        """Return a picklable function with its arguments that opens the same store again."""
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
+
+
+Reopening = tuple[Callable[..., TensorStore], tuple[Any, ...]]

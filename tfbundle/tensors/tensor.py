@@ -9,7 +9,7 @@ The contract, whatever the file's format:
 5. A tensor pickles as the place where it lies. The copy reopens the file when it is first read, and raises
    ``FormatError`` if another checkpoint has taken that place since.
 
-How bytes become arrays is the business of a ``Store``; each format implements one.
+How bytes become arrays is the business of a ``TensorStore``; each format implements one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
 from tfbundle.tensors.selection import parse_index
-from tfbundle.tensors.store import Range, Store
+from tfbundle.tensors.store import Range, TensorStore
 
 if TYPE_CHECKING:
     from tfbundle.tensors.slices import TensorSlice
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Origin(NamedTuple):
     """Where a pickled tensor comes from: how to open its store again, and what it has to be recognised by there."""
 
-    reopen: Callable[..., Store]
+    reopen: Callable[..., TensorStore]
     arguments: tuple[Any, ...]
     fingerprint: Any
 
@@ -57,7 +57,12 @@ class Tensor:
     """The tensor's name; bytes in it that are not UTF-8 are escaped by ``surrogateescape``."""
 
     def __init__(
-        self, store: Store | None, name: str, record: Any, facts: Facts | None = None, origin: Origin | None = None
+        self,
+        store: TensorStore | None,
+        name: str,
+        record: Any,
+        facts: Facts | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Checkpoints make these; an unpickled one has an origin, and opens its store when it is first read."""
         self.name = name
@@ -217,7 +222,7 @@ class Tensor:
             facts = self._facts = store.facts(self.name, self._record)
         return facts
 
-    def _open(self) -> Store:
+    def _open(self) -> TensorStore:
         store = self._store
         if store is None:
             assert self._origin is not None  # A tensor has the one or the other.

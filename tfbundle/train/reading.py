@@ -59,7 +59,7 @@ class CheckpointReader:
         store = self._checkpoint._store
         lines = []
         if isinstance(store, BundleStore):
-            for keys, values in store.table.blocks():
+            for keys, values in store.index.table.blocks():
                 for key, value in zip(keys, values, strict=True):
                     facts = None if key == HEADER_KEY else decode_facts(value)
                     if facts is not None and not facts.slices:

@@ -8,7 +8,7 @@ is left of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,18 +96,22 @@ def _as_checkpoint(report: Report, files: CheckpointFiles) -> Report:
 def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
     """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
     try:
-        remains = open_remains(files)
+        remains, lost = open_remains(files)
     except (TfBundleError, OSError):
         return None
     try:
-        if not remains.records() and all(finding.tensor is None for finding in remains.findings):
+        if not remains.records() and all(finding.tensor is None for finding in lost):
             return None
-        blocks = sum(len(table.handles) for table in remains.tables)
-        return _verify_store(path, files, remains, list(remains.findings), blocks, progress)
+        blocks = sum(len(table.handles) for table in _tables(remains))
+        return _verify_store(path, files, remains, list(lost), blocks, progress)
     except (TfBundleError, OSError):
         return None
     finally:
         remains.close()
+
+
+def _tables(store: BundleStore | V1Store) -> Iterable[Table]:
+    return [store.index.table] if isinstance(store, BundleStore) else store.files
 
 
 class _Checked(NamedTuple):
@@ -153,13 +157,13 @@ def _check_bundle(
     store: BundleStore, findings: list[Finding], blocks: int | None, progress: Progress | None
 ) -> _Checked:
     """Check the index block by block, then the data files and the values in them."""
-    entries = Entries(store)
+    entries = Entries(store, is_salvaged=blocks is not None)
     layout = find_layout(store, entries)
     claims = layout.claims
     if blocks is None:
-        findings += _check_metaindex(store.table)
+        findings += _check_metaindex(store.index.table)
         findings += entries.findings
-        findings += _unclaimed(store.table)
+        findings += _unclaimed(store.index.table)
     is_complete = layout.is_complete and all(finding.kind == "unclaimed" for finding in findings)
     data = check_files(store, claims, findings)
     values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress)
@@ -172,7 +176,7 @@ def _check_bundle(
     swapped = find_swapped(store, entries, claims, data.present, findings)
     hidden = {number for shard in data.unreadable for number in claims.of(shard).number.tolist()}
     lost = len(hidden.union(number for number, _ in by_entry))
-    index = store.table.source
+    index = store.index.table.source
     checked = [CheckedFile(index.path, "index", index.size, entries.whole_blocks if blocks is None else blocks)]
     checked += (
         CheckedFile(location.path, "data", size_of(location), values.whole[location.path], space.padding.get(shard, 0))
@@ -198,7 +202,7 @@ def _bytes_to_check(claims: Claims, absent: Collection[int]) -> int:
 
 def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool, progress: Progress | None) -> _Checked:
     if is_opened_whole:
-        for table in store.tables:
+        for table in store.files:
             findings += _check_metaindex(table)
             findings += _check_blocks(table)
             findings += _unclaimed(table)

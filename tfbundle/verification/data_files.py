@@ -17,7 +17,6 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import locate
 from tfbundle.verification.layout import Claims
 
 # A checkpoint of thousands of data files that are all absent needs no finding for each.
@@ -39,7 +38,7 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding]) -> 
     Raises ``MissingFileError`` or ``OSError`` where their folder cannot be listed. The tensors in files that cannot be
     read need no findings of their own.
     """
-    prefix = locate(store.path)
+    prefix = store.prefix
     count = store.shards.count
     present = {}
     for name in prefix.parent.list().names:

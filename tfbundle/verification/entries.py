@@ -12,8 +12,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
-from tfbundle.checkpoint.salvage.v2 import SalvagedBundle
-from tfbundle.checkpoint.v2.index import HEADER_KEY
+from tfbundle.checkpoint.v2.index import HEADER_KEY, slice_names
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
 from tfbundle.findings import Finding, finding_of
@@ -47,15 +46,15 @@ class Entry(NamedTuple):
 class Entries:
     """The entries of an open index. ``findings`` has the damaged blocks once all blocks were iterated over."""
 
-    def __init__(self, store: BundleStore) -> None:
-        """Nothing is read yet."""
+    def __init__(self, store: BundleStore, *, is_salvaged: bool) -> None:
+        """Nothing is read yet; ``is_salvaged`` is whether the store is what is left of a damaged one."""
         self.findings: list[Finding] = []
         self._store = store
-        self._table = store.table
+        self._table = store.index.table
         self._starts: list[int] = []
         self._blocks: list[int] = []
         # What is left of a damaged index was taken from its blocks when it was opened.
-        self._records = list(store.records().items()) if isinstance(store, SalvagedBundle) else None
+        self._records = list(store.records().items()) if is_salvaged else None
 
     @property
     def whole_blocks(self) -> int:
@@ -100,7 +99,7 @@ class Entries:
         while opening < len(keys) and keys[opening][:1] in (b"", b"\0"):
             opening += 1  # Keys are sorted: the header's is empty, and those of slices open with NUL.
         names = [decode_name(key) for key in keys[:opening] if key != HEADER_KEY]
-        slices = set(self._store.slice_names(names, self._find)) if names else set()
+        slices = set(slice_names(names, self._find)) if names else set()
         head = [n for n in range(opening) if keys[n] != HEADER_KEY and decode_name(keys[n]) not in slices]
         return [*head, *range(opening, len(keys))]
 

@@ -1,14 +1,14 @@
 """Everything in a damaged checkpoint that is intact, and what was lost and why.
 
-What is left of the index gives names and places (``salvaged_bundle``, ``salvaged_v1``). Then every tensor is held
-against its checksum, and only those that pass are handed out. A checkpoint in good order comes back whole, with
+What is left of the index gives names and places (``v2``, ``v1``). Then the checksum of every
+tensor is verified, and only those that pass are handed out. A checkpoint in good order comes back whole, with
 nothing lost. A partitioned tensor has a checksum for each of its slices; one of which some pass is lost as a whole,
 and handed out apart, by regions.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfbundle.checkpoint.find.names import CheckpointFiles, Format, find_files, v1_prefix_of
@@ -20,13 +20,11 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
-from tfbundle.storage.local import file_size, list_folder
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.tensors.slices import DamagedSlices
 from tfbundle.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.salvage.v1 import SalvagedV1
-    from tfbundle.checkpoint.salvage.v2 import SalvagedBundle
     from tfbundle.checkpoint.v1.store import V1Store
 
 # What a damaged table may look like.
@@ -34,13 +32,16 @@ _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UN
 
 
 def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
-    """The checkpoint that ``path`` means, even if it no longer looks like one; raises as ``find_checkpoint`` does."""
+    """Return the checkpoint that ``path`` means, even if it no longer looks like one.
+
+    Raises as ``find_checkpoint`` does.
+    """
     try:
         return find_checkpoint(path, format)
     except (FormatError, UnsupportedError):
         if format == "v2":
             raise
-        # A V1 checkpoint is called anything, and without its footer nothing tells it.
+        # A V1 checkpoint is called anything, and without its footer nothing shows it.
         location = locate(path).anchored()
         whole = v1_prefix_of(location)
         files = (find_files(whole, "v1") if whole is not None else None) or find_files(location, "v1")
@@ -49,53 +50,69 @@ def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
         return files
 
 
-def open_remains(files: CheckpointFiles) -> SalvagedBundle | SalvagedV1:
-    """What is left of a checkpoint's index, in ``findings`` what is not; the values are yet to be checked.
+class Remains(NamedTuple):
+    """A store of what is left, with values that are yet to be checked, and findings of what is lost."""
+
+    store: BundleStore | V1Store
+    findings: list[Finding]
+
+
+def open_remains(files: CheckpointFiles) -> Remains:
+    """Return what is left of a checkpoint's index.
 
     Raises what ``open_store`` raises where the files are of another kind or of a newer format.
     """
-    prefix = files.prefix.absolute().path
-    store: SalvagedBundle | SalvagedV1
     if files.format == "v2":
-        from tfbundle.checkpoint.salvage.v2 import SalvagedBundle
+        from tfbundle.checkpoint.salvage.v2 import salvage_bundle
 
-        store = SalvagedBundle(prefix)
+        remains = Remains(*salvage_bundle(files.prefix))
     else:
-        from tfbundle.checkpoint.salvage.v1 import SalvagedV1
+        from tfbundle.checkpoint.salvage.v1 import salvage_v1
 
-        store = SalvagedV1(prefix, tuple(file.absolute().path for file in files.v1_files))
-    if not store.records() and store.findings and kind_of(store.findings[0].path or prefix) not in _TABLES:
+        remains = Remains(*salvage_v1(files.prefix, files.v1_files))
+    store, findings = remains
+    if not store.records() and findings and kind_of(findings[0].path or store.path) not in _TABLES:
         store.close()
         open_store(files, verify=True).close()  # Says what the file is.
-    return store
+    return remains
 
 
 class Salvage(NamedTuple):
     """A store of the tensors that are intact, what was lost, and lost tensors of which some slices are intact."""
 
-    store: SalvagedBundle | SalvagedV1
+    store: BundleStore | V1Store
     lost: tuple[Finding, ...]
     partial: dict[str, Tensor]
 
 
 def salvage_store(files: CheckpointFiles) -> Salvage:
-    """What is intact of a checkpoint; raises as ``open_remains`` does."""
-    store = open_remains(files)
-    records: dict[str, Any] = dict(store.records())
-    lost = list(store.findings)
+    """Return what is intact of a checkpoint; raises as ``open_remains`` does."""
+    remains, findings = open_remains(files)
+    records: Mapping[str, Any] = remains.records()
+    lost = list(findings)
     kept = []
     damaged: dict[str, frozenset[int]] = {}
-    budget = Budget(store)
+    budget = Budget(remains)
     for name, record in records.items():
-        checked = _check_values(store, name, record, budget)
+        checked = _check_values(remains, name, record, budget)
         if checked.finding is None:
             kept.append(name)
             continue
         lost.append(checked.finding)
         if checked.has_rest:
             damaged[name] = checked.damaged
-    store.keep(kept, tuple(damaged.items()))
+    store = _restrict(remains, kept, tuple(damaged.items()))
     return Salvage(store, tuple(lost), {name: Tensor(store, name, records[name]) for name in damaged})
+
+
+def _restrict(store: BundleStore | V1Store, names: list[str], damaged: DamagedSlices) -> BundleStore | V1Store:
+    if isinstance(store, BundleStore):
+        from tfbundle.checkpoint.salvage.v2 import restrict_bundle
+
+        return restrict_bundle(store, names, damaged)
+    from tfbundle.checkpoint.salvage.v1 import restrict_v1
+
+    return restrict_v1(store, names, damaged)
 
 
 class Budget:
@@ -112,14 +129,17 @@ class Budget:
             raise FormatError("it was not checked, for tensors claim many times as many bytes as the files have")
 
 
-def _sizes(store: BundleStore | V1Store) -> list[int]:
-    paths = [table.source.path for table in store.tables]
-    if isinstance(store, BundleStore):
-        # Those that are there, for a header may state a million.
-        folder, base = os.path.split(store.path)
-        there = list_folder(folder or os.curdir)
-        paths += [os.path.join(folder, name) for name in there if name.startswith(base + ".data-")]
-    return [file_size(path) or 0 for path in paths]
+def _sizes(store: BundleStore | V1Store) -> Iterator[int]:
+    """Yield the sizes of the files that are there, for a header may state a million."""
+    if not isinstance(store, BundleStore):
+        yield from (table.source.size for table in store.files)
+        return
+    yield store.index.table.source.size
+    listing = store.prefix.parent.list()
+    for name in listing.names:
+        if name.startswith(store.prefix.name + ".data-"):
+            facts = listing.stat(name)
+            yield 0 if facts is None else facts.size
 
 
 class _Checked(NamedTuple):
@@ -131,7 +151,7 @@ class _Checked(NamedTuple):
 
 
 def _check_values(store: BundleStore | V1Store, name: str, record: Any, budget: Budget) -> _Checked:
-    """Hold a tensor against its checksums."""
+    """Verify the checksums of a tensor."""
     try:
         checks = list(store.checks(name, record, ()))
     except (TfBundleError, OSError) as error:

@@ -3,35 +3,30 @@
 TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of them have to be there:
 without its file a tensor would be missing without a word.
 
-A training job may write them anew at any time. Each file is therefore the one that was opened first or an error.
+A training job may write them again at any time. Each file is therefore the one that was opened first or an error.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from tfbundle.checkpoint.find.names import parse_v1_shard
 from tfbundle.checkpoint.v1.slice_table import SliceTable
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
-from tfbundle.storage.base import Source
+from tfbundle.storage.base import Location, Source
 from tfbundle.storage.descriptors import most_open_files, open_making_room
-from tfbundle.storage.local import LocalSource
 
 
 class V1Files:
     """The tables of one V1 checkpoint, by number, for any number of threads."""
 
-    def __init__(self, path: str, files: Sequence[str], *, verify: bool) -> None:
-        """``path`` is what the person calls the checkpoint.
-
-        Raises ``MissingFileError`` where one of a numbered set is not among ``files``, and ``FormatError`` where they
-        are of several sets.
-        """
-        self.path = path
-        self.paths = tuple(files)
-        self._verify = verify
-        self._check_set()
+    def __init__(self, prefix: Location, files: Sequence[Location], open_table: Callable[[Source], SliceTable]) -> None:
+        """``prefix`` is what the person calls the checkpoint; ``open_table`` makes a table of an open file."""
+        self.prefix = prefix.anchored()
+        self.locations = tuple(file.anchored() for file in files)
+        self.paths = tuple(file.path for file in files)
+        self._make_table = open_table
         self._open: dict[int, SliceTable] = {}
         self._seen: dict[int, Hashable] = {}
         self._lock = threading.Lock()
@@ -41,21 +36,27 @@ class V1Files:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[SliceTable]:
-        return map(self.table, range(len(self.paths)))
+        """Yield the tables, but for those of files that never could be opened."""
+        for number in range(len(self)):
+            try:
+                yield self.table(number)
+            except (TfBundleError, OSError):
+                if number in self._seen:
+                    raise
 
     def table(self, number: int) -> SliceTable:
-        """An open table; raises ``FormatError`` if its file was replaced since it was opened first."""
+        """Return an open table; raises ``FormatError`` if its file was replaced since it was opened first."""
         table = self._open.get(number)
         if table is not None:
             return table
         with self._lock:
             if self._closed:
-                raise ValueError(f"the checkpoint {self.path} is closed; read before close(), or open it again")
+                raise ValueError(f"the checkpoint {self.prefix} is closed; read before close(), or open it again")
             table = self._open.get(number)
             return self._open_table(number) if table is None else table  # A table's truth would take a scan of it.
 
     def _open_table(self, number: int) -> SliceTable:
-        source = open_making_room(lambda: LocalSource(self.paths[number]), self._open)
+        source = open_making_room(self.locations[number].open, self._open)
         if self._seen.setdefault(number, source.version) != source.version:
             raise FormatError(
                 f"{source.path} was overwritten while the checkpoint was being read; open it again", path=source.path
@@ -66,14 +67,8 @@ class V1Files:
         self._open[number] = table
         return table
 
-    def _make_table(self, source: Source) -> SliceTable:
-        return SliceTable(source, verify=self._verify)
-
-    def _check_set(self) -> None:
-        check_set(self.path, self.paths)
-
     def are_current(self) -> bool:
-        """Whether the files at these paths are still the ones that were opened."""
+        """Return whether the files at these paths are still the ones that were opened."""
         try:
             return all(table.source.same_file() for table in self)
         except (TfBundleError, ValueError):
@@ -88,8 +83,12 @@ class V1Files:
             self._open.clear()
 
 
-def check_set(path: str, files: tuple[str, ...]) -> None:
-    """Raise unless ``files`` are a table of its own or all of a numbered set."""
+def check_set(path: str, files: Sequence[str]) -> None:
+    """Raise unless ``files`` are a table of its own or all of a numbered set.
+
+    Raises ``MissingFileError`` where one of the set is not among them, and ``FormatError`` where they are of several
+    sets.
+    """
     if not files:
         raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)
     parts = [part for part in map(parse_v1_shard, files) if part is not None]

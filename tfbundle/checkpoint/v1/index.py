@@ -6,18 +6,19 @@ of one tensor may lie in several files; what their metas say has to agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from math import prod
 from typing import NamedTuple
 
-from tfbundle.checkpoint.v1.files import V1Files
+from tfbundle.checkpoint.v1.files import V1Files, check_set
 from tfbundle.checkpoint.v1.saved_slice import decode_meta, decode_statement
 from tfbundle.checkpoint.v1.slice_table import Block, SliceTable
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.slice_keys import decode_name, encode_slice_key
-from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
+from tfbundle.storage.base import Location
 from tfbundle.tensors.dtypes import data_type_name
 from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, locate_slice
@@ -49,64 +50,65 @@ class StoredSlice(NamedTuple):
 class V1Index:
     """The names and metas of an open V1 checkpoint."""
 
-    def __init__(self, path: str, files: Sequence[str], *, verify: bool) -> None:
-        """Open ``files`` and read their metas; ``path`` is what the person calls the checkpoint.
+    def __init__(
+        self,
+        files: V1Files,
+        records: dict[str, Record],
+        damaged: Mapping[str, frozenset[int]] | None = None,
+    ) -> None:
+        """``open`` makes these, and ``salvage`` from what is left of one.
+
+        ``damaged`` has the numbers of slices that are left out of what their tensors have.
+        """
+        self.files = files
+        self._records = records
+        self._damaged = damaged or {}
+        self._owners: dict[str, Tiling | None] = {}
+
+    @classmethod
+    def open(cls, prefix: Location, files: Sequence[Location], *, verify: bool) -> V1Index:
+        """Open ``files`` and read their metas; ``prefix`` is what the person calls the checkpoint.
 
         Raises ``MissingFileError`` where one of the set is not there, ``FormatError`` where a file is no V1
         checkpoint, and ``UnsupportedError`` for a newer format.
         """
-        self.path = path
-        self.verify = verify
-        self.files = self._find_files(files)
-        self._owners: dict[str, Tiling | None] = {}
+        check_set(prefix.path, [file.path for file in files])
+        opened = V1Files(prefix, files, partial(SliceTable, verify=verify))
         parts: dict[bytes, list[Part]] = {}
-        for number in range(len(self.files)):
-            self._read_parts(number, parts)
-        if len(self.files) > 1 and not self.is_current():
-            raise FormatError(f"{path} was overwritten while it was being opened; open it again", path=path)
-        self._records = {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
+        for number in range(len(opened)):
+            read_parts(opened, number, parts)
+        if len(opened) > 1 and not opened.are_current():
+            raise FormatError(f"{prefix} was overwritten while it was being opened; open it again", path=prefix.path)
+        return cls(opened, records_of(parts))
 
-    def _find_files(self, files: Sequence[str]) -> V1Files:
-        return V1Files(self.path, files, verify=self.verify)
-
-    def _read_parts(self, number: int, parts: dict[bytes, list[Part]]) -> None:
-        """Add what a file says to what is known of each tensor."""
-        table = self.files.table(number)
-        for name, statement in _read_meta(table):
-            found = parts.setdefault(name, [])
-            found.append(Part(number, statement, _find_blocks(table, name, statement)))
-
-    def close(self) -> None:
-        """Close every file; a later read is a ``ValueError``."""
-        self.files.close()
-
-    def is_current(self) -> bool:
-        """Whether the files at this path are still the ones that were opened."""
-        return self.files.are_current()
-
-    @property
-    def tables(self) -> Iterator[Table]:
-        """The table of each file."""
-        return iter(self.files)
+    def restrict(self, names: Iterable[str], damaged: Mapping[str, frozenset[int]]) -> V1Index:
+        """Return the index of some of the tensors, without the ``damaged`` slices of others."""
+        index = V1Index(self.files, {name: self._records[name] for name in names}, damaged)
+        # Where a slot of a part belongs does not depend on whether its variable is intact.
+        index._owners = self._owners
+        return index
 
     def records(self) -> dict[str, Record]:
-        """Every tensor's record by name, in the order of the names' bytes."""
+        """Return every tensor's record by name, in the order of the names' bytes."""
         return self._records
 
     def find(self, name: str) -> Record | None:
-        """A tensor's record, or ``None``."""
+        """Return a tensor's record, or ``None``."""
         return self._records.get(name)
 
     def facts(self, name: str, record: Record) -> Facts:
-        """Type, shape and, if there are several, slices of a tensor."""
+        """Return type, shape and, if there are several, slices of a tensor."""
         return self.pieces(name, record)[0]
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """``None`` for each tensor: nothing is gained by asking for all at once."""
+        """Return ``None`` for each tensor: nothing is gained by asking for all at once."""
         return repeat(None, len(self._records))
 
     def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
-        """What is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
+        """Return what is known of a tensor, and its stored slices but damaged ones.
+
+        Raises ``FormatError`` where its files contradict each other.
+        """
         pieces: list[StoredSlice] = []
         kinds: list[tuple[int, tuple[int, ...]]] = []
         for part in record:
@@ -134,6 +136,9 @@ class V1Index:
             lengths = found.region.lengths
             box = TensorSlice((0,) * len(lengths), lengths, found.region.extents)
             return Facts(data_type, lengths, ()), [pieces[0]._replace(box=box)]
+        if name in self._damaged:
+            pieces = [piece for number, piece in enumerate(pieces) if number not in self._damaged[name]]
+            return Facts(data_type, shape, tuple(piece.box for piece in pieces)), pieces
         is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
         return Facts(data_type, shape, () if is_whole else tuple(boxes)), pieces
 
@@ -159,13 +164,22 @@ class V1Index:
             return None
         return Facts(stated[0].data_type, shape, slices)
 
-    def fingerprint(self, name: str, record: Record) -> None:
-        """Nothing beyond the record, which has the checksums of the tensor's blocks."""
-        return
+
+def read_parts(files: V1Files, number: int, parts: dict[bytes, list[Part]]) -> None:
+    """Add what a file says to what is known of each tensor."""
+    table = files.table(number)
+    for name, statement in _read_meta(table):
+        found = parts.setdefault(name, [])
+        found.append(Part(number, statement, _find_blocks(table, name, statement)))
+
+
+def records_of(parts: dict[bytes, list[Part]]) -> dict[str, Record]:
+    """Return what all files say of each tensor, in the order of the names' bytes."""
+    return {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
 
 
 def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
-    """The name of each tensor in a file, with what the file says of it."""
+    """Return the name of each tensor in a file, with what the file says of it."""
     path = table.source.path
     value = table.find(_META_KEY)
     if value is None:

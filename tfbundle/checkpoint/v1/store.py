@@ -6,7 +6,7 @@
                                            slice key  -> the elements of one slice, in a TensorProto
     PREFIX-00001-of-00003     or several, each with a meta of its own for what it holds
 
-An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all. ``v1_index``
+An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all. ``index``
 knows what the metas say; here the slices of a tensor are read and put together.
 
 Checksums are those of the table's blocks, and a block is verified whole before anything in it is used, so that
@@ -16,10 +16,9 @@ other values pass through a decoder, whole slices at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
-from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -32,37 +31,90 @@ from tfbundle.findings import Check, Place
 from tfbundle.formats.checksum import unmask
 from tfbundle.formats.slice_keys import encode_name, encode_slice_key
 from tfbundle.limits import LARGEST_SNAPPY_GROWTH
+from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array, allocate, shaped, split
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
+from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect, plan_reads
 from tfbundle.tensors.slices import check_disjoint, find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range
+from tfbundle.tensors.store import Facts, Range, Reopening
 
 # The first bytes of a large value that are looked at: they hold the tensor's name.
 _HEAD_SIZE = 16 << 10
 
 
-def open_v1(path: str, files: tuple[str, ...], verify: bool) -> V1Store:
-    """The store of a V1 checkpoint, shared by all unpickled tensors that lie in it."""
+def open_v1(prefix: Location, files: tuple[Location, ...], verify: bool) -> V1Store:
+    """Return the store of a V1 checkpoint, shared by all unpickled tensors that lie in it."""
     key = (files, verify)
     store = _shared.get(key)
     if store is None or not store.is_current():
-        store = _shared[key] = V1Store(path, files, verify=verify)
+        store = _shared[key] = V1Store.open(prefix, files, verify=verify)
     return store
 
 
-_shared: WeakValueDictionary[tuple[tuple[str, ...], bool], V1Store] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[tuple[Location, ...], bool], V1Store] = WeakValueDictionary()
 
 
-class V1Store(V1Index):
+class V1Store:
     """An open V1 checkpoint."""
 
-    def reopening(self) -> tuple[Callable[..., V1Store], tuple[Any, ...]]:
-        """How another process opens this store."""
-        return open_v1, (self.path, self.files.paths, self.verify)
+    def __init__(self, index: V1Index, reopening: Reopening, *, verify: bool) -> None:
+        """``reopening`` is a picklable function with its arguments that opens the same store in another process."""
+        self.index = index
+        self.files = index.files
+        self.prefix = index.files.prefix
+        self.path = self.prefix.path
+        self.verify = verify
+        self._reopening = reopening
+
+    @classmethod
+    def open(cls, prefix: Location, files: Sequence[Location], *, verify: bool) -> V1Store:
+        """Open the files of a checkpoint and read their metas; raises as ``V1Index.open`` does."""
+        index = V1Index.open(prefix, files, verify=verify)
+        return cls(index, (open_v1, (index.files.prefix, index.files.locations, verify)), verify=verify)
+
+    def close(self) -> None:
+        """Close every file; a later read is a ``ValueError``."""
+        self.files.close()
+
+    def is_current(self) -> bool:
+        """Return whether the files at this path are still the ones that were opened."""
+        return self.files.are_current()
+
+    def reopening(self) -> Reopening:
+        """Return how another process opens this store."""
+        return self._reopening
+
+    def records(self) -> dict[str, Record]:
+        """Return every tensor's record by name, in the order of the names' bytes."""
+        return self.index.records()
+
+    def find(self, name: str) -> Record | None:
+        """Return a tensor's record, or ``None``."""
+        return self.index.find(name)
+
+    def facts(self, name: str, record: Record) -> Facts:
+        """Return type, shape and, if there are several, slices of a tensor."""
+        return self.index.facts(name, record)
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """Return ``None`` for each tensor: nothing is gained by asking for all at once."""
+        return self.index.all_facts()
+
+    def part(self, name: str, record: Record) -> VariablePart | None:
+        """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
+        return self.index.part(name, record)
+
+    def fingerprint(self, name: str, record: Record) -> None:
+        """Return nothing beyond the record, which has the checksums of the tensor's blocks."""
+        return
+
+    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
+        """Return what is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
+        return self.index.pieces(name, record)
 
     def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
-        """The blocks that hold a tensor's slices, which they may share with other tensors.
+        """Return the blocks that hold a tensor's slices, which they may share with other tensors.
 
         A range is a block's contents, as compressed as they are, and the byte that tells how; so its checksum
         covers exactly these bytes.
@@ -77,7 +129,7 @@ class V1Store(V1Index):
         )
 
     def read(self, name: str, record: Record) -> Array:
-        """The whole tensor as an array of its own."""
+        """Return the whole tensor as an array of its own."""
         facts, pieces = self.pieces(name, record)
         try:
             self._check_complete(facts, pieces)
@@ -94,7 +146,7 @@ class V1Store(V1Index):
             raise error.locate(path=self.path, tensor=name) from None
 
     def read_selection(self, name: str, record: Record, selection: Selection) -> Array:
-        """The selected elements of a tensor in ascending order, verified; reads the slices that hold some."""
+        """Return the selected elements of a tensor in ascending order, verified; reads the slices that hold some."""
         facts, pieces = self.pieces(name, record)
         try:
             found = []
@@ -114,24 +166,25 @@ class V1Store(V1Index):
             raise error.locate(path=self.path, tensor=name) from None
 
     def chunks(self, name: str, record: Record) -> Iterator[Array]:
-        """The elements of a tensor from first to last; it is read whole, for values here pass through a decoder."""
+        """Yield the elements of a tensor in C order; it is read whole, for values here pass through a decoder."""
         return split(self.read(name, record))
 
     def view(self, name: str, record: Record) -> Array:
-        """A read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
+        """Return a read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
         array = self.read(name, record)
         array.flags.writeable = False
         return array
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
+        """Return many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
         read = self.view if mmap else self.read
+        records = self.records()
         # In the order of the file, for neighbours share a block.
-        arrays = {name: read(name, self._records[name]) for name in sorted(names, key=encode_name)}
+        arrays = {name: read(name, records[name]) for name in sorted(names, key=encode_name)}
         return {name: arrays[name] for name in names}
 
     def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
-        """What there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
+        """Yield what there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
         facts, pieces = self.pieces(name, record)
         yield Check(0, None, partial(self._check_complete, facts, pieces))
         itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
@@ -152,7 +205,7 @@ class V1Store(V1Index):
             raise incomplete(gap, len(boxes))
 
     def _read_piece(self, name: str, facts: Facts, piece: StoredSlice) -> Array:
-        """The elements of one slice in a row; perhaps a read-only view of bytes in memory."""
+        """Return the elements of one slice in a row; perhaps a read-only view of bytes in memory."""
         table = self.files.table(piece.file)
         source = table.source
         key, extents, length = encode_name(name), piece.box.extents, piece.box.volume
@@ -180,7 +233,7 @@ class V1Store(V1Index):
         return values
 
     def _read_part(self, name: str, facts: Facts, piece: StoredSlice, inner: Selection) -> Array:
-        """The selected elements of one slice."""
+        """Return the selected elements of one slice."""
         lengths = piece.box.lengths
         table = self.files.table(piece.file)
         offset = self._find_array(table, encode_name(name), facts, piece)
@@ -195,7 +248,7 @@ class V1Store(V1Index):
         return array
 
     def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: StoredSlice) -> int | None:
-        """Where in the file the elements of a large slice lie as an array, verified, or ``None`` if they do not."""
+        """Return where in the file the elements of a large slice lie as an array, verified; else ``None``."""
         extents, dtype = piece.box.extents, numpy_dtype(facts.data_type)
         place = table.place(encode_slice_key(key, extents))
         if place is None:

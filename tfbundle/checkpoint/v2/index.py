@@ -12,14 +12,15 @@ with NUL, of which there may be some, too; only the entry of the whole tells whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.find.names import index_path
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.checkpoint.v2.bulk import known_facts
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
+from tfbundle.checkpoint.v2.payload import ByteOrder
 from tfbundle.checkpoint.v2.pieces import Piece
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.slice_keys import (
@@ -34,128 +35,80 @@ from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.proto import BundleHeaderProto
-from tfbundle.storage.local import LocalSource
+from tfbundle.storage.base import Location
 from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, check_disjoint
 from tfbundle.tensors.store import Facts
 
 HEADER_KEY = b""
+_BYTE_ORDERS: dict[int, ByteOrder] = {BundleHeaderProto.LITTLE: "little", BundleHeaderProto.BIG: "big"}
 
 # The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
 Pieces = list[tuple[TensorSlice | None, Piece]]
 
 
+class Header(NamedTuple):
+    """What the header states: how many shards there are, and the byte order of their numbers."""
+
+    num_shards: int
+    byteorder: ByteOrder
+
+
 class BundleIndex:
     """The names and entries of an open V2 checkpoint; a record is the entry's bytes."""
 
-    def __init__(self, prefix: str, *, verify: bool) -> None:
-        """Open the index; raises ``FormatError`` where it is none, and ``UnsupportedError`` for a newer format."""
-        self.path = prefix
-        self.verify = verify
-        self._index = LocalSource(index_path(prefix))
-        self.table = self._open_table()
-        self.header = self._read_header()
-        self._records: dict[str, bytes] | None = None
+    def __init__(
+        self,
+        table: Table,
+        header: Header,
+        records: dict[str, bytes] | None = None,
+        damaged: Mapping[str, frozenset[int]] | None = None,
+    ) -> None:
+        """``open`` makes these, and ``salvage`` from what is left of one.
+
+        ``records`` are all tensors' entries, where they are known already. ``damaged`` has the numbers of slices that
+        are left out of what their tensors have.
+        """
+        self.table = table
+        self.header = header
+        self._source = table.source
+        self._records = records
+        self._damaged = damaged or {}
         self._owners: dict[str, Tiling | None] = {}
 
-    def _open_table(self) -> Table:
-        return Table(self._index, verify=self.verify)
+    @classmethod
+    def open(cls, prefix: Location, *, verify: bool) -> BundleIndex:
+        """Open the index; raises ``FormatError`` where it is none, and ``UnsupportedError`` for a newer format."""
+        table = Table(prefix.plus(INDEX_SUFFIX).open(), verify=verify)
+        return cls(table, read_header(table))
 
-    def _read_header(self) -> BundleHeaderProto:
-        path = self._index.path
-        value = self.table.find(HEADER_KEY)
-        if value is None:
-            raise FormatError(f"{path} has no bundle header; it is a table of another kind", path=path)
-        try:
-            header = BundleHeaderProto.FromString(value)
-        except DecodeError:
-            raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
-        is_filled_in = 0 <= header.num_shards <= MOST_SHARDS and header.endianness in (
-            BundleHeaderProto.LITTLE,
-            BundleHeaderProto.BIG,
-        )
-        if not is_filled_in and self._has_tensors():
-            raise FormatError(
-                f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
-                path=path,
-            )
-        check_version(header.version, path)
-        # Old writers left the header of a checkpoint without tensors as they found it in memory.
-        return header if is_filled_in else BundleHeaderProto(version=header.version)
-
-    def _has_tensors(self) -> bool:
-        return any(key != HEADER_KEY for keys, _ in self.table.blocks() for key in keys)
+    def restrict(self, names: Iterable[str], damaged: Mapping[str, frozenset[int]]) -> BundleIndex:
+        """Return the index of some of the tensors, without the ``damaged`` slices of others."""
+        records = self.records()
+        index = BundleIndex(self.table, self.header, {name: records[name] for name in names}, damaged)
+        # Where a slot of a part belongs does not depend on whether its variable is intact.
+        index._owners = self._owners
+        return index
 
     def close(self) -> None:
         """Close the index."""
-        self._index.close()
+        self._source.close()
 
     def is_current(self) -> bool:
-        """Whether the files at this path are still the ones that were opened."""
-        return self._index.same_file()
-
-    @property
-    def tables(self) -> list[Table]:
-        """The index, which is the one table that a V2 checkpoint has."""
-        return [self.table]
+        """Return whether the file at this path is still the one that was opened."""
+        return self._source.same_file()
 
     def records(self) -> dict[str, bytes]:
-        """Every tensor's entry by name, in the order of the table, which is validated as a whole."""
+        """Return every tensor's entry by name, in the order of the table, which is validated as a whole."""
         records = self._records
         if records is None:
-            records = self._records = self._tensors(self.table.blocks())
+            records = decode_tensors(self.table.blocks())
+            self._source.check_unchanged()
+            self._records = records
         return records
-
-    def surviving_records(self) -> dict[str, bytes]:
-        """The same from those blocks of the index that are whole."""
-
-        def whole_blocks() -> Iterator[tuple[list[bytes], list[bytes]]]:
-            for number in range(len(self.table.handles)):
-                with suppress(FormatError, OSError):
-                    yield self.table.block(number)
-
-        return self._tensors(whole_blocks())
-
-    def _tensors(self, blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
-        records: dict[str, bytes] = {}
-        for keys, values in blocks:
-            records.update(zip(decode_names(keys), values, strict=True))
-        self._index.check_unchanged()
-        records.pop(decode_name(HEADER_KEY), None)
-        for name in self.slice_names(records, records.get):
-            del records[name]
-        return records
-
-    def slice_names(self, names: Iterable[str], find: Callable[[str], bytes | None]) -> list[str]:
-        """Return those of the sorted ``names`` that are keys of slices; ``find`` gives the entry of a tensor.
-
-        A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
-        """
-        found = []
-        # What each parent vouches for; ``None`` if its entry makes no sense.
-        vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
-        for name in names:
-            if not name.startswith("\0"):
-                break  # Keys are sorted, and all slice keys open with NUL.
-            try:
-                parent, extents = decode_slice_key(encode_name(name))
-            except FormatError:
-                continue
-            if (record := find(decode_name(parent))) is None:
-                continue
-            if parent not in vouched:
-                try:
-                    vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
-                except FormatError:
-                    vouched[parent] = None
-            stated = vouched[parent]
-            # Reading a broken parent says what is wrong; its slices are no tensors for all that.
-            if stated is None or extents in stated:
-                found.append(name)
-        return found
 
     def find(self, name: str) -> bytes | None:
-        """A tensor's entry, or ``None`` once the whole table has proved to be in order."""
+        """Return a tensor's entry, or ``None`` once the whole table has proved to be in order."""
         if self._records is None:
             try:
                 key = encode_name(name)
@@ -165,7 +118,7 @@ class BundleIndex:
             if key and key[0] != 0:
                 value = self.table.find(key)
                 if value is not None:
-                    self._index.check_unchanged()
+                    self._source.check_unchanged()
                     return value
         return self.records().get(name)
 
@@ -173,7 +126,11 @@ class BundleIndex:
         """Return type, shape and slices of a tensor; of the slot of a part of a variable, those of the part."""
         facts = self._stated(name, record)
         part = self._part(name, facts)
-        return facts if part is None else Facts(facts.data_type, part.region.lengths, ())
+        if part is not None:
+            return Facts(facts.data_type, part.region.lengths, ())
+        if name in self._damaged:
+            return facts._replace(slices=tuple(box for box, _ in self.pieces(name, record) if box is not None))
+        return facts
 
     def part(self, name: str, record: bytes) -> VariablePart | None:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
@@ -196,14 +153,14 @@ class BundleIndex:
         try:
             return decode_facts(record)
         except FormatError as error:
-            raise error.locate(path=self._index.path, tensor=name) from None
+            raise error.locate(path=self._source.path, tensor=name) from None
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """The same of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
+        """Return the facts of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
         return known_facts(self.records().values())
 
     def pieces(self, name: str, record: bytes) -> Pieces:
-        """The stored pieces of a tensor: itself, or those of its slices that have entries."""
+        """Return the stored pieces of a tensor: itself, or those of its slices that have entries and are intact."""
         try:
             facts = decode_facts(record)
             part = self._part(name, facts)
@@ -212,13 +169,15 @@ class BundleIndex:
             if not facts.slices:
                 return [(None, Piece(facts.data_type, facts.shape, decode_location(record, facts)))]
             check_disjoint(facts.slices)
-            return [
+            pieces: Pieces = [
                 (part, _slice_piece(value, facts, part))
                 for part, value in zip(facts.slices, self._slice_entries(name, facts), strict=True)
                 if value is not None
             ]
+            damaged = self._damaged.get(name, ())
+            return [piece for number, piece in enumerate(pieces) if number not in damaged]
         except TfBundleError as error:
-            raise error.locate(path=self._index.path, tensor=name) from None
+            raise error.locate(path=self._source.path, tensor=name) from None
 
     def _part_entry(self, name: str, facts: Facts) -> bytes:
         (value,) = self._slice_entries(name, facts)
@@ -234,7 +193,7 @@ class BundleIndex:
         return [found.get(key) for key in keys]
 
     def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
-        """The entries of a partitioned tensor's slices, for its own record holds no checksum."""
+        """Return the entries of a partitioned tensor's slices, for its own record holds no checksum."""
         return tuple(self._slice_entries(name, self._stated(name, record)))
 
 
@@ -243,3 +202,72 @@ def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:
     if own.slices or own.data_type != facts.data_type or own.shape != part.lengths:
         raise FormatError(f"the entry of its slice {part} has another type or shape than the slice")
     return Piece(own.data_type, own.shape, decode_location(value, own))
+
+
+def read_header(table: Table) -> Header:
+    """Return what the header of an index states.
+
+    Raises ``FormatError`` where there is none, and ``UnsupportedError`` for a newer format.
+    """
+    path = table.source.path
+    value = table.find(HEADER_KEY)
+    if value is None:
+        raise FormatError(f"{path} has no bundle header; it is a table of another kind", path=path)
+    try:
+        header = BundleHeaderProto.FromString(value)
+    except DecodeError:
+        raise FormatError(f"the header of {path} is not a BundleHeaderProto", path=path) from None
+    order = _BYTE_ORDERS.get(header.endianness)
+    is_filled_in = 0 <= header.num_shards <= MOST_SHARDS and order is not None
+    if not is_filled_in and _has_tensors(table):
+        raise FormatError(
+            f"the header of {path} states {header.num_shards} shards and byte order {header.endianness}",
+            path=path,
+        )
+    check_version(header.version, path)
+    # Old writers left the header of a checkpoint without tensors as they found it in memory.
+    return Header(header.num_shards, order) if is_filled_in and order is not None else Header(0, "little")
+
+
+def _has_tensors(table: Table) -> bool:
+    return any(key != HEADER_KEY for keys, _ in table.blocks() for key in keys)
+
+
+def decode_tensors(blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
+    """Return the entry of every tensor by name: all but the header and what belongs to slices."""
+    records: dict[str, bytes] = {}
+    for keys, values in blocks:
+        records.update(zip(decode_names(keys), values, strict=True))
+    records.pop(decode_name(HEADER_KEY), None)
+    for name in slice_names(records, records.get):
+        del records[name]
+    return records
+
+
+def slice_names(names: Iterable[str], find: Callable[[str], bytes | None]) -> list[str]:
+    """Return those of the sorted ``names`` that are keys of slices; ``find`` gives the entry of a tensor.
+
+    A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
+    """
+    found = []
+    # What each parent vouches for; ``None`` if its entry makes no sense.
+    vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
+    for name in names:
+        if not name.startswith("\0"):
+            break  # Keys are sorted, and all slice keys open with NUL.
+        try:
+            parent, extents = decode_slice_key(encode_name(name))
+        except FormatError:
+            continue
+        if (record := find(decode_name(parent))) is None:
+            continue
+        if parent not in vouched:
+            try:
+                vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
+            except FormatError:
+                vouched[parent] = None
+        stated = vouched[parent]
+        # Reading a broken parent says what is wrong; its slices are no tensors for all that.
+        if stated is None or extents in stated:
+            found.append(name)
+    return found

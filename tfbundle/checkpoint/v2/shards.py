@@ -17,15 +17,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 
-from tfbundle.checkpoint.find.names import shard_path
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, shard_path
 from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.table.reader import Table
-from tfbundle.storage.base import Source
+from tfbundle.storage.base import Location, Source
 from tfbundle.storage.descriptors import most_open_files, open_making_room
-from tfbundle.storage.local import LocalSource, is_file
-from tfbundle.storage.locations import locate
 
 # Of an index, to see how long a data file should be: some ten thousand tensors.
 _MOST_BLOCKS = 8
@@ -34,7 +32,7 @@ _MOST_BLOCKS = 8
 class Shards:
     """The data files of one bundle, by number, for any number of threads."""
 
-    def __init__(self, prefix: str, count: int, index: Source) -> None:
+    def __init__(self, prefix: Location, count: int, index: Source) -> None:
         """``count`` is the number of shards that the header states; nothing is opened yet."""
         self.prefix = prefix
         self.count = count
@@ -47,7 +45,7 @@ class Shards:
 
     def path(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_path(self.prefix, shard, self.count)
+        return shard_path(self.prefix.path, shard, self.count)
 
     def source(self, shard: int) -> Source:
         """Return an open shard.
@@ -70,9 +68,10 @@ class Shards:
                 path=self._index.path,
                 shard=shard,
             )
-        path = self.path(shard)
+        location = self.prefix.plus(shard_path("", shard, self.count))
+        path = location.path
         try:
-            source = open_making_room(lambda: LocalSource(path), self._open)
+            source = open_making_room(location.open, self._open)
         except MissingFileError:
             raise self._missing(shard, path) from None
         # In this order: a checkpoint that is replaced after all checks leaves the open files as they are.
@@ -120,12 +119,12 @@ class Shards:
         return end
 
     def _missing(self, shard: int, path: str) -> MissingFileError:
-        if not is_file(self._index.path):
+        if not self.prefix.plus(INDEX_SUFFIX).is_file():
             reason = f"the checkpoint {self.prefix} was deleted while it was being read"
         else:
             # Every tensor of the shard may be asked for, and looking around takes time.
             if shard not in self._advice:
-                self._advice[shard] = advise_missing_shard(locate(self.prefix), shard, self.count, self._needed(shard))
+                self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count, self._needed(shard))
             reason = (
                 f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
                 f"{self._advice[shard]}" + (", or read the tensors in other shards" if self.count > 1 else "")

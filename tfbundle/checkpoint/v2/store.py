@@ -1,4 +1,4 @@
-"""V2 checkpoints: an index that says where each tensor lies (``bundle_index``), and data files that hold the bytes.
+"""V2 checkpoints: an index that says where each tensor lies (``index``), and data files that hold the bytes.
 
 ::
 
@@ -10,73 +10,117 @@ are put together.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from math import prod
-from typing import Any
 from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.v2.bulk import read_small
 from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import BundleIndex, Pieces
-from tfbundle.checkpoint.v2.payload import ByteOrder
 from tfbundle.checkpoint.v2.pieces import Piece, PieceReader, Room, stream_piece
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Check, Place
 from tfbundle.formats.checksum import unmask
-from tfbundle.proto import BundleHeaderProto
+from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array, allocate, split
 from tfbundle.tensors.dtypes import numpy_dtype
+from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range
+from tfbundle.tensors.store import Facts, Range, Reopening
 from tfbundle.tensors.streaming import in_order, stream_bands
 from tfbundle.tensors.threads import run_together
 
 
-def open_bundle(prefix: str, verify: bool) -> BundleStore:
-    """The store of a V2 checkpoint, shared by all unpickled tensors that lie in it."""
+def open_bundle(prefix: Location, verify: bool) -> BundleStore:
+    """Return the store of a V2 checkpoint, shared by all unpickled tensors that lie in it."""
     key = (prefix, verify)
     store = _shared.get(key)
     if store is None or not store.is_current():
-        store = _shared[key] = BundleStore(prefix, verify=verify)
+        store = _shared[key] = BundleStore.open(prefix, verify=verify)
     return store
 
 
-_shared: WeakValueDictionary[tuple[str, bool], BundleStore] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[Location, bool], BundleStore] = WeakValueDictionary()
 
 
-class BundleStore(BundleIndex):
-    """An open V2 checkpoint."""
+class BundleStore:
+    """An open V2 checkpoint: its index, its shards, and what reads the arrays in them."""
 
-    def __init__(self, prefix: str, *, verify: bool) -> None:
-        """Open the index; raises ``FormatError`` where it is none, and ``UnsupportedError`` for a newer format."""
-        super().__init__(prefix, verify=verify)
-        self.shards = Shards(prefix, self.header.num_shards, self._index)
-        byteorder: ByteOrder = "big" if self.header.endianness == BundleHeaderProto.BIG else "little"
-        self.reader = PieceReader(self.shards, byteorder, verify=verify)
+    def __init__(self, index: BundleIndex, reader: PieceReader, reopening: Reopening) -> None:
+        """``reopening`` is a picklable function with its arguments that opens the same store in another process."""
+        self.index = index
+        self.reader = reader
+        self.shards = reader.shards
+        self.prefix = self.shards.prefix
+        self.path = self.prefix.path
+        self.verify = reader.verify
+        self._reopening = reopening
+
+    @classmethod
+    def open(cls, prefix: Location, *, verify: bool) -> BundleStore:
+        """Open the checkpoint.
+
+        Raises ``FormatError`` where its index is none, and ``UnsupportedError`` for a newer format.
+        """
+        prefix = prefix.anchored()
+        index = BundleIndex.open(prefix, verify=verify)
+        shards = Shards(prefix, index.header.num_shards, index.table.source)
+        reader = PieceReader(shards, index.header.byteorder, verify=verify)
+        return cls(index, reader, (open_bundle, (prefix, verify)))
 
     def close(self) -> None:
-        """Close the index and the shards."""
-        super().close()
+        """Close the index and the shards; a later read is a ``ValueError``."""
+        self.index.close()
         self.shards.close()
 
-    def reopening(self) -> tuple[Callable[..., BundleStore], tuple[Any, ...]]:
-        """How another process opens this store."""
-        # Joined and not normalised: a prefix may end in a slash, where the files have no base name.
-        return open_bundle, (os.path.join(os.getcwd(), self.path), self.verify)
+    def is_current(self) -> bool:
+        """Return whether the index at this path is still the one that was opened."""
+        return self.index.is_current()
+
+    def reopening(self) -> Reopening:
+        """Return how another process opens this store."""
+        return self._reopening
+
+    def records(self) -> dict[str, bytes]:
+        """Return every tensor's entry by name, in the order of the table, which is validated as a whole."""
+        return self.index.records()
+
+    def find(self, name: str) -> bytes | None:
+        """Return a tensor's entry, or ``None`` once the whole table has proved to be in order."""
+        return self.index.find(name)
+
+    def facts(self, name: str, record: bytes) -> Facts:
+        """Return type, shape and slices of a tensor; of the slot of a part of a variable, those of the part."""
+        return self.index.facts(name, record)
+
+    def all_facts(self) -> Iterable[Facts | None]:
+        """Return the facts of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
+        return self.index.all_facts()
+
+    def part(self, name: str, record: bytes) -> VariablePart | None:
+        """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
+        return self.index.part(name, record)
+
+    def fingerprint(self, name: str, record: bytes) -> tuple[bytes | None, ...]:
+        """Return the entries of a partitioned tensor's slices, for its own record holds no checksum."""
+        return self.index.fingerprint(name, record)
+
+    def pieces(self, name: str, record: bytes) -> Pieces:
+        """Return the stored pieces of a tensor: itself, or those of its slices that have entries and are intact."""
+        return self.index.pieces(name, record)
 
     def ranges(self, name: str, record: bytes) -> tuple[Range, ...]:
-        """Where a tensor lies."""
+        """Return where a tensor lies."""
         return tuple(
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
             for _, (_, _, place) in self.pieces(name, record)
         )
 
     def read(self, name: str, record: bytes) -> Array:
-        """The whole tensor as an array of its own."""
+        """Return the whole tensor as an array of its own."""
         return self._read(name, record, self.pieces(name, record))
 
     def _read(self, name: str, record: bytes, pieces: Pieces) -> Array:
@@ -95,7 +139,7 @@ class BundleStore(BundleIndex):
         return array
 
     def read_selection(self, name: str, record: bytes, selection: Selection) -> Array:
-        """The selected elements of a tensor in ascending order; unverified, but for strings and variants."""
+        """Return the selected elements of a tensor in ascending order; unverified, but for strings and variants."""
         pieces = self.pieces(name, record)
         try:
             whole = _whole(pieces)
@@ -120,7 +164,7 @@ class BundleStore(BundleIndex):
         return array
 
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:
-        """The elements of a tensor from first to last, as flat arrays of bounded size (``streaming`` says how)."""
+        """Yield the elements of a tensor in C order, as flat arrays of bounded size (``streaming`` says how)."""
         pieces = self.pieces(name, record)
         try:
             whole = _whole(pieces)
@@ -158,7 +202,7 @@ class BundleStore(BundleIndex):
                 raise FormatError(f"{prod(piece.shape)} elements cannot lie in {piece.location.size} bytes")
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Many tensors by name, as ``view`` or ``read`` gives them; each must be there.
+        """Return many tensors by name, as ``view`` or ``read`` gives them; each must be there.
 
         Raises ``FormatError`` if together they take far more bytes than the shards have.
         """
@@ -186,7 +230,10 @@ class BundleStore(BundleIndex):
         return arrays
 
     def view(self, name: str, record: bytes) -> Array:
-        """A read-only array: a view of the mapped file where the stored bytes are the array, else one of its own."""
+        """Return a read-only array.
+
+        It is a view of the mapped file where the stored bytes are the array, and otherwise an array of its own.
+        """
         return self._view(name, record, self.pieces(name, record))
 
     def _view(self, name: str, record: bytes, pieces: Pieces) -> Array:
@@ -203,7 +250,7 @@ class BundleStore(BundleIndex):
         return array
 
     def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
-        """What there is to check of a tensor; pieces in the shards ``absent`` are left out."""
+        """Yield what there is to check of a tensor; pieces in the shards ``absent`` are left out."""
         pieces = self.pieces(name, record)
         facts = self.facts(name, record)
         if facts.slices:
@@ -216,7 +263,7 @@ class BundleStore(BundleIndex):
 
 
 def _whole(pieces: Pieces) -> Piece | None:
-    """The one piece of a tensor that is not partitioned; ``None`` for slices, of which there may be none."""
+    """Return the one piece of a tensor that is not partitioned; ``None`` for slices, of which there may be none."""
     return pieces[0][1] if pieces and pieces[0][0] is None else None
 
 

@@ -22,7 +22,7 @@ from tfbundle.tensors.arrays import Array, allocate, shaped
 from tfbundle.tensors.dtypes import DT_STRING, numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
-from tfbundle.tensors.store import Facts, Range
+from tfbundle.tensors.store import Facts, Range, Reopening
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
@@ -81,7 +81,7 @@ class MemberStore:
         path: str,
         members: Mapping[str, Member],
         close: Callable[[], object] = lambda: None,
-        reopening: tuple[Callable[..., MemberStore], tuple[Any, ...]] | None = None,
+        reopening: Reopening | None = None,
     ) -> None:
         """``close`` closes the file; ``reopening`` is a picklable function with arguments that opens it again."""
         self.path = path
@@ -95,7 +95,7 @@ class MemberStore:
         self._closed = True
         self._close()
 
-    def reopening(self) -> tuple[Callable[..., MemberStore], tuple[Any, ...]]:
+    def reopening(self) -> Reopening:
         """Return how another process opens this store; raises ``TypeError`` for arrays in memory."""
         if self._reopening is None:
             raise TypeError(f"the tensors of {self.path} are in memory, and do not pickle; pickle the arrays")
