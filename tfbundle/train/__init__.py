@@ -28,8 +28,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfbundle.proto import CheckpointState, SaverDef
+    from tfbundle.train import gfile
+    from tfbundle.train.assignment import init_from_checkpoint
     from tfbundle.train.data_types import DType, as_dtype
+    from tfbundle.train.following import checkpoints_iterator
+    from tfbundle.train.inspection import print_tensors_in_checkpoint_file
     from tfbundle.train.manager import CheckpointManager
+    from tfbundle.train.messages import make_ndarray, summary_iterator, tf_record_iterator
     from tfbundle.train.reading import (
         CheckpointReader,
         NewCheckpointReader,
@@ -54,15 +59,21 @@ _MODULES = {
     "SaverDef": "proto",
     "as_dtype": "train.data_types",
     "checkpoint_exists": "train.reading",
+    "checkpoints_iterator": "train.following",
     "generate_checkpoint_state_proto": "train.state_file",
     "get_checkpoint_mtimes": "train.removal",
     "get_checkpoint_state": "train.reading",
     "import_meta_graph": "train.saver",
+    "init_from_checkpoint": "train.assignment",
     "latest_checkpoint": "train.reading",
     "list_variables": "train.reading",
     "load_checkpoint": "train.reading",
     "load_variable": "train.reading",
+    "make_ndarray": "train.messages",
+    "print_tensors_in_checkpoint_file": "train.inspection",
     "remove_checkpoint": "train.removal",
+    "summary_iterator": "train.messages",
+    "tf_record_iterator": "train.messages",
     "update_checkpoint_state": "train.state_file",
 }
 
@@ -76,15 +87,22 @@ __all__ = [
     "SaverDef",
     "as_dtype",
     "checkpoint_exists",
+    "checkpoints_iterator",
     "generate_checkpoint_state_proto",
     "get_checkpoint_mtimes",
     "get_checkpoint_state",
+    "gfile",
     "import_meta_graph",
+    "init_from_checkpoint",
     "latest_checkpoint",
     "list_variables",
     "load_checkpoint",
     "load_variable",
+    "make_ndarray",
+    "print_tensors_in_checkpoint_file",
     "remove_checkpoint",
+    "summary_iterator",
+    "tf_record_iterator",
     "update_checkpoint_state",
 ]
 
@@ -93,6 +111,8 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Load the module behind a public name, and keep the name."""
+        if name == "gfile":
+            return importlib.import_module(f"{__name__}.gfile")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"tfbundle.{_MODULES[name]}"), name)

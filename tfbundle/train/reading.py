@@ -89,11 +89,16 @@ def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802
 
 def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:
     """Return a reader of the checkpoint with this prefix, or of the latest in this folder."""
+    return CheckpointReader(open_latest(ckpt_dir_or_file))
+
+
+def open_latest(ckpt_dir_or_file: StrPath) -> Checkpoint:
+    """Open the checkpoint with this prefix, or the latest in this folder."""
     location = locate(ckpt_dir_or_file)
     # A folder comes first here, as in TensorFlow, even where a prefix is called so too.
     state = find_state(location) if location.is_folder() else None
     found = state.find(state.model_checkpoint_path) if state is not None else None
-    return CheckpointReader(open_checkpoint(location if found is None else found.prefix))
+    return open_checkpoint(location if found is None else found.prefix)
 
 
 def load_variable(ckpt_dir_or_file: StrPath, name: str) -> Any:

@@ -1,0 +1,61 @@
+"""Assignment maps: which tensors of a checkpoint a new model starts with, and what they are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tfbundle.checkpoint.checkpoint import Checkpoint
+from tfbundle.storage.locations import StrPath
+from tfbundle.suggestions import suggest_names
+from tfbundle.tensors.arrays import Array
+from tfbundle.train.reading import open_latest
+
+
+def init_from_checkpoint(
+    ckpt_dir_or_file: StrPath, assignment_map: Mapping[str, str] | Iterable[tuple[str, str]]
+) -> dict[str, Array]:
+    """Return the tensors that an assignment map chooses, by their new names, as arrays of the caller's own.
+
+    ::
+
+        {"old/w": "new/w"}       one tensor
+        {"old/": "new/"}         all below a scope
+        {"/": "new/"}            all that there are
+        {"old/": "/"}            all below a scope, without it
+        [("w", "a"), ("w", "b")] pairs, where one tensor goes to several places
+
+    They are gone through in the order of the old names, and the last one of a new name counts. It differs from
+    TensorFlow's in this: arrays are returned, where TensorFlow changes the variables of a graph; a scope gives all that
+    the checkpoint has below it, where TensorFlow takes what the graph has. Names of variables are ``str``.
+
+    Raises ``ValueError`` where a tensor or scope is not there, or one is to become the other.
+    """
+    pairs = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
+    with open_latest(ckpt_dir_or_file) as checkpoint:
+        chosen: dict[str, str] = {}
+        for old, new in sorted(pairs, key=lambda pair: pair[0]):
+            if old.endswith("/") != new.endswith("/"):
+                raise ValueError(f"a scope becomes a scope, and a tensor a tensor, not {old!r} {new!r}")
+            chosen.update(_below(checkpoint, old, new) if old.endswith("/") else {new: _known(checkpoint, old)})
+        stored = dict.fromkeys(chosen.values())
+        arrays = checkpoint._store.read_many(list(stored), mmap=False)
+        seen: set[str] = set()
+        result = {}
+        for new, old in chosen.items():
+            result[new] = arrays[old].copy() if old in seen else arrays[old]
+            seen.add(old)
+        return result
+
+
+def _known(checkpoint: Checkpoint, name: str) -> str:
+    if name not in checkpoint:
+        raise ValueError(f"there is no tensor {name!r} in {checkpoint.prefix}{suggest_names(name, checkpoint)}")
+    return name
+
+
+def _below(checkpoint: Checkpoint, old: str, new: str) -> dict[str, str]:
+    scope, new_scope = old.removeprefix("/"), new.removeprefix("/")
+    found = {new_scope + name[len(scope) :]: name for name in checkpoint if name.startswith(scope)}
+    if not found:
+        raise ValueError(f"there is no tensor below {old!r} in {checkpoint.prefix}")
+    return found
