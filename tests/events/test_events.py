@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frames
+from tests.support.sampling import places
 from tfbundle.events.plugins import KINDS
 from tfbundle.proto import Event, Summary, TensorProto
 from tfbundle.tensors.dtypes import numpy_dtype
@@ -313,7 +314,7 @@ def test_every_flipped_byte_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tfevents", SMALL)
     data = path.read_bytes()
     starts = np.cumsum([0] + [len(event.SerializeToString()) + 16 for event in SMALL]).tolist()[:-1]
-    for place in range(len(data)):
+    for place in places(len(data)):
         for bit in (0x01, 0x80):
             bad = bytearray(data)
             bad[place] ^= bit
