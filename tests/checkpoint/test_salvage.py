@@ -158,6 +158,8 @@ def test_fixtures(expected: Any) -> None:
             name for name in refused if good[name].region is None
         }  # TensorFlow reads parts by their slice alone.
     with tfbundle.open_checkpoint(path, format=expected.format, salvage=True) as checkpoint:
+        # TensorFlow reads slots of parts of variables by their slices alone.
+        refused = {name for name in refused if name not in checkpoint or checkpoint[name].region is None}
         assert set(checkpoint) == set(expected.tensors) - refused
         assert {finding.tensor for finding in checkpoint.lost} == refused
         with tfbundle.open_checkpoint(path, format=expected.format) as good:

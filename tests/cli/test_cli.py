@@ -233,7 +233,7 @@ def test_ls_lists_what_tensorflow_lists(expected: Expected) -> None:
     wanted = {name: facts for name, facts in expected.tensors.items() if "shape" in facts}
     assert found.keys() >= wanted.keys()
     for name, facts in wanted.items():
-        assert (found[name]["error"], found[name]["shape"]) == (None, facts["shape"])
+        assert (found[name]["error"], found[name]["whole_shape"]) == (None, facts["shape"])
         assert numpy_name(found[name]["dtype"]) == numpy_name(facts["dtype"])
     assert listed["total"]["tensors"] == len(found)
     assert listed["total"]["nbytes"] == sum(tensor["nbytes"] for tensor in listed["tensors"])

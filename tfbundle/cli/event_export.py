@@ -85,7 +85,7 @@ def export(
 
 
 def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool) -> None:
-    from tfbundle.identification.owned import check_replaceable
+    from tfbundle.checkpoint.find.owned import check_replaceable
     from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import replacement
 

@@ -42,6 +42,8 @@ class Row(NamedTuple):
     data_type: str | None = None
     nbytes: int | None = None
     slices: int = 0
+    region: str | None = None
+    whole_shape: tuple[int, ...] | None = None
     files: tuple[str, ...] = ()
     error: str | None = None
 
@@ -107,6 +109,8 @@ def command(
                 "data_type": row.data_type,
                 "nbytes": row.nbytes,
                 "slices": row.slices,
+                "region": row.region,
+                "whole_shape": row.whole_shape,
                 "shards": row.shards,
                 "error": row.error,
             }
@@ -151,6 +155,8 @@ def describe(tensor: Tensor, variable: str | None) -> Row:
             tensor.data_type,
             tensor.nbytes,
             len(tensor.slices),
+            None if tensor.region is None else str(tensor.region),
+            tensor.whole_shape,
             tuple(dict.fromkeys(part.path for part in tensor.ranges)),
         )
     except TfBundleError as error:
@@ -163,4 +169,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         return (name, "?", "?", "?", one_line(row.error))
     shards = ",".join(map(str, row.shards)) or "-"
     slices = f" ({count_of(row.slices, 'slice')})" if row.slices else ""
+    if row.region is not None:
+        slices = f" ({row.region} of {format_shape(row.whole_shape or ())})"
     return (name, format_shape(row.shape or ()), row.dtype or "", format_size(row.nbytes or 0), shards + slices)

@@ -50,7 +50,8 @@ DOCUMENTS: dict[str, Document] = {
             "path": "the checkpoint's prefix, or the graph's file",
             "format": "v1, v2 or graph",
             "tensors": "a list of: name, variable (its name in TensorFlow 2), shape, dtype, data_type, nbytes, slices "
-            "(how many it is stored in), shards (numbers of data files), error (why the rest is null)",
+            "(how many it is stored in), region and whole_shape (of a slot of a part of a variable), shards (numbers "
+            "of data files), error (why the rest is null)",
             "total": "of what is listed: tensors, parameters, nbytes, shards",
             "left_out": "how many tensors --no-slots or --weights left out",
         },
@@ -60,6 +61,8 @@ DOCUMENTS: dict[str, Document] = {
         {
             **_TENSOR_FACTS,
             "slices": "of a partitioned tensor, for each slice the [start, stop] of each dimension",
+            "region": "of a slot of a part of a variable, where in the variable it belongs",
+            "whole_shape": "the shape of the variable of which it is a part, or its own",
             "ranges": "where its bytes lie: a list of path, offset, size, crc",
             "verified": "whether the checksums of the values were compared; of a part and of a graph they are not",
             "statistics": "min, max, mean, std, zeros, nan, infinite; of strings min_length, max_length, total_length; "

@@ -80,6 +80,8 @@ def _json_facts(tensor: Tensor) -> dict[str, Any]:
         "data_type": tensor.data_type,
         "nbytes": tensor.nbytes,
         "slices": [[[part.start, part.stop] for part in box.index] for box in tensor.slices],
+        "region": None if tensor.region is None else str(tensor.region),
+        "whole_shape": tensor.whole_shape,
         "ranges": [part._asdict() for part in tensor.ranges],
     }
 
@@ -99,6 +101,8 @@ def _print_facts(tensor: Tensor) -> None:
     ranges = tensor.ranges
     print_fact("name", escape_name(tensor.name))
     print_fact("shape", format_shape(tensor.shape))
+    if tensor.region is not None:
+        print_fact("part", f"{tensor.region} of {format_shape(tensor.whole_shape)}")
     print_fact("dtype", f"{python_name(tensor.data_type)} ({tensor.data_type})")
     print_fact("size", f"{count_of(tensor.size, 'element')}, {format_size(tensor.nbytes)}")
     places = [_describe(part) for part in ranges]

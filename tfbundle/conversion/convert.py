@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfbundle.checkpoint.chosen_names import Names
+from tfbundle.checkpoint.find.owned import check_replaceable
 from tfbundle.conversion.casting import Cast
 from tfbundle.conversion.plan import Choices, Item, Transform, Transpose, make_plan
 from tfbundle.conversion.renaming import Rename
@@ -25,7 +26,6 @@ from tfbundle.conversion.sources.members import MemberTensors
 from tfbundle.conversion.sources.opening import opened
 from tfbundle.conversion.targets.choosing import target_of
 from tfbundle.conversion.targets.target import Layout, check_held
-from tfbundle.identification.owned import check_replaceable
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate

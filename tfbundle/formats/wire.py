@@ -22,8 +22,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # A tag takes at most five bytes, and the varint behind it ten.
 _HEAD_SIZE = 15
-# Short fields are read this many bytes at a time.
-_BLOCK_SIZE = 1 << 12
+# Short fields are read together: so many bytes at first, and twice as many each time that more of them follow.
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 6, 1 << 12
 
 
 class Field(NamedTuple):
@@ -37,10 +37,12 @@ class Field(NamedTuple):
 
 def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
     """Return the fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
-    block, start = b"", offset
+    block, start, size = b"", offset, _SMALLEST_BLOCK
     while offset < end:
         if offset + _HEAD_SIZE > start + len(block) < end:
-            block, start = source.read_at(offset, min(_BLOCK_SIZE, end - offset)), offset
+            is_near = start < offset <= start + len(block)
+            size = min(2 * size, _LARGEST_BLOCK) if is_near else _SMALLEST_BLOCK
+            block, start = source.read_at(offset, min(size, end - offset)), offset
         field = _decode_field(block, offset - start, end - start)
         field = field._replace(offset=start + field.offset)
         yield field

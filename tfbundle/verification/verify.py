@@ -9,7 +9,8 @@ nothing at all gives a report too.
 from __future__ import annotations
 
 from tfbundle.checkpoint.find.names import Format
-from tfbundle.findings import Report
+from tfbundle.errors import UnsupportedError
+from tfbundle.findings import Report, finding_of
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.verification.models import verify_model
@@ -32,7 +33,10 @@ def verify(
     ``progress`` is called with the bytes done and the bytes there are, or of a graph alone with the constants. Damage
     of any kind is a finding, and so is what the operating system cannot read, or that there is nothing to check.
     """
-    location = locate(path)
+    try:
+        location = locate(path)
+    except UnsupportedError as error:  # An URL that is not read.
+        return Report(str(error.path), findings=(finding_of(error, "unsupported"),))
     if location.is_folder() and (format is None or all):
         return verify_folder(location, format, all, progress)
     return verify_model(location, format, progress or _ignore)

@@ -47,6 +47,7 @@ class RecordIterator(Iterator[Item]):
         self._path = stream.path
         # What can be opened again when it has grown.
         self._location = locate(source) if self._owned is not None and not hasattr(source, "read") else None
+        self._size = 0 if self._owned is None else self._owned.size
         self._decode = decode
         self._make_reader = partial(RecordReader, verify=verify, salvage=salvage, largest=largest)
         self._reader = self._make_reader(stream)
@@ -71,11 +72,11 @@ class RecordIterator(Iterator[Item]):
         return self._reader.done
 
     def __next__(self) -> Item:
-        for item in self._items:
-            return item
-        if self._is_at_end and self._reopen():
-            return next(self)
-        raise StopIteration
+        while True:
+            for item in self._items:
+                return item
+            if not self._is_at_end or not self._reopen():
+                raise StopIteration
 
     def __enter__(self) -> RecordIterator[Item]:
         return self
@@ -99,10 +100,15 @@ class RecordIterator(Iterator[Item]):
         """Go on behind the last whole record of an uncompressed file, if the file has grown."""
         reader = self._reader
         stat = self._location.stat() if self._location is not None and self.compression == "NONE" else None
-        known = reader.position + (reader.truncation.size if reader.truncation is not None else 0)
-        if self._location is None or stat is None or stat.size <= known or (reader.losses and reader.position == 0):
+        if (
+            self._location is None
+            or stat is None
+            or stat.size <= self._size
+            or (reader.losses and reader.position == 0)
+        ):
             return False
         self._owned = self._location.open()
+        self._size = self._owned.size
         # Damage that no whole record follows was not passed: where it ends will be seen now.
         self._earlier_losses += [loss for loss in reader.losses if loss.offset < reader.position]
         self._reader = self._make_reader(FileStream(self._owned, reader.position), offset=reader.position)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfbundle.checkpoint.find.names import prefix_of_member, prefix_of_v1_shard
+from tfbundle.checkpoint.find.state import STATE_NAME
 from tfbundle.errors import TfBundleError
 from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Location
 
-_STATE_NAME = "checkpoint"
 _OWNED_KINDS = frozenset(
     {
         FileKind.BUNDLE_INDEX,
@@ -82,7 +82,7 @@ def _role(name: str) -> str | None:
         return "a file of a checkpoint"
     if is_event_file_name(name):
         return "an event file of a run"
-    return "the state file of a folder of checkpoints" if name == _STATE_NAME else None
+    return "the state file of a folder of checkpoints" if name == STATE_NAME else None
 
 
 def _is_at(location: Location, place: object) -> bool:
