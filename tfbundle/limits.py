@@ -58,8 +58,15 @@ MOST_SHARDS = 1 << 20
 # Checkpoints of large models have thousands of files, and many systems allow a process 1024 open ones, or 256.
 MOST_OPEN_FILES = 64
 # Partitioners cut a variable into as many slices as there are machines or shards; nobody has so many. Each takes a few
-# bytes in the file and hundreds in memory, and has to be held against the others.
+# bytes in the file and hundreds in memory, and has to be compared with the others.
 MOST_SLICES = 1 << 14
+# Their extents together: as many as the largest number of slices has in eight dimensions.
+MOST_EXTENTS = 8 * MOST_SLICES
+# Bytes of a tensor's entry in an index. So many extents with the largest numbers take less.
+LARGEST_ENTRY = 4 << 20
+# Comparisons of coordinates until slices have proved not to overlap. So many take half a second; the largest number of
+# slices in a grid takes a tenth of them.
+OVERLAP_EFFORT = 1 << 25
 # Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
 # Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes
 # in the file, and a hundred in memory.

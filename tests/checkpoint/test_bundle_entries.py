@@ -21,12 +21,14 @@ from tests.support.bundle_writer import (
     encode_entry,
     encode_field,
     encode_header,
+    encode_slice_key,
     encode_values,
     write_bundle,
 )
-from tests.support.table_writer import masked_crc
+from tests.support.table_writer import encode_table, masked_crc
 from tfbundle import ChecksumError, FormatError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
+from tfbundle.limits import MOST_SLICES
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 
@@ -514,3 +516,26 @@ def test_stored_bytes_are_those_of_the_format() -> None:
     assert encode_values(object_array([]), STRING)[0].hex() == "d8ea82a2"
     assert encode_entry(dtype=1) == b"\x08\1\x12\0"
     assert len(PLAIN_DTYPES) == len(DTYPES) - 1
+
+
+@pytest.mark.parametrize("count", [MOST_SLICES, MOST_SLICES + 1])
+def test_too_many_slices_are_an_error_of_their_tensor_alone(tmp_path: Path, count: int) -> None:
+    """The entries of its slices are no tensors, and others can be listed and read."""
+    boxes = [((number, 1),) for number in range(count)]
+    pairs = {
+        b"": encode_header(num_shards=1),
+        encode_slice_key(b"x", boxes[0]): encode_entry(dtype=1, shape=(1,)),
+        b"a": encode_entry(dtype=1, shape=(0,)),
+        b"x": encode_entry(dtype=1, shape=(count,), slices=boxes),
+    }
+    (tmp_path / "m.index").write_bytes(encode_table(pairs))
+    (tmp_path / "m.data-00000-of-00001").write_bytes(b"")
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        assert list(checkpoint) == ["a", "x"]
+        assert checkpoint["a"].shape == (0,)
+        if count > MOST_SLICES:
+            with pytest.raises(UnsupportedError, match="are not read") as caught:
+                checkpoint["x"].shape  # noqa: B018
+            assert caught.value.tensor == "x"
+        else:
+            assert len(checkpoint["x"].slices) == count

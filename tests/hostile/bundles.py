@@ -229,6 +229,41 @@ def slices_of_terabytes(folder: Path) -> Wanted:
     return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
 
 
+def _partitioned(folder: Path, shape: tuple[int, ...], boxes: list[Any]) -> Wanted:
+    """A tensor that lists slices of which none has an entry, beside two honest ones."""
+    pairs = honest(folder) | {b"x": encode_entry(dtype=1, shape=shape, slices=boxes)}
+    (folder / f"{MODEL}.index").write_bytes(encode_table(pairs))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
+@case("checkpoint", "a tensor in 16,384 strips of which half lie across, so that each meets thousands in one dimension")
+def slices_in_strips(folder: Path) -> Wanted:
+    size = 1 << 20
+    lying = [((number, size), (2 * number, 1)) for number in range(1 << 13)]
+    standing = [((2 * size + 2 * number, 1), (number, size)) for number in range(1 << 13)]
+    return _partitioned(folder, (1 << 22, 1 << 22), lying + standing)
+
+
+@case("checkpoint", "a tensor in 16,384 bars along three dimensions that pass each other, which no cut separates")
+def slices_that_are_woven(folder: Path) -> Wanted:
+    bars = []
+    for number in range(1 << 14):
+        i, j = divmod(number // 3, 74)
+        along = ((0, 222), (3 * i, 1), (3 * j + 1, 1)), ((3 * i + 1, 1), (0, 222), (3 * j + 2, 1))
+        bars.append([*along, ((3 * i, 1), (3 * j + 2, 1), (0, 222))][number % 3])
+    return _partitioned(folder, (222, 222, 222), bars)
+
+
+@case("checkpoint", "a tensor of 254 dimensions in 16,384 slices, which are four million extents")
+def slices_of_many_dimensions(folder: Path) -> Wanted:
+    head = encode_entry(dtype=1, shape=(1 << 14, *[1] * 253))
+    rest = encode_field(1, b"") * 253
+    boxes = (encode_field(7, encode_field(1, encode_field(1, n) + encode_field(2, 1)) + rest) for n in range(1 << 14))
+    pairs = honest(folder) | {b"x": head + b"".join(boxes)}
+    (folder / f"{MODEL}.index").write_bytes(encode_table(pairs))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
+
+
 @case("checkpoint", "a tensor of 2^40 strings in two slices")
 def slices_of_strings(folder: Path) -> Wanted:
     half = 1 << 39

@@ -168,7 +168,7 @@ class CheckpointWriter:
             raise ValueError(f"slice {part} of {name!r} was given twice")
         self._store(slice_key, number, array.shape, self._payload(number, array), shard)
         parts.append(part)
-        check_count(parts)
+        check_count(parts, len(shape))
 
     def _new_key(self, name: str) -> bytes:
         if not self._open:

@@ -20,8 +20,9 @@ import numpy as np
 
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.formats.slice_keys import FULL, Extent
-from tfbundle.limits import MOST_SLICES
+from tfbundle.limits import MOST_EXTENTS, MOST_SLICES
 from tfbundle.proto import TensorSliceProto
+from tfbundle.tensors.overlaps import find_overlap
 
 # Tensors of which some slices are damaged or lost, each with the numbers of damaged ones.
 DamagedSlices = tuple[tuple[str, frozenset[int]], ...]
@@ -58,10 +59,14 @@ def _describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
 
 
-def check_count(slices: Sized) -> None:
-    """Raise ``UnsupportedError`` if a tensor is stated to have more slices than any has."""
+def check_count(slices: Sized, rank: int) -> None:
+    """Raise ``UnsupportedError`` if a tensor is stated to have more slices, or extents in them, than any has."""
     if len(slices) > MOST_SLICES:
         raise UnsupportedError(f"it has {len(slices)} slices, and more than {MOST_SLICES} are not read")
+    if len(slices) * rank > MOST_EXTENTS:
+        raise UnsupportedError(
+            f"it has {len(slices)} slices of {rank} dimensions, and more than {MOST_EXTENTS} extents are not read"
+        )
 
 
 def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
@@ -108,7 +113,7 @@ def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) 
 
 
 def check_disjoint(slices: Sequence[TensorSlice]) -> None:
-    """Raise ``FormatError`` if two slices of one tensor overlap."""
+    """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if that takes too long to say."""
     boxes = [piece for piece in slices if piece.volume]
     if len(boxes) < 2:
         return
@@ -116,18 +121,9 @@ def check_disjoint(slices: Sequence[TensorSlice]) -> None:
         raise FormatError("a tensor without dimensions is stored in several slices")
     starts = np.array([piece.starts for piece in boxes], np.int64)
     ends = starts + np.array([piece.lengths for piece in boxes], np.int64)
-    # Sorted along the dimension with the most cuts, each box has few others that it could meet.
-    axis = max(range(starts.shape[1]), key=lambda a: len(np.unique(starts[:, a])))
-    order = np.argsort(starts[:, axis], kind="stable")
-    starts, ends = starts[order], ends[order]
-    reach = np.searchsorted(starts[:, axis], ends[:, axis], side="left")
-    for first in range(len(boxes)):
-        others = slice(first + 1, reach[first])
-        meets = (starts[others] < ends[first]) & (starts[first] < ends[others])
-        hits = np.flatnonzero(meets.all(axis=1))
-        if len(hits):
-            one, two = boxes[order[first]], boxes[order[first + 1 + hits[0]]]
-            raise FormatError(f"slices {one} and {two} overlap")
+    found = find_overlap(starts, ends)
+    if found is not None:
+        raise FormatError(f"slices {boxes[found[0]]} and {boxes[found[1]]} overlap")
 
 
 def incomplete(gap: str | None, count: int) -> FormatError:

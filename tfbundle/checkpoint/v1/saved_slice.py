@@ -90,8 +90,9 @@ def decode_statement(statement: bytes) -> Statement:
         meta = SavedSliceMeta.FromString(statement)
     except DecodeError:
         raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
-    check_count(meta.slice)
-    return Statement(meta.type, decode_shape(meta.shape), tuple(map(decode_extents, meta.slice)))
+    shape = decode_shape(meta.shape)
+    check_count(meta.slice, len(shape))
+    return Statement(meta.type, shape, tuple(map(decode_extents, meta.slice)))
 
 
 def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:

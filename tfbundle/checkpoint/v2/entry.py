@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.limits import LARGEST_ENTRY
 from tfbundle.proto import BundleEntryProto
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.tensors.shapes import decode_shape
@@ -88,7 +89,9 @@ def decode_location(value: bytes, facts: Facts) -> Location:
 
 
 def _decode_entry(value: bytes) -> BundleEntryProto:
-    """The message itself; raises ``FormatError`` where the bytes are none."""
+    """Return the message itself; raises ``FormatError`` where the bytes are none."""
+    if len(value) > LARGEST_ENTRY:
+        raise UnsupportedError(f"its entry has {len(value)} bytes, and more than {LARGEST_ENTRY} are not read")
     try:
         return BundleEntryProto.FromString(value)
     except DecodeError:
@@ -97,5 +100,5 @@ def _decode_entry(value: bytes) -> BundleEntryProto:
 
 def _facts(entry: BundleEntryProto) -> Facts:
     shape = decode_shape(entry.shape)
-    check_count(entry.slices)
+    check_count(entry.slices, len(shape))
     return Facts(entry.dtype, shape, tuple(locate_slice(decode_extents(piece), shape) for piece in entry.slices))

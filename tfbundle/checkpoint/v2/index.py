@@ -152,7 +152,7 @@ class BundleIndex:
     def _stated(self, name: str, record: bytes) -> Facts:
         try:
             return decode_facts(record)
-        except FormatError as error:
+        except TfBundleError as error:
             raise error.locate(path=self._source.path, tensor=name) from None
 
     def all_facts(self) -> Iterable[Facts | None]:
@@ -264,7 +264,7 @@ def slice_names(names: Iterable[str], find: Callable[[str], bytes | None]) -> li
         if parent not in vouched:
             try:
                 vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
-            except FormatError:
+            except TfBundleError:
                 vouched[parent] = None
         stated = vouched[parent]
         # Reading a broken parent says what is wrong; its slices are no tensors for all that.

@@ -1,0 +1,119 @@
+"""Whether any two of many boxes overlap, in about n log n steps for the layouts that partitioners make.
+
+Sorted along a dimension, a box can meet only those that begin before it ends::
+
+    |--a--|                         a meets b, and b meets c: two pairs are compared
+       |--b--|
+             |---c---|
+
+That settles boxes in a row. Where boxes are long in every dimension, most pairs would have to be compared; such boxes
+are cut in two at a plane first, with boxes that cross it on either side, until few are left on each. Boxes can be laid
+out so that no plane separates many. The effort is therefore limited, far beyond what any grid takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbundle.errors import UnsupportedError
+from tfbundle.limits import OVERLAP_EFFORT
+
+Column = np.ndarray[Any, np.dtype[np.int64]]
+
+# With so many pairs for each box, comparing them is cheaper than cutting.
+_FEW_PAIRS = 64
+# Sorting a number takes as long as so many comparisons.
+_SORTING = 16
+# So many pairs are compared at once, so that they stay in the processor's cache.
+_BATCH = 1 << 16
+
+
+class _Boxes(NamedTuple):
+    """Boxes by number, with their starts and ends: a row a box and a column a dimension."""
+
+    number: Column
+    starts: Column
+    ends: Column
+
+    def rows(self, which: Any) -> _Boxes:
+        return _Boxes(*(column[which] for column in self))
+
+
+def find_overlap(starts: Column, ends: Column) -> tuple[int, int] | None:
+    """Return the numbers of two boxes that overlap, or ``None``.
+
+    ``starts`` and ``ends`` have a row for each box, of which none is empty, and a column for each dimension. Raises
+    ``UnsupportedError`` where the boxes are laid out so that finding out would take too long.
+    """
+    effort = OVERLAP_EFFORT
+    waiting = [_Boxes(np.arange(len(starts)), starts, ends)]
+    while waiting:
+        boxes = waiting.pop()
+        if len(boxes.number) < 2:
+            continue
+        pairs = [_count_pairs(boxes, axis) for axis in range(starts.shape[1])]
+        fewest = min(pairs)
+        halves = _cut(boxes) if fewest > _FEW_PAIRS * len(boxes.number) else None
+        effort -= boxes.starts.size * _SORTING + (0 if halves else fewest * starts.shape[1])
+        if effort < 0:
+            raise UnsupportedError(f"its {len(starts)} slices cross each other too often to be checked for overlaps")
+        if halves:
+            waiting += halves
+            continue
+        found = _sweep(boxes, pairs.index(fewest))
+        if found is not None:
+            return found
+    return None
+
+
+def _count_pairs(boxes: _Boxes, axis: int) -> int:
+    """Return how many pairs overlap as far as one dimension shows."""
+    starts, ends = np.sort(boxes.starts[:, axis]), boxes.ends[:, axis]
+    count = len(starts)
+    return int(np.searchsorted(starts, ends, side="left").sum()) - count * (count + 1) // 2
+
+
+def _cut(boxes: _Boxes) -> list[_Boxes] | None:
+    """Return the boxes on either side of the plane that cuts the fewest, or ``None`` if none separates any."""
+    count = len(boxes.number)
+    best = None
+    for axis in range(boxes.starts.shape[1]):
+        starts, ends = boxes.starts[:, axis], boxes.ends[:, axis]
+        plane = np.partition(np.concatenate((starts, ends)), count)[count]
+        left, right = np.flatnonzero(starts < plane), np.flatnonzero(ends > plane)
+        if max(len(left), len(right)) < count and (best is None or len(left) + len(right) < best[0]):
+            best = len(left) + len(right), axis, plane, left, right
+    if best is None:
+        return None
+    _, axis, plane, left, right = best
+    below, above = boxes.rows(left), boxes.rows(right)
+    below.ends[:, axis] = np.minimum(below.ends[:, axis], plane)
+    above.starts[:, axis] = np.maximum(above.starts[:, axis], plane)
+    return [above, below]
+
+
+def _sweep(boxes: _Boxes, axis: int) -> tuple[int, int] | None:
+    """Compare the pairs that overlap in one dimension in the others."""
+    boxes = boxes.rows(np.argsort(boxes.starts[:, axis], kind="stable"))
+    reach = np.searchsorted(boxes.starts[:, axis], boxes.ends[:, axis], side="left")
+    others = reach - np.arange(1, len(reach) + 1)
+    behind = np.cumsum(others)
+    first = 0
+    while first < len(reach):
+        done = int(behind[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(behind, done + _BATCH, side="right")))
+        counts = others[first:last]
+        one = np.repeat(np.arange(first, last), counts)
+        two = np.arange(len(one)) - np.repeat(behind[first:last] - counts - done, counts) + one + 1
+        for column in range(boxes.starts.shape[1]):
+            if not len(one):
+                break
+            starts, ends = boxes.starts[:, column], boxes.ends[:, column]
+            meets = (starts[two] < ends[one]) & (starts[one] < ends[two])
+            one, two = one[meets], two[meets]
+        if len(one):
+            return int(boxes.number[one[0]]), int(boxes.number[two[0]])
+        first = last
+    return None
