@@ -300,16 +300,6 @@ def list_folder(path: str) -> list[str]:
         raise MissingFileError(f"there is no folder {path!r}", path=path) from None
 
 
-def folder_place(path: str) -> tuple[int, int | str]:
-    """Return what is equal for two paths to one folder; ``MissingFileError`` if there is none."""
-    try:
-        facts = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError(f"there is no folder {path}", path=path) from None
-    # Some network drives number nothing, and all of their folders would be one.
-    return facts.st_dev, facts.st_ino or os.path.realpath(path)
-
-
 def file_size(path: str) -> int | None:
     """Return the size of a regular file in bytes, or ``None`` where there is none."""
     try:
