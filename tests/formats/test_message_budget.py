@@ -81,3 +81,39 @@ def test_bytes_of_values_do_not_count() -> None:
 def test_what_is_no_message_is_left_to_the_decoder() -> None:
     check_message(b"\xff" * SIZE, GraphDef)
     check_message(b"\x0a\xff\xff\xff\xff\x0f" + bytes(SIZE), GraphDef)
+
+
+def _honest_node(number: int) -> bytes:
+    return _field(1, NodeDef(name=f"model/layer_{number}/MatMul", op="MatMul").SerializeToString())
+
+
+# Attributes cost the most for their bytes.
+_DENSE_NODE = _field(1, b"\x2a\x00" * 200)
+
+
+@pytest.mark.parametrize(("every", "refused"), [(10, True), (1000, False)])
+def test_dense_messages_between_honest_ones(every: int, refused: bool) -> None:
+    """A list of a hundred thousand messages is sampled; what hides in it is found all the same."""
+    nodes = [_DENSE_NODE if number % every == 0 else _honest_node(number) for number in range(100_000)]
+    data = b"".join(nodes)
+    if refused:
+        with pytest.raises(tfbundle.UnsupportedError):
+            check_message(data, GraphDef)
+    else:
+        check_message(data, GraphDef)
+
+
+def test_one_large_message_among_many() -> None:
+    nodes = [_honest_node(number) for number in range(100_000)]
+    nodes[77_777] = _field(1, b"\x2a\x00" * (2 << 20))
+    with pytest.raises(tfbundle.UnsupportedError):
+        check_message(b"".join(nodes), GraphDef)
+
+
+def test_messages_that_nest_too_deeply_are_left_to_the_decoder() -> None:
+    """Each level is a copy of the rest, of which there may be a million."""
+    data = b""
+    for _ in range(400):
+        data = _field(2, _field(10, _field(2, b"\x0a\x01x" + data)))
+    node = _field(1, _field(5, b"\x0a\x01f" + data))
+    check_message(node + bytes((0x1A, 0)) * 8 + node * (SIZE // len(node)), GraphDef)

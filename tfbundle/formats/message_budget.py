@@ -4,20 +4,27 @@ An empty node takes two bytes in a file and a hundred in memory, and protobuf de
 all. ``check_message`` therefore estimates first, and refuses what exceeds ``FREE_MESSAGE_MEMORY`` plus
 ``LARGEST_MESSAGE_GROWTH`` times the size of the message::
 
-    small           no message of up to _SMALL bytes can exceed it             nothing is looked at
-    level by level  protobuf itself splits a level into the bytes of its       at the speed of C
+    small           no message of up to _SMALL bytes can exceed it         nothing is looked at
+    level by level  protobuf itself splits a level into the bytes of its   at the speed of C
                     fields; those of one type, joined, are the next level
-    field by field  where a level may hold so many fields that even their      stops as soon as the budget is spent
-                    list is too long
+    sample          of many messages in a list all large ones and some     where this comes close to the budget, all
+                    small ones, drawn at random, stand for all             of them are counted
+    stretches       where even the list of a level's fields could exceed   a regular expression finds where fields end
+                    the budget, a few thousand fields are split at a time
 
 Joining works because the bytes of several messages in a row are one message, with the fields of all. Costs follow the
 layout of protobuf's C runtime (upb): 8 bytes a field, 16 for a string, a pointer for each message in a list, lists that
 double as they grow, and a hash table for each map.
+
+Nobody can foresee what a sample will draw, and what it leaves out is small and grows by a bounded factor.
+A message that costs twice its budget has at least thirty costly parts among those drawn, on average, and is accepted only if fewer
+than half of them turn up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf import message_factory
@@ -27,7 +34,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
 from tfbundle.errors import UnsupportedError
-from tfbundle.limits import FREE_MESSAGE_MEMORY, LARGEST_MESSAGE_GROWTH
+from tfbundle.limits import DEEPEST_NESTING, FREE_MESSAGE_MEMORY, LARGEST_MESSAGE_GROWTH
 
 # The densest messages of TensorFlow take about a hundred times their bytes.
 _SMALL = FREE_MESSAGE_MEMORY // 128
@@ -42,6 +49,23 @@ _MAP = 64
 _ENTRY = 48
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Lists of more messages than this are sampled, and so many of the small ones drawn. A small message has no more bytes
+# than this, or than twice the mean.
+_MANY = 10_000
+_DRAWN = 2000
+_SMALL_PART = 512
+
+# Some thousand fields in a row that have tags of a byte and are numbers, or no longer than 31 bytes.
+_STRETCH = re.compile(
+    b"(?:[%s](?:%s)|[%s][\x80-\xff]{0,9}[\0-\x7f]){1,4096}"
+    % (
+        b"".join(re.escape(bytes((number << 3 | _BYTES,))) for number in range(1, 16)),
+        b"|".join(re.escape(bytes((size,))) + b".{%d}" % size for size in range(32)),
+        b"".join(re.escape(bytes((number << 3 | _VARINT,))) for number in range(1, 16)),
+    ),
+    re.DOTALL,
+)
 
 
 class _Field(NamedTuple):
@@ -103,44 +127,133 @@ def check_message(data: bytes | memoryview, message_class: type[Message], *, pat
         return
     budget = FREE_MESSAGE_MEMORY + LARGEST_MESSAGE_GROWTH * size
     descriptor: Any = message_class.DESCRIPTOR
-    left = budget - size
-    levels = [(bytes(data), _type_of(descriptor))]
-    while levels and left >= 0:
-        level, kind = levels.pop()
-        if _is_dense(level, kind, budget):
-            left = _walk(level, kind, left)
-            continue
-        try:
-            parts = kind.split(level)
-        except DecodeError:
-            return  # It is no message, and is not decoded either.
-        for number, field in kind.fields.items():
-            values = getattr(parts, f"f{number}")
-            if not values:
-                continue
-            left -= field.cost * len(values)
-            if left < 0:
-                break
-            if field.growth or field.inner is not None:
-                inner = b"".join(values)
-                left -= field.growth * len(inner)
-                if field.inner is not None and inner:
-                    levels.append((inner, field.inner))
-    if left < 0:
-        name = f" of {path}" if path else ""
-        raise UnsupportedError(
-            f"the {descriptor.name}{name} has {size} bytes, and decoding it would take more than {budget} bytes of "
-            "memory: it holds far more messages than TensorFlow writes in so few bytes",
-            path=path,
-        )
+    kind = _type_of(descriptor)
+    whole = bytes(data)
+    likely = budget // 8 * 7
+    if not _exceeds(whole, kind, likely, sampled=True) or not _exceeds(whole, kind, budget, sampled=False):
+        return
+    name = f" of {path}" if path else ""
+    raise UnsupportedError(
+        f"the {descriptor.name}{name} has {size} bytes, and decoding it would take more than {budget} bytes of "
+        "memory: it holds far more messages than TensorFlow writes in so few bytes",
+        path=path,
+    )
+
+
+class _Level(NamedTuple):
+    """Fields of one type, those of many messages in a row; each stands for ``weight`` messages like it."""
+
+    data: bytes
+    kind: _Type
+    depth: int
+    weight: float
+
+
+def _exceeds(data: bytes, kind: _Type, budget: int, *, sampled: bool) -> bool:
+    """Return whether a message costs more than ``budget``, as far as it can be split."""
+    left: float = budget - len(data)
+    levels = [_Level(data, kind, 1, 1.0)]
+    while levels:
+        level = levels.pop()
+        if level.depth > DEEPEST_NESTING:
+            continue  # Protobuf refuses it.
+        inner: dict[int, list[_Level]] = {}
+        stretches = _stretches(level.data) if _is_dense(level.data, level.kind, budget) else (level.data,)
+        for stretch in stretches:
+            try:
+                parts = level.kind.split(stretch)
+            except DecodeError:
+                break  # It is no message from here on, and is not decoded either.
+            for number, field in level.kind.fields.items():
+                values = getattr(parts, f"f{number}")
+                if not values:
+                    continue
+                left -= field.cost * len(values) * level.weight
+                if left < 0:
+                    return True
+                if field.inner is not None:
+                    for values_part, weight in _sample(values) if sampled else ((values, 1.0),):
+                        joined = b"".join(values_part)
+                        if joined:
+                            found = _Level(joined, field.inner, level.depth + 1, level.weight * weight)
+                            inner.setdefault(number, []).append(found)
+                elif field.growth:
+                    left -= field.growth * sum(map(len, values)) * level.weight
+        for found_levels in inner.values():
+            levels += _merge(found_levels)
+    return left < 0
+
+
+def _merge(levels: list[_Level]) -> Iterator[_Level]:
+    """Return the levels with the stretches of one weight in one."""
+    by_weight: dict[float, list[_Level]] = {}
+    for level in levels:
+        by_weight.setdefault(level.weight, []).append(level)
+    for group in by_weight.values():
+        yield group[0] if len(group) == 1 else group[0]._replace(data=b"".join(level.data for level in group))
+
+
+def _sample(values: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], float]]:
+    """Return messages of a list, and for how many of the list each of them stands."""
+    count = len(values)
+    if count <= _MANY:
+        yield values, 1.0
+        return
+    import numpy as np
+
+    sizes = np.fromiter(map(len, values), np.int64, count)
+    is_large = sizes > max(_SMALL_PART, 2 * int(sizes.mean()))
+    large, small = np.flatnonzero(is_large).tolist(), np.flatnonzero(~is_large)
+    yield [values[index] for index in large], 1.0
+    if len(small):
+        drawn = np.random.default_rng().choice(small, _DRAWN)
+        yield [values[index] for index in drawn.tolist()], len(small) / _DRAWN
 
 
 def _is_dense(data: bytes, kind: _Type, budget: int) -> bool:
     """Return whether the list of the fields of a level could take more than the budget, at a string an element."""
     if len(data) * _STRING <= budget:
         return False
-    firsts = {bytes((first,)) for number in kind.fields for first in _first_bytes(number << 3 | _BYTES)}
-    return sum(map(data.count, firsts)) * 2 * _STRING > budget
+    import numpy as np
+
+    array = np.frombuffer(data, np.uint8)
+    # Then fields have four bytes on average, with tag and length, as a budget is at least eight times the size. At
+    # least a third of them has to be of no more than two bytes besides, and to say so.
+    if budget >= LARGEST_MESSAGE_GROWTH * len(data) and np.count_nonzero(array <= 2) * 12 < len(data):
+        return False
+    firsts = {first for number in kind.fields for first in _first_bytes(number << 3 | _BYTES)}
+    return sum(int(np.count_nonzero(array == first)) for first in firsts) * 2 * _STRING > budget
+
+
+def _stretches(data: bytes) -> Iterator[bytes]:
+    """Return the fields of a level, some thousand at a time; it ends where something is no field."""
+    pos = 0
+    while pos < len(data):
+        match = _STRETCH.match(data, pos)
+        try:
+            end = _field_end(data, pos) if match is None else match.end()
+        except IndexError:
+            return
+        yield data[pos:end]
+        pos = end
+
+
+def _field_end(data: bytes, pos: int) -> int:
+    """Return where a field ends; ``IndexError`` where it runs past the end, or is none."""
+    tag, pos = _varint(data, pos)
+    wire_type = tag & 7
+    size = 0
+    if wire_type == _VARINT:
+        _, pos = _varint(data, pos)
+    elif wire_type == _BYTES:
+        size, pos = _varint(data, pos)
+    elif wire_type in (_FIXED64, _FIXED32):
+        size = 8 if wire_type == _FIXED64 else 4
+    else:
+        raise IndexError
+    if pos + size > len(data):
+        raise IndexError
+    return pos + size
 
 
 def _first_bytes(tag: int) -> tuple[int, ...]:
@@ -186,62 +299,13 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 
 def _size_of(descriptor: Descriptor) -> int:
     strings = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
-    return _MESSAGE + sum(
-        _STRING if field.type in strings and not _is_repeated(field) else _FIELD for field in descriptor.fields
+    # The members of a oneof share one place, and a number says which of them it is.
+    alone = [field for field in descriptor.fields if field.containing_oneof is None]
+    return (
+        _MESSAGE
+        + (_STRING + _FIELD) * len(descriptor.oneofs)
+        + sum(_STRING if field.type in strings and not _is_repeated(field) else _FIELD for field in alone)
     )
-
-
-def _walk(data: bytes, kind: _Type, budget: int) -> int:
-    """Return what is left of ``budget`` after all fields of a message, or a negative number where they exceed it.
-
-    What is no message ends the walk: protobuf stops there too.
-    """
-    pos, end = 0, len(data)
-    fields = kind.fields
-    stack: list[tuple[int, dict[int, _Field]]] = []
-    while True:
-        if pos >= end:
-            if pos > end or not stack:
-                return budget
-            end, fields = stack.pop()
-            continue
-        try:
-            tag = data[pos]
-            pos += 1
-            if tag > 127:
-                tag, pos = _varint(data, pos - 1)
-            wire_type = tag & 7
-            if wire_type == _BYTES:
-                size = data[pos]
-                pos += 1
-                if size > 127:
-                    size, pos = _varint(data, pos - 1)
-            elif wire_type == _VARINT:
-                while data[pos] > 127:
-                    pos += 1
-                pos += 1
-                size = 0
-            elif wire_type in (_FIXED64, _FIXED32):
-                pos += 8 if wire_type == _FIXED64 else 4
-                size = 0
-            else:
-                return budget
-        except IndexError:
-            return budget
-        field = fields.get(tag >> 3)
-        if field is None:
-            pos += size
-            continue
-        budget -= field.cost + field.growth * size
-        if budget < 0:
-            return budget
-        if field.inner is not None and wire_type == _BYTES and size:
-            if len(stack) > 200:
-                return budget
-            stack.append((end, fields))
-            end, fields = pos + size, field.inner.fields
-        else:
-            pos += size
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
