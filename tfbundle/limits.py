@@ -42,6 +42,10 @@ LARGEST_COUNT = ((1 << 63) - 1) // 16
 # many bytes, or to so many times those that are stated. What is larger was never a constant that somebody wrote.
 LARGEST_EXPANSION = 64 << 20
 LARGEST_EXPANSION_GROWTH = 64
+# Where an array that repeats one value is wanted as an array of its own, it costs its full size after all, unless the
+# value is zero: so many bytes for all constants of a graph together. Frozen models do have constants of
+# tens of megabytes that were never trained.
+LARGEST_REPETITION = 160 << 20
 
 # Elements of a text, histogram, image, audio clip or PR curve that a summary does not state but has repeated.
 MOST_REPEATED_ELEMENTS = 100_000

@@ -17,7 +17,7 @@ from tests.support.graphs import ExpectedGraph, expected_graphs
 from tfbundle.conversion.convert import convert
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.graph.weights import GraphWeights
-from tfbundle.limits import LARGEST_EXPANSION, LARGEST_MESSAGE
+from tfbundle.limits import LARGEST_MESSAGE, LARGEST_REPETITION
 from tfbundle.open_tensors import open_tensors
 from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedModel
 
@@ -411,15 +411,16 @@ def test_as_a_mapping() -> None:
 
 def test_one_value_for_many(tmp_path: Path) -> None:
     """A constant may claim any size for nothing; it is listed, and no memory is taken for it."""
-    large = LARGEST_EXPANSION // 4 + 1
+    large = LARGEST_REPETITION // 4 + 1
     path = write(
-        tmp_path / "g.pb", make_graph(large=zeros(1, large), huge=zeros(1 << 20, 1 << 20), strings=(7, [9], {}))
+        tmp_path / "g.pb",
+        make_graph(large=(1, [1, large], {"float_val": [2]}), huge=zeros(1 << 20, 1 << 20), strings=(7, [9], {})),
     )
     with open_tensors(path) as weights:
         assert weights["huge"].nbytes == 1 << 42
-        for name in ("large", "huge"):
+        for name, most in (("large", LARGEST_REPETITION), ("huge", LARGEST_MESSAGE)):
             for read in (weights[name].read, lambda name=name: weights[name][:]):
-                with pytest.raises(UnsupportedError, match="more than 67108864 are not made up") as caught:
+                with pytest.raises(UnsupportedError, match=f"more than {most} are not made up") as caught:
                     read()
                 assert (caught.value.path, caught.value.tensor) == (str(path), name)
         assert weights["huge"][5, ::1000].tolist() == [0.0] * 1049
@@ -431,7 +432,44 @@ def test_one_value_for_many(tmp_path: Path) -> None:
     assert run("convert", path, tmp_path / "out.npz", "--names", "large").exit_code == 0
     with np.load(tmp_path / "out.npz") as written:
         assert written["large"].shape == (1, large)
-        assert not written["large"].any()
+        assert (written["large"] == 2).all()
+
+
+@pytest.mark.parametrize("name", ["read", "ls", "verify", "fingerprint"])
+def test_many_constants_of_zeros(name: str, tmp_path: Path) -> None:
+    """A frozen model may have several variables that training never touched."""
+    path = write(tmp_path / "g.pb", make_graph(**{f"c{number}": zeros(5, 1 << 20) for number in range(10)}))
+    if name == "read":
+        with open_tensors(path) as weights:
+            values = {name: tensor.read() for name, tensor in weights.items()}
+        assert [value.nbytes for value in values.values()] == [20 << 20] * 10
+        assert not values["c9"].any()
+        values["c3"][0, 0] = 1
+        assert values["c3"].sum() == 1
+        assert not values["c4"][0, 0]
+    else:
+        assert run(name, path).exit_code == 0
+
+
+@pytest.mark.parametrize(("count", "refused"), [(2, False), (3, True)])
+def test_constants_that_repeat_ones_together(count: int, refused: bool, tmp_path: Path) -> None:
+    half = LARGEST_REPETITION // 2 // 4
+    ones = {f"c{number}": (1, [half], {"float_val": [1]}) for number in range(count)}
+    path = write(tmp_path / "g.pb", make_graph(**ones, zeros=zeros(1 << 26)))
+    with open_tensors(path) as weights:
+        assert weights["zeros"].read().nbytes == 1 << 28
+        if refused:
+            with pytest.raises(UnsupportedError, match="several constants"):
+                weights["c0"].read()
+        else:
+            assert weights["c0"].read().sum() == half
+
+
+def test_negative_zeros_keep_their_sign(tmp_path: Path) -> None:
+    path = write(tmp_path / "g.pb", make_graph(c=(1, [3], {"float_val": [-0.0]})))
+    with open_tensors(path) as weights:
+        assert np.signbit(weights["c"].read()).all()
+        assert np.signbit(weights["c"][:2]).all()
 
 
 # Damage.

@@ -16,9 +16,9 @@ Joining works because the bytes of several messages in a row are one message, wi
 layout of protobuf's C runtime (upb): 8 bytes a field, 16 for a string, a pointer for each message in a list, lists that
 double as they grow, and a hash table for each map.
 
-Nobody can foresee what a sample will draw, and what it leaves out is small and grows by a bounded factor.
-A message that costs twice its budget has at least thirty costly parts among those drawn, on average, and is accepted only if fewer
-than half of them turn up.
+Nobody can foresee what a sample will draw, and what it leaves out is small and grows by a bounded factor. Of a message
+that costs twice its budget, at least thirty costly parts are drawn on average, and it is accepted only if fewer than
+half of them turn up.
 """
 
 from __future__ import annotations

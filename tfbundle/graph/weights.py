@@ -26,7 +26,7 @@ from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
 from tfbundle.graph.restoring import VARIABLE_OPS
-from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_MESSAGE
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_MESSAGE, LARGEST_REPETITION
 from tfbundle.progress import Progress
 from tfbundle.proto import NodeDef
 from tfbundle.tensors.arrays import CHUNK, Array, split
@@ -45,7 +45,7 @@ class ConstantStore:
         """``open_weights`` makes these."""
         self.path = path
         self._graph: Graph | None = graph
-        self._shares: dict[tuple[int, bool], int] = {}
+        self._shares: dict[tuple[int, int], int] = {}
         constants = graph.constants
         self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
 
@@ -107,14 +107,16 @@ class ConstantStore:
     def read(self, name: str, record: int) -> Array:
         """The whole constant as an array of its own."""
         values = self._decode(name, record)
-        self._check_growth(name, values, values.nbytes, LARGEST_EXPANSION)
-        array: Array = values.copy()
+        self._check_growth(name, values, values.nbytes, _limit(values))
+        array: Array = np.zeros(values.shape, values.dtype) if _repeats_zero(values) else values.copy()
         return array
 
     def read_selection(self, name: str, record: int, selection: Selection) -> Array:
         """The selected elements in ascending order, of a value that is decoded whole."""
         values = self._decode(name, record)
-        self._check_growth(name, values, prod(selection.counts) * values.itemsize, LARGEST_EXPANSION)
+        self._check_growth(name, values, prod(selection.counts) * values.itemsize, _limit(values))
+        if _repeats_zero(values):
+            return np.zeros(selection.counts, values.dtype)
         part: Array = values[selection.grid].copy()
         return part
 
@@ -125,8 +127,8 @@ class ConstantStore:
         return _repeat(values) if _repeats_one(values) else split(values)
 
     def _decode(self, name: str, record: int) -> Array:
-        size, repeats_one = self._made_up.get(name, (0, False))
-        if not repeats_one and size > self._share(LARGEST_EXPANSION, False):
+        size, limit = self._made_up.get(name, (0, 0))
+        if limit == LARGEST_EXPANSION and size > self._share(limit, limit):
             raise self._too_many(name, LARGEST_EXPANSION)
         try:
             return decode_constant(self._node(record))
@@ -134,29 +136,28 @@ class ConstantStore:
             raise error.locate(path=self.path, tensor=name) from None
 
     @cached_property
-    def _made_up(self) -> dict[str, tuple[int, bool]]:
-        """How many bytes each constant takes that the file does not state, and whether it repeats a single value."""
+    def _made_up(self) -> dict[str, tuple[int, int]]:
+        """How many bytes each constant takes that the file does not state, and the limit for all that are like it."""
         made_up = {}
         for name, record in self._records.items():
             node = self._node(record)
             try:
                 data_type, shape = constant_facts(node)
                 size = prod(shape) * numpy_dtype(data_type).itemsize - LARGEST_EXPANSION_GROWTH * node.ByteSize()
+                if size > 0:
+                    made_up[name] = size, _limit(decode_constant(node)) if _states_one(node) else LARGEST_EXPANSION
             except TfBundleError:
                 continue  # Decoding says why.
-            if size > 0:
-                lists = (values for _, values in node.attr["value"].tensor.ListFields() if isinstance(values, Sized))
-                made_up[name] = size, sum(map(len, lists)) <= 1
         return made_up
 
-    def _share(self, most: int, repeats_one: bool) -> int:
-        """Return what each constant may make up, so that all together stay below ``most``.
+    def _share(self, limit: int, most: int) -> int:
+        """Return how many bytes each constant with this limit may make up, so that all together stay below ``most``.
 
         Those that are refused for themselves do not count.
         """
-        key = most, repeats_one
+        key = limit, most
         if key not in self._shares:
-            sizes = [size for size, is_one in self._made_up.values() if is_one is repeats_one and size <= most]
+            sizes = [size for size, kind in self._made_up.values() if kind == limit and size <= most]
             self._shares[key] = most if sum(sizes) <= most else most // len(sizes)
         return self._shares[key]
 
@@ -168,7 +169,7 @@ class ConstantStore:
                 path=self.path,
                 tensor=name,
             )
-        if _repeats_one(values) and nbytes > self._share(most, True):
+        if _repeats_one(values) and nbytes > self._share(_limit(values), most):
             raise self._too_many(name, most)
 
     def _too_many(self, name: str, most: int) -> UnsupportedError:
@@ -189,6 +190,16 @@ class ConstantStore:
         return self._graph.proto.node[record]
 
 
+def _repeats_zero(values: Array) -> bool:
+    """Return whether an array repeats a number whose bytes are zeros; it takes memory only where it is written to."""
+    return _repeats_one(values) and not values.dtype.hasobject and not any(values[(0,) * values.ndim].tobytes())
+
+
+def _limit(values: Array) -> int:
+    """Return how many bytes of an array may be made up in memory."""
+    return LARGEST_MESSAGE if _repeats_zero(values) else LARGEST_REPETITION
+
+
 def _repeats_one(values: Array) -> bool:
     """Whether an array has one element in memory that stands for several."""
     return values.size > 1 and not any(
@@ -201,6 +212,12 @@ def _repeat(values: Array) -> Iterator[Array]:
     piece = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
     for start in range(0, values.size, len(piece)):
         yield piece[: values.size - start]
+
+
+def _states_one(node: NodeDef) -> bool:
+    """Return whether the value of a constant states a single element or none."""
+    lists = (values for _, values in node.attr["value"].tensor.ListFields() if isinstance(values, Sized))
+    return sum(map(len, lists)) <= 1
 
 
 class GraphWeights(TensorMapping):
