@@ -22,7 +22,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # A tag takes at most five bytes, and the varint behind it ten.
 _HEAD_SIZE = 15
-# Short fields are read together: so many bytes at first, and twice as many each time that more of them follow.
+# Short fields are read together: so many bytes at first, and twice as many each time that the next is near.
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 6, 1 << 12
 
 
@@ -40,7 +40,7 @@ def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
     block, start, size = b"", offset, _SMALLEST_BLOCK
     while offset < end:
         if offset + _HEAD_SIZE > start + len(block) < end:
-            is_near = start < offset <= start + len(block)
+            is_near = start < offset < start + len(block) + _LARGEST_BLOCK
             size = min(2 * size, _LARGEST_BLOCK) if is_near else _SMALLEST_BLOCK
             block, start = source.read_at(offset, min(size, end - offset)), offset
         field = _decode_field(block, offset - start, end - start)
