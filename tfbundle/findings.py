@@ -113,7 +113,7 @@ class Report:
     file that was looked at, and ``checkpoints`` each checkpoint; ``tensors`` and ``recoverable`` are sums of these.
 
     ``not_checked`` are the paths of checkpoints and SavedModels that lie in the folder or below it and were not read,
-    so that ``ok`` says nothing of them.
+    and of folders below it that cannot be listed, so that ``ok`` says nothing of them.
 
     Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
     its constants, and ``nbytes`` is 0, as a graph has no checksums.

@@ -304,3 +304,73 @@ def test_command(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "0 tensors removed, 0 added, 0 changed, 4 the same\n")
     result = run("diff", str(tmp_path / "a"), str(tmp_path / "none"))
     assert result.exit_code == 2
+
+
+def test_command_chooses_tensors(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "a", {"v": MATRIX, "w[0]": MATRIX, "w0": MATRIX, "gone": MATRIX})
+    write_bundle(tmp_path / "b", {"v": MATRIX, "w[0]": -MATRIX, "w0": -MATRIX, "new": MATRIX})
+    paths = (tmp_path / "a", tmp_path / "b")
+
+    def names(*options: str) -> tuple[list[str], list[str], list[str], int]:
+        result = run("diff", *paths, "--json", *options)
+        found = json.loads(result.stdout)
+        changed = [change["name"] for change in found["changed"]]
+        assert result.exit_code == bool(found["added"] or found["removed"] or changed)
+        return found["removed"], found["added"], changed, found["same"]
+
+    assert names("--names", "v") == ([], [], [], 1)
+    assert names("--names", "new", "--names", "gone") == (["gone"], ["new"], [], 0)
+    assert names("--names", "w[0]") == ([], [], ["w[0]"], 0)
+    assert names("--exclude", "w*", "--exclude", "new") == (["gone"], [], [], 1)
+    assert names("--names", "w*", "--exclude", "w0") == ([], [], ["w[0]"], 0)
+    for option in ("--names", "--exclude"):
+        result = run("diff", *paths, option, "none*", option, "v")
+        assert result.exit_code != 0
+        assert "none*" in result.output
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_model_that_keras_3_exported(reverse: bool) -> None:
+    """Each variable is stored twice, under keys that the checkpoint of the model has not."""
+    paths = [FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model", FIXTURES / "tf-2.21.0" / "checkpoint-manager"]
+    found = tfbundle.diff(*(paths[::-1] if reverse else paths))
+    removed, added = (found.added, found.removed) if reverse else (found.removed, found.added)
+    assert removed == ()
+    assert all(name.startswith(("history/", "optimizer/", "save_counter/", "step/")) for name in added)
+    names = [
+        (change.other_name, change.name) if reverse else (change.name, change.other_name) for change in found.changed
+    ]
+    assert len(names) == 10
+    assert not [a for a, _ in names if not a.startswith("variables/")]
+    with tfbundle.open_checkpoint(paths[0]) as saved, tfbundle.open_checkpoint(paths[1]) as managed:
+        for a, b in names:
+            assert saved.objects.variable_names[a] == managed.objects.variable_names[b]
+            assert not np.array_equal(saved[a].read(), managed[b].read())
+
+
+@pytest.mark.parametrize("version", ["tf-2.4.4", "tf-2.15.1"])
+def test_a_model_that_keras_2_saved(version: str) -> None:
+    paths = [FIXTURES / version / "keras-saved-model" / "model", FIXTURES / version / "checkpoint-manager"]
+    found = tfbundle.diff(*paths)
+    assert found.added
+    assert all(name.startswith("keras_api/") for name in found.removed)
+    with tfbundle.open_checkpoint(paths[0]) as saved, tfbundle.open_checkpoint(paths[1]) as managed:
+        for change in found.changed:
+            other = change.other_name or change.name
+            assert saved.objects.variable_names[change.name] == managed.objects.variable_names[other]
+            assert not np.array_equal(saved[change.name].read(), managed[other].read())
+
+
+def test_many_small_tensors_take_little_memory(tmp_path: Path) -> None:
+    """No more than the two indexes, some hundred bytes for each tensor, and a batch."""
+    import tracemalloc
+
+    count = 20_000
+    value = np.float32([1])
+    write_bundle(tmp_path / "a", {f"layer/{number:06}": value for number in range(count)})
+    tfbundle.diff(tmp_path / "a", tmp_path / "a", names="layer/000000")  # Imports what it needs.
+    tracemalloc.start()
+    assert tfbundle.diff(tmp_path / "a", tmp_path / "a").same == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1000 * count

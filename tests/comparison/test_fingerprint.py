@@ -166,3 +166,20 @@ def test_command(tmp_path: Path) -> None:
     result = run("fingerprint", str(tmp_path / "b"), "--json")
     document = json.loads(result.stdout)
     assert (document["sha256"], document["tensors"], document["unreadable"]) == (found.sha256, found.tensors, [])
+
+
+def test_command_chooses_tensors(tmp_path: Path) -> None:
+    arrays = {name: np.float32([number]) for number, name in enumerate(("v", "w0", "w[0]"))}
+    write_bundle(tmp_path / "m", arrays)
+    for options, chosen in (
+        (("--names", "w*"), ["w0", "w[0]"]),
+        (("--names", "w[0]"), ["w[0]"]),
+        (("--exclude", "v", "--exclude", "w0"), ["w[0]"]),
+        (("--names", "w*", "--exclude", "w[0]"), ["w0"]),
+    ):
+        expected = tfbundle.fingerprint(tmp_path / "m", names=chosen)
+        result = run("fingerprint", tmp_path / "m", *options)
+        assert result.stdout.splitlines() == [f"{expected.tensors[name]}  {name}" for name in chosen] + [str(expected)]
+    result = run("fingerprint", tmp_path / "m", "--names", "none*")
+    assert result.exit_code != 0
+    assert "none*" in result.output

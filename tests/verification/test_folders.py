@@ -188,8 +188,8 @@ def test_files_that_vanish_while_they_are_checked(tmp_path: Path, monkeypatch: p
     shutil.copy(EVENT_FILE, folder)
     listed = runs.find_models
 
-    def delete_after_listing(root: object) -> object:
-        models = list(listed(root))  # type: ignore[arg-type]
+    def delete_after_listing(root: object, unreadable: object) -> object:
+        models = list(listed(root, unreadable))  # type: ignore[arg-type]
         for path in folder.iterdir():
             path.unlink()
         return models
@@ -198,3 +198,30 @@ def test_files_that_vanish_while_they_are_checked(tmp_path: Path, monkeypatch: p
     report = tfbundle.verify(folder, all=True)
     assert {finding.kind for finding in report.findings} == {"missing"}
     assert [item.ok for item in report.checkpoints] == [False, False]
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize(
+    ("error", "expected"), [(PermissionError(13, "no"), ["below"]), (FileNotFoundError(2, "no"), [])]
+)
+def test_folders_that_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, expected: list[str], every: bool
+) -> None:
+    """What is in them is not known; one that vanished has nothing in it."""
+    from tfbundle.storage.folders import LocalLocation
+
+    folder = make(tmp_path / "run", "m-1", latest="m-1")
+    make(folder / "below", "m-2")
+    listed = LocalLocation.list
+
+    def refuse(location: LocalLocation) -> object:
+        if location.name == "below":
+            raise error
+        return listed(location)
+
+    monkeypatch.setattr(LocalLocation, "list", refuse)
+    report = tfbundle.verify(folder, all=every)
+    assert report.ok
+    assert report.not_checked == tuple(str(folder / name) for name in expected)
+    out = run("verify", folder, *(["--all"] if every else [])).stdout
+    assert ("not checked: 1 unreadable folder, " in out) is (every and bool(expected))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.completion import PATH
+from tfbundle.cli.completion import PATH, complete_tensors
 from tfbundle.cli.output import escape_name, unescape_name
 
 if TYPE_CHECKING:
@@ -24,6 +24,16 @@ format_option = click.option(
     "--format",
     type=click.Choice(["v1", "v2"]),
     help="Which one to take where a V1 and a V2 checkpoint share a name.  [default: v2]",
+)
+names_option = click.option(
+    "--names", multiple=True, metavar="GLOB", shell_complete=complete_tensors, help="Take only these; may be repeated."
+)
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_tensors,
+    help="Leave these out; may be repeated.",
 )
 
 
@@ -90,6 +100,21 @@ def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, st
         except KeyError as error:
             raise click.ClickException(error.args[0] + _hint_of_expansion(glob)) from None
     return {name: found[name] for name in checkpoint if name in found}
+
+
+def match_in_either(first: TensorMapping, second: TensorMapping, globs: Sequence[str]) -> frozenset[str]:
+    """Return the tensors of two checkpoints that one of the globs means; each has to mean some in one of the two."""
+    found: set[str] = set()
+    for glob in globs:
+        problem = None
+        for other, checkpoint in enumerate((first, second)):
+            try:
+                found.update(match_names(checkpoint, [glob]))
+            except click.ClickException as error:
+                if other and problem is not None:
+                    raise problem from None
+                problem = error
+    return frozenset(found)
 
 
 def _hint_of_expansion(glob: str) -> str:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.arguments import format_option, json_option
+from tfbundle.cli.arguments import (
+    exclude_option,
+    format_option,
+    json_option,
+    match_in_either,
+    names_option,
+    open_tensors,
+)
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import count_of, escape_name, format_shape, one_line, print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
@@ -23,18 +30,29 @@ if TYPE_CHECKING:
 @click.argument("b", type=PATH)
 @json_option
 @format_option
-def command(a: str, b: str, as_json: bool, format: Format | None) -> None:
+@names_option
+@exclude_option
+def command(
+    a: str, b: str, as_json: bool, format: Format | None, names: tuple[str, ...], exclude: tuple[str, ...]
+) -> None:
     """Compare the tensors of two checkpoints by value, however they are stored; of a frozen graph its constants.
 
     Lines that begin with - are tensors of A alone, those with + of B alone, those with ~ differ, and those with !
     cannot be read. NaN equals NaN. The same model saved as a SavedModel and as a checkpoint is compared by the names of
     its variables.
+
     The exit status is 0 if nothing differs and 1 if something does, or could not be read.
     """
     import tfbundle
 
-    with progress_bar("comparing") as progress:
-        found = tfbundle.diff(a, b, format=format, progress=progress)
+    with open_tensors(a, format) as first, open_tensors(b, format) as second, progress_bar("comparing") as progress:
+        found = tfbundle.diff(
+            first,
+            second,
+            names=match_in_either(first, second, names).__contains__ if names else None,
+            exclude=match_in_either(first, second, exclude).__contains__ if exclude else None,
+            progress=progress,
+        )
     if as_json:
         print_json(asdict(found))
     else:

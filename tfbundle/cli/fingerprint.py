@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.cli.arguments import format_option, json_option, path_argument
+from tfbundle.cli.arguments import (
+    exclude_option,
+    format_option,
+    json_option,
+    match_names,
+    names_option,
+    open_tensors,
+    path_argument,
+)
 from tfbundle.cli.output import escape_name, one_line, print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
 
@@ -19,15 +27,22 @@ if TYPE_CHECKING:
 @path_argument
 @json_option
 @format_option
-def command(path: str, as_json: bool, format: Format | None) -> None:
+@names_option
+@exclude_option
+def command(path: str, as_json: bool, format: Format | None, names: tuple[str, ...], exclude: tuple[str, ...]) -> None:
     """Print a SHA-256 of each tensor, and of the whole checkpoint last.
 
     They depend on names, types, shapes and values alone: a copy that is sharded otherwise has the same.
     """
     import tfbundle
 
-    with progress_bar("hashing") as progress:
-        found = tfbundle.fingerprint(path, format=format, progress=progress)
+    with open_tensors(path, format) as opened, progress_bar("hashing") as progress:
+        found = tfbundle.fingerprint(
+            opened,
+            names=list(match_names(opened, names)) if names else None,
+            exclude=list(match_names(opened, exclude)) if exclude else None,
+            progress=progress,
+        )
     if as_json:
         print_json(asdict(found))
     else:

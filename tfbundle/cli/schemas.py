@@ -147,7 +147,7 @@ DOCUMENTS: dict[str, Document] = {
             "causes": "what probably happened to the files",
             "files": "a list of path, kind, size, whole, padding",
             "checkpoints": "a list of prefix, format, tensors, recoverable, ok",
-            "not_checked": "paths of checkpoints and SavedModels in the folder and below it that were not read",
+            "not_checked": "paths of checkpoints, SavedModels and unreadable folders below the path that were not read",
         },
     ),
     "diff": Document(

@@ -59,7 +59,7 @@ def command(path: str, as_json: bool, format: Format | None, every: bool) -> Non
         checkpoints = [item._asdict() for item in report.checkpoints]
         print_json({"ok": report.ok, **asdict(report), "checkpoints": checkpoints})
     else:
-        _print(path, report)
+        _print(path, report, every)
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -71,7 +71,7 @@ def _is_nothing(path: str, report: Report) -> bool:
     return missing == [location.path] and not report.files and not location.is_folder()
 
 
-def _print(path: str, report: Report) -> None:
+def _print(path: str, report: Report, every: bool) -> None:
     folder = common_folder(file.path for file in report.files)
     _print_files(report, folder)
     if report.findings:
@@ -88,7 +88,9 @@ def _print(path: str, report: Report) -> None:
     if report.not_checked:
         names = ", ".join(brief(name, folder) for name in report.not_checked[:_MOST_NAMED])
         more = f" and {len(report.not_checked) - _MOST_NAMED:,} more" if len(report.not_checked) > _MOST_NAMED else ""
-        print_line(f"not checked: {count_of(len(report.not_checked), 'model')}, {names}{more} (--all checks them)")
+        # With --all only folders are left that cannot be listed.
+        what, hint = ("unreadable folder", "") if every else ("model", " (--all checks them)")
+        print_line(f"not checked: {count_of(len(report.not_checked), what)}, {names}{more}{hint}")
     state = count_of(len(report.findings), "finding") if report.findings else "ok"
     print_line(f"{one_line(path)}: {state}; {_describe(report)}")
 

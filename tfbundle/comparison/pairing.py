@@ -1,15 +1,17 @@
 """Which tensors of two checkpoints belong together: those of one name, and of TensorFlow 2 those of one variable.
 
 A checkpoint of objects names its tensors by the way from the saved object to the variable, so that the same model has
-other names as a SavedModel than as a checkpoint. The variables' own names are then the same.
+other names as a SavedModel than as a checkpoint. The variables' own names are then the same. A model that Keras 3
+exported stores each variable twice; one of the two is compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from tfbundle.checkpoint.chosen_names import Names, match_names
+from tfbundle.checkpoint.chosen_names import Names, key_of, match_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, finding_of
@@ -31,46 +33,73 @@ class Pair(NamedTuple):
         return (self.first.data_type, self.second.data_type), (self.first.shape, self.second.shape)
 
 
-class Pairs(NamedTuple):
-    """The pairs in the order of the first checkpoint, and the names without a partner.
+class Partners(NamedTuple):
+    """The names of the second checkpoint by those of the first, in its order, and the names without a partner."""
 
-    ``unreadable`` has those of which not even type and shape are known.
-    """
-
-    pairs: list[Pair]
+    names: dict[str, str]
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    unreadable: list[Finding]
 
 
-def find_pairs(first: TensorMapping, second: TensorMapping, names: Names, exclude: Names) -> Pairs:
-    """Pair the chosen tensors; raises ``KeyError`` where ``names`` or ``exclude`` mean nothing in either."""
+def find_partners(first: TensorMapping, second: TensorMapping, names: Names, exclude: Names) -> Partners:
+    """Pair the chosen names; raises ``KeyError`` where ``names`` or ``exclude`` mean nothing in either."""
     ours, theirs = _chosen(first, second, names, exclude)
     removed = [name for name in ours if name not in theirs]
     added = [name for name in theirs if name not in ours]
     partners: dict[str, str] = {}
     if removed and added:
-        partners = _by_variable(_variables(first, removed), _variables(second, added))
-        paired = set(partners.values())
-        removed = [name for name in removed if name not in partners]
+        before, after = _variables(first, removed), _variables(second, added)
+        shared = before.keys() & after.keys()
+        partners = {before[variable].key: after[variable].key for variable in before if variable in shared}
+        paired = {key for variable in shared for key in before[variable].copies}
+        removed = [name for name in removed if name not in paired]
+        paired = {key for variable in shared for key in after[variable].copies}
         added = [name for name in added if name not in paired]
-    pairs: list[Pair] = []
-    unreadable: list[Finding] = []
-    others = dict(second.items())
+    found = {
+        name: name if name in theirs else partners[name]
+        for name in ours
+        if (name in theirs or name in partners) and not (partners and name == OBJECT_GRAPH_KEY)
+    }
+    return Partners(found, tuple(added), tuple(removed))
+
+
+def iterate_pairs(
+    first: TensorMapping, second: TensorMapping, partners: Mapping[str, str], unreadable: list[Finding]
+) -> Iterator[Pair]:
+    """Yield the pairs in the order of the first checkpoint, one at a time, as there may be millions.
+
+    A finding is added to ``unreadable`` for each of which not even type and shape are known.
+    """
+    others = _Lookup(second)
     for name, tensor in first.items():
-        other = theirs.get(name) if name in ours else None
-        other = partners.get(name) if other is None else other
-        if other is None or (partners and name == OBJECT_GRAPH_KEY):
+        other = partners.get(name)
+        if other is None:
             continue
-        partner = others[other]
+        partner = others.take(other)
         try:
             is_comparable = tensor.data_type == partner.data_type and tensor.shape == partner.shape
             pair = Pair(tensor, partner, is_comparable, tensor.nbytes if is_comparable else 0)
         except (TfBundleError, OSError) as error:
             unreadable.append(finding_of(error, "entry", name))
         else:
-            pairs.append(pair)
-    return Pairs(pairs, tuple(added), tuple(removed), unreadable)
+            yield pair
+
+
+class _Lookup:
+    """Hands out each tensor once; those that are asked for in the order of the file are not held in memory."""
+
+    def __init__(self, tensors: TensorMapping) -> None:
+        self._items = iter(tensors.items())
+        self._passed: dict[str, Tensor] = {}
+
+    def take(self, name: str) -> Tensor:
+        if name in self._passed:
+            return self._passed.pop(name)
+        for other, tensor in self._items:
+            if other == name:
+                return tensor
+            self._passed[other] = tensor
+        raise KeyError(name)
 
 
 def _chosen(
@@ -105,18 +134,32 @@ def _match(first: TensorMapping, second: TensorMapping, names: Names) -> tuple[d
     return found[0], found[1]
 
 
-def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, str]:
-    """Return the first key of each variable among ``names``; nothing where no object graph can be read."""
+class _Variable(NamedTuple):
+    """The key of a variable, and all keys under which the same values are stored, itself among them."""
+
+    key: str
+    copies: list[str]
+
+
+def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, _Variable]:
+    """Return the variables among ``names`` by their own names; nothing where no object graph can be read.
+
+    Of variables that share a name nothing says which is which, so that they are left out.
+    """
     try:
         known = tensors.objects.variable_names if tensors.objects is not None else {}
     except (TfBundleError, OSError):
         return {}
-    keys: dict[str, str] = {}
+    keys: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
         if name in known:
-            keys.setdefault(known[name], name)
-    return keys
-
-
-def _by_variable(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
-    return {key: second[variable] for variable, key in first.items() if variable in second}
+            keys[known[name]].append(name)
+    found = {}
+    for variable, copies in keys.items():
+        try:
+            key = copies[0] if len(copies) == 1 else key_of(tensors, variable)
+        except (KeyError, TfBundleError, OSError):
+            continue
+        if key in copies:
+            found[variable] = _Variable(key, copies)
+    return found

@@ -43,7 +43,12 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
     """Check a folder; with ``every`` each checkpoint in it and below it, and with a ``format`` nothing else."""
     try:
         logs = _find_logs(folder) if format is None else {}
-        models = [model for model in find_models(folder) if model.files is None or format in (None, model.files.format)]
+        unreadable: list[str] = []
+        models = [
+            model
+            for model in find_models(folder, unreadable)
+            if model.files is None or format in (None, model.files.format)
+        ]
     except (TfBundleError, OSError) as error:
         return report_of(folder.path, finding_of(error, "missing"))
     steps = _Steps(progress, sum(logs.values()))
@@ -75,7 +80,7 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
         from tfbundle.verification.graphs import verify_graph
 
         reports.append(verify_graph(graph.path))
-    report = replace(_summed(reports), path=folder.path, not_checked=tuple(dict.fromkeys(others)))
+    report = replace(_summed(reports), path=folder.path, not_checked=tuple(dict.fromkeys([*others, *unreadable])))
     return report if reports[0].checkpoints or not logs or own else replace(report, prefix=None)
 
 
@@ -106,11 +111,11 @@ def _identity(prefix: Location, format: str) -> tuple[Hashable, str]:
     return prefix.parent.real().join(prefix.name), format
 
 
-def find_models(root: Location) -> Iterator[Model]:
+def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
     """Return all checkpoints and SavedModels in a folder and below it, by what their files are called.
 
-    Raises ``MissingFileError`` or ``OSError`` where the folder cannot be listed; one below it that cannot be is left
-    out, for it vanished or belongs to somebody else.
+    Raises ``MissingFileError`` or ``OSError`` where the folder cannot be listed; the path of one
+    below it that cannot be is added to ``unreadable``, unless it vanished just now.
     """
     seen: set[Hashable] = set()
     waiting = [root]
@@ -128,9 +133,11 @@ def find_models(root: Location) -> Iterator[Model]:
                 below = [name for name in below if name != VARIABLES]
             else:
                 yield from (Model(folder, files) for files in find_all(folder))
-        except (TfBundleError, OSError):
+        except (TfBundleError, OSError) as error:
             if folder is root:
                 raise
+            if not isinstance(error, FileNotFoundError):
+                unreadable.append(folder.path)
             continue
         waiting += (folder.join(name) for name in reversed(below) if not is_half_saved(name))
 
