@@ -31,7 +31,9 @@ from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.storage.staging import StagedFile, check_replaceable, rename_together
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_number, numpy_dtype
+from tfbundle.tensors.parts import Tiling, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, find_gap, locate_slice
+from tfbundle.tensors.store import Facts
 from tfbundle.tensors.tensor import Tensor
 
 
@@ -79,6 +81,7 @@ class CheckpointWriter:
         self._files: list[StagedFile] = []
         self._entries: dict[bytes, bytes] = {}
         self._partitioned: dict[bytes, tuple[int, tuple[int, ...], list[TensorSlice]]] = {}
+        self._first_shards: dict[bytes, int] = {}
         self._open = self._broken = False
 
     @property
@@ -144,10 +147,24 @@ class CheckpointWriter:
         dims = _check_shape(name, shape)
         self._store(key, number, dims, _checked(name, number, dims, chunks), shard)
 
-    def add_slice(self, name: str, shape: Iterable[int], index: Any, value: Any, *, shard: int | None = None) -> None:
-        """Write one part of a partitioned tensor of ``shape``; ``index`` is a tuple of slices with step 1."""
+    def add_slice(
+        self,
+        name: str,
+        shape: Iterable[int],
+        index: Any,
+        value: Any,
+        *,
+        data_type: str | None = None,
+        shard: int | None = None,
+    ) -> None:
+        """Write one part of a partitioned tensor of ``shape``; ``index`` is a tuple of slices with step 1.
+
+        The parts are the whole tensor when the block ends. Only a slot that TensorFlow 1 made for a part of a variable,
+        such as ``w/part_0/Adam`` for a part of ``w``, is that one part of a tensor of the variable's shape.
+        ``data_type`` is as for ``add``.
+        """
         dims = _check_shape(name, shape)
-        number, array = to_array(name, value)
+        number, array = to_array(name, value, data_type)
         self._add_slice(name, number, dims, _slice_of(name, index, dims), array, shard)
 
     def _add_slice(
@@ -166,7 +183,8 @@ class CheckpointWriter:
         slice_key = encode_slice_key(key, part.extents)
         if slice_key in self._entries:
             raise ValueError(f"slice {part} of {name!r} was given twice")
-        self._store(slice_key, number, array.shape, self._payload(number, array), shard)
+        shard = self._store(slice_key, number, array.shape, self._payload(number, array), shard)
+        self._first_shards.setdefault(key, shard)
         parts.append(part)
         check_count(parts, len(shape))
 
@@ -190,7 +208,7 @@ class CheckpointWriter:
         shape: tuple[int, ...],
         payload: tuple[list[bytes], int] | Iterable[bytes | memoryview],
         shard: int | None,
-    ) -> None:
+    ) -> int:
         if shard is None:
             shard = min(range(self._count), key=lambda i: self._files[i].size) if self._count > 1 else 0
         elif not 0 <= shard < self._count:
@@ -210,6 +228,7 @@ class CheckpointWriter:
                 self._open, self._broken = False, True  # What follows would lie behind an incomplete tensor.
                 raise
         self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
+        return shard
 
     def _finish(self) -> None:
         if self._broken:
@@ -221,9 +240,11 @@ class CheckpointWriter:
             except FormatError as error:
                 raise ValueError(f"{error} in {name!r}") from None
             gap = find_gap(parts, shape)
-            if gap is not None:
+            if gap is not None and not self._is_part(key):
                 raise ValueError(f"the region {gap} of {name!r} is in none of its {len(parts)} slices")
-            self._entries[key] = encode_partitioned(number, shape, [part.extents for part in parts])
+            self._entries[key] = encode_partitioned(
+                number, shape, self._first_shards[key], [part.extents for part in parts]
+            )
         for file in self._files:
             file.finish(sync=self._sync)
         index = StagedFile(self._location.plus(INDEX_SUFFIX))
@@ -235,6 +256,17 @@ class CheckpointWriter:
         table.finish()
         index.finish(sync=self._sync)
         rename_together(self._files, sync=self._sync)
+
+    def _is_part(self, key: bytes) -> bool:
+        """Return whether a tensor is the slot of a part of another, which TensorFlow stores as one slice."""
+        number, shape, parts = self._partitioned[key]
+
+        def tiling_of(owner: str) -> Tiling | None:
+            known = self._partitioned.get(encode_name(owner))
+            return None if known is None else tiling(Facts(known[0], known[1], tuple(known[2])))
+
+        name = key.decode("utf-8", "surrogateescape")
+        return find_part(name, Facts(number, shape, tuple(parts)), tiling_of) is not None
 
     def _discard(self) -> None:
         for file in self._files:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfbundle.conversion.convert import Converted
     from tfbundle.tensors.mapping import TensorMapping
 
-FORMATS = ("npz", "safetensors", "hdf5")
+FORMATS = ("checkpoint", "npz", "safetensors", "hdf5")
 SUFFIXES = ".npz, .safetensors or .h5"
 
 _HEADERS = ("name", "new name", "type", "shape", "bytes", "action")

@@ -190,7 +190,8 @@ class _Averaged:
                 return unsupported(f"of type {types[0]} in the newest and {types[1]} in {item.path}")
         is_averaged = kind_of(newest.dtype.name) in ("float", "complex") and len(tensors) > 1
         chunks = partial(_average, tensors, [item.weight for item in self._inputs]) if is_averaged else newest.chunks
-        return Member(newest._known().data_type, newest.shape, chunks)
+        part = newest._open().part(name, newest._record)
+        return Member(newest._known().data_type, newest.shape, chunks, part=part)
 
 
 def _average(tensors: Sequence[Tensor], weights: Sequence[float]) -> Iterator[Array]:

@@ -83,8 +83,9 @@ def convert(
     """Write the tensors of ``source`` to ``out``.
 
     ``source`` is the path of a checkpoint, a frozen graph, a SavedModel, or a ``.npz``, ``.safetensors`` or HDF5 file
-    (``.h5``, ``.weights.h5``, ``.keras``); or an open checkpoint, or any mapping of arrays. ``to`` is ``"npz"``,
-    ``"safetensors"`` or ``"hdf5"``; without it the suffix of ``out`` decides.
+    (``.h5``, ``.weights.h5``, ``.keras``); or an open checkpoint, or any mapping of arrays. ``to`` is
+    ``"checkpoint"``, ``"npz"``, ``"safetensors"`` or ``"hdf5"``; without it the suffix of ``out`` decides, and a name
+    without one is the prefix of a checkpoint. A checkpoint is written in TensorFlow's format V2, with its object graph.
 
     * ``names`` chooses and renames as for ``load``; without it all tensors are written but a TensorFlow 2 checkpoint's
       object graph. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
@@ -116,7 +117,7 @@ def convert(
         plan = make_plan(tensors, choices, keeps_objects=target.keeps_objects)
         check_held(target, plan)
         outputs = target.outputs(place, plan, layout)
-        for output in outputs:
+        for output in [place, *outputs] if target.is_prefix else outputs:
             check_replaceable(output, overwrite=overwrite, sources=_places(tensors))
         total, done = plan.nbytes, 0
 
@@ -129,7 +130,8 @@ def convert(
         if not dry_run:
             target.write(place, plan, layout, count)
     files = tuple(output.path for output in outputs)
-    return Converted(files[0], target.name, len(plan.tensors), total, files, plan.items, dry_run)
+    path = place.path if target.is_prefix else files[0]
+    return Converted(path, target.name, len(plan.tensors), total, files, plan.items, dry_run)
 
 
 def _places(tensors: TensorMapping) -> list[Location]:

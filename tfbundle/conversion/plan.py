@@ -22,9 +22,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
-from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.averages import averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
+from tfbundle.conversion.object_graph import rewrite_objects
 from tfbundle.conversion.renaming import Rename, rename_all
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.tensors.arrays import Array, split
@@ -36,6 +37,11 @@ from tfbundle.tensors.tensor import Tensor
 Transpose: TypeAlias = "Mapping[Any, Sequence[int]]"
 # Takes the new name and the tensor; returns the tensor itself, an array, or ``None`` to leave it out.
 Transform: TypeAlias = Callable[[str, Tensor], Any]
+
+_EXCLUDED = "left out: excluded"
+# What each key of a variable contains that TensorFlow restores by the object graph.
+_ATTRIBUTES = "/.ATTRIBUTES/"
+_MOST_LISTED = 3
 
 
 class Item(NamedTuple):
@@ -113,7 +119,6 @@ class Plan:
     tensors: list[Planned]
     items: tuple[Item, ...]
     source: TensorMapping
-    objects: ObjectGraph | None = None
 
     @property
     def nbytes(self) -> int:
@@ -139,14 +144,17 @@ class Choices:
 def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = False) -> Plan:
     """Return what ``choices`` mean for the tensors of ``source``.
 
-    The object graph of a TensorFlow 2 checkpoint is no weight; it is planned only if ``names`` asks for it, or kept
-    aside for a target that ``keeps_objects`` and rewrites it.
+    The object graph of a TensorFlow 2 checkpoint is no weight; it is planned only if ``names`` asks for it, or for a
+    target that ``keeps_objects``, where it is rewritten for what happens to the tensors.
 
     Raises ``ValueError`` for collisions and choices that make no sense, ``KeyError`` for names that match nothing,
     ``UnsupportedError`` for casts that lose integers, and what reading raises.
     """
     averages: Mapping[str, str] = averages_of(source) if choices.averages else {}
     chosen, left_out = _choose(source, choices, averages)
+    keeps_objects = keeps_objects and OBJECT_GRAPH_KEY in source and left_out.get(OBJECT_GRAPH_KEY) != _EXCLUDED
+    if keeps_objects:
+        chosen.pop(OBJECT_GRAPH_KEY, None)
     called = _with_averages(source, chosen, left_out, averages)
     new_names = rename_all(called, choices.rename, lambda name: _variable_keys(source, name))
     casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"))
@@ -155,6 +163,12 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     items: list[Item] = []
     problems: dict[str, list[str]] = {}
     for name, tensor in source.items():
+        if keeps_objects and name == OBJECT_GRAPH_KEY:
+            graph = _plan_graph(source, tensor, new_names, averages)
+            planned.append(graph)
+            changes = "copied" if graph.is_copied else "object graph, rewritten for the other changes"
+            items.append(Item(name, name, "string", (), graph.nbytes, changes))
+            continue
         if name in new_names:
             try:
                 tensor.dtype  # noqa: B018 - asking is what raises for what is no tensor.
@@ -170,8 +184,31 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
         items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
-    objects = source.objects if keeps_objects and OBJECT_GRAPH_KEY in source else None
-    return Plan(planned, tuple(items), source, objects)
+    return Plan(planned, tuple(items), source)
+
+
+def _plan_graph(
+    source: TensorMapping, tensor: Tensor, new_names: Mapping[str, str], averages: Mapping[str, str]
+) -> Planned:
+    """Return the object graph, as it is where all tensors keep their names."""
+    names = dict(new_names)
+    for average, variable in averages.items():
+        if average in names:  # What TensorFlow restores into the variable is the average from now on.
+            names[variable] = names.pop(average)
+    if all(names.get(name) == name for name in source if name != OBJECT_GRAPH_KEY):
+        return Planned(tensor.name, tensor, tensor.dtype, tensor.shape)
+    assert source.objects is not None  # It is read from the tensor that is there.
+    keys = {value.key for node in source.objects for value in node.attributes}
+    refused = [new for old, new in names.items() if old in keys and _ATTRIBUTES in old and _ATTRIBUTES not in new]
+    if refused:
+        raise ValueError(
+            f"TensorFlow restores objects only by names that contain {_ATTRIBUTES}, unlike "
+            f"{', '.join(map(repr, refused[:_MOST_LISTED]))}{' ...' if len(refused) > _MOST_LISTED else ''}; end new "
+            f"names with {_ATTRIBUTES}VARIABLE_VALUE, or exclude {OBJECT_GRAPH_KEY} to write a name-based checkpoint"
+        )
+    array = np.empty((), object)
+    array[()] = rewrite_objects(source.objects, names)
+    return Planned(tensor.name, tensor, array.dtype, (), transform=lambda name, tensor: array)
 
 
 def _choose(
@@ -189,7 +226,7 @@ def _choose(
     if choices.weights or not choices.slots:
         left_out.update(dict.fromkeys(source.slots, "left out: optimizer slot"))
     if choices.exclude is not None:
-        left_out.update(dict.fromkeys(match_names(source, choices.exclude), "left out: excluded"))
+        left_out.update(dict.fromkeys(match_names(source, choices.exclude), _EXCLUDED))
     return {name: called for name, called in chosen.items() if name not in left_out}, left_out
 
 

@@ -160,7 +160,9 @@ class BundleStore:
         self._check_room([piece for piece, _, _ in found])
         array = allocate(facts.data_type, selection.counts)
         for piece, inner, target in found:
-            array[target] = self.reader.read_part(piece, inner)
+            # The checksum covers a stored slice as a whole, so that one that is read whole is verified.
+            is_whole = inner.counts == piece.shape
+            array[target] = self.reader.read(piece) if is_whole else self.reader.read_part(piece, inner)
         return array
 
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:

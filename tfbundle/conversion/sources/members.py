@@ -26,6 +26,7 @@ from tfbundle.tensors.store import Facts, Range, Reopening
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
+    from tfbundle.tensors.parts import VariablePart
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Member:
     """One tensor of a file: TensorFlow's number of its type, its shape, and how to read it.
 
     ``chunks`` yields flat arrays in native byte order that are the elements in C order. ``problem`` says why there is
-    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file.
+    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file, and ``part`` says
+    where a part of a partitioned variable belongs.
     """
 
     data_type: int
@@ -41,6 +43,7 @@ class Member:
     chunks: Callable[[], Iterator[Array]]
     version: Any = None
     problem: TfBundleError | None = None
+    part: VariablePart | None = None
 
 
 def failed(problem: TfBundleError, version: Any = None) -> Member:
@@ -129,9 +132,9 @@ class MemberStore:
         member = self._members[name]
         return member.data_type, member.shape, member.version
 
-    def part(self, name: str, record: str) -> None:
-        """Return ``None``: the tensors of other programs are whole."""
-        return
+    def part(self, name: str, record: str) -> VariablePart | None:
+        """Return ``None`` but for averages of checkpoints: the tensors of other programs are whole."""
+        return self._members[name].part
 
     def read(self, name: str, record: str) -> Array:
         """Return the whole tensor as an array of its own."""

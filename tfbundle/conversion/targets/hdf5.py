@@ -27,6 +27,7 @@ class Hdf5:
 
     name: str = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
+    is_prefix: bool = False
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:

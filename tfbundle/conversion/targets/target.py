@@ -32,6 +32,8 @@ class Target(Protocol):
 
     name: str
     suffixes: tuple[str, ...]
+    is_prefix: bool
+    """Whether the output is what the names of several files begin with, and no file itself."""
     keeps_objects: bool
     """Whether it holds the object graph of a TensorFlow 2 checkpoint."""
 

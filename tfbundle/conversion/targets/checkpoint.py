@@ -1,0 +1,201 @@
+"""Checkpoints in TensorFlow's format V2: ``PREFIX.index`` and ``PREFIX.data-NNNNN-of-NNNNN``.
+
+What is stored in slices stays in slices, under keys with the tensor's new name. From a V2 source the stored values, a
+slice or a whole tensor each, are written in the order of its data files, and divided among as many, unless another
+number is asked for::
+
+    source   data-00000-of-00002  [b] [w slice 0] [a]     data-00001-of-00002  [w slice 1]
+    output   the same, in the same order
+
+so that a copy without any change has the same bytes. Other sources, those of V1 included, are written in their own
+order. A slot of a part of a variable (``Tensor.region``) is written as the part that it is, as long as the variable
+with its parts is written under the name that belongs to it; otherwise it is a tensor of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise, repeat
+from typing import NamedTuple
+
+import numpy as np
+
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member, shard_path
+from tfbundle.checkpoint.saving import CheckpointWriter
+from tfbundle.conversion.casting import converted
+from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.targets.shards import divide
+from tfbundle.conversion.targets.target import Count, Layout
+from tfbundle.formats.slice_keys import FULL, encode_name
+from tfbundle.storage.base import Location
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import data_type_of
+from tfbundle.tensors.parts import Tiling, find_part, tiling
+from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
+from tfbundle.tensors.store import Facts, Range
+
+
+class CheckpointTarget:
+    """Checkpoints of the format V2."""
+
+    name: str = "checkpoint"
+    suffixes: tuple[str, ...] = ()
+    is_prefix: bool = True
+    keeps_objects: bool = True
+
+    def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
+        """Return what of a tensor no checkpoint holds, or ``None``."""
+        if tensor.dtype.kind not in "OSU" and data_type_of(tensor.dtype) is None:
+            return str(tensor.dtype)
+        try:
+            encode_name(tensor.name)
+        except UnicodeEncodeError:
+            return "a name that is not Unicode"
+        return None
+
+    def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
+        """Return the index and the data files; ``ValueError`` for a prefix that is the name of such a file."""
+        if prefix_of_member(out.name) is not None:
+            raise ValueError(f"{out} is no prefix; leave out .index or .data-00000-of-00001")
+        count, _ = _arrange(plan, layout)
+        return [out.plus(INDEX_SUFFIX), *(out.plus(shard_path("", number, count)) for number in range(count))]
+
+    def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
+        """Write the data files and then the index."""
+        shards, values = _arrange(plan, layout)
+        with CheckpointWriter(out, shards=shards, sync=True) as writer:
+            for value in values:
+                _write(writer, value, count)
+
+
+class _Value(NamedTuple):
+    """What one entry of the index places: a tensor, or with ``part`` one slice of a tensor of ``shape``.
+
+    ``shard`` is ``None`` where the writer chooses.
+    """
+
+    planned: Planned
+    shard: int | None
+    part: TensorSlice | None = None
+    shape: tuple[int, ...] = ()
+
+
+def _arrange(plan: Plan, layout: Layout) -> tuple[int, list[_Value]]:
+    """Return the number of data files, and what to write in order."""
+    tilings = {planned.name: _tiling_of(planned) for planned in plan.tensors}
+    groups = divide(plan.tensors, layout)
+    if groups is not None:
+        return len(groups), [
+            value._replace(shard=number)
+            for number, group in enumerate(groups)
+            for _, value in _in_stored_order(group, tilings)
+        ]
+    found = _in_stored_order(plan.tensors, tilings)
+    counts = {
+        shard.total for stored, _ in found if stored is not None and (shard := parse_shard(stored.path)) is not None
+    }
+    if plan.source.format != "v2" or len(counts) != 1:
+        return 1, [value for _, value in found]
+    return counts.pop(), _slices_as_listed([value._replace(shard=_shard_of(stored)) for stored, value in found])
+
+
+def _slices_as_listed(values: list[_Value]) -> list[_Value]:
+    """Return values, which are in the order of each shard, in one in which slices are as the index lists them.
+
+    The order within each shard stays; where the two contradict each other, so does that of all.
+    """
+    sorter: TopologicalSorter[int] = TopologicalSorter()
+    last: dict[int | None, int] = {}
+    slices: dict[str, dict[TensorSlice | None, int]] = {}
+    for number, value in enumerate(values):
+        sorter.add(number, *([last[value.shard]] if value.shard in last else []))
+        last[value.shard] = number
+        if value.part is not None:
+            slices.setdefault(value.planned.name, {})[value.part] = number
+    for found in slices.values():
+        tensor = values[next(iter(found.values()))].planned.tensor
+        for first, second in pairwise(tensor.slices):
+            sorter.add(found[second], found[first])
+    try:
+        return [values[number] for number in sorter.static_order()]
+    except CycleError:
+        return values
+
+
+def _in_stored_order(
+    tensors: Iterable[Planned], tilings: dict[str, Tiling | None]
+) -> list[tuple[Range | None, _Value]]:
+    found = [pair for planned in tensors for pair in _values_of(planned, tilings)]
+    if all(stored is not None for stored, _ in found):
+        # What has no bytes comes before what begins at the same offset.
+        found.sort(key=lambda pair: (_shard_of(pair[0]), pair[0].offset, pair[0].size) if pair[0] else ())
+    return found
+
+
+def _shard_of(stored: Range | None) -> int:
+    shard = None if stored is None else parse_shard(stored.path)
+    return 0 if shard is None else shard.number
+
+
+def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[tuple[Range | None, _Value]]:
+    """Yield what of a tensor is stored by itself, with the place where the source has it."""
+    tensor = planned.tensor
+    ranges = tensor.ranges
+    if tensor.slices and _keeps_slices(planned):
+        gap = find_gap(tensor.slices, tensor.shape)
+        if gap is not None:
+            raise incomplete(gap, len(tensor.slices)).locate(
+                path=ranges[0].path if ranges else None, tensor=tensor.name
+            )
+        # Of what lies compressed in a table there are no ranges.
+        places: Iterable[Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
+        for part, stored in zip(tensor.slices, places, strict=False):
+            yield stored, _Value(planned, None, part, tensor.shape)
+        return
+    first = ranges[0] if ranges else None
+    region = tensor.region
+    if region is not None and _keeps_slices(planned):
+        facts = Facts(0, tensor.whole_shape, (region,))
+        if find_part(planned.name, facts, tilings.get) is not None:
+            yield first, _Value(planned, None, region, tensor.whole_shape)
+            return
+    yield first, _Value(planned, None)
+
+
+def _keeps_slices(planned: Planned) -> bool:
+    return planned.axes is None and planned.transform is None
+
+
+def _tiling_of(planned: Planned) -> Tiling | None:
+    tensor = planned.tensor
+    return tiling(Facts(0, tensor.shape, tensor.slices)) if tensor.slices and _keeps_slices(planned) else None
+
+
+def _write(writer: CheckpointWriter, value: _Value, count: Count) -> None:
+    planned, tensor = value.planned, value.planned.tensor
+    stays = planned.transform is None and planned.dtype == tensor.dtype
+    data_type = tensor.data_type if stays else None
+    if value.part is not None:
+        array = tensor.read() if tensor.region is not None else tensor[value.part.index]
+        array = converted(np.asarray(array), planned.dtype, tensor.name)
+        writer.add_slice(planned.name, value.shape, _index(value.part), array, data_type=data_type, shard=value.shard)
+        count(array.nbytes)
+    elif planned.dtype.kind in "OSU":
+        writer.add(planned.name, tensor if planned.is_copied else planned.read(), shard=value.shard)
+        count(planned.nbytes)
+    else:
+        chunks = _counted(planned.chunks(), count)
+        dtype = data_type if data_type is not None else planned.dtype
+        writer.add_chunks(planned.name, planned.shape, dtype, chunks, shard=value.shard)
+
+
+def _index(part: TensorSlice) -> tuple[slice, ...]:
+    """Return a slice as the source states it: whole dimensions are not counted out where it did not."""
+    return tuple(slice(None) if length == FULL else slice(start, start + length) for start, length in part.extents)
+
+
+def _counted(chunks: Iterable[Array], count: Count) -> Iterator[Array]:
+    for chunk in chunks:
+        yield chunk
+        count(chunk.nbytes)
