@@ -46,7 +46,7 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
 
     \b
     tfbundle convert run/model.ckpt-1000 model.safetensors
-    tfbundle convert run/ weights.npz --no-slots --cast bfloat16=float32
+    tfbundle convert run/ weights.npz --cast bfloat16=float32
     tfbundle convert run/ out.npz --rename '^bert/=' --rename 'layer_(\\d+)=h\\1' --dry-run
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.conversion.convert import convert
