@@ -101,7 +101,7 @@ def test_any_other_import_error_is_not_hidden() -> None:
         (["ls", "no\nwhere"], "there is no checkpoint no\\nwhere"),
         (["show", "nowhere", "x"], "there is no checkpoint nowhere"),
         (["ls", "x", "--colour"], "--colour"),
-        (["convert", "x", "y"], "has the suffix of no format"),
+        (["convert", "x", "y.pt"], "has the suffix of no format"),
         (["ls", os.curdir], "no checkpoint"),
     ],
 )

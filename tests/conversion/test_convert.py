@@ -465,7 +465,7 @@ def test_nothing_is_written_where_nothing_can_be(tmp_path: Path, format: str) ->
         convert(tmp_path / "b", tmp_path / f"folder.{format}")
     convert(tmp_path / "b", os.devnull, to=format)
     with pytest.raises(ValueError, match="suffix of no format"):
-        convert(tmp_path / "b", tmp_path / "out")
+        convert(tmp_path / "b", tmp_path / "out.pt")
     with pytest.raises(ValueError, match="'pt'"):
         convert(tmp_path / "b", tmp_path / "out", to="pt")
 

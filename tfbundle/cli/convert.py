@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @json_option
 @format_option
 def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | None, **options: Any) -> None:
-    """Write the tensors to OUT, a .npz, .safetensors or .h5 file.
+    """Write the tensors to OUT, the prefix of a checkpoint or a .npz, .safetensors or .h5 file.
 
     PATH may also be a .npz, .safetensors, .h5 or .keras file.
 
@@ -46,6 +46,7 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
 
     \b
     tfbundle convert run/model.ckpt-1000 model.safetensors
+    tfbundle convert run/ stripped.ckpt --no-slots
     tfbundle convert run/ weights.npz --cast bfloat16=float32
     tfbundle convert run/ out.npz --rename '^bert/=' --rename 'layer_(\\d+)=h\\1' --dry-run
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
