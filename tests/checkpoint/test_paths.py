@@ -18,6 +18,7 @@ from tests.support.expected import FIXTURES
 from tests.support.refusals import forbid
 from tests.support.v1_writer import write_v1
 from tfbundle import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.overview.walk import overview
 from tfbundle.storage.folders import LocalListing
 
 STATES = sorted(path for path in FIXTURES.glob("*/*/EXPECTED.json") if "state" in json.loads(path.read_bytes()))
@@ -631,6 +632,20 @@ def test_a_v1_checkpoint_that_is_called_as_the_state_file(tmp_path: Path) -> Non
     assert (listed.prefix, listed.in_state) == (str(tmp_path / "checkpoint"), False)
     save_v1(tmp_path / "other", 2)
     assert "2 checkpoints" in error_of(tmp_path, MissingFileError)
+
+
+def test_a_sharded_v1_prefix_that_is_called_as_the_state_file(tmp_path: Path) -> None:
+    save_v1(tmp_path / "checkpoint-00000-of-00001", 1)
+    save(tmp_path / "final", 2)
+    write_state(tmp_path, "final")
+    for path in ("checkpoint", "checkpoint-00000-of-00001"):
+        assert value_of(tmp_path / path) == 1
+        assert overview(tmp_path / path).kind == "checkpoint"
+    assert value_of(tmp_path) == 2
+    assert [one.problem for one in tfbundle.list_checkpoints(tmp_path)] == [None, None]
+    # Records are called so, too, and a file beside them keeps its meaning.
+    (tmp_path / "checkpoint-00000-of-00001").write_bytes(bytes(100))
+    assert value_of(tmp_path / "checkpoint") == 2
 
 
 def test_a_prefix_and_a_folder(tmp_path: Path) -> None:

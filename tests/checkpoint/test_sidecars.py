@@ -41,6 +41,10 @@ MEMBERS = [
         "{}.tmp",
         "{}.tempstate1234567890",
         "{}:Zone.Identifier",
+        "{}.sb-1234abcd-xYz123",
+        ".pending-1700000000-{}",
+        ".trashed-1700000000-{}",
+        "~${}",
     ],
 )
 def test_sidecars(form: str, name: str) -> None:
@@ -56,6 +60,8 @@ def test_sidecars(form: str, name: str) -> None:
         ".data-00000-of-00001",
         ".meta",
         ".hidden.index",
+        ".pending-x-model.index",
+        "model.sb-1234abcd-xYz1234",
         ".hidden.data-00003-of-00008",
         "_.index",
         "model.part.index",
@@ -79,7 +85,17 @@ def test_what_is_none(name: str) -> None:
 
 
 def test_folders() -> None:
-    for name in ("__MACOSX", ".AppleDouble", "@eaDir", ".Trash-1000", ".~tmp~"):
+    for name in (
+        "__MACOSX",
+        ".AppleDouble",
+        "@eaDir",
+        ".Trash-1000",
+        ".~tmp~",
+        "#recycle",
+        "@Recycle",
+        ".snapshot",
+        ".git",
+    ):
         assert is_sidecar_folder(name)
-    for name in ("train", ".hidden", "MACOSX", "Trash"):
+    for name in ("train", ".hidden", "MACOSX", "Trash", "recycle", "snapshot", ".gitlab", "#1"):
         assert not is_sidecar_folder(name)

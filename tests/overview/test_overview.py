@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfbundle
 from tests.support.bundle_writer import encode_field, write_bundle
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
@@ -102,6 +103,8 @@ def test_a_tree_in_order(tree: Path) -> None:
         ("graphs/model.onnx", b"random bytes", None, "is called .onnx, but is damaged, or of another program"),
         ("graphs/model.npz", b"", None, "is empty"),
         ("graphs/weights.bin", bytes(100), None, "zero bytes"),
+        ("graphs/saved_model (1).pb", "exported/1/saved_model.pb", None, "has to be called saved_model.pb"),
+        ("run/checkpoint", b'all_model_checkpoint_paths: "model-1"', "run/checkpoint", "names no checkpoint"),
         ("graphs/page.bin", b"<!doctype html><html>", None, "HTML page"),
     ],
 )
@@ -134,6 +137,20 @@ def test_what_is_wrong(tree: Path, name: str, data: bytes | str | None, path: st
 def test_what_is_not_wrong(tree: Path, name: str, data: bytes) -> None:
     (tree / "run" / name).write_bytes(data)
     assert overview(tree).ok
+
+
+def test_folders_of_other_programs(tree: Path) -> None:
+    for name in ("#recycle", ".snapshot", "~old", ".hidden"):
+        shutil.copytree(tree / "run", tree / "new" / name)
+    found = {os.path.relpath(item.path, tree / "new") for item in overview(tree / "new").items if item.kind == "run"}
+    # What begins as a file of another program would is a folder like any other.
+    assert found == {"~old", ".hidden"}
+    with tfbundle.open_events(tree / "new") as log:
+        assert set(log.runs) == found
+    assert {
+        os.path.relpath(os.path.dirname(one.prefix), tree / "new")
+        for one in tfbundle.verify(tree / "new", all=True).checkpoints
+    } == found
 
 
 def test_other_paths(tree: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from tfbundle.cli.completion import PATH, complete_tensors
 from tfbundle.cli.output import escape_name, unescape_name
+from tfbundle.cli.wording import for_command
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
@@ -77,7 +78,7 @@ def _key_of(checkpoint: TensorMapping, variable: str) -> str:
     try:
         return key_of(checkpoint, variable)
     except KeyError as error:
-        raise click.ClickException(error.args[0]) from None
+        raise click.ClickException(for_command(error.args[0])) from None
 
 
 def choose_copies(checkpoint: TensorMapping, names: Mapping[str, str]) -> dict[str, str]:

@@ -43,6 +43,7 @@ _COMMANDS = {
 }
 # How a kind is called in the table, where its word is longer than it need be.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
+_PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
 # What is wrong has a line of its own; of more of them nobody reads all.
 _MOST_PROBLEMS = 50
 _MOST_ROWS = 1000
@@ -112,7 +113,7 @@ def _print_tree(found: Overview) -> None:
     if len(wrong) > _MOST_PROBLEMS:
         print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems, which --json lists")
     counts = Counter(_LABELS.get(item.kind, item.kind) for item in items)
-    parts = [count_of(number, kind) for kind, number in counts.items()]
+    parts = [count_of(number, *_PLURALS.get(kind, (kind,))) for kind, number in counts.items()]
     parts.append(f"{count_of(found.others, 'other file')} ({format_size(found.others_size)})")
     folders = count_of(found.folders, "folder")
     print_line(f"{one_line(found.path)}: {found.description}; {', '.join(parts)} in {folders}")

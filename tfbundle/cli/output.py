@@ -136,9 +136,11 @@ def format_shape(shape: Sequence[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def count_of(number: int, thing: str) -> str:
-    """Return ``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``."""
-    return f"{number:,} {thing}{'' if number == 1 or thing.endswith('s') else 's'}"
+def count_of(number: int, thing: str, things: str | None = None) -> str:
+    """Return ``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``; ``things`` is a plural of another form."""
+    if things is None:
+        things = thing if thing.endswith("s") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else things}"
 
 
 def print_line(text: str = "") -> None:

@@ -33,7 +33,7 @@ def command(path: str, as_json: bool) -> None:
     something is not there though the state file lists it, or if DIR has no checkpoint.
     """
     from tfbundle.checkpoint.find.names import scan_folder
-    from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
+    from tfbundle.checkpoint.find.state import STATE_NAME, find_state
     from tfbundle.checkpoint.listing import list_checkpoints
     from tfbundle.overview.walk import folder_problems
     from tfbundle.storage.locations import locate
@@ -42,11 +42,13 @@ def command(path: str, as_json: bool) -> None:
     folder, name = (given.parent, given.name) if given.is_file() else (given, STATE_NAME)
     listed = list_checkpoints(folder.path, name)
     state_file = folder.join(name)
-    state = read_checkpoint_state(state_file.path) if state_file.is_file() else None
+    state = find_state(folder, name)
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
     incomplete = [location.path for location in scan_folder(folder).half_saved]
-    problems = [item for item in folder_problems(folder) if item.kind not in ("checkpoint", "run", "state")]
+    # What the state file names in vain has a row of its own.
+    elsewhere_said = ("checkpoint", "run", "state") if missing else ("checkpoint", "run")
+    problems = [item for item in folder_problems(folder) if item.kind not in elsewhere_said]
     elsewhere = [] if listed or missing else _find_elsewhere(folder)
     if as_json:
         checkpoints = [
@@ -100,7 +102,7 @@ def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> Non
     for line in lines[:_MOST_SHOWN]:
         print_line(one_line(line))
     if len(lines) > _MOST_SHOWN:
-        print_line(f"and {len(lines) - _MOST_SHOWN:,} more problems, which --json lists")
+        print_line(f"and {count_of(len(lines) - _MOST_SHOWN, 'more problem')}; --json lists all")
 
 
 def _print_elsewhere(elsewhere: list[str]) -> None:

@@ -11,6 +11,12 @@ _REPLACEMENTS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"tfbundle\.load_graph\(path\)\.constants has its weights, and the commands", "the commands"),
+        # The rest of a sentence speaks of what only Python has.
+        (r"(?:; |, but )tfbundle\.load_graph\(path\)\.constants [^;()]*?(?= \(|;|\Z)", ""),
+        (
+            r"names in a list or dict are exact, so pass a glob alone \(names=(?:'[^']*'|\"[^\"]*\")\)",
+            "exactly one is meant here, so pass a name; 'tfbundle ls' lists what a pattern matches",
+        ),
         (r"tfbundle\.(?:open_checkpoint|load)\b(?:\(path\))?", "'tfbundle ls'"),
         (r"tfbundle\.read_checkpoint_state\b", "'tfbundle state'"),
         (r"tfbundle\.(?:open|read)_events\b", "'tfbundle events'"),

@@ -46,6 +46,11 @@ _EXPECTED = {
 _PAGES = (".html", ".htm", ".xhtml")
 # These take the place of any file. An empty one may be meant, if its name does not say that it holds something.
 _PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
+_SAVED_MODEL_NAMES = {
+    FileKind.SAVED_MODEL: "saved_model.pb",
+    FileKind.SAVED_MODEL_TEXT: "saved_model.pbtxt",
+    FileKind.SAVED_MODEL_CHUNKED: "saved_model.cpb",
+}
 # Other programs use these suffixes for files of their own.
 _AMBIGUOUS = (".index", ".meta")
 
@@ -63,6 +68,8 @@ def contradiction(name: str, kind: FileKind) -> str | None:
         return None if is_readable else "is called like an event file, and is damaged or something else"
     if kind is FileKind.EVENTS and not expected:
         return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
+    if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind]:
+        return f"is a SavedModel, which has to be called {_SAVED_MODEL_NAMES[kind]}"
     if kind is FileKind.BUNDLE_INDEX and suffix != ".index":
         return "is the index of a checkpoint, whose name has to end in .index"
     if not expected or kind in expected or (kind is FileKind.UNKNOWN and suffix in _AMBIGUOUS):

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
+    find_shards_beside,
     is_half_saved,
     is_sidecar,
     is_sidecar_folder,
@@ -87,7 +88,8 @@ def _of_prefix(location: Location) -> Item | None:
     name = location.name
     is_member = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
     is_another = location.is_folder() or (location.is_file() and kind_of(location) is not FileKind.V1_TABLE)
-    if is_another and not is_member and not location.plus(INDEX_SUFFIX).is_file():
+    is_prefix = location.plus(INDEX_SUFFIX).is_file() or find_shards_beside(location) is not None
+    if is_another and not is_member and not is_prefix:
         return None  # So that the folder is not gone through for the sake of every file.
     bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
     listed, _ = _checkpoints(location.parent)
@@ -149,7 +151,7 @@ class _Walk:
         if kind in _WHOLE_FOLDERS:
             yield Item(kind.word, folder.path, kind.value, self._size_below(folder), advice=kind.advice)
             return
-        own: set[str] = {name for name in listing.names if is_sidecar(name)}
+        own: set[str] = {name for name in listing.names if is_sidecar(name) and not listing.is_folder(name)}
         if kind in _SAVED_MODELS:
             own.update(_SAVED_MODEL_FILES, _SAVED_MODEL_FOLDERS)
             yield self._saved_model(folder, listing, kind)
@@ -363,7 +365,9 @@ def _state(location: Location, listing: Listing) -> Iterator[Item]:
         return
     facts = {"latest": state.model_checkpoint_path, "listed": len(state.all_model_checkpoint_paths)}
     problem = None
-    if state.model_checkpoint_path and state.resolved is None:
+    if not state.model_checkpoint_path:
+        problem = "names no checkpoint"
+    elif state.resolved is None:
         problem = f"names {state.model_checkpoint_path!r}, which is not there"
     size = stat.size if stat is not None else None
     yield Item(kind.word, location.path, kind.value, size, None, facts, problem)
@@ -375,8 +379,8 @@ def _file_item(location: Location, kind: FileKind, stat: object, problem: str | 
 
 
 def _unreadable(location: Location, error: Exception) -> Item:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Item("unreadable", location.path, "not readable", None, problem=f"cannot be read: {reason}")
+    problem = str(error) if isinstance(error, TfBundleError) else f"cannot be read: {getattr(error, 'strerror', error)}"
+    return Item("unreadable", location.path, "not readable", None, problem=problem)
 
 
 def _tags(run: Run) -> tuple[int, int | None]:

@@ -16,7 +16,10 @@ import re
 from bisect import bisect_left
 from typing import Literal, NamedTuple
 
-from tfbundle.checkpoint.find.listings import Asking, Listings
+from tfbundle.checkpoint.find.listings import Asked, Asking, Listings
+from tfbundle.errors import TfBundleError
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Listing, Location
 
 Format = Literal["v1", "v2"]
@@ -39,19 +42,23 @@ _SIDECAR = re.compile(
     | \.(?:crdownload|opdownload|download)\Z                # browsers
     | \.(?=[0-9a-fA-F]*[a-f])(?=[0-9a-fA-F]*[A-F])[0-9a-fA-F]{8}\Z  # boto, at random; hosts have one case
     | \.tempstate\d+\Z                                      # TensorFlow
+    | \.sb-[0-9a-f]{6,8}-[A-Za-z0-9]{6}\Z                  # macOS, when a program in a sandbox saves
     | :?Zone\.Identifier\Z                                  # Windows
     | [~#]\Z | \A[~#]                                       # editors, Syncthing
     """,
     re.VERBOSE,
 )
-_SIDECAR_FOLDERS = (
-    "__MACOSX",
-    ".AppleDouble",
-    "@eaDir",
-    ".~tmp~",
-    ".rsync-partial",
-    ".ipynb_checkpoints",
-    "$RECYCLE.BIN",
+# Android keeps downloads that are not finished, and deleted files, beside the others.
+_HIDDEN = re.compile(r"\.(?:pending|trashed)-\d+-", re.ASCII)
+# Of macOS and AppleTalk; of NAS, with what was deleted there and how it was before; of copying and syncing programs, of
+# Windows and Linux, of version control.
+_SIDECAR_FOLDERS = frozenset(
+    (
+        "__MACOSX/.AppleDouble/.AppleDB/.AppleDesktop/.TemporaryItems/.Spotlight-V100/.fseventsd"
+        "/.DocumentRevisions-V100/@eaDir/@tmp/#recycle/#snapshot/@Recycle/@Recently-Snapshot/.snapshot/.snapshots/.zfs"
+        "/.~tmp~/.rsync-partial/.rsync-tmp/.stversions/.stfolder/.dropbox.cache/.ipynb_checkpoints"
+        "/$RECYCLE.BIN/RECYCLER/System Volume Information/lost+found/.git/.hg/.svn"
+    ).split("/")
 )
 _STEP = re.compile(r"-(\d{1,19})\Z", re.ASCII)
 
@@ -129,7 +136,7 @@ def is_sidecar(name: str) -> bool:
     # rsync's copies have a leading dot, and so have Hadoop's checksums and swap files. A checkpoint's name may begin
     # with a dot, or be empty, and its members are told by their ends.
     if name.startswith("."):
-        return prefix_of_member(name) is None
+        return prefix_of_member(name) is None or _HIDDEN.match(name) is not None
     return _SIDECAR.search(name) is not None
 
 
@@ -157,12 +164,31 @@ def find_files(
     if format != "v1" and listing.is_file(base + INDEX_SUFFIX):
         return CheckpointFiles(prefix, "v2")
     if format != "v2" and base:
-        if listing.is_file(base):
+        is_there = listing.is_file(base)
+        # A folder of which no list is at hand is listed only if the file is another's.
+        if is_there and isinstance(listing, Asked) and holds_v1_table(prefix):
             return CheckpointFiles(prefix, "v1", (prefix,))
         shards = _v1_shards(base, listing)
-        if shards:
+        if shards and not (is_there and holds_v1_table(prefix)):
             return CheckpointFiles(prefix, "v1", tuple(map(prefix.beside, shards)))
+        if is_there:
+            return CheckpointFiles(prefix, "v1", (prefix,))
     return None
+
+
+def find_shards_beside(location: Location) -> CheckpointFiles | None:
+    """Return the sharded V1 checkpoint whose prefix is also the name of another file, such as a state file."""
+    found = find_files(location, "v1")
+    is_sharded = found is not None and location not in found.v1_files and any(map(holds_v1_table, found.v1_files))
+    return found if is_sharded else None
+
+
+def holds_v1_table(location: Location) -> bool:
+    """Return whether a file is of a V1 checkpoint, by its content."""
+    try:
+        return kind_of(location) is FileKind.V1_TABLE
+    except (TfBundleError, OSError):
+        return False
 
 
 def _v1_shards(base: str, listing: Listing) -> list[str]:

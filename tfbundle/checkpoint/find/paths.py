@@ -18,6 +18,7 @@ from tfbundle.checkpoint.find.names import (
     Folder,
     Format,
     find_files,
+    find_shards_beside,
     is_half_saved,
     is_sidecar,
     prefix_of,
@@ -100,6 +101,8 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
         # A file of a sharded set means the whole set.
         whole = v1_prefix_of(location)
         return (find_files(whole, "v1") if whole is not None else None) or found
+    if format != "v2" and (found := find_shards_beside(location)) is not None:
+        return found
     if kind is FileKind.STATE:
         return _from_state(read_checkpoint_state(location), location.parent, format)
     if is_saved_model(location):
