@@ -104,7 +104,8 @@ class Commands(click.Group):
         except click.ClickException as error:
             message = error.format_message()
             if isinstance(error, click.UsageError) and error.ctx is not None:
-                message += f" See '{error.ctx.command_path} --help'."
+                end = "" if message.endswith((".", "?", "!")) else "."
+                message += f"{end} See '{error.ctx.command_path} --help'."
             return _refuse(message)
         except (KeyboardInterrupt, click.Abort):
             return _INTERRUPTED

@@ -52,14 +52,15 @@ _SIDECAR = re.compile(
 _HIDDEN = re.compile(r"\.(?:pending|trashed)-\d+-", re.ASCII)
 # Of macOS and AppleTalk; of NAS, with what was deleted there and how it was before; of copying and syncing programs, of
 # Windows and Linux, of version control.
-_SIDECAR_FOLDERS = frozenset(
-    (
-        "__MACOSX/.AppleDouble/.AppleDB/.AppleDesktop/.TemporaryItems/.Spotlight-V100/.fseventsd"
-        "/.DocumentRevisions-V100/@eaDir/@tmp/#recycle/#snapshot/@Recycle/@Recently-Snapshot/.snapshot/.snapshots/.zfs"
-        "/.~tmp~/.rsync-partial/.rsync-tmp/.stversions/.stfolder/.dropbox.cache/.ipynb_checkpoints"
-        "/$RECYCLE.BIN/RECYCLER/System Volume Information/lost+found/.git/.hg/.svn"
-    ).split("/")
-)
+# fmt: off
+_SIDECAR_FOLDERS = frozenset({
+    "#recycle", "#snapshot", "$RECYCLE.BIN", ".AppleDB", ".AppleDesktop", ".AppleDouble", ".DocumentRevisions-V100",
+    ".dropbox.cache", ".fseventsd", ".git", ".hg", ".ipynb_checkpoints", ".rsync-partial", ".rsync-tmp",
+    ".snapshot", ".snapshots", ".Spotlight-V100", ".stfolder", ".stversions", ".svn", ".TemporaryItems", ".zfs",
+    ".~tmp~", "@eaDir", "@Recently-Snapshot", "@Recycle", "@tmp", "__MACOSX", "lost+found", "RECYCLER",
+    "System Volume Information",
+})
+# fmt: on
 _STEP = re.compile(r"-(\d{1,19})\Z", re.ASCII)
 
 
