@@ -143,6 +143,37 @@ def test_a_shell_loads_its_script(
     assert not any(line.startswith("Usage") for line in lines)
 
 
+@pytest.mark.skipif(shutil.which("bash") is None or os.name != "posix", reason="bash is not installed")
+def test_bash_inserts_what_it_reads_as_the_name(tmp_path: Path, program: dict[str, str]) -> None:
+    names = ["*", "a*", "[ab]", "two words", "tab\there", "it's", "$HOME", "plain"]
+    write_bundle(tmp_path / "m", {name: np.ones(1) for name in names})
+    (tmp_path / "a").write_bytes(b"")  # What a pattern would become.
+    script = """
+    eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)" || exit 1
+    COMP_WORDS=(tfbundle show m "$WORD"); COMP_CWORD=3
+    _tfbundle_completion tfbundle
+    for one in "${COMPREPLY[@]}"; do
+        if [ -n "$WORD" ]; then printf '%s\\n' "$one"; else eval "printf '%s\\n' $one"; fi
+    done
+    """
+
+    def offered(word: str) -> list[str]:
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script],
+            env={**program, "WORD": word},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
+    assert sorted(offered("")) == sorted(name.replace("\t", "\\t") for name in names)
+    assert offered("'a") == ["a*"]  # Within quotes nothing has to be quoted.
+
+
 def test_an_unknown_shell_is_no_crash(program: dict[str, str]) -> None:
     environment = {**program, "_TFBUNDLE_COMPLETE": "tcsh_source"}
     done = subprocess.run(

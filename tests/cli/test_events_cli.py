@@ -352,6 +352,22 @@ def test_follow_shows_after_a_purge_only_what_is_new(logs: Path, monkeypatch: py
     assert lines[lines.index("1 run, 1 series") + 1 :] == ["train  loss  3  30"]
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x89HDF\r\n\x1a\n" + bytes(30), "HDF5"),
+        (b'model_checkpoint_path: "model-1"', "a checkpoint state file, not a file of records"),
+        (b"<!doctype html><html></html>", "an HTML page"),
+        (b"no file of any kind that is known", "record 0 at offset 0"),
+    ],
+)
+def test_records_of_another_kind(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "file").write_bytes(data)
+    result = run("records", tmp_path / "file")
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_records(tmp_path: Path) -> None:
     path = tmp_path / "records"
     path.write_bytes(frames([b"one", b"three"]))
@@ -366,7 +382,7 @@ def test_records(tmp_path: Path) -> None:
     result = run("records", path)
     assert (result.exit_code, result.stdout.splitlines()[1]) == (
         1,
-        "the last record, at offset 19, is half there: 19 bytes",
+        "the last record, at offset 19, is truncated (19 bytes left)",
     )
     path.write_bytes(frames([b"one", b"two"]).replace(b"one", b"0ne"))
     assert "record 0 at offset 0" in run("records", path).stderr

@@ -139,6 +139,11 @@ def test_what_is_not_wrong(tree: Path, name: str, data: bytes) -> None:
     assert overview(tree).ok
 
 
+def test_an_empty_path() -> None:
+    with pytest.raises(MissingFileError, match="the path is empty"):
+        overview("")
+
+
 def test_folders_of_other_programs(tree: Path) -> None:
     for name in ("#recycle", ".snapshot", "~old", ".hidden"):
         shutil.copytree(tree / "run", tree / "new" / name)

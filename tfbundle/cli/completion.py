@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 from tfbundle.cli.output import escape_name
 
@@ -25,6 +25,30 @@ _LARGEST = 16 << 20
 _MOST_NAMES = 500
 # What the commands call the argument that leads to the names.
 _PATHS = ("path", "logdir", "a", "graph")
+
+# click's script loses backslashes and lets bash expand a name as a pattern, so that [0] and * become file names. In a
+# word that does not begin with a quote, what bash would read otherwise is quoted.
+_BASH = r"""
+%(complete_func)s() {
+    local word="${COMP_WORDS[COMP_CWORD]}" type value
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        case $type in
+            dir) COMPREPLY=(); compopt -o dirnames ;;
+            file) COMPREPLY=(); compopt -o default ;;
+            plain)
+                case $word in
+                    [\"\']*) ;;
+                    *) printf -v value '%%q' "$value" ;;
+                esac
+                COMPREPLY+=("$value") ;;
+        esac
+    done < <(IFS=$'\n'; env COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD %(complete_var)s=bash_complete "$1")
+    return 0
+}
+
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -117,10 +141,15 @@ def _size(log: EventLog) -> int:
     return sum(stat.size for stat in stats if stat is not None)
 
 
+class _Bash(BashComplete):
+    source_template = _BASH
+
+
 def run_completion(command: click.Command, name: str, variable: str, instruction: str) -> int:
     """Print what the shell asked for, and return the exit status; whatever goes wrong prints nothing."""
     from click.shell_completion import shell_complete
 
+    add_completion_class(_Bash)
     try:
         return shell_complete(command, {}, name, variable, instruction)
     except Exception:

@@ -21,9 +21,11 @@ from tfbundle.formats.records.compression import COMPRESSIONS
 def command(file: str, compression: str | None, salvage: bool, dump: bool, as_json: bool) -> None:
     """Count the records of a TFRecord file, and verify all checksums.
 
-    The exit status is 1 if the last record is half there, or if salvaging left anything out; 2 at a damaged record.
+    The exit status is 1 if the last record is truncated, or if salvaging left anything out; 2 at a damaged record.
     """
     from tfbundle.formats.records.tfrecord import read_records
+
+    _check_kind(file, compression)
     from tfbundle.storage.local import file_size
 
     count = size = largest = done = 0
@@ -60,10 +62,28 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
         print_line(f"{count_of(count, 'record')}, {format_size(size)}, the largest {format_size(largest)}{wrapped}")
         if truncation is not None:
             if truncation.size:
-                print_line(f"the last record, at offset {truncation.offset}, is half there: {truncation.size} bytes")
+                print_line(
+                    f"the last record, at offset {truncation.offset}, is truncated ({truncation.size} bytes left)"
+                )
             else:
                 print_line("the compressed stream ends too early, and records may be lost")
         for loss in losses:
             print_line(f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}")
     if truncation is not None or losses:
         raise click.exceptions.Exit(1)
+
+
+def _check_kind(file: str, compression: str | None) -> None:
+    """Raise where a file is known to be of another kind, of which any record would be called damaged."""
+    from tfbundle.errors import UnsupportedError
+    from tfbundle.identification.files import kind_of
+    from tfbundle.identification.kinds import PACKED, FileKind
+    from tfbundle.storage.locations import locate
+
+    location = locate(file)
+    if compression is not None or location.is_folder():
+        return
+    kind = kind_of(location)
+    # What is damaged at its first record is of no known kind.
+    if kind not in (FileKind.TFRECORD, FileKind.EVENTS, FileKind.UNKNOWN, FileKind.EMPTY, *PACKED):
+        raise UnsupportedError(f"{location} is {kind.value}, not a file of records; {kind.advice}", path=location.path)

@@ -63,6 +63,8 @@ def overview(path: StrPath) -> Overview:
     Raises ``MissingFileError`` where there is none of these, and ``FormatError`` where it is a pipe or a device.
     """
     location = locate(path)
+    if not location.path:
+        raise MissingFileError("the path is empty; pass a file, a checkpoint's prefix or a folder", path="")
     prefix = _of_prefix(location)
     if prefix is not None:
         return Overview(location.path, prefix.kind, prefix.description, (prefix,))
