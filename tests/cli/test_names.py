@@ -114,8 +114,7 @@ def test_a_glob_that_the_shell_expanded(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("verfy", "did you mean 'verify'?"),
         ("lss", "did you mean 'ls'?"),
-        ("tests", "says what lies there. See"),
-        ("b.index", "'tfbundle info b.index' says what lies there"),
+        ("b.index", "'tfbundle info b.index' says what lies there. See"),
         ("zzz", "No such command 'zzz'."),
     ],
 )
