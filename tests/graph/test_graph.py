@@ -278,8 +278,6 @@ def test_names_that_are_not_there() -> None:
     for name in ("", ":0", "^fc1/weights", "fc1/weights:-1", "fc1/weights:x", 0):
         assert name not in graph
     assert "fc1/weights" in graph
-    with pytest.raises(TypeError):
-        iter(graph)
 
 
 def test_functions() -> None:
@@ -435,3 +433,23 @@ def test_opening_decodes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = tfbundle.load_graph(FIXTURES / "tf-1.15.5" / "frozen" / "frozen.pb")
     assert graph.op_counts["Const"] == 6
     assert "frozen.pb" in repr(graph)
+
+
+def test_a_graph_is_iterated_over_as_a_mapping_is() -> None:
+    proto = GraphDef()
+    proto.node.add(name="x", op="Placeholder").attr["dtype"].type = 1
+    proto.node.add(name="init", op="NoOp")
+    proto.node.add(name="bad", op="Split").attr["num_split"].i = -1
+    graph = Graph(proto)
+    assert list(graph) == ["x", "init", "bad"]
+    assert len(graph) == 3
+    assert all(name in graph for name in graph)
+    assert "x:0" in graph
+    assert "x:1" not in graph
+    assert "y" not in graph
+    assert 0 not in graph
+    assert graph._ipython_key_completions_() == ["x"]
+    assert [graph[name].name for name in graph._ipython_key_completions_()] == ["x:0"]
+    empty = Graph(GraphDef())
+    assert len(empty) == 0
+    assert empty

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.constants import Constants
 from tfbundle.graph.node import Node, Output
 from tfbundle.graph.op_outputs import OpOutputs
@@ -127,13 +127,23 @@ class Body(ABC):
         return f"the node {node_name!r} ({node.op}) has {len(node.outputs or ())} outputs, and no {name!r}{hint}"
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
+        """Return whether there is a node or a tensor of this name."""
+        return isinstance(name, str) and (name in self.nodes or self.get(name) is not None)
 
-    # Without this, Python would try numbers as names.
-    __iter__ = None
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of the nodes, in the order of the file."""
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return len(self._protos)
+
+    def __bool__(self) -> bool:
+        """Return ``True``: a graph without nodes is a graph."""
+        return True
 
     def _ipython_key_completions_(self) -> list[str]:
-        return list(self.nodes)
+        return [name for name, node in self.nodes.items() if _has_outputs(node)]
 
     @abstractmethod
     def full_name(self, name: str) -> str:
@@ -142,3 +152,10 @@ class Body(ABC):
     @abstractmethod
     def _place(self, name: str) -> tuple[str, int] | None:
         """The node and the index that a tensor's name means, or ``None`` where it cannot mean any."""
+
+
+def _has_outputs(node: Node) -> bool:
+    try:
+        return node.output(0) is not None
+    except TfBundleError:
+        return False

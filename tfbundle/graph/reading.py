@@ -8,7 +8,7 @@ can each be read as one of the others without an error, and would be empty. A fo
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -31,6 +31,8 @@ from tfbundle.storage.local import file_size, is_file, is_folder, list_folder, r
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
 
+# What TensorFlow writes in place of saved_model.pb for a model beyond the size that protobuf allows.
+_CHUNKED_NAME = "saved_model.cpb"
 # Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
 _MOST_LOOKED_INTO = 100
 _MOST_LISTED = 10
@@ -71,6 +73,9 @@ def find_saved_model(path: str) -> str:
     for name in SAVED_MODEL_NAMES:
         if is_file(os.path.join(path, name)):
             return os.path.join(path, name)
+    chunked = os.path.join(path, _CHUNKED_NAME)
+    if is_file(chunked):
+        _refuse(chunked, FileKind.SAVED_MODEL_CHUNKED)
     below = [os.path.join(path, name) for name in list_folder(path)[:_MOST_LOOKED_INTO]]
     below = [folder for folder in below if is_folder(folder) and is_saved_model(folder)]
     hint = f"; there is one in {', '.join(below[:_MOST_LISTED])}" if below else ""
@@ -165,7 +170,7 @@ def decode_message(data: bytes, message_class: type[M], *, path: str | None = No
         ) from None
 
 
-def _refuse(path: str, kind: FileKind) -> None:
+def _refuse(path: str, kind: FileKind) -> NoReturn:
     advice = _READERS.get(kind, kind.advice)
     if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{path} is {kind.value}; {advice}", path=path)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.graph.attributes import FunctionCall, Shape
+from tfbundle.graph.attributes import Shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.constants import decode_constant
 from tfbundle.graph.graph import Function, Graph
@@ -117,8 +117,10 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
 def _called(graph: Graph, node: Node) -> Function | None:
     if node.op in graph.functions:
         return graph.functions[node.op]
-    call = node.attributes.get("f")
-    return graph.functions.get(call.name) if isinstance(call, FunctionCall) else None
+    # The attribute may be of any kind and size, and is decoded only where it is a call.
+    if "f" not in node.proto.attr or node.proto.attr["f"].WhichOneof("value") != "func":
+        return None
+    return graph.functions.get(node.proto.attr["f"].func.name)
 
 
 def _restored_in(
