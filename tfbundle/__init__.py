@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tfbundle.identification.files import identify
     from tfbundle.identification.kinds import FileFacts
     from tfbundle.tensors.tensor import Tensor
+    from tfbundle.train.stand_in import as_tensorflow
     from tfbundle.verification.verify import verify
 
 _MODULES = {
@@ -79,6 +80,7 @@ _MODULES = {
     "Run": "events.run",
     "SavedModel": "graph.saved_model",
     "Tensor": "tensors.tensor",
+    "as_tensorflow": "train.stand_in",
     "average": "conversion.averaging",
     "compare_graph": "comparison.graph_check",
     "convert": "conversion.convert",
@@ -131,6 +133,7 @@ __all__ = [
     "TruncatedError",
     "UnsupportedError",
     "__version__",
+    "as_tensorflow",
     "average",
     "compare_graph",
     "convert",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tfbundle.train import gfile
     from tfbundle.train.assignment import init_from_checkpoint
     from tfbundle.train.data_types import DType, as_dtype
+    from tfbundle.train.event_accumulator import EventAccumulator
     from tfbundle.train.following import checkpoints_iterator
     from tfbundle.train.inspection import print_tensors_in_checkpoint_file
     from tfbundle.train.manager import CheckpointManager
@@ -54,6 +55,7 @@ _MODULES = {
     "CheckpointReader": "train.reading",
     "CheckpointState": "proto",
     "DType": "train.data_types",
+    "EventAccumulator": "train.event_accumulator",
     "NewCheckpointReader": "train.reading",
     "Saver": "train.saver",
     "SaverDef": "proto",
@@ -82,6 +84,7 @@ __all__ = [
     "CheckpointReader",
     "CheckpointState",
     "DType",
+    "EventAccumulator",
     "NewCheckpointReader",
     "Saver",
     "SaverDef",

@@ -210,6 +210,11 @@ def number_of(data_type: str) -> int:
     return int(data_type.removeprefix("DT_")) if number is None else number.number
 
 
+def names_of_types() -> list[str]:
+    """Return the names that types have as attributes of the module ``tensorflow``."""
+    return [name for name in _by_name() if name != "float" and not name.endswith("_ref")]
+
+
 @cache
 def _by_name() -> dict[str, int]:
     """Return the number of each type, references included, by its name in Python, and by what else TensorFlow takes."""

@@ -17,6 +17,7 @@ from tfbundle.errors import FormatError
 from tfbundle.formats.records.compression import FileStream, open_source, open_stream
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation
 from tfbundle.limits import LARGEST_RECORD
+from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 
 Item = TypeVar("Item")
@@ -46,7 +47,11 @@ class RecordIterator(Iterator[Item]):
         self.compression = stream.compression
         self._path = stream.path
         # What can be opened again when it has grown.
-        self._location = locate(source) if self._owned is not None and not hasattr(source, "read") else None
+        self._location: Location | None = None
+        if isinstance(source, Location):
+            self._location = source
+        elif not hasattr(source, "read"):
+            self._location = locate(source)
         self._size = 0 if self._owned is None else self._owned.size
         self._decode = decode
         self._make_reader = partial(RecordReader, verify=verify, salvage=salvage, largest=largest)
