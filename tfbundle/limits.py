@@ -103,9 +103,16 @@ LARGEST_RECORD = 1 << 60
 # as many, and a record has to lie in memory as a whole.
 LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
-# Events of a compressed file whose points are kept: so many, and one more for each byte of the file. Times and values
-# that differ take several bytes each, however well the rest of an event compresses; equal ones take a fifth of a byte.
-MOST_INFLATED_EVENTS = 200_000
+# Records of a compressed file, and values in those of events: so many, and one more for each byte of the file. Times
+# and values that differ take several bytes each, however well the rest compresses; equal ones take a fifth of a byte.
+MOST_INFLATED_RECORDS = 200_000
+# Values in one record of events; a merged summary has one a tag. An empty one takes two bytes in the file.
+MOST_VALUES = 100_000
+# Bytes of events in unusual form that are kept in memory, of all files of a log together. No known program writes any.
+LARGEST_UNUSUAL_EVENTS = 16 << 20
+# Values of a compressed event file up to the first size are unpacked together, in one pass and up to the second size.
+LARGEST_SMALL_VALUE = 4 << 10
+LARGEST_SMALL_VALUES = 16 << 20
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
 

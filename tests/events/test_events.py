@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 from collections import defaultdict
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 import tfbundle
 from tests.support.records import frames
 from tests.support.sampling import places
+from tests.support.table_writer import encode_varint
 from tfbundle.events.plugins import KINDS
-from tfbundle.proto import Event, Summary, TensorProto
+from tfbundle.formats.records.compression import Unpacked
+from tfbundle.proto import Event, Summary, SummaryMetadata, TensorProto
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.tensor_proto import decode_tensor
 
@@ -427,8 +430,65 @@ def test_a_tag_that_is_not_utf_8(tmp_path: Path) -> None:
         path.write_bytes(frames([version().SerializeToString(), *[bad] * count]))
         with pytest.raises(tfbundle.FormatError):
             list(tfbundle.read_events(path))
-        with pytest.raises(tfbundle.FormatError, match="UTF-8"):
-            _ = tfbundle.open_events(path).runs["."].scalars
+        log = tfbundle.open_events(path)
+        assert {tag: series.values.tolist() for tag, series in log.runs["."].scalars.items()} == {"\udcff": [1] * count}
+        assert set(log.to_pandas().tag) == set(log.to_arrow()["tag"].to_pylist()) == {"\\udcff"}
+
+
+def test_a_compressed_file_is_unpacked_once_for_all_small_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values(step: int) -> list[bytes]:
+        tensors = {f"t{n}": TensorProto(dtype=1, tensor_shape={"dim": [{"size": 1}]}, float_val=[n]) for n in range(50)}
+        return [
+            Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, tensor=tensor)])).SerializeToString()
+            for tag, tensor in tensors.items()
+        ]
+
+    path = tmp_path / "a.tfevents"
+    path.write_bytes(gzip.compress(frames([*values(1), *[b""] * 1000, *values(2)])))
+    run = tfbundle.open_events(path).runs["."]
+    run.load()
+    reads: list[int] = []
+    read_at = Unpacked.read_at
+    monkeypatch.setattr(Unpacked, "read_at", lambda self, *args: (reads.append(args[0]), read_at(self, *args))[1])
+    assert {tag: [float(value[0]) for value in series] for tag, series in run.tensors.items()} == {
+        f"t{n}": [n, n] for n in range(50)
+    }
+    assert len(reads) == 100
+    assert reads == sorted(reads)
+
+
+@pytest.mark.parametrize("count", [15, 17])
+def test_unusual_events_of_all_files_share_a_budget(tmp_path: Path, count: int) -> None:
+    # Two steps, which is valid and which no program writes.
+    metadata = SummaryMetadata(summary_description="x" * ((1 << 20) - 1000))
+    data = Event(step=1, summary=Summary(value=[Summary.Value(tag="t", simple_value=1, metadata=metadata)]))
+    unusual = b"\x10\x05" + data.SerializeToString()
+    for number in range(count):
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "a.tfevents").write_bytes(frames([unusual]))
+    with tfbundle.open_events(tmp_path) as log:
+        if count == 15:
+            log.load()
+            assert [run.scalars["t"].values.tolist() for run in log.runs.values()] == [[1]] * count
+        else:
+            with pytest.raises(tfbundle.UnsupportedError, match="read_events"):
+                log.load()
+
+
+@pytest.mark.parametrize("count", [100_000, 100_001])
+def test_values_of_one_record_are_limited(tmp_path: Path, count: int) -> None:
+    value = Event(summary=Summary(value=[Summary.Value(tag="t")])).SerializeToString()[2:]
+    size = len(value) * count
+    payload = b"\x2a" + encode_varint(size) + value * count
+    (tmp_path / "a.tfevents").write_bytes(frames([payload, SMALL[0].SerializeToString()]))
+    run = tfbundle.open_events(tmp_path).runs["."]
+    if count == 100_000:
+        assert run.event_count == 2
+    else:
+        with pytest.raises(tfbundle.UnsupportedError, match="more than 100000 values"):
+            run.load()
 
 
 def test_arrays_outlive_close_and_cannot_be_written(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frame, frames, header
-from tfbundle.formats.checksum import crc32c
+from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.records import reader as record_reader
 from tfbundle.formats.records.frames import PADDING, crc32c_rows, find_frames, find_header
 
@@ -226,6 +226,64 @@ def test_salvage_finds_every_record_from_which_no_bytes_are_gone(
         assert found == whole
         sizes = [16 + len(payload) for payload in found] + [loss.size for loss in records.losses]
         assert sum(sizes) + (records.truncation.size if records.truncation else 0) == len(damaged)
+
+
+def padded(payload: bytes, padding: int) -> bytes:
+    """A record as an old Julia writer wrote it: the checksum covers zeros that the length does not count."""
+    whole = payload + bytes(padding)
+    return header(len(payload)) + whole + struct.pack("<I", mask(crc32c(whole)))
+
+
+@pytest.mark.parametrize("window", [64, 1 << 20])
+@pytest.mark.parametrize("padding", [1, 7, 300, 4096])
+def test_salvage_reads_records_whose_checksum_covers_padding(
+    monkeypatch: pytest.MonkeyPatch, padding: int, window: int
+) -> None:
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
+    data = b"".join(padded(payload, padding) for payload in LONG)
+    for end in (b"", frame(b"as TensorFlow writes it")):
+        found, records = read(data + end, compression="NONE", salvage=True)
+        assert found == LONG + [b"as TensorFlow writes it"] * bool(end)
+        assert (records.losses, records.truncation) == ([], None)
+    with pytest.raises(tfbundle.ChecksumError):
+        read(data, compression="NONE")
+
+
+@pytest.mark.parametrize("window", [64, 1 << 20])
+def test_damaged_records_with_padding_stay_damaged(monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
+    parts = [padded(payload, 8) for payload in LONG]
+    starts = np.cumsum([0, *map(len, parts)]).tolist()
+    data = b"".join(parts)
+    for number in range(1, len(parts)):
+        for place in (starts[number] + 13, starts[number + 1] - 10, starts[number + 1] - 1):
+            bad = bytearray(data)
+            bad[place] ^= 1
+            found, records = read(bytes(bad), compression="NONE", salvage=True)
+            assert found == LONG[:number] + LONG[number + 1 :]
+            assert [(loss.offset, loss.size) for loss in records.losses] == [(starts[number], len(parts[number]))]
+
+
+def test_longer_padding_than_any_writer_has_is_damage() -> None:
+    found, records = read(frame(b"one") + padded(b"two", 4097) + frame(b"three"), compression="NONE", salvage=True)
+    assert found == [b"one", b"three"]
+    assert [loss.size for loss in records.losses] == [16 + 3 + 4097]
+
+
+@pytest.mark.parametrize("count", [200_000, 600_000])
+def test_millions_of_equal_records_in_a_few_compressed_bytes_are_refused(count: int) -> None:
+    data = gzip.compress(frame(b"") * count)
+    if count == 200_000:
+        assert read(data)[0] == [b""] * count
+    else:
+        with pytest.raises(tfbundle.UnsupportedError, match="one of too many"):
+            read(data)
+
+
+def test_checksums_of_empty_records_are_verified() -> None:
+    bad = header(0) + struct.pack("<I", mask(1))
+    with pytest.raises(tfbundle.ChecksumError, match="record 100 "):
+        read(frame(b"") * 100 + bad + frame(b""), compression="NONE")
 
 
 def test_half_a_record_in_which_none_begins_stays_a_truncation() -> None:

@@ -175,7 +175,8 @@ def _raw(value: bytes, tag: bytes = b"loss") -> bytes:
 
 def _raw_tensor(plugin: bytes, *dims: int, rest: bytes) -> bytes:
     """An event with a tensor of a shape that no message class would let us write."""
-    tensor = encode_field(1, 1) + encode_field(2, encode_shape(dims)) + rest
+    data_type = 7 if rest[0] >> 3 == 8 else 1
+    tensor = encode_field(1, data_type) + encode_field(2, encode_shape(dims)) + rest
     metadata = encode_field(1, encode_field(1, plugin))
     return _raw(encode_field(8, tensor) + encode_field(9, metadata), b"x")
 
@@ -211,7 +212,12 @@ _add_events(
         _summary(tag=tag, simple_value=1) for tag in ("../../etc/passwd", "/etc/passwd", "\0", "\x1b[2J", "", "a\nb")
     ],
 )
-_add_events("tag-not-utf-8", "a tag that is not UTF-8", lambda: [_raw(b"\x15\0\0\x80\x3f", b"\xff\xfe")], opens=False)
+_add_events(
+    "tag-not-utf-8",
+    "a tag that is not UTF-8",
+    lambda: [*_scalars(1, 2), _raw(b"\x15\0\0\x80\x3f", b"\xff\xfe")],
+    loss=[1, 2],
+)
 _add_events("tags-many", "5,000 tags", lambda: [_summary(tag=f"t{n}", simple_value=n) for n in range(5000)])
 _add_events(
     "restarts",
@@ -300,6 +306,10 @@ for _plugin_name in (
         ("2-40", "2^40 elements in four bytes", (1 << 40,), encode_field(5, bytes(4))),
         ("2-28", "2^28 elements in eight bytes", (1 << 28,), encode_field(5, struct.pack("<2f", 1, 2))),
         ("overflows", "a shape that overflows", (1 << 62, 1 << 62), encode_field(4, bytes(4))),
+        ("strings", "2^27 pairs of strings in one", (1 << 27, 2), encode_field(8, b"x")),
+        ("row", "a row of 2^28 strings in one", (1 << 28,), encode_field(8, b"7")),
+        ("table", "2^27 rows of three numbers in one", (1 << 27, 3), encode_field(5, bytes(4))),
+        ("curve", "six rows of 2^27 numbers in one", (6, 1 << 27), encode_field(5, bytes(4))),
         ("negative", "a negative dimension", (-1, 6), encode_field(4, bytes(4))),
     ):
         _add_events(
@@ -311,3 +321,58 @@ for _plugin_name in (
             ],
             loss=[1, 2],
         )
+
+
+def _add_packed(name: str, title: str, make: Callable[[], bytes], *, opens: bool = False) -> None:
+    """A compressed event file with these bytes of records."""
+
+    def build(folder: Path) -> Wanted:
+        path = folder / "events.out.tfevents.1"
+        path.write_bytes(make())
+        return Wanted(path, {}, opens=opens)
+
+    add(f"events-gzip-{name}", "events", build, title)
+
+
+def _far_apart() -> bytes:
+    def values(step: int) -> bytes:
+        return frames(
+            _summary(step, f"t{n}", tensor=TensorProto(dtype=1, tensor_shape={"dim": [{"size": 1}]}, float_val=[n]))
+            for n in range(1000)
+        )
+
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [values(1), *[frame(encode_field(6, _ZEROS))] * 20, values(2)]
+    return b"".join(map(squeezer.compress, parts)) + squeezer.flush()
+
+
+def _unusual(size: int) -> bytes:
+    """An event with two steps, which protobuf's own writers never write."""
+    return encode_field(2, 1) * 2 + encode_field(
+        5, encode_field(1, encode_field(1, b"t") + encode_field(8, bytes(size)))
+    )
+
+
+_add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
+_add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
+_add_packed("unusual", "200 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 200))
+_add_packed(
+    "unusual-small", "50,000 small events of unusual form in GZIP", lambda: _bomb(frame(_unusual(0)) * 1000, 50)
+)
+_add_events(
+    "values-empty",
+    "2 million empty values in one record",
+    lambda: [encode_field(5, b"\x0a\0" * 2_000_000)],
+    opens=False,
+)
+_add_events(
+    "values-empty-many", "5,000 empty values in each of 10 records", lambda: [encode_field(5, b"\x0a\0" * 5_000)] * 10
+)
+_add_events(
+    "custom-scalars-many",
+    "3,000 layouts of custom scalars",
+    lambda: [
+        _summary(tag=f"t{n}", tensor=TensorProto(dtype=7, string_val=[b""]), metadata=_plugin("custom_scalars"))
+        for n in range(3000)
+    ],
+)

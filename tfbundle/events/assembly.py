@@ -65,7 +65,7 @@ class Assembly:
         found: defaultdict[str, list[_Stretch]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for tag, points in file.tags.items():
-                name = _name(tag, file.path)
+                name = tag.decode("utf-8", "surrogateescape")
                 found[name].extend(_Stretch(number, file, kind, column) for kind, column in points.columns().items())
         first = {tag: min((one.number, int(one.column.order[0])) for one in some) for tag, some in found.items()}
         return dict(sorted(found.items(), key=lambda item: first[item[0]]))
@@ -73,12 +73,12 @@ class Assembly:
     def _find_metadata(self) -> dict[str, SummaryMetadata]:
         """What stands on the first value of each tag that has any."""
         found = {}
-        for tag in self._stretches:
-            for file in self._files:
-                points = file.tags.get(tag.encode())
-                if points is not None and points.metadata is not None:
+        for tag, stretches in self._stretches.items():
+            for file in dict.fromkeys(stretch.file for stretch in stretches):
+                metadata = file.tags[tag.encode("utf-8", "surrogateescape")].metadata
+                if metadata is not None:
                     try:
-                        found[tag] = SummaryMetadata.FromString(points.metadata[1])
+                        found[tag] = SummaryMetadata.FromString(metadata[1])
                     except DecodeError:
                         raise FormatError(f"the metadata of {tag!r} are no SummaryMetadata", path=file.path) from None
                     break
@@ -165,10 +165,3 @@ def _read_value(stretch: _Stretch, row: int) -> Summary.Value:
         return Summary.Value.FromString(data)
     except DecodeError:
         raise FormatError("the bytes are no Value of a summary", path=stretch.file.path, offset=order) from None
-
-
-def _name(tag: bytes, path: str) -> str:
-    try:
-        return tag.decode()
-    except UnicodeDecodeError:
-        raise FormatError(f"{path} has the tag {tag!r}, which is not UTF-8", path=path) from None

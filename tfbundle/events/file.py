@@ -20,15 +20,17 @@ from tfbundle.events.columns import decode_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, decode_layout
 from tfbundle.events.messages import decode_event
 from tfbundle.events.points import Place, Single, TagPoints, makes_up
+from tfbundle.events.small_values import read_small_values
+from tfbundle.events.unusual import UnusualBudget
 from tfbundle.events.wide_decode import Records, decode_lockstep
-from tfbundle.formats.checksum import crc32c, mask
+from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.compression import FileStream, Stream, Unpacked, open_stream
 from tfbundle.formats.records.frames import FEWEST_ROWS
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PLACEHOLDERS
-from tfbundle.limits import LARGEST_MESSAGE, MOST_INFLATED_EVENTS
+from tfbundle.limits import LARGEST_MESSAGE, LARGEST_SMALL_VALUE, MOST_INFLATED_RECORDS
 from tfbundle.proto import Event
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.local import FileIdentity
@@ -53,10 +55,11 @@ class Options(NamedTuple):
 
 
 class OtherEvent(NamedTuple):
-    """An event that is no summary: where its payload lies, how long it is, its step, and which field it holds."""
+    """An event that is no summary: where its payload lies, its size and CRC-32C, its step, and which field it holds."""
 
     order: int
     size: int
+    crc: int
     step: int
     what: int
 
@@ -68,8 +71,8 @@ class EventFile:
     events, ``truncation`` the half-written record at the end, ``losses`` what ``salvage`` left out.
     """
 
-    def __init__(self, location: Location, options: Options) -> None:
-        """Note the file, which ``read`` opens."""
+    def __init__(self, location: Location, options: Options, unusual: UnusualBudget | None = None) -> None:
+        """Note the file, which ``read`` opens; ``unusual`` is the budget of its log, by default one of its own."""
         self.location = location
         self.path = location.path
         self._options = options
@@ -81,6 +84,10 @@ class EventFile:
         self.position = 0
         self._is_packed = False
         self._kept: list[bytes] = []
+        self._unusual = unusual or UnusualBudget()
+        self._unusual.start(self.path)
+        self._value_count = 0
+        self._small: dict[tuple[int, int], bytes] | None = None  # Small values of a compressed file.
         self._identity: FileIdentity | None = None
         self._seen: list[tuple[int, int, int]] = []  # Offset, size and CRC-32C of bytes that were read.
         self._opened: Source | Unpacked | None = None
@@ -128,12 +135,6 @@ class EventFile:
                     done = stream.done()
                 if len(window.frames.starts):
                     self.position, self.count = reader.position, reader.count
-                if self._is_packed and self.count > MOST_INFLATED_EVENTS + source.size:
-                    raise UnsupportedError(
-                        f"{self.path} has {source.size} compressed bytes, and there are {self.count} events in them, "
-                        "far more than can differ from each other; unpack the file if they are wanted all the same",
-                        path=self.path,
-                    )
             self._note_bytes(source)
             return self._finish(start, before, reader.truncation, reader.losses)
         except FormatError as error:
@@ -197,18 +198,27 @@ class EventFile:
         """The serialized ``Summary.Value`` of a point."""
         if place.size < 0:
             return self._kept[-place.size - 1]
-        data = self._open().read_at(place.start, place.length)
+        data = self._read_place(place)
         if self._options.verify and crc32c(data) != place.crc:
             raise self._overwritten(order)
         start = order - place.start
         return data[start : start + place.size]
 
+    def _read_place(self, place: Place) -> bytes:
+        opened = self._open()
+        if isinstance(opened, Unpacked) and place.length <= LARGEST_SMALL_VALUE:
+            if self._small is None:
+                self._small = read_small_values(opened, self.tags.values())
+            if (small := self._small.get((place.start, place.length))) is not None:
+                return small
+        return opened.read_at(place.start, place.length)
+
     def event(self, other: OtherEvent) -> Event:
         """One of ``others`` as a message."""
-        data = self._open().read_at(other.order, other.size + 4)
-        if self._options.verify and mask(crc32c(data[:-4])) != int.from_bytes(data[-4:], "little"):
+        data = self._open().read_at(other.order, other.size)
+        if self._options.verify and crc32c(data) != other.crc:
             raise self._overwritten(other.order)
-        return decode_event(data[:-4])
+        return decode_event(data)
 
     def _open(self) -> Source | Unpacked:
         if self._is_closed:
@@ -224,11 +234,12 @@ class EventFile:
         return opened
 
     def release(self) -> None:
-        """Let go of the open file; what is read next is read from what then lies at the path."""
+        """Close the file until something of it is read again, from what then lies at the path."""
+        self._small = None
         self._opened = None  # It closes with its last reader, who may be another thread.
 
     def close(self) -> None:
-        """Let go of the file for good."""
+        """Close the file for good; a later read is a ``ValueError``."""
         self._is_closed = True
         self.release()
 
@@ -267,14 +278,18 @@ class EventFile:
             event = decode_event(bytes(record))
             event.DiscardUnknownFields()
             record = memoryview(event.SerializeToString())
+            self._unusual.take(self.path, len(record))
             layout = decode_layout(record)
             kept = True
         wall = _DOUBLE.unpack_from(record, layout.wall)[0] if layout.wall is not None else 0.0
         step = _number(record, layout.step)
         step -= (step >> 63) << 64
         if layout.what != SUMMARY:
-            self.others.append(OtherEvent(offset, size, step, layout.what))
+            self.others.append(OtherEvent(offset, size, crc, step, layout.what))
+        self._count_values(len(layout.values))
         for number, value in enumerate(layout.values):
+            if not value.form and value.metadata is None:
+                continue  # It says nothing; millions of them fit into one record.
             order = offset + (number if kept else value.span.start)
             points = self.tags[bytes(record[value.tag.start : value.tag.end])]
             if value.metadata is not None:
@@ -292,6 +307,16 @@ class EventFile:
             else:
                 place = Place(len(data), order, len(data), crc32c(data))
             points.add_single((value.form, None), Single(order, step, wall, None, place))
+
+    def _count_values(self, count: int) -> None:
+        self._value_count += count
+        size = self._identity.size if self._identity is not None else 0
+        if self._is_packed and self._value_count > MOST_INFLATED_RECORDS + size:
+            raise UnsupportedError(
+                f"{self.path} has more than {self._value_count} values in {size} compressed bytes, far more than can "
+                "differ from each other; unpack the file if they are wanted all the same",
+                path=self.path,
+            )
 
 
 class Replaced(TfBundleError):

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfbundle.errors import UnsupportedError
 from tfbundle.formats.coding import Buffer
 from tfbundle.formats.wire import BYTES, FIXED32, FIXED64, VARINT, Field, message_fields
-from tfbundle.limits import LONGEST_VARINT
+from tfbundle.limits import LONGEST_VARINT, MOST_VALUES
 from tfbundle.tensors.dtypes import numpy_dtype
 
 SUMMARY = 5
@@ -116,10 +117,19 @@ def decode_layout(record: Buffer) -> Layout:
         elif number in _WHATS and wire_type == BYTES and not what:
             what, content = number, Span(start, start + size)
             if number == SUMMARY:
-                values = [_decode_value(record, field) for field in message_fields(record, start, start + size)]
+                values = _decode_values(record, start, start + size)
         elif number != _LARGEST_KNOWN or wire_type != BYTES:
             raise Unusual
     return Layout(wall, step, what, content, tuple(values))
+
+
+def _decode_values(record: Buffer, start: int, end: int) -> list[ValueLayout]:
+    values: list[ValueLayout] = []
+    for field in message_fields(record, start, end):
+        if len(values) == MOST_VALUES:
+            raise UnsupportedError(f"the record has more than {MOST_VALUES} values, far more than a summary has tags")
+        values.append(_decode_value(record, field))
+    return values
 
 
 def _decode_value(record: Buffer, value: Field) -> ValueLayout:

@@ -11,6 +11,7 @@ from tfbundle.events.file import Options
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
 from tfbundle.events.series import ByName, ScalarSeries
+from tfbundle.events.unusual import UnusualBudget
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
 
@@ -31,6 +32,7 @@ class EventLog:
         self.path = self._location.path
         self.unreadable: dict[str, OSError] = {}
         self._options = options or Options()
+        self._unusual = UnusualBudget()
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._look()
@@ -80,7 +82,7 @@ class EventLog:
             for name, files in found.items():
                 run = self._runs.get(name)
                 if run is None:
-                    run = Run(name, files, self._options)
+                    run = Run(name, files, self._options, self._unusual)
                     changed = True
                 else:
                     changed |= run.refresh(files)
@@ -92,7 +94,7 @@ class EventLog:
             return changed
 
     def close(self) -> None:
-        """Let go of the files. Arrays stay; reading what was not yet read is a ``ValueError``."""
+        """Close the files. Arrays stay; reading what was not yet read is a ``ValueError``."""
         for run in self._runs.values():
             run.close()
 

@@ -20,6 +20,7 @@ from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
+from tfbundle.events.unusual import UnusualBudget
 from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
@@ -45,11 +46,14 @@ AnyMessage = TypeVar("AnyMessage", bound=Message)
 class Run:
     """The event files of one folder. ``name`` is the folder below the one that was opened, ``"."`` for that itself."""
 
-    def __init__(self, name: str, files: list[Location], options: Options | None = None) -> None:
-        """Note the files, which are read when something is first asked for."""
+    def __init__(
+        self, name: str, files: list[Location], options: Options | None = None, unusual: UnusualBudget | None = None
+    ) -> None:
+        """Note the files, which are read when something is first asked for; ``unusual`` is the budget of the log."""
         self.name = name
         self._options = options or Options()
-        self._files = [EventFile(file, self._options) for file in files]
+        self._unusual = unusual or UnusualBudget()
+        self._files = [self._file(file) for file in files]
         self._lock = threading.RLock()  # Many threads may ask first.
         self._is_read = False
         self._assembly: Assembly | None = None
@@ -186,8 +190,9 @@ class Run:
     def _last_messages(self, message: type[AnyMessage], *plugin_names: str) -> dict[str, AnyMessage]:
         """The last value of each tag of these plugins, which write serialized messages, one a tensor of strings."""
         found = {}
+        tensors = self.tensors
         for tag, metadata in self.metadata.items():
-            series = self.tensors.get(tag) if metadata.plugin_data.plugin_name in plugin_names else None
+            series = tensors.get(tag) if metadata.plugin_data.plugin_name in plugin_names else None
             if series:
                 value = series[-1]
                 if not value.dtype.hasobject or value.size != 1:
@@ -225,7 +230,7 @@ class Run:
         """Read what was appended, where ``found`` are the files that are there now; return whether anything changed."""
         with self._lock:
             known = {file.path: file for file in self._files}
-            files = [known.get(location.path) or EventFile(location, self._options) for location in found]
+            files = [known.get(location.path) or self._file(location) for location in found]
             changed = [file.path for file in files] != self.paths
             self._files = files
             if changed:
@@ -233,7 +238,7 @@ class Run:
             return (self._is_read and self._read_all()) or changed
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for file in self._files:
             file.close()
 
@@ -245,10 +250,13 @@ class Run:
             return self._assembly
 
     def _forget(self) -> None:
-        """Let go of what was made of an earlier state of the files."""
+        """Drop what was made of an earlier state of the files."""
         self._assembly = None
         for file in self._files:
             file.release()
+
+    def _file(self, location: Location) -> EventFile:
+        return EventFile(location, self._options, self._unusual)
 
     def _read_files(self) -> list[EventFile]:
         self.load()
@@ -260,12 +268,12 @@ class Run:
             try:
                 changed |= file.read(progress)
             except Replaced:
-                self._files[number] = fresh = EventFile(file.location, self._options)
+                self._files[number] = fresh = self._file(file.location)
                 changed = True
                 self._read_fresh(number, fresh)
             except BaseException:
                 # What was read of a damaged file so far must not be taken for the file.
-                self._files[number] = EventFile(file.location, self._options)
+                self._files[number] = self._file(file.location)
                 self._is_read = False
                 raise
         if changed:
@@ -277,7 +285,7 @@ class Run:
         try:
             file.read()
         except BaseException:
-            self._files[number] = EventFile(file.location, self._options)
+            self._files[number] = self._file(file.location)
             self._is_read = False
             raise
 

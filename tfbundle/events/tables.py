@@ -4,7 +4,7 @@ A long table has a row for each point, with the columns ``run``, ``tag``, ``step
 (float64). A wide one has a row for each run and step, and a column for each tag besides ``run``, ``step`` and
 ``wall_time`` (the latest of the step); of several points of a tag at one step the last one counts.
 
-A run is a folder, whose name may be no Unicode; what is none is escaped, as neither pandas nor Arrow takes it.
+The name of a run or tag may have bytes that are not UTF-8. These are escaped, because Arrow does not take them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
     """Codes and categories of the names, and the other columns."""
     lengths = [len(one) for _, one in series]
     names = {}
-    for column, values in (("run", [_text(run) for run, _ in series]), ("tag", [one.tag for _, one in series])):
+    for column, values in (("run", [_text(run) for run, _ in series]), ("tag", [_text(one.tag) for _, one in series])):
         categories = list(dict.fromkeys(values))
         numbers = {value: number for number, value in enumerate(categories)}
         names[column] = np.repeat(np.array([numbers[value] for value in values], np.int32), lengths), categories
@@ -102,15 +102,15 @@ def _wide(series: Named) -> dict[str, Any]:
 def _titles(tags: Iterable[str]) -> dict[str, str]:
     """The column of each tag; one that is called as a column of another kind stands beside that."""
     taken = {*_KEYS, *tags}
-    titles = {tag: tag for tag in tags}
+    titles = {tag: _text(tag) for tag in tags}
     for tag in _KEYS:
         while tag in titles and titles[tag] in taken:
             titles[tag] += " (tag)"
     return titles
 
 
-def _text(run: str) -> str:
-    return run.encode("utf-8", "backslashreplace").decode()
+def _text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _floats(series: ScalarSeries) -> Array:

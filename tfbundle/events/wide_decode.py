@@ -20,7 +20,7 @@ from tfbundle.events.layout import AUDIO, HISTO, IMAGE, LONGEST_SCALAR, SIMPLE_V
 from tfbundle.events.points import Column, TagPoints, find_places, numbers_of
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.frames import cut_rows
-from tfbundle.limits import LONGEST_VARINT
+from tfbundle.limits import LONGEST_VARINT, MOST_VALUES
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import numpy_dtype
 
@@ -117,12 +117,13 @@ def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Arra
     spans: list[int] = []
     others = np.flatnonzero(good & ~is_only)
     for row, pos, end in zip(others.tolist(), summaries[others].tolist(), records.ends[others].tolist(), strict=True):
+        first = len(spans)
         while pos < end:
             try:
                 size, start = decode_varint(data, pos + 1, end)
             except FormatError:
                 size, start = end, end
-            if data[pos] != _VALUE or start + size > end:
+            if data[pos] != _VALUE or start + size > end or len(spans) - first >= 3 * MOST_VALUES:
                 good[row] = False
                 break
             pos = start + size

@@ -208,6 +208,20 @@ def find_header(data: memoryview, within: int, budget: int) -> tuple[int | None,
     return None, spent
 
 
+def next_header(data: memoryview) -> int | None:
+    """Return the first place in ``data`` where 12 bytes are the header of a record, whatever follows it."""
+    places = np.arange(max(0, len(data) - HEADER_SIZE + 1))
+    if not len(places):
+        return None
+    lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
+    places = places[lengths < LARGEST_RECORD]
+    if not len(places):
+        return None
+    right = mask(crc32c_rows(cut_rows(data, places, 8), 8).astype(np.int64)) == _at(data, "<u4", places + 8)
+    found = places[right]
+    return int(found[0]) if len(found) else None
+
+
 def _at(data: memoryview, dtype: str, places: Numbers) -> Any:
     """The numbers of type ``dtype`` that stand at ``places``, at any alignment."""
     size = np.dtype(dtype).itemsize
@@ -232,7 +246,9 @@ def _verify(
     cuts = np.flatnonzero(np.diff(np.minimum(sizes[order], _LONGEST_ROW + 1))) + 1
     for numbers in np.split(order, cuts):
         size = int(sizes[numbers[0]]) if len(numbers) else 0
-        if len(numbers) < FEWEST_ROWS or not 0 < size <= _LONGEST_ROW:
+        if not size or len(numbers) < FEWEST_ROWS or size > _LONGEST_ROW:
+            if crcs is not None and not size:
+                fine[numbers] = crcs[numbers] == 0  # The CRC of no bytes.
             singles.append(numbers)
             continue
         rows = cut_rows(data, starts[numbers], -(-size // 8) * 8)
@@ -241,8 +257,9 @@ def _verify(
         groups.append(Group(size, numbers, rows))
     rest = np.sort(np.concatenate(singles)) if singles else np.zeros(0, np.int64)
     if crcs is not None:
-        places = zip(starts[rest].tolist(), (starts + sizes)[rest].tolist(), crcs[rest].tolist(), strict=True)
-        fine[rest] = [crc32c(data[start:end]) == crc for start, end, crc in places]
+        full = rest[sizes[rest] > 0]
+        places = zip(starts[full].tolist(), (starts + sizes)[full].tolist(), crcs[full].tolist(), strict=True)
+        fine[full] = [crc32c(data[start:end]) == crc for start, end, crc in places]
     return fine, groups, rest
 
 

@@ -8,7 +8,11 @@ Three ways in which a file may end or break are three different answers, as in T
   With ``salvage`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
 - a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
 
-And what the system does not hand out is an ``OSError``, after all records before it; with ``salvage`` a loss up to the
+An old Julia writer pads its messages: the length is that of the message, while the checksum covers the padding too.
+To TensorFlow such a record is damaged. ``salvage`` looks for the next header, and reads the record if the checksum
+before that header is right for all bytes up to there.
+
+What the system does not hand out is an ``OSError``, after all records before it; with ``salvage`` a loss up to the
 end.
 
 Bytes are read in windows, all into one buffer; ``frames`` finds and verifies the records in each. Offsets count from
@@ -22,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.errors import ChecksumError, FormatError, TfBundleError
+from tfbundle.errors import ChecksumError, FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.records.compression import Stream, is_header
 from tfbundle.formats.records.frames import (
@@ -32,13 +36,22 @@ from tfbundle.formats.records.frames import (
     Frames,
     find_frames,
     find_header,
+    next_header,
 )
-from tfbundle.limits import LARGEST_INFLATED, LARGEST_INFLATED_GROWTH, LARGEST_RECORD, MOST_HEADER_PASSES
+from tfbundle.limits import (
+    LARGEST_INFLATED,
+    LARGEST_INFLATED_GROWTH,
+    LARGEST_RECORD,
+    MOST_HEADER_PASSES,
+    MOST_INFLATED_RECORDS,
+)
 
 # Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
 _WINDOW = 1 << 21
 # Behind damage the next record is as a rule near.
 _SHORTEST_SEARCH = 1 << 12
+# Padding behind a message of the old Julia writer is at most this long.
+_LONGEST_PADDING = 1 << 12
 
 
 class Truncation(NamedTuple):
@@ -110,6 +123,7 @@ class RecordReader:
         self._half = 0  # Bytes at the end that were gone through, and in which no record begins.
         self._spent = 0  # Bytes that were gone through or held against a checksum while records were looked for.
         self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
+        self._is_padded = False  # Whether a record with padding was found.
 
     @property
     def done(self) -> int:
@@ -126,12 +140,17 @@ class RecordReader:
                 frames, damage = self._salvaged(frames) if self._salvage else self._before_damage(frames)
             window = Window(self._buffer[self._start :], self.position, self.count, frames)
             self._pass(frames.end, len(frames.starts))
+            self._check_count()
             yield window
             wanted = frames.needed
             if damage is None and (wanted == 0 or wanted - FRAME_SIZE > self._largest):
                 damage = self._bad_header()
             if damage is not None:
-                self._skip_damage(damage)
+                padded = self._find_padded() if self._salvage else None
+                if padded is not None:
+                    yield padded
+                else:
+                    self._skip_damage(damage)
                 wanted = HEADER_SIZE
         size = self._half + self._size + (self._stream.remaining() or 0)
         # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
@@ -167,6 +186,16 @@ class RecordReader:
         except (TfBundleError, OSError) as error:
             self._problem = error
         return self._size >= wanted
+
+    def _check_count(self) -> None:
+        stored = self._stream.done()
+        if self._stream.compression != "NONE" and self.count > MOST_INFLATED_RECORDS + stored:
+            raise UnsupportedError(
+                f"{self._where(self.count, self.position)} is one of too many: {stored} compressed bytes cannot "
+                "hold so many that differ from each other; unpack the file if they are wanted all the same",
+                path=self._stream.path,
+                offset=self.position,
+            )
 
     def _check_growth(self, size: int, stored: int) -> None:
         if size > max(LARGEST_INFLATED, stored * LARGEST_INFLATED_GROWTH):
@@ -260,6 +289,31 @@ class RecordReader:
             self.losses.append(Loss(error.offset or 0, size, self.count + number, error))
         return frames.keep(frames.fine), uncertain
 
+    def _find_padded(self) -> Window | None:
+        """The record at ``position`` if it has padding that its checksum covers, and pass it; else ``None``."""
+        head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
+        length = int.from_bytes(head[:8], "little")
+        if not is_header(head) or length > self._size or self._budget <= 0:
+            return None
+        self._fill(length + FRAME_SIZE + _LONGEST_PADDING + HEADER_SIZE)
+        data = self._buffer[self._start : self._end]
+        behind = length + FRAME_SIZE
+        limit = behind + _LONGEST_PADDING + HEADER_SIZE
+        found = next_header(data[behind:limit])
+        if found is None and len(data) >= limit:
+            return None
+        end = len(data) if found is None else behind + found
+        self._spent += end
+        if unmask(int.from_bytes(data[end - 4 : end], "little")) != crc32c(data[HEADER_SIZE : end - 4]):
+            return None
+        self._is_padded = True
+        crc = crc32c(data[HEADER_SIZE : HEADER_SIZE + length])
+        first = np.zeros(1, np.int64)
+        frames = Frames(first + HEADER_SIZE, first + length, first + crc, first == 0, [], first, end, HEADER_SIZE)
+        window = Window(self._buffer[self._start :], self.position, self.count, frames)
+        self._pass(end, 1)
+        return window
+
     def _skip_overlong(self) -> bool:
         """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
 
@@ -291,7 +345,7 @@ class RecordReader:
         start = self.position
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         size = int.from_bytes(head[:8], "little") + FRAME_SIZE
-        if is_header(head) and size <= self._size < size + HEADER_SIZE:
+        if is_header(head) and size <= self._size < size + HEADER_SIZE and not self._is_padded:
             self._pass(size)  # It ends where the file does.
         else:
             self._seek_header()
@@ -305,8 +359,12 @@ class RecordReader:
         span = _SHORTEST_SEARCH
         while self._fill(HEADER_SIZE):
             span = min(span, self._size)
-            found, spent = find_header(self._buffer[self._start : self._end], span, self._budget)
-            self._spent += spent
+            data = self._buffer[self._start : self._end]
+            if self._is_padded:
+                found = next_header(data[:span])  # By its own length, no record here is whole.
+            else:
+                found, spent = find_header(data, span, self._budget)
+                self._spent += spent
             if found is not None:
                 self._pass(found)
                 return True
