@@ -100,8 +100,11 @@ def test_slots_of_parts_follow_their_variable_or_stand_alone(tmp_path: Path) -> 
         with (
             tfbundle.open_checkpoint(tmp_path / "both") as both,
             tfbundle.open_checkpoint(tmp_path / "alone") as alone,
+            tfbundle.open_checkpoint(tmp_path / "average") as mean,
         ):
             for name, tensor in parts.items():
+                # Two of the same have the same average, here stored whole, so that its slots stand alone.
+                assert_same(mean[name].read(), tensor.read())
                 assert both[f"x/{name}"].region == tensor.region
                 assert both[f"x/{name}"].whole_shape == tensor.whole_shape
                 assert alone[name].region is None
