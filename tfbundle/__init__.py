@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tfbundle import train
     from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
     from tfbundle.checkpoint.find.state import CheckpointState, latest_checkpoint, read_checkpoint_state
+    from tfbundle.checkpoint.leftovers import Leftover, list_leftovers, remove_leftovers
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tfbundle.identification.files import identify
     from tfbundle.identification.kinds import FileFacts
     from tfbundle.tensors.tensor import Tensor
+    from tfbundle.train.repair import plan_repair, repair_state
     from tfbundle.train.stand_in import as_tensorflow
     from tfbundle.verification.verify import verify
 
@@ -100,6 +102,11 @@ _MODULES = {
     "read_records": "formats.records.tfrecord",
     "save": "checkpoint.saving",
     "verify": "verification.verify",
+    "Leftover": "checkpoint.leftovers",
+    "list_leftovers": "checkpoint.leftovers",
+    "remove_leftovers": "checkpoint.leftovers",
+    "plan_repair": "train.repair",
+    "repair_state": "train.repair",
 }
 
 __all__ = [
@@ -119,6 +126,7 @@ __all__ = [
     "Function",
     "Graph",
     "GraphComparison",
+    "Leftover",
     "ListedCheckpoint",
     "MetaGraph",
     "MissingFileError",
@@ -142,15 +150,19 @@ __all__ = [
     "identify",
     "latest_checkpoint",
     "list_checkpoints",
+    "list_leftovers",
     "load",
     "load_graph",
     "load_meta_graph",
     "load_saved_model",
     "open_checkpoint",
     "open_events",
+    "plan_repair",
     "read_checkpoint_state",
     "read_events",
     "read_records",
+    "remove_leftovers",
+    "repair_state",
     "save",
     "train",
     "verify",

@@ -1,19 +1,21 @@
 """Writes checkpoints that TensorFlow cannot tell from its own: ``save``, and ``CheckpointWriter`` for more control.
 
 Data lie in the order in which tensors are given, and the index is sorted. All files are complete under temporary names
-before the first one is renamed, the data files first and the index last.
+before the first one is renamed. Overwriting takes a detour by which every reader finds the old checkpoint or the new
+one at any moment (``staging`` has the steps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count as count_from
 from math import prod
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, prefix_of_member, shard_path
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member, shard_path
 from tfbundle.checkpoint.v2.encoding import (
     encode_entry,
     encode_header,
@@ -21,16 +23,19 @@ from tfbundle.checkpoint.v2.encoding import (
     encode_strings,
     encode_variants,
 )
-from tfbundle.checkpoint.v2.values import stored_bytes, to_array
+from tfbundle.checkpoint.v2.values import plain_bytes, plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
-from tfbundle.formats.slice_keys import FULL, Extent, encode_name, encode_slice_key
+from tfbundle.formats.slice_keys import FULL, Extent, decode_name, encode_name, encode_slice_key
 from tfbundle.formats.table.builder import TableBuilder
 from tfbundle.limits import LARGEST_RANK, MOST_SHARDS
 from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
+from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.locations import StrPath, locate
-from tfbundle.storage.staging import StagedFile, check_replaceable, rename_together
+from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, check_replaceable, put_in_place
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_number, numpy_dtype
+from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.parts import Tiling, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, find_gap, locate_slice
 from tfbundle.tensors.store import Facts
@@ -47,38 +52,67 @@ def save(
     """Write a V2 checkpoint with the prefix ``path``, and return the prefix.
 
     ``tensors`` are arrays, numbers, strings, lists of these or ``Tensor`` by name; or pairs of name and value, which
-    are taken one at a time. Each goes to the data file of ``shards`` that has the fewest bytes. ``progress`` is called
-    with the bytes written and, as far as is known, the bytes to be written.
+    are taken one at a time. Those of an open checkpoint are written in the order of its data, so that its files come
+    out again byte for byte. Each goes to the data file of ``shards`` that has the fewest bytes.
+
+    ``progress`` is called after each tensor with the bytes of values that were written and those of all; the latter are
+    those given so far where ``tensors`` are pairs.
 
     Raises ``ValueError`` for names that are empty or given twice, ``TypeError`` for values that no tensor holds, and
     what reading a ``Tensor`` raises; then nothing is left behind.
     """
-    pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
+    if isinstance(tensors, TensorMapping):
+        pairs: Iterable[tuple[str, Any]] = sorted(tensors.items(), key=lambda pair: _first_place(pair[1]))
+    else:
+        pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
+    total = sum(_nbytes(*pair) for pair in pairs) if progress is not None and isinstance(tensors, Mapping) else 0
+    done = 0
     with CheckpointWriter(path, shards=shards) as writer:
         for name, value in pairs:
             writer.add(name, value)
             if progress is not None:
-                progress(writer.nbytes, writer.nbytes)
+                done += _nbytes(name, value)
+                progress(done, max(done, total))
     return writer.prefix
+
+
+def _first_place(tensor: Tensor) -> tuple[str, int, int]:
+    """Return where a tensor begins; one without bytes lies ahead of that which begins at the same offset."""
+    place = next(iter(tensor.ranges), None)
+    return ("", 0, 0) if place is None else (place.path, place.offset, place.size)
+
+
+def _nbytes(name: str, value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    _, array = to_array(name, value)
+    return sum(map(len, array.flat)) if array.dtype.hasobject else array.nbytes
 
 
 class CheckpointWriter:
     """Writes a checkpoint tensor by tensor, from one thread, in a ``with`` block.
 
-    Nothing is at the prefix before the block ends well, and an old checkpoint stays whole until all new files are
-    complete. With ``sync``
-    the files and their names are on disk when the block has ended.
+    Nothing is at the prefix before the block ends well, and at any moment there is the old checkpoint or the new one,
+    whole. With ``sync`` the files and their names are on disk when the block has ended. The folder of the prefix is
+    made if the one above it is there.
     """
 
-    def __init__(self, path: StrPath, *, shards: int = 1, sync: bool = False) -> None:
-        """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file."""
+    def __init__(self, path: StrPath, *, shards: int = 1, sync: bool = False, partial: bool = False) -> None:
+        """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file.
+
+        ``partial`` allows partitioned tensors of which slices are not given, as where each of several workers saves its
+        own; what lacks slices cannot be read as a whole.
+        """
         self._location = locate(path)
         self.prefix = self._location.path
         if not self.prefix or prefix_of_member(self.prefix) is not None:
             raise ValueError(f"{self.prefix!r} is no prefix; leave out .index, .meta or .data-00000-of-00001")
         self._count = _check_shards(shards)
         self._sync = sync
+        self._partial = partial
+        self._opened = OpenFiles(self._count)
         self._files: list[StagedFile] = []
+        self._made_folder = False
         self._entries: dict[bytes, bytes] = {}
         self._partitioned: dict[bytes, tuple[int, tuple[int, ...], list[TensorSlice]]] = {}
         self._first_shards: dict[bytes, int] = {}
@@ -87,16 +121,19 @@ class CheckpointWriter:
     @property
     def nbytes(self) -> int:
         """The bytes of tensors that were written so far."""
-        return sum(file.size for file in self._files)
+        return sum(file.size for file in self._files[: self._count])
 
     def __enter__(self) -> CheckpointWriter:
         if self._files:
             raise ValueError("a CheckpointWriter writes one checkpoint; make another")
+        folder = self._index_location.parent
         try:
-            check_replaceable(self.prefix + INDEX_SUFFIX)
+            if not folder.is_folder():
+                make_folder(folder)
+                self._made_folder = True
+            check_replaceable(self._index_location)
             for number in range(self._count):
-                target = self._location.plus(shard_path("", number, self._count))
-                self._files.append(StagedFile(target))
+                self._files.append(StagedFile(self._data_location(number, self._count), self._opened))
         except BaseException:
             self._discard()
             raise
@@ -110,6 +147,7 @@ class CheckpointWriter:
         try:
             if kind is None:
                 self._finish()
+                self._made_folder = False
         finally:
             self._discard()
 
@@ -119,14 +157,22 @@ class CheckpointWriter:
             self._add_tensor(name, value, shard)
             return
         key = self._new_key(name)
+        number = plain_number(value.dtype) if type(value) is np.ndarray and data_type is None else None
+        if number is not None:
+            data = plain_bytes(value)
+            self._store(key, number, value.shape, ([data], crc32c(data)), shard)
+            return
         number, array = to_array(name, value, data_type)
         self._store(key, number, array.shape, self._payload(number, array), shard)
 
     def _add_tensor(self, name: str, tensor: Tensor, shard: int | None) -> None:
         number = data_type_number(tensor.data_type)
         if tensor.slices:
+            whole = tensor.read()  # Checksums cover what is read as a whole.
             for part in tensor.slices:
-                self._add_slice(name, number, tensor.shape, part, tensor[part.index], shard)
+                self._add_slice(name, number, tensor.shape, part, whole[part.index], shard)
+        elif tensor.region is not None:
+            self._add_slice(name, number, tensor.whole_shape, tensor.region, tensor.read(), shard)
         elif number in (DT_STRING, DT_VARIANT):
             _, array = to_array(name, tensor.read())
             self._store(self._new_key(name), number, tensor.shape, self._payload(number, array), shard)
@@ -206,7 +252,7 @@ class CheckpointWriter:
         key: bytes,
         number: int,
         shape: tuple[int, ...],
-        payload: tuple[list[bytes], int] | Iterable[bytes | memoryview],
+        payload: tuple[Sequence[bytes | memoryview], int] | Iterable[bytes | memoryview],
         shard: int | None,
     ) -> int:
         if shard is None:
@@ -217,15 +263,17 @@ class CheckpointWriter:
         offset, crc = file.size, 0
         if isinstance(payload, tuple):
             parts, crc = payload
+            self._broken = True  # Until all is written, what follows would lie behind an incomplete tensor.
             for part in parts:
                 file.write(part)
+            self._broken = False
         else:
             try:
                 for chunk in payload:
                     crc = crc32c(chunk, crc)
                     file.write(chunk)
             except BaseException:
-                self._open, self._broken = False, True  # What follows would lie behind an incomplete tensor.
+                self._open, self._broken = False, True
                 raise
         self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
         return shard
@@ -234,28 +282,54 @@ class CheckpointWriter:
         if self._broken:
             raise ValueError("a tensor was written in part, and the checkpoint is not; see the error before this one")
         for key, (number, shape, parts) in self._partitioned.items():
-            name = key.decode("utf-8", "replace")
+            name = decode_name(key)
             try:
                 check_disjoint(parts)
             except FormatError as error:
                 raise ValueError(f"{error} in {name!r}") from None
-            gap = find_gap(parts, shape)
+            gap = None if self._partial else find_gap(parts, shape)
             if gap is not None and not self._is_part(key):
                 raise ValueError(f"the region {gap} of {name!r} is in none of its {len(parts)} slices")
             self._entries[key] = encode_partitioned(
                 number, shape, self._first_shards[key], [part.extents for part in parts]
             )
-        for file in self._files:
+        data = self._files.copy()
+        for file in data:
             file.finish(sync=self._sync)
-        index = StagedFile(self._location.plus(INDEX_SUFFIX))
+        keys = sorted(self._entries)
+        index = self._write_index(keys, self._count)
+        put_in_place(data, index, self._plan_detour(keys), sync=self._sync)
+
+    def _write_index(self, keys: list[bytes], count: int) -> StagedFile:
+        index = StagedFile(self._index_location, self._opened)
         self._files.append(index)
         table = TableBuilder(index.write)
-        table.add(b"", encode_header(self._count))
-        for key in sorted(self._entries):
+        table.add(b"", encode_header(count))
+        for key in keys:
             table.add(key, self._entries[key])
         table.finish()
         index.finish(sync=self._sync)
-        rename_together(self._files, sync=self._sync)
+        return index
+
+    def _plan_detour(self, keys: list[bytes]) -> Detour | None:
+        """Return the detour that overwriting takes, or ``None`` where no data file replaces one."""
+        base = self._index_location.name.removesuffix(INDEX_SUFFIX)
+        shards = (parse_shard(name) for name in self._index_location.parent.list().names if name.startswith(base))
+        used = {shard.total for shard in shards if shard is not None and shard.prefix == base}
+        if self._count not in used:
+            return None
+        count = next(number for number in count_from(self._count + 1) if number not in used)
+        if count > MOST_SHARDS:
+            raise ValueError(f"{self.prefix} has files of {MOST_SHARDS} shards, and cannot be overwritten with as many")
+        names = [self._data_location(number, count) for number in range(count)]
+        return Detour(self._write_index(keys, count), names[: self._count], names[self._count :])
+
+    @property
+    def _index_location(self) -> Location:
+        return self._location.plus(INDEX_SUFFIX)
+
+    def _data_location(self, number: int, count: int) -> Location:
+        return self._location.plus(shard_path("", number, count))
 
     def _is_part(self, key: bytes) -> bool:
         """Return whether a tensor is the slot of a part of another, which TensorFlow stores as one slice."""
@@ -271,6 +345,9 @@ class CheckpointWriter:
     def _discard(self) -> None:
         for file in self._files:
             file.discard()
+        if self._made_folder:
+            remove_empty_folder(self._index_location.parent)
+            self._made_folder = False
 
 
 def _check_shards(shards: object) -> int:

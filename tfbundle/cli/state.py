@@ -24,8 +24,12 @@ _MOST_SHOWN = 20
 
 @click.command()
 @click.argument("path", metavar="DIR", type=PATH)
+@click.option("--clean", is_flag=True, help="Remove what interrupted saves left, if it is older than an hour.")
+@click.option("--repair", is_flag=True, help="Write the state file again where it has stale paths, or is gone.")
+@click.option("--dry-run", is_flag=True, help="With --clean or --repair, only show what would be done.")
+@click.option("--yes", is_flag=True, help="With --repair, do not ask before writing.")
 @json_option
-def command(path: str, as_json: bool) -> None:
+def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """List the checkpoints in DIR, by step.
 
     An asterisk marks the one that the state file, DIR/checkpoint, names as the latest. If the state file has another
@@ -34,12 +38,23 @@ def command(path: str, as_json: bool) -> None:
     """
     from tfbundle.checkpoint.find.names import scan_folder
     from tfbundle.checkpoint.find.state import STATE_NAME, find_state
+    from tfbundle.checkpoint.leftovers import list_leftovers
     from tfbundle.checkpoint.listing import list_checkpoints
     from tfbundle.overview.walk import folder_problems
     from tfbundle.storage.locations import locate
 
     given = locate(path)
     folder, name = (given.parent, given.name) if given.is_file() else (given, STATE_NAME)
+    if clean or repair:
+        if as_json:
+            raise click.UsageError("--json lists, and goes without --clean and --repair")
+        if clean:
+            _clean(folder, dry_run=dry_run)
+        if repair:
+            _repair(folder, name, dry_run=dry_run, yes=yes)
+        return
+    if dry_run or yes:
+        raise click.UsageError("--dry-run and --yes go with --clean or --repair")
     listed = list_checkpoints(folder.path, name)
     state_file = folder.join(name)
     state = find_state(folder, name)
@@ -49,6 +64,7 @@ def command(path: str, as_json: bool) -> None:
     # What the state file names in vain has a row of its own.
     elsewhere_said = ("checkpoint", "run", "state") if missing else ("checkpoint", "run")
     problems = [item for item in folder_problems(folder) if item.kind not in elsewhere_said]
+    leftovers = list_leftovers(folder)
     elsewhere = [] if listed or missing else _find_elsewhere(folder)
     if as_json:
         checkpoints = [
@@ -71,6 +87,7 @@ def command(path: str, as_json: bool) -> None:
                 "checkpoints": checkpoints,
                 "missing": missing,
                 "incomplete": incomplete,
+                "leftovers": [item._asdict() for item in leftovers],
                 "problems": [{"path": item.path, "kind": item.kind, "problem": item.problem} for item in problems],
                 "elsewhere": elsewhere,
             }
@@ -82,6 +99,10 @@ def command(path: str, as_json: bool) -> None:
         if rows:
             print_table(_HEADERS, rows, numbers=("step", "size"))
         _print_problems(listed, problems)
+        size = sum(item.size for item in leftovers)
+        if leftovers:
+            count = count_of(len(leftovers), "leftover")
+            print_line(f"{count} of interrupted saves, {format_size(size)}; --clean removes those older than an hour")
         begun = ", ".join(escape_name(locate(path).name) for path in incomplete)
         print_line(
             count_of(len(listed), "checkpoint")
@@ -91,6 +112,40 @@ def command(path: str, as_json: bool) -> None:
         _print_elsewhere(elsewhere)
     if missing or problems or not listed or not all(item.complete for item in listed):
         raise click.exceptions.Exit(1)
+
+
+def _clean(folder: Location, *, dry_run: bool) -> None:
+    """Remove leftovers, and say which stay."""
+    from tfbundle.checkpoint.leftovers import list_leftovers, remove_leftovers
+    from tfbundle.storage.locations import locate
+
+    before = list_leftovers(folder)
+    removed = [item for item in before if not item.is_young()] if dry_run else remove_leftovers(folder)
+    gone = {item.path for item in removed}
+    for item in before:
+        what = ("would remove" if dry_run else "removed") if item.path in gone else "changed within the last hour, kept"
+        print_line(f"{what}: {escape_name(locate(item.path).name)} ({format_size(item.size)})")
+    if not before:
+        print_line("no leftovers of interrupted saves")
+
+
+def _repair(folder: Location, name: str, *, dry_run: bool, yes: bool) -> None:
+    """Write the state file again, after showing its text and asking."""
+    from tfbundle.train.repair import plan_repair, repair_state
+
+    target = folder.join(name)
+    text = plan_repair(folder, name)
+    if text is None:
+        print_line(f"{one_line(target.path)} is right as it is")
+        return
+    print_line(f"{one_line(target.path)} would be:" if dry_run else f"{one_line(target.path)}:")
+    for line in text.splitlines():
+        print_line("  " + one_line(line))
+    if dry_run:
+        return
+    if not yes:
+        click.confirm("Write it?", abort=True)
+    repair_state(folder, name)
 
 
 def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> None:

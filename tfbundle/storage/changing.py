@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
 from tfbundle.errors import MissingFileError
@@ -18,6 +18,12 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.replacing import replacement
 
 Mode = Literal["wb", "ab", "r+b", "w+b", "a+b"]
+
+
+def change_time(location: Location) -> float:
+    """Return when a file, or the entries of a folder, last changed, in seconds since 1970."""
+    with _as_given(location):
+        return os.stat(location.absolute().path).st_mtime
 
 
 def remove_file(location: Location) -> None:
@@ -34,6 +40,12 @@ def remove_tree(location: Location) -> None:
             shutil.rmtree(path)
         else:
             os.unlink(path)
+
+
+def remove_empty_folder(location: Location) -> None:
+    """Remove a folder in which nothing is; one that holds something, or cannot be removed, stays."""
+    with suppress(OSError):
+        os.rmdir(location.absolute().path)
 
 
 def make_folder(location: Location) -> None:

@@ -1,54 +1,132 @@
-"""Files that belong together, written under temporary names and renamed once all of them are complete.
+"""Files that belong together, written under temporary names and put in place once all of them are complete.
 
-A temporary name is ``NAME.tempstate`` and a random number, as TensorFlow's. Whatever fails before the first file is
-renamed, everything is removed, and what was there before is untouched. Between the first and the last renaming over
-existing files, which is as short as it can be, a process that is killed leaves some old and some new ones: as with
-TensorFlow, checksums then tell, and the new last file is whole under its temporary name.
+A temporary name is ``NAME.tempstate`` and a random number, as TensorFlow's, whose first digits all of them share. The
+last file, the index, is what makes the others count. Where none of them replaces one, the index is renamed last, and
+that is the moment of the change.
+
+Two files cannot be replaced in one step, so that old data are never replaced while an index counts on them. The new
+data have other names for a while, those of more shards, and an index that states so many (the detour)::
+
+    step                                           index   counts on      data-0-of-1   data-0-of-2
+    0  all is written under temporary names        old     data-0-of-1    old           -
+    1  new data are linked under detour names      old     data-0-of-1    old           new
+    2  the index of the detour is renamed          detour  data-0-of-2    old           new
+    3  new data are renamed                        detour  data-0-of-2    new           new
+    4  the index is renamed                        new     data-0-of-1    new           new
+    5  links are removed                           new     data-0-of-1    new           -
+
+Whatever stops the process between two steps, or within one, each reader finds the old or the new checkpoint, whole. If
+a step fails, links to the old files take their places again in the opposite order, before the index's. Where a file
+system has no links, files are copied.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tfbundle.errors import MissingFileError, UnsupportedError
 from tfbundle.storage.base import Location
+from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.folders import LocalLocation
 
-# So many bytes are collected before the system is called.
+# So many bytes are collected before the system is called: of one file, of all, and of each of very many.
 _BUFFER = 1 << 20
+_ALL_BUFFERS = 8 << 20
+_SMALLEST_BUFFER = 1 << 12
+# Bytes of a name, which most file systems limit.
+_LONGEST_NAME = 255
+# Of these 13 digits are the save's, and 7 count its files.
+_TOKEN_BITS = 43
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class _Descriptor:
+    """A file descriptor that closes with its last user."""
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.number: int | None = os.open(path, flags | os.O_WRONLY | _BINARY, 0o666)
+
+    def close(self) -> None:
+        """Close it, which is when some network drives report what they could not write."""
+        number, self.number = self.number, None
+        if number is not None:
+            os.close(number)
+
+    def __del__(self) -> None:
+        if getattr(self, "number", None) is not None:
+            with suppress(OSError):
+                self.close()
+
+
+class OpenFiles:
+    """The descriptors of files that are written together, of which the system may allow fewer than there are files."""
+
+    def __init__(self, count: int) -> None:
+        """``count`` is how many files there will be."""
+        self._token = secrets.randbits(_TOKEN_BITS)
+        self._named = 0
+        self.buffer = min(_BUFFER, max(_ALL_BUFFERS // count, _SMALLEST_BUFFER))
+        self._open: dict[int, _Descriptor] = {}
+
+    def temporary(self, path: str) -> str:
+        """Return another temporary name beside ``path``, which is no longer than a name may be."""
+        folder, base = os.path.split(path)
+        end = f".tempstate{self._token:013d}{self._named:07d}"
+        self._named += 1
+        kept = os.fsencode(base)[: _LONGEST_NAME - len(end)]
+        return os.path.join(folder, os.fsdecode(kept) + end)
+
+    def get(self, key: int, path: str, flags: int = 0) -> int:
+        """Return the descriptor of a file, which is opened again, for appending, if it had to be closed."""
+        descriptor = self._open.get(key)
+        if descriptor is None:
+            descriptor = open_making_room(lambda: _Descriptor(path, flags or os.O_APPEND), self._open)
+            if len(self._open) >= most_open_files():
+                self.close(next(iter(self._open)))
+            self._open[key] = descriptor
+        assert descriptor.number is not None
+        return descriptor.number
+
+    def close(self, key: int) -> None:
+        """Close the descriptor of a file, if it is open."""
+        descriptor = self._open.pop(key, None)
+        if descriptor is not None:
+            descriptor.close()
 
 
 class StagedFile:
     """A new file under a temporary name, which is written from its start to its end."""
 
-    def __init__(self, target: Location) -> None:
+    def __init__(self, target: Location, opened: OpenFiles) -> None:
         """Create the file beside ``target``; raises ``ValueError`` where a folder or a device is in its place."""
-        if not isinstance(target, LocalLocation):
-            raise UnsupportedError(f"{target} is not on this machine, and only local files are written")
-        self.target = target.path
-        check_replaceable(self.target)
-        self.path = f"{self.target}.tempstate{secrets.randbits(64)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        self.target = _local(target)
+        check_replaceable(target)
+        self.path = opened.temporary(self.target)
+        self.opened = opened
         try:
-            self._number: int | None = os.open(self.path, flags, 0o666)
+            opened.get(id(self), self.path, os.O_CREAT | os.O_EXCL)
         except FileNotFoundError:
             folder = os.path.dirname(self.target) or os.curdir
             raise MissingFileError(f"there is no folder {folder} to write to", path=folder) from None
         except OSError as error:
-            error.filename = self.target  # Nobody knows the temporary name.
-            raise
+            raise self._named(error) from None
+        self._is_staged = True
         self._buffer = bytearray()
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes. An ``OSError`` names the file that it was to become."""
         self.size += len(data)
-        if len(data) < _BUFFER:
+        if len(data) < self.opened.buffer:
             self._buffer += data
-            if len(self._buffer) < _BUFFER:
+            if len(self._buffer) < self.opened.buffer:
                 return
             data = b""
         self._flush()
@@ -57,74 +135,172 @@ class StagedFile:
 
     def _flush(self) -> None:
         if self._buffer:
-            self._write(self._buffer)
-            self._buffer = bytearray()
+            buffer, self._buffer = self._buffer, bytearray()
+            self._write(buffer)
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
-        assert self._number is not None
         rest = memoryview(data)
         try:
+            number = self.opened.get(id(self), self.path)
             while rest:
-                rest = rest[os.write(self._number, rest[: 1 << 30]) :]
+                rest = rest[os.write(number, rest[: 1 << 30]) :]
         except OSError as error:
-            error.filename = self.target
-            raise
+            raise self._named(error) from None
 
     def finish(self, *, sync: bool) -> None:
         """Write what is left and close the file; with ``sync`` its bytes are on disk then."""
         self._flush()
-        assert self._number is not None
-        if sync:
-            os.fsync(self._number)
-        number, self._number = self._number, None
-        os.close(number)
+        try:
+            if sync:
+                os.fsync(self.opened.get(id(self), self.path))
+            self.opened.close(id(self))
+        except OSError as error:
+            raise self._named(error) from None
 
     def rename(self) -> None:
         """Take the final name."""
         try:
             os.replace(self.path, self.target)
         except OSError as error:
-            error.filename, error.filename2 = self.target, None
-            raise
+            raise self._named(error) from None
+        self._is_staged = False
 
     def discard(self) -> None:
         """Remove the file, if it has not taken its final name."""
-        if self._number is not None:
-            os.close(self._number)
-            self._number = None
-        with suppress(OSError):
-            os.unlink(self.path)
+        if self._is_staged:
+            with suppress(OSError):
+                self.opened.close(id(self))
+            _remove(self.path)
+
+    def _named(self, error: OSError) -> OSError:
+        """Return an error with the name that a person knows, which is not the temporary one."""
+        return type(error)(error.errno, error.strerror, self.target)
 
 
-def check_replaceable(path: str) -> None:
-    """Raise ``ValueError`` if something other than a file lies at ``path``."""
+@dataclass(frozen=True)
+class Detour:
+    """An index that takes the index's place for a while, and the names of the data files on which it counts.
+
+    ``names`` are one for each data file, in their order; ``empty`` are those of more files, which hold nothing.
+    """
+
+    index: StagedFile
+    names: Sequence[Location]
+    empty: Sequence[Location]
+
+
+def check_replaceable(target: Location) -> None:
+    """Raise ``ValueError`` if something other than a file lies there, and ``OSError`` for a name that is too long."""
+    path = _local(target)
     try:
         mode = os.lstat(path).st_mode
-    except (OSError, ValueError):
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
         return
     if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
         raise ValueError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'not a file'}; choose another name")
 
 
-def rename_together(files: list[StagedFile], *, sync: bool) -> None:
-    """Rename finished files in the order given; the last one is what makes the others count."""
-    for file in files:
-        check_replaceable(file.target)
-    folder = os.path.dirname(files[-1].target) or os.curdir
-    for file in files[:-1]:
-        file.rename()
-    if sync:
-        _sync_folder(folder)
-    files[-1].rename()
-    if sync:
-        _sync_folder(folder)
+def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour | None, *, sync: bool) -> None:
+    """Rename finished files. Without ``detour``, no data file may replace one.
 
-
-def _sync_folder(folder: str) -> None:
-    """Bring the names in a folder to disk, where the system can."""
-    if os.name == "nt":
+    Raises the system's ``OSError``; then what was there is there again.
+    """
+    if detour is None:
+        _put_new(data, index, sync=sync)
         return
-    number = os.open(folder, os.O_RDONLY)
+    links: list[str] = []
+    old: list[tuple[str, str]] = []
+    try:
+        for file, name in zip(data, detour.names, strict=True):
+            _link(file.path, _local(name), links)
+        for name in detour.empty:
+            os.close(os.open(_local(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            links.append(_local(name))
+        for target in (*(file.target for file in data), index.target):
+            if os.path.lexists(target):
+                copy = index.opened.temporary(target)
+                _link(target, copy, links)
+                old.append((copy, target))
+        _sync_folder(index, sync=sync)
+        try:
+            detour.index.rename()
+            _sync_folder(index, sync=sync)
+            for file in data:
+                file.rename()
+            _sync_folder(index, sync=sync)
+            index.rename()
+        except BaseException:
+            try:
+                _restore(old, [file.target for file in (*data, index)])
+            except OSError:
+                links.clear()  # The index of the detour is in its place, and counts on them.
+            raise
+        _sync_folder(index, sync=sync)
+    finally:
+        for path in links:
+            _remove(path)
+
+
+def _put_new(data: Sequence[StagedFile], index: StagedFile, *, sync: bool) -> None:
+    renamed: list[str] = []
+    try:
+        for file in data:
+            file.rename()
+            renamed.append(file.target)
+        _sync_folder(index, sync=sync)
+        index.rename()
+    except BaseException:
+        for path in renamed:
+            _remove(path)
+        raise
+    _sync_folder(index, sync=sync)
+
+
+def _restore(old: Sequence[tuple[str, str]], targets: Sequence[str]) -> None:
+    """Put old files where they were, the index last, and remove what replaced nothing."""
+    for copy, target in old:
+        os.replace(copy, target)
+    replaced = {target for _, target in old}
+    for target in reversed(targets):  # The index goes before the data on which it counts.
+        if target not in replaced:
+            with suppress(FileNotFoundError):
+                os.unlink(target)
+
+
+def _link(path: str, name: str, links: list[str]) -> None:
+    """Give a file a second name; a link is made again, and not followed."""
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), name)
+        links.append(name)
+        return
+    try:
+        os.link(path, name)
+        links.append(name)
+    except FileExistsError:
+        raise
+    except OSError:
+        links.append(name)
+        shutil.copy2(path, name)
+
+
+def _local(location: Location) -> str:
+    if not isinstance(location, LocalLocation):
+        raise UnsupportedError(f"{location} is not on this machine, and only local files are written")
+    return location.path
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _sync_folder(file: StagedFile, *, sync: bool) -> None:
+    """Bring the names in the folder of a file to disk, where the system can."""
+    if not sync or os.name == "nt":
+        return
+    number = os.open(os.path.dirname(file.target) or os.curdir, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

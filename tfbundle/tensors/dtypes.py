@@ -58,7 +58,7 @@ _NAMES = {
 }
 
 # How many bits of its byte an element of a small type has.
-_BITS = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
+SHORT_TYPES = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 
 # TensorFlow's Python names where they are not the enum's in lower case.
 _PYTHON_NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
@@ -148,5 +148,5 @@ def cast(array: np.ndarray[Any, np.dtype[Any]], dtype: Any) -> np.ndarray[Any, n
 
 def clear_unused_bits(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     """The array without the bits that a type of less than a byte leaves unused, which are no part of its values."""
-    bits = _BITS.get(array.dtype.name)
+    bits = SHORT_TYPES.get(array.dtype.name)
     return array if bits is None else (array.view(np.uint8) & np.uint8((1 << bits) - 1)).view(array.dtype)

@@ -5,7 +5,7 @@
     V2   PREFIX.index   PREFIX.data-00000-of-00002   PREFIX.data-00001-of-00002
     V1   PREFIX         or, sharded,   PREFIX-00000-of-00002   PREFIX-00001-of-00002
     with either, PREFIX.meta: the graph
-    while one is being written   PREFIX_temp_<32 hex digits>/part-...   PREFIX_temp/part-...
+    while one is being written   PREFIX_temp_<32 hex digits>/part-...   PREFIX_temp/part-...   NAME.tempstate<digits>
 
 The names follow TensorFlow's (``core/util/tensor_bundle/naming.cc``, ``python/training/saver.py``).
 """
@@ -32,6 +32,7 @@ _SHARD = re.compile(r"\.data-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
 _V1_SHARD = re.compile(r"-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
 # Question marks stand for all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
 _V1_PATTERN = re.compile(r"-\?{5,}-of-(?:\d{5,}|\?{5,})\Z", re.ASCII)
+_TEMPORARY = re.compile(r"\.tempstate(\d+)\Z", re.ASCII)
 _INCOMPLETE = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
 # How names end, or begin, that copying, downloading and syncing programs and editors give to a file which is not whole.
 _SIDECAR = re.compile(
@@ -123,6 +124,15 @@ def prefix_of_v1_shard(path: str) -> str | None:
 def is_half_saved(folder: str) -> bool:
     """Return whether a folder is called like those in which TensorFlow collects a checkpoint until it is complete."""
     return _INCOMPLETE.search(folder.rstrip("/\\")) is not None
+
+
+def temporary_token(name: str) -> str | None:
+    """Return what tells one save from others in the temporary name of a file, or ``None`` for another name.
+
+    Files that ``storage.staging`` writes together have the first digits in common; each of TensorFlow's has its own.
+    """
+    match = _TEMPORARY.search(name)
+    return None if match is None else match[1][:13]
 
 
 def is_sidecar(name: str) -> bool:

@@ -7,13 +7,16 @@ numpy's own strings, which lose zeros at their ends.
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, clear_unused_bits, data_type_number, numpy_dtype
+from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, SHORT_TYPES, clear_unused_bits, data_type_number, numpy_dtype
 
+# So many bytes are copied in less time than a view of them takes to make.
+_SMALL = 1 << 12
 _QUANTISED = ("qint8", "quint8", "qint16", "quint16", "qint32")
 
 
@@ -40,6 +43,27 @@ def to_array(name: str, value: Any, data_type: str | None = None) -> tuple[int, 
             f"{name!r} has the dtype {array.dtype}, and {data_type} holds {numpy_dtype(number)}; convert it first"
         )
     return number, array
+
+
+@lru_cache(maxsize=256)
+def plain_number(dtype: np.dtype[Any]) -> int | None:
+    """Return the ``DataType`` number of a dtype whose arrays lie in memory as they are stored, or ``None``."""
+    is_swapped = dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
+    if dtype.names is not None or dtype.kind in "OSUT" or (is_swapped and dtype.itemsize > 1):
+        return None
+    if dtype.name in SHORT_TYPES:
+        return None
+    try:
+        return data_type_number(dtype.name)
+    except ValueError:
+        return None
+
+
+def plain_bytes(array: Array) -> bytes | memoryview:
+    """Return the bytes of an array for whose dtype there is a ``plain_number``, in C order."""
+    if array.nbytes <= _SMALL:
+        return array.tobytes()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def stored_bytes(array: Array) -> memoryview:

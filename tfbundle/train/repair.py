@@ -1,0 +1,90 @@
+"""Makes the state file of a folder again, or its paths right, from the checkpoints that lie there.
+
+::
+
+    state file             what is written
+    has stale paths        those that lie elsewhere now as paths from the folder; those that are gone are left out
+    is not there           the complete checkpoints of the folder, by step, and the last one as the latest
+"""
+
+from __future__ import annotations
+
+from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state
+from tfbundle.checkpoint.listing import list_checkpoints
+from tfbundle.errors import MissingFileError
+from tfbundle.proto import CheckpointState as CheckpointStateProto
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
+from tfbundle.train.state_file import encode_state, write_state
+
+
+def plan_repair(folder: StrPath, latest_filename: str | None = None) -> str | None:
+    """Return the text that the state file of a folder should have, or ``None`` where it is right as it is.
+
+    ``latest_filename`` is its name where that is not ``checkpoint``. Raises ``MissingFileError`` where there is no
+    checkpoint that it could name, and ``FormatError`` where it is no state file.
+    """
+    message = _repaired(locate(folder), latest_filename)
+    return None if message is None else encode_state(message).decode()
+
+
+def repair_state(folder: StrPath, latest_filename: str | None = None) -> bool:
+    """Write what ``plan_repair`` returns, and return whether anything had to be; raises as it does."""
+    location = locate(folder)
+    message = _repaired(location, latest_filename)
+    if message is not None:
+        write_state(location, message, latest_filename)
+    return message is not None
+
+
+def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateProto | None:
+    state = find_state(folder, latest_filename)
+    if state is None:
+        return _made(folder, latest_filename)
+    listings = Listings()
+    stored = list(state.all_model_checkpoint_paths)
+    times = list(state.all_model_checkpoint_timestamps)
+    times = times if len(times) == len(stored) else []
+    latest = _led_to(state, folder, state.model_checkpoint_path, listings)
+    led_to = [_led_to(state, folder, path, listings) for path in stored]
+    kept = [number for number, path in enumerate(led_to) if path is not None]
+    paths = [path for path in led_to if path is not None]
+    times = [times[number] for number in kept] if times else []
+    if latest is None:
+        if not paths:
+            return _made(folder, latest_filename)
+        latest = paths[-1]
+    if latest == state.model_checkpoint_path and paths == stored:
+        return None
+    return CheckpointStateProto(
+        model_checkpoint_path=latest,
+        all_model_checkpoint_paths=paths,
+        all_model_checkpoint_timestamps=times,
+        last_preserved_timestamp=state.last_preserved_timestamp,
+    )
+
+
+def _led_to(state: CheckpointState, folder: Location, stored: str, listings: Listings) -> str | None:
+    """Return a path as it should be stored, or ``None`` if nothing lies where it leads."""
+    found = state.resolve(stored, listings)
+    if found is None:
+        return None
+    if locate(found).absolute() == folder.join(stored).absolute():
+        return stored
+    return locate(found).relative_to(folder)
+
+
+def _made(folder: Location, latest_filename: str | None) -> CheckpointStateProto:
+    listed = [item for item in list_checkpoints(folder, latest_filename) if item.complete and not item.in_state]
+    if not listed:
+        name = latest_filename or STATE_NAME
+        raise MissingFileError(f"{folder} has no complete checkpoint that {name} could name", path=folder.path)
+    listed.sort(key=lambda item: (-1 if item.step is None else item.step, item.time))
+    paths = list(dict.fromkeys(locate(item.prefix).relative_to(folder) for item in listed))
+    times = {locate(item.prefix).relative_to(folder): item.time for item in listed}
+    return CheckpointStateProto(
+        model_checkpoint_path=paths[-1],
+        all_model_checkpoint_paths=paths,
+        all_model_checkpoint_timestamps=[times[path] for path in paths],
+    )
