@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from tfbundle.errors import UnsupportedError
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.meta_graph import MetaGraph
@@ -11,11 +9,13 @@ from tfbundle.graph.reading import find_graph, find_saved_model, read_graph_mess
 from tfbundle.graph.saved_model import SavedModel
 from tfbundle.proto import GraphDef, MetaGraphDef
 from tfbundle.proto import SavedModel as SavedModelProto
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath
 
 Loaded = Graph | MetaGraph | SavedModel
 
 
-def load_graph(path: str | os.PathLike[str]) -> Graph:
+def load_graph(path: StrPath) -> Graph:
     """Read a graph: ``GraphDef``, ``MetaGraphDef`` or ``SavedModel``, as text or binary, whatever the file is called.
 
     ``path`` is the file, a SavedModel's folder, or the prefix, a member or the folder of a checkpoint that has a
@@ -30,7 +30,7 @@ def load_graph(path: str | os.PathLike[str]) -> Graph:
     return loaded.graph if isinstance(loaded, MetaGraph) else loaded
 
 
-def load_meta_graph(path: str | os.PathLike[str]) -> MetaGraph:
+def load_meta_graph(path: StrPath) -> MetaGraph:
     """Read a ``MetaGraphDef``, such as ``model.ckpt-1000.meta``, as text or binary, or that of a SavedModel.
 
     ``path`` is what ``load_graph`` takes, and what is raised is the same; a ``GraphDef`` is an ``UnsupportedError``.
@@ -46,26 +46,26 @@ def load_meta_graph(path: str | os.PathLike[str]) -> MetaGraph:
     return loaded
 
 
-def load_saved_model(path: str | os.PathLike[str]) -> SavedModel:
+def load_saved_model(path: StrPath) -> SavedModel:
     """Read a SavedModel, given its folder or its file, as text or binary.
 
     Raises ``MissingFileError`` where there is none, ``UnsupportedError`` where the file is of another kind, and
     ``FormatError`` where it is damaged.
     """
-    loaded = _wrap(find_saved_model(os.fspath(path)))
+    loaded = _wrap(find_saved_model(path))
     if not isinstance(loaded, SavedModel):
         kind, reader = ("GraphDef", "load_graph") if isinstance(loaded, Graph) else ("MetaGraphDef", "load_meta_graph")
         raise UnsupportedError(f"{loaded} is a {kind}; tfbundle.{reader} reads it", path=loaded.path)
     return loaded
 
 
-def load_any(path: str | os.PathLike[str]) -> Loaded:
+def load_any(path: StrPath) -> Loaded:
     """Read whichever of the three a path means; raises as ``load_graph`` does."""
-    return _wrap(find_graph(os.fspath(path)))
+    return _wrap(find_graph(path))
 
 
-def _wrap(path: str) -> Loaded:
-    message = read_graph_message(path)
+def _wrap(file: Location) -> Loaded:
+    message, path = read_graph_message(file), file.path
     if isinstance(message, GraphDef):
         return Graph(message, path=path)
     if isinstance(message, MetaGraphDef):

@@ -7,7 +7,6 @@ can each be read as one of the others without an error, and would be empty. A fo
 
 from __future__ import annotations
 
-import os
 from typing import NoReturn, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -26,7 +25,8 @@ from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
-from tfbundle.storage.local import file_size, is_file, is_folder, list_folder, read_file
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
 
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
@@ -64,95 +64,105 @@ _READERS = {
 }
 
 
-def find_saved_model(path: str) -> str:
-    """The file of the SavedModel that a folder or a file means; ``MissingFileError`` where a folder has none."""
-    if is_saved_model_note(path):
-        path = os.path.dirname(path) or os.curdir
-    if not is_folder(path):
-        return path
+def find_saved_model(path: StrPath) -> Location:
+    """Return the file of the SavedModel that a folder or a file means.
+
+    Raises ``MissingFileError`` where a folder has none.
+    """
+    location = locate(path)
+    if is_saved_model_note(location):
+        location = location.parent
+    if not location.is_folder():
+        return location
     for name in SAVED_MODEL_NAMES:
-        if is_file(os.path.join(path, name)):
-            return os.path.join(path, name)
-    chunked = os.path.join(path, _CHUNKED_NAME)
-    if is_file(chunked):
+        if location.join(name).is_file():
+            return location.join(name)
+    chunked = location.join(_CHUNKED_NAME)
+    if chunked.is_file():
         _refuse(chunked, FileKind.SAVED_MODEL_CHUNKED)
-    below = [os.path.join(path, name) for name in list_folder(path)[:_MOST_LOOKED_INTO]]
-    below = [folder for folder in below if is_folder(folder) and is_saved_model(folder)]
-    hint = f"; there is one in {', '.join(below[:_MOST_LISTED])}" if below else ""
+    below = [location.join(name) for name in location.list().names[:_MOST_LOOKED_INTO]]
+    models = [folder.path for folder in below if folder.is_folder() and is_saved_model(folder)]
+    hint = f"; there is one in {', '.join(models[:_MOST_LISTED])}" if models else ""
     raise MissingFileError(
-        f"the folder {path} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel{hint}", path=path
+        f"the folder {location} has no {' or '.join(SAVED_MODEL_NAMES)}, so it is not a SavedModel{hint}",
+        path=location.path,
     )
 
 
-def find_graph(path: str) -> str:
-    """The file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
-    if is_folder(path):
-        if is_saved_model(path):
-            return find_saved_model(path)
+def find_graph(path: StrPath) -> Location:
+    """Return the file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
+    location = locate(path)
+    if location.is_folder():
+        if is_saved_model(location):
+            return find_saved_model(location)
         try:
-            return _beside(find_checkpoint(path).prefix.path)
+            return _beside(find_checkpoint(location).prefix)
         except MissingFileError as error:
-            there = ", ".join(_graphs_in(path)[:_MOST_LISTED])
+            there = ", ".join(_graphs_in(location)[:_MOST_LISTED])
             hint = f"; the graphs in it are {there}" if there else ""
             raise MissingFileError(error.message + hint, path=error.path) from None
-    if is_saved_model_note(path):
-        return find_saved_model(path)
-    prefix = prefix_of_member(path)
-    if is_file(path) and (path.endswith(META_SUFFIX) or prefix is None):
-        beside = path + META_SUFFIX
-        if is_file(beside) and kind_of(path) is FileKind.V1_TABLE:
-            return beside
-        return path
-    return _beside(path if prefix is None else prefix)
+    if is_saved_model_note(location):
+        return find_saved_model(location)
+    prefix = prefix_of_member(location.path)
+    if location.is_file() and (location.path.endswith(META_SUFFIX) or prefix is None):
+        beside = location.plus(META_SUFFIX)
+        return beside if beside.is_file() and kind_of(location) is FileKind.V1_TABLE else location
+    return _beside(location if prefix is None else locate(prefix))
 
 
-def _graphs_in(folder: str) -> list[str]:
-    paths = [os.path.join(folder, name) for name in list_folder(folder)[:_MOST_LOOKED_INTO]]
-    return [path for path in paths if not is_folder(path) and holds_graph(path)]
+def _graphs_in(folder: Location) -> list[str]:
+    listing = folder.list()
+    files = [folder.join(name) for name in listing.names[:_MOST_LOOKED_INTO] if not listing.is_folder(name)]
+    return [file.path for file in files if holds_graph(file)]
 
 
-def _beside(prefix: str) -> str:
-    if is_file(prefix + META_SUFFIX):
-        return prefix + META_SUFFIX
-    model = os.path.dirname(os.path.dirname(os.path.abspath(prefix)))
-    if variables_prefix(model).path == os.path.abspath(prefix) and is_saved_model(model):
+def _beside(prefix: Location) -> Location:
+    """Return the graph of the checkpoint with this prefix."""
+    meta = prefix.plus(META_SUFFIX)
+    if meta.is_file():
+        return meta
+    model = prefix.absolute().parent.parent
+    if variables_prefix(model) == prefix.absolute() and is_saved_model(model):
         return find_saved_model(model)
     raise MissingFileError(
-        f"there is no graph {prefix}: {prefix}{META_SUFFIX} is not there; "
+        f"there is no graph {prefix}: {meta} is not there; "
         "pass a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder",
-        path=prefix + META_SUFFIX,
+        path=meta.path,
     )
 
 
-def holds_graph(path: str) -> bool:
-    """Whether a path is a file with a graph, or a SavedModel's folder, or a note in that."""
-    if is_folder(path) or is_saved_model_note(path):
-        return is_saved_model(path)
+def holds_graph(path: StrPath) -> bool:
+    """Return whether a path is a file with a graph, or a SavedModel's folder, or a note in that."""
+    location = locate(path)
+    if location.is_folder() or is_saved_model_note(location):
+        return is_saved_model(location)
     try:
-        return is_file(path) and kind_of(path) in (*_BINARY, *_TEXT)
+        return location.is_file() and kind_of(location) in (*_BINARY, *_TEXT)
     except (FormatError, MissingFileError):
         return False  # It is a pipe, or went away.
 
 
-def read_graph_message(path: str) -> AnyGraph:
-    """The message in a file, whichever of the three it is.
+def read_graph_message(file: Location) -> AnyGraph:
+    """Return the message in a file, whichever of the three it is.
 
     Raises ``UnsupportedError`` for a file of another kind and for one that is larger than protobuf allows, and
     ``FormatError`` for a damaged one.
     """
-    kind = kind_of(path)
+    kind = kind_of(file)
     if kind not in _BINARY and kind not in _TEXT:
-        _refuse(path, kind)
-    size = file_size(path)
+        _refuse(file, kind)
+    stat = file.stat()
     largest = LARGEST_MESSAGE if kind in _BINARY else LARGEST_MESSAGE * LARGEST_TEXT_GROWTH
-    if size is not None and size > largest:
-        raise UnsupportedError(f"{path} has {size} bytes, and protobuf reads no more than {largest}", path=path)
-    data = read_file(path, largest)
+    if stat is not None and stat.size > largest:
+        raise UnsupportedError(
+            f"{file} has {stat.size} bytes, and protobuf reads no more than {largest}", path=file.path
+        )
+    data = file.read(largest)
     if kind in _BINARY:
-        return decode_message(data, _BINARY[kind], path=path)
+        return decode_message(data, _BINARY[kind], path=file.path)
     from tfbundle.formats.text.textproto import parse_text
 
-    return parse_text(data, _TEXT[kind], path=path)
+    return parse_text(data, _TEXT[kind], path=file.path)
 
 
 def decode_message(data: bytes, message_class: type[M], *, path: str | None = None) -> M:
@@ -170,8 +180,8 @@ def decode_message(data: bytes, message_class: type[M], *, path: str | None = No
         ) from None
 
 
-def _refuse(path: str, kind: FileKind) -> NoReturn:
+def _refuse(file: Location, kind: FileKind) -> NoReturn:
     advice = _READERS.get(kind, kind.advice)
     if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
-        raise FormatError(f"{path} is {kind.value}; {advice}", path=path)
-    raise UnsupportedError(f"{path} is {kind.value}, not a graph; {advice}", path=path)
+        raise FormatError(f"{file} is {kind.value}; {advice}", path=file.path)
+    raise UnsupportedError(f"{file} is {kind.value}, not a graph; {advice}", path=file.path)

@@ -10,19 +10,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tfbundle.checkpoint.find.saved_models import variables_prefix
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.reading import decode_message
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
-from tfbundle.storage.local import is_file, read_file
+from tfbundle.storage.locations import locate
 
 _SERVE = "serve"
 
@@ -37,7 +37,7 @@ class Asset(NamedTuple):
     @property
     def exists(self) -> bool:
         """Whether the file is there."""
-        return is_file(self.path)
+        return locate(self.path).is_file()
 
 
 class SavedModel:
@@ -56,7 +56,7 @@ class SavedModel:
     @property
     def folder(self) -> str:
         """The folder that is the SavedModel."""
-        return os.path.dirname(self.path) or os.curdir
+        return locate(self.path).parent.path
 
     @cached_property
     def meta_graphs(self) -> tuple[MetaGraph, ...]:
@@ -106,21 +106,21 @@ class SavedModel:
             definitions += (item for item in listed if isinstance(item, AssetFileDef))
             for definition in definitions:
                 name = definition.filename
-                if os.path.isabs(name) or ".." in name.replace("\\", "/").split("/") or "\0" in name:
+                if locate(name).is_absolute or ".." in name.replace("\\", "/").split("/") or "\0" in name:
                     raise FormatError(f"the asset {name!r} would lie outside of the SavedModel", path=self.path)
-                path = os.path.join(self.folder, "assets", name)
+                path = locate(self.folder).join("assets", name).path
                 assets.setdefault(name, Asset(name, path, definition.tensor_info.name))
         return tuple(assets.values())
 
     @cached_property
     def fingerprint(self) -> FingerprintDef | None:
         """What ``fingerprint.pb`` says, or ``None`` where there is none."""
-        path = os.path.join(self.folder, "fingerprint.pb")
-        return decode_message(read_file(path, LARGEST_NOTE), FingerprintDef, path=path) if is_file(path) else None
+        file = locate(self.folder).join("fingerprint.pb")
+        return decode_message(file.read(LARGEST_NOTE), FingerprintDef, path=file.path) if file.is_file() else None
 
     def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:
         """Open its variables; ``MissingFileError`` where it has none."""
-        return open_checkpoint(os.path.join(self.folder, "variables", "variables"), verify=verify)
+        return open_checkpoint(variables_prefix(self.folder), verify=verify)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SavedModel, (self.proto, self.path)

@@ -11,7 +11,6 @@ size, so what goes far beyond the file is handed out in pieces, or not at all.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterable, Iterator, Sized
 from functools import cached_property
 from itertools import repeat
@@ -29,6 +28,7 @@ from tfbundle.graph.restoring import VARIABLE_OPS
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_MESSAGE, LARGEST_REPETITION
 from tfbundle.progress import Progress
 from tfbundle.proto import NodeDef
+from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
@@ -55,7 +55,7 @@ class ConstantStore:
 
     def reopening(self) -> Reopening:
         """How another process opens this store."""
-        return open_store, (os.path.abspath(self.path),)
+        return open_store, (locate(self.path).absolute(),)
 
     def check(self, progress: Progress | None = None) -> tuple[Finding, ...]:
         """Decode every constant; a finding for each that cannot be."""
@@ -266,10 +266,10 @@ class GraphWeights(TensorMapping):
         return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_weights, (os.path.abspath(self.prefix), self._lost is not None)
+        return open_weights, (locate(self.prefix).absolute(), self._lost is not None)
 
 
-def open_weights(path: str | os.PathLike[str], salvage: bool = False) -> GraphWeights:
+def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
     """The constants of the frozen graph at ``path``, which is what ``load_graph`` takes.
 
     ``salvage=True`` leaves out what cannot be decoded. Raises as ``load_graph`` does, and ``UnsupportedError`` where
@@ -286,7 +286,7 @@ def open_weights(path: str | os.PathLike[str], salvage: bool = False) -> GraphWe
         )
     if not graph.op_counts["Const"]:
         raise UnsupportedError(f"{graph} is a graph without constants, so no tensors are in it", path=graph.path)
-    store = ConstantStore(graph, graph.path or os.fspath(path))
+    store = ConstantStore(graph, graph.path or locate(path).path)
     if not salvage:
         return GraphWeights(store)
     lost = store.check()
@@ -294,6 +294,6 @@ def open_weights(path: str | os.PathLike[str], salvage: bool = False) -> GraphWe
     return GraphWeights(store, lost)
 
 
-def open_store(path: str) -> ConstantStore:
+def open_store(path: StrPath) -> ConstantStore:
     """What a pickled tensor of a frozen graph is read from."""
     return open_weights(path)._store
