@@ -143,7 +143,7 @@ class ChecksumError(FormatError):
 
 
 class UnsupportedError(TfBundleError, NotImplementedError):
-    """The file is valid as far as can be told, but this library does not read what it holds."""
+    """The file is valid as far as is known, but this library does not read what it holds."""
 
 
 class MissingFileError(TfBundleError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What a check says: findings, one for each thing that is wrong, in a report that tells of each file."""
+"""What a check says: findings, one for each thing that is wrong, in a report about each file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Check(NamedTuple):
     run: Callable[[], None]
 
     def finding(self, error: TfBundleError | OSError, tensor: str, checkpoint: str) -> Finding:
-        """What ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
+        """Return what ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
         path = checkpoint if self.place is None else self.place.path
         if isinstance(error, TfBundleError):
             error.locate(path=path, tensor=tensor)
@@ -148,7 +148,7 @@ class Report:
 
 
 def finding_of(error: TfBundleError | OSError, otherwise: str, tensor: str | None = None) -> Finding:
-    """An error as a finding, of the kind ``otherwise`` unless the error is of a kind of its own.
+    """Return an error as a finding, of the kind ``otherwise`` unless the error is of a kind of its own.
 
     ``tensor`` is what was to be read, which the system's errors do not say.
     """

@@ -96,7 +96,7 @@ LARGEST_KEYS = 16 << 20
 
 # Records.
 
-# TensorFlow and TensorBoard crash on lengths like this one, which no file can have. Shorter ones are held against what
+# TensorFlow and TensorBoard crash on lengths like this one, which no file can have. Shorter ones are compared with what
 # is left of the file, and of a compressed one no more is inflated than is used.
 LARGEST_RECORD = 1 << 60
 # A record in GZIP or ZLIB may be this large, or so many times its compressed bytes. These become up to a thousand times
@@ -124,7 +124,7 @@ MOST_FIELDS = 64
 # about a second's work, so that a file that was made to mislead cannot take longer.
 SEARCH_EFFORT = 120_000
 # Behind damage in a record file, headers are looked for. Many that are right, of long records that are not, could have
-# the same bytes held against a checksum over and over: so many times on average are the most.
+# the same bytes checked over and over: so many times on average are the most.
 MOST_HEADER_PASSES = 16
 # Tensors do not share bytes. A checkpoint in which a thousand do is not read a thousand times: so many passes over its
 # files, and this many bytes, are the most that are loaded, verified or salvaged at once.

@@ -206,7 +206,7 @@ def _count(records: Any) -> str:
         return f"{count} records, then {_describe(error)}"
     left = getattr(records, "truncation", None)
     return f"{count} records" + (
-        ", and `truncation` says that the next is half there" if left else ", without an error"
+        ", and `truncation` says that the next is incomplete" if left else ", without an error"
     )
 
 

@@ -200,7 +200,7 @@ def test_damaged_tables(tmp_path: Path, name: str, format: str) -> None:
 
 
 def test_no_index(tmp_path: Path) -> None:
-    """Without it nothing tells which bytes are which tensor."""
+    """Without it nothing says which bytes are which tensor."""
     good = Good("tf-1.15.5/sharded/model.ckpt-5", "v2", tmp_path)
     good.tables[0].unlink()
     with pytest.raises(MissingFileError, match=r"model\.ckpt-5\.index is not there"):

@@ -1,4 +1,4 @@
-"""Record files: framing, compression, half-written and damaged records."""
+"""Record files: framing, compression, incomplete and damaged records."""
 
 from __future__ import annotations
 

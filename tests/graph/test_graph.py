@@ -1,4 +1,4 @@
-"""Graphs of every kind and generation, held against what TensorFlow read from the same files."""
+"""Graphs of every kind and generation, compared with what TensorFlow read from the same files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors in messages, held against what TensorFlow's C++ and Python make of the same bytes."""
+"""Tensors in messages, compared with what TensorFlow's C++ and Python make of the same bytes."""
 
 from __future__ import annotations
 

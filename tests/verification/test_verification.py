@@ -103,7 +103,7 @@ def test_every_damaged_tensor_is_found(tmp_path: Path) -> None:
         assert (finding.path, finding.shard) == (path, 0)
         assert (finding.offset, finding.size) == (place.offset, place.size)
     assert "[0:3, 0:4]" in found["torn"].message
-    # What is left was held against its checksum: b, a half of parts and of torn.
+    # What is left was checked: b, a half of parts and of torn.
     assert report.nbytes == 96 + 48 + 48
     assert report.tensors == 7
 

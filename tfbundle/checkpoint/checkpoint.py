@@ -91,8 +91,8 @@ class Checkpoint(TensorMapping):
     def slots(self) -> frozenset[str]:
         """The names of the tensors that are optimizer slots.
 
-        The object graph tells; for a checkpoint without one, the names do (``w/Adam``, ``w/Momentum``, ``beta1_power``
-        and others that ``tfbundle.checkpoint.slots`` lists), if the optimizers kept their usual names.
+        The object graph says which; for a checkpoint without one, the names do (``w/Adam``, ``w/Momentum``,
+        ``beta1_power`` and others that ``tfbundle.checkpoint.slots`` lists), if the optimizers kept their usual names.
         """
         from tfbundle.checkpoint.slots import find_slots
 

@@ -106,7 +106,7 @@ def _unused_shards(folder: Location, listing: Listing) -> dict[str, Hashable]:
 
 
 def _stated_count(prefix: Location, listing: Listing) -> int | None:
-    """Return how many data files the index of a prefix counts on, or ``None`` where it does not tell."""
+    """Return how many data files the index of a prefix counts on, or ``None`` where it does not say."""
     if not listing.is_file(prefix.name + INDEX_SUFFIX):
         return None
     try:

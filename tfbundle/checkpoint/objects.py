@@ -92,7 +92,7 @@ class ObjectGraph(Sequence[Node]):
     """The objects by number; number 0 is what was saved."""
 
     def __init__(self, proto: TrackableObjectGraph) -> None:
-        """Raises ``FormatError`` for a graph without nodes, or with references to nodes that it does not have."""
+        """Raise ``FormatError`` for a graph without nodes, or with references to nodes that it does not have."""
         self.proto = proto
         self._nodes = proto.nodes
         count = len(self._nodes)
@@ -171,7 +171,7 @@ class ObjectGraph(Sequence[Node]):
         return f"<ObjectGraph of {len(self)} objects, {self.variable_count} variables>"
 
     def keys_of(self, variable_name: str) -> list[str]:
-        """The keys of the variables with this name."""
+        """Return the keys of the variables with this name."""
         if self._keys is None:
             keys = defaultdict(list)
             for key, name in self.variable_names.items():
@@ -180,7 +180,7 @@ class ObjectGraph(Sequence[Node]):
         return list(self._keys.get(variable_name, ()))
 
     def with_child(self, name: str) -> Iterator[int]:
-        """The numbers of the nodes that call one of their children so."""
+        """Yield the numbers of the nodes that call one of their children so."""
         for number, node in enumerate(self._nodes):
             if any(child.local_name == name for child in node.children):
                 yield number
@@ -219,7 +219,9 @@ class ObjectGraph(Sequence[Node]):
 
 
 def read_object_graph(checkpoint: TensorMapping) -> ObjectGraph | None:
-    """The graph that a checkpoint stores, or ``None``; raises as ``Tensor.read`` and ``decode_object_graph`` do."""
+    """Return the graph that a checkpoint stores, or ``None``; raises as ``Tensor.read`` and ``decode_object_graph``
+    do.
+    """
     if OBJECT_GRAPH_KEY not in checkpoint:
         return None
     tensor = checkpoint[OBJECT_GRAPH_KEY]
@@ -236,7 +238,7 @@ def read_object_graph(checkpoint: TensorMapping) -> ObjectGraph | None:
 
 
 def decode_object_graph(data: bytes, tensors: int = 0) -> ObjectGraph:
-    """The graph from its bytes, out of a checkpoint that has so many tensors.
+    """Return the graph from its bytes, out of a checkpoint that has so many tensors.
 
     Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than such a checkpoint can
     need.

@@ -152,7 +152,7 @@ class CheckpointWriter:
             self._discard()
 
     def add(self, name: str, value: Any, *, data_type: str | None = None, shard: int | None = None) -> None:
-        """Write a tensor. ``data_type`` is TensorFlow's type where the value does not tell, such as ``"DT_QINT8"``."""
+        """Write a tensor. ``data_type`` is TensorFlow's type where the value does not say, such as ``"DT_QINT8"``."""
         if isinstance(value, Tensor):
             self._add_tensor(name, value, shard)
             return

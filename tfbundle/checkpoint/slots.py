@@ -26,8 +26,8 @@ the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam`
     beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
 
 ``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot
-of a TensorFlow 1 optimizer with a name of its own is not recognised, for nothing tells it from a moving average with a
-name of its own.
+of a TensorFlow 1 optimizer with a name of its own is not recognised, for nothing distinguishes it from a moving average
+with a name of its own.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _keras_slots(optimizer: Node, objects: ObjectGraph, lists: dict[int, frozens
             lists[number] = frozenset(child.number for child in objects[number].children if child.name.isdecimal())
         return lists[number]
 
-    # A list belongs to one optimizer; one that many claim is gone through once.
+    # A list belongs to one optimizer; one that many claim is read once.
     candidates = [number for name, number in own.items() if name not in _OTHER_LISTS and number not in lists]
     kept = set(own.values()).union(*(members(own[name]) for name in _OTHER_LISTS if name in own))
     for number in candidates:
@@ -169,7 +169,7 @@ def _is_part(owner: str, names: Container[str]) -> bool:
 
 
 def _without_scopes(name: str) -> Iterator[str]:
-    """A name, and what is left of it as scopes are taken from its front."""
+    """Yield a name, and what is left of it as scopes are taken from its front."""
     for _ in range(_MOST_SCOPES):
         yield name
         name = name.partition("/")[2]

@@ -26,7 +26,7 @@ _LONGEST_LINE = 200
 
 
 def json_attribute(attributes: Attributes, name: str) -> Any:
-    """An attribute's value as JSON; one that cannot be decoded says why."""
+    """Return an attribute's value as JSON; one that cannot be decoded says why."""
     try:
         return _json(attributes[name])
     except TfBundleError as error:
@@ -53,6 +53,6 @@ def _json(value: Any) -> Any:
 
 
 def format_attribute(value: Any) -> str:
-    """A value that ``json_attribute`` gave, on one line."""
+    """Return a value that ``json_attribute`` gave, on one line."""
     text = json.dumps(value, ensure_ascii=False)
     return one_line(text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + "...")

@@ -1,4 +1,4 @@
-"""``tfbundle check``: whether a checkpoint has the variables that a graph wants."""
+"""``tfbundle check``: whether a checkpoint has the variables that a graph requires."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_UNEXPECTED = 20
 @click.argument("checkpoint", type=PATH)
 @json_option
 def command(graph: str, checkpoint: str, as_json: bool) -> None:
-    """Compare the variables that GRAPH wants with those in CHECKPOINT.
+    """Compare the variables that GRAPH requires with those in CHECKPOINT.
 
     GRAPH is a .meta, .pb or .pbtxt file, or a SavedModel. The exit status is 1 if a variable is missing, or has another
     dtype or shape; tensors that the graph does not want are listed, and do no harm.
@@ -59,7 +59,7 @@ def _mismatched_cells(item: MismatchedVariable) -> tuple[str, ...]:
 
 
 def describe(data_type: str | None, shape: tuple[int | None, ...] | None) -> str:
-    """A type and a shape as a cell, such as ``float32[?,10]``."""
+    """Return a type and a shape as a cell, such as ``float32[?,10]``."""
     from tfbundle.graph.node import format_partial_shape
     from tfbundle.tensors.dtypes import python_name
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import sys
 import unicodedata
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +32,7 @@ from tfbundle.matching import select
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries
+    from tfbundle.storage.base import Location
 
 # Bytes of a name; most file systems allow 255.
 _LONGEST_PART = 200
@@ -63,9 +62,9 @@ def export(
     as_json: bool,
 ) -> None:
     """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
-    format = format or os.path.splitext(out)[1][1:].lower()
+    format = format or out.rpartition(".")[2].lower()
     if format not in ("csv", "jsonl", "parquet"):
-        raise click.UsageError(f"'{out}' does not tell the format; add --format csv, jsonl or parquet")
+        raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
     if out == "-" and (format == "parquet" or as_json):
         raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
     log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
@@ -110,7 +109,7 @@ def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *
 
 
 def _media_command(kind: str, about: str) -> click.Command:
-    """A command that writes the values of a kind to files, as they are stored."""
+    """Return a command that writes the values of a kind to files, as they are stored."""
 
     @click.command(kind, help=about)
     @logdir_argument
@@ -152,10 +151,13 @@ def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) 
 def _write_media(
     kind: str, logdir: str, folder: str, names: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
 ) -> None:
+    from tfbundle.storage.changing import write_in_place_of
+    from tfbundle.storage.locations import locate
+
     log, runs = open_log(logdir, names, salvage=salvage)
     written: list[str] = []
-    made: set[str] = set()
-    # Tags that differ only in what a file system does not allow, or does not tell apart, share a folder, where their
+    made: set[Location] = set()
+    # Tags that differ only in what a file system does not allow, or does not say apart, share a folder, where their
     # files are counted on.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
@@ -165,17 +167,18 @@ def _write_media(
             for tag, series in getattr(run, kind).items():
                 if tags and tag not in chosen:
                     continue
-                place = os.path.join(folder, *map(_safe, [*run.name.split("/"), *tag.split("/")]))
-                shared = unicodedata.normalize("NFC", place).casefold()
+                parts = [_safe(part) for part in (*run.name.split("/"), *tag.split("/"))]
+                place = locate(folder).join(*parts)
+                shared = unicodedata.normalize("NFC", place.path).casefold()
                 for step, element in zip(series.steps.tolist(), series, strict=True):
                     for data in element.encoded:
                         name = f"{step}-{counts[shared, step]}.{_suffix(data)}"
                         counts[shared, step] += 1
                         if place not in made:
-                            _make_folder(folder, place)
+                            _make_folder(locate(folder), parts)
                             made.add(place)
-                        _write_new(os.path.join(place, name), data)
-                        written.append(os.path.join(place, name))
+                        write_in_place_of(place.join(name), data)
+                        written.append(place.join(name).path)
         if as_json:
             print_json({"path": folder, "files": written})
         else:
@@ -183,27 +186,13 @@ def _write_media(
         report_troubles(log, runs, salvage=salvage)
 
 
-def _make_folder(top: str, place: str) -> None:
-    """Make a folder below ``top``; refuse one that a link below ``top`` leads to."""
-    path = top
-    for part in os.path.relpath(place, top).split(os.sep):
-        path = os.path.join(path, part)
-        if os.path.islink(path):
-            raise click.ClickException(f"{path} is a link, which may lead elsewhere; remove it, or use another folder")
-    os.makedirs(place, exist_ok=True)
+def _make_folder(top: Location, parts: list[str]) -> None:
+    from tfbundle.storage.changing import make_folders_below
 
-
-def _write_new(path: str, data: bytes) -> None:
-    """Write a file in place of whatever has its name: a link or a pipe is replaced and not followed."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        error.filename = path  # The system does not say which file does not fit on a full disk.
-        raise
+        make_folders_below(top, parts)
+    except FileExistsError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}; remove it, or use another folder") from None
 
 
 def _fit(part: str, encoding: str) -> str:
@@ -216,7 +205,7 @@ def _fit(part: str, encoding: str) -> str:
 
 
 def _safe(part: str) -> str:
-    """A part of a name as the name of a folder, on any system, which never leads elsewhere."""
+    """Return a part of a name as the name of a folder, on any system, which never leads elsewhere."""
     encoding = sys.getfilesystemencoding()
     part = re.sub(r"[^\w .=,()+-]", "_", _fit(part, encoding))
     # Windows drops dots and spaces at the end, and opens its devices by their names in any folder.

@@ -43,7 +43,7 @@ salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged
 def open_log(
     logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False
 ) -> tuple[EventLog, list[Run]]:
-    """A log, and those of its runs that have these names, or all; their files have been gone through."""
+    """Return a log, and those of its runs that have these names, or all; their files have been read."""
     from tfbundle.events.file import Options
     from tfbundle.events.log import EventLog
 
@@ -56,7 +56,7 @@ def open_log(
 
 
 def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
-    """The runs that have these names, or all."""
+    """Return the runs that have these names, or all."""
     chosen = set(names and choose_names(names, log.runs, f"no run '%s' in {log.path}; there is {listed(log.runs)}"))
     return [run for name, run in log.runs.items() if not names or name in chosen]
 
@@ -79,7 +79,7 @@ def demand_tags(runs: list[Run], kind: str, tags: tuple[str, ...]) -> None:
 
 
 def choose_scalars(run: Run, tags: tuple[str, ...]) -> list[ScalarSeries]:
-    """The scalars with these tags, or all."""
+    """Return the scalars with these tags, or all."""
     chosen = {name for tag in tags for name in select(tag, run.scalars) or select(unescape_name(tag), run.scalars)}
     return [series for tag, series in run.scalars.items() if not tags or tag in chosen]
 

@@ -194,7 +194,7 @@ def _steps(series: Series) -> str:
 
 
 def _last(kind: str, series: Any) -> str:
-    """The last point, if it is one number or one string."""
+    """Return the last point, if it is one number or one string."""
     if not len(series) or kind not in ("scalars", "text", "tensors"):
         return "-"
     if kind == "scalars":

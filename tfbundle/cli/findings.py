@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from tfbundle.cli.wording import for_command
 if TYPE_CHECKING:
     from tfbundle.findings import Finding
 
-# What is said of a tensor by where it lies; for the other kinds the message tells more.
+# What is said of a tensor by where it lies; for the other kinds the message says more.
 _SAID_BY_PLACE = {
     "checksum": "checksum",
     "truncated": "truncated",
@@ -25,11 +24,9 @@ _MOST_SHOWN = 20
 
 def common_folder(paths: Iterable[str]) -> str:
     """Return the folder in which all files lie, as their paths begin with it, so that it is not printed each time."""
-    folders = {os.path.dirname(path) for path in paths}
-    try:
-        return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
-    except ValueError:  # There are none, or they are on several drives.
-        return ""
+    from tfbundle.storage.folders import common_folder
+
+    return common_folder(paths)
 
 
 def brief(text: str, folder: str) -> str:

@@ -59,7 +59,7 @@ def command(path: str, node: str | None, as_json: bool) -> None:
 
 
 def _find(graph: Graph, text: str) -> Node | Function:
-    """The node, or the function, that a person calls ``text``: as it is printed, or as it is."""
+    """Return the node, or the function, that a person calls ``text``: as it is printed, or as it is."""
     for name in dict.fromkeys((unescape_name(text), text)):
         if name in graph.nodes:
             return graph.nodes[name]

@@ -17,7 +17,7 @@ Facts = dict[str, Any]
 
 
 def file_facts(loaded: Loaded) -> Facts:
-    """The graphs of a file, and the assets of a SavedModel."""
+    """Return the graphs of a file, and the assets of a SavedModel."""
     from tfbundle.graph.graph import Graph
     from tfbundle.graph.saved_model import SavedModel
 
@@ -121,7 +121,7 @@ def _saver_facts(saver: Saver) -> Facts:
 
 
 def node_facts(node: Node) -> Facts:
-    """A node with its attributes and outputs."""
+    """Return a node with its attributes and outputs."""
     from tfbundle.cli.attributes import json_attribute
 
     outputs = node.outputs
@@ -139,7 +139,7 @@ def node_facts(node: Node) -> Facts:
 
 
 def function_facts(function: Function) -> Facts:
-    """What a function takes, gives and consists of."""
+    """Return what a function takes, gives and consists of."""
     return {
         "function": function.name,
         "inputs": [

@@ -140,7 +140,7 @@ def _first_path(arguments: list[str]) -> str | None:
 def _drop_output() -> None:
     """Discard what stdout still holds, which Python would otherwise write at its end, and complain."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # noqa: TID251 - it is a device.
 
 
 def _refuse(message: str) -> int:

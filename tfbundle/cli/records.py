@@ -14,7 +14,7 @@ from tfbundle.formats.records.compression import COMPRESSIONS
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--compression", type=click.Choice(COMPRESSIONS), help="By default the first bytes tell.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="By default the first bytes decide.")
 @click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
 @click.option("--dump", is_flag=True, help="Print a JSON line a record: number, offset, size, and its bytes in base64.")
 @json_option

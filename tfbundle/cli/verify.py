@@ -129,7 +129,7 @@ def _state_of(file: CheckedFile, findings: int) -> str:
         return "missing"
     if findings:
         return count_of(findings, "finding")
-    # Where the index is lost, nothing tells what should be in a data file.
+    # Where the index is lost, nothing says what should be in a data file.
     return "unchecked" if file.kind == "data" and file.size and not file.whole else "ok"
 
 
@@ -165,7 +165,7 @@ def _loses_tensors(report: Report) -> bool:
 
 
 def _describe(report: Report) -> str:
-    """What was checked, in numbers."""
+    """Return what was checked, in numbers."""
     records: Counter[str] = Counter()
     for file in report.files:
         if file.kind in _RECORDS:

@@ -1,6 +1,6 @@
-"""Whether a checkpoint has what a graph wants: the answer to "Key ... not found in checkpoint", before it is asked.
+"""Whether a checkpoint has what a graph requires: the answer to "Key ... not found in checkpoint", before it is asked.
 
-``graph/wanted`` says what a graph wants. A variable that is nothing but a node called like a part of a partitioned
+``graph/wanted`` says what a graph requires. A variable that is nothing but a node called like a part of a partitioned
 variable (``w/part_0``, ``w/part_0/Adam``) is content with such a slice of the whole.
 """
 
@@ -38,10 +38,11 @@ _MOST_SHOWN = 20
 
 
 class MissingVariable(NamedTuple):
-    """A variable that the graph wants and the checkpoint has not.
+    """A variable that the graph requires and the checkpoint has not.
 
     ``name`` is the name that is looked for, ``variable`` the node that would take it; type and shape are ``None`` where
-    the graph does not say. ``suggestion`` is a tensor of a like name, of that type and shape, that nothing else wants.
+    the graph does not say. ``suggestion`` is a tensor of a like name, of that type and shape, that nothing else
+    requires.
     """
 
     name: str
@@ -55,9 +56,9 @@ class MissingVariable(NamedTuple):
 
 
 class MismatchedVariable(NamedTuple):
-    """A variable that the checkpoint holds with another type or shape than the graph wants, or only a part of.
+    """A variable that the checkpoint holds with another type or shape than the graph requires, or only a part of.
 
-    ``absent`` is a part that the graph wants and that was not saved, or not all of it, in numpy's notation; ``None``
+    ``absent`` is a part that the graph requires and that was not saved, or not all of it, in numpy's notation; ``None``
     where type or shape are wrong.
     """
 
@@ -71,13 +72,13 @@ class MismatchedVariable(NamedTuple):
 
     def __str__(self) -> str:
         if self.absent is not None:
-            return f"{self.name!r} was saved in part, and not all of {self.absent}, which the graph wants"
+            return f"{self.name!r} was saved in part, and not all of {self.absent}, which the graph requires"
         found = _describe(self.found_data_type, self.found_shape)
-        return f"{self.name!r} is {found}, and the graph wants {_describe(self.data_type, self.shape)}"
+        return f"{self.name!r} is {found}, and the graph requires {_describe(self.data_type, self.shape)}"
 
 
 class GraphComparison(NamedTuple):
-    """What a graph wants and a checkpoint has, side by side.
+    """What a graph requires and a checkpoint has, side by side.
 
     ``graph`` and ``checkpoint`` are their paths, ``matched`` the names that fit, ``unexpected`` those of tensors that
     the graph does not want, which keeps nobody from restoring.
@@ -92,7 +93,7 @@ class GraphComparison(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether all that the graph wants is there, with the right types and shapes."""
+        """Whether all that the graph requires is there, with the right types and shapes."""
         return not self.missing and not self.mismatched
 
     def __str__(self) -> str:
@@ -110,7 +111,7 @@ class GraphComparison(NamedTuple):
     def summary(self) -> str:
         """The numbers in a line."""
         if not self.matched and self.ok:
-            return f"{self.graph or 'the graph'} wants no variables, as if it were frozen"
+            return f"{self.graph or 'the graph'} requires no variables, as if it were frozen"
         total = len(self.matched) + len(self.missing) + len(self.mismatched)
         return (
             f"{'ok' if self.ok else 'not ok'}: of {total} variables {len(self.matched)} fit, {len(self.missing)} are "
@@ -175,7 +176,7 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
 
 
 def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
-    """The tensor of this name, or those of the variables that an object-based checkpoint knows by it."""
+    """Return the tensor of this name, or those of the variables that an object-based checkpoint knows by it."""
     if name in checkpoint:
         return [name]
     if checkpoint.objects is None:
@@ -184,7 +185,7 @@ def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
 
 
 def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
-    """The name of the partitioned tensor that has a variable as one of its slices."""
+    """Return the name of the partitioned tensor that has a variable as one of its slices."""
     if item.whole is None or item.whole not in checkpoint:
         return None
     tensor = checkpoint[item.whole]
@@ -207,7 +208,7 @@ def _fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
 
 
 def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
-    """A part of the tensor that is wanted and that its slices do not cover, if they are not the whole tensor."""
+    """Return a part of the tensor that is wanted and that its slices do not cover, if they are not the whole tensor."""
     region = tensor.region
     slices = tensor.slices if region is None else (region,)
     if not slices or find_gap(slices, tensor.whole_shape) is None:

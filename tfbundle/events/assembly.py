@@ -35,7 +35,7 @@ _OLD_FORMS = {
 
 
 def position_of(number: int, order: Any) -> Any:
-    """The position of the byte ``order`` in the ``number``th file of a run."""
+    """Return the position of the byte ``order`` in the ``number``th file of a run."""
     return (number << _FILE_SHIFT) + order
 
 
@@ -61,7 +61,7 @@ class Assembly:
         self._kinds = self._sort_by_kind()
 
     def _find_stretches(self) -> dict[str, list[_Stretch]]:
-        """The points of each tag, file by file; the tags in the order in which they first appear."""
+        """Return the points of each tag, file by file; the tags in the order in which they first appear."""
         found: defaultdict[str, list[_Stretch]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for tag, points in file.tags.items():
@@ -71,7 +71,7 @@ class Assembly:
         return dict(sorted(found.items(), key=lambda item: first[item[0]]))
 
     def _find_metadata(self) -> dict[str, SummaryMetadata]:
-        """What stands on the first value of each tag that has any."""
+        """Return what stands on the first value of each tag that has any."""
         found = {}
         for tag, stretches in self._stretches.items():
             for file in dict.fromkeys(stretch.file for stretch in stretches):
@@ -94,7 +94,7 @@ class Assembly:
         return kinds
 
     def _kind_of(self, tag: str, form: int) -> str | None:
-        """The kind of series that a value of a tag belongs to."""
+        """Return the kind of series that a value of a tag belongs to."""
         if form != TENSOR:
             return _OLD_FORMS.get(form)
         metadata = self.metadata.get(tag)

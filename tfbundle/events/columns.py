@@ -4,7 +4,7 @@ Records of one length are the rows of a matrix. The first row is taken apart; al
 numpy sees in a few comparisons of 8-byte words, are decoded with it, column by column. What is left goes the same way
 with its own first row, and rows that never find company are handed back, to be taken apart one by one.
 
-Rows of one layout may be of different series. A hash of the words that hold tags and metadata tells them apart; that
+Rows of one layout may be of different series. A hash of the words that hold tags and metadata distinguishes them; that
 those with the same hash have the same names is verified.
 """
 
@@ -70,7 +70,7 @@ def decode_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, 
 
 
 def _words_of(mask: bytes) -> list[tuple[int, np.uint64]]:
-    """The words of a mask that ask for anything, each with its number."""
+    """Return the words of a mask that ask for anything, each with its number."""
     padded = mask + bytes(-len(mask) % 8)
     return [(number, word) for number, word in enumerate(np.frombuffer(padded, "<u8")) if word]
 
@@ -86,7 +86,8 @@ def _differ(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
 
 
 def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Array | None, list[int]]:
-    """An order that brings rows with the same names together, and where in it each series begins; at last its end.
+    """Return an order that brings rows with the same names together, and where in it each series begins; at last its
+    end.
 
     Rows of one series stay in order. ``None`` is the order that they have.
     """
@@ -108,7 +109,7 @@ def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Ar
 
 
 def _changes(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
-    """The first row, and the rows that differ from the one before them in bits of the mask."""
+    """Return the first row, and the rows that differ from the one before them in bits of the mask."""
     different = np.zeros(len(words), bool)
     different[0] = True
     for number, bits in mask:

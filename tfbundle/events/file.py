@@ -1,6 +1,6 @@
 """One event file: its points by tag, and its events of other kinds, read as far as the file goes and then further.
 
-The file is gone through once. All checksums are verified, numbers are decoded, and of everything else the place is
+The file is read once. All checksums are verified, numbers are decoded, and of everything else the place is
 noted. What was appended later is read from where the last whole record ended.
 """
 
@@ -68,7 +68,7 @@ class EventFile:
     """What has been read of a file so far.
 
     ``tags`` has the points by the bytes of their tags, ``others`` the other events in order. ``count`` is the number of
-    events, ``truncation`` the half-written record at the end, ``losses`` what ``salvage`` left out.
+    events, ``truncation`` the incomplete record at the end, ``losses`` what ``salvage`` left out.
     """
 
     def __init__(self, location: Location, options: Options, unusual: UnusualBudget | None = None) -> None:
@@ -96,7 +96,7 @@ class EventFile:
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
         """Read what was appended since the last time; whether there was anything.
 
-        ``progress`` is told how many bytes were done, again and again.
+        ``progress`` is called with how many bytes were done, again and again.
 
         Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
         ``read_events`` raises. A file that may not be read is an ``OSError``, or with ``salvage`` lost.
@@ -163,7 +163,7 @@ class EventFile:
             self._seen = [(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, self.position - size)]
 
     def _open_stream(self) -> tuple[Source, Stream]:
-        """The file, and its bytes from ``position`` on."""
+        """Return the file, and its bytes from ``position`` on."""
         source = self.location.open()
         try:
             return source, FileStream(source, self.position) if self.position else open_stream(source)
@@ -195,7 +195,7 @@ class EventFile:
         return any(crc32c(source.read_at(offset, size)) != crc for offset, size, crc in self._seen)
 
     def value_bytes(self, order: int, place: Place) -> bytes:
-        """The serialized ``Summary.Value`` of a point."""
+        """Return the serialized ``Summary.Value`` of a point."""
         if place.size < 0:
             return self._kept[-place.size - 1]
         data = self._read_place(place)

@@ -11,7 +11,7 @@ A ``Layout`` says for one record at which bytes these parts stand. It also says 
 order to have the very same layout (``mask``), so that it serves thousands of records at once.
 
 What no writer of TensorFlow's does (a field twice, or with another wire type) has no layout; protobuf, whose rules for
-this are many, then writes the message anew.
+this are many, then writes the message again.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Layout(NamedTuple):
 
 
 def decode_layout(record: Buffer) -> Layout:
-    """The layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
+    """Return the layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
     wall, step, what, content = None, None, 0, Span(0, 0)
     values: list[ValueLayout] = []
     seen = 0
@@ -166,7 +166,7 @@ def _decode_value(record: Buffer, value: Field) -> ValueLayout:
 
 
 def _decode_scalar(record: Buffer, start: int, end: int) -> NumberLayout | None:
-    """The number in a tensor without dimensions, or ``None`` for any other tensor."""
+    """Return the number in a tensor without dimensions, or ``None`` for any other tensor."""
     data_type = 0
     element = None
     seen = 0

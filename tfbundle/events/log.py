@@ -41,7 +41,7 @@ class EventLog:
         return f"<EventLog {self.path!r}, {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Unpickled, it looks for the files and reads them anew.
+        # Unpickled, it looks for the files and reads them again.
         return EventLog, (self._location, self._options)
 
     @property
@@ -136,6 +136,6 @@ def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salv
 
     Compressed files are read too, though TensorFlow writes none. Nothing of them is kept unpacked: an image, or what
     else is no number, is read by unpacking the file up to it, so that all of them in order cost the file once more, and
-    each step back costs the way from the start. One that has grown is read anew by ``refresh``.
+    each step back costs the way from the start. One that has grown is read again by ``refresh``.
     """
     return EventLog(path, Options(purge=purge, verify=verify, salvage=salvage))

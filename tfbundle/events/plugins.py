@@ -89,7 +89,7 @@ class Images(NamedTuple):
     encoded: tuple[bytes, ...]
 
     def decode(self) -> list[Array]:
-        """The pixels of each, as Pillow reads them; ``UnsupportedError`` where Pillow is not installed."""
+        """Return the pixels of each, as Pillow reads them; ``UnsupportedError`` where Pillow is not installed."""
         try:
             from PIL import Image  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
@@ -177,7 +177,7 @@ class PrCurve(NamedTuple):
 
 
 def _decode_pr_curve(value: Summary.Value) -> PrCurve:
-    """A curve, with its thresholds spread evenly, as TensorBoard has them."""
+    """Return a curve, with its thresholds spread evenly, as TensorBoard has them."""
     table = _full(value)
     if table.ndim != 2 or table.shape[0] != 6 or table.dtype.hasobject:
         raise FormatError(f"a PR curve is a tensor of shape [6, thresholds], not {list(table.shape)}")
@@ -185,7 +185,7 @@ def _decode_pr_curve(value: Summary.Value) -> PrCurve:
 
 
 def encode_number(number: Any) -> Summary.Value:
-    """A number that was decoded with thousands of others, as the tensor without dimensions that it was."""
+    """Return a number that was decoded with thousands of others, as the tensor without dimensions that it was."""
     value = Summary.Value()
     value.tensor.dtype = _DATA_TYPES[number.dtype]  # type: ignore[assignment]
     value.tensor.tensor_content = np.asarray(number).astype(number.dtype.newbyteorder("<")).tobytes()

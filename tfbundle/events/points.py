@@ -2,7 +2,7 @@
 
 A point is a step, a wall time and a value. Numbers are kept; of anything larger only the place is, so that an image is
 read when somebody looks at it. Then it is checked against the checksum of its record, if it makes up most of that, for
-this one was verified when the file was gone through; or against one of its own. ``order`` is where the value lies in
+this one was verified when the file was read; or against one of its own. ``order`` is where the value lies in
 the file, which also puts points that were found in any order back into that of the file.
 """
 
@@ -46,7 +46,7 @@ class Column(NamedTuple):
 def find_places(
     data: memoryview, offset: int, starts: Array, ends: Array, record_starts: Array, record_ends: Array, crcs: Array
 ) -> Array:
-    """The ``places`` of the values ``data[starts:ends]``, each in a record that has a CRC-32C of ``crcs``.
+    """Return the ``places`` of the values ``data[starts:ends]``, each in a record that has a CRC-32C of ``crcs``.
 
     ``data[0]`` is the byte ``offset`` of the file.
     """

@@ -1,6 +1,6 @@
 """A run: the event files of one folder, as series by kind and tag.
 
-The files are gone through when something is first asked for; ``assembly`` then makes series of their points.
+The files are read when something is first asked for; ``assembly`` then makes series of their points.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Run:
         return f"<Run {self.name!r}, {len(self._files)} file{'' if len(self._files) == 1 else 's'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Unpickled, it reads the files anew.
+        # Unpickled, it reads the files again.
         return Run, (self.name, [file.location for file in self._files], self._options)
 
     # What a run is made of.
@@ -84,7 +84,7 @@ class Run:
 
     @property
     def truncations(self) -> dict[str, Truncation]:
-        """The half-written record at the end of each file that has one, by the file's path."""
+        """The incomplete record at the end of each file that has one, by the file's path."""
         return {file.path: file.truncation for file in self._read_files() if file.truncation is not None}
 
     @property
@@ -98,7 +98,9 @@ class Run:
         return sum(file.count - sum(loss.offset < file.position for loss in file.losses) for file in self._read_files())
 
     def load(self, progress: Callable[[int], None] | None = None) -> None:
-        """Go through the files now, if that was not done; ``progress`` is told how many bytes were, again and again."""
+        """Go through the files now, if that was not done; ``progress`` is called with how many bytes were, again and
+        again.
+        """
         with self._lock:
             if not self._is_read:
                 self._read_all(progress)
@@ -188,7 +190,9 @@ class Run:
         return next(iter(self._last_messages(Layout, "custom_scalars").values()), None)
 
     def _last_messages(self, message: type[AnyMessage], *plugin_names: str) -> dict[str, AnyMessage]:
-        """The last value of each tag of these plugins, which write serialized messages, one a tensor of strings."""
+        """Return the last value of each tag of these plugins, which write serialized messages, one a tensor of
+        strings.
+        """
         found = {}
         tensors = self.tensors
         for tag, metadata in self.metadata.items():
@@ -207,7 +211,7 @@ class Run:
     # Messages.
 
     def events(self, tag: str | None = None) -> Iterator[Event]:
-        """The messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged."""
+        """Yield the messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged."""
         for file in self._read_files():
             if not file.count:
                 continue  # It may be one that cannot be opened.

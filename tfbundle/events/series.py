@@ -1,7 +1,7 @@
 """The series of a tag: steps, wall times, and values of one kind.
 
 Numbers are arrays at once. Of everything else a series is a sequence, whose elements are read from the file when they
-are asked for; each is checked against the checksum that was noted when the file was gone through.
+are asked for; each is checked against the checksum that was noted when the file was read.
 
 Pickled, numbers are themselves. A series of anything else is where it came from: it reads the files again.
 """
@@ -84,7 +84,7 @@ class Origin(NamedTuple):
     tag: str
 
     def find(self, steps: Array) -> Any:
-        """The series again; ``FormatError`` if it does not have these ``steps`` any more."""
+        """Return the series again; ``FormatError`` if it does not have these ``steps`` any more."""
         series = getattr(self.run, self.kind).get(self.tag)
         if series is None or not np.array_equal(series.steps, steps):
             raise FormatError(f"{self.tag!r} of run {self.run.name!r} has other points now than when it was pickled")

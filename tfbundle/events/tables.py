@@ -33,7 +33,7 @@ _KEYS = ("run", "step", "wall_time")
 
 
 def to_pandas(series: Named, *, wide: bool = False) -> pandas.DataFrame:
-    """A ``DataFrame``; in a long one ``run`` and ``tag`` are categories."""
+    """Return a ``DataFrame``; in a long one ``run`` and ``tag`` are categories."""
     try:
         import pandas
     except ImportError:
@@ -47,7 +47,7 @@ def to_pandas(series: Named, *, wide: bool = False) -> pandas.DataFrame:
 
 
 def to_arrow(series: Named, *, wide: bool = False) -> pyarrow.Table:
-    """A ``Table``; in a long one ``run`` and ``tag`` are dictionary-encoded."""
+    """Return a ``Table``; in a long one ``run`` and ``tag`` are dictionary-encoded."""
     try:
         import pyarrow
     except ImportError:
@@ -100,7 +100,7 @@ def _wide(series: Named) -> dict[str, Any]:
 
 
 def _titles(tags: Iterable[str]) -> dict[str, str]:
-    """The column of each tag; one that is called as a column of another kind stands beside that."""
+    """Return the column of each tag; one that is called as a column of another kind stands beside that."""
     taken = {*_KEYS, *tags}
     titles = {tag: _text(tag) for tag in tags}
     for tag in _KEYS:

@@ -106,9 +106,10 @@ def _heads(records: Records) -> tuple[Array, Array, Array, Array]:
 
 
 def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Array, Array]:
-    """The values in the summaries: the record of each, and where it begins and ends. Takes bad records out of ``good``.
+    """Return the values in the summaries: the record of each, and where it begins and ends. Takes bad records out of
+    ``good``.
 
-    As a rule there is one. Of several each tells where the next one is, so that they are gone through one by one.
+    As a rule there is one. Of several each tells where the next one is, so that they are read one by one.
     """
     data, octets = records.data, np.frombuffer(records.data, np.uint8)
     starts, ends, fine = _field(octets, summaries, records.ends)

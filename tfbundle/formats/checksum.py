@@ -20,7 +20,7 @@ __all__ = ["crc32c", "mask", "unmask"]
 
 
 def _load_crc32c() -> Callable[..., int]:
-    """The function ``crc32c(data, crc=0)``, from the package's extension module alone where that can be found.
+    """Return the function ``crc32c(data, crc=0)``, from the package's extension module alone where that can be found.
 
     The package itself also brings a command line, and with it argparse, email and more: a fifth of the time that a new
     process takes to its first tensor. The module is registered under its own name, as if the package had loaded it.
@@ -49,11 +49,11 @@ Numbers = TypeVar("Numbers", int, "np.ndarray[Any, np.dtype[np.int64]]")
 
 
 def mask(crc: Numbers) -> Numbers:
-    """The form in which a CRC-32C is stored; an array of them likewise."""
+    """Return the form in which a CRC-32C is stored; an array of them likewise."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def unmask(masked: Numbers) -> Numbers:
-    """The CRC-32C that a stored, masked one stands for; an array of them likewise."""
+    """Return the CRC-32C that a stored, masked one stands for; an array of them likewise."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

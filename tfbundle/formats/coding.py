@@ -31,7 +31,7 @@ Buffer = bytes | memoryview
 
 
 def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int, int]:
-    """An unsigned varint of at most ``bits`` bits."""
+    """Return an unsigned varint of at most ``bits`` bits."""
     value = shift = 0
     start = pos
     while True:
@@ -61,13 +61,13 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_ordered_number(value: int) -> bytes:
-    """An unsigned number below 2^64 in ordered code."""
+    """Return an unsigned number below 2^64 in ordered code."""
     size = (value.bit_length() + 7) // 8
     return bytes((size,)) + value.to_bytes(size, "big")
 
 
 def decode_ordered_number(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """The inverse of ``encode_ordered_number``; only the shortest form is one."""
+    """Return the inverse of ``encode_ordered_number``; only the shortest form is one."""
     if pos >= end:
         raise TruncatedError("an ordered number is missing", offset=pos)
     size = data[pos]
@@ -78,12 +78,12 @@ def decode_ordered_number(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 
 def encode_ordered_string(value: bytes) -> bytes:
-    """A string of bytes in ordered code, with its end mark."""
+    """Return a string of bytes in ordered code, with its end mark."""
     return _SPECIAL.sub(lambda match: _ESCAPED[match[0]], value) + b"\0\1"
 
 
 def decode_ordered_string(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
-    """The inverse of ``encode_ordered_string``."""
+    """Return the inverse of ``encode_ordered_string``."""
     start = pos
     parts = []
     while special := _SPECIAL.search(data, pos, end):
@@ -99,7 +99,7 @@ def decode_ordered_string(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
 
 
 def encode_ordered_signed(value: int) -> bytes:
-    """A signed 64-bit number in ordered code."""
+    """Return a signed 64-bit number in ordered code."""
     magnitude = ~value if value < 0 else value
     # A form of n bytes has n header bits and the sign, which leaves 7n - 1 bits for the magnitude.
     size = magnitude.bit_length() // 7 + 1
@@ -111,7 +111,7 @@ def encode_ordered_signed(value: int) -> bytes:
 
 
 def decode_ordered_signed(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """The inverse of ``encode_ordered_signed``; only the shortest form is one."""
+    """Return the inverse of ``encode_ordered_signed``; only the shortest form is one."""
     if pos >= end:
         raise TruncatedError("an ordered signed number is missing", offset=pos)
     negative = data[pos] < 0x80

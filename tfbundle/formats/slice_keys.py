@@ -25,12 +25,14 @@ Extent = tuple[int, int]
 
 
 def encode_name(name: str) -> bytes:
-    """A tensor's name as the table's key."""
+    """Return a tensor's name as the table's key."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def decode_name(key: bytes) -> str:
-    """A table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by ``encode_name``."""
+    """Return a table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by
+    ``encode_name``.
+    """
     return key.decode("utf-8", "surrogateescape")
 
 
@@ -41,7 +43,7 @@ def decode_names(keys: list[bytes]) -> list[str]:
 
 
 def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
-    """The key of the slice of tensor ``name`` with the given (start, length) a dimension."""
+    """Return the key of the slice of tensor ``name`` with the given (start, length) a dimension."""
     parts = [b"\0", coding.encode_ordered_string(name), coding.encode_ordered_number(len(extents))]
     for start, length in extents:
         parts += (coding.encode_ordered_signed(start), coding.encode_ordered_signed(length))
@@ -49,7 +51,7 @@ def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
 
 
 def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
-    """The inverse of ``encode_slice_key``; ``FormatError`` for a key of another kind."""
+    """Return the inverse of ``encode_slice_key``; ``FormatError`` for a key of another kind."""
     end = len(key)
     zero, pos = coding.decode_ordered_number(key, 0, end)
     if zero:

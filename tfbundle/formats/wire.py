@@ -4,7 +4,7 @@ Each field is a varint tag (its number times eight, plus its wire type) and a va
 
     type 0  varint        type 1  8 bytes        type 2  varint length, bytes        type 5  4 bytes
 
-Nearly any bytes parse as *some* message, so that what a file is must be told from the numbers and wire types of its
+Nearly any bytes parse as *some* message, so that what a file is follows from the numbers and wire types of its
 fields. ``walk_fields`` steps over the fields of a message in a file, and fetches no more than their tags.
 """
 
@@ -50,7 +50,7 @@ def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
 
 
 def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
-    """The fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
+    """Yield the fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
 
     No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
     end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
@@ -62,7 +62,9 @@ def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
 
 
 def _decode_field(data: bytes | memoryview, start: int, end: int) -> Field:
-    """The field at ``start`` of a message that goes on to ``end``; ``data`` has to hold no more than its head."""
+    """Return the field at ``start`` of a message that goes on to ``end``; ``data`` has to hold no more than its
+    head.
+    """
     limit = min(end, len(data))
     tag, pos = decode_varint(data, start, limit, 32)
     number, wire_type = tag >> 3, tag & 7

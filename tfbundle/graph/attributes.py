@@ -39,7 +39,7 @@ class AttributePlaceholder(NamedTuple):
 
 
 class Attributes(Mapping[str, Any]):
-    """Names of attributes with their values, which are decoded anew each time they are asked for.
+    """Names of attributes with their values, which are decoded again each time they are asked for.
 
     A value that makes no sense raises ``FormatError`` when it is asked for, and a tensor what ``decode_tensor`` does.
     """
@@ -109,7 +109,7 @@ class Expansion:
 
 
 def decode_attribute(proto: AttrValue) -> Any:
-    """The value of an attribute, or ``None`` where it says nothing."""
+    """Return the value of an attribute, or ``None`` where it says nothing."""
     kind = proto.WhichOneof("value")
     if kind is None:
         return None
@@ -138,7 +138,7 @@ def _decode(kind: str, value: Any) -> Any:
 
 
 def decode_partial_shape(proto: TensorShapeProto) -> Shape:
-    """A shape of which not everything need be known; ``FormatError`` for a length below -1."""
+    """Return a shape of which not everything need be known; ``FormatError`` for a length below -1."""
     if proto.unknown_rank:
         return None
     dims = [dim.size for dim in proto.dim]

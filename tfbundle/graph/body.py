@@ -24,7 +24,7 @@ class Nodes(Mapping[str, Node]):
     """The nodes by name, in the order of the file."""
 
     def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
-        """Raises ``FormatError`` where two nodes share a name."""
+        """Raise ``FormatError`` where two nodes share a name."""
         self._body = body
         self._protos: dict[str, NodeDef] = {}
         for proto in protos:
@@ -39,7 +39,7 @@ class Nodes(Mapping[str, Node]):
         return Node(self._protos[name], self._body)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The node of this name, or ``default``, without the search for close names."""
+        """Return the node of this name, or ``default``, without the search for close names."""
         proto = self._protos.get(name)
         return default if proto is None else Node(proto, self._body)
 
@@ -105,14 +105,14 @@ class Body(ABC):
         return Constants((node.proto for node in self.nodes.values()), str(self), self.path)
 
     def get(self, name: str) -> Output | None:
-        """The tensor of this name, or ``None``."""
+        """Return the tensor of this name, or ``None``."""
         place = self._place(name)
         if place is None or place[0] not in self.nodes:
             return None
         return self.nodes[place[0]].output(place[1])
 
     def __getitem__(self, name: str) -> Output:
-        """The tensor of this name; a ``KeyError`` where there is none, that suggests the closest names."""
+        """Return the tensor of this name; a ``KeyError`` where there is none, that suggests the closest names."""
         found = self.get(name)
         if found is None:
             raise KeyError(self._unknown(name))
@@ -147,11 +147,11 @@ class Body(ABC):
 
     @abstractmethod
     def full_name(self, name: str) -> str:
-        """The name of a tensor as inputs have it, in the form that names it alone."""
+        """Return the name of a tensor as inputs have it, in the form that names it alone."""
 
     @abstractmethod
     def _place(self, name: str) -> tuple[str, int] | None:
-        """The node and the index that a tensor's name means, or ``None`` where it cannot mean any."""
+        """Return the node and the index that a tensor's name means, or ``None`` where it cannot mean any."""
 
 
 def _has_outputs(node: Node) -> bool:

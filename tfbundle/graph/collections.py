@@ -23,7 +23,7 @@ from tfbundle.formats.message_budget import check_message
 from tfbundle.proto import CollectionDef
 
 # What TensorFlow's own modules register with ops.register_proto_function, by the collection's name. There are also
-# programs that put messages of these types into collections of their own; nothing in the file tells.
+# programs that put messages of these types into collections of their own; nothing in the file says.
 MESSAGE_NAMES = {
     "cond_context": "CondContextDef",
     "global_step": "VariableDef",
@@ -79,7 +79,7 @@ class Collections(Mapping[str, list[Any]]):
 
 
 def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
-    """The items of the collection ``name``; raises ``FormatError`` where they are not of its type."""
+    """Return the items of the collection ``name``; raises ``FormatError`` where they are not of its type."""
     kind = proto.WhichOneof("kind")
     if kind is None:
         return []
@@ -93,7 +93,7 @@ def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
 
 
 def _unpack(name: str, value: AnyMessage) -> Message:
-    """The message inside; the ``Any`` itself where its type is not one of TensorFlow's."""
+    """Return the message inside; the ``Any`` itself where its type is not one of TensorFlow's."""
     # The types here are registered under a package of their own, so that Any.Unpack would not know them.
     message_class = _message_classes().get(value.type_url.rpartition("/")[2])
     return value if message_class is None else _decode(name, value.value, message_class)

@@ -20,7 +20,7 @@ from tfbundle.tensors.tensor_proto import decode_tensor
 class Constants(Mapping[str, Array]):
     """The value of each ``Const`` node by the node's name, in the order of the file.
 
-    Arrays are read-only and decoded each time anew; one that repeats a single value takes no memory, as
+    Arrays are read-only and decoded each time; one that repeats a single value takes no memory, as
     ``decode_tensor`` tells. A value that makes no sense raises ``FormatError`` when it is asked for; the others stay
     readable.
     """
@@ -60,13 +60,15 @@ class Constants(Mapping[str, Array]):
 
 
 def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:
-    """The ``DataType`` number and the shape of a ``Const`` node, without its value; ``FormatError`` if it has none."""
+    """Return the ``DataType`` number and the shape of a ``Const`` node, without its value; ``FormatError`` if it has
+    none.
+    """
     proto = _find_value(node)
     return proto.dtype, decode_shape(proto.tensor_shape)
 
 
 def decode_constant(node: NodeDef) -> Array:
-    """The value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
+    """Return the value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
     return decode_tensor(_find_value(node))
 
 

@@ -71,7 +71,7 @@ class Graph(Body):
 
 
 def _restore(proto: GraphDef, op_definitions: tuple[OpDef, ...], path: str | None) -> Graph:
-    """The graph that was pickled."""
+    """Return the graph that was pickled."""
     return Graph(proto, op_definitions=op_definitions, path=path)
 
 
@@ -133,7 +133,7 @@ class Function(Body):
         return Attributes(self.proto.attr, self.path)
 
     def full_name(self, name: str) -> str:
-        """The name itself."""
+        """Return the name itself."""
         return name
 
     def _place(self, name: str) -> tuple[str, int] | None:

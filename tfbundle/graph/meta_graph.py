@@ -66,7 +66,7 @@ class Saver:
 
     @cached_property
     def tensors(self) -> tuple[RestoredTensor, ...]:
-        """What it restores, told from the ops behind ``restore_op_name``; it saves the same under the same names."""
+        """What it restores, as the ops say behind ``restore_op_name``; it saves the same under the same names."""
         return tuple(find_restored(self._graph, self.proto.restore_op_name))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -98,7 +98,7 @@ class MetaGraph:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What tells the graphs of a SavedModel apart, such as ``("serve",)``; empty in a ``.meta`` file."""
+        """What distinguishes the graphs of a SavedModel, such as ``("serve",)``; empty in a ``.meta`` file."""
         return tuple(self.proto.meta_info_def.tags)
 
     @property
@@ -137,7 +137,7 @@ class MetaGraph:
         return self.proto.object_graph_def if self.proto.HasField("object_graph_def") else None
 
     def variables(self, scope: str | None = None, trainable: bool | None = None) -> list[str]:
-        """The names of variables, to be handed to ``tfbundle.load``.
+        """Return the names of variables, to be handed to ``tfbundle.load``.
 
         This is what ``get_collection`` gave: ``scope`` is a regular expression that a variable's name has to begin
         with (``re.match``); ``trainable=True`` asks for those in ``TRAINABLE_VARIABLES``, and ``False`` for the others
@@ -176,5 +176,5 @@ class MetaGraph:
 
 
 def _restore(proto: MetaGraphDef, path: str | None) -> MetaGraph:
-    """The meta graph that was pickled."""
+    """Return the meta graph that was pickled."""
     return MetaGraph(proto, path=path)

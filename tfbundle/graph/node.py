@@ -50,7 +50,7 @@ class Surroundings(Protocol):
         """All its nodes by name."""
 
     def full_name(self, name: str) -> str:
-        """The name of a tensor as inputs have it, in the form that names it alone."""
+        """Return the name of a tensor as inputs have it, in the form that names it alone."""
 
 
 class Node:
@@ -101,7 +101,7 @@ class Node:
 
     @property
     def outputs(self) -> tuple[Output, ...] | None:
-        """The tensors that it puts out, or ``None`` where nothing tells how many these are.
+        """The tensors that it puts out, or ``None`` where nothing says how many these are.
 
         Raises ``FormatError`` where the attributes do not fit the op.
         """
@@ -112,7 +112,7 @@ class Node:
         return None if types is None else tuple(Output(self, index, number) for index, number in enumerate(types))
 
     def output(self, index: int) -> Output | None:
-        """The output of this index, or ``None`` where it has fewer; raises as ``outputs`` does."""
+        """Return the output of this index, or ``None`` where it has fewer; raises as ``outputs`` does."""
         try:
             exists, number = self._body.op_outputs.find(self.proto, index)
         except TfBundleError as error:
@@ -120,7 +120,7 @@ class Node:
         return Output(self, index, number) if exists else None
 
     def _shape(self, index: int) -> Shape:
-        """The shape of an output, or ``None``."""
+        """Return the shape of an output, or ``None``."""
         proto = self.proto
         try:
             if "_output_shapes" in proto.attr:
@@ -190,7 +190,7 @@ class Output:
 
     @property
     def data_type(self) -> str | None:
-        """TensorFlow's name of the type, such as ``"DT_FLOAT"``, or ``None`` where nothing tells.
+        """TensorFlow's name of the type, such as ``"DT_FLOAT"``, or ``None`` where nothing says.
 
         A reference to a variable's buffer, ``float32_ref`` in TensorFlow 1, is of the type of the variable.
         """
@@ -227,5 +227,5 @@ class Output:
 
 
 def format_partial_shape(shape: Shape) -> str:
-    """A shape for people: ``"[?,784]"``, or ``"?"`` where not even the rank is known."""
+    """Return a shape for people: ``"[?,784]"``, or ``"?"`` where not even the rank is known."""
     return "?" if shape is None else f"[{','.join('?' if size is None else str(size) for size in shape)}]"

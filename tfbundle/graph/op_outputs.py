@@ -53,16 +53,16 @@ class OpOutputs:
         self._decoded: dict[str, OutputLists | None] = {}
 
     def lists(self, op: str) -> OutputLists | None:
-        """The outputs that an op's definition has, or ``None`` for an op that nothing is known of."""
+        """Return the outputs that an op's definition has, or ``None`` for an op that nothing is known of."""
         if op not in self._decoded:
             definition = self._definitions.get(op)
             self._decoded[op] = _known_ops().get(op) if definition is None else _decode_definition(definition)
         return self._decoded[op]
 
     def types(self, node: NodeDef) -> list[int | None] | None:
-        """The ``DataType`` number of each output, with ``None`` for one that is left open.
+        """Return the ``DataType`` number of each output, with ``None`` for one that is left open.
 
-        The whole is ``None`` where not even the number of outputs can be told. Raises ``FormatError`` where the node's
+        The whole is ``None`` where not even the number of outputs is known. Raises ``FormatError`` where the node's
         attributes make no sense for its op.
         """
         lists = self.lists(node.op)
@@ -110,7 +110,7 @@ def list_length(output: OutputList, node: NodeDef) -> int | None:
 
 
 def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
-    """The type of one of the tensors that make up an output."""
+    """Return the type of one of the tensors that make up an output."""
     if output.type_list:
         return without_reference(node.attr[output.type_list].list.type[index])
     number = output.default_type
@@ -122,7 +122,7 @@ def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
 
 
 def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
-    """An attribute of the node; ``None`` where it is not there, or for the caller of a function to say."""
+    """Return an attribute of the node; ``None`` where it is not there, or for the caller of a function to say."""
     if name not in node.attr:
         return None
     value = node.attr[name]
@@ -131,7 +131,7 @@ def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
         return None
     if found != kind:
         raise FormatError(
-            f"attribute {name!r} of the node {node.name!r} is of another kind than its op {node.op} wants"
+            f"attribute {name!r} of the node {node.name!r} is of another kind than its op {node.op} requires"
         )
     return value
 

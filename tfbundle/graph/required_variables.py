@@ -1,10 +1,10 @@
-"""What a graph wants of a checkpoint, in this order of preference:
+"""What a graph requires of a checkpoint, in this order of preference:
 
 * what the op restores that its ``SaverDef`` names, as this is what a program would run;
 * the variables that its collections or its saved objects list;
 * what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
   them restore under different names is content with one of these;
-* its variable nodes, local ones included, as nothing tells which they are.
+* its variable nodes, local ones included, as nothing says which they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PART = re.compile(r"/part_\d+(?=/|\Z)")
 class WantedVariable(NamedTuple):
     """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted.
 
-    ``whole`` is the name of a variable that it may be a part of, where only its own name tells.
+    ``whole`` is the name of a variable that it may be a part of, where only its own name says so.
     """
 
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class WantedVariable(NamedTuple):
 
 
 def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
-    """The variables that a graph wants, each stored name once."""
+    """Return the variables that a graph requires, each stored name once."""
     if isinstance(graph, MetaGraph):
         if graph.saver is not None and graph.saver.tensors:
             return _merged(_as_wanted(tensor, (tensor.name,)) for tensor in graph.saver.tensors)

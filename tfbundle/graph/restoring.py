@@ -1,4 +1,4 @@
-"""What a graph reads from a checkpoint, told from the ops that would read it.
+"""What a graph reads from a checkpoint, as the ops say that would read it.
 
 A ``Saver`` is a part of the graph: an op that reads tensors by their stored names, and ops that assign them::
 
@@ -65,9 +65,10 @@ class _Claims:
 
 
 def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[RestoredTensor]:
-    """What an op of the graph restores, or all of its ops together where none is named; once for each stored name.
+    """Return what an op of the graph restores, or all of its ops together where none is named; once for each stored
+    name.
 
-    Names that are not constants cannot be told and are left out. Raises ``FormatError`` where nodes make no sense.
+    Names that are not constants are not known and are left out. Raises ``FormatError`` where nodes make no sense.
     """
     try:
         found = _find_all(graph) if restore_op_name is None else _find_behind(graph, restore_op_name)
@@ -77,7 +78,7 @@ def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[Rest
 
 
 def variable_shape(node: Node) -> Shape:
-    """The shape of the variable that a node holds; ``None`` where the node does not say."""
+    """Return the shape of the variable that a node holds; ``None`` where the node does not say."""
     shape: Shape = node.attributes.get("shape") if node.op in VARIABLE_OPS else None
     # The oldest op has no other way to say that it does not know.
     return None if node.op == "Variable" and shape == () else shape
@@ -88,7 +89,7 @@ def _find_all(graph: Graph) -> Iterator[RestoredTensor]:
 
 
 def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
-    """What the op called ``name`` restores, by everything that runs before it."""
+    """Yield what the op called ``name`` restores, by everything that runs before it."""
     restores = []
     claims = _Claims()
     called: set[str] = set()
@@ -126,7 +127,7 @@ def _called(graph: Graph, node: Node) -> Function | None:
 def _restored_in(
     body: Body, restores: list[Node], handles: Mapping[str, str], claims: _Claims
 ) -> Iterator[RestoredTensor]:
-    """The tensors that ops of a body read; ``handles`` are the graph's tensors behind a function's inputs."""
+    """Yield the tensors that ops of a body read; ``handles`` are the graph's tensors behind a function's inputs."""
     if not restores:
         return
     wanted = {node.name for node in restores}
@@ -179,7 +180,7 @@ def _variable(body: Body, tensor: str, handles: Mapping[str, str]) -> Node | Non
 
 
 def _strings(body: Body, node: Node, index: int, count: int) -> list[str]:
-    """The strings of a constant among a node's inputs, one for each output; none where it is not constant."""
+    """Return the strings of a constant among a node's inputs, one for each output; none where it is not constant."""
     if index >= len(node.inputs):
         return []
     source = body.get(node.inputs[index])

@@ -2,7 +2,7 @@
 
 ::
 
-    saved_model.pb  or  saved_model.pbtxt     the graphs, told apart by their tags
+    saved_model.pb  or  saved_model.pbtxt     the graphs, distinguished by their tags
     variables/variables.index, .data-*        a checkpoint
     assets/                                   vocabularies and the like
     fingerprint.pb                            since TensorFlow 2.12
@@ -64,7 +64,8 @@ class SavedModel:
         return tuple(MetaGraph(proto, path=self.path) for proto in self.proto.meta_graphs)
 
     def meta_graph(self, tags: str | Iterable[str] | None = None) -> MetaGraph:
-        """The graph with exactly these tags; without any, the only one, or else the one that is tagged ``serve``.
+        """Return the graph with exactly these tags; without any, the only one, or else the one that is tagged
+        ``serve``.
 
         Raises ``KeyError`` where no graph has the tags, and ``UnsupportedError`` where without them it is not clear
         which one is meant, or there is none at all.

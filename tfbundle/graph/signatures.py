@@ -68,7 +68,7 @@ def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureT
 
 
 def _decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
-    """What a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
+    """Return what a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
     return SignatureTensor(
         _tensor_names(proto),
         data_type_name(proto.dtype) if proto.dtype else None,

@@ -43,7 +43,8 @@ class Variable(NamedTuple):
 
 
 def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variable]:
-    """The variables in the collections of a TensorFlow 1 program: first all, in their order, then others to train.
+    """Yield the variables in the collections of a TensorFlow 1 program: first all, in their order, then others to
+    train.
 
     Raises ``FormatError`` where the collections hold something else.
     """
@@ -76,7 +77,7 @@ def _definitions(collections: Collections, name: str) -> list[VariableDef]:
 
 
 def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
-    """The variables among the objects of a TensorFlow 2 program, slots of optimizers included.
+    """Yield the variables among the objects of a TensorFlow 2 program, slots of optimizers included.
 
     Raises ``FormatError`` where objects refer to none, and ``UnsupportedError`` where the keys would take more memory
     than those of any model, as objects in a long chain can make them.

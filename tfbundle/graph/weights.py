@@ -1,7 +1,7 @@
 """The constants of a frozen graph as tensors, with the face that those of a checkpoint have.
 
 A graph is frozen when its variables were replaced by constants, so that it needs no checkpoint. What a ``Const`` node
-says of type and shape is known at once; its value stays encoded in the message until it is read, and is decoded anew
+says of type and shape is known at once; its value stays encoded in the message until it is read, and is decoded again
 each time. There are no checksums, so that a value is whole if it can be decoded.
 
 A constant may state one element for all of a shape, which costs no bytes in the file. Read whole it costs its full
@@ -50,7 +50,7 @@ class ConstantStore:
         self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
 
     def close(self) -> None:
-        """Let go of the graph; a later read is a ``ValueError``."""
+        """Release the graph; a later read is a ``ValueError``."""
         self._graph = None
 
     def reopening(self) -> Reopening:
@@ -74,11 +74,11 @@ class ConstantStore:
         self._records = {name: record for name, record in self._records.items() if name not in names}
 
     def records(self) -> dict[str, int]:
-        """The number of each constant's node by name, in the order of the file."""
+        """Return the number of each constant's node by name, in the order of the file."""
         return self._records
 
     def find(self, name: str) -> int | None:
-        """The number of a constant's node, or ``None``."""
+        """Return the number of a constant's node, or ``None``."""
         return self._records.get(name)
 
     def facts(self, name: str, record: int) -> Facts:
@@ -97,7 +97,7 @@ class ConstantStore:
         return ()
 
     def fingerprint(self, name: str, record: int) -> bytes:
-        """A hash of the node."""
+        """Return a hash of the node."""
         return hashlib.sha256(self._node(record).SerializeToString(deterministic=True)).digest()
 
     def part(self, name: str, record: int) -> None:
@@ -105,14 +105,14 @@ class ConstantStore:
         return
 
     def read(self, name: str, record: int) -> Array:
-        """The whole constant as an array of its own."""
+        """Return the whole constant as an array of its own."""
         values = self._decode(name, record)
         self._check_growth(name, values, values.nbytes, _limit(values))
         array: Array = np.zeros(values.shape, values.dtype) if _repeats_zero(values) else values.copy()
         return array
 
     def read_selection(self, name: str, record: int, selection: Selection) -> Array:
-        """The selected elements in ascending order, of a value that is decoded whole."""
+        """Return the selected elements in ascending order, of a value that is decoded whole."""
         values = self._decode(name, record)
         self._check_growth(name, values, prod(selection.counts) * values.itemsize, _limit(values))
         if _repeats_zero(values):
@@ -121,7 +121,7 @@ class ConstantStore:
         return part
 
     def chunks(self, name: str, record: int) -> Iterator[Array]:
-        """The elements from first to last; one that stands for all of them is repeated piece by piece."""
+        """Return the elements from first to last; one that stands for all of them is repeated piece by piece."""
         values = self._decode(name, record)
         self._check_growth(name, values, values.nbytes, LARGEST_MESSAGE)
         return _repeat(values) if _repeats_one(values) else split(values)
@@ -208,7 +208,7 @@ def _repeats_one(values: Array) -> bool:
 
 
 def _repeat(values: Array) -> Iterator[Array]:
-    """The elements of an array that repeats one, as flat arrays of bounded size."""
+    """Yield the elements of an array that repeats one, as flat arrays of bounded size."""
     piece = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
     for start in range(0, values.size, len(piece)):
         yield piece[: values.size - start]
@@ -270,7 +270,7 @@ class GraphWeights(TensorMapping):
 
 
 def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
-    """The constants of the frozen graph at ``path``, which is what ``load_graph`` takes.
+    """Return the constants of the frozen graph at ``path``, which is what ``load_graph`` takes.
 
     ``salvage=True`` leaves out what cannot be decoded. Raises as ``load_graph`` does, and ``UnsupportedError`` where
     the graph is not frozen: it has variables, or no constants.
@@ -280,7 +280,7 @@ def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
     if variables:
         wanted = f"{variables} variable{'' if variables == 1 else 's'}"
         raise UnsupportedError(
-            f"{graph} is a graph that wants {wanted}, and their values are not in it; pass the checkpoint that was "
+            f"{graph} is a graph that requires {wanted}, and their values are not in it; pass the checkpoint that was "
             "saved with it",
             path=graph.path,
         )
@@ -295,5 +295,5 @@ def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
 
 
 def open_store(path: StrPath) -> ConstantStore:
-    """What a pickled tensor of a frozen graph is read from."""
+    """Return what a pickled tensor of a frozen graph is read from."""
     return open_weights(path)._store

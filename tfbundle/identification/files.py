@@ -125,7 +125,7 @@ def _identify_table(source: Source) -> FileKind | None:
     try:
         value = Table(source, verify=False).find(b"")
     except FormatError:
-        # It ends as a table does, so it is one, though damaged. Only the name can tell which.
+        # It ends as a table does, so it is one, though damaged. Only the name can say which.
         return FileKind.BUNDLE_INDEX if source.path.endswith(".index") else FileKind.V1_TABLE
     if value is None:
         return FileKind.TABLE

@@ -92,7 +92,7 @@ def _of_prefix(location: Location) -> Item | None:
     is_another = location.is_folder() or (location.is_file() and kind_of(location) is not FileKind.V1_TABLE)
     is_prefix = location.plus(INDEX_SUFFIX).is_file() or find_shards_beside(location) is not None
     if is_another and not is_member and not is_prefix:
-        return None  # So that the folder is not gone through for the sake of every file.
+        return None  # So that the folder is not read for the sake of every file.
     bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
     listed, _ = _checkpoints(location.parent)
     found = [item for item in listed if locate(item.prefix).name in bases and _is_in(item, location.parent)]

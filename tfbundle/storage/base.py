@@ -36,7 +36,7 @@ class Source(ABC):
     size: int
     """Its length in bytes when it was opened."""
     version: Hashable
-    """What tells this state of the file from any other."""
+    """What distinguishes this state of the file from any other."""
 
     @abstractmethod
     def read_at(self, offset: int, size: int) -> bytes:

@@ -7,9 +7,10 @@ storage by TensorFlow's ``tf.io.gfile``. Errors are those of the operating syste
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
@@ -94,3 +95,32 @@ def _as_given(location: Location) -> Iterator[None]:
     except OSError as error:
         error.filename = location.path
         raise
+
+
+def make_folders_below(top: Location, names: Sequence[str]) -> Location:
+    """Make the folder that ``names`` lead to from ``top``, and return it.
+
+    Raises ``FileExistsError`` where one of them is a link, which may lead elsewhere.
+    """
+    place = top
+    for name in names:
+        place = place.join(name)
+        if os.path.islink(place.absolute().path):
+            raise FileExistsError(errno.EEXIST, "it is a link, which may lead elsewhere", place.path)
+    make_folders(place)
+    return place
+
+
+def write_in_place_of(location: Location, data: bytes) -> None:
+    """Write a file in place of whatever has its name: a link or a pipe is replaced and not followed."""
+    path = location.absolute().path
+    with _as_given(location):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(data)
+        except OSError as error:
+            error.filename = path  # The system does not say which file does not fit on a full disk.
+            raise

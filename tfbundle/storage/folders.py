@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import FileStat, Listing, Location
@@ -178,3 +178,12 @@ def _stat(entry: str | os.DirEntry[str]) -> FileStat | None:
     except (OSError, ValueError):
         return None
     return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """Return the folder in which all files lie, as their paths begin with it, or ``""`` where there is none."""
+    folders = {os.path.dirname(path) for path in paths}
+    try:
+        return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
+    except ValueError:  # There are none, or they are on several drives.
+        return ""

@@ -34,7 +34,7 @@ _MAP_SETTINGS = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platfo
 
 
 class FileIdentity(NamedTuple):
-    """What tells one state of a file from another: where it lies, how long it is, when it was last written."""
+    """What distinguishes one state of a file from another: where it lies, how long it is, when it was last written."""
 
     device: int
     inode: int

@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 
 
 def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
-    """An array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
+    """Return an array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
     dtype = numpy_dtype(data_type)
     try:
         return np.empty(shape, dtype)
@@ -27,7 +27,7 @@ def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
 
 
 def shaped(array: Array, shape: tuple[int, ...]) -> Array:
-    """The array in another shape; ``UnsupportedError`` for one that numpy has none of."""
+    """Return the array in another shape; ``UnsupportedError`` for one that numpy has none of."""
     try:
         return array.reshape(shape)
     except ValueError:
@@ -45,7 +45,7 @@ def swap_bytes(array: Array) -> Array:
 
 
 def split(array: Array) -> Iterator[Array]:
-    """An array that is in memory, as flat views of it."""
+    """Yield an array that is in memory, as flat views of it."""
     flat = array.reshape(-1)
     step = max(1, CHUNK // flat.itemsize)
     for start in range(0, len(flat), step):

@@ -93,17 +93,19 @@ def _numbers() -> dict[str, int]:
 
 
 def without_reference(number: int) -> int:
-    """The number of a data type, or of the one that it is a reference to."""
+    """Return the number of a data type, or of the one that it is a reference to."""
     return number - _REFERENCE if number > _REFERENCE else number
 
 
 def python_name(data_type: str) -> str:
-    """What TensorFlow calls a type in Python: ``"float32"`` for ``"DT_FLOAT"``, ``"qint8"`` for ``"DT_QINT8"``."""
+    """Return what TensorFlow calls a type in Python: ``"float32"`` for ``"DT_FLOAT"``, ``"qint8"`` for
+    ``"DT_QINT8"``.
+    """
     return _PYTHON_NAMES.get(data_type) or data_type.removeprefix("DT_").lower()
 
 
 def numpy_dtypes() -> dict[str, np.dtype[Any]]:
-    """The numpy dtype of every type that an array can hold, by its Python name."""
+    """Return the numpy dtype of every type that an array can hold, by its Python name."""
     return {python_name(name): numpy_dtype(number) for number, (name, numpy_name) in _NAMES.items() if numpy_name}
 
 
@@ -121,7 +123,7 @@ def data_type_of(dtype: np.dtype[Any]) -> int | None:
 
 @cache
 def numpy_dtype(number: int) -> np.dtype[Any]:
-    """The numpy dtype of a stored tensor, in native byte order.
+    """Return the numpy dtype of a stored tensor, in native byte order.
 
     ``UnsupportedError`` for resources, which exist in a running program alone, and ``FormatError`` for a number
     that stands for no type or for a reference, which cannot be stored.
@@ -141,12 +143,16 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
 
 
 def cast(array: np.ndarray[Any, np.dtype[Any]], dtype: Any) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array in another dtype; what a file holds is no reason for the warnings of numpy about signalling NaNs."""
+    """Return the array in another dtype; what a file holds is no reason for the warnings of numpy about signalling
+    NaNs.
+    """
     with np.errstate(invalid="ignore"):
         return array.astype(dtype)
 
 
 def clear_unused_bits(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array without the bits that a type of less than a byte leaves unused, which are no part of its values."""
+    """Return the array without the bits that a type of less than a byte leaves unused, which are no part of its
+    values.
+    """
     bits = SHORT_TYPES.get(array.dtype.name)
     return array if bits is None else (array.view(np.uint8) & np.uint8((1 << bits) - 1)).view(array.dtype)

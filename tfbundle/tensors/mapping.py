@@ -41,7 +41,7 @@ class TensorMapping(Mapping[str, Tensor]):
     @property
     @abstractmethod
     def format(self) -> str:
-        """How the tensors are stored, in a word."""
+        """How the tensors are stored, in one word."""
 
     @property
     @abstractmethod
@@ -64,14 +64,14 @@ class TensorMapping(Mapping[str, Tensor]):
         """The names of the tensors that are the model's weights alone."""
 
     def __getitem__(self, name: str) -> Tensor:
-        """The tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
+        """Return the tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
         record = self._find(name)
         if record is None:
             raise KeyError(self.describe_unknown(name))
         return Tensor(self._store, name, record)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The tensor of this name, or ``default``, without the search for close names."""
+        """Return the tensor of this name, or ``default``, without the search for close names."""
         record = self._find(name)
         return default if record is None else Tensor(self._store, name, record)
 
@@ -89,7 +89,7 @@ class TensorMapping(Mapping[str, Tensor]):
         return _Items(self)
 
     def values(self) -> ValuesView[Tensor]:
-        """The tensors, in the order of the file."""
+        """Return the tensors, in the order of the file."""
         return _Values(self)
 
     def __bool__(self) -> bool:
@@ -112,7 +112,7 @@ class TensorMapping(Mapping[str, Tensor]):
         self.close()
 
     def close(self) -> None:
-        """Let go of the files. Looking a tensor up or reading it is a ``ValueError`` then."""
+        """Close the files. Looking a tensor up or reading it is a ``ValueError`` then."""
         self._closed = True
         self._store.close()
 
@@ -125,7 +125,7 @@ class TensorMapping(Mapping[str, Tensor]):
         return self._store.find(name) if isinstance(name, str) else None
 
     def describe_unknown(self, name: object) -> str:
-        """That there is no tensor of this name, and which one may have been meant."""
+        """Return that there is no tensor of this name, and which one may have been meant."""
         from tfbundle.suggestions import suggest_names  # Most names are there.
 
         try:

@@ -45,7 +45,7 @@ class Selection(NamedTuple):
         return (*(slice(start, start + count * step, step) for start, count, step in axes), ...)
 
     def finish(self, block: np.ndarray[Any, Any]) -> Any:
-        """What numpy returns, from the block of shape ``counts`` that was read in ascending order."""
+        """Return what numpy returns, from the block of shape ``counts`` that was read in ascending order."""
         if self.flips:
             block = np.ascontiguousarray(np.flip(block, self.flips))
         block = block.reshape(self.shape)
@@ -66,7 +66,7 @@ class Span(NamedTuple):
 
 
 def parse_index(index: Any, shape: tuple[int, ...]) -> Selection:
-    """A basic index (integers, slices, ``...``, ``np.newaxis``) of an array of ``shape``.
+    """Return a basic index (integers, slices, ``...``, ``np.newaxis``) of an array of ``shape``.
 
     Raises ``TypeError`` for anything else, such as lists and masks, and ``IndexError`` as numpy does.
     """
@@ -136,7 +136,7 @@ def _position(item: Any, axis: int, length: int) -> int:
 def intersect(
     selection: Selection, starts: tuple[int, ...], lengths: tuple[int, ...]
 ) -> tuple[Selection, tuple[slice, ...]] | None:
-    """The part of a selection that falls into a box, or ``None``.
+    """Return the part of a selection that falls into a box, or ``None``.
 
     Returns the selection within the box, and where its elements belong in the selected block.
     """
@@ -156,7 +156,9 @@ def intersect(
 
 
 def plan_reads(selection: Selection, shape: tuple[int, ...], itemsize: int) -> Iterator[Span]:
-    """The spans that hold a selection's elements in a C-contiguous array of ``shape``, in the order of the file."""
+    """Yield the spans that hold a selection's elements in a C-contiguous array of ``shape``, in the order of the
+    file.
+    """
     rank = len(shape)
     starts, counts, steps = selection.starts, selection.counts, selection.steps
     if 0 in counts:

@@ -10,7 +10,7 @@ from tfbundle.proto import TensorShapeProto
 
 
 def decode_shape(shape: TensorShapeProto) -> tuple[int, ...]:
-    """The dimensions of a stored tensor; raises ``FormatError`` for a shape that none can have."""
+    """Return the dimensions of a stored tensor; raises ``FormatError`` for a shape that none can have."""
     dims = tuple(dim.size for dim in shape.dim)
     if shape.unknown_rank or any(size < 0 for size in dims):
         raise FormatError(f"its shape is not known in full: {'unknown rank' if shape.unknown_rank else list(dims)}")

@@ -55,7 +55,7 @@ class TensorSlice:
 
 
 def _describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
-    """A box in numpy's notation, such as ``[0:4, 2:3]``."""
+    """Return a box in numpy's notation, such as ``[0:4, 2:3]``."""
     return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(starts, lengths, strict=True)) + "]"
 
 
@@ -70,12 +70,12 @@ def check_count(slices: Sized, rank: int) -> None:
 
 
 def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
-    """The (start, length) of each dimension that a message states."""
+    """Return the (start, length) of each dimension that a message states."""
     return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
 
 
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:
-    """The box that ``extents`` mean in a tensor of ``shape``; ``FormatError`` if it does not lie inside."""
+    """Return the box that ``extents`` mean in a tensor of ``shape``; ``FormatError`` if it does not lie inside."""
     if len(extents) != len(shape):
         raise FormatError(f"a slice has {len(extents)} dimensions, and its tensor has {len(shape)}")
     starts, lengths = [], []
@@ -90,7 +90,9 @@ def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSli
 
 
 def parse_extents(text: str) -> tuple[Extent, ...] | None:
-    """The (start, length) of each dimension in a text such as ``0,5:-``, as TensorFlow writes a slice, or ``None``."""
+    """Return the (start, length) of each dimension in a text such as ``0,5:-``, as TensorFlow writes a slice, or
+    ``None``.
+    """
     extents = []
     for dimension in text.split(":"):
         match = _EXTENT.fullmatch(dimension)
@@ -101,7 +103,9 @@ def parse_extents(text: str) -> tuple[Extent, ...] | None:
 
 
 def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) -> TensorSlice | None:
-    """The first of several boxes that slices do not have all of; the slices must be disjoint, and at least one."""
+    """Return the first of several boxes that slices do not have all of; the slices must be disjoint, and at least
+    one.
+    """
     starts = np.array([piece.starts for piece in slices], np.int64)
     ends = starts + np.array([piece.lengths for piece in slices], np.int64)
     for box in boxes:
@@ -127,7 +131,9 @@ def check_disjoint(slices: Sequence[TensorSlice]) -> None:
 
 
 def incomplete(gap: str | None, count: int) -> FormatError:
-    """The error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count`` slices."""
+    """Return the error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count``
+    slices.
+    """
     return FormatError(
         f"its region {gap} is in none of the {count} slices that are there; other regions can be read by slicing, "
         "other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
@@ -135,7 +141,8 @@ def incomplete(gap: str | None, count: int) -> FormatError:
 
 
 def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | None:
-    """The first box that no slice covers, in numpy's notation, or ``None`` where the slices are the whole tensor.
+    """Return the first box that no slice covers, in numpy's notation, or ``None`` where the slices are the whole
+    tensor.
 
     The slices must be disjoint.
     """
@@ -153,7 +160,9 @@ def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | Non
 
 
 def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, section: int) -> tuple[int, int]:
-    """The first stretch of a dimension, between two edges of boxes, where boxes cover less than the cross-section."""
+    """Return the first stretch of a dimension, between two edges of boxes, where boxes cover less than the
+    cross-section.
+    """
     change: dict[int, int] = {0: 0, whole: 0}
     for piece in slices:
         start, end = piece.starts[axis], piece.starts[axis] + piece.lengths[axis]

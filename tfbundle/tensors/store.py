@@ -72,7 +72,9 @@ class TensorStore(Protocol):
         """Return where the tensor's bytes lie."""
 
     def fingerprint(self, name: str, record: Any) -> Any:
-        """Return what tells a tensor from another with the same record, or ``None`` where the record says it all."""
+        """Return what distinguishes a tensor from another with the same record, or ``None`` where the record says it
+        all.
+        """
 
     def reopening(self) -> Reopening:
         """Return a picklable function with its arguments that opens the same store again."""

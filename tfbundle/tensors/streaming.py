@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def in_order(boxes: Sequence[TensorSlice], shape: tuple[int, ...]) -> list[int] | None:
-    """The numbers of the boxes in the order of their elements, or ``None`` where elements of several alternate.
+    """Return the numbers of the boxes in the order of their elements, or ``None`` where elements of several alternate.
 
     The boxes must tile the tensor.
     """
@@ -39,7 +39,7 @@ def in_order(boxes: Sequence[TensorSlice], shape: tuple[int, ...]) -> list[int] 
 
 
 def stream_bands(shape: tuple[int, ...], itemsize: int, read: Callable[[Selection], Array]) -> Iterator[Array]:
-    """The elements of a tensor with dimensions, by reading boxes that are contiguous in C order."""
+    """Yield the elements of a tensor with dimensions, by reading boxes that are contiguous in C order."""
     if 0 in shape:
         return
     # One element of the dimension ``cut`` fits into a band, and several perhaps.

@@ -107,7 +107,7 @@ class Tensor:
         """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
         if self.dtype.hasobject:
             pieces = self.ranges
-            # Of a constant in a graph nothing tells where it lies.
+            # Of a constant in a graph nothing says where it lies.
             return sum(piece.size for piece in pieces) if pieces else sum(map(len, self.read().flat))
         return self.size * self.dtype.itemsize
 
@@ -138,7 +138,7 @@ class Tensor:
         return self._open().ranges(self.name, self._record)
 
     def read(self) -> Array:
-        """The tensor as an array that the caller owns, without dimensions for a scalar.
+        """Return the tensor as an array that the caller owns, without dimensions for a scalar.
 
         Its checksum is verified unless the checkpoint was opened with ``verify=False``. Raises ``ChecksumError``
         where it does not match, ``TruncatedError`` and ``MissingFileError`` where bytes or a file are not there,
@@ -147,7 +147,8 @@ class Tensor:
         return self._open().read(self.name, self._record)
 
     def __getitem__(self, index: Any) -> Any:
-        """The part that a basic index selects, as an array that the caller owns (a numpy scalar if all integers).
+        """Return the part that a basic index selects, as an array that the caller owns (a numpy scalar if all
+        integers).
 
         The bytes of numbers in a V2 checkpoint are not verified: the checksum is one over the whole tensor. Raises
         ``FormatError`` once another checkpoint has taken the place of this one, and otherwise as ``read`` does;

@@ -79,7 +79,7 @@ _STORED_AS_BYTES = {
 
 
 def decode_tensor(proto: TensorProto) -> Array:
-    """The array that a message holds; read-only, so that it may share the message's bytes.
+    """Return the array that a message holds; read-only, so that it may share the message's bytes.
 
     An array that repeats a single value, such as the zeros of a huge constant, is a broadcast view (its
     strides are 0) and takes no memory; ``.copy()`` makes it a plain, writable array, of ``.nbytes`` bytes.
@@ -143,7 +143,7 @@ def _decode_content(content: bytes, dtype: np.dtype[Any], count: int) -> Array:
 
 
 def _decode_strings(content: bytes, count: int) -> Array:
-    """The strings that TensorFlow's ``EncodeStringList`` packed: all lengths, then all bytes."""
+    """Return the strings that TensorFlow's ``EncodeStringList`` packed: all lengths, then all bytes."""
     end = len(content)
     if count > end:
         raise TruncatedError(f"{count} strings need more than the {end} bytes that are there")
@@ -162,7 +162,7 @@ def _decode_strings(content: bytes, count: int) -> Array:
 
 
 def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
-    """The elements in the typed field of a serialized ``TensorProto``, ``data[pos:end]``, all in a row.
+    """Return the elements in the typed field of a serialized ``TensorProto``, ``data[pos:end]``, all in a row.
 
     The message's own type and shape are not asked. Integers are cut to the low bits that their type has, as
     TensorFlow does. The array may be a read-only view of ``data``. Raises ``FormatError`` where the bytes are
@@ -193,7 +193,8 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
 
 
 def find_stored_array(data: bytes, pos: int, end: int, data_type: int) -> Field | None:
-    """The field whose bytes are the very array of elements, if the serialized ``TensorProto`` has it in that form.
+    """Return the field whose bytes are the very array of elements, if the serialized ``TensorProto`` has it in that
+    form.
 
     ``data`` may end anywhere behind the tags of the fields.
     """
@@ -228,7 +229,7 @@ def _decode_proto(data: bytes) -> TensorProto:
 
 
 def _view(data: bytes, offset: int, size: int, dtype: np.dtype[Any]) -> Array:
-    """Stored little-endian bytes as an array of ``dtype``."""
+    """Return stored little-endian bytes as an array of ``dtype``."""
     raw = np.frombuffer(data, np.uint8, size, offset)
     if dtype == np.bool_:
         return np.not_equal(raw, 0)  # A byte of another value than 0 and 1 is no valid numpy bool.
@@ -259,7 +260,8 @@ def _decode_varints(data: _Bytes, dtype: np.dtype[Any]) -> Array:
 
 
 def _join_groups(data: _Bytes, ends: np.ndarray[Any, np.dtype[np.intp]], dtype: np.dtype[Any]) -> Array:
-    """The varints whose last bytes stand at ``ends``, as unsigned numbers with the low bits that ``dtype`` needs.
+    """Return the varints whose last bytes stand at ``ends``, as unsigned numbers with the low bits that ``dtype``
+    needs.
 
     Eight bytes are fetched from where each varint begins, cut to its length, and their groups of seven bits pushed
     together two by two. Only numbers of 64 bits have more; bits above these are dropped, as protobuf does.

@@ -1,6 +1,6 @@
 """Large tensors on several processors at once.
 
-Reading files and CRC-32C over many bytes both let go of the interpreter's lock, so that threads do them side by side.
+Reading files and CRC-32C over many bytes both release the interpreter's lock, so that threads do them side by side.
 The calling thread works too, and where the system gives no more threads it does all of the work.
 """
 
@@ -24,7 +24,7 @@ _LEAST_BYTES_EACH = 64 << 10
 
 
 def run_together(jobs: Sequence[Callable[[], T]], nbytes: int) -> list[T]:
-    """What the jobs return, which together read ``nbytes``.
+    """Return what the jobs return, which together read ``nbytes``.
 
     Raises what the first of them raises, first by its place in ``jobs``; those behind it may not have run.
     """

@@ -24,7 +24,7 @@ def init_from_checkpoint(
         {"old/": "/"}            all below a scope, without it
         [("w", "a"), ("w", "b")] pairs, where one tensor goes to several places
 
-    They are gone through in the order of the old names, and the last one of a new name counts. It differs from
+    They are read in the order of the old names, and the last one of a new name counts. It differs from
     TensorFlow's in this: arrays are returned, where TensorFlow changes the variables of a graph; a scope gives all that
     the checkpoint has below it, where TensorFlow takes what the graph has. Names of variables are ``str``.
 

@@ -24,7 +24,7 @@ class Rotation:
     """The checkpoints of one ``Saver``."""
 
     def __init__(self, settings: SaverDef) -> None:
-        """``settings`` has ``max_to_keep`` (0 keeps all) and ``keep_checkpoint_every_n_hours``."""
+        """Take ``settings`` with ``max_to_keep`` (0 keeps all) and ``keep_checkpoint_every_n_hours``."""
         self._settings = settings
         self._seconds = settings.keep_checkpoint_every_n_hours * 3600
         self._next_to_keep = time.time() + self._seconds

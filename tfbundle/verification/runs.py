@@ -154,7 +154,7 @@ class _Steps:
     """Reports the progress of several checks, one behind the other, as that of one."""
 
     def __init__(self, progress: Progress | None, later: int) -> None:
-        """The first check begins, and those behind it have ``later`` bytes."""
+        """Return the first check begins, and those behind it have ``later`` bytes."""
         self._progress = progress
         self._before = self._total = 0
         self._later = later

@@ -26,7 +26,7 @@ _CHILD = r"""
 import json, statistics, sys, time
 
 def peak():
-    # Linux can start the count anew; elsewhere the peak of the set-up hides what is smaller.
+    # Linux can start the count again; elsewhere the peak of the set-up hides what is smaller.
     try:
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024

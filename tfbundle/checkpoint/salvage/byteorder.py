@@ -35,7 +35,7 @@ def has_byteorder(data_type: int) -> bool:
 
 
 def ask_strings(pieces: Iterable[Piece], readers: Mapping[ByteOrder, PieceReader]) -> ByteOrder | None:
-    """The byte order of the reader that finds the checksum of some strings right."""
+    """Return the byte order of the reader that finds the checksum of some strings right."""
     for piece in _some(pieces):
         for order, reader in readers.items():
             with suppress(TfBundleError, OSError):
@@ -45,7 +45,7 @@ def ask_strings(pieces: Iterable[Piece], readers: Mapping[ByteOrder, PieceReader
 
 
 def ask_numbers(pieces: Iterable[Piece], reader: PieceReader) -> ByteOrder | None:
-    """The byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all.
+    """Return the byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all.
 
     ``reader`` takes them for little-endian.
     """

@@ -48,7 +48,7 @@ class Statement(NamedTuple):
 
 
 def decode_meta(value: bytes) -> Meta:
-    """The value of the empty key; ``FormatError`` where it is no meta."""
+    """Return the value of the empty key; ``FormatError`` where it is no meta."""
     statements = []
     versions = []
     metas = [
@@ -70,7 +70,7 @@ def decode_meta(value: bytes) -> Meta:
 
 
 def _split_name(value: bytes, statement: Field) -> tuple[bytes, bytes]:
-    """The name in a ``SavedSliceMeta``, and the message without it."""
+    """Return the name in a ``SavedSliceMeta``, and the message without it."""
     name = b""
     rest = []
     start, end = statement.offset, statement.offset + statement.size
@@ -96,7 +96,7 @@ def decode_statement(statement: bytes) -> Statement:
 
 
 def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
-    """The ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
+    """Return the ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
 
     Raises ``FormatError`` where the value is of another slice than the one with this name and these extents, or has
     more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
@@ -156,7 +156,7 @@ def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ..
 
 
 def _fields_once(data: bytes, pos: int, end: int) -> dict[int, Field] | None:
-    """The fields of a message by number, or ``None`` where one is repeated or of an unexpected wire type."""
+    """Return the fields of a message by number, or ``None`` where one is repeated or of an unexpected wire type."""
     found: dict[int, Field] = {}
     for field in message_fields(data, pos, end):
         if field.number in found or field.wire_type != BYTES:

@@ -62,7 +62,7 @@ class SliceTable(Table):
         self._places: tuple[int, dict[bytes, Place]] = (-1, {})
 
     def locate(self, key: bytes) -> Block | None:
-        """The block in which ``key`` stands if it stands anywhere."""
+        """Return the block in which ``key`` stands if it stands anywhere."""
         number = bisect_left(self.separators, key)
         if number == len(self.handles):
             return None
@@ -104,7 +104,7 @@ class SliceTable(Table):
         return places.get(key)
 
     def find(self, key: bytes) -> bytes | None:
-        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        """Return the value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
         place = self.place(key)
         if place is None:
             return super().find(key)

@@ -75,7 +75,7 @@ _LEFT = _Kind((), np.dtype(object), 0)
 
 
 def known_facts(records: Collection[bytes]) -> list[Facts | None]:
-    """What ``decode_facts`` says of each entry; ``None`` for those that are left to it."""
+    """Return what ``decode_facts`` says of each entry; ``None`` for those that are left to it."""
     found: list[Facts | None] = [None] * len(records)
     for heads, places in _groups(records):
         facts = {head: _facts_of(head) for head in set(heads)}
@@ -107,7 +107,8 @@ def _size_of(head: bytes) -> int:
 
 
 def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> list[Array | None]:
-    """The small tensors among ``records``, verified as the reader is; ``None`` in place of others, or of trouble.
+    """Return the small tensors among ``records``, verified as the reader is; ``None`` in place of others, or of
+    trouble.
 
     Their bytes are counted in ``room``, which raises ``FormatError`` where it has no more.
     """
@@ -129,7 +130,9 @@ def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> l
 
 
 def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], Places]]:
-    """The first bytes and the places of entries in the usual form, together as far as these have the same length."""
+    """Yield the first bytes and the places of entries in the usual form, together as far as these have the same
+    length.
+    """
     remaining, done = iter(records), 0
     while some := list(islice(remaining, _BATCH)):
         for heads, places in _groups_of_batch(some):
@@ -165,7 +168,7 @@ def _facts_of(head: bytes) -> Facts | None:
 
 
 def _kind(head: bytes) -> _Kind:
-    """The type and shape that the first two fields of an entry state."""
+    """Return the type and shape that the first two fields of an entry state."""
     facts = _facts_of(head)
     if facts is not None:
         with suppress(TfBundleError):
@@ -213,7 +216,7 @@ def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dty
 
 
 def _alike(column: Column) -> list[Column]:
-    """The rows that have the same number in a column, together."""
+    """Return the rows that have the same number in a column, together."""
     order = column.argsort(kind="stable")
     return np.split(order, np.flatnonzero(np.diff(column[order])) + 1)
 
@@ -230,7 +233,7 @@ def _stretches(places: Places) -> Iterator[Places]:
 def _read_stretch(
     reader: PieceReader, room: Room, places: Places, kind_of: Column, kinds: list[_Kind]
 ) -> Iterator[tuple[int, Array]]:
-    """The tensors of a stretch, each by its number, as arrays of their own."""
+    """Yield the tensors of a stretch, each by its number, as arrays of their own."""
     shard, start = int(places.shard[0]), int(places.offset[0])
     try:
         source = reader.shards.source(shard)

@@ -59,7 +59,7 @@ def decode_facts(value: bytes) -> Facts:
 
 
 def head_facts(head: bytes) -> Facts | None:
-    """What ``4 + value[3]`` first bytes of an entry say, or ``None`` if they are not a type and a shape.
+    """Return what ``4 + value[3]`` first bytes of an entry say, or ``None`` if they are not a type and a shape.
 
     Raises ``FormatError`` where they are, and no tensor has them.
     """

@@ -7,7 +7,7 @@
                                     slice key  -> BundleEntryProto of one slice of a partitioned tensor
 
 A partitioned tensor's own entry lists its slices, and states no place. Slice keys (``keys``) look like names that open
-with NUL, of which there may be some, too; only the entry of the whole tells which they are.
+with NUL, of which there may be some, too; only the entry of the whole says which they are.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class BundleIndex:
                 key = encode_name(name)
             except UnicodeEncodeError:
                 return None
-            # A key that opens with NUL may be a slice's; only a scan tells.
+            # A key that opens with NUL may be a slice's; only a scan says.
             if key and key[0] != 0:
                 value = self.table.find(key)
                 if value is not None:

@@ -35,7 +35,7 @@ _UINT64 = Struct("<Q")
 
 
 def decode_strings(data: bytes, count: int, expected: int | None, byteorder: ByteOrder) -> list[bytes]:
-    """The ``count`` elements of a string tensor.
+    """Return the ``count`` elements of a string tensor.
 
     ``expected`` is the CRC-32C that the entry states, or ``None`` to leave checksums unread.
     """
@@ -76,7 +76,7 @@ def decode_strings(data: bytes, count: int, expected: int | None, byteorder: Byt
 def decode_variants(
     data: bytes, count: int, expected: int | None, byteorder: ByteOrder
 ) -> list[VariantTensorDataProto]:
-    """The ``count`` elements of a variant tensor, as messages; ``expected`` as for strings.
+    """Return the ``count`` elements of a variant tensor, as messages; ``expected`` as for strings.
 
     Raises ``UnsupportedError`` for a big-endian bundle, which TensorFlow does not read either.
     """

@@ -51,7 +51,7 @@ class PieceReader:
         self.swapped = byteorder != sys.byteorder
 
     def read(self, piece: Piece) -> Array:
-        """The whole piece as an array of its own, verified."""
+        """Return the whole piece as an array of its own, verified."""
         source = self.source(piece)
         if piece.is_objects:
             return self._read_objects(piece, source, verify=self.verify)
@@ -71,7 +71,9 @@ class PieceReader:
         return self._native(array)
 
     def read_part(self, piece: Piece, selection: Selection) -> Array:
-        """The selected elements in ascending order; unverified, but for strings and variants, which are read whole."""
+        """Return the selected elements in ascending order; unverified, but for strings and variants, which are read
+        whole.
+        """
         if piece.is_objects:
             chosen: Array = self.read(piece)[selection.grid]
             return chosen
@@ -86,7 +88,9 @@ class PieceReader:
         return self._native(array)
 
     def view(self, piece: Piece) -> Array | None:
-        """A read-only view of the mapped file, verified, or ``None`` where the stored bytes are not the array."""
+        """Return a read-only view of the mapped file, verified, or ``None`` where the stored bytes are not the
+        array.
+        """
         dtype = numpy_dtype(piece.data_type)
         place = piece.location
         if piece.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
@@ -112,7 +116,7 @@ class PieceReader:
         check_crc(source, place, crc)
 
     def source(self, piece: Piece) -> Source:
-        """The piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
+        """Return the piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
         place = piece.location
         source = self.shards.source(place.shard)
         try:
@@ -172,7 +176,7 @@ class Room:
 
 
 def check_crc(source: Source, place: Location, actual: int) -> None:
-    """Hold the CRC-32C of the bytes that were read against the stored one."""
+    """Compare the CRC-32C of the bytes that were read with the stored one."""
     expected = unmask(place.crc)
     if actual == expected:
         return
@@ -189,7 +193,9 @@ def check_crc(source: Source, place: Location, actual: int) -> None:
 
 
 def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
-    """The elements of one stored piece; what ``PieceReader.read`` raises for damage, this raises after the last."""
+    """Yield the elements of one stored piece; what ``PieceReader.read`` raises for damage, this raises after the
+    last.
+    """
     if piece.is_objects:
         yield from split(reader.read(piece))
         return

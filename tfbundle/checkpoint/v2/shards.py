@@ -7,7 +7,7 @@ open, a file that was renamed over or deleted keeps its bytes; one that is writt
 ``Source``.
 
 Writers rename the data files into place first, and the index last. A shard that is opened in between holds other values
-than the index knows, and only its checksums tell. So what was read without them is handed out only while neither the
+than the index knows, and only its checksums show it. So what was read without them is handed out only while neither the
 index nor the shard was replaced: soon after the writer is done, every such read is an error. What stays unnoticed is a
 read that begins and ends while the writer is halfway.
 """

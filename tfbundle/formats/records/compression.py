@@ -9,7 +9,7 @@ TensorFlow compresses record files as a whole (``core/lib/io/record_reader``, ``
     DEFLATE  a raw deflate stream, without a header, which nothing distinguishes from other bytes
 
 A stream hands out bytes in the order of the file and never holds more than a window of them. ``open_stream`` looks at
-the first bytes to tell the first four apart: a record opens with a checksum, which nothing else has by chance.
+the first bytes to distinguish the first four: a record opens with a checksum, which nothing else has by chance.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Copied:
     is_cut = False
 
     def read(self, size: int) -> bytes:
-        """Some of the next ``size`` bytes, at least one; none at the end."""
+        """Return some of the next ``size`` bytes, at least one; none at the end."""
         raise NotImplementedError
 
     def read_into(self, buffer: memoryview) -> int:
@@ -198,7 +198,7 @@ class _Unsnapped(_Copied):
                 return b""
             length = int.from_bytes(head, "big")
             left = self._stream.remaining()
-            # A block that is half there ends the stream, as a half-written record does.
+            # A block that is incomplete ends the stream, as an incomplete record does.
             is_there = len(head) == 4 and (left is None or length <= left)
             block = self._exactly(length) if is_there else b""
             if not is_there or len(block) < length:
@@ -224,9 +224,9 @@ class _Unsnapped(_Copied):
 
 
 def open_stream(source: Source | BinaryIO, compression: str | None = None) -> Stream:
-    """The bytes of ``source``, which is not closed at the end.
+    """Return the bytes of ``source``, which is not closed at the end.
 
-    ``compression`` is one of ``COMPRESSIONS``; by default the first bytes tell.
+    ``compression`` is one of ``COMPRESSIONS``; by default the first bytes decide.
     """
     if compression is not None and compression not in COMPRESSIONS:
         raise ValueError(f"compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
@@ -303,7 +303,7 @@ def is_header(data: bytes) -> bool:
 
 
 def open_source(source: StrPath | BinaryIO) -> tuple[Source | BinaryIO, Source | None]:
-    """What to read a path or a file object from, and what of it is to be closed."""
+    """Return what to read a path or a file object from, and what of it is to be closed."""
     if isinstance(source, (str, bytes, os.PathLike, Location)):
         opened = locate(source).open()
         return opened, opened

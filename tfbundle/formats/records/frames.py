@@ -62,7 +62,7 @@ class Frames(NamedTuple):
     """Records in ``data``: where each payload begins, how long it is, its CRC-32C as stored, and whether that is right.
 
     Small records are in ``groups`` too; ``singles`` are the numbers of all others. ``end`` is the place behind the last
-    record, and ``needed`` the bytes from there that the next one takes as far as can be told; 0 if its header is wrong.
+    record, and ``needed`` the bytes from there that the next one takes as far as is known; 0 if its header is wrong.
     """
 
     starts: Numbers
@@ -75,7 +75,7 @@ class Frames(NamedTuple):
     needed: int
 
     def keep(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> Frames:
-        """The same with only those records ``fine`` that are in ``which``, and no others in ``groups``."""
+        """Return the same with only those records ``fine`` that are in ``which``, and no others in ``groups``."""
         fine = self.fine & which
         groups = [
             Group(group.size, group.numbers[fine[group.numbers]], group.rows[fine[group.numbers]])
@@ -130,7 +130,7 @@ def find_frames(data: memoryview, pos: int, end: int, *, verify: bool = True) ->
 
 
 def _needed(data: memoryview, pos: int, end: int, verify: bool) -> int:
-    """The bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
+    """Return the bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
     if end - pos < HEADER_SIZE:
         return HEADER_SIZE
     length: int
@@ -144,7 +144,7 @@ _known_headers: dict[int, int] = {}
 
 
 def _header_crc(length: int) -> int:
-    """The masked CRC of a length; few lengths make up most of a file."""
+    """Return the masked CRC of a length; few lengths make up most of a file."""
     if len(_known_headers) >= 1 << 16:
         _known_headers.clear()
     found = _known_headers[length] = mask(crc32c(length.to_bytes(8, "little")))
@@ -173,7 +173,7 @@ def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
 
 @cache
 def _short_header_crcs() -> Numbers:
-    """The masked CRC of each length below 64 KiB."""
+    """Return the masked CRC of each length below 64 KiB."""
     lengths = np.arange(1 << 16)
     tables = _tables()
     crcs = tables[7][lengths & 0xFF] ^ tables[6][lengths >> 8] ^ np.uint32(crc32c(bytes(8)))
@@ -181,9 +181,10 @@ def _short_header_crcs() -> Numbers:
 
 
 def find_header(data: memoryview, within: int, budget: int) -> tuple[int | None, int]:
-    """The first place in ``data[:within]`` where a record begins that is whole, or that may go on behind ``data``.
+    """Return the first place in ``data[:within]`` where a record begins that is whole, or that may go on behind
+    ``data``.
 
-    Records are held against their checksums until these were of ``budget`` bytes; how many bytes it was comes second.
+    Records are checked until these were of ``budget`` bytes; how many bytes it was comes second.
     """
     places = np.arange(max(0, within - HEADER_SIZE + 1))
     if not len(places):
@@ -223,7 +224,7 @@ def next_header(data: memoryview) -> int | None:
 
 
 def _at(data: memoryview, dtype: str, places: Numbers) -> Any:
-    """The numbers of type ``dtype`` that stand at ``places``, at any alignment."""
+    """Return the numbers of type ``dtype`` that stand at ``places``, at any alignment."""
     size = np.dtype(dtype).itemsize
     return np.ndarray(len(data) - size + 1, dtype, data, strides=(1,))[places].astype(np.int64)
 
@@ -264,7 +265,7 @@ def _verify(
 
 
 def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """The CRC-32C of the first ``size`` bytes of each row of a matrix, which has rows, of whole 8-byte words."""
+    """Return the CRC-32C of the first ``size`` bytes of each row of a matrix, which has rows, of whole 8-byte words."""
     crcs = np.full(len(rows), crc32c(rows[0, :size].tobytes()), np.uint32)
     tables = _tables()
     for start, column in zip(range(0, size, 8), rows.view("<u8").T, strict=False):
@@ -280,7 +281,7 @@ def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 @cache
 def _tables() -> list[np.ndarray[Any, np.dtype[np.uint32]]]:
-    """What a byte adds to a CRC, in a table for each number of bytes behind it, as many as rows may have."""
+    """Return what a byte adds to a CRC, in a table for each number of bytes behind it, as many as rows may have."""
     nothing = crc32c(b"\0")
     first = np.array([crc32c(bytes((byte,))) ^ nothing for byte in range(256)], np.uint32)
     tables = [first]

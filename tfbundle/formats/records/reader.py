@@ -3,7 +3,7 @@
 Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
 
 - it ends in the middle of a record, or of its compression: a program is still writing, or was stopped. ``truncation``
-  says where the half-written record begins and how much of it is there;
+  says where the incomplete record begins and how much of it is there;
 - a checksum is wrong: ``ChecksumError`` with the number and the place of the record, after all records before it.
   With ``salvage`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
 - a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
@@ -55,7 +55,7 @@ _LONGEST_PADDING = 1 << 12
 
 
 class Truncation(NamedTuple):
-    """A half-written record at the end: the ``offset`` at which it begins, and the ``size`` of what is there.
+    """A incomplete record at the end: the ``offset`` at which it begins, and the ``size`` of what is there.
 
     Where a compressed stream was cut behind a whole record, or no more of it can be unpacked, ``size`` is 0.
     """
@@ -120,8 +120,8 @@ class RecordReader:
         # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
         self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
-        self._half = 0  # Bytes at the end that were gone through, and in which no record begins.
-        self._spent = 0  # Bytes that were gone through or held against a checksum while records were looked for.
+        self._half = 0  # Bytes at the end that were read, and in which no record begins.
+        self._spent = 0  # Bytes that were read or checked while records were looked for.
         self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
         self._is_padded = False  # Whether a record with padding was found.
 
@@ -131,7 +131,9 @@ class RecordReader:
         return self._stream.done()
 
     def windows(self) -> Iterator[Window]:
-        """The windows; in each one all records that are ``fine`` have right checksums. Raises as the module says."""
+        """Yield the windows; in each one all records that are ``fine`` have right checksums. Raises as the module
+        says.
+        """
         wanted = HEADER_SIZE
         while self._fill(wanted) or self._skip_overlong():
             frames = find_frames(self._buffer[self._start :], 0, self._size, verify=self._verify)
@@ -153,7 +155,7 @@ class RecordReader:
                     self._skip_damage(damage)
                 wanted = HEADER_SIZE
         size = self._half + self._size + (self._stream.remaining() or 0)
-        # Whoever keeps the error, or the iterator, does not keep a large record that is half there.
+        # Whoever keeps the error, or the iterator, does not keep a large record that is incomplete.
         self._buffer, self._start, self._end = memoryview(b""), 0, 0
         if self._problem is not None:
             if not self._salvage:
@@ -242,7 +244,7 @@ class RecordReader:
         )
 
     def _bad_header(self) -> FormatError:
-        """What is wrong with the header at ``position``."""
+        """Return what is wrong with the header at ``position``."""
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         length = int.from_bytes(head[:8], "little")
         where = self._where(self.count, self.position)
@@ -264,7 +266,7 @@ class RecordReader:
         )
 
     def _before_damage(self, frames: Frames) -> tuple[Frames, ChecksumError]:
-        """The records before the first damaged one, and what is wrong with that."""
+        """Return the records before the first damaged one, and what is wrong with that."""
         bad = int(frames.fine.argmin())
         damage = self._damaged(self._buffer[self._start :], frames, bad)
         return frames.first(bad), damage
@@ -290,7 +292,7 @@ class RecordReader:
         return frames.keep(frames.fine), uncertain
 
     def _find_padded(self) -> Window | None:
-        """The record at ``position`` if it has padding that its checksum covers, and pass it; else ``None``."""
+        """Return the record at ``position`` if it has padding that its checksum covers, and pass it; else ``None``."""
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         length = int.from_bytes(head[:8], "little")
         if not is_header(head) or length > self._size or self._budget <= 0:
@@ -317,7 +319,7 @@ class RecordReader:
     def _skip_overlong(self) -> bool:
         """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
 
-        Where there is none, or too many were looked for, that record is merely half there.
+        Where there is none, or too many were looked for, that record is merely incomplete.
         """
         if not self._salvage or self._problem is not None or self._size < HEADER_SIZE or self._budget <= 0:
             return False
@@ -375,5 +377,5 @@ class RecordReader:
 
     @property
     def _budget(self) -> int:
-        """How many bytes may still be held against checksums while records are looked for."""
+        """How many bytes may still be checked while records are looked for."""
         return MOST_HEADER_PASSES * (self.position + self._size) - self._spent

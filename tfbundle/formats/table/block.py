@@ -171,7 +171,7 @@ def _walk_runs(padded: Bytes, limit: int, restarts: Column) -> _Entries | None:
 
 
 def _expand_keys(padded: Bytes, entries: _Entries, width: int) -> Bytes:
-    """The keys, each ``width`` bytes with zeros behind the key."""
+    """Return the keys, each ``width`` bytes with zeros behind the key."""
     import numpy as np
 
     # Row i holds the bytes from i - width on, so that a key's own bytes can be had where they belong in it.
@@ -187,7 +187,7 @@ def _expand_keys(padded: Bytes, entries: _Entries, width: int) -> Bytes:
 
 
 def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
-    """The value under ``wanted`` by binary search over the restart points, or ``None``."""
+    """Return the value under ``wanted`` by binary search over the restart points, or ``None``."""
     limit = _entries_end(data)
     low, high = 0, (len(data) - 4 - limit) // 4 - 1
     while low < high:
@@ -229,7 +229,7 @@ def _entries_end(data: bytes) -> int:
 
 
 def decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
-    """The three sizes in front of an entry (shared, unshared, value), and the position behind them."""
+    """Return the three sizes in front of an entry (shared, unshared, value), and the position behind them."""
     shared, pos = decode_varint(data, pos, limit, 32)
     unshared, pos = decode_varint(data, pos, limit, 32)
     value_size, pos = decode_varint(data, pos, limit, 32)

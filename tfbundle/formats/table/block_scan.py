@@ -27,7 +27,7 @@ from tfbundle.formats.table.reader import RAW, SNAPPY, TRAILER_SIZE, BlockHandle
 from tfbundle.limits import LARGEST_SNAPPY_GROWTH, SEARCH_EFFORT
 from tfbundle.storage.base import Source
 
-# Bytes that are held against a checksum cost as much as one entry that is looked at by the four kilobytes.
+# Bytes that are checked cost as much as one entry that is looked at by the four kilobytes.
 _BYTES_PER_EFFORT = 4096
 # A key longer than any name that TensorFlow writes costs as much as other entries do by the kilobyte.
 _KEY_BYTES_PER_EFFORT = 1024
@@ -59,7 +59,8 @@ class FoundBlock(NamedTuple):
 
 
 def scan_blocks(source: Source, likely: int = 0) -> Iterator[FoundBlock]:
-    """The whole blocks of a file in order, of whatever kind: data blocks, and at its end the metaindex and the index.
+    """Return the whole blocks of a file in order, of whatever kind: data blocks, and at its end the metaindex and the
+    index.
 
     If none begins at its start, one at ``likely`` is looked for first, for nothing has to stand in front of that. Ends
     early where a file takes too long to search.

@@ -1,7 +1,7 @@
 """Builds sorted tables, byte for byte as TensorFlow's ``TableBuilder`` does (``reader`` has the drawing of the file).
 
 A block is complete with the entry that brings it to the block size, and before an entry that is as large as two blocks.
-Between two blocks the index block has the shortest key that tells them apart::
+Between two blocks the index block has the shortest key that distinguishes them::
 
     last key of a block    model/layer_1/kernel
     first key of the next  model/layer_4/bias          separator: model/layer_2

@@ -44,7 +44,7 @@ class Scan(NamedTuple):
 
 
 def scan_table(source: Source) -> Scan:
-    """The data blocks that are left in a file, found without its footer.
+    """Return the data blocks that are left in a file, found without its footer.
 
     If the index block is left and nothing was moved, its directory is the answer, with blocks that may be damaged, and
     there are no gaps. Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so
@@ -95,8 +95,8 @@ def _data_end(source: Source) -> int | None:
 
 
 def _as_directory(source: Source, block: FoundBlock) -> Directory | None:
-    """What a block says if it is an index block: its values are handles of blocks that lead from the file's start to
-    before this one.
+    """Return what a block says if it is an index block: its values are handles of blocks that lead from the file's
+    start to before this one.
     """
     if block.keys is None or block.largest_value > _LARGEST_HANDLE:
         return None
@@ -116,7 +116,7 @@ def _as_directory(source: Source, block: FoundBlock) -> Directory | None:
 
 
 def list_keys(source: Source, handle: BlockHandle) -> list[bytes]:
-    """The keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
+    """Return the keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
 
     Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none, and
     neither does one that lies outside of the file, or that the disk does not give.

@@ -65,14 +65,14 @@ class Footer(NamedTuple):
 
 
 def decode_handle(data: bytes, pos: int, end: int) -> tuple[BlockHandle, int]:
-    """A block handle, and the position behind it."""
+    """Return a block handle, and the position behind it."""
     offset, pos = decode_varint(data, pos, end)
     size, pos = decode_varint(data, pos, end)
     return BlockHandle(offset, size), pos
 
 
 def decode_footer(data: bytes) -> Footer:
-    """The footer of a table from the file's last 48 bytes."""
+    """Return the footer of a table from the file's last 48 bytes."""
     if len(data) != FOOTER_SIZE:
         raise TruncatedError(
             f"a table ends in {FOOTER_SIZE} bytes of footer, and the file has only {len(data)} bytes; it was cut short "
@@ -89,7 +89,7 @@ def decode_footer(data: bytes) -> Footer:
 
 
 def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> bytes:
-    """The contents of a block, decompressed. ``verify=False`` leaves its checksum unread."""
+    """Return the contents of a block, decompressed. ``verify=False`` leaves its checksum unread."""
     offset, size = handle
     if offset + size + TRAILER_SIZE > source.size:
         raise FormatError(
@@ -127,7 +127,7 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
 
 
 def _located(error: FormatError, source: Source, handle: BlockHandle) -> FormatError:
-    """An error about a place in a block's contents, as one about a place in the file."""
+    """Return an error about a place in a block's contents, as one about a place in the file."""
     return type(error)(
         f"{source.path} is damaged: {error.message} (in the block at offset {handle.offset}, at {error.offset})",
         path=source.path,
@@ -136,7 +136,7 @@ def _located(error: FormatError, source: Source, handle: BlockHandle) -> FormatE
 
 
 def read_footer(source: Source) -> Footer:
-    """The footer of a table; raises ``FormatError`` where the file does not end in one."""
+    """Return the footer of a table; raises ``FormatError`` where the file does not end in one."""
     tail = min(source.size, FOOTER_SIZE)
     try:
         return decode_footer(source.read_at(source.size - tail, tail))
@@ -191,14 +191,14 @@ class Table(Mapping[bytes, bytes]):
 
     @property
     def footer(self) -> Footer:
-        """Where the index block and the metaindex block lie, read anew."""
+        """Where the index block and the metaindex block lie, read again."""
         return read_footer(self.source)
 
     def __repr__(self) -> str:
         return f"<Table {self.source.path!r}, {len(self.handles)} blocks>"
 
     def __getitem__(self, key: bytes) -> bytes:
-        """The value under ``key``; ``KeyError`` only after the whole table has proved to be in order."""
+        """Return the value under ``key``; ``KeyError`` only after the whole table has proved to be in order."""
         value = self.find(key)
         if value is None:
             len(self)  # Scans the table once.
@@ -215,7 +215,7 @@ class Table(Mapping[bytes, bytes]):
         return self._length
 
     def find(self, key: bytes) -> bytes | None:
-        """The value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        """Return the value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
         number = bisect_left(self.separators, key)
         if number == len(self.separators):
             return None
@@ -228,11 +228,11 @@ class Table(Mapping[bytes, bytes]):
             raise error if error.path else _located(error, self.source, self.handles[number]) from None
 
     def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
-        """The keys and values of each data block, in the order of the table."""
+        """Return the keys and values of each data block, in the order of the table."""
         return map(self.block, range(len(self.handles)))
 
     def find_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """The values under those of many keys that are there, with each block gone through once.
+        """Return the values under those of many keys that are there, with each block read once.
 
         A key is left out only after the whole table has proved to be in order.
         """
@@ -254,7 +254,7 @@ class Table(Mapping[bytes, bytes]):
         return found
 
     def block(self, number: int) -> tuple[list[bytes], list[bytes]]:
-        """The keys and values of one data block.
+        """Return the keys and values of one data block.
 
         Keys must lie between the index block's keys for the block before and this one; since those ascend, the blocks
         are then in order among themselves.

@@ -82,7 +82,7 @@ _types: dict[type[Message], _Type] = {}
 
 
 def _type_of(message_class: type[Message]) -> _Type:
-    """The description of a message type, which is made once."""
+    """Return the description of a message type, which is made once."""
     kind = _types.get(message_class)
     if kind is None:
         kind = _types[message_class] = _describe(message_class)
@@ -121,7 +121,9 @@ def _describe(message_class: type[Message]) -> _Type:
 
 
 def encode_text(text: bytes, message_class: type[Message]) -> bytes:
-    """The wire bytes of the message of type ``message_class`` that ``text`` describes; ``FormatError`` if none."""
+    """Return the wire bytes of the message of type ``message_class`` that ``text`` describes; ``FormatError`` if
+    none.
+    """
     end = len(text)
     while end and text[end - 1] in _WHITESPACE:
         end -= 1
@@ -158,7 +160,7 @@ class _Block:
         self._kept_with_seams: dict[bytes, dict[bytes, tuple[bytes, int, bool]]] = {}
 
     def encode(self, text: bytes) -> bytes:
-        """The wire bytes of the message whose fields are ``text``, which is no longer than a window."""
+        """Return the wire bytes of the message whose fields are ``text``, which is no longer than a window."""
         fields = self._boundary.split(text)
         wires: list[bytes] = []
         try:
@@ -170,7 +172,7 @@ class _Block:
         return b"".join(wires)
 
     def encode_large(self, text: bytes, pos: int, end: int) -> bytes:
-        """The wire bytes of the message whose fields are ``text[pos:end]``, which are read window by window."""
+        """Return the wire bytes of the message whose fields are ``text[pos:end]``, which are read window by window."""
         wires: list[bytes] = []
         seen = 0
         before = here = (pos, 0)
@@ -298,7 +300,7 @@ class _Block:
         return match.span() if match else (end, end)
 
     def _encode_field(self, field: bytes) -> tuple[bytes, int]:
-        """The wire bytes of a field, and its bit."""
+        """Return the wire bytes of a field, and its bit."""
         word, _, value = field.partition(b" ")
         scalar = self._scalars.get(word)
         if scalar is not None:
@@ -315,7 +317,7 @@ class _Block:
         return self._encode_unusual(field)
 
     def _encode_unusual(self, field: bytes) -> tuple[bytes, int]:
-        """The same for what is seldom printed: blank lines, comments, empty messages and lists of values."""
+        """Return the same for what is seldom printed: blank lines, comments, empty messages and lists of values."""
         stripped = field.rstrip(_WHITESPACE)
         if len(stripped) < len(field):
             return self._encode_field(stripped)
@@ -331,7 +333,7 @@ class _Block:
         raise Unsure
 
     def _encode_large_field(self, text: bytes, pos: int, end: int) -> tuple[bytes, int]:
-        """The same for the field ``text[pos:end]``, of which no copy is made if it is a message."""
+        """Return the same for the field ``text[pos:end]``, of which no copy is made if it is a message."""
         if text[end - 1 : end] in _WHITESPACE:
             end = pos + len(text[pos:end].rstrip(_WHITESPACE))
         start = text.find(b" ", pos, end) + 1
@@ -349,7 +351,9 @@ class _Block:
         return block
 
     def _hand_over(self, wires: list[bytes], text: bytes, pos: int, end: int, *, large: bool) -> bytes:
-        """The wire bytes of a message whose first fields are encoded, and the others ``text_format``'s to read."""
+        """Return the wire bytes of a message whose first fields are encoded, and the others ``text_format``'s to
+        read.
+        """
         if self._kind.is_map_entry:
             # Of an entry without its map protobuf 4.21 writes the wrong bytes now and then.
             raise Unsure

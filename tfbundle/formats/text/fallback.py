@@ -39,7 +39,7 @@ class Refusal(Exception):
         self.certain = certain
 
     def error(self) -> FormatError:
-        """The same for a caller of the library."""
+        """Return the same for a caller of the library."""
         return FormatError(f"line {self.line}, column {self.column}: {_shorten(self.reason)}")
 
 
@@ -99,7 +99,7 @@ def merge_text(text: bytes, pos: int, end: int, message: Message, depth: int) ->
 
 
 def refuse(text: bytes, pos: int, reason: str, *, certain: bool = True) -> Refusal:
-    """A refusal for what lies at ``text[pos]``."""
+    """Return a refusal for what lies at ``text[pos]``."""
     line = text.count(b"\n", 0, pos) + 1
     column = len(text[_line_start(text, pos) : pos].decode("utf-8", "replace")) + 1
     return Refusal(line, column, reason, certain=certain)

@@ -53,14 +53,16 @@ class Encoder(Protocol):
     """Encodes the values of one field."""
 
     def encode(self, text: bytes) -> bytes:
-        """The wire bytes for one value."""
+        """Return the wire bytes for one value."""
 
     def encode_all(self, texts: list[bytes]) -> bytes:
-        """The wire bytes for several values of a repeated field."""
+        """Return the wire bytes for several values of a repeated field."""
 
 
 def encoder_of(field: FieldDescriptorProto, names: dict[str, int]) -> Encoder | None:
-    """The encoder of a field, where ``names`` are its enum's; ``None`` for types that TensorFlow's messages lack."""
+    """Return the encoder of a field, where ``names`` are its enum's; ``None`` for types that TensorFlow's messages
+    lack.
+    """
     if field.type in (FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_BYTES):
         return _Strings(field.number, utf8=field.type == FieldDescriptorProto.TYPE_STRING)
     if field.type == FieldDescriptorProto.TYPE_FLOAT:
@@ -98,7 +100,7 @@ class _Strings:
 
 
 def _unescape(text: bytes) -> bytes:
-    """The value of a string with escapes."""
+    """Return the value of a string with escapes."""
     # In a run of backslashes the pairs count from the left, as they do when the string is read.
     rest = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if not rest.startswith(b'"') or not rest.endswith(b'"') or rest.count(b'"') != 2 or b"\n" in rest:
@@ -177,12 +179,12 @@ class _Names:
 
 
 def tag(number: int, wire_type: int) -> bytes:
-    """What stands before a field's value."""
+    """Return what stands before a field's value."""
     return varint(number << 3 | wire_type)
 
 
 def varint(value: int) -> bytes:
-    """A number in groups of seven bits; a negative one in 64-bit two's complement."""
+    """Return a number in groups of seven bits; a negative one in 64-bit two's complement."""
     if 0 <= value < 128:
         return _SHORT_VARINTS[value]
     if 0 <= value < 16384:

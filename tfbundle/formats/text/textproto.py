@@ -23,7 +23,7 @@ _PIECE_SIZE = 1 << 20
 
 
 def parse_text(text: bytes, message_class: type[M], *, path: str | None = None) -> M:
-    """The message of type ``message_class`` that a text describes.
+    """Return the message of type ``message_class`` that a text describes.
 
     ``text`` is a file's bytes, in UTF-8 without a byte order mark; ``path`` is for the error. Raises ``FormatError``
     with the line, the column and the reason where ``text_format`` accepts no such text, and where messages are nested
