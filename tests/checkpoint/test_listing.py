@@ -118,7 +118,7 @@ class TestFixtures:
         }
 
     def test_half_saved(self) -> None:
-        assert listed(FIXTURES / "tf-2.21.0" / "incomplete") == {"model.ckpt-10": ("v2", 10, True, True)}
+        assert listed(FIXTURES / "tf-2.21.0" / "half-saved") == {"model.ckpt-10": ("v2", 10, True, True)}
 
     def test_times_of_the_state_file(self) -> None:
         folder = FIXTURES / "tf-2.21.0" / "checkpoint-manager"

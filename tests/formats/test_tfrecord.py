@@ -396,3 +396,11 @@ def test_snappy_as_tensorflow_reads_it(tf: Any, tmp_path: Path) -> None:
     path.write_bytes(snapped(frames(PAYLOADS)))
     dataset = tf.data.TFRecordDataset(str(path), compression_type="SNAPPY")
     assert [record.numpy() for record in dataset] == list(tfbundle.read_records(path)) == PAYLOADS
+
+
+def test_headers_without_records_are_no_padded_records(tmp_path: Path) -> None:
+    """The checksum of a header is right for its own first bytes, which are not the padding of the one before it."""
+    path = tmp_path / "headers"
+    path.write_bytes(header(3) * 100)
+    with tfbundle.read_records(path, salvage=True) as records:
+        assert list(records) == []

@@ -223,7 +223,7 @@ def test_frozen_graphs_are_compared(tmp_path: Path) -> None:
     # A format means a checkpoint.
     with pytest.raises(UnsupportedError):
         tfbundle.diff(tmp_path / "model", FROZEN, format="v2")
-    with pytest.raises(UnsupportedError, match="wants 19 variables"):
+    with pytest.raises(UnsupportedError, match="requires 19 variables"):
         tfbundle.fingerprint(TF1 / "training" / "graph.pb")
 
 
@@ -291,7 +291,7 @@ def test_graphs_that_are_not_frozen(tmp_path: Path) -> None:
     for command in (["ls", text], ["show", text, "w"], ["convert", text, tmp_path / "out.npz"]):
         said = refusal(*command)
         assert said.endswith(
-            f"{text} is a graph that wants 19 variables, and their values are not in it; pass the checkpoint that was "
+            f"{text} is a graph that requires 19 variables, and their values are not in it; pass the checkpoint that was "
             "saved with it\n"
         )
     assert tfbundle.verify(text).ok  # Nothing is wrong with the graph itself.

@@ -142,8 +142,8 @@ def test_unverified_load_while_a_writer_begins(
     """The writer begins when the second data file is opened, so that the first was still the old one."""
     open_source = LocalSource.__init__
 
-    def open_and_replace(self: LocalSource, path: Any) -> None:
-        open_source(self, path)
+    def open_and_replace(self: LocalSource, path: Any, *base: Any) -> None:
+        open_source(self, path, *base)
         if os.fspath(path).endswith("data-00001-of-00002") and "other" not in os.fspath(path):
             replace(prefix, 2, *shards)
 

@@ -78,6 +78,7 @@ DOCUMENTS: dict[str, Document] = {
             "missing": "what the state file lists and is not there",
             "incomplete": "the folders in which TensorFlow was writing a checkpoint",
             "problems": "files that are not what their names say, a list of path, kind, problem",
+            "leftovers": "what interrupted saves left: a list of the fields of list_leftovers",
             "elsewhere": "the folders below that hold checkpoints, where this one has none",
         },
     ),

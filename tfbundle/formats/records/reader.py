@@ -299,6 +299,8 @@ class RecordReader:
             return None
         self._fill(length + FRAME_SIZE + _LONGEST_PADDING + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
+        if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])):
+            return None  # A header without its record, whose own checksum would pass for that of padding.
         behind = length + FRAME_SIZE
         limit = behind + _LONGEST_PADDING + HEADER_SIZE
         found = next_header(data[behind:limit])
