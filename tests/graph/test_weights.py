@@ -291,8 +291,8 @@ def test_graphs_that_are_not_frozen(tmp_path: Path) -> None:
     for command in (["ls", text], ["show", text, "w"], ["convert", text, tmp_path / "out.npz"]):
         said = refusal(*command)
         assert said.endswith(
-            f"{text} is a graph that requires 19 variables, and their values are not in it; pass the checkpoint that was "
-            "saved with it\n"
+            f"{text} is a graph that requires 19 variables, and their values are not in it; pass the checkpoint "
+            "that was saved with it\n"
         )
     assert tfbundle.verify(text).ok  # Nothing is wrong with the graph itself.
     nothing = write(tmp_path / "nothing.pb", make_graph())
