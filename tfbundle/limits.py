@@ -68,9 +68,9 @@ MOST_SLICES = 1 << 14
 MOST_EXTENTS = 8 * MOST_SLICES
 # Bytes of a tensor's entry in an index. So many extents with the largest numbers take less.
 LARGEST_ENTRY = 4 << 20
-# Comparisons of coordinates until slices have proved not to overlap. So many take half a second; the largest number of
-# slices in a grid takes a tenth of them.
-OVERLAP_EFFORT = 1 << 25
+# Comparisons of coordinates until slices have proved not to overlap. So many take a fifth of a second; the largest
+# number of slices in a grid takes less than half of them.
+OVERLAP_EFFORT = 1 << 23
 # Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
 # Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes
 # in the file, and a hundred in memory.

@@ -432,6 +432,7 @@ def test_a_tag_that_is_not_utf_8(tmp_path: Path) -> None:
             list(tfbundle.read_events(path))
         log = tfbundle.open_events(path)
         assert {tag: series.values.tolist() for tag, series in log.runs["."].scalars.items()} == {"\udcff": [1] * count}
+        pytest.importorskip("pandas", reason="tables are pandas' and Arrow's")
         assert set(log.to_pandas().tag) == set(log.to_arrow()["tag"].to_pylist()) == {"\\udcff"}
 
 

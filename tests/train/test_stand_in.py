@@ -151,6 +151,7 @@ except RuntimeError as error:
 
 
 def test_tensorboard() -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard beside the stand-in")
     script = """
 from tensorboard.backend.event_processing import event_accumulator
 accumulator = event_accumulator.EventAccumulator(EVENTS, size_guidance={event_accumulator.SCALARS: 0}).Reload()

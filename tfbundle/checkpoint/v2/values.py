@@ -7,6 +7,7 @@ numpy's own strings, which lose zeros at their ends.
 from __future__ import annotations
 
 import sys
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -85,10 +86,13 @@ def _as_array(name: str, value: Any) -> Array:
         message[()] = value
         return message
     try:
-        array = np.asarray(value)
+        with warnings.catch_warnings():
+            # Before numpy 1.24 lists of different lengths became an array of lists, with a warning.
+            warnings.filterwarnings("error", message="Creating an ndarray from ragged")
+            array = np.asarray(value)
         if array.dtype.kind in "SU":
             array = np.asarray(value, object)
-    except ValueError as error:
+    except (ValueError, Warning) as error:
         raise ValueError(f"{name!r} is no array: {error}") from None
     return array
 
