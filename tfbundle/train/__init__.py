@@ -1,4 +1,4 @@
-"""TensorFlow's own names for reading checkpoints, so that code written for ``tf.train`` needs one other import::
+"""TensorFlow's own names for checkpoints, so that code written for ``tf.train`` needs one other import::
 
     from tfbundle import train                          # was: import tensorflow as tf; train = tf.train
 
