@@ -19,7 +19,7 @@ from tests.support.expected import expected_checkpoints, sha256_of
 from tfbundle import FormatError, MissingFileError, TfBundleError, TruncatedError
 from tfbundle.limits import MOST_OPEN_FILES
 from tfbundle.storage import local
-from tfbundle.storage.local import LocalSource, is_file, is_folder, list_folder, read_file
+from tfbundle.storage.local import LocalSource
 from tfbundle.storage.locations import locate
 
 DATA = bytes(range(256)) * 20
@@ -245,14 +245,14 @@ def test_renaming_leaves_the_open_file(source: LocalSource, tmp_path: Path) -> N
 def test_listing(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"12")
     (tmp_path / "a").mkdir()
-    assert list_folder(str(tmp_path)) == ["a", "b"]
-    assert is_file(str(tmp_path / "b"))
-    assert not is_file(str(tmp_path / "a"))
-    assert not is_file(str(tmp_path / "c"))
-    assert not is_file("a\0b")
-    assert is_folder(str(tmp_path / "a"))
-    assert not is_folder(str(tmp_path / "b"))
-    assert not is_folder("a\0b")
+    assert locate(tmp_path).list().names == ["a", "b"]
+    assert locate(tmp_path / "b").is_file()
+    assert not locate(tmp_path / "a").is_file()
+    assert not locate(tmp_path / "c").is_file()
+    assert not locate("a\0b").is_file()
+    assert locate(tmp_path / "a").is_folder()
+    assert not locate(tmp_path / "b").is_folder()
+    assert not locate("a\0b").is_folder()
     facts = locate(tmp_path / "b").stat()
     assert facts is not None
     assert facts.size == 2
@@ -261,10 +261,10 @@ def test_listing(tmp_path: Path) -> None:
     assert locate("a\0b").stat() is None
     for gone in (tmp_path / "c", tmp_path / "b", "a\0b", "a\ud800b"):
         with pytest.raises(MissingFileError):
-            list_folder(str(gone))
-    assert read_file(tmp_path / "b", 2) == b"12"
+            locate(gone).list()
+    assert locate(tmp_path / "b").read(2) == b"12"
     with pytest.raises(FormatError, match="has 2 bytes, and no file of its kind has more than 1"):
-        read_file(tmp_path / "b", 1)
+        locate(tmp_path / "b").read(1)
 
 
 # The same on checkpoints.

@@ -24,12 +24,12 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
     The exit status is 1 if the last record is truncated, or if salvaging left anything out; 2 at a damaged record.
     """
     from tfbundle.formats.records.tfrecord import read_records
+    from tfbundle.storage.locations import locate
 
     _check_kind(file, compression)
-    from tfbundle.storage.local import file_size
-
     count = size = largest = done = 0
-    whole = file_size(file)
+    stat = locate(file).stat()
+    whole = None if stat is None else stat.size
     with progress_bar("reading") as progress, read_records(file, compression=compression, salvage=salvage) as records:
         for payload in records:
             if dump:

@@ -261,61 +261,9 @@ def _kind(mode: int) -> str:
     return "something else"
 
 
-def read_file(path: str | os.PathLike[str], largest: int) -> bytes:
-    """Return the whole file; raises as ``LocalSource`` does, and ``FormatError`` if it exceeds ``largest`` bytes."""
-    source = LocalSource(path)
-    try:
-        if source.size > largest:
-            raise FormatError(
-                f"{source.path} has {source.size} bytes, and no file of its kind has more than {largest}; "
-                "it is damaged, or something else",
-                path=source.path,
-            )
-        return source.read_at(0, source.size)
-    finally:
-        source.close()
-
-
-def is_file(path: str) -> bool:
-    """Return whether ``path`` is something other than a folder that could be opened (links are followed)."""
-    return os.path.lexists(path) and not os.path.isdir(path) if _valid(path) else False
-
-
-def is_folder(path: str) -> bool:
-    """Return whether ``path`` is a folder (links are followed)."""
-    return _valid(path) and os.path.isdir(path)
-
-
-def list_folder(path: str) -> list[str]:
-    """Return the sorted base names in a folder; ``MissingFileError`` if there is no such folder."""
-    try:
-        return sorted(os.listdir(path))
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError(f"there is no folder {path}", path=path) from None
-    except OSError as error:
-        if error.errno not in LEADS_NOWHERE:
-            raise
-        raise MissingFileError(f"{path} leads to no folder: {error.strerror}", path=path) from None
-    except ValueError:  # A NUL in the name, or what the file system's encoding lacks; no such folder can exist.
-        raise MissingFileError(f"there is no folder {path!r}", path=path) from None
-
-
-def file_size(path: str) -> int | None:
-    """Return the size of a regular file in bytes, or ``None`` where there is none."""
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
-
-
 def _absence(path: str, full: str) -> str:
     """Say that there is no file; a link without its file is listed, and looks as if there were one."""
     with suppress(OSError):  # It may go away meanwhile.
         if os.path.islink(full):
             return f"{path} is a link to {os.readlink(full)}, which is not there"
     return f"there is no file {path or repr(path)}"
-
-
-def _valid(path: str) -> bool:
-    return "\0" not in path
