@@ -12,24 +12,24 @@ from tfbundle.tensors.arrays import swap_bytes
 
 
 class Reader:
-    """Hands out arrays as a reader of pieces does, and counts them; ``None`` is damaged."""
+    """Hands out arrays as a reader of slices does, and counts them; ``None`` is damaged."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def read(self, piece: Any) -> Any:
+    def read(self, stored: Any) -> Any:
         self.count += 1
-        if piece.array is None:
+        if stored.array is None:
             raise ChecksumError("damaged")
-        return piece.array
+        return stored.array
 
 
 def ask(*arrays: Any, reader: Any = None, size: int | None = None) -> str | None:
-    pieces: Any = [
+    slices: Any = [
         SimpleNamespace(location=SimpleNamespace(size=size or (8 if array is None else array.nbytes)), array=array)
         for array in arrays
     ]
-    return ask_numbers(pieces, reader or Reader())
+    return ask_numbers(slices, reader or Reader())
 
 
 def floats(count: int) -> Any:
@@ -72,13 +72,13 @@ def test_usual_sizes_of_integers(value: int, answer: str | None) -> None:
 
 
 @pytest.mark.parametrize(("size", "answer"), [(0, None), (1 << 20, "little"), ((1 << 20) + 1, None)])
-def test_pieces_that_are_read(size: int, answer: str | None) -> None:
-    pieces: Any = [SimpleNamespace(location=SimpleNamespace(size=size), array=floats(24))]
-    assert ask_numbers(pieces, Reader()) == answer  # type: ignore[arg-type]
+def test_slices_that_are_read(size: int, answer: str | None) -> None:
+    slices: Any = [SimpleNamespace(location=SimpleNamespace(size=size), array=floats(24))]
+    assert ask_numbers(slices, Reader()) == answer  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("damaged", "answer"), [(99, "little"), (100, None)])
-def test_a_hundred_pieces_are_tried(damaged: int, answer: str | None) -> None:
+def test_a_hundred_slices_are_tried(damaged: int, answer: str | None) -> None:
     reader = Reader()
     assert ask(*[None] * damaged, floats(24), floats(24), reader=reader) == answer
     assert reader.count == 100

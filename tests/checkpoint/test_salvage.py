@@ -220,8 +220,8 @@ def shard_claims(prefix: Path) -> dict[Path, list[tuple[int, int, str]]]:
     claims: dict[Path, list[tuple[int, int, str]]] = {}
     with tfbundle.open_checkpoint(prefix) as checkpoint:
         for name, tensor in checkpoint.items():
-            for piece in tensor.ranges:
-                claims.setdefault(Path(piece.path), []).append((piece.offset, piece.offset + piece.size, name))
+            for place in tensor.ranges:
+                claims.setdefault(Path(place.path), []).append((place.offset, place.offset + place.size, name))
     return claims
 
 

@@ -23,8 +23,8 @@ def box(*extents: tuple[int, int]) -> TensorSlice:
 def counts_of(slices: list[TensorSlice], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """How many slices hold each element."""
     counts = np.zeros(shape, int)
-    for piece in slices:
-        counts[piece.index] += 1
+    for box in slices:
+        counts[box.index] += 1
     return counts
 
 
@@ -35,13 +35,13 @@ def region_of(text: str) -> tuple[slice, ...]:
 
 
 def test_a_slice_knows_its_box() -> None:
-    piece = locate_slice([(2, 3), (0, -1), (0, 4)], (6, 7, 4))
-    assert piece.starts == (2, 0, 0)
-    assert piece.lengths == (3, 7, 4)
-    assert piece.extents == ((2, 3), (0, -1), (0, 4))
-    assert piece.volume == 84
-    assert piece.index == (slice(2, 5), slice(0, 7), slice(0, 4))
-    assert str(piece) == "[2:5, 0:7, 0:4]"
+    box = locate_slice([(2, 3), (0, -1), (0, 4)], (6, 7, 4))
+    assert box.starts == (2, 0, 0)
+    assert box.lengths == (3, 7, 4)
+    assert box.extents == ((2, 3), (0, -1), (0, 4))
+    assert box.volume == 84
+    assert box.index == (slice(2, 5), slice(0, 7), slice(0, 4))
+    assert str(box) == "[2:5, 0:7, 0:4]"
     assert locate_slice([], ()).volume == 1
     assert str(locate_slice([], ())) == "[]"
 
@@ -196,7 +196,7 @@ def test_many_slices_are_quick() -> None:
 @given(st.lists(st.tuples(st.integers(), st.integers()), max_size=3), st.lists(st.integers(0, 9), max_size=3))
 def test_any_extents_are_a_box_inside_or_an_error(extents: list[tuple[int, int]], shape: list[int]) -> None:
     try:
-        piece = locate_slice(extents, tuple(shape))
+        box = locate_slice(extents, tuple(shape))
     except FormatError:
         return
-    assert np.zeros(shape)[piece.index].size == piece.volume == prod(piece.lengths)
+    assert np.zeros(shape)[box.index].size == box.volume == prod(box.lengths)

@@ -19,7 +19,7 @@ from tests.support.arrays import DTYPES, assert_same, sample_array
 from tests.support.bundle_writer import FULL, Saved, data_file, write_bundle
 from tests.support.expected import Expected, expected_checkpoints, sha256_of
 from tests.support.strategies import tilings
-from tfbundle.checkpoint.v2 import pieces
+from tfbundle.checkpoint.v2 import stored_slices
 from tfbundle.errors import ChecksumError, FormatError, TfBundleError
 from tfbundle.tensors import arrays, streaming
 
@@ -32,7 +32,7 @@ MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 def chunks_of(size: int) -> Iterator[None]:
     """Have chunks of so many bytes at most."""
     with ExitStack() as stack:
-        for module in (arrays, pieces, streaming):
+        for module in (arrays, stored_slices, streaming):
             stack.enter_context(mock.patch.object(module, "CHUNK", size))
         yield
 

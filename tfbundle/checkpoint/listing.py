@@ -251,8 +251,8 @@ def _check_shards(store: BundleStore) -> None:
         store.shards.source(shard)
     ends: dict[int, tuple[int, str]] = {}
     for name, record in store.records().items():
-        for _, piece in store.pieces(name, record):
-            place = piece.location
+        for _, stored in store.stored_slices(name, record):
+            place = stored.location
             ends[place.shard] = max(ends.get(place.shard, (0, "")), (place.offset + place.size, name))
     for shard, (end, name) in ends.items():
         try:

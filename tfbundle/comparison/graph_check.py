@@ -189,7 +189,7 @@ def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
     if item.whole is None or item.whole not in checkpoint:
         return None
     tensor = checkpoint[item.whole]
-    boxes = [piece.lengths for piece in tensor.slices] or [tensor.shape]
+    boxes = [box.lengths for box in tensor.slices] or [tensor.shape]
     return item.whole if any(_fits(tensor.data_type, lengths, item) for lengths in boxes) else None
 
 

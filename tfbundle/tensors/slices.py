@@ -1,6 +1,6 @@
 """Slices of partitioned tensors: which box of the tensor each one is, and whether together they are all of it.
 
-A partitioned tensor is stored in pieces. Each is a box: a start and a length a dimension. Pieces may tile the
+A partitioned tensor is stored in slices. Each is a box: a start and a length a dimension. Slices may tile the
 tensor in any way, not just along one axis, so that "complete" takes a proof: no two boxes overlap, and their volumes
 add up to the tensor's. Where they do not, the first region that no box covers is found by cutting the tensor along
 the boxes' edges, one dimension after another.
@@ -50,7 +50,7 @@ class TensorSlice:
 
     @property
     def index(self) -> tuple[slice, ...]:
-        """The box as an index, so that ``array[piece.index]`` is this part of the whole array."""
+        """The box as an index, so that ``array[box.index]`` is this part of the whole array."""
         return tuple(slice(start, start + length) for start, length in zip(self.starts, self.lengths, strict=True))
 
 
@@ -69,9 +69,9 @@ def check_count(slices: Sized, rank: int) -> None:
         )
 
 
-def decode_extents(piece: TensorSliceProto) -> tuple[Extent, ...]:
+def decode_extents(message: TensorSliceProto) -> tuple[Extent, ...]:
     """Return the (start, length) of each dimension that a message states."""
-    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in piece.extent)
+    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in message.extent)
 
 
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:
@@ -106,8 +106,8 @@ def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) 
     """Return the first of several boxes that slices do not have all of; the slices must be disjoint, and at least
     one.
     """
-    starts = np.array([piece.starts for piece in slices], np.int64)
-    ends = starts + np.array([piece.lengths for piece in slices], np.int64)
+    starts = np.array([box.starts for box in slices], np.int64)
+    ends = starts + np.array([box.lengths for box in slices], np.int64)
     for box in boxes:
         first = np.array(box.starts, np.int64)
         common = np.minimum(ends, first + np.array(box.lengths, np.int64)) - np.maximum(starts, first)
@@ -118,13 +118,13 @@ def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) 
 
 def check_disjoint(slices: Sequence[TensorSlice]) -> None:
     """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if that takes too long to say."""
-    boxes = [piece for piece in slices if piece.volume]
+    boxes = [box for box in slices if box.volume]
     if len(boxes) < 2:
         return
     if not boxes[0].starts:
         raise FormatError("a tensor without dimensions is stored in several slices")
-    starts = np.array([piece.starts for piece in boxes], np.int64)
-    ends = starts + np.array([piece.lengths for piece in boxes], np.int64)
+    starts = np.array([box.starts for box in boxes], np.int64)
+    ends = starts + np.array([box.lengths for box in boxes], np.int64)
     found = find_overlap(starts, ends)
     if found is not None:
         raise FormatError(f"slices {boxes[found[0]]} and {boxes[found[1]]} overlap")
@@ -146,10 +146,10 @@ def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | Non
 
     The slices must be disjoint.
     """
-    if sum(piece.volume for piece in slices) == prod(shape):
+    if sum(box.volume for box in slices) == prod(shape):
         return None
     starts, lengths = [], []
-    inside = [piece for piece in slices if piece.volume]
+    inside = [box for box in slices if box.volume]
     for axis, whole in enumerate(shape):
         section = prod(shape[axis + 1 :])
         start, end = _first_incomplete(inside, axis, whole, section)
@@ -164,9 +164,9 @@ def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, sect
     cross-section.
     """
     change: dict[int, int] = {0: 0, whole: 0}
-    for piece in slices:
-        start, end = piece.starts[axis], piece.starts[axis] + piece.lengths[axis]
-        area = prod(piece.lengths[axis + 1 :])
+    for box in slices:
+        start, end = box.starts[axis], box.starts[axis] + box.lengths[axis]
+        area = prod(box.lengths[axis + 1 :])
         change[start] = change.get(start, 0) + area
         change[end] = change.get(end, 0) - area
     covered = 0

@@ -22,9 +22,9 @@ class Facts(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A stored piece of a tensor: ``size`` bytes at ``offset`` of the file ``path``.
+    """A stored slice of a tensor: ``size`` bytes at ``offset`` of the file ``path``.
 
-    ``crc`` is the CRC-32C that the checkpoint states for the piece (for strings, by their own rule), or ``None``
+    ``crc`` is the CRC-32C that the checkpoint states for the slice (for strings, by their own rule), or ``None``
     where the format has none for it alone.
     """
 

@@ -1,14 +1,14 @@
 """The elements of a tensor from first to last, in arrays of bounded size, so that a large one never lies in memory.
 
-The arrays are flat, and one behind the other they are the whole tensor in C order. How the stored pieces give that::
+The arrays are flat, and one behind the other they are the whole tensor in C order. How the stored slices give that::
 
-    unpartitioned    ================  one piece is in order already; its checksum runs along and is compared at its end
+    unpartitioned    ================  one slice is in order already; its checksum runs along and is compared at its end
 
-    cut along the    ================  so are pieces that follow each other; each is compared at its own end
+    cut along the    ================  so are slices that follow each other; each is compared at its own end
     first dimension  ================
 
-    cut in any       ======|=========  neighbours alternate, so every piece is verified first, and then bands of rows
-    other way        ======|====|====  are read across them; the bytes pass twice, and no piece is held
+    cut in any       ======|=========  neighbours alternate, so every slice is verified first, and then bands of rows
+    other way        ======|====|====  are read across them; the bytes pass twice, and no slice is held
 
 In the last case the files must stay as they are from one reading to the other, which is asked at every band.
 """

@@ -106,9 +106,9 @@ class Tensor:
     def nbytes(self) -> int:
         """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
         if self.dtype.hasobject:
-            pieces = self.ranges
+            ranges = self.ranges
             # Of a constant in a graph nothing says where it lies.
-            return sum(piece.size for piece in pieces) if pieces else sum(map(len, self.read().flat))
+            return sum(place.size for place in ranges) if ranges else sum(map(len, self.read().flat))
         return self.size * self.dtype.itemsize
 
     @property
@@ -134,7 +134,7 @@ class Tensor:
 
     @property
     def ranges(self) -> tuple[Range, ...]:
-        """Where the tensor lies: file, offset, size and checksum of each stored piece; ``()`` in a graph."""
+        """Where the tensor lies: file, offset, size and checksum of each stored slice; ``()`` in a graph."""
         return self._open().ranges(self.name, self._record)
 
     def read(self) -> Array:
@@ -197,10 +197,10 @@ class Tensor:
     def __repr__(self) -> str:
         try:
             facts = self._known()
-            pieces = f", {len(facts.slices)} slices" if facts.slices else ""
+            slices = f", {len(facts.slices)} slices" if facts.slices else ""
             size = "" if facts.data_type == DT_STRING else f", {self.nbytes} bytes"
             dtype = f"{self.dtype} ({self.data_type})"
-            return f"<Tensor {self.name!r} shape={facts.shape} dtype={dtype}{size}{pieces}>"
+            return f"<Tensor {self.name!r} shape={facts.shape} dtype={dtype}{size}{slices}>"
         except (TfBundleError, ValueError) as error:
             return f"<Tensor {self.name!r}, unreadable: {error}>"
 

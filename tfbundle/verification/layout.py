@@ -93,14 +93,14 @@ def find_layout(store: BundleStore, entries: Entries) -> Layout:
         for number in rest:
             name, record = block.name(number), block.values[number]
             try:
-                pieces = store.pieces(name, record)
-                is_complete &= len(pieces) >= len(store.facts(name, record).slices)
+                slices = store.stored_slices(name, record)
+                is_complete &= len(slices) >= len(store.facts(name, record).slices)
             except (TfBundleError, OSError) as error:
                 is_complete = False
                 findings.append((block.first + number, finding_of(error, "entry", name)))
                 continue
             others.append(block.first + number)
-            for _, (_, _, place) in pieces:
+            for _, (_, _, place) in slices:
                 end = min(place.offset + place.size, _LARGEST)
                 rows.append((block.first + number, place.shard, place.offset, end, place.crc, False))
         found.append(Claims.of_rows(rows))

@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from tfbundle.checkpoint.v2.pieces import Piece
 from tfbundle.checkpoint.v2.store import BundleStore
+from tfbundle.checkpoint.v2.stored_slices import StoredSlice
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding
 from tfbundle.storage.base import Location
@@ -50,35 +50,35 @@ def find_swapped(
     samples = {shard: _choose(store, entries, stored, shard) for shard, stored in sorted(damaged.items())}
     return {
         present[shard].path: present[other].path
-        for shard, pieces in samples.items()
+        for shard, slices in samples.items()
         for other in samples
-        if other != shard and _are_in(store, pieces, other)
+        if other != shard and _are_in(store, slices, other)
     }
 
 
-def _choose(store: BundleStore, entries: Entries, claims: Claims, shard: int) -> list[Piece]:
-    """Return some stored pieces that should be in a data file; none if they are too small to prove anything."""
+def _choose(store: BundleStore, entries: Entries, claims: Claims, shard: int) -> list[StoredSlice]:
+    """Return some stored slices that should be in a data file; none if they are too small to prove anything."""
     small = claims.rows(claims.size <= _LARGEST_SAMPLE)
     chosen = small.rows(np.argsort(small.size, kind="stable")[-_MOST_SAMPLES:])
     if int(chosen.size.sum()) < _FEWEST_BYTES:
         return []
     places = set(chosen.offset.tolist())
-    pieces: list[Piece] = []
+    slices: list[StoredSlice] = []
     with suppress(TfBundleError, OSError):
         for _, name, record in entries.at(np.unique(chosen.number).tolist()):
-            pieces += (
-                piece
-                for _, piece in store.pieces(name, record)
-                if piece.location.shard == shard and piece.location.offset in places
+            slices += (
+                stored
+                for _, stored in store.stored_slices(name, record)
+                if stored.location.shard == shard and stored.location.offset in places
             )
-    return pieces
+    return slices
 
 
-def _are_in(store: BundleStore, pieces: list[Piece], shard: int) -> bool:
-    """Return whether a data file has what some pieces should be, in their places."""
+def _are_in(store: BundleStore, slices: list[StoredSlice], shard: int) -> bool:
+    """Return whether a data file has what some slices should be, in their places."""
     try:
-        for piece in pieces:
-            store.reader.check(piece._replace(location=piece.location._replace(shard=shard)))
+        for stored in slices:
+            store.reader.check(stored._replace(location=stored.location._replace(shard=shard)))
     except (TfBundleError, OSError):
         return False
-    return bool(pieces)
+    return bool(slices)

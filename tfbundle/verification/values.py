@@ -17,8 +17,8 @@ import numpy as np
 
 from tfbundle.checkpoint.salvage.salvage import Budget
 from tfbundle.checkpoint.v2.entry import Location
-from tfbundle.checkpoint.v2.pieces import Piece
 from tfbundle.checkpoint.v2.store import BundleStore
+from tfbundle.checkpoint.v2.stored_slices import StoredSlice
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Check, Finding, Place, finding_of
 from tfbundle.formats.checksum import crc32c, mask
@@ -144,6 +144,6 @@ class ValueCheck:
 
 
 def _check_of(store: BundleStore, place: Location) -> Check:
-    piece = Piece(_DT_UINT8, (place.size,), place)
+    stored = StoredSlice(_DT_UINT8, (place.size,), place)
     where = Place(store.shards.path(place.shard), place.shard, place.offset, place.size)
-    return Check(place.size, where, partial(store.reader.check, piece))
+    return Check(place.size, where, partial(store.reader.check, stored))

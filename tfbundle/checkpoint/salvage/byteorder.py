@@ -13,12 +13,12 @@ from itertools import islice
 import numpy as np
 
 from tfbundle.checkpoint.v2.payload import ByteOrder
-from tfbundle.checkpoint.v2.pieces import Piece, PieceReader
+from tfbundle.checkpoint.v2.stored_slices import SliceReader, StoredSlice
 from tfbundle.errors import TfBundleError
 from tfbundle.tensors.arrays import Array, swap_bytes
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 
-# So many pieces are tried, and none that is larger.
+# So many slices are tried, and none that is larger.
 _MOST_TRIED = 100
 _LARGEST_TRIED = 1 << 20
 # What a weight is held to be. One float in six is as large if its bits are random, so that many have to agree, and ten
@@ -34,25 +34,25 @@ def has_byteorder(data_type: int) -> bool:
     return data_type not in (DT_STRING, DT_VARIANT) and numpy_dtype(data_type).itemsize > 1
 
 
-def ask_strings(pieces: Iterable[Piece], readers: Mapping[ByteOrder, PieceReader]) -> ByteOrder | None:
+def ask_strings(slices: Iterable[StoredSlice], readers: Mapping[ByteOrder, SliceReader]) -> ByteOrder | None:
     """Return the byte order of the reader that finds the checksum of some strings right."""
-    for piece in _some(pieces):
+    for stored in _some(slices):
         for order, reader in readers.items():
             with suppress(TfBundleError, OSError):
-                reader.check(piece)
+                reader.check(stored)
                 return order
     return None
 
 
-def ask_numbers(pieces: Iterable[Piece], reader: PieceReader) -> ByteOrder | None:
+def ask_numbers(slices: Iterable[StoredSlice], reader: SliceReader) -> ByteOrder | None:
     """Return the byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all.
 
     ``reader`` takes them for little-endian.
     """
     little = big = 0
-    for piece in _some(pieces):
+    for stored in _some(slices):
         with suppress(TfBundleError, OSError):
-            values = reader.read(piece)
+            values = reader.read(stored)
             if values.dtype.kind == "c":
                 continue
             as_little, as_big = _are_usual(values), _are_usual(swap_bytes(values.copy()))
@@ -64,8 +64,8 @@ def ask_numbers(pieces: Iterable[Piece], reader: PieceReader) -> ByteOrder | Non
     return "little" if little > big else "big"
 
 
-def _some(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    return islice((piece for piece in pieces if 0 < piece.location.size <= _LARGEST_TRIED), _MOST_TRIED)
+def _some(slices: Iterable[StoredSlice]) -> Iterator[StoredSlice]:
+    return islice((stored for stored in slices if 0 < stored.location.size <= _LARGEST_TRIED), _MOST_TRIED)
 
 
 def _are_usual(values: Array) -> Array:

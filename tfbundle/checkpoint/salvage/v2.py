@@ -20,9 +20,9 @@ from tfbundle.checkpoint.salvage.byteorder import ask_numbers, ask_strings, has_
 from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import BundleIndex, Header, decode_tensors, read_header
 from tfbundle.checkpoint.v2.payload import ByteOrder
-from tfbundle.checkpoint.v2.pieces import Piece, PieceReader
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.checkpoint.v2.store import BundleStore
+from tfbundle.checkpoint.v2.stored_slices import SliceReader, StoredSlice
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import decode_name, decode_slice_key, encode_name
@@ -67,7 +67,7 @@ def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
     if findings:  # Otherwise all entries are there, and what looks like a slice is a tensor with a strange name.
         findings += _drop_orphans(records, source.path)
     index = BundleIndex(table, header, records)
-    reader = PieceReader(shards, header.byteorder, verify=True)
+    reader = SliceReader(shards, header.byteorder, verify=True)
     return BundleStore(index, reader, (open_salvaged_bundle, (prefix, ()))), findings
 
 
@@ -144,13 +144,13 @@ def _infer_header(index: BundleIndex, shards: Shards, findings: list[Finding]) -
 
     Where these leave the byte order open, numbers are taken out of the index's records.
     """
-    readers: dict[ByteOrder, PieceReader] = {
-        order: PieceReader(shards, order, verify=True) for order in ("little", "big")
+    readers: dict[ByteOrder, SliceReader] = {
+        order: SliceReader(shards, order, verify=True) for order in ("little", "big")
     }
-    found = ask_strings(_pieces_of(index, lambda data_type: data_type == DT_STRING), readers)
+    found = ask_strings(_slices_of(index, lambda data_type: data_type == DT_STRING), readers)
     order = "is that of its strings"
     if found is None:
-        found = ask_numbers(_pieces_of(index, has_byteorder), readers["little"])
+        found = ask_numbers(_slices_of(index, has_byteorder), readers["little"])
         order = "is the one in which its numbers are plausible"
     if found is None:
         order = "is not known, so that nothing but strings and single bytes can be read"
@@ -175,12 +175,12 @@ def _drop_numbers(records: dict[str, bytes], path: str) -> Iterator[Finding]:
                 yield Finding("index", message, path, name)
 
 
-def _pieces_of(index: BundleIndex, want: Callable[[int], bool]) -> Iterator[Piece]:
-    """Yield the stored pieces of the tensors whose data types are wanted."""
+def _slices_of(index: BundleIndex, want: Callable[[int], bool]) -> Iterator[StoredSlice]:
+    """Yield the stored slices of the tensors whose data types are wanted."""
     for name, record in index.records().items():
         with suppress(TfBundleError):
             if want(decode_facts(record).data_type):
-                yield from (piece for _, piece in index.pieces(name, record))
+                yield from (stored for _, stored in index.stored_slices(name, record))
 
 
 def _drop_orphans(records: dict[str, bytes], path: str) -> Iterator[Finding]:

@@ -98,24 +98,24 @@ class V1Index:
 
     def facts(self, name: str, record: Record) -> Facts:
         """Return type, shape and, if there are several, slices of a tensor."""
-        return self.pieces(name, record)[0]
+        return self.stored_slices(name, record)[0]
 
     def all_facts(self) -> Iterable[Facts | None]:
         """Return ``None`` for each tensor: nothing is gained by asking for all at once."""
         return repeat(None, len(self._records))
 
-    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
+    def stored_slices(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
         """Return what is known of a tensor, and its stored slices but damaged ones.
 
         Raises ``FormatError`` where its files contradict each other.
         """
-        pieces: list[StoredSlice] = []
+        slices: list[StoredSlice] = []
         kinds: list[tuple[int, tuple[int, ...]]] = []
         for part in record:
             path = self.files.paths[part.file]
             try:
-                data_type, shape, slices = decode_statement(part.statement)
-                boxes = [locate_slice(extents, shape) for extents in slices]
+                data_type, shape, stated = decode_statement(part.statement)
+                boxes = [locate_slice(extents, shape) for extents in stated]
             except TfBundleError as error:
                 error.offset = None  # A place in the meta means nothing to anyone.
                 raise error.locate(path=path, tensor=name) from None
@@ -127,20 +127,20 @@ class V1Index:
                     path=path,
                     tensor=name,
                 )
-            pieces += map(StoredSlice, boxes, [part.file] * len(boxes), part.blocks)
+            slices += map(StoredSlice, boxes, [part.file] * len(boxes), part.blocks)
         data_type, shape = kinds[0]
-        boxes = [piece.box for piece in pieces]
+        boxes = [stored.box for stored in slices]
         found = find_part(name, Facts(data_type, shape, tuple(boxes)), self._tiling_of) if len(boxes) == 1 else None
         if found is not None:
             # It is a tensor of its own, so that its slice begins where it does.
             lengths = found.region.lengths
             box = TensorSlice((0,) * len(lengths), lengths, found.region.extents)
-            return Facts(data_type, lengths, ()), [pieces[0]._replace(box=box)]
+            return Facts(data_type, lengths, ()), [slices[0]._replace(box=box)]
         if name in self._damaged:
-            pieces = [piece for number, piece in enumerate(pieces) if number not in self._damaged[name]]
-            return Facts(data_type, shape, tuple(piece.box for piece in pieces)), pieces
+            slices = [stored for number, stored in enumerate(slices) if number not in self._damaged[name]]
+            return Facts(data_type, shape, tuple(stored.box for stored in slices)), slices
         is_whole = len(boxes) == 1 and boxes[0].volume == prod(shape)
-        return Facts(data_type, shape, () if is_whole else tuple(boxes)), pieces
+        return Facts(data_type, shape, () if is_whole else tuple(boxes)), slices
 
     def part(self, name: str, record: Record) -> VariablePart | None:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""

@@ -109,9 +109,9 @@ class V1Store:
         """Return nothing beyond the record, which has the checksums of the tensor's blocks."""
         return
 
-    def pieces(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
+    def stored_slices(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
         """Return what is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
-        return self.index.pieces(name, record)
+        return self.index.stored_slices(name, record)
 
     def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
         """Return the blocks that hold a tensor's slices, which they may share with other tensors.
@@ -119,7 +119,7 @@ class V1Store:
         A range is a block's contents, as compressed as they are, and the byte that tells how; so its checksum
         covers exactly these bytes.
         """
-        blocks = {(piece.file, piece.block): None for piece in self.pieces(name, record)[1]}
+        blocks = {(stored.file, stored.block): None for stored in self.stored_slices(name, record)[1]}
         return tuple(
             Range(
                 self.files.paths[file], block.offset, block.size + 1, None if block.crc is None else unmask(block.crc)
@@ -130,37 +130,37 @@ class V1Store:
 
     def read(self, name: str, record: Record) -> Array:
         """Return the whole tensor as an array of its own."""
-        facts, pieces = self.pieces(name, record)
+        facts, slices = self.stored_slices(name, record)
         try:
-            self._check_complete(facts, pieces)
+            self._check_complete(facts, slices)
             if not facts.slices:
-                values = self._read_piece(name, facts, pieces[0])
+                values = self._read_slice(name, facts, slices[0])
                 return shaped(values if values.flags.writeable else values.copy(), facts.shape)
-            _check_size(facts, pieces)
+            _check_size(facts, slices)
             array = allocate(facts.data_type, facts.shape)
-            for piece in pieces:
-                if piece.box.volume:
-                    array[piece.box.index] = self._read_piece(name, facts, piece).reshape(piece.box.lengths)
+            for stored in slices:
+                if stored.box.volume:
+                    array[stored.box.index] = self._read_slice(name, facts, stored).reshape(stored.box.lengths)
             return array
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
     def read_selection(self, name: str, record: Record, selection: Selection) -> Array:
         """Return the selected elements of a tensor in ascending order, verified; reads the slices that hold some."""
-        facts, pieces = self.pieces(name, record)
+        facts, slices = self.stored_slices(name, record)
         try:
             found = []
-            for piece in pieces:
-                box = intersect(selection, piece.box.starts, piece.box.lengths)
+            for stored in slices:
+                box = intersect(selection, stored.box.starts, stored.box.lengths)
                 if box is not None:
-                    found.append((piece, *box))
-            check_disjoint([piece.box for piece in pieces])
+                    found.append((stored, *box))
+            check_disjoint([stored.box for stored in slices])
             if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
-                self._check_complete(facts, pieces)
-            _check_size(facts, [piece for piece, _, _ in found])
+                self._check_complete(facts, slices)
+            _check_size(facts, [stored for stored, _, _ in found])
             array = allocate(facts.data_type, selection.counts)
-            for piece, inner, target in found:
-                array[target] = self._read_part(name, facts, piece, inner)
+            for stored, inner, target in found:
+                array[target] = self._read_part(name, facts, stored, inner)
             return array
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
@@ -185,32 +185,32 @@ class V1Store:
 
     def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
         """Yield what there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
-        facts, pieces = self.pieces(name, record)
-        yield Check(0, None, partial(self._check_complete, facts, pieces))
+        facts, slices = self.stored_slices(name, record)
+        yield Check(0, None, partial(self._check_complete, facts, slices))
         itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
-        for piece in pieces:
-            place = Place(self.files.paths[piece.file])
-            if piece.block is not None:
-                place = place._replace(offset=piece.block.offset, size=piece.block.size)
-            yield Check(piece.box.volume * itemsize, place, partial(self._check_piece, name, facts, piece))
+        for stored in slices:
+            place = Place(self.files.paths[stored.file])
+            if stored.block is not None:
+                place = place._replace(offset=stored.block.offset, size=stored.block.size)
+            yield Check(stored.box.volume * itemsize, place, partial(self._check_slice, name, facts, stored))
 
-    def _check_piece(self, name: str, facts: Facts, piece: StoredSlice) -> None:
-        self._read_piece(name, facts, piece)
+    def _check_slice(self, name: str, facts: Facts, stored: StoredSlice) -> None:
+        self._read_slice(name, facts, stored)
 
-    def _check_complete(self, facts: Facts, pieces: list[StoredSlice]) -> None:
-        boxes = [piece.box for piece in pieces]
+    def _check_complete(self, facts: Facts, slices: list[StoredSlice]) -> None:
+        boxes = [stored.box for stored in slices]
         check_disjoint(boxes)
         gap = find_gap(boxes, facts.shape)
         if gap is not None or not boxes:
             raise incomplete(gap, len(boxes))
 
-    def _read_piece(self, name: str, facts: Facts, piece: StoredSlice) -> Array:
+    def _read_slice(self, name: str, facts: Facts, stored: StoredSlice) -> Array:
         """Return the elements of one slice in a row; perhaps a read-only view of bytes in memory."""
-        table = self.files.table(piece.file)
+        table = self.files.table(stored.file)
         source = table.source
-        key, extents, length = encode_name(name), piece.box.extents, piece.box.volume
+        key, extents, length = encode_name(name), stored.box.extents, stored.box.volume
         try:
-            offset = self._find_array(table, key, facts, piece)
+            offset = self._find_array(table, key, facts, stored)
             if offset is not None:
                 values = np.empty(length, numpy_dtype(facts.data_type))
                 source.read_into(offset, values.view(np.uint8).data)
@@ -219,7 +219,7 @@ class V1Store:
             value = table.get(encode_slice_key(key, extents))
             if value is None:
                 raise FormatError(
-                    f"its region {piece.box} is listed, but {source.path} has no values for it; other regions "
+                    f"its region {stored.box} is listed, but {source.path} has no values for it; other regions "
                     "can be read by slicing"
                 )
             values = decode_slice(value, key, extents, facts.data_type, length)
@@ -227,18 +227,18 @@ class V1Store:
             source.check_unchanged()
             if error.path is None:
                 error.offset = None  # What is known is a place in the value, and its block may be compressed.
-            raise error.locate(path=source.path, offset=piece.block.offset if piece.block else None) from None
+            raise error.locate(path=source.path, offset=stored.block.offset if stored.block else None) from None
         if not self.verify:
             source.check_unchanged()
         return values
 
-    def _read_part(self, name: str, facts: Facts, piece: StoredSlice, inner: Selection) -> Array:
+    def _read_part(self, name: str, facts: Facts, stored: StoredSlice, inner: Selection) -> Array:
         """Return the selected elements of one slice."""
-        lengths = piece.box.lengths
-        table = self.files.table(piece.file)
-        offset = self._find_array(table, encode_name(name), facts, piece)
+        lengths = stored.box.lengths
+        table = self.files.table(stored.file)
+        offset = self._find_array(table, encode_name(name), facts, stored)
         if offset is None:
-            part: Array = self._read_piece(name, facts, piece).reshape(lengths)[inner.grid]
+            part: Array = self._read_slice(name, facts, stored).reshape(lengths)[inner.grid]
             return part
         array = allocate(facts.data_type, inner.counts)
         for span in plan_reads(inner, lengths, array.itemsize):
@@ -247,24 +247,24 @@ class V1Store:
         table.source.check_unchanged()
         return array
 
-    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, piece: StoredSlice) -> int | None:
+    def _find_array(self, table: SliceTable, key: bytes, facts: Facts, stored: StoredSlice) -> int | None:
         """Return where in the file the elements of a large slice lie as an array, verified; else ``None``."""
-        extents, dtype = piece.box.extents, numpy_dtype(facts.data_type)
+        extents, dtype = stored.box.extents, numpy_dtype(facts.data_type)
         place = table.place(encode_slice_key(key, extents))
         if place is None:
             return None
         head = table.source.read_at(place.offset, min(place.size, _HEAD_SIZE))
-        nbytes = piece.box.volume * dtype.itemsize
+        nbytes = stored.box.volume * dtype.itemsize
         start = find_slice_array(head, place.size, key, extents, facts.data_type, nbytes)
         return None if start is None else place.offset + start
 
 
-def _check_size(facts: Facts, pieces: list[StoredSlice]) -> None:
+def _check_size(facts: Facts, slices: list[StoredSlice]) -> None:
     """Raise ``FormatError`` if blocks cannot hold the elements of their slices, before memory is taken for them."""
     numpy_dtype(facts.data_type)  # Raises for a type that cannot be stored.
-    blocks = {(piece.file, piece.block): piece.block.size if piece.block else 0 for piece in pieces}
+    blocks = {(stored.file, stored.block): stored.block.size if stored.block else 0 for stored in slices}
     # An element takes at least a byte of a block, and Snappy makes so many of one byte.
-    wanted = sum(piece.box.volume for piece in pieces)
+    wanted = sum(stored.box.volume for stored in slices)
     stored = sum(blocks.values())
     if wanted > stored * LARGEST_SNAPPY_GROWTH:
         raise FormatError(

@@ -28,7 +28,7 @@ from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.store import Facts
 
 if TYPE_CHECKING:
-    from tfbundle.checkpoint.v2.pieces import PieceReader, Room
+    from tfbundle.checkpoint.v2.stored_slices import Room, SliceReader
     from tfbundle.tensors.arrays import Array
 
 # Fewer entries of a kind than this are decoded, and fewer neighbours of a kind read, sooner one by one.
@@ -106,7 +106,7 @@ def _size_of(head: bytes) -> int:
     return -1
 
 
-def read_small(reader: PieceReader, records: Collection[bytes], room: Room) -> list[Array | None]:
+def read_small(reader: SliceReader, records: Collection[bytes], room: Room) -> list[Array | None]:
     """Return the small tensors among ``records``, verified as the reader is; ``None`` in place of others, or of
     trouble.
 
@@ -231,7 +231,7 @@ def _stretches(places: Places) -> Iterator[Places]:
 
 
 def _read_stretch(
-    reader: PieceReader, room: Room, places: Places, kind_of: Column, kinds: list[_Kind]
+    reader: SliceReader, room: Room, places: Places, kind_of: Column, kinds: list[_Kind]
 ) -> Iterator[tuple[int, Array]]:
     """Yield the tensors of a stretch, each by its number, as arrays of their own."""
     shard, start = int(places.shard[0]), int(places.offset[0])

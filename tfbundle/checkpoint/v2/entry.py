@@ -101,4 +101,4 @@ def _decode_entry(value: bytes) -> BundleEntryProto:
 def _facts(entry: BundleEntryProto) -> Facts:
     shape = decode_shape(entry.shape)
     check_count(entry.slices, len(shape))
-    return Facts(entry.dtype, shape, tuple(locate_slice(decode_extents(piece), shape) for piece in entry.slices))
+    return Facts(entry.dtype, shape, tuple(locate_slice(decode_extents(box), shape) for box in entry.slices))

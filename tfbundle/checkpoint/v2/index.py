@@ -1,4 +1,4 @@
-"""The index of a V2 checkpoint: the name of each tensor with its entry, and the stored pieces that it has.
+"""The index of a V2 checkpoint: the name of each tensor with its entry, and where its slices are stored.
 
 ::
 
@@ -21,7 +21,7 @@ from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.checkpoint.v2.bulk import known_facts
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.checkpoint.v2.payload import ByteOrder
-from tfbundle.checkpoint.v2.pieces import Piece
+from tfbundle.checkpoint.v2.stored_slices import StoredSlice
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.slice_keys import (
     Extent,
@@ -43,8 +43,8 @@ from tfbundle.tensors.store import Facts
 HEADER_KEY = b""
 _BYTE_ORDERS: dict[int, ByteOrder] = {BundleHeaderProto.LITTLE: "little", BundleHeaderProto.BIG: "big"}
 
-# The stored pieces of a tensor, each with its box; an unpartitioned tensor is one piece, and needs none.
-Pieces = list[tuple[TensorSlice | None, Piece]]
+# The stored slices of a tensor, each with its box; an unpartitioned tensor is a single slice, and needs no box.
+Slices = list[tuple[TensorSlice | None, StoredSlice]]
 
 
 class Header(NamedTuple):
@@ -129,7 +129,7 @@ class BundleIndex:
         if part is not None:
             return Facts(facts.data_type, part.region.lengths, ())
         if name in self._damaged:
-            return facts._replace(slices=tuple(box for box, _ in self.pieces(name, record) if box is not None))
+            return facts._replace(slices=tuple(box for box, _ in self.stored_slices(name, record) if box is not None))
         return facts
 
     def part(self, name: str, record: bytes) -> VariablePart | None:
@@ -159,23 +159,23 @@ class BundleIndex:
         """Return the facts of every tensor, in the order of ``records``; ``None`` where ``facts`` has to be asked."""
         return known_facts(self.records().values())
 
-    def pieces(self, name: str, record: bytes) -> Pieces:
-        """Return the stored pieces of a tensor: itself, or those of its slices that have entries and are intact."""
+    def stored_slices(self, name: str, record: bytes) -> Slices:
+        """Return the stored slices of a tensor: itself, or those of its slices that have entries and are intact."""
         try:
             facts = decode_facts(record)
             part = self._part(name, facts)
             if part is not None:
-                return [(None, _slice_piece(self._part_entry(name, facts), facts, part.region))]
+                return [(None, _stored_slice(self._part_entry(name, facts), facts, part.region))]
             if not facts.slices:
-                return [(None, Piece(facts.data_type, facts.shape, decode_location(record, facts)))]
+                return [(None, StoredSlice(facts.data_type, facts.shape, decode_location(record, facts)))]
             check_disjoint(facts.slices)
-            pieces: Pieces = [
-                (part, _slice_piece(value, facts, part))
+            slices: Slices = [
+                (part, _stored_slice(value, facts, part))
                 for part, value in zip(facts.slices, self._slice_entries(name, facts), strict=True)
                 if value is not None
             ]
             damaged = self._damaged.get(name, ())
-            return [piece for number, piece in enumerate(pieces) if number not in damaged]
+            return [stored for number, stored in enumerate(slices) if number not in damaged]
         except TfBundleError as error:
             raise error.locate(path=self._source.path, tensor=name) from None
 
@@ -197,11 +197,11 @@ class BundleIndex:
         return tuple(self._slice_entries(name, self._stated(name, record)))
 
 
-def _slice_piece(value: bytes, facts: Facts, part: TensorSlice) -> Piece:
+def _stored_slice(value: bytes, facts: Facts, part: TensorSlice) -> StoredSlice:
     own = decode_facts(value)
     if own.slices or own.data_type != facts.data_type or own.shape != part.lengths:
         raise FormatError(f"the entry of its slice {part} has another type or shape than the slice")
-    return Piece(own.data_type, own.shape, decode_location(value, own))
+    return StoredSlice(own.data_type, own.shape, decode_location(value, own))
 
 
 def read_header(table: Table) -> Header:
@@ -263,7 +263,7 @@ def slice_names(names: Iterable[str], find: Callable[[str], bytes | None]) -> li
             continue
         if parent not in vouched:
             try:
-                vouched[parent] = {piece.extents for piece in decode_facts(record).slices}
+                vouched[parent] = {box.extents for box in decode_facts(record).slices}
             except TfBundleError:
                 vouched[parent] = None
         stated = vouched[parent]

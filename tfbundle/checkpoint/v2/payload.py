@@ -1,4 +1,4 @@
-"""The bytes of one stored piece, as values: strings and variants, whose checksums have rules of their own.
+"""The bytes of a stored slice as values: strings and variants, whose checksums have rules of their own.
 
 A string tensor of n elements (TensorFlow, ``util/tensor_bundle``)::
 

@@ -4,8 +4,8 @@
 
     PREFIX.data-00003-of-00008     shard 3: the bytes of tensors, one behind the other, C order
 
-The index is the authority; a shard is nothing but bytes. Bytes become arrays in ``pieces``; here the pieces of a tensor
-are put together.
+The index is the authority; a shard is nothing but bytes. Bytes become arrays in ``stored_slices``; here the slices of
+a tensor are put together.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.v2.bulk import read_small
 from tfbundle.checkpoint.v2.entry import decode_facts
-from tfbundle.checkpoint.v2.index import BundleIndex, Pieces
-from tfbundle.checkpoint.v2.pieces import Piece, PieceReader, Room, stream_piece
+from tfbundle.checkpoint.v2.index import BundleIndex, Slices
 from tfbundle.checkpoint.v2.shards import Shards
+from tfbundle.checkpoint.v2.stored_slices import Room, SliceReader, StoredSlice, stream_slice
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Check, Place
 from tfbundle.formats.checksum import unmask
@@ -49,7 +49,7 @@ _shared: WeakValueDictionary[tuple[Location, bool], BundleStore] = WeakValueDict
 class BundleStore:
     """An open V2 checkpoint: its index, its shards, and what reads the arrays in them."""
 
-    def __init__(self, index: BundleIndex, reader: PieceReader, reopening: Reopening) -> None:
+    def __init__(self, index: BundleIndex, reader: SliceReader, reopening: Reopening) -> None:
         """``reopening`` is a picklable function with its arguments that opens the same store in another process."""
         self.index = index
         self.reader = reader
@@ -68,7 +68,7 @@ class BundleStore:
         prefix = prefix.anchored()
         index = BundleIndex.open(prefix, verify=verify)
         shards = Shards(prefix, index.header.num_shards, index.table.source)
-        reader = PieceReader(shards, index.header.byteorder, verify=verify)
+        reader = SliceReader(shards, index.header.byteorder, verify=verify)
         return cls(index, reader, (open_bundle, (prefix, verify)))
 
     def close(self) -> None:
@@ -108,100 +108,100 @@ class BundleStore:
         """Return the entries of a partitioned tensor's slices, for its own record holds no checksum."""
         return self.index.fingerprint(name, record)
 
-    def pieces(self, name: str, record: bytes) -> Pieces:
-        """Return the stored pieces of a tensor: itself, or those of its slices that have entries and are intact."""
-        return self.index.pieces(name, record)
+    def stored_slices(self, name: str, record: bytes) -> Slices:
+        """Return the stored slices of a tensor: itself, or those of its slices that have entries and are intact."""
+        return self.index.stored_slices(name, record)
 
     def ranges(self, name: str, record: bytes) -> tuple[Range, ...]:
         """Return where a tensor lies."""
         return tuple(
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
-            for _, (_, _, place) in self.pieces(name, record)
+            for _, (_, _, place) in self.stored_slices(name, record)
         )
 
     def read(self, name: str, record: bytes) -> Array:
         """Return the whole tensor as an array of its own."""
-        return self._read(name, record, self.pieces(name, record))
+        return self._read(name, record, self.stored_slices(name, record))
 
-    def _read(self, name: str, record: bytes, pieces: Pieces) -> Array:
+    def _read(self, name: str, record: bytes, slices: Slices) -> Array:
         try:
-            whole = _whole(pieces)
-            return self._assemble(decode_facts(record), pieces) if whole is None else self.reader.read(whole)
+            whole = _whole(slices)
+            return self._assemble(decode_facts(record), slices) if whole is None else self.reader.read(whole)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
-    def _assemble(self, facts: Facts, pieces: Pieces) -> Array:
-        self._check_complete(facts, pieces)
-        self._check_room([piece for _, piece in pieces])
+    def _assemble(self, facts: Facts, slices: Slices) -> Array:
+        self._check_complete(facts, slices)
+        self._check_room([stored for _, stored in slices])
         array = allocate(facts.data_type, facts.shape)
-        for part, piece in pieces:
-            array[_box(part).index] = self.reader.read(piece)
+        for part, stored in slices:
+            array[_box(part).index] = self.reader.read(stored)
         return array
 
     def read_selection(self, name: str, record: bytes, selection: Selection) -> Array:
         """Return the selected elements of a tensor in ascending order; unverified, but for strings and variants."""
-        pieces = self.pieces(name, record)
+        slices = self.stored_slices(name, record)
         try:
-            whole = _whole(pieces)
+            whole = _whole(slices)
             if whole is None:
-                return self._assemble_part(decode_facts(record), pieces, selection)
+                return self._assemble_part(decode_facts(record), slices, selection)
             return self.reader.read_part(whole, selection)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
-    def _assemble_part(self, facts: Facts, pieces: Pieces, selection: Selection) -> Array:
+    def _assemble_part(self, facts: Facts, slices: Slices, selection: Selection) -> Array:
         found = []
-        for part, piece in pieces:
+        for part, stored in slices:
             box = intersect(selection, _box(part).starts, _box(part).lengths)
             if box is not None:
-                found.append((piece, *box))
+                found.append((stored, *box))
         if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
-            self._check_complete(facts, pieces)
-        self._check_room([piece for piece, _, _ in found])
+            self._check_complete(facts, slices)
+        self._check_room([stored for stored, _, _ in found])
         array = allocate(facts.data_type, selection.counts)
-        for piece, inner, target in found:
+        for stored, inner, target in found:
             # The checksum covers a stored slice as a whole, so that one that is read whole is verified.
-            is_whole = inner.counts == piece.shape
-            array[target] = self.reader.read(piece) if is_whole else self.reader.read_part(piece, inner)
+            is_whole = inner.counts == stored.shape
+            array[target] = self.reader.read(stored) if is_whole else self.reader.read_part(stored, inner)
         return array
 
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:
         """Yield the elements of a tensor in C order, as flat arrays of bounded size (``streaming`` says how)."""
-        pieces = self.pieces(name, record)
+        slices = self.stored_slices(name, record)
         try:
-            whole = _whole(pieces)
+            whole = _whole(slices)
             if whole is not None:
-                yield from stream_piece(self.reader, whole)
+                yield from stream_slice(self.reader, whole)
                 return
             facts = decode_facts(record)
-            self._check_complete(facts, pieces)
-            self._check_room([piece for _, piece in pieces])
-            order = in_order([_box(part) for part, _ in pieces], facts.shape)
+            self._check_complete(facts, slices)
+            self._check_room([stored for _, stored in slices])
+            order = in_order([_box(part) for part, _ in slices], facts.shape)
             if order is not None:
                 for number in order:
-                    yield from stream_piece(self.reader, pieces[number][1])
-            elif pieces[0][1].is_objects:
-                yield from split(self._assemble(facts, pieces))
+                    yield from stream_slice(self.reader, slices[number][1])
+            elif slices[0][1].is_objects:
+                yield from split(self._assemble(facts, slices))
             else:
-                for _, piece in pieces:
+                for _, stored in slices:
                     if self.verify:
-                        self.reader.check(piece)
+                        self.reader.check(stored)
                 itemsize = numpy_dtype(facts.data_type).itemsize
-                yield from stream_bands(facts.shape, itemsize, partial(self._assemble_part, facts, pieces))
+                yield from stream_bands(facts.shape, itemsize, partial(self._assemble_part, facts, slices))
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
-    def _check_complete(self, facts: Facts, pieces: Pieces) -> None:
-        gap = find_gap([_box(part) for part, _ in pieces], facts.shape)
+    def _check_complete(self, facts: Facts, slices: Slices) -> None:
+        gap = find_gap([_box(part) for part, _ in slices], facts.shape)
         if gap is not None:
-            raise incomplete(gap, len(pieces))
+            raise incomplete(gap, len(slices))
 
-    def _check_room(self, pieces: Iterable[Piece]) -> None:
+    def _check_room(self, slices: Iterable[StoredSlice]) -> None:
         room = Room(self.reader)
-        for piece in pieces:
-            room.take(piece)
-            if piece.is_objects and prod(piece.shape) > piece.location.size:
-                raise FormatError(f"{prod(piece.shape)} elements cannot lie in {piece.location.size} bytes")
+        for stored in slices:
+            room.take(stored)
+            if stored.is_objects and prod(stored.shape) > stored.location.size:
+                raise FormatError(f"{prod(stored.shape)} elements cannot lie in {stored.location.size} bytes")
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
         """Return many tensors by name, as ``view`` or ``read`` gives them; each must be there.
@@ -217,14 +217,14 @@ class BundleStore:
         nbytes = 0
         for name, record, array in zip(names, wanted, found, strict=True):
             if array is None:
-                pieces = self.pieces(name, record)
+                slices = self.stored_slices(name, record)
                 try:
-                    for _, piece in pieces:
-                        room.take(piece)
-                        nbytes += piece.location.size
+                    for _, stored in slices:
+                        room.take(stored)
+                        nbytes += stored.location.size
                 except TfBundleError as error:
                     raise error.locate(path=self.path, tensor=name) from None
-                jobs.append(partial(read, name, record, pieces))
+                jobs.append(partial(read, name, record, slices))
         others = iter(run_together(jobs, nbytes))
         arrays = {name: next(others) if array is None else array for name, array in zip(names, found, strict=True)}
         if not self.verify:
@@ -236,10 +236,10 @@ class BundleStore:
 
         It is a view of the mapped file where the stored bytes are the array, and otherwise an array of its own.
         """
-        return self._view(name, record, self.pieces(name, record))
+        return self._view(name, record, self.stored_slices(name, record))
 
-    def _view(self, name: str, record: bytes, pieces: Pieces) -> Array:
-        whole = _whole(pieces)
+    def _view(self, name: str, record: bytes, slices: Slices) -> Array:
+        whole = _whole(slices)
         if whole is not None:
             try:
                 view = self.reader.view(whole)
@@ -247,28 +247,28 @@ class BundleStore:
                 raise error.locate(path=self.path, tensor=name) from None
             if view is not None:
                 return view
-        array = self._read(name, record, pieces)
+        array = self._read(name, record, slices)
         array.flags.writeable = False
         return array
 
     def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
-        """Yield what there is to check of a tensor; pieces in the shards ``absent`` are left out."""
-        pieces = self.pieces(name, record)
+        """Yield what there is to check of a tensor; slices in the shards ``absent`` are left out."""
+        slices = self.stored_slices(name, record)
         facts = self.facts(name, record)
         if facts.slices:
-            yield Check(0, None, partial(self._check_complete, facts, pieces))
-        for _, piece in pieces:
-            shard, offset, size, _ = piece.location
+            yield Check(0, None, partial(self._check_complete, facts, slices))
+        for _, stored in slices:
+            shard, offset, size, _ = stored.location
             if shard not in absent:
                 place = Place(self.shards.path(shard), shard, offset, size)
-                yield Check(size, place, partial(self.reader.check, piece))
+                yield Check(size, place, partial(self.reader.check, stored))
 
 
-def _whole(pieces: Pieces) -> Piece | None:
-    """Return the one piece of a tensor that is not partitioned; ``None`` for slices, of which there may be none."""
-    return pieces[0][1] if pieces and pieces[0][0] is None else None
+def _whole(slices: Slices) -> StoredSlice | None:
+    """Return the only slice of a tensor that is not partitioned; ``None`` for a partitioned one."""
+    return slices[0][1] if slices and slices[0][0] is None else None
 
 
 def _box(part: TensorSlice | None) -> TensorSlice:
-    assert part is not None  # Only an unpartitioned tensor's piece has none, and that has no need of one.
+    assert part is not None  # Only an unpartitioned tensor's slice has none, and that has no need of one.
     return part

@@ -1,8 +1,8 @@
 """Stored arrays of a bundle: bytes of a shard as numpy values, and whether they are the bytes that were written.
 
-A piece is an unpartitioned tensor, or one slice of a partitioned one. Its bytes pass in chunks through the checksum
-while they are still in the processor's cache. Values that were not verified (a part, or with ``verify=False``) are
-handed out only while no other checkpoint has taken the place of this one.
+A stored slice is one of a partitioned tensor, or an unpartitioned one, which is a single slice. Its bytes pass in
+chunks through the checksum while they are still in the processor's cache. Values that were not verified (a part, or
+with ``verify=False``) are handed out only while no other checkpoint has taken the place of this one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.tensors.selection import Selection, plan_reads
 
 
-class Piece(NamedTuple):
+class StoredSlice(NamedTuple):
     """An array as it is stored: its ``DataType`` number, shape and place."""
 
     data_type: int
@@ -40,8 +40,8 @@ class Piece(NamedTuple):
         return self.data_type in (DT_STRING, DT_VARIANT)
 
 
-class PieceReader:
-    """Reads the pieces in a bundle's shards; safe for any number of threads."""
+class SliceReader:
+    """Reads the slices in a bundle's shards; safe for any number of threads."""
 
     def __init__(self, shards: Shards, byteorder: ByteOrder, *, verify: bool) -> None:
         """``byteorder`` is the one that the bundle's header states."""
@@ -50,13 +50,13 @@ class PieceReader:
         self.verify = verify
         self.swapped = byteorder != sys.byteorder
 
-    def read(self, piece: Piece) -> Array:
-        """Return the whole piece as an array of its own, verified."""
-        source = self.source(piece)
-        if piece.is_objects:
-            return self._read_objects(piece, source, verify=self.verify)
-        place = piece.location
-        array = allocate(piece.data_type, piece.shape)
+    def read(self, stored: StoredSlice) -> Array:
+        """Return the whole slice as an array of its own, verified."""
+        source = self.source(stored)
+        if stored.is_objects:
+            return self._read_objects(stored, source, verify=self.verify)
+        place = stored.location
+        array = allocate(stored.data_type, stored.shape)
         buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
         if self.verify:
             crc = 0
@@ -70,54 +70,54 @@ class PieceReader:
             self.shards.check_unverified(source)
         return self._native(array)
 
-    def read_part(self, piece: Piece, selection: Selection) -> Array:
+    def read_part(self, stored: StoredSlice, selection: Selection) -> Array:
         """Return the selected elements in ascending order; unverified, but for strings and variants, which are read
         whole.
         """
-        if piece.is_objects:
-            chosen: Array = self.read(piece)[selection.grid]
+        if stored.is_objects:
+            chosen: Array = self.read(stored)[selection.grid]
             return chosen
-        source = self.source(piece)
-        array = allocate(piece.data_type, selection.counts)
-        for span in plan_reads(selection, piece.shape, array.itemsize):
-            data = source.read_at(piece.location.offset + span.offset, span.size)
+        source = self.source(stored)
+        array = allocate(stored.data_type, selection.counts)
+        for span in plan_reads(selection, stored.shape, array.itemsize):
+            data = source.read_at(stored.location.offset + span.offset, span.size)
             # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
             target = (*span.target, ...)
             array[target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
         self.shards.check_unverified(source)
         return self._native(array)
 
-    def view(self, piece: Piece) -> Array | None:
+    def view(self, stored: StoredSlice) -> Array | None:
         """Return a read-only view of the mapped file, verified, or ``None`` where the stored bytes are not the
         array.
         """
-        dtype = numpy_dtype(piece.data_type)
-        place = piece.location
-        if piece.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
+        dtype = numpy_dtype(stored.data_type)
+        place = stored.location
+        if stored.is_objects or not place.size or (self.swapped and dtype.itemsize > 1):
             return None
-        source = self.source(piece)
+        source = self.source(stored)
         data = source.view(place.offset, place.size)
         if self.verify:
             check_crc(source, place, crc32c(data))
         else:
             self.shards.check_unverified(source)
-        return shaped(np.frombuffer(data, dtype), piece.shape)
+        return shaped(np.frombuffer(data, dtype), stored.shape)
 
-    def check(self, piece: Piece) -> None:
+    def check(self, stored: StoredSlice) -> None:
         """Raise what ``read`` raises for damaged bytes, without making an array of them."""
-        source = self.source(piece)
-        if piece.is_objects:
-            self._read_objects(piece, source, verify=True)
+        source = self.source(stored)
+        if stored.is_objects:
+            self._read_objects(stored, source, verify=True)
             return
-        place = piece.location
+        place = stored.location
         crc = 0
         for start in range(0, place.size, CHUNK):
             crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
         check_crc(source, place, crc)
 
-    def source(self, piece: Piece) -> Source:
-        """Return the piece's shard, which has proved long enough for it, so that what follows may allocate its size."""
-        place = piece.location
+    def source(self, stored: StoredSlice) -> Source:
+        """Return the slice's shard, which has proved long enough for it, so that what follows may allocate its size."""
+        place = stored.location
         source = self.shards.source(place.shard)
         try:
             source.require(place.offset, place.size)
@@ -125,12 +125,12 @@ class PieceReader:
             raise error.locate(shard=place.shard) from None
         return source
 
-    def _read_objects(self, piece: Piece, source: Source, *, verify: bool) -> Array:
-        place = piece.location
+    def _read_objects(self, stored: StoredSlice, source: Source, *, verify: bool) -> Array:
+        place = stored.location
         data = source.read_at(place.offset, place.size)
         decode: Callable[[bytes, int, int | None, ByteOrder], list[Any]]
-        decode = decode_strings if piece.data_type == DT_STRING else decode_variants
-        count = prod(piece.shape)
+        decode = decode_strings if stored.data_type == DT_STRING else decode_variants
+        count = prod(stored.shape)
         try:
             elements = decode(data, count, unmask(place.crc) if verify else None, self.byteorder)
         except FormatError as error:
@@ -140,7 +140,7 @@ class PieceReader:
             self.shards.check_unverified(source)
         array = np.empty(count, object)
         array[:] = elements
-        return shaped(array, piece.shape)
+        return shaped(array, stored.shape)
 
     def _native(self, array: Array) -> Array:
         return swap_bytes(array) if self.swapped else array
@@ -149,19 +149,19 @@ class PieceReader:
 class Room:
     """Room in the shards for what is to be in memory at once: a tensor's slices, or all tensors of a load.
 
-    Stored pieces lie apart. But a file may state that a thousand of them are the same million bytes, and would have a
+    Stored slices lie apart. But a file may state that a thousand of them are the same million bytes, and would have a
     reader take a thousand times the file's size.
     """
 
-    def __init__(self, reader: PieceReader) -> None:
+    def __init__(self, reader: SliceReader) -> None:
         """For the shards that ``reader`` reads, and nothing taken yet."""
         self._reader = reader
         self._taken: defaultdict[int, int] = defaultdict(int)
 
-    def take(self, piece: Piece) -> None:
-        """Count a piece; raises ``FormatError`` where its shard has no such bytes, or no more room."""
-        place = piece.location
-        self.take_bytes(self._reader.source(piece), place.shard, place.size)
+    def take(self, stored: StoredSlice) -> None:
+        """Count a slice; raises ``FormatError`` where its shard has no such bytes, or no more room."""
+        place = stored.location
+        self.take_bytes(self._reader.source(stored), place.shard, place.size)
 
     def take_bytes(self, source: Source, shard: int, size: int) -> None:
         """Count bytes of an open shard."""
@@ -192,16 +192,16 @@ def check_crc(source: Source, place: Location, actual: int) -> None:
     )
 
 
-def stream_piece(reader: PieceReader, piece: Piece) -> Iterator[Array]:
-    """Yield the elements of one stored piece; what ``PieceReader.read`` raises for damage, this raises after the
+def stream_slice(reader: SliceReader, stored: StoredSlice) -> Iterator[Array]:
+    """Yield the elements of one stored slice; what ``SliceReader.read`` raises for damage, this raises after the
     last.
     """
-    if piece.is_objects:
-        yield from split(reader.read(piece))
+    if stored.is_objects:
+        yield from split(reader.read(stored))
         return
-    source = reader.source(piece)
-    dtype = numpy_dtype(piece.data_type)
-    place = piece.location
+    source = reader.source(stored)
+    dtype = numpy_dtype(stored.data_type)
+    place = stored.location
     crc = 0
     for start in range(0, place.size, CHUNK):
         size = min(CHUNK, place.size - start)
