@@ -380,12 +380,15 @@ def test_messages_of_unknown_types_stay_as_they_are() -> None:
 
 
 def small_meta() -> MetaGraphDef:
-    """A meta that TensorFlow wrote, with two of its nodes and none of the definitions of ops."""
+    """A meta that TensorFlow wrote, with two nodes, one variable a collection, and none of the definitions of ops."""
     meta = MetaGraphDef.FromString((TRAINING / "model.ckpt-20.meta").read_bytes())
     meta.meta_info_def.ClearField("stripped_op_list")
     del meta.graph_def.node[2:]
-    for key in list(meta.collection_def)[2:]:
-        del meta.collection_def[key]
+    for key in list(meta.collection_def):
+        if key in ("variables", "moving_average_variables"):
+            del meta.collection_def[key].bytes_list.value[1:]
+        else:
+            del meta.collection_def[key]
     return meta
 
 
