@@ -338,14 +338,16 @@ def test_a_source_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert contents(tmp_path / "x.npz")["w"].dtype == np.float64
 
 
-@pytest.mark.parametrize(("module", "name"), [("safetensors", "x.safetensors"), ("h5py", "x.h5")])
+@pytest.mark.parametrize(
+    ("module", "name", "extra"), [("safetensors", "x.safetensors", "safetensors"), ("h5py", "x.h5", "hdf5")]
+)
 def test_a_library_that_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, extra: str
 ) -> None:
     pytest.importorskip(module)
     convert({"w": MATRIX}, tmp_path / name)
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(UnsupportedError, match=f"pip install {module}"):
+    with pytest.raises(UnsupportedError, match=rf'needs the {module} library: pip install "tfbundle\[{extra}\]"'):
         open_source(tmp_path / name)
 
 

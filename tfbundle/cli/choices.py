@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tfbundle.conversion.convert import Converted
     from tfbundle.tensors.mapping import TensorMapping
 
-FORMATS = ("checkpoint", "npz", "safetensors", "hdf5")
-SUFFIXES = ".npz, .safetensors or .h5"
+FORMATS = ("checkpoint", "npz", "safetensors", "hdf5", "zarr")
+SUFFIXES = ".npz, .safetensors, .h5 or .zarr"
 
 _HEADERS = ("name", "new name", "type", "shape", "bytes", "action")
 _SLOT = "left out: optimizer slot"

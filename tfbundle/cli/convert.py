@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @json_option
 @format_option
 def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | None, **options: Any) -> None:
-    """Write the tensors to OUT, the prefix of a checkpoint or a .npz, .safetensors or .h5 file.
+    """Write the tensors to OUT, the prefix of a checkpoint, a .npz, .safetensors or .h5 file, or a .zarr folder.
 
     PATH may also be a .npz, .safetensors, .h5 or .keras file.
 

@@ -33,8 +33,6 @@ _REPLACEMENTS = [
         (r"\bcompression=['\"](\w+)['\"]", r"--compression \1"),
         (r"pip install (?:pandas|pyarrow)\b", 'pip install "tfbundle[tables]"'),
         (r"pip install (?:pillow|plotext)\b", 'pip install "tfbundle[plot]"'),
-        (r"pip install h5py\b", 'pip install "tfbundle[hdf5]"'),
-        (r"pip install safetensors\b", 'pip install "tfbundle[safetensors]"'),
         (r"so pass os\.path\.expanduser\(path\)", "and not within quotes"),
     )
 ]

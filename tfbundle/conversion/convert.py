@@ -26,6 +26,8 @@ from tfbundle.conversion.sources.members import MemberTensors
 from tfbundle.conversion.sources.opening import opened
 from tfbundle.conversion.targets.choosing import target_of
 from tfbundle.conversion.targets.target import Layout, check_held
+from tfbundle.identification.folders import identify_folder
+from tfbundle.identification.kinds import FileKind
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
@@ -84,11 +86,12 @@ def convert(
 
     ``source`` is the path of a checkpoint, a frozen graph, a SavedModel, or a ``.npz``, ``.safetensors`` or HDF5 file
     (``.h5``, ``.weights.h5``, ``.keras``); or an open checkpoint, or any mapping of arrays. ``to`` is
-    ``"checkpoint"``, ``"npz"``, ``"safetensors"`` or ``"hdf5"``; without it the suffix of ``out`` decides, and a name
-    without one is the prefix of a checkpoint. A checkpoint is written in TensorFlow's format V2, with its object graph.
+    ``"checkpoint"``, ``"npz"``, ``"safetensors"``, ``"hdf5"`` or ``"zarr"``; without it the suffix of ``out`` decides,
+    and a name without one is the prefix of a checkpoint. A checkpoint is written in TensorFlow's format V2.
 
-    * ``names`` chooses and renames as for ``load``; without it all tensors are written but a TensorFlow 2 checkpoint's
-      object graph. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
+    * ``names`` chooses and renames as for ``load``; without it all tensors are written. The object graph of a
+      TensorFlow 2 checkpoint goes into checkpoints, where it follows all other changes, and into other formats only
+      where ``names`` chooses it. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
       (``Checkpoint.slots``), and ``weights=True`` everything but the model's weights (``Checkpoint.weights``).
     * ``averages=True`` writes moving averages under the names of their variables, in place of them.
     * ``rename`` is ``{old: new}``, where an old name that no tensor has is a regular expression with its replacement; a
@@ -119,6 +122,8 @@ def convert(
         outputs = target.outputs(place, plan, layout)
         for output in [place, *outputs] if target.is_prefix else outputs:
             check_replaceable(output, overwrite=overwrite, sources=_places(tensors))
+        if target.is_folder:
+            _check_folder(outputs[0], overwrite=overwrite)
         total, done = plan.nbytes, 0
 
         def count(nbytes: int) -> None:
@@ -138,3 +143,16 @@ def _places(tensors: TensorMapping) -> list[Location]:
     """Return the files that are read, as far as they have names."""
     files = tensors.files if isinstance(tensors, MemberTensors) else (tensors.prefix,)
     return [locate(file) for file in files]
+
+
+def _check_folder(out: Location, *, overwrite: bool) -> None:
+    """Raise ``ValueError`` where something lies that no folder of arrays replaces, or not unasked."""
+    if not out.is_folder():
+        if out.is_file():
+            raise ValueError(f"{out} is a file, and the output is a folder; choose another name")
+        return
+    listing = out.list()
+    if listing.names and identify_folder(listing) is not FileKind.ZARR_FOLDER:
+        raise ValueError(f"{out} is a folder of other files; choose another name")
+    if listing.names and not overwrite:
+        raise ValueError(f"{out} is there already; choose another name, or replace it with overwrite=True")

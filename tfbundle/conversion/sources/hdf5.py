@@ -45,7 +45,7 @@ def open_store(path: str) -> MemberStore:
         import h5py  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
         raise UnsupportedError(
-            f"{path} is an HDF5 file, and reading it needs its library: pip install h5py", path=path
+            f'{path} is an HDF5 file, and reading it needs the h5py library: pip install "tfbundle[hdf5]"', path=path
         ) from None
     location = locate(path)
     source = location.open()

@@ -84,7 +84,9 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
         from safetensors import SafetensorError, safe_open  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UnsupportedError(
-            f"{path} is a safetensors file, and reading it needs its library: pip install safetensors", path=path
+            f"{path} is a safetensors file, and reading it needs the safetensors library: pip install "
+            '"tfbundle[safetensors]"',
+            path=path,
         ) from None
     source = location.open()
     sources.callback(source.close)

@@ -42,6 +42,7 @@ class CheckpointTarget:
     name: str = "checkpoint"
     suffixes: tuple[str, ...] = ()
     is_prefix: bool = True
+    is_folder: bool = False
     keeps_objects: bool = True
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:

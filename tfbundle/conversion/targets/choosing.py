@@ -12,11 +12,12 @@ from tfbundle.conversion.targets.hdf5 import Hdf5
 from tfbundle.conversion.targets.npz import Npz
 from tfbundle.conversion.targets.safetensors import Safetensors
 from tfbundle.conversion.targets.target import Target
+from tfbundle.conversion.targets.zarr import Zarr
 from tfbundle.errors import TfBundleError
 from tfbundle.storage.base import Location
 from tfbundle.storage.replacing import is_stdout
 
-_TARGETS: tuple[Target, ...] = (CheckpointTarget(), Npz(), Safetensors(), Hdf5())
+_TARGETS: tuple[Target, ...] = (CheckpointTarget(), Npz(), Safetensors(), Hdf5(), Zarr())
 # A suffix has a letter, and is not the middle of a checkpoint's usual name.
 _SUFFIX = re.compile(r"\.(?!ckpt(?:[-_.]|\Z))[^.]*[A-Za-z][^.]*\Z")
 
@@ -28,7 +29,7 @@ def target_of(out: Location, to: str | None = None) -> Target:
             if target.name == to:
                 return target
         raise ValueError(f"to is {' or '.join(repr(target.name) for target in _TARGETS)}, not {to!r}")
-    name = out.name.lower()
+    name = out.bare().name.lower()
     for target in _TARGETS:
         if target.suffixes and name.endswith(target.suffixes):
             return target

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from tfbundle.conversion.plan import Plan, Planned
-from tfbundle.conversion.targets.target import Count, Layout, one_file, raw_chunks
+from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file, raw_chunks
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.replacing import replacement
 
 _MARKED = "bfloat16"
 _MOST_DIMENSIONS = 32
+# Each level of a name is a group of its own.
+_DEEPEST = 255
 
 
 class Hdf5:
@@ -28,6 +30,7 @@ class Hdf5:
     name: str = "hdf5"
     suffixes: tuple[str, ...] = (".h5", ".hdf5")
     is_prefix: bool = False
+    is_folder: bool = False
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
@@ -39,9 +42,11 @@ class Hdf5:
         except UnicodeEncodeError:
             return "a name that is not UTF-8"
         parts = tensor.name.split("/")
+        if len(parts) > _DEEPEST:
+            return f"a name of {len(parts)} levels"
         if "\0" in tensor.name or not all(part not in ("", ".") for part in parts):
             return "a name that is no path of HDF5"
-        if any("/".join(parts[:count]) in names for count in range(1, len(parts))):
+        if goes_on(tensor.name, names):
             return "a name that goes on behind another tensor's, which HDF5 cannot make a group"
         return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
 
@@ -89,6 +94,6 @@ def _library(out: Location) -> Any:
         import h5py  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
         raise UnsupportedError(
-            f"writing HDF5 files such as {out} needs the h5py library: pip install h5py", path=out.path
+            f'writing HDF5 files such as {out} needs the h5py library: pip install "tfbundle[hdf5]"', path=out.path
         ) from None
     return h5py

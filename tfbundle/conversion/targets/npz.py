@@ -34,6 +34,7 @@ class Npz:
     name: str = "npz"
     suffixes: tuple[str, ...] = (".npz",)
     is_prefix: bool = False
+    is_folder: bool = False
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:

@@ -42,6 +42,7 @@ class Safetensors:
     name: str = "safetensors"
     suffixes: tuple[str, ...] = (".safetensors",)
     is_prefix: bool = False
+    is_folder: bool = False
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:

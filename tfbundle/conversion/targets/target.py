@@ -34,6 +34,8 @@ class Target(Protocol):
     suffixes: tuple[str, ...]
     is_prefix: bool
     """Whether the output is what the names of several files begin with, and no file itself."""
+    is_folder: bool
+    """Whether the output is a folder."""
     keeps_objects: bool
     """Whether it holds the object graph of a TensorFlow 2 checkpoint."""
 
@@ -84,3 +86,13 @@ def one_file(out: Location, layout: Layout, name: str) -> list[Location]:
     if layout.shards not in (None, 1) or layout.shard_size is not None:
         raise ValueError(f"a file of the format {name} is not divided into shards; leave out shards")
     return [out]
+
+
+def goes_on(name: str, names: Collection[str]) -> bool:
+    """Return whether another tensor's name is a folder of this one's, as ``w`` is of ``w/Adam``."""
+    place = name.find("/")
+    while place >= 0:
+        if name[:place] in names:
+            return True
+        place = name.find("/", place + 1)
+    return False

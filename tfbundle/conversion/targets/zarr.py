@@ -1,0 +1,158 @@
+"""Zarr folders by the zarr library: one array a tensor, in the groups that its name spells, in Zarr's format 2.
+
+::
+
+    out.zarr/.zgroup
+    out.zarr/dense/.zgroup
+    out.zarr/dense/kernel/.zarray     shape, type and chunks as JSON
+    out.zarr/dense/kernel/0.0         a chunk: its elements in C order, not compressed
+
+Chunks have a few megabytes and are runs of rows, so that a tensor passes through from first to last, one chunk at a
+time. Format 2 is read by every version of the library, and unlike format 3 it has a settled form for strings. Neither
+has types for bfloat16 and its kin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file
+from tfbundle.errors import UnsupportedError
+from tfbundle.storage.base import Location
+from tfbundle.storage.replacing_folders import folder_replacement
+from tfbundle.tensors.arrays import Array
+
+_CHUNK_BYTES = 8 << 20
+# Elements of a chunk of strings.
+_CHUNK_STRINGS = 1 << 16
+_MOST_DIMENSIONS = 32
+# File systems have no longer names, and a tensor's name spells folders.
+_LONGEST_PART = 255
+_DEEPEST = 255
+
+
+class Zarr:
+    """``.zarr`` folders."""
+
+    name: str = "zarr"
+    suffixes: tuple[str, ...] = (".zarr",)
+    is_prefix: bool = False
+    is_folder: bool = True
+    keeps_objects: bool = False
+
+    def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
+        """Return what of a tensor Zarr cannot hold under its name, or ``None``."""
+        # numpy counts its own types from 0, and those of other packages from 256.
+        if tensor.dtype.num >= 256 or (tensor.dtype.hasobject and tensor.type_name != "string"):
+            return tensor.type_name
+        try:
+            parts = tensor.name.encode().split(b"/")
+        except UnicodeEncodeError:
+            return "a name that is not UTF-8"
+        if len(parts) > _DEEPEST:
+            return f"a name of {len(parts)} levels"
+        if any(part in (b"", b".", b"..") or part.startswith(b".z") or len(part) > _LONGEST_PART for part in parts):
+            return "a name that is no path of Zarr"
+        if "\0" in tensor.name or "\\" in tensor.name:
+            return "a name that is no path of Zarr"
+        if goes_on(tensor.name, names):
+            return "a name that goes on behind another tensor's, which Zarr cannot make a group"
+        return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
+
+    def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
+        """Return the folder; raises ``UnsupportedError`` where the zarr library is not installed."""
+        _library(out)
+        return one_file(out.bare(), layout, self.name)
+
+    def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
+        """Write the folder."""
+        zarr = _library(out)
+        with folder_replacement(out) as folder:
+            group = zarr.open_group(folder.path, mode="w", zarr_format=2)
+            for tensor in plan.tensors:
+                _write(zarr, group, tensor, count)
+
+
+def _write(zarr: Any, group: Any, tensor: Planned, count: Count) -> None:
+    is_text = _is_text(tensor.dtype)
+    chunk = _chunk_shape(tensor.shape, 0 if is_text else tensor.dtype.itemsize)
+    array = group.create_array(
+        tensor.name,
+        shape=tensor.shape,
+        dtype=zarr.dtype.VariableLengthBytes() if is_text else tensor.dtype.newbyteorder("<"),
+        chunks=tuple(max(1, length) for length in chunk),
+        compressors=None,
+        # Otherwise chunks of zeros are left out, and negative zeros count as such.
+        config={"write_empty_chunks": True},
+    )
+    values = iter([tensor.read().reshape(-1)]) if is_text else tensor.chunks()
+    for region, block in _blocks(values, tensor.shape, chunk):
+        array[region] = block
+        if not is_text:
+            count(block.nbytes)
+    if is_text:
+        count(tensor.nbytes)
+
+
+def _is_text(dtype: np.dtype[Any]) -> bool:
+    return dtype.hasobject or dtype.kind in "SU"
+
+
+def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the shape of chunks that are runs of elements in C order; ``itemsize`` is 0 for strings."""
+    most = _CHUNK_BYTES // itemsize if itemsize else _CHUNK_STRINGS
+    for axis, length in enumerate(shape):
+        row = prod(shape[axis + 1 :])
+        if row <= most:
+            return (1,) * axis + (min(length, max(1, most // max(1, row))),) + shape[axis + 1 :]
+    return ()
+
+
+def _blocks(
+    values: Iterator[Array], shape: tuple[int, ...], chunk: tuple[int, ...]
+) -> Iterator[tuple[tuple[int | slice, ...], Array]]:
+    """Yield each chunk of a tensor with its place in it, from flat arrays that are the elements in C order."""
+    rest: list[Array] = []
+
+    def take(count: int) -> Array:
+        found = []
+        while count:
+            part = rest.pop() if rest else next(values)
+            found.append(part[:count])
+            if len(part) > count:
+                rest.append(part[count:])
+            count -= len(found[-1])
+        return np.concatenate(found)
+
+    if prod(shape):
+        axis = next((axis for axis, length in enumerate(chunk) if length > 1), 0)
+        for index in np.ndindex(*shape[:axis]):
+            if not shape:
+                yield (), take(1).reshape(())
+                break
+            for first in range(0, shape[axis], chunk[axis]):
+                rows = min(chunk[axis], shape[axis] - first)
+                block = take(rows * prod(shape[axis + 1 :])).reshape(rows, *shape[axis + 1 :])
+                yield (*index, slice(first, first + rows)), block
+    # What is behind the last element is where a source finds that its checksum does not match.
+    for _ in values:
+        pass
+
+
+def _library(out: Location) -> Any:
+    try:
+        import zarr  # type: ignore[import-not-found, unused-ignore]
+
+        zarr.dtype.VariableLengthBytes  # noqa: B018 - older versions have no such type, and write otherwise.
+    except (ImportError, AttributeError):
+        raise UnsupportedError(
+            f"writing Zarr folders such as {out} needs the zarr library, version 3.1 or newer: pip install "
+            '"tfbundle[zarr]"',
+            path=out.path,
+        ) from None
+    return zarr
