@@ -272,7 +272,7 @@ def test_a_plugin_may_hold_any_tensor(tmp_path: Path, plugin: str, name: str) ->
 
 
 def test_hashes_that_collide_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfbundle.events.columns._FACTOR", np.uint64(0))
+    monkeypatch.setattr("tfbundle.events.stacks._FACTOR", np.uint64(0))
     events = [scalar(f"tag{i % 7}", i, float(i)) for i in range(300)]
     run = tfbundle.open_events(write(tmp_path / "a.tfevents", events)).runs["."]
     for i in range(7):

@@ -39,7 +39,7 @@ def position_of(number: int, order: Any) -> Any:
     return (number << _FILE_SHIFT) + order
 
 
-class _Stretch(NamedTuple):
+class Stretch(NamedTuple):
     """Points of one tag in one file, the ``number``th of the run."""
 
     number: int
@@ -49,31 +49,34 @@ class _Stretch(NamedTuple):
 
 
 class Assembly:
-    """The series of a run, as its files are at one time."""
+    """The series of a run, as its files are at one time.
+
+    ``stretches`` has the points of each tag, file by file, the tags in the order in which they first appear.
+    """
 
     def __init__(self, files: list[EventFile], origin: Callable[[str, str], Origin], *, purge: bool) -> None:
         """Sort the points of ``files``; ``origin`` is called with the kind and the tag of each series."""
         self._origin = origin
         self._files = list(files)
         self._purge = purge
-        self._stretches = self._find_stretches()
+        self.stretches = self._find_stretches()
         self.metadata = self._find_metadata()
         self._kinds = self._sort_by_kind()
 
-    def _find_stretches(self) -> dict[str, list[_Stretch]]:
+    def _find_stretches(self) -> dict[str, list[Stretch]]:
         """Return the points of each tag, file by file; the tags in the order in which they first appear."""
-        found: defaultdict[str, list[_Stretch]] = defaultdict(list)
+        found: defaultdict[str, list[Stretch]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for tag, points in file.tags.items():
                 name = tag.decode("utf-8", "surrogateescape")
-                found[name].extend(_Stretch(number, file, kind, column) for kind, column in points.columns().items())
+                found[name].extend(Stretch(number, file, kind, column) for kind, column in points.columns().items())
         first = {tag: min((one.number, int(one.column.order[0])) for one in some) for tag, some in found.items()}
         return dict(sorted(found.items(), key=lambda item: first[item[0]]))
 
     def _find_metadata(self) -> dict[str, SummaryMetadata]:
         """Return what stands on the first value of each tag that has any."""
         found = {}
-        for tag, stretches in self._stretches.items():
+        for tag, stretches in self.stretches.items():
             for file in dict.fromkeys(stretch.file for stretch in stretches):
                 metadata = file.tags[tag.encode("utf-8", "surrogateescape")].metadata
                 if metadata is not None:
@@ -84,16 +87,16 @@ class Assembly:
                     break
         return found
 
-    def _sort_by_kind(self) -> dict[str, dict[str, list[_Stretch]]]:
-        kinds: dict[str, dict[str, list[_Stretch]]] = {kind: {} for kind in plugins.KINDS}
-        for tag, stretches in self._stretches.items():
+    def _sort_by_kind(self) -> dict[str, dict[str, list[Stretch]]]:
+        kinds: dict[str, dict[str, list[Stretch]]] = {kind: {} for kind in plugins.KINDS}
+        for tag, stretches in self.stretches.items():
             for stretch in stretches:
-                kind = self._kind_of(tag, stretch.kind[0])
+                kind = self.kind_of(tag, stretch.kind[0])
                 if kind is not None:
                     kinds[kind].setdefault(tag, []).append(stretch)
         return kinds
 
-    def _kind_of(self, tag: str, form: int) -> str | None:
+    def kind_of(self, tag: str, form: int) -> str | None:
         """Return the kind of series that a value of a tag belongs to."""
         if form != TENSOR:
             return _OLD_FORMS.get(form)
@@ -110,7 +113,7 @@ class Assembly:
         stretches = self._kinds[kind]
         return ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
 
-    def _make(self, kind: str, tag: str, stretches: list[_Stretch]) -> Series:
+    def _make(self, kind: str, tag: str, stretches: list[Stretch]) -> Series:
         columns = [stretch.column for stretch in stretches]
         positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
         steps = _join([column.steps for column in columns])
@@ -153,7 +156,7 @@ def _join(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _read_value(stretch: _Stretch, row: int) -> Summary.Value:
+def _read_value(stretch: Stretch, row: int) -> Summary.Value:
     column = stretch.column
     if column.numbers is not None:
         return plugins.encode_number(column.numbers[row])
