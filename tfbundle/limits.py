@@ -105,10 +105,14 @@ LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
 # Records of a compressed file, and values in those of events: so many, and one more for each byte of the file. Times
 # and values that differ take several bytes each, however well the rest compresses; equal ones take a fifth of a byte.
-MOST_INFLATED_RECORDS = 200_000
+MOST_INFLATED_RECORDS = 100_000
 # Values in one record of events; a merged summary has one a tag. An empty one takes two bytes in the file.
 MOST_VALUES = 100_000
-# Bytes of events in unusual form that are kept in memory, of all files of a log together. No known program writes any.
+# Values without any content, in all files of a log together. No known program writes any.
+MOST_EMPTY_VALUES = 100_000
+# Events in unusual form that are kept in memory, and their bytes, of all files of a log together. No known program
+# writes any, and they are decoded one by one.
+MOST_UNUSUAL_EVENTS = 10_000
 LARGEST_UNUSUAL_EVENTS = 16 << 20
 # Values of a compressed event file up to the first size are unpacked together, in one pass and up to the second size.
 LARGEST_SMALL_VALUE = 4 << 10

@@ -492,6 +492,36 @@ def test_values_of_one_record_are_limited(tmp_path: Path, count: int) -> None:
             run.load()
 
 
+@pytest.mark.parametrize("count", [50_000, 50_001])
+def test_values_without_content_in_all_files_share_a_budget(tmp_path: Path, count: int) -> None:
+    value = Event(summary=Summary(value=[Summary.Value(tag="t")])).SerializeToString()[2:]
+    for number, times in enumerate((50_000, count)):
+        payload = b"\x2a" + encode_varint(len(value) * times) + value * times
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "a.tfevents").write_bytes(
+            frames([payload, scalar("loss", 5, 0.5).SerializeToString()])
+        )
+    with tfbundle.open_events(tmp_path) as log:
+        if count == 50_000:
+            log.load()
+            assert [len(run.scalars["loss"]) for run in log.runs.values()] == [1, 1]
+        else:
+            with pytest.raises(tfbundle.UnsupportedError, match="more than 100000 values without content"):
+                log.load()
+
+
+@pytest.mark.parametrize("count", [10_000, 10_001])
+def test_unusual_events_are_limited_in_number(tmp_path: Path, count: int) -> None:
+    unusual = b"\x10\x05" + scalar("loss", 5, 0.5).SerializeToString() + b"\x10\x07"
+    (tmp_path / "a.tfevents").write_bytes(frames([unusual] * count))
+    run = tfbundle.open_events(tmp_path).runs["."]
+    if count == 10_000:
+        assert run.scalars["loss"].steps.tolist() == [7] * count
+    else:
+        with pytest.raises(tfbundle.UnsupportedError, match="no more than 10000 events"):
+            run.load()
+
+
 def test_arrays_outlive_close_and_cannot_be_written(tmp_path: Path) -> None:
     image = Summary.Image(width=1, height=2, encoded_image_string=b"png")
     events = [*SMALL, Event(step=1, summary=Summary(value=[Summary.Value(tag="i", image=image)]))]

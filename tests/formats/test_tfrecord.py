@@ -270,10 +270,10 @@ def test_longer_padding_than_any_writer_has_is_damage() -> None:
     assert [loss.size for loss in records.losses] == [16 + 3 + 4097]
 
 
-@pytest.mark.parametrize("count", [200_000, 600_000])
+@pytest.mark.parametrize("count", [100_000, 600_000])
 def test_millions_of_equal_records_in_a_few_compressed_bytes_are_refused(count: int) -> None:
     data = gzip.compress(frame(b"") * count)
-    if count == 200_000:
+    if count == 100_000:
         assert read(data)[0] == [b""] * count
     else:
         with pytest.raises(tfbundle.UnsupportedError, match="one of too many"):

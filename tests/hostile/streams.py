@@ -130,6 +130,12 @@ _add_records(
     None,
 )
 _add_records("snappy-empty-blocks", "50,000 empty Snappy blocks", lambda: _SNAP + _snappy_block(0, b"") * 50_000, None)
+_add_records(
+    "snappy-empty-blocks-many",
+    "a megabyte of empty Snappy blocks",
+    lambda: _SNAP + _snappy_block(0, b"") * 200_000,
+    None,
+)
 
 
 # Events.
@@ -349,13 +355,14 @@ def _far_apart() -> bytes:
 def _unusual(size: int) -> bytes:
     """An event with two steps, which protobuf's own writers never write."""
     return encode_field(2, 1) * 2 + encode_field(
-        5, encode_field(1, encode_field(1, b"t") + encode_field(8, bytes(size)))
+        5, encode_field(1, encode_field(1, b"t") + encode_field(8, encode_field(4, bytes(size))))
     )
 
 
 _add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
 _add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
-_add_packed("unusual", "200 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 200))
+_add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 40))
+_add_events("unusual-small", "10,001 small events of unusual form", lambda: [_unusual(0)] * 10_001, opens=False)
 _add_packed(
     "unusual-small", "50,000 small events of unusual form in GZIP", lambda: _bomb(frame(_unusual(0)) * 1000, 50)
 )
@@ -367,6 +374,17 @@ _add_events(
 )
 _add_events(
     "values-empty-many", "5,000 empty values in each of 10 records", lambda: [encode_field(5, b"\x0a\0" * 5_000)] * 10
+)
+_add_events(
+    "values-empty-with-tags",
+    "100,001 values of a tag alone in 101 records",
+    lambda: [encode_field(5, b"\x0a\3\x0a\1t" * 1000)] * 100 + [encode_field(5, b"\x0a\3\x0a\1t")],
+    opens=False,
+)
+_add_packed(
+    "values-empty",
+    "5,000 empty values in each of 400 records in GZIP",
+    lambda: _bomb(frame(encode_field(5, b"\x0a\0" * 5_000)), 400),
 )
 _add_events(
     "custom-scalars-many",

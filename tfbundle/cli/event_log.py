@@ -10,6 +10,8 @@ import click
 
 from tfbundle.cli.completion import PATH, complete_runs, complete_tags
 from tfbundle.cli.output import escape_name, print_warning, progress_bar, unescape_name
+from tfbundle.cli.wording import for_command
+from tfbundle.errors import UnsupportedError
 from tfbundle.matching import select
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def open_log(
     from tfbundle.events.log import EventLog
 
     # One damaged file does not keep the others from being shown: it counts up to its damage, which is named.
-    log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=not salvage))
+    log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=True))
     runs = choose_runs(log, names)
     with progress_bar("reading") as progress:
         log.load(progress, runs=[run.name for run in runs])
@@ -103,7 +105,9 @@ def report_troubles(log: EventLog, runs: list[Run], *, salvage: bool) -> None:
         for path, losses in run.losses.items():
             for loss in losses:
                 what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
-                if not salvage and loss.size:
+                if isinstance(loss.error, UnsupportedError):
+                    what += f": {for_command(str(loss.error))}"
+                elif not salvage and loss.size:
                     what += ", and all behind it; --salvage reads what is whole there"
                 print_warning(f"{escape_name(path)}: {what}")
     for folder, error in log.unreadable.items():

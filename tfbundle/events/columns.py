@@ -37,6 +37,8 @@ def _decode(
         walls = numbers_of(rows[:, layout.wall : layout.wall + 8], walls.dtype)
     steps = np.zeros(count, np.int64) if layout.step is None else _varints(rows, layout.step).view(np.int64)
     for value in layout.values:
+        if not value.form and value.metadata is None:
+            continue  # It says nothing.
         order = offsets + value.span.start
         numbers = places = None
         if value.number is not None:

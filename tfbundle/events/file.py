@@ -137,8 +137,8 @@ class EventFile:
                     self.position, self.count = reader.position, reader.count
             self._note_bytes(source)
             return self._finish(start, before, reader.truncation, reader.losses)
-        except FormatError as error:
-            if not self.count and (kind := identify_source(source)) in PLACEHOLDERS:
+        except TfBundleError as error:
+            if isinstance(error, FormatError) and not self.count and (kind := identify_source(source)) in PLACEHOLDERS:
                 raise FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path) from error
             error.locate(path=self.path)
             if not self._options.partial:
@@ -266,7 +266,7 @@ class EventFile:
             offset = window.offset + start
             try:
                 self._take_single(window.data[start:end], offset, crc)
-            except FormatError as error:
+            except TfBundleError as error:
                 raise error.locate(path=self.path, offset=offset) from None
 
     def _take_single(self, record: memoryview, offset: int, crc: int) -> None:
@@ -278,7 +278,7 @@ class EventFile:
             event = decode_event(bytes(record))
             event.DiscardUnknownFields()
             record = memoryview(event.SerializeToString())
-            self._unusual.take(self.path, len(record))
+            self._unusual.take_event(self.path, len(record))
             layout = decode_layout(record)
             kept = True
         wall = _DOUBLE.unpack_from(record, layout.wall)[0] if layout.wall is not None else 0.0
@@ -287,9 +287,10 @@ class EventFile:
         if layout.what != SUMMARY:
             self.others.append(OtherEvent(offset, size, crc, step, layout.what))
         self._count_values(len(layout.values))
-        for number, value in enumerate(layout.values):
-            if not value.form and value.metadata is None:
-                continue  # It says nothing; millions of them fit into one record.
+        values = [(number, value) for number, value in enumerate(layout.values) if value.form or value.metadata]
+        if len(values) < len(layout.values):
+            self._unusual.take_empty(self.path, len(layout.values) - len(values))
+        for number, value in values:
             order = offset + (number if kept else value.span.start)
             points = self.tags[bytes(record[value.tag.start : value.tag.end])]
             if value.metadata is not None:

@@ -16,6 +16,7 @@ this are many, then writes the message again.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +71,9 @@ class Span(NamedTuple):
     end: int
 
 
+_NOWHERE = Span(0, 0)
+
+
 class NumberLayout(NamedTuple):
     """A number: its dtype, and where its bytes are, or its varint; at no bytes at all it is zero."""
 
@@ -101,7 +105,7 @@ class Layout(NamedTuple):
 
 def decode_layout(record: Buffer) -> Layout:
     """Return the layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
-    wall, step, what, content = None, None, 0, Span(0, 0)
+    wall, step, what, content = None, None, 0, _NOWHERE
     values: list[ValueLayout] = []
     seen = 0
     for number, wire_type, start, size in message_fields(record, 0, len(record)):
@@ -124,20 +128,28 @@ def decode_layout(record: Buffer) -> Layout:
 
 
 def _decode_values(record: Buffer, start: int, end: int) -> list[ValueLayout]:
-    values: list[ValueLayout] = []
-    for field in message_fields(record, start, end):
-        if len(values) == MOST_VALUES:
-            raise UnsupportedError(f"the record has more than {MOST_VALUES} values, far more than a summary has tags")
-        values.append(_decode_value(record, field))
-    return values
+    fields = list(islice(message_fields(record, start, end), MOST_VALUES + 1))
+    if len(fields) > MOST_VALUES:
+        raise UnsupportedError(f"a record has more than {MOST_VALUES} values, far more than a summary has tags")
+    return [_EMPTY if _is_empty(record, field) else _decode_value(record, field) for field in fields]
+
+
+_EMPTY = ValueLayout(_NOWHERE, _NOWHERE, None, 0, _NOWHERE, None)
+
+
+def _is_empty(record: Buffer, value: Field) -> bool:
+    """Return whether a value has nothing, or nothing but a short tag; hundreds of thousands of them fit into a file."""
+    number, wire_type, start, size = value
+    if number != 1 or wire_type != BYTES:
+        return False
+    return not size or (size > 1 and record[start] == _TAG << 3 | BYTES and record[start + 1] == size - 2 < 0x80)
 
 
 def _decode_value(record: Buffer, value: Field) -> ValueLayout:
     if value.number != 1 or value.wire_type != BYTES:
         raise Unusual
-    tag, node_name, metadata, form, element = Span(0, 0), Span(0, 0), None, 0, None
-    content = tag
-    seen = 0
+    tag = node_name = content = _NOWHERE
+    metadata, form, element, seen = None, 0, None, 0
     for number, wire_type, start, size in message_fields(record, value.offset, value.offset + value.size):
         if number > _LARGEST_KNOWN:
             continue

@@ -1,38 +1,72 @@
-"""How much a log keeps of events that no known program writes.
+"""How much a log keeps, or passes over, of what no known program writes.
 
 An event whose fields are repeated or out of order is decoded by protobuf and kept as protobuf writes it again, because
-its values do not lie in the file as bytes of their own. A small compressed file can hold gigabytes of such events, so
-that the files of a log share a budget.
+its values do not lie in the file as bytes of their own. A value without content is passed over. A small compressed file
+can hold gigabytes of either, so that the files of a log share a budget.
 """
 
 from __future__ import annotations
 
+import threading
+from typing import NamedTuple
+
 from tfbundle.errors import UnsupportedError
-from tfbundle.limits import LARGEST_UNUSUAL_EVENTS
+from tfbundle.limits import LARGEST_UNUSUAL_EVENTS, MOST_EMPTY_VALUES, MOST_UNUSUAL_EVENTS
 
 # Memory that an event takes beside its bytes.
 _EVENT_SIZE = 500
 
 
+class _Amount(NamedTuple):
+    """Unusual events, the bytes of memory that they take, and values without content."""
+
+    events: int = 0
+    size: int = 0
+    empty: int = 0
+
+    def plus(self, other: _Amount) -> _Amount:
+        return _Amount(self.events + other.events, self.size + other.size, self.empty + other.empty)
+
+    def minus(self, other: _Amount) -> _Amount:
+        return _Amount(self.events - other.events, self.size - other.size, self.empty - other.empty)
+
+
 class UnusualBudget:
-    """How many bytes of events in unusual form the files of one log keep in memory, file by file."""
+    """What the files of one log hold that no known program writes, file by file."""
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self._sizes: dict[str, int] = {}
-        self._total = 0
+        self._amounts: dict[str, _Amount] = {}
+        self._total = _Amount()
+        self._lock = threading.Lock()  # Runs may be read at the same time.
 
     def start(self, path: str) -> None:
         """Note that a file is read from its start, with nothing kept of it."""
-        self._total -= self._sizes.pop(path, 0)
+        with self._lock:
+            self._total = self._total.minus(self._amounts.pop(path, _Amount()))
 
-    def take(self, path: str, size: int) -> None:
-        """Note that an event of ``size`` bytes is kept; raises ``UnsupportedError`` where it is too much."""
-        self._sizes[path] = self._sizes.get(path, 0) + size + _EVENT_SIZE
-        self._total += size + _EVENT_SIZE
-        if self._total > LARGEST_UNUSUAL_EVENTS:
+    def take_event(self, path: str, size: int) -> None:
+        """Note that an unusual event of ``size`` bytes is kept; raises ``UnsupportedError`` where it is too much."""
+        total = self._take(path, _Amount(events=1, size=size + _EVENT_SIZE))
+        if total.events > MOST_UNUSUAL_EVENTS or total.size > LARGEST_UNUSUAL_EVENTS:
             raise UnsupportedError(
-                f"{path} has events whose fields are repeated or out of order, and all of them take more than "
-                f"{LARGEST_UNUSUAL_EVENTS} bytes of memory; read_events reads them one at a time",
+                f"{path} has events whose fields are repeated or out of order, of which no more than "
+                f"{MOST_UNUSUAL_EVENTS} events and {LARGEST_UNUSUAL_EVENTS} bytes are taken into memory; read_events "
+                "reads them one at a time",
                 path=path,
             )
+
+    def take_empty(self, path: str, count: int) -> None:
+        """Note values without content; raises ``UnsupportedError`` where there are too many."""
+        if self._take(path, _Amount(empty=count)).empty > MOST_EMPTY_VALUES:
+            raise UnsupportedError(
+                f"{path} has more than {MOST_EMPTY_VALUES} values without content; read_events reads them one event "
+                "at a time",
+                path=path,
+            )
+
+    def _take(self, path: str, amount: _Amount) -> _Amount:
+        with self._lock:
+            self._amounts[path] = self._amounts.get(path, _Amount()).plus(amount)
+            self._total = self._total.plus(amount)
+            return self._total

@@ -33,6 +33,8 @@ _IS_CONTENT = np.zeros(256, bool)
 _IS_CONTENT[[form << 3 | 2 for form in (IMAGE, HISTO, AUDIO, TENSOR)]] = True
 
 _FLOAT = numpy_dtype(1)
+# A tag and a content take two bytes each at least. Millions of values that have neither fit into a window.
+_SHORTEST_VALUE = 4
 # No message has 2^35 bytes.
 _LONGEST_LENGTH = 5
 
@@ -124,7 +126,8 @@ def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Arra
                 size, start = decode_varint(data, pos + 1, end)
             except FormatError:
                 size, start = end, end
-            if data[pos] != _VALUE or start + size > end or len(spans) - first >= 3 * MOST_VALUES:
+            is_value = data[pos] == _VALUE and size >= _SHORTEST_VALUE and start + size <= end
+            if not is_value or len(spans) - first >= 3 * MOST_VALUES:
                 good[row] = False
                 break
             pos = start + size

@@ -55,7 +55,19 @@ def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
     No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
     end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
     """
+    last = min(end, len(data)) - 1
     while pos < end:
+        # As a rule the tag and the length, or the number, take a byte each.
+        if pos < last and 8 <= (tag := data[pos]) < 0x80 and (size := data[pos + 1]) < 0x80:
+            wire_type = tag & 7
+            if wire_type == BYTES and pos + 2 + size <= end:
+                yield Field(tag >> 3, BYTES, pos + 2, size)
+                pos += 2 + size
+                continue
+            if wire_type == VARINT:
+                yield Field(tag >> 3, VARINT, pos + 1, 1)
+                pos += 2
+                continue
         field = _decode_field(data, pos, end)
         yield field
         pos = field.offset + field.size

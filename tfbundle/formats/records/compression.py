@@ -188,36 +188,47 @@ class _Unsnapped(_Copied):
     def __init__(self, stream: FileStream | ObjectStream) -> None:
         self.path = stream.path
         self._stream = stream
+        self._blocks = b""  # What was read of the stream, and not yet unpacked from ``_next`` on.
+        self._next = 0
         self._data = b""
         self._pos = 0
 
     def read(self, size: int) -> bytes:
         while self._pos == len(self._data):
-            head = self._exactly(4)
-            if not head:
+            if not self._fill(4):
+                self.is_cut = self._next < len(self._blocks)
                 return b""
-            length = int.from_bytes(head, "big")
+            length = int.from_bytes(self._blocks[self._next : self._next + 4], "big")
             left = self._stream.remaining()
-            # A block that is incomplete ends the stream, as an incomplete record does.
-            is_there = len(head) == 4 and (left is None or length <= left)
-            block = self._exactly(length) if is_there else b""
-            if not is_there or len(block) < length:
+            # A block that is incomplete ends the stream, as an incomplete record does. Nothing is read of one that is
+            # longer than the file.
+            is_there = left is None or self._next + 4 + length <= len(self._blocks) + left
+            if not is_there or not self._fill(4 + length):
                 self.is_cut = True
                 return b""
+            start = self._next + 4
+            self._next = start + length
+            if length == 1 and not self._blocks[start]:
+                continue  # An empty block; a file may have any number of them.
             try:
-                self._data, self._pos = decompress_snappy(block), 0
+                self._data, self._pos = decompress_snappy(self._blocks[start : self._next]), 0
             except FormatError as error:
                 raise error.locate(path=self.path) from None
         data = self._data[self._pos : self._pos + size]
         self._pos += len(data)
         return data
 
-    def _exactly(self, size: int) -> bytes:
-        parts = []
-        while size and (data := self._stream.read(min(size, _CHUNK))):
+    def _fill(self, size: int) -> bool:
+        """Read on until ``size`` bytes are there from ``_next`` on; whether there are so many."""
+        missing = self._next + size - len(self._blocks)
+        if missing <= 0:
+            return True
+        parts = [self._blocks[self._next :]]
+        while missing > 0 and (data := self._stream.read(_CHUNK)):
             parts.append(data)
-            size -= len(data)
-        return b"".join(parts)
+            missing -= len(data)
+        self._blocks, self._next = b"".join(parts), 0
+        return missing <= 0
 
     def done(self) -> int:
         return self._stream.done()
