@@ -1,6 +1,6 @@
 """Fuzzes what reads files, for a bounded time, with coverage as the guide.
 
-    python tools/fuzz/run.py [--seconds N] [--seed N] [--corpus FOLDER] [target ...]    the targets in turn
+    python tools/fuzz/run.py [--seconds N] [--seed N] [--corpus FOLDER] [target ...]    one for each processor at a time
     python tools/fuzz/run.py target --input FILE                                        one on one input, say a finding
 
 A target is a file ``fuzz_NAME.py`` beside this one, with ``seeds()`` (inputs to start from, taken from the fixtures)
@@ -21,6 +21,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -53,12 +54,10 @@ def main() -> int:
     if arguments.child:
         _fuzz(targets[0], arguments.seconds, arguments.seed, arguments.corpus)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        failed = [
-            name
-            for name in targets
-            if not _run(name, arguments.seconds, arguments.seed, arguments.corpus or Path(scratch))
-        ]
-    return 1 if failed else 0
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            corpus = arguments.corpus or Path(scratch)
+            clean = list(pool.map(lambda name: _run(name, arguments.seconds, arguments.seed, corpus), targets))
+    return 0 if all(clean) else 1
 
 
 def _run(target: str, seconds: int, seed: int, corpus: Path) -> bool:
