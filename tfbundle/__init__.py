@@ -1,15 +1,15 @@
-"""tfbundle reads what TensorFlow writes beside a model into numpy, without TensorFlow.
+"""Read and write TensorFlow checkpoints, graphs and event files as numpy arrays, without TensorFlow.
 
     import tfbundle
 
     weights = tfbundle.load("run/")                          # a dict of numpy arrays
     with tfbundle.open_checkpoint("run/model.ckpt-1000") as checkpoint:
-        tensor = checkpoint["conv1/weights"]                 # known at once, read when asked
+        tensor = checkpoint["conv1/weights"]                 # lazy: reads nothing yet
         tensor.shape, tensor.dtype, tensor[10:20, :]
 
-Every answer is right, or a ``TfBundleError`` that says what is wrong, where, and what to do.
+Every result is correct, or a ``TfBundleError`` says what is wrong, where, and what to do.
 
-Names load the modules behind them when they are first used, so that importing the package costs next to nothing.
+Public names load their modules when they are first used, so that importing the package is quick.
 """
 
 from __future__ import annotations

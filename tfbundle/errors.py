@@ -9,8 +9,8 @@ One hierarchy, so that a caller who opens files of unknown origin needs a single
     ├─ UnsupportedError(NotImplementedError) valid, but not readable here
     └─ MissingFileError(FileNotFoundError)   a shard or an index that is not there
 
-Each class also extends the built-in exception that a person would reach for, and keeps what it knows in
-attributes. All of them pickle, so that they survive the way back from a worker process.
+Each class also extends the built-in exception that callers expect, and keeps its facts in attributes. All of them
+pickle, so that worker processes can raise them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class TfBundleError(Exception):
     def __str__(self) -> str:
         import re  # Half the time of ``import tfbundle``, and only an error that is shown needs it.
 
-        # What the message already speaks of need not be said again.
+        # Facts that the message already states are not repeated.
         text = self.message
         if self.tensor is not None and repr(self.tensor) not in text:
             text = f"tensor {self.tensor!r}: {text}"
@@ -84,9 +84,9 @@ class TfBundleError(Exception):
         tensor: str | None = None,
         shard: int | None = None,
     ) -> TfBundleError:
-        """Fill in what was not known where the error arose, and return the error to be raised again.
+        """Fill in what was not known where the error arose, and return the error, to be raised again.
 
-        Code that decodes bytes knows neither their file nor their tensor; whoever called it does. ``offset`` is
+        Code that decodes bytes knows neither their file nor their tensor; its caller does. ``offset`` is
         where the decoded bytes begin in the file.
         """
         if self.path is None:
@@ -100,7 +100,7 @@ class TfBundleError(Exception):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Only notes that a caller added start with an underscore; what is left are the keyword arguments.
+        # Only attributes that a caller added start with an underscore; the others are the keyword arguments.
         facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return _restore, (type(self), facts)
 
@@ -143,11 +143,11 @@ class ChecksumError(FormatError):
 
 
 class UnsupportedError(TfBundleError, NotImplementedError):
-    """The file is valid as far as is known, but this library does not read what it holds."""
+    """The file may be valid, but this library does not support its contents."""
 
 
 class MissingFileError(TfBundleError, FileNotFoundError):
-    """A file that belongs to what was asked for is not there.
+    """A file that belongs to what was requested does not exist.
 
     As for every ``FileNotFoundError``, ``errno`` is ``ENOENT`` and ``filename`` is the absent path.
     """
@@ -168,10 +168,10 @@ class MissingFileError(TfBundleError, FileNotFoundError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        # TensorFlow opens gs://bucket/model as it does a path.
+        # TensorFlow accepts gs://bucket/model as a path.
         scheme, colon, _ = (self.path or "").partition("://")
         if colon and 1 < len(scheme) <= _LONGEST_SCHEME and scheme.isalnum():
             text += "; only files on this machine are read, so copy them here first"
         elif self.path is not None and self.path.startswith("~"):
-            text += "; ~ means a home folder to shells alone, so pass os.path.expanduser(path)"
+            text += "; only shells expand ~, so pass os.path.expanduser(path)"
         return text

@@ -1,7 +1,6 @@
-"""A dict that is handed out and cannot be changed.
+"""An immutable dict.
 
-``types.MappingProxyType`` is one too, but cannot be pickled or deeply copied, and interactive shells do not complete
-its keys.
+``types.MappingProxyType`` cannot be pickled or deeply copied, and interactive shells do not complete its keys.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class FrozenDict(Mapping[K, V]):
     __slots__ = ("_items",)
 
     def __init__(self, items: dict[K, V]) -> None:
-        """``items`` is kept and not copied."""
+        """Wrap ``items``, which is not copied."""
         self._items = items
 
     def __getitem__(self, key: K) -> V:

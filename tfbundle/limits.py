@@ -1,25 +1,25 @@
-"""How much a file may ask for: every bound on untrusted input that is a number of its own, with its reason.
+"""How much a file may ask for: every bound on untrusted input that is a fixed number, with its reason.
 
-Most bounds are no numbers. A handle, a record, a string, a slice or a tensor has to lie inside of its file, a count has
-to fit into the bytes that it counts, and tensors that share bytes may not be read more often than a multiple of their
-files; each reader checks that where it reads the size, before it allocates or reads anything. What stands here is what
-a file's own size cannot tell: how deep, how dense, how many of what takes hardly any bytes, and how long to search.
+Most bounds are not fixed numbers. A handle, a record, a string, a slice or a tensor has to lie inside its file, a count
+has to fit the bytes that it counts, and tensors that share bytes may be read only a limited number of times; each
+reader checks that where it reads the size, before it allocates or reads anything. The bounds below are those that the
+size of a file does not give: nesting, density, counts of items that take almost no bytes, and the effort of searches.
 
-Constants that only make things fast or lists readable stay beside the code that uses them.
+Constants that only tune speed or the length of lists stay beside the code that uses them.
 """
 
 from __future__ import annotations
 
 # Numbers and messages.
 
-# A 64-bit number needs ten groups of seven bits. What goes on is no number, however long the file.
+# A 64-bit number needs ten groups of seven bits. A longer varint is malformed.
 LONGEST_VARINT = 10
 # Protobuf counts the bytes of a message in signed 32-bit integers ("Proto Limits" in its documentation).
 LARGEST_MESSAGE = (1 << 31) - 1
 # Field numbers have 29 bits (the same page).
 LARGEST_FIELD_NUMBER = (1 << 29) - 1
-# Protobuf's readers of wire bytes refuse a message that is nested more deeply. Text has to stop there too: it takes
-# two bytes a level, and whoever follows it a stack frame.
+# Protobuf's readers of wire bytes refuse a message that is nested more deeply. Text has the same limit: a level
+# takes two bytes in the file, and a stack frame in a recursive reader.
 DEEPEST_NESTING = 100
 
 # What a message may take in memory when it is decoded: so many bytes, and so many times its own. An empty message takes
@@ -39,10 +39,10 @@ LARGEST_RANK = 254
 LARGEST_COUNT = ((1 << 63) - 1) // 16
 # A TensorProto may state a few of its elements and have the last one repeated, which costs no bytes in the file. An
 # array that repeats one value costs nothing in memory either. One that opens with others has to be allocated: up to so
-# many bytes, or to so many times those that are stated. What is larger was never a constant that somebody wrote.
+# many bytes, or to so many times those that are stated. No honest constant is larger.
 LARGEST_EXPANSION = 64 << 20
 LARGEST_EXPANSION_GROWTH = 64
-# Where an array that repeats one value is wanted as an array of its own, it costs its full size after all, unless the
+# Where an array that repeats one value is needed as a writable array, it costs its full size after all, unless the
 # value is zero: so many bytes for all constants of a graph together. Frozen models do have constants of
 # tens of megabytes that were never trained.
 LARGEST_REPETITION = 160 << 20
@@ -52,16 +52,16 @@ MOST_REPEATED_ELEMENTS = 100_000
 
 # Tables.
 
-# The densest thing that Snappy data can say is "copy 64 bytes" in three bytes, so no honest block grows more.
+# The densest Snappy element is "copy 64 bytes" in three bytes, so that no valid block grows more.
 LARGEST_SNAPPY_GROWTH = 22
 
 # Checkpoints.
 
-# TensorFlow numbers shards with five digits. This is far beyond, and still a number that can be counted through.
+# TensorFlow numbers shards with five digits. This is far beyond, and still few enough to loop over.
 MOST_SHARDS = 1 << 20
 # Checkpoints of large models have thousands of files, and many systems allow a process 1024 open ones, or 256.
 MOST_OPEN_FILES = 64
-# Partitioners cut a variable into as many slices as there are machines or shards; nobody has so many. Each takes a few
+# Partitioners cut a variable into as many slices as there are machines or shards; none has so many. Each takes a few
 # bytes in the file and hundreds in memory, and has to be compared with the others.
 MOST_SLICES = 1 << 14
 # Their extents together: as many as the largest number of slices has in eight dimensions.
@@ -78,17 +78,17 @@ LARGEST_OBJECT_GRAPH = 64 << 20
 MOST_OBJECTS = 200_000
 MOST_OBJECTS_A_TENSOR = 8
 # Bytes of a state file, which has a line or two for each checkpoint that training kept, and of a SavedModel's
-# fingerprint, which has a few numbers.
+# fingerprint, which holds a few numbers.
 LARGEST_NOTE = 16 << 20
-# How many parts of a stale path in a state file are looked for, at one question to the file system each.
+# How many components of a stale path in a state file are tried, each with one call to the file system.
 MOST_FOLDERS = 16
-# Names of folders in one state file. An honest one has a few; each is a question to the file system.
+# Names of folders in one state file. An honest one has a few; each costs a call to the file system.
 MOST_FOLDER_NAMES = 10_000
 
 # Graphs.
 
-# A number is all that a node needs to claim outputs. Unpacking a table of embeddings has tens of thousands, and so many
-# take some megabytes when they are listed.
+# A node needs one number to claim any count of outputs. Unpacking a table of embeddings has tens of thousands, and so
+# many take some megabytes when they are listed.
 MOST_OUTPUTS = 1 << 17
 # The keys of a SavedModel's variables together. A key is as long as the chain of objects that leads to its variable, so
 # that a small file with a long chain can ask for any amount; those of large models take a few megabytes.
@@ -120,15 +120,15 @@ LARGEST_SMALL_VALUES = 16 << 20
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
 
-# Searching, where nothing says how much there is.
+# Searches, where no count is given.
 
-# Fields that are looked at before a message is given a name. Any known kind of file shows itself in the first few.
+# Fields that are examined before a message is identified. Every known kind of file is recognised by the first few.
 MOST_FIELDS = 64
-# How many entries, elements and places may be looked at in vain while a damaged table is searched for its blocks:
-# about a second's work, so that a file that was made to mislead cannot take longer.
+# How many entries, elements and offsets may be examined in vain while a damaged table is searched for its blocks:
+# about a second's work, so that a crafted file cannot take longer.
 SEARCH_EFFORT = 120_000
-# Behind damage in a record file, headers are looked for. Many that are right, of long records that are not, could have
-# the same bytes checked over and over: so many times on average are the most.
+# After damage in a record file, headers are searched for. Many valid headers of long, invalid records could cause the
+# same bytes to be checked again and again: at most so many times on average.
 MOST_HEADER_PASSES = 16
 # Tensors do not share bytes. A checkpoint in which a thousand do is not read a thousand times: so many passes over its
 # files, and this many bytes, are the most that are loaded, verified or salvaged at once.

@@ -1,8 +1,8 @@
-"""Which names a person means: an exact name, a glob, a compiled pattern or a function.
+"""Selection of names by an exact name, a glob, a compiled pattern or a function.
 
-A name that exists is that name, whatever characters it has (``w[0]/kernel``); only what is no name is a pattern. In a
-glob ``*`` crosses ``/``, ``?`` is one character, and ``[ab]`` one of a set; case counts on every system. A compiled
-pattern may match anywhere in a name, as ``re.search`` does.
+A name that exists is that name, whatever characters it has (``w[0]/kernel``); only a string that is not a name is a
+pattern. In a glob ``*`` crosses ``/``, ``?`` is one character, and ``[ab]`` one of a set; case counts on every system.
+A compiled pattern may match anywhere in a name, as ``re.search`` does.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _WILDCARDS = frozenset("*?[")
 
 
 def is_glob(text: str) -> bool:
-    """Return whether ``text`` has characters that mean others in a glob."""
+    """Return whether ``text`` contains a wildcard."""
     return not _WILDCARDS.isdisjoint(text)
 
 
 def matcher(pattern: Pattern) -> Callable[[str], object]:
-    """Return the function that says whether a name matches ``pattern``, by a true value."""
+    """Return a function whose result is true for the names that match ``pattern``."""
     if isinstance(pattern, str):
         return re.compile(fnmatch.translate(pattern)).match
     return pattern.search if isinstance(pattern, re.Pattern) else pattern
 
 
 def select(pattern: Pattern, names: Collection[str]) -> list[str]:
-    """Return those of ``names`` that ``pattern`` means, in their order: itself if it is one, else what it matches."""
+    """Return the ``names`` that ``pattern`` selects, in their order: the name itself if there is one, else matches."""
     if isinstance(pattern, str) and pattern in names:
         return [pattern]
     return list(filter(matcher(pattern), names))

@@ -1,7 +1,7 @@
-"""From a path to tensors, whatever holds them: a checkpoint, or a frozen graph.
+"""Opening the tensors of a path: those of a checkpoint, or of a frozen graph.
 
-A checkpoint comes first, so that nothing of graphs is loaded where there is one. A graph is taken where there is none,
-and where a SavedModel's checkpoint has no variables, if it is frozen: that is, has constants and no variables.
+A checkpoint is tried first, so that graph modules are not loaded where there is one. A graph is opened where there is
+no checkpoint, or where a SavedModel's checkpoint has no variables, if it is frozen: it has constants and no variables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def open_tensors(path: StrPath, *, format: Format | None = None, salvage: bool =
     return checkpoint
 
 
-# Most paths are those of checkpoints, and need nothing of graphs.
+# Most paths are those of checkpoints, and need no graph modules.
 
 
 def _holds_graph(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The progress of long work: a function that is called with what is done and what there is, in bytes as a rule."""
+"""The progress of long work: a function that is called with the amount done and the total, usually in bytes."""
 
 from __future__ import annotations
 

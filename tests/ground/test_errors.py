@@ -138,7 +138,7 @@ def test_addresses_are_no_paths(path: str) -> None:
 def test_home_folders_are_a_matter_of_shells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     for call in (tfbundle.open_checkpoint, tfbundle.list_checkpoints, tfbundle.load_graph):
-        with pytest.raises(MissingFileError, match=r"; ~ means a home folder .* pass os\.path\.expanduser\(path\)"):
+        with pytest.raises(MissingFileError, match=r"; only shells expand ~, so pass os\.path\.expanduser\(path\)"):
             call(path)
     (tmp_path / "~run").mkdir()
     assert tfbundle.list_checkpoints("~run") == []

@@ -49,11 +49,11 @@ Numbers = TypeVar("Numbers", int, "np.ndarray[Any, np.dtype[np.int64]]")
 
 
 def mask(crc: Numbers) -> Numbers:
-    """Return the form in which a CRC-32C is stored; an array of them likewise."""
+    """Return the masked, stored form of a CRC-32C; an array of them likewise."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def unmask(masked: Numbers) -> Numbers:
-    """Return the CRC-32C that a stored, masked one stands for; an array of them likewise."""
+    """Return the CRC-32C of a stored, masked one; an array of them likewise."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

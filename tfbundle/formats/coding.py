@@ -11,8 +11,8 @@ whose header is as many one bits (the first bit inverted for the sign) ahead of 
 
     0 -> 80     1 -> 81     63 -> bf     64 -> c0 40     -1 -> 7f     -64 -> 40     -65 -> 3f bf
 
-Decoders take a buffer, a position and the end they may not pass, and return the value with the position behind
-it. What breaks the code is a ``FormatError`` whose ``offset`` is a place in the buffer.
+Decoders take a buffer, a position and the end of the readable part, and return the value with the position after
+it. Malformed bytes raise ``FormatError``, whose ``offset`` is a position in the buffer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ESCAPED = {b"\0": b"\0\xff", b"\xff": b"\xff\0"}
 _UNESCAPED = {escaped: byte for byte, escaped in _ESCAPED.items()}
 _SPECIAL = re.compile(rb"[\0\xff]")
 
-# What holds bytes; a memoryview is sliced without a copy.
+# A memoryview is sliced without a copy.
 Buffer = bytes | memoryview
 
 
@@ -51,7 +51,7 @@ def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int
 
 
 def encode_varint(value: int) -> bytes:
-    """Return a number of 0 and more as a varint."""
+    """Return a non-negative number as a varint."""
     groups = bytearray()
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)
@@ -78,7 +78,7 @@ def decode_ordered_number(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 
 def encode_ordered_string(value: bytes) -> bytes:
-    """Return a string of bytes in ordered code, with its end mark."""
+    """Return a string of bytes in ordered code, with its terminator."""
     return _SPECIAL.sub(lambda match: _ESCAPED[match[0]], value) + b"\0\1"
 
 

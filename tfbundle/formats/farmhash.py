@@ -1,4 +1,4 @@
-"""FarmHash's ``Fingerprint64``, the hash that TensorFlow puts of a SavedModel's index into ``fingerprint.pb``.
+"""FarmHash's ``Fingerprint64``, the hash of a SavedModel's index that TensorFlow stores in ``fingerprint.pb``.
 
 Defined by Google's FarmHash (``farmhashna::Hash64``), whose fingerprints never change: up to 16, 32 and 64 bytes have
 functions of their own, and longer ones are mixed in blocks of 64 bytes into a state of seven words::

@@ -8,7 +8,7 @@ from tfbundle.limits import LARGEST_SNAPPY_GROWTH
 
 
 def decompress_snappy(data: bytes) -> bytes:
-    """Return the contents of a block; ``FormatError`` where it is none, or claims more than it can hold."""
+    """Return the contents of a block; raises ``FormatError`` if it is malformed, or claims more than it can hold."""
     size, _ = decode_varint(data, 0, len(data), 32)
     if size > len(data) * LARGEST_SNAPPY_GROWTH:
         raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)

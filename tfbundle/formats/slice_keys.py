@@ -1,7 +1,8 @@
-"""The keys of tables: names of tensors, and what stands for the slices of partitioned ones.
+"""The keys of tables: names of tensors, and keys of the slices of partitioned ones.
 
-A tensor's name is any bytes, UTF-8 as a rule; as a ``str`` it has the others escaped. A slice's key is a run of ordered
-codes (TensorFlow, ``util/saved_tensor_slice_util``), after which slices sort by name, then by place::
+A tensor's name is any bytes, usually UTF-8; a ``str`` escapes bytes that are not (``surrogateescape``). A slice's key
+is a sequence of ordered codes (TensorFlow, ``util/saved_tensor_slice_util``), which sorts slices by name, then by
+position::
 
     [number 0][string: tensor's name][number: rank]  then for each dimension  [signed: start][signed: length]
 
@@ -17,7 +18,7 @@ from tfbundle.errors import FormatError
 from tfbundle.formats import coding
 from tfbundle.limits import LARGEST_RANK
 
-# The length that stands for a whole dimension.
+# The length that means the whole dimension.
 FULL = -1
 
 # A start and a length, of one dimension of a slice.
@@ -37,7 +38,7 @@ def decode_name(key: bytes) -> str:
 
 
 def decode_names(keys: list[bytes]) -> list[str]:
-    """``decode_name`` of each key; all at once, where no key holds the byte that then stands between them."""
+    """Return ``decode_name`` of each key; keys without a NUL are decoded together, separated by NULs."""
     names = decode_name(b"\0".join(keys)).split("\0")
     return names if len(names) == len(keys) else list(map(decode_name, keys))
 
@@ -66,5 +67,5 @@ def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
         length, pos = coding.decode_ordered_signed(key, pos, end)
         extents.append((start, length))
     if pos != end:
-        raise FormatError("a slice key goes on behind its last dimension", offset=pos)
+        raise FormatError("a slice key continues after its last dimension", offset=pos)
     return name, tuple(extents)

@@ -1,15 +1,15 @@
-"""What a place of bytes can do, whatever keeps it: the interface that local files and object stores implement.
+"""The interface to stored bytes that local files and object stores implement.
 
-A ``Location`` is a name: of a file, a folder, or the prefix that a checkpoint's files have in common. It knows how
-names are joined and taken apart where it lies, what is there, and how to open it. A ``Source`` is a file that is open:
-an array of bytes without a cursor, so that any number of threads may read at once. Each request is checked against the
-size that the file had when it was opened, before anything is allocated.
+A ``Location`` names a file, a folder, or the prefix that the files of a checkpoint share. It joins and splits names,
+says what exists there, and opens it. A ``Source`` is an open file: an array of bytes without a cursor, so that any
+number of threads may read at once. Each request is checked against the size that the file had when it was opened,
+before anything is allocated.
 
-Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which state of the
-file it opened (``version``): ``check_unchanged`` says whether what is open still holds what it held, ``same_file``
-whether its path still leads to it, and ``was_replaced`` whether it leads to another.
+Training jobs overwrite and delete checkpoints while others read them. A source therefore records which version of the
+file it opened (``version``): ``check_unchanged`` raises if the open file was modified, ``same_file`` returns whether
+its path still leads to it, and ``was_replaced`` whether it leads to another file.
 
-Modules above ``storage`` take no path apart and ask no file system; they are given a ``Location`` and work on that.
+Modules above ``storage`` never split paths or query the file system; they receive a ``Location`` and use that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tfbundle.errors import FormatError
 
 
 class FileStat(NamedTuple):
-    """What a listing says of a file: its size in bytes, and its time of change in seconds since 1970."""
+    """A file's size in bytes, and its modification time in seconds since 1970."""
 
     size: int
     mtime: float
@@ -32,7 +32,7 @@ class Source(ABC):
     """An open file, read at offsets from any thread."""
 
     path: str
-    """The name that it was opened by."""
+    """The name it was opened by."""
     size: int
     """Its length in bytes when it was opened."""
     version: Hashable
@@ -48,9 +48,9 @@ class Source(ABC):
 
     @abstractmethod
     def read_some(self, offset: int, buffer: memoryview) -> int:
-        """Put what can be had at once at the start of ``buffer``, and return how many bytes, at least one.
+        """Fill the start of ``buffer`` with what one read returns, and return the number of bytes, at least one.
 
-        It ends before a place that cannot be read. Raises as ``read_at`` does.
+        A read ends before bytes that the device cannot read. Raises as ``read_at`` does.
         """
 
     @abstractmethod
@@ -97,7 +97,7 @@ class Listing(ABC):
         """Return size and time of an entry that is a regular file, otherwise ``None``."""
 
     def is_file(self, name: str) -> bool:
-        """Return whether there is such an entry, and it is no folder."""
+        """Return whether there is such an entry, and it is not a folder."""
         return name in self and not self.is_folder(name)
 
     @abstractmethod
@@ -124,7 +124,7 @@ class Location(ABC):
     @property
     @abstractmethod
     def is_absolute(self) -> bool:
-        """Whether it means the same whatever the working folder is."""
+        """Whether it is independent of the working folder."""
 
     @abstractmethod
     def absolute(self) -> Location:
@@ -132,9 +132,9 @@ class Location(ABC):
 
     @abstractmethod
     def anchored(self) -> Location:
-        """Return the same location, called the same, that no longer depends on the working folder.
+        """Return the same location under the same name, independent of the working folder from now on.
 
-        So does whatever is made of it. Messages go on to show the name that a person gave.
+        The same holds for locations derived from it. Messages still show the name that the caller passed.
         """
 
     @abstractmethod
@@ -143,7 +143,7 @@ class Location(ABC):
 
     @abstractmethod
     def join(self, *names: str) -> Location:
-        """Return what ``names`` lead to from this folder; an absolute one among them starts over."""
+        """Return the location of ``names`` below this folder; an absolute name restarts from the root."""
 
     @abstractmethod
     def beside(self, name: str) -> Location:
@@ -151,7 +151,7 @@ class Location(ABC):
 
     @abstractmethod
     def plus(self, suffix: str) -> Location:
-        """Return the location whose name goes on with ``suffix``, as that of a prefix's member does."""
+        """Return the location whose name is this one followed by ``suffix``, such as a member of a prefix."""
 
     @abstractmethod
     def bare(self) -> Location:

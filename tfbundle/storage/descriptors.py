@@ -1,7 +1,7 @@
-"""Opening one more of many files, where a process may have few open at once.
+"""Keeping many files open when a process may have few descriptors.
 
-Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. A quarter of them is kept at most. The program
-that reads has files of its own, so that even this may be too many: what the system refuses makes room.
+Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. At most a quarter of them is used. The calling
+program has open files of its own, so that even this may be too many: when the system refuses, the oldest is closed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def most_open_files() -> int:
 def open_making_room(open_file: Callable[[], T], opened: MutableMapping[int, Any]) -> T:
     """Return what ``open_file`` returns; while the system has no descriptor left, drop the oldest of ``opened``.
 
-    What is dropped is closed with its last user, and has to be opened again when it is needed next. Raises as
+    A dropped file closes with its last user, and has to be opened again when it is needed next. Raises as
     ``open_file`` does, and the system's ``OSError`` once nothing is left to drop.
     """
     while True:

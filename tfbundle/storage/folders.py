@@ -15,10 +15,10 @@ from tfbundle.storage.local import LEADS_NOWHERE, LocalSource
 
 
 class LocalListing(Listing):
-    """A folder of the file system; what is asked of an entry is looked up once."""
+    """The entries of a local folder; each fact about an entry is looked up once."""
 
     def __init__(self, folder: str, path: str) -> None:
-        """List ``folder``, for which the system has the name ``path``; raises ``MissingFileError`` if there is none."""
+        """List ``folder``, whose full path is ``path``; raises ``MissingFileError`` if there is none."""
         try:
             with os.scandir(path) as entries:
                 self._entries = {entry.name: entry for entry in entries}
@@ -28,7 +28,7 @@ class LocalListing(Listing):
             if error.errno not in LEADS_NOWHERE:
                 raise
             raise MissingFileError(f"{folder} leads to no folder: {error.strerror}", path=folder) from None
-        except ValueError:  # A NUL in the name, or what the file system's encoding lacks; no such folder can exist.
+        except ValueError:  # The name holds a NUL, or cannot be encoded; no such folder can exist.
             raise MissingFileError(f"there is no folder {folder!r}", path=folder) from None
         self.names = sorted(self._entries)
 
@@ -50,12 +50,12 @@ class LocalListing(Listing):
 
 
 class LocalLocation(Location):
-    """A path of the file system, kept as it was spelled."""
+    """A path of the local file system, kept as the caller spelled it."""
 
     __slots__ = ("_base", "path")
 
     def __init__(self, path: str, base: str = "") -> None:
-        """Start a relative ``path`` from the folder ``base``, or if that is empty from the working folder."""
+        """Resolve a relative ``path`` from the folder ``base``, or from the working folder if ``base`` is empty."""
         self.path = path
         self._base = base
 
@@ -79,16 +79,16 @@ class LocalLocation(Location):
 
     @property
     def is_absolute(self) -> bool:
-        """Whether it means the same whatever the working folder is."""
+        """Whether it is independent of the working folder."""
         return os.path.isabs(self.path)
 
     def absolute(self) -> LocalLocation:
         """Return the same place by a name that does not depend on the working folder; nothing is normalised."""
-        # A prefix may end in a separator, where its files have no base name.
+        # A prefix may end in a separator: its files then have no base name.
         return self if self.is_absolute else LocalLocation(os.path.join(self._base or os.getcwd(), self.path))
 
     def anchored(self) -> LocalLocation:
-        """Return the same location, called the same, that no longer depends on the working folder."""
+        """Return the same location under the same name, independent of the working folder from now on."""
         if self._base or self.is_absolute:
             return self
         try:
@@ -103,7 +103,7 @@ class LocalLocation(Location):
         return LocalLocation(os.path.realpath(self._full))
 
     def join(self, *names: str) -> LocalLocation:
-        """Return what ``names`` lead to from this folder; an absolute one among them starts over."""
+        """Return the location of ``names`` below this folder; an absolute name restarts from the root."""
         return self._with(os.path.join(self.path, *names))
 
     def beside(self, name: str) -> LocalLocation:
@@ -111,7 +111,7 @@ class LocalLocation(Location):
         return self._with(os.path.join(os.path.dirname(self.path), name))
 
     def plus(self, suffix: str) -> LocalLocation:
-        """Return the location whose name goes on with ``suffix``, as that of a prefix's member does."""
+        """Return the location whose name is this one followed by ``suffix``, such as a member of a prefix."""
         return self._with(self.path + suffix)
 
     def bare(self) -> LocalLocation:
@@ -152,7 +152,7 @@ class LocalLocation(Location):
             if error.errno not in LEADS_NOWHERE:
                 raise
             raise MissingFileError(f"{self.path} leads to no folder: {error.strerror}", path=self.path) from None
-        # Some network drives number nothing, and all of their folders would be one.
+        # Some network drives have no inode numbers, so that all of their folders would be equal.
         return facts.st_dev, facts.st_ino or os.path.realpath(self._full)
 
     def open(self) -> LocalSource:
@@ -181,7 +181,7 @@ def _stat(entry: str | os.DirEntry[str]) -> FileStat | None:
 
 
 def common_folder(paths: Iterable[str]) -> str:
-    """Return the folder in which all files lie, as their paths begin with it, or ``""`` where there is none."""
+    """Return the folder that all paths begin with, with its final separator, or ``""`` if there is none."""
     folders = {os.path.dirname(path) for path in paths}
     try:
         return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""

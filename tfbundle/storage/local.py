@@ -1,13 +1,9 @@
 """Local files, read at offsets.
 
-A ``LocalSource`` is an open file seen as an array of bytes. It has no cursor, so many threads may read at once,
-and it checks each request against the size that the file had when it was opened, before anything is allocated.
-Reading copies (``read_at``, ``read_into``); ``view`` maps the file and copies nothing, for callers who accept
-that a mapped file must not shrink under them.
+``read_at`` and ``read_into`` copy; ``view`` maps the file and copies nothing, for callers who accept that a mapped file
+must not be truncated while they use it.
 
-Training jobs overwrite and delete checkpoints while others read them. A source therefore remembers which file it
-opened (``version``): ``check_unchanged`` raises if the open file no longer holds what it held, ``same_file`` whether
-its path still leads to it, and ``was_replaced`` whether it leads to another.
+Training jobs overwrite and delete checkpoints while others read them; ``storage.base`` says how a source notices.
 """
 
 from __future__ import annotations
@@ -26,15 +22,15 @@ from tfbundle.storage.base import Source
 
 # Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
 _LARGEST_READ = 1 << 30
-# Links that go round in circles, and names (perhaps from a file that lies) that no file can have.
+# Circular links, and names (perhaps from a hostile file) that no file can have.
 LEADS_NOWHERE = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
-# A map keeps its file by itself. Before Python 3.13 each takes a descriptor all the same, of which systems allow 1024,
-# or 256.
+# A map keeps its file open by itself. Before Python 3.13 each holds a descriptor nevertheless, of which systems allow
+# 1024, or 256.
 _MAP_SETTINGS = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platform != "win32" else {}
 
 
 class FileIdentity(NamedTuple):
-    """What distinguishes one state of a file from another: where it lies, how long it is, when it was last written."""
+    """What distinguishes one version of a file from another: device and inode, size, modification time."""
 
     device: int
     inode: int
@@ -87,7 +83,7 @@ class LocalSource(Source):
         except ValueError as error:
             if isinstance(error, FormatError):
                 raise
-            # A NUL in the name, or what the file system's encoding lacks; no such file can exist.
+            # The name holds a NUL or a character that the file system cannot encode; no such file can exist.
             raise MissingFileError(f"there is no file {self.path!r}", path=self.path) from None
         except OSError as error:
             if error.errno not in LEADS_NOWHERE:
@@ -132,9 +128,9 @@ class LocalSource(Source):
             done += self.read_some(offset + done, buffer[done:])
 
     def read_some(self, offset: int, buffer: memoryview) -> int:
-        """Put what the system hands out at once at the start of ``buffer``, and return how many bytes, at least one.
+        """Fill the start of ``buffer`` with what one read returns, and return the number of bytes, at least one.
 
-        That ends before a place that it cannot read. Raises as ``read_into`` does.
+        A read ends before bytes that the device cannot read. Raises as ``read_into`` does.
         """
         descriptor = self._check(offset, len(buffer))
         try:
@@ -171,7 +167,7 @@ class LocalSource(Source):
 
     def check_unchanged(self) -> None:
         """Raise ``FormatError`` if the open file was written to since it was opened."""
-        # A deleted file keeps its bytes for as long as it is open, so its place alone would say too little.
+        # A deleted file keeps its bytes while it is open, so that its path alone would not be enough.
         if _identity(os.fstat(self.check_open().number)) != self.version:
             raise FormatError(
                 f"{self.path} was overwritten while it was being read; open the checkpoint again",
@@ -190,7 +186,7 @@ class LocalSource(Source):
         try:
             return _identity(os.stat(self._full)) != self.version
         except OSError:
-            return False  # Nothing lies there, and so nothing else.
+            return False  # Nothing exists there, and so no other file.
 
     def check_open(self) -> _Descriptor:
         """Return the descriptor, for as long as the caller keeps it; a ``ValueError`` after ``close()``."""
@@ -211,7 +207,7 @@ class LocalSource(Source):
         return descriptor
 
     def _named(self, error: OSError) -> OSError:
-        """Return an error of the system, such as that of a broken disk, with the file's name, which it leaves out."""
+        """Return an error of the system, such as that of a failing disk, with the file's name."""
         return OSError(error.errno, error.strerror, self.path)
 
     def _shrunk(self, offset: int) -> TruncatedError:
@@ -262,8 +258,8 @@ def _kind(mode: int) -> str:
 
 
 def _absence(path: str, full: str) -> str:
-    """Say that there is no file; a link without its file is listed, and looks as if there were one."""
-    with suppress(OSError):  # It may go away meanwhile.
+    """Return a message that there is no file, or that it is a dangling link, which listings show as a file."""
+    with suppress(OSError):  # It may be deleted meanwhile.
         if os.path.islink(full):
             return f"{path} is a link to {os.readlink(full)}, which is not there"
     return f"there is no file {path or repr(path)}"

@@ -1,4 +1,4 @@
-"""From what a person passes as a path to the location it means.
+"""The location that a path argument means.
 
 A path is a ``str``, ``bytes``, an ``os.PathLike``, or a location already. ``file:`` URLs are paths of the file system.
 """
@@ -17,14 +17,14 @@ from tfbundle.storage.folders import LocalLocation
 
 StrPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | Location"
 
-# Two slashes are part of it: "C:\runs" is a drive, and "model:0" a file.
+# The two slashes are required: "C:\runs" is a drive, and "model:0" a file.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def locate(path: StrPath) -> Location:
     """Return the location that ``path`` means.
 
-    Raises ``UnsupportedError`` for an URL of another kind than ``file:``, and ``TypeError`` for what is no path.
+    Raises ``UnsupportedError`` for a URL that is not a ``file:`` URL, and ``TypeError`` for other objects.
     """
     if isinstance(path, Location):
         return path
@@ -34,7 +34,7 @@ def locate(path: StrPath) -> Location:
         return LocalLocation(text)
     if scheme[1].lower() != "file":
         raise UnsupportedError(
-            f"{text} is an URL of the kind {scheme[1]}:, which is not read; copy the files to a local folder", path=text
+            f"{text} is a {scheme[1]}: URL, which is not supported; copy the files to a local folder", path=text
         )
     parts = urlsplit(text)
     if parts.netloc not in ("", "localhost"):

@@ -53,10 +53,9 @@ def main() -> int:
         return 0
     if arguments.child:
         _fuzz(targets[0], arguments.seconds, arguments.seed, arguments.corpus)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            corpus = arguments.corpus or Path(scratch)
-            clean = list(pool.map(lambda name: _run(name, arguments.seconds, arguments.seed, corpus), targets))
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        corpus = arguments.corpus or Path(scratch)
+        clean = list(pool.map(lambda name: _run(name, arguments.seconds, arguments.seed, corpus), targets))
     return 0 if all(clean) else 1
 
 
