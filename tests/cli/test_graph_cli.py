@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.graphs import ExpectedGraph, expected_graphs
-from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef
+from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, SavedModel
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
 OF_TWO = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
@@ -42,7 +43,7 @@ def test_graph_tells_what_tensorflow_read(expected: ExpectedGraph) -> None:
     printed = run("graph", expected.path)
     assert (printed.exit_code, printed.stderr) == (0, "")
     for op, count in expected.facts.get("meta_graphs", [expected.facts])[0]["graph"]["ops"].items():
-        assert re.search(rf"^{op} +{count}$", printed.stdout, re.MULTILINE)
+        assert re.search(rf"^{op} +{count}( +\d+)?$", printed.stdout, re.MULTILINE)
 
 
 def test_graph_fields() -> None:
@@ -50,8 +51,8 @@ def test_graph_fields() -> None:
     assert set(facts) == {"path", "kind", "graphs", "assets"}
     graph = facts["graphs"][1]
     assert set(graph) == {
-        "tags", "tensorflow_version", "producer", "min_consumer", "nodes", "ops", "functions", "variables",
-        "collections", "signatures", "saver",
+        "tags", "tensorflow_version", "producer", "min_consumer", "nodes", "ops", "function_ops", "functions",
+        "variables", "collections", "signatures", "saver",
     }  # fmt: skip
     assert graph["variables"][0] == {
         "name": "vgg_feat_fc/weights", "variable": "vgg_feat_fc/weights:0", "trainable": True, "shape": [6, 4],
@@ -74,7 +75,56 @@ def test_graph_for_people() -> None:
     assert re.search(r"^scores +input +images +\[\?,6\] +float32 +images:0$", printed, re.MULTILINE)
     assert re.search(r"^global_step +\[\] +int32 +no$", printed, re.MULTILINE)
     assert re.search(r"^vocabulary.txt +yes$", printed, re.MULTILINE)
-    assert re.search(r"^while_body_18 +4 +4 +15$", run("graph", FUNCTIONS).stdout, re.MULTILINE)
+
+
+def test_ops_and_signatures_of_functions() -> None:
+    path = FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model"
+    (facts,) = run_json("graph", path)["graphs"]
+    message = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    counts = Counter(node.op for function in message.library.function for node in function.node_def)
+    assert facts["function_ops"] == counts
+    assert facts["functions"]["__inference_signature_wrapper_embed_42"] == {
+        "nodes": 4,
+        "inputs": [
+            {"name": "words", "shape": [None], "dtype": "string", "data_type": "DT_STRING"},
+            {"name": "unknown", "shape": None, "dtype": "resource", "data_type": "DT_RESOURCE"},
+            {"name": "unknown_0", "shape": [], "dtype": "int64", "data_type": "DT_INT64"},
+            {"name": "unknown_1", "shape": None, "dtype": "resource", "data_type": "DT_RESOURCE"},
+        ],
+        "outputs": [
+            {"name": "identity", "shape": [None, 2], "dtype": "float32", "data_type": "DT_FLOAT",
+             "tensor": "Identity:output:0"},
+            {"name": "identity_1", "shape": [], "dtype": "int32", "data_type": "DT_INT32",
+             "tensor": "Identity_1:output:0"},
+        ],
+    }  # fmt: skip
+    printed = run("graph", path).stdout
+    assert "functions    9, with 56 nodes\n" in printed
+    assert re.search(r"^op +nodes +in functions$", printed, re.MULTILINE)
+    assert re.search(r"^StatefulPartitionedCall +5 +3$", printed, re.MULTILINE)
+    assert re.search(r"^RestoreV2 +0 +1$", printed, re.MULTILINE)  # Only a function has it.
+    assert re.search(
+        r"^__inference_signature_wrapper_embed_42 +4 +words: string\[\?\], unknown: resource, unknown_0: int64\[\], "
+        r"and 1 more +identity: float32\[\?,2\], identity_1: int32\[\]$",
+        printed,
+        re.MULTILINE,
+    )
+    assert "in functions" not in run("graph", TRAINING).stdout
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (4, ", and 1 more"), (9, ", and 6 more")])
+def test_long_lists_of_inputs_are_cut(count: int, more: str, tmp_path: Path) -> None:
+    """In 64 columns as many as fit, and how many do not."""
+    graph = GraphDef()
+    signature = graph.library.function.add().signature
+    signature.name = "f"
+    for number in range(count):
+        signature.input_arg.add(name=str(number) * 10, type=1)
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    inputs = re.search(r"^f +0 +(.*?) +-$", run("graph", tmp_path / "graph.pb").stdout, re.MULTILINE)
+    assert inputs
+    shown = [f"{str(number) * 10}: float32" for number in range(3)]
+    assert inputs[1] == ", ".join(shown) + more
 
 
 def test_one_node() -> None:
@@ -105,8 +155,10 @@ def test_one_function() -> None:
     facts = run_json("graph", FUNCTIONS, "while_body_18")
     assert (facts["function"], facts["nodes"], facts["ops"]["Const"]) == ("while_body_18", 15, 5)
     assert facts["inputs"][0]["dtype"] == "int32"
-    assert facts["outputs"]["while_identity"] == "while/Identity:output:0"
-    assert "output       while_identity = while/Identity:output:0\n" in run("graph", FUNCTIONS, "while_body_18").stdout
+    assert facts["outputs"][0]["name"] == "while_identity"
+    assert facts["outputs"][0]["tensor"] == "while/Identity:output:0"
+    printed = run("graph", FUNCTIONS, "while_body_18").stdout
+    assert "output       while_identity int32 ? = while/Identity:output:0\n" in printed
 
 
 def test_strange_graphs_stay_on_their_lines(tmp_path: Path) -> None:

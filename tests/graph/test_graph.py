@@ -290,6 +290,12 @@ def test_functions() -> None:
     assert [argument.data_type for argument in function.inputs.values()] == loop.attributes["T"]
     for name in function.outputs.values():
         assert function[name].data_type is not None
+    assert str(function.signature) == (
+        "while_body_18(while_while_loop_counter: int32[], while_while_maximum_iterations: int32[], "
+        "while_placeholder: int32[], while_placeholder_1: float32[]) -> (while_identity: int32, "
+        "while_identity_1: int32, while_identity_2: int32, while_identity_3: float32)"
+    )
+    assert graph.function_op_counts["Const"] == sum(item.op_counts["Const"] for item in graph.functions.values()) > 0
     name = next(iter(function.inputs))
     with pytest.raises(KeyError, match="is an input of"):
         function[name]

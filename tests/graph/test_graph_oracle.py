@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.expected import FIXTURES
 from tfbundle.graph.collections import MESSAGE_NAMES
 from tfbundle.graph.node import Output
 from tfbundle.graph.op_outputs import _decode_definition, _known_ops
 from tfbundle.proto import GraphDef, OpDef
+from tfbundle.tensors.dtypes import data_type_name
 
 
 def build(tf: Any) -> Any:
@@ -123,6 +125,27 @@ def test_every_tensor_of_functions(tf: Any, tmp_path: Path) -> None:
         if name in [operation.name for operation in function.graph.get_operations()]:
             tensors = function.graph.get_operation_by_name(name).outputs
             assert [tf_name(output) for output in node.outputs or ()] == [tensor.dtype.name for tensor in tensors]
+
+
+@pytest.mark.parametrize("model", ["saved-model-with-asset", "keras-saved-model"])
+def test_signatures_of_functions(tf: Any, model: str) -> None:
+    from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+
+    path = FIXTURES / "tf-2.21.0" / model / "model"
+    graph = tfbundle.load_graph(path)
+    library = tf.compat.v1.GraphDef.FromString(graph.proto.SerializeToString()).library
+    assert len(library.function) > 4
+    with tf.Graph().as_default():
+        tf.import_graph_def(tf.compat.v1.GraphDef(library=library), name="")
+        for proto in library.function:
+            expected = function_def_to_graph(proto)
+            signature = graph.functions[proto.signature.name].signature
+            for ours, theirs in ((signature.inputs, expected.inputs), (signature.outputs, expected.outputs)):
+                for argument, tensor in zip(ours.values(), theirs, strict=True):
+                    dtype = tf.as_dtype(tensor.dtype)
+                    assert argument.data_type == data_type_name(dtype.as_datatype_enum)
+                    if argument.shape is not None:
+                        assert tensor.shape.is_compatible_with(argument.shape)
 
 
 def test_the_table_of_ops_is_that_of_tensorflow(tf: Any) -> None:

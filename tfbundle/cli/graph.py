@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.node import Node
 
+# Inputs or outputs of a function beyond this are not listed in a table; with its name, or --json, all are.
+_WIDEST_ARGUMENTS = 64
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
 
 
@@ -93,11 +96,14 @@ def _print_graph(graph: Facts) -> None:
         saver = graph["saver"]
         sharded = ", sharded" if saver["sharded"] else ""
         print_fact("saver", f"{saver['version']}, {count_of(len(saver['tensors']), 'tensor')}{sharded}")
-    _print_part(("op", "nodes"), [(escape_name(op), str(count)) for op, count in graph["ops"].items()])
+    if graph["functions"]:
+        inside = sum(function["nodes"] for function in graph["functions"].values())
+        print_fact("functions", f"{len(graph['functions']):,}, with {count_of(inside, 'node')}")
+    _print_ops(graph["ops"], graph["function_ops"])
     _print_part(
-        ("function", "inputs", "outputs", "nodes"),
+        ("function", "nodes", "inputs", "outputs"),
         [
-            (escape_name(name), *(str(function[key]) for key in ("inputs", "outputs", "nodes")))
+            (escape_name(name), str(function["nodes"]), *map(_arguments, (function["inputs"], function["outputs"])))
             for name, function in graph["functions"].items()
         ],
     )
@@ -122,6 +128,30 @@ def _print_graph(graph: Facts) -> None:
     _print_part(("signature", "", "key", "shape", "dtype", "tensor"), list(_signature_rows(graph["signatures"])))
 
 
+def _print_ops(ops: dict[str, int], function_ops: dict[str, int]) -> None:
+    if not function_ops:
+        _print_part(("op", "nodes"), [(escape_name(op), str(count)) for op, count in ops.items()])
+        return
+    known = dict.fromkeys((*ops, *function_ops))
+    counts = sorted(((op, ops.get(op, 0), function_ops.get(op, 0)) for op in known), key=lambda row: -row[1] - row[2])
+    rows = [(escape_name(op), str(count), str(inside)) for op, count, inside in counts]
+    _print_part(("op", "nodes", "in functions"), rows)
+
+
+def _arguments(arguments: list[Facts]) -> str:
+    """Return the inputs or outputs of a function as a cell, as many as fit."""
+    parts: list[str] = []
+    width = 0
+    for argument in arguments:
+        shape = "" if argument["shape"] is None else _shape(argument["shape"])
+        parts.append(f"{escape_name(argument['name'])}: {argument['dtype'] or '?'}{shape}")
+        width += len(parts[-1]) + 2
+        if width > _WIDEST_ARGUMENTS and len(parts) > 1:
+            parts[-1:] = [f"and {len(arguments) - len(parts) + 1} more"]
+            break
+    return ", ".join(parts) or "-"
+
+
 def _writer(version: str) -> str:
     return f", written by TensorFlow {one_line(version)}" if version else ""
 
@@ -140,10 +170,10 @@ def _signature_rows(signatures: Facts) -> list[tuple[str, ...]]:
     return rows
 
 
-def _print_part(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_part(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     if rows:
         print_line()
-        print_table(headers, rows, numbers=("nodes", "inputs", "outputs", "items"))
+        print_table(headers, rows, numbers=("nodes", "in functions", "items"))
 
 
 def _shape(shape: tuple[int | None, ...] | None) -> str:
@@ -171,9 +201,10 @@ def _print_node(facts: Facts) -> None:
 
 def _print_function(facts: Facts) -> None:
     print_fact("function", escape_name(facts["function"]))
-    for argument in facts["inputs"]:
-        print_fact("input", f"{escape_name(argument['name'])} {argument['dtype'] or '?'} {_shape(argument['shape'])}")
-    for name, tensor in facts["outputs"].items():
-        print_fact("output", f"{escape_name(name)} = {escape_name(tensor)}")
+    for role, arguments in (("input", facts["inputs"]), ("output", facts["outputs"])):
+        for argument in arguments:
+            tensor = f" = {escape_name(argument['tensor'])}" if role == "output" else ""
+            kind = f"{argument['dtype'] or '?'} {_shape(argument['shape'])}"
+            print_fact(role, f"{escape_name(argument['name'])} {kind}{tensor}")
     print_fact("nodes", f"{facts['nodes']:,}")
     _print_part(("op", "nodes"), [(escape_name(op), str(count)) for op, count in facts["ops"].items()])

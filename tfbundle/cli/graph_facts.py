@@ -1,4 +1,4 @@
-"""What ``tfbundle graph`` tells, as JSON has it: of a whole file, of one node, or of one function."""
+"""What ``tfbundle graph`` prints, as JSON has it: of a whole file, of one node, or of one function."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfbundle.cli.output import json_number
 
 if TYPE_CHECKING:
-    from tfbundle.graph.graph import Function, Graph
+    from tfbundle.graph.graph import Argument, Function, Graph
     from tfbundle.graph.loading import Loaded
     from tfbundle.graph.meta_graph import MetaGraph, Saver
     from tfbundle.graph.node import Node
@@ -48,8 +48,9 @@ def _graph_facts(graph: Graph) -> Facts:
         "min_consumer": graph.proto.versions.min_consumer,
         "nodes": len(graph.nodes),
         "ops": dict(graph.op_counts.most_common()),
+        "function_ops": dict(graph.function_op_counts.most_common()),
         "functions": {
-            name: {"nodes": len(function.nodes), "inputs": len(function.inputs), "outputs": len(function.outputs)}
+            name: {"nodes": len(function.nodes), **_function_signature_facts(function)}
             for name, function in graph.functions.items()
         },
         "variables": variables,
@@ -139,14 +140,25 @@ def node_facts(node: Node) -> Facts:
 
 
 def function_facts(function: Function) -> Facts:
-    """Return what a function takes, gives and consists of."""
+    """Return what a function takes, returns and consists of."""
     return {
         "function": function.name,
-        "inputs": [
-            {"name": argument.name, "shape": argument.shape} | _type_facts(argument.data_type)
-            for argument in function.inputs.values()
-        ],
-        "outputs": dict(function.outputs),
+        **_function_signature_facts(function),
         "nodes": len(function.nodes),
         "ops": dict(function.op_counts.most_common()),
     }
+
+
+def _function_signature_facts(function: Function) -> Facts:
+    signature = function.signature
+    return {
+        "inputs": [_argument_facts(argument) for argument in signature.inputs.values()],
+        "outputs": [
+            _argument_facts(argument) | {"tensor": function.outputs[argument.name]}
+            for argument in signature.outputs.values()
+        ],
+    }
+
+
+def _argument_facts(argument: Argument) -> Facts:
+    return {"name": argument.name, "shape": argument.shape} | _type_facts(argument.data_type)

@@ -95,8 +95,9 @@ DOCUMENTS: dict[str, Document] = {
         {
             "path": "the file",
             "kind": "graph, meta_graph or saved_model",
-            "graphs": "a list of: producer, nodes, ops, functions, variables, and of a MetaGraph tags, "
-            "tensorflow_version, collections, signatures, saver",
+            "graphs": "a list of: producer, nodes, ops (how many nodes of each), function_ops (how many all functions "
+            "have together), functions (by name: nodes, and inputs and outputs as in graph-function), variables, and "
+            "of a MetaGraph tags, tensorflow_version, collections, signatures, saver",
             "assets": "of a SavedModel a list of name, path, exists",
         },
     ),
@@ -117,7 +118,7 @@ DOCUMENTS: dict[str, Document] = {
         {
             "function": "its name",
             "inputs": "a list of name, shape, dtype, data_type",
-            "outputs": "by name the tensor that is returned",
+            "outputs": "a list of name, shape, dtype, data_type, tensor (of its body, or an input)",
             "nodes": "how many nodes it has",
             "ops": "how many nodes there are of each op",
         },

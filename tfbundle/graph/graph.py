@@ -8,6 +8,7 @@ and the number counts within it: ``add:z:0``, ``Split:output:2``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,9 +17,10 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
+from tfbundle.graph.node import format_partial_shape
 from tfbundle.graph.op_outputs import OpOutputs, list_length
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
-from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.dtypes import data_type_name, python_name
 
 _NUMBERED = re.compile(r"(.+):(\d{1,9})", re.DOTALL)
 _NAMED = re.compile(r"([^:]+):([^:]+):(\d{1,9})")
@@ -51,6 +53,11 @@ class Graph(Body):
             raise FormatError(f"two functions of {self} share a name", path=self.path)
         return FrozenDict(functions)
 
+    @cached_property
+    def function_op_counts(self) -> Counter[str]:
+        """How many nodes of each op all of its functions have together, each function counted once."""
+        return Counter(node.op for function in self.proto.library.function for node in function.node_def)
+
     def full_name(self, name: str) -> str:
         """``NODE:0`` for ``NODE``."""
         return name if _NUMBERED.fullmatch(name) else f"{name}:0"
@@ -76,11 +83,30 @@ def _restore(proto: GraphDef, op_definitions: tuple[OpDef, ...], path: str | Non
 
 
 class Argument(NamedTuple):
-    """An input of a function; ``data_type`` is ``None`` where the caller chooses it, ``shape`` where none is stated."""
+    """An input or an output of a function.
+
+    ``data_type`` is ``None`` where the caller chooses it, ``shape`` where none is stated.
+    """
 
     name: str
     data_type: str | None
     shape: Shape
+
+    def __str__(self) -> str:
+        dtype = "?" if self.data_type is None else python_name(self.data_type)
+        return f"{self.name}: {dtype}{'' if self.shape is None else format_partial_shape(self.shape)}"
+
+
+class FunctionSignature(NamedTuple):
+    """What a function takes and returns, by name and in order; as text ``f(x: float32[?,2]) -> (y: float32)``."""
+
+    name: str
+    inputs: Mapping[str, Argument]
+    outputs: Mapping[str, Argument]
+
+    def __str__(self) -> str:
+        inputs, outputs = (", ".join(map(str, group.values())) for group in (self.inputs, self.outputs))
+        return f"{self.name}({inputs}) -> ({outputs})"
 
 
 class Function(Body):
@@ -126,6 +152,20 @@ class Function(Body):
         """What it gives, by name and in order: a tensor of the body, or one of the inputs."""
         returns = self.proto.ret
         return FrozenDict({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
+
+    @cached_property
+    def signature(self) -> FunctionSignature:
+        """What it takes and returns, with types and shapes as far as they are stated; raises as ``inputs`` does."""
+        outputs = {}
+        for arg in self.proto.signature.output_arg:
+            returned = self.outputs[arg.name]
+            if returned in self.inputs:
+                shape = self.inputs[returned].shape
+            else:
+                output = self.get(returned)
+                shape = None if output is None else output.shape
+            outputs[arg.name] = Argument(arg.name, data_type_name(arg.type) if arg.type else None, shape)
+        return FunctionSignature(self.name, self.inputs, FrozenDict(outputs))
 
     @property
     def attributes(self) -> Attributes:
