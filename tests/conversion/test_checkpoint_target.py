@@ -102,13 +102,15 @@ def test_slots_of_parts_follow_their_variable_or_stand_alone(tmp_path: Path) -> 
             tfbundle.open_checkpoint(tmp_path / "alone") as alone,
             tfbundle.open_checkpoint(tmp_path / "average") as mean,
         ):
+            for name in owners:
+                assert mean[name].slices == source[name].slices
             for name, tensor in parts.items():
-                # Two of the same have the same average, here stored whole, so that its slots stand alone.
-                assert_same(mean[name].read(), tensor.read())
-                assert both[f"x/{name}"].region == tensor.region
-                assert both[f"x/{name}"].whole_shape == tensor.whole_shape
                 assert alone[name].region is None
-                for copy in (both[f"x/{name}"], alone[name]):
+                for copy in (both[f"x/{name}"], mean[name]):
+                    assert copy.region == tensor.region
+                    assert copy.whole_shape == tensor.whole_shape
+                # Two of the same have the same average.
+                for copy in (both[f"x/{name}"], alone[name], mean[name]):
                     assert_same(copy.read(), tensor.read())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.arrays import object_array
 from tests.support.bundle_writer import write_bundle
 from tests.support.object_graphs import graph_of, trained
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY, ObjectGraph, decode_object_graph
+from tfbundle.conversion.convert import convert
 from tfbundle.conversion.object_graph import rewrite_objects
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -78,6 +80,121 @@ def test_what_is_dropped_is_not_taken_for_restored(tf: Any, saved: Path, tmp_pat
     del root.dense.bias
     tf.train.Checkpoint(model=root).restore(str(path)).assert_existing_objects_matched().assert_consumed()
     assert root.dense.kernel.numpy().tolist() == [[1.0] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("rename", "restore"),
+    [
+        ({"^model/": ""}, lambda tf, root: tf.train.Checkpoint(dense=root.dense, step=root.step)),
+        ({"^model/": "a/b/"}, lambda tf, root: tf.train.Checkpoint(a=tf.train.Checkpoint(b=root))),
+        ({"^model/": "model/inner/"}, lambda tf, root: tf.train.Checkpoint(model=tf.train.Checkpoint(inner=root))),
+        (
+            {"^model/dense/": "dense/"},
+            lambda tf, root: tf.train.Checkpoint(dense=root.dense, model=tf.train.Checkpoint(step=root.step)),
+        ),
+        ({"^model/dense/": "model/"}, lambda tf, root: tf.train.Checkpoint(model=flat(tf, root))),
+        ({"^(?!save_counter)": "net/"}, lambda tf, root: tf.train.Checkpoint(net=tf.train.Checkpoint(model=root))),
+        ({"^model/dense/": "model/a/b/c/"}, None),
+    ],
+    ids=str,
+)
+def test_objects_move_with_their_keys(tf: Any, saved: Path, tmp_path: Path, rename: Any, restore: Any) -> None:
+    done = convert(saved, tmp_path / "out", rename=rename)
+    root = make(tf, 5.0)
+    if restore is None:
+        inner = tf.train.Checkpoint(c=root.dense)
+        other = tf.train.Checkpoint(model=tf.train.Checkpoint(a=tf.train.Checkpoint(b=inner), step=root.step))
+    else:
+        other = restore(tf, root)
+    other.restore(done.path).assert_existing_objects_matched().assert_consumed()
+    assert root.dense.kernel.numpy().tolist() == [[1.0] * 3] * 2
+    assert root.dense.bias.numpy().tolist() == [2.0] * 3
+    assert root.step.numpy() == 1
+
+
+def flat(tf: Any, root: Any) -> Any:
+    return tf.train.Checkpoint(step=root.step, kernel=root.dense.kernel, bias=root.dense.bias)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rename", [None, {"^model/": "net/"}, {"^model/": ""}, {"^": "all/"}], ids=str)
+def test_slots_of_an_optimizer_follow(tf: Any, rename: Any, tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+
+    def trained_by_adam(value: float) -> tuple[Any, Any]:
+        root = make(tf, value)
+        optimizer = v1.train.AdamOptimizer(0.1)
+        variables = [root.dense.kernel, root.dense.bias]
+        optimizer.minimize(lambda: tf.reduce_sum(root.dense.kernel * root.dense.bias), var_list=variables)
+        return root, optimizer
+
+    root, optimizer = trained_by_adam(1.0)
+    saved = tf.train.Checkpoint(model=tf.train.Checkpoint(net=root, optimizer=optimizer)).write(str(tmp_path / "saved"))
+    done = convert(saved, tmp_path / "out", rename=rename, shards=2)
+    other, its_optimizer = trained_by_adam(7.0)
+    inner = tf.train.Checkpoint(net=other, optimizer=its_optimizer)
+    outer = {
+        None: lambda: tf.train.Checkpoint(model=inner),
+        "^model/": lambda: tf.train.Checkpoint(net=inner) if rename["^model/"] else inner,
+        "^": lambda: tf.train.Checkpoint(all=tf.train.Checkpoint(model=inner)),
+    }[next(iter(rename)) if rename else None]()
+    outer.read(done.path).assert_existing_objects_matched().assert_consumed()
+    for name in ("kernel", "bias"):
+        for slot in ("m", "v"):
+            wanted = optimizer.get_slot(getattr(root.dense, name), slot)
+            found = its_optimizer.get_slot(getattr(other.dense, name), slot)
+            np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+    # Without slots, the optimizer is a new one's.
+    done = convert(saved, tmp_path / "stripped", rename=rename, slots=False)
+    assert done.left_out["left out: optimizer slot"] == 6
+    plain = make(tf, 9.0)
+    status = {
+        None: lambda: tf.train.Checkpoint(model=tf.train.Checkpoint(net=plain)),
+        "^model/": lambda: (
+            tf.train.Checkpoint(net=tf.train.Checkpoint(net=plain))
+            if rename["^model/"]
+            else tf.train.Checkpoint(net=plain)
+        ),
+        "^": lambda: tf.train.Checkpoint(all=tf.train.Checkpoint(model=tf.train.Checkpoint(net=plain))),
+    }[next(iter(rename)) if rename else None]().read(done.path)
+    status.assert_existing_objects_matched().assert_consumed()
+    np.testing.assert_array_equal(plain.dense.kernel.numpy(), root.dense.kernel.numpy())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_what_is_cast_is_restored_into_variables_of_that_type(tf: Any, saved: Path, dtype: str, tmp_path: Path) -> None:
+    done = convert(saved, tmp_path / "out", cast=f"float32={dtype}", rename={"^model/": "net/"})
+    root = tf.Module()
+    root.dense = tf.Module()
+    root.dense.kernel = tf.Variable(tf.zeros((2, 3), dtype))
+    root.dense.bias = tf.Variable(tf.zeros(3, dtype))
+    root.step = tf.Variable(np.int64(0))
+    tf.train.Checkpoint(net=root).restore(done.path).assert_existing_objects_matched().assert_consumed()
+    assert root.dense.kernel.numpy().astype(float).tolist() == [[1.0] * 3] * 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("choices", [{}, {"slots": False}, {"weights": True}, {"shards": 3}], ids=str)
+def test_keras_2_loads_weights(tf: Any, choices: dict[str, Any], tmp_path: Path) -> None:
+    keras = pytest.importorskip("tf_keras")
+
+    def layers() -> Any:
+        return keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
+
+    model = layers()
+    model.compile(optimizer="adam", loss="mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    model.save_weights(str(tmp_path / "weights"))
+    saved = tf.train.Checkpoint(model=model).save(str(tmp_path / "saved"))
+    for source, rename in ((tmp_path / "weights", None), (saved, {"^model/": ""})):
+        done = convert(source, tmp_path / "out", rename=rename, overwrite=True, **choices)
+        other = layers()
+        if "slots" not in choices and "weights" not in choices:
+            other.compile(optimizer="adam", loss="mse")
+        other.load_weights(done.path).assert_existing_objects_matched()
+        for found, wanted in zip(other.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -152,3 +269,20 @@ def test_children_are_renamed_only_where_all_agree() -> None:
     assert names_after(m_a="m/c", m_b="m/b", n="n")[:2] == [["m", "n"], ["c", "b"]]
     assert names_after(m_a="m/b", m_b="m/a", n="n")[:2] == [["m", "n"], ["b", "a"]]
     assert names_after(m_a="n/a", m_b="n/b", n="n")[:2] == [["m", "n"], ["a", "b"]]
+
+
+def test_many_objects_that_move_take_no_more_than_their_number() -> None:
+    count = 20_000
+    nodes: list[dict[str, Any]] = [{"children": [(f"layer_{number}", 1 + number) for number in range(count)]}]
+    nodes += [{"children": [("kernel", 1 + count + number)]} for number in range(count)]
+    nodes += [{"key": f"layer_{number}/kernel{SUFFIX}"} for number in range(count)]
+    graph = objects(*nodes)
+    names = {f"layer_{number}/kernel{SUFFIX}": f"layers/{number}/kernel{SUFFIX}" for number in range(count)}
+    start = time.process_time()
+    found = decode_object_graph(rewrite_objects(graph, names), count)
+    assert time.process_time() - start < 5  # It would be minutes if each looked at all.
+    assert [child.name for child in found[0].children] == ["layers"]
+    (layers,) = (child.number for child in found[0].children)
+    assert [(child.name, child.number) for child in found[layers].children] == [
+        (str(number), 1 + number) for number in range(count)
+    ]

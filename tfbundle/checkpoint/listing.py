@@ -99,6 +99,12 @@ def find_all(folder: Location) -> list[CheckpointFiles]:
     return sorted(found.values(), key=order)
 
 
+def describe_checkpoint(files: CheckpointFiles) -> ListedCheckpoint:
+    """Return what ``list_checkpoints`` says of one checkpoint, without its state file."""
+    listings = Listings()
+    return _describe(files, {}, _place(files.prefix, listings), _Members(listings))
+
+
 def _find_with_times(
     folder: Location, names: Listing, state: CheckpointState | None, listings: Listings
 ) -> tuple[dict[tuple[tuple[Location, str], Format], CheckpointFiles], Times]:

@@ -1,35 +1,109 @@
 """Which tensors are moving averages of which variables, so that they can take their place.
 
-``tf.train.ExponentialMovingAverage`` saves ``w/ExponentialMovingAverage`` beside ``w``. The optimizers of TensorFlow
-Addons list a slot ``average`` for each variable in the object graph.
+In TensorFlow 1 names tell: ``tf.train.ExponentialMovingAverage`` saves ``w/ExponentialMovingAverage`` beside ``w``,
+with the scope in front in which it was made. In TensorFlow 2 the object graph tells, in one of two ways:
+
+* The optimizers of TensorFlow Addons list a slot ``average`` for each variable.
+* Keras optimizers with ``use_ema=True`` have a list ``_model_variables_moving_average``. Those of Keras 3 have the
+  variables in the same order in ``_trainable_variables``; those of Keras 2 have no such list, and call the average of
+  ``dense/kernel`` by the full name ``Adam/average/dense/kernel``.
 """
 
 from __future__ import annotations
 
-from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
+import re
+from collections.abc import Collection, Iterator
+
+from tfbundle.checkpoint.objects import VARIABLE_VALUE, Node, ObjectGraph
+from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.errors import UnsupportedError
 from tfbundle.tensors.mapping import TensorMapping
 
-_SUFFIX = "/ExponentialMovingAverage"
 _SLOT = "average"
+_LIST = "_model_variables_moving_average"
+_VARIABLES = "_trainable_variables"
+_KERAS_2_NAME = re.compile(r"(?:[^/]+/)?average/(?P<variable>.+)", re.DOTALL)
+# How many scopes in front of a variable's name are looked behind.
+_MOST_SCOPES = 32
 
 
-def averages_of(source: TensorMapping) -> dict[str, str]:
+def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> dict[str, str]:
     """Return the stored name of each moving average with that of its variable, which need not be stored.
 
-    Raises ``KeyError`` where there are none.
+    ``excluded`` are names that are left aside. Raises ``KeyError`` where there are no averages, and
+    ``UnsupportedError`` for averages of parts of a variable, and those of which nothing says whose they are.
     """
-    found = {name: name.removesuffix(_SUFFIX) for name in source if name.endswith(_SUFFIX) and name != _SUFFIX}
+    names = [name for name in source if name.endswith(AVERAGE) and name != AVERAGE and name not in excluded]
+    found = {name: _variable_of(name, source) for name in names}
     objects = source.objects
     if objects is not None:
-        for number in objects.with_slots:
-            for slot in objects[number].slots:
-                if slot.name == _SLOT:
-                    average, variable = _key(objects, slot.number), _key(objects, slot.original)
-                    if average is not None and variable is not None and average in source:
-                        found[average] = variable
+        for average, variables in _by_objects(objects):
+            if average not in source or average in excluded:
+                continue
+            if len(variables) != 1:
+                reason = f"there are {len(variables)} of its name" if variables else "there is none of its name"
+                raise UnsupportedError(
+                    f"it is a moving average, and nothing says of which variable: {reason}; leave it out (--exclude)",
+                    path=source.prefix,
+                    tensor=average,
+                )
+            found[average] = variables[0]
     if not found:
-        raise KeyError(f"{source.prefix} has no moving averages, such as w{_SUFFIX} of a variable w")
+        raise KeyError(f"{source.prefix} has no moving averages, such as w{AVERAGE} of a variable w")
     return found
+
+
+def _variable_of(average: str, source: TensorMapping) -> str:
+    tensor = source[average]
+    if tensor.region is not None:
+        raise UnsupportedError(
+            f"it is the moving average of the part {tensor.region} of a variable, and parts are not put together; "
+            "leave it out (--exclude)",
+            path=source.prefix,
+            tensor=average,
+        )
+    name = rest = average.removesuffix(AVERAGE)
+    for _ in range(_MOST_SCOPES):
+        if rest in source:
+            return rest
+        rest = rest.partition("/")[2]
+        if not rest:
+            break
+    return name
+
+
+def _by_objects(objects: ObjectGraph) -> Iterator[tuple[str, list[str]]]:
+    """Yield each moving average with the variables whose it may be."""
+    for number in objects.with_slots:
+        for slot in objects[number].slots:
+            average, variable = _key(objects, slot.number), _key(objects, slot.original)
+            if slot.name == _SLOT and average is not None and variable is not None:
+                yield average, [variable]
+    for number in objects.with_child(_LIST):
+        yield from _of_keras(objects, objects[number])
+
+
+def _of_keras(objects: ObjectGraph, optimizer: Node) -> Iterator[tuple[str, list[str]]]:
+    lists = {child.name: _members(objects, child.number) for child in optimizer.children if child.name in _LISTS}
+    variables = lists.get(_VARIABLES)
+    for place, number in lists[_LIST].items():
+        average = _key(objects, number)
+        if average is None:
+            continue
+        if variables is not None:
+            variable = _key(objects, variables[place]) if place in variables else None
+            yield average, [] if variable is None else [variable]
+        else:
+            match = _KERAS_2_NAME.fullmatch(objects.variable_names.get(average, ""))
+            yield average, objects.keys_of(match["variable"]) if match is not None else []
+
+
+_LISTS = (_LIST, _VARIABLES)
+
+
+def _members(objects: ObjectGraph, number: int) -> dict[str, int]:
+    """Return the nodes in a list, by their places."""
+    return {child.name: child.number for child in objects[number].children if child.name.isdecimal()}
 
 
 def _key(objects: ObjectGraph, number: int) -> str | None:

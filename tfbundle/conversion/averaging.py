@@ -14,6 +14,7 @@ so that memory does not grow with the tensors. Integers, strings and whatever el
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -23,18 +24,24 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tfbundle.checkpoint.find.names import step_of
-from tfbundle.checkpoint.listing import list_checkpoints
+from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.listing import describe_checkpoint, list_checkpoints
 from tfbundle.conversion.casting import kind_of
 from tfbundle.conversion.convert import Converted, convert
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
 from tfbundle.conversion.sources.opening import opened
+from tfbundle.errors import TfBundleError
 from tfbundle.storage.locations import StrPath, locate
-from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.selection import Selection
 from tfbundle.tensors.tensor import Tensor
 
 Source: TypeAlias = "StrPath | TensorMapping | Mapping[str, Any]"
+
+# Of files of other programs, such as model-1000.weights.h5.
+_SUFFIX = re.compile(r"(?:\.weights)?\.[A-Za-z]\w*\Z")
 
 
 class Input(NamedTuple):
@@ -137,8 +144,13 @@ def _describe(source: Source) -> tuple[Source, str, int | None, float | None, in
     if isinstance(source, Mapping):
         return source, "arrays in memory", None, None, None
     location = locate(source)
-    facts = location.plus(".index").stat() or location.stat()
-    return source, location.path, step_of(location.path), None if facts is None else facts.mtime, None
+    try:
+        listed = describe_checkpoint(find_checkpoint(location))
+    except (TfBundleError, OSError):  # It is a file of another program, or whoever opens it says what it is.
+        facts = location.stat()
+        step = step_of(_SUFFIX.sub("", location.name))
+        return source, location.path, step, facts and facts.mtime, facts and facts.size
+    return source, listed.prefix, listed.step, listed.time, listed.size
 
 
 def _shares(count: int, weights: Sequence[float] | None, decay: float | None) -> list[float]:
@@ -188,18 +200,39 @@ class _Averaged:
             if tensor.data_type != newest.data_type:
                 types = [python_name(one.data_type) for one in (newest, tensor)]
                 return unsupported(f"of type {types[0]} in the newest and {types[1]} in {item.path}")
+            if tensor.region != newest.region:
+                return unsupported(f"of the region {newest.region} in the newest and {tensor.region} in {item.path}")
         is_averaged = kind_of(newest.dtype.name) in ("float", "complex") and len(tensors) > 1
-        chunks = partial(_average, tensors, [item.weight for item in self._inputs]) if is_averaged else newest.chunks
-        part = newest._open().part(name, newest._record)
-        return Member(newest._known().data_type, newest.shape, chunks, part=part)
+        weights = [item.weight for item in self._inputs]
+
+        def chunks() -> Iterator[Array]:
+            return _mean([tensor.chunks() for tensor in tensors], weights, newest.dtype)
+
+        def select(selection: Selection) -> Array:
+            parts = [tensor._open().read_selection(name, tensor._record, selection) for tensor in tensors]
+            flat = np.concatenate(list(_mean([split(part) for part in parts], weights, newest.dtype)))
+            return flat.reshape(selection.counts)
+
+        # A slice that is not stored as such in each source would be read without its checksum.
+        slices = newest.slices if all(tensor.slices == newest.slices for tensor in tensors) else ()
+        return Member(
+            newest._known().data_type,
+            newest.shape,
+            chunks if is_averaged else newest.chunks,
+            part=newest._open().part(name, newest._record),
+            slices=slices,
+            select=(select if is_averaged else partial(newest._open().read_selection, name, newest._record))
+            if slices
+            else None,
+        )
 
 
-def _average(tensors: Sequence[Tensor], weights: Sequence[float]) -> Iterator[Array]:
-    dtype = tensors[0].dtype
+def _mean(streams: Sequence[Iterator[Array]], weights: Sequence[float], dtype: np.dtype[Any]) -> Iterator[Array]:
+    """Yield the weighted mean of streams of arrays of ``dtype``."""
     wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float32 if dtype.itemsize <= 2 else np.float64)
     is_mean = len(set(weights)) == 1
     total = wide.type(len(weights) if is_mean else sum(weights))
-    for parts in aligned([tensor.chunks() for tensor in tensors]):
+    for parts in aligned(streams):
         with np.errstate(all="ignore"):
             result = parts[0].astype(wide) if is_mean else parts[0].astype(wide) * wide.type(weights[0])
             for part, weight in zip(parts[1:], weights[1:], strict=True):

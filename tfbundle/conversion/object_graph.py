@@ -11,7 +11,9 @@ attributes say under which key its tensor is stored. So a tensor has its name in
 Rules:
 
 * A renamed key is renamed in its attribute. Where the new key is a path of the same length, the children on the way are
-  renamed too, if everything below agrees, so that ``Checkpoint(net=...)`` restores what was saved as ``model``.
+  renamed too, if everything below agrees, so that ``Checkpoint(net=...)`` restores what was saved as ``model``. Where
+  all keys behind a path change their place (``model/...`` to ``...``, or the reverse), so does the object there: it is
+  referred to by the new path, and what takes the place of another object hands its children on to it.
 * An object that lost all its tensors is cut off: no owner and no optimizer refers to it any more. Otherwise TensorFlow
   would take a variable that has no value for restored.
 * Nodes keep their numbers, for everything refers to them by number.
@@ -19,13 +21,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from tfbundle.checkpoint.objects import ObjectGraph
+from tfbundle.conversion.object_paths import move_objects, rename_children
 from tfbundle.proto import TrackableObjectGraph
-
-_ATTRIBUTES = "/.ATTRIBUTES/"
-_SLOT = "/.OPTIMIZER_SLOT/"
 
 
 def rewrite_objects(objects: ObjectGraph, names: Mapping[str, str]) -> bytes:
@@ -36,7 +36,8 @@ def rewrite_objects(objects: ObjectGraph, names: Mapping[str, str]) -> bytes:
     proto = TrackableObjectGraph()
     proto.CopyFrom(objects.proto)
     if any(old != new for old, new in names.items()):
-        _rename_children(proto, objects, names)
+        move_objects(proto, objects, names)
+        rename_children(proto, objects, names)
     lost = set()
     for number, node in enumerate(proto.nodes):
         kept = [value for value in node.attributes if value.checkpoint_key in names]
@@ -88,46 +89,3 @@ def _cut_off(proto: TrackableObjectGraph, lost: set[int]) -> None:
             kept = [type(slot).FromString(slot.SerializeToString()) for slot in slots]
             del node.slot_variables[:]
             node.slot_variables.extend(kept)
-
-
-def _rename_children(proto: TrackableObjectGraph, objects: ObjectGraph, names: Mapping[str, str]) -> None:
-    """Rename the children on the way to renamed keys, where all keys on the same way agree."""
-    children = [{child.name: child.number for child in node.children} for node in objects]
-    wanted: dict[tuple[int, str], set[str]] = {}
-    for old, new in names.items():
-        old_path, new_path = _path(old), _path(new)
-        if old_path is None or new_path is None or len(old_path) != len(new_path):
-            continue
-        for edge, name in zip(_edges(children, old_path), new_path, strict=False):
-            wanted.setdefault(edge, set()).add(name)
-    for number, node in enumerate(proto.nodes):
-        renamed = {
-            child.local_name: next(iter(found))
-            for child in node.children
-            if len(found := wanted.get((number, child.local_name), {child.local_name})) == 1
-        }
-        # Two children of one name would be one.
-        taken = [renamed.get(child.local_name, child.local_name) for child in node.children]
-        if len(set(taken)) == len(taken):
-            for child in node.children:
-                child.local_name = renamed.get(child.local_name, child.local_name)
-
-
-def _path(key: str) -> list[str] | None:
-    """Return the names of the children on the way to the object of a key, or ``None`` for what is no such key."""
-    owner, sign, _ = key.partition(_SLOT)
-    if not sign:
-        owner, sign, _ = key.rpartition(_ATTRIBUTES)
-    if not sign:
-        return None
-    # TensorFlow escapes dots by a dot, and slashes as ".S".
-    return [part.replace(".S", "/").replace("..", ".") for part in owner.split("/")]
-
-
-def _edges(children: list[dict[str, int]], path: list[str]) -> Iterator[tuple[int, str]]:
-    number = 0
-    for name in path:
-        if name not in children[number]:
-            return
-        yield number, name
-        number = children[number][name]

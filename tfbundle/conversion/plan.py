@@ -150,8 +150,9 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     Raises ``ValueError`` for collisions and choices that make no sense, ``KeyError`` for names that match nothing,
     ``UnsupportedError`` for casts that lose integers, and what reading raises.
     """
-    averages: Mapping[str, str] = averages_of(source) if choices.averages else {}
-    chosen, left_out = _choose(source, choices, averages)
+    excluded = match_names(source, choices.exclude) if choices.exclude is not None else ()
+    averages: Mapping[str, str] = averages_of(source, excluded) if choices.averages else {}
+    chosen, left_out = _choose(source, choices, averages, excluded)
     keeps_objects = keeps_objects and OBJECT_GRAPH_KEY in source and left_out.get(OBJECT_GRAPH_KEY) != _EXCLUDED
     if keeps_objects:
         chosen.pop(OBJECT_GRAPH_KEY, None)
@@ -212,7 +213,7 @@ def _plan_graph(
 
 
 def _choose(
-    source: TensorMapping, choices: Choices, averages: Mapping[str, str]
+    source: TensorMapping, choices: Choices, averages: Mapping[str, str], excluded: Collection[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return what is chosen with its names so far, and what is left out with the reason."""
     chosen = select_names(source, choices.names)
@@ -225,8 +226,7 @@ def _choose(
         left_out.update(dict.fromkeys(others, "left out: no weight, but a counter or setting"))
     if choices.weights or not choices.slots:
         left_out.update(dict.fromkeys(source.slots, "left out: optimizer slot"))
-    if choices.exclude is not None:
-        left_out.update(dict.fromkeys(match_names(source, choices.exclude), _EXCLUDED))
+    left_out.update(dict.fromkeys(excluded, _EXCLUDED))
     return {name: called for name, called in chosen.items() if name not in left_out}, left_out
 
 

@@ -27,6 +27,7 @@ from tfbundle.tensors.store import Facts, Range, Reopening
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.tensors.parts import VariablePart
+    from tfbundle.tensors.slices import TensorSlice
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Member:
     """One tensor of a file: TensorFlow's number of its type, its shape, and how to read it.
 
     ``chunks`` yields flat arrays in native byte order that are the elements in C order. ``problem`` says why there is
-    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file, and ``part`` says
-    where a part of a partitioned variable belongs.
+    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file. ``part`` says where a
+    part of a partitioned variable belongs. A partitioned one has ``slices``, and ``select`` then reads what lies in one
+    of them.
     """
 
     data_type: int
@@ -44,6 +46,8 @@ class Member:
     version: Any = None
     problem: TfBundleError | None = None
     part: VariablePart | None = None
+    slices: tuple[TensorSlice, ...] = ()
+    select: Callable[[Selection], Array] | None = None
 
 
 def failed(problem: TfBundleError, version: Any = None) -> Member:
@@ -121,7 +125,7 @@ class MemberStore:
         member = self._members[name]
         if member.problem is not None:
             raise type(member.problem)(member.problem.message, path=self.path, tensor=name)
-        return Facts(member.data_type, member.shape, ())
+        return Facts(member.data_type, member.shape, member.slices)
 
     def ranges(self, name: str, record: str) -> tuple[Range, ...]:
         """Return nothing: where a library finds the bytes is its own business."""
@@ -148,15 +152,22 @@ class MemberStore:
         return array
 
     def read_selection(self, name: str, record: str, selection: Selection) -> Array:
-        """Return the selected elements in ascending order, of a tensor that is read whole."""
+        """Return the selected elements in ascending order; the tensor is read whole unless it is partitioned."""
+        select = self._members[name].select
+        if select is not None:
+            self._check_open()
+            return select(selection)
         part: Array = self.read(name, record)[selection.grid].copy()
         return part
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self.path} is closed; read before close(), or open it again")
 
     def chunks(self, name: str, record: str) -> Iterator[Array]:
         """Yield the elements from first to last; raises ``FormatError`` where the file has fewer or more."""
         facts, member = self.facts(name, record), self._members[name]
-        if self._closed:
-            raise ValueError(f"{self.path} is closed; read before close(), or open it again")
+        self._check_open()
         dtype, count, wanted = numpy_dtype(facts.data_type), 0, prod(facts.shape)
         try:
             for values in member.chunks():
