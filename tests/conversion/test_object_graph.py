@@ -96,7 +96,7 @@ def test_what_is_dropped_is_not_taken_for_restored(tf: Any, saved: Path, tmp_pat
         ({"^(?!save_counter)": "net/"}, lambda tf, root: tf.train.Checkpoint(net=tf.train.Checkpoint(model=root))),
         ({"^model/dense/": "model/a/b/c/"}, None),
     ],
-    ids=str,
+    ids=["up", "two down", "inside", "part", "merged", "root down", "part down"],
 )
 def test_objects_move_with_their_keys(tf: Any, saved: Path, tmp_path: Path, rename: Any, restore: Any) -> None:
     done = convert(saved, tmp_path / "out", rename=rename)
