@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
     from tfbundle.checkpoint.loading import load
     from tfbundle.checkpoint.objects import ObjectGraph
-    from tfbundle.checkpoint.saving import CheckpointWriter, save
+    from tfbundle.checkpoint.saving import save
+    from tfbundle.checkpoint.v2.writer import CheckpointWriter
     from tfbundle.comparison.diff import Change, Diff, diff
     from tfbundle.comparison.fingerprint import Fingerprint, fingerprint
     from tfbundle.comparison.graph_check import GraphComparison, compare_graph
@@ -62,7 +63,7 @@ _MODULES = {
     "Change": "comparison.diff",
     "CheckedFile": "findings",
     "Checkpoint": "checkpoint.checkpoint",
-    "CheckpointWriter": "checkpoint.saving",
+    "CheckpointWriter": "checkpoint.v2.writer",
     "CheckpointState": "checkpoint.find.state",
     "Converted": "conversion.convert",
     "Diff": "comparison.diff",

@@ -54,7 +54,7 @@ def test_an_open_checkpoint_is_saved_in_the_order_of_its_data(tmp_path, index):
         calls = []
         tfbundle.save(tmp_path / index.stem, checkpoint, progress=lambda *call: calls.append(call))
         total = sum(tensor.nbytes for tensor in checkpoint.values())
-        assert len(calls) == len(checkpoint)
+        assert len(calls) >= len(checkpoint)
     assert not calls or calls[-1] == (total, total)
     assert all(call[1] == total for call in calls)
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)

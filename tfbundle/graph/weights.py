@@ -96,6 +96,10 @@ class ConstantStore:
         """Nothing: where in the file a value stands is not kept, and text has no bytes of it."""
         return ()
 
+    def copyable(self, name: str, record: int) -> tuple[()]:
+        """Return nothing: constants lie in messages."""
+        return ()
+
     def fingerprint(self, name: str, record: int) -> bytes:
         """Return a hash of the node."""
         return hashlib.sha256(self._node(record).SerializeToString(deterministic=True)).digest()

@@ -36,8 +36,9 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.folders import LocalLocation
 
-# So many bytes are collected before the system is called: of one file, of all, and of each of very many.
-_BUFFER = 1 << 20
+# So many bytes are collected before the system is called: of one file, of all, and of each of very many. Linux looks
+# for memory in one piece for what a single call writes; with a megabyte and more, that may take longer than the copy.
+_BUFFER = 256 << 10
 _ALL_BUFFERS = 8 << 20
 _SMALLEST_BUFFER = 1 << 12
 # Bytes of a name, which most file systems limit.
@@ -143,19 +144,34 @@ class StagedFile:
         try:
             number = self.opened.get(id(self), self.path)
             while rest:
-                rest = rest[os.write(number, rest[: 1 << 30]) :]
+                rest = rest[os.write(number, rest[:_BUFFER]) :]
+        except OSError as error:
+            raise self._named(error) from None
+
+    def close(self) -> None:
+        """Write what is left, and close the file until more is written."""
+        self._flush()
+        try:
+            self.opened.close(id(self))
         except OSError as error:
             raise self._named(error) from None
 
     def finish(self, *, sync: bool) -> None:
         """Write what is left and close the file; with ``sync`` its bytes are on disk then."""
         self._flush()
-        try:
-            if sync:
+        if sync:
+            try:
                 os.fsync(self.opened.get(id(self), self.path))
-            self.opened.close(id(self))
-        except OSError as error:
-            raise self._named(error) from None
+            except OSError as error:
+                raise self._named(error) from None
+        self.close()
+
+    def retarget(self, target: Location) -> None:
+        """Change the name that it is to take in the same folder; raises as the constructor does."""
+        path = _local(target)
+        if path != self.target:
+            check_replaceable(target)
+            self.target = path
 
     def rename(self) -> None:
         """Take the final name."""

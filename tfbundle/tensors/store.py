@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tfbundle.tensors.arrays import Array
@@ -32,6 +32,24 @@ class Range(NamedTuple):
     offset: int
     size: int
     crc: int | None
+
+
+class Copyable(NamedTuple):
+    """A stored array that can be copied as it is: its bytes are the elements in C order, little-endian, as another checkpoint would have them.
+
+    ``box`` is the slice that it is of a tensor of ``whole_shape``, or ``None`` where it is a whole tensor. It takes
+    ``size`` bytes at ``offset`` of the data file with the number ``shard``. ``copy`` hands these to a function, in
+    parts that are valid until the next one, and returns their CRC-32C; for damage it raises what reading raises, after
+    the last part.
+    """
+
+    box: TensorSlice | None
+    whole_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    copy: Callable[[Callable[[bytes | memoryview], object]], int]
 
 
 class TensorStore(Protocol):
@@ -70,6 +88,9 @@ class TensorStore(Protocol):
 
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
         """Return where the tensor's bytes lie."""
+
+    def copyable(self, name: str, record: Any) -> Sequence[Copyable]:
+        """Return what the tensor consists of, if all of that can be copied as it is, or nothing."""
 
     def fingerprint(self, name: str, record: Any) -> Any:
         """Return what distinguishes a tensor from another with the same record, or ``None`` where the record says it

@@ -14,7 +14,7 @@ How bytes become arrays is the business of a ``TensorStore``; each format implem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +24,7 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
 from tfbundle.tensors.selection import parse_index
-from tfbundle.tensors.store import Range, TensorStore
+from tfbundle.tensors.store import Copyable, Range, TensorStore
 
 if TYPE_CHECKING:
     from tfbundle.tensors.slices import TensorSlice
@@ -136,6 +136,13 @@ class Tensor:
     def ranges(self) -> tuple[Range, ...]:
         """Where the tensor lies: file, offset, size and checksum of each stored slice; ``()`` in a graph."""
         return self._open().ranges(self.name, self._record)
+
+    def copyable(self) -> Sequence[Copyable]:
+        """Return the stored arrays that the tensor consists of, to be copied as they are.
+
+        There are none where the file has the values in another form than the checkpoints that are written here.
+        """
+        return self._open().copyable(self.name, self._record)
 
     def read(self) -> Array:
         """Return the tensor as an array that the caller owns, without dimensions for a scalar.

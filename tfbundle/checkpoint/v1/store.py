@@ -105,6 +105,10 @@ class V1Store:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
         return self.index.part(name, record)
 
+    def copyable(self, name: str, record: Record) -> tuple[()]:
+        """Return nothing: V1 has values in messages."""
+        return ()
+
     def fingerprint(self, name: str, record: Record) -> None:
         """Return nothing beyond the record, which has the checksums of the tensor's blocks."""
         return

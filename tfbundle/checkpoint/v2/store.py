@@ -29,7 +29,7 @@ from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range, Reopening
+from tfbundle.tensors.store import Copyable, Facts, Range, Reopening
 from tfbundle.tensors.streaming import in_order, stream_bands
 from tfbundle.tensors.threads import run_together
 
@@ -118,6 +118,27 @@ class BundleStore:
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
             for _, (_, _, place) in self.stored_slices(name, record)
         )
+
+    def copyable(self, name: str, record: bytes) -> list[Copyable]:
+        """Return the stored slices of a tensor, unless their bytes are in the order of another machine."""
+        if self.reader.swapped:
+            return []
+        slices = self.stored_slices(name, record)
+        facts = decode_facts(record)
+        found = []
+        for box, stored in slices:
+            if box is None and facts.slices:  # The slot of a part of a variable, which is the only slice of a tensor.
+                box = facts.slices[0]
+            shard, offset, size, _ = stored.location
+            copy = partial(self._copy, name, stored)
+            found.append(Copyable(box, facts.shape, stored.shape, shard, offset, size, copy))
+        return found
+
+    def _copy(self, name: str, stored: StoredSlice, write: Callable[[bytes | memoryview], object]) -> int:
+        try:
+            return self.reader.copy(stored, write)
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
 
     def read(self, name: str, record: bytes) -> Array:
         """Return the whole tensor as an array of its own."""

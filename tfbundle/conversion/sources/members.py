@@ -131,6 +131,10 @@ class MemberStore:
         """Return nothing: where a library finds the bytes is its own business."""
         return ()
 
+    def copyable(self, name: str, record: str) -> tuple[()]:
+        """Return nothing: no library hands out the bytes as they lie in its file."""
+        return ()
+
     def fingerprint(self, name: str, record: str) -> Any:
         """Return what differs between states of the file."""
         member = self._members[name]

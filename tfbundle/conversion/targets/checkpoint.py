@@ -22,18 +22,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member, shard_path
-from tfbundle.checkpoint.saving import CheckpointWriter
+from tfbundle.checkpoint.v2.writer import CheckpointWriter
 from tfbundle.conversion.casting import converted
 from tfbundle.conversion.plan import Plan, Planned
 from tfbundle.conversion.targets.shards import divide
 from tfbundle.conversion.targets.target import Count, Layout
 from tfbundle.formats.slice_keys import FULL, encode_name
 from tfbundle.storage.base import Location
-from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import data_type_of
 from tfbundle.tensors.parts import Tiling, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range
+from tfbundle.tensors.store import Copyable, Facts, Range
 
 
 class CheckpointTarget:
@@ -65,21 +64,31 @@ class CheckpointTarget:
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
         """Write the data files and then the index."""
         shards, values = _arrange(plan, layout)
-        with CheckpointWriter(out, shards=shards, sync=True) as writer:
+        is_text = False
+
+        def written(nbytes: int) -> None:
+            if not is_text:  # Strings are planned by their bytes, and stored with their lengths.
+                count(nbytes)
+
+        with CheckpointWriter(out, shards=shards, sync=True, written=written) as writer:
             for value in values:
-                _write(writer, value, count)
+                is_text = value.copyable is None and value.planned.dtype.kind in "OSU"
+                _write(writer, value)
+                if is_text:
+                    count(value.planned.nbytes)
 
 
 class _Value(NamedTuple):
     """What one entry of the index places: a tensor, or with ``part`` one slice of a tensor of ``shape``.
 
-    ``shard`` is ``None`` where the writer chooses.
+    ``shard`` is ``None`` where the writer chooses, and ``copyable`` what is to be copied as it is.
     """
 
     planned: Planned
     shard: int | None
     part: TensorSlice | None = None
     shape: tuple[int, ...] = ()
+    copyable: Copyable | None = None
 
 
 def _arrange(plan: Plan, layout: Layout) -> tuple[int, list[_Value]]:
@@ -143,6 +152,7 @@ def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[
     """Yield what of a tensor is stored by itself, with the place where the source has it."""
     tensor = planned.tensor
     ranges = tensor.ranges
+    copyable = tensor.copyable() if planned.is_copied else ()
     if tensor.slices and _keeps_slices(planned):
         gap = find_gap(tensor.slices, tensor.shape)
         if gap is not None:
@@ -151,17 +161,19 @@ def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[
             )
         # Of what lies compressed in a table there are no ranges.
         places: Iterable[Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
-        for part, stored in zip(tensor.slices, places, strict=False):
-            yield stored, _Value(planned, None, part, tensor.shape)
+        for part, place, stored in zip(tensor.slices, places, copyable or repeat(None), strict=False):
+            yield place, _Value(planned, None, part, tensor.shape, stored)
         return
     first = ranges[0] if ranges else None
     region = tensor.region
+    # What has lost its slices is put together before it is written.
+    whole = copyable[0] if len(copyable) == 1 else None
     if region is not None and _keeps_slices(planned):
         facts = Facts(0, tensor.whole_shape, (region,))
         if find_part(planned.name, facts, tilings.get) is not None:
-            yield first, _Value(planned, None, region, tensor.whole_shape)
+            yield first, _Value(planned, None, region, tensor.whole_shape, whole)
             return
-    yield first, _Value(planned, None)
+    yield first, _Value(planned, None, copyable=whole)
 
 
 def _keeps_slices(planned: Planned) -> bool:
@@ -173,30 +185,24 @@ def _tiling_of(planned: Planned) -> Tiling | None:
     return tiling(Facts(0, tensor.shape, tensor.slices)) if tensor.slices and _keeps_slices(planned) else None
 
 
-def _write(writer: CheckpointWriter, value: _Value, count: Count) -> None:
+def _write(writer: CheckpointWriter, value: _Value) -> None:
     planned, tensor = value.planned, value.planned.tensor
     stays = planned.transform is None and planned.dtype == tensor.dtype
     data_type = tensor.data_type if stays else None
-    if value.part is not None:
+    if value.copyable is not None:
+        copyable = value.copyable._replace(box=value.part, whole_shape=value.shape)
+        writer.add_copy(planned.name, tensor.data_type, copyable, shard=value.shard)
+    elif value.part is not None:
         array = tensor.read() if tensor.region is not None else tensor[value.part.index]
         array = converted(np.asarray(array), planned.dtype, tensor.name)
         writer.add_slice(planned.name, value.shape, _index(value.part), array, data_type=data_type, shard=value.shard)
-        count(array.nbytes)
     elif planned.dtype.kind in "OSU":
-        writer.add(planned.name, tensor if planned.is_copied else planned.read(), shard=value.shard)
-        count(planned.nbytes)
+        writer.add(planned.name, planned.read(), shard=value.shard)
     else:
-        chunks = _counted(planned.chunks(), count)
         dtype = data_type if data_type is not None else planned.dtype
-        writer.add_chunks(planned.name, planned.shape, dtype, chunks, shard=value.shard)
+        writer.add_chunks(planned.name, planned.shape, dtype, planned.chunks(), shard=value.shard)
 
 
 def _index(part: TensorSlice) -> tuple[slice, ...]:
     """Return a slice as the source states it: whole dimensions are not counted out where it did not."""
     return tuple(slice(None) if length == FULL else slice(start, start + length) for start, length in part.extents)
-
-
-def _counted(chunks: Iterable[Array], count: Count) -> Iterator[Array]:
-    for chunk in chunks:
-        yield chunk
-        count(chunk.nbytes)

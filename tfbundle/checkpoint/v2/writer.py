@@ -1,0 +1,397 @@
+"""Writes a V2 checkpoint tensor by tensor, byte for byte as TensorFlow would.
+
+::
+
+    add(name, value) --> PREFIX.data-0000k-of-0000n    bytes, one array behind the other, in the order given
+                     --> an entry in memory            type, shape, shard, offset, size, CRC
+    end of the block --> PREFIX.index                  the entries by key, sorted
+
+All files are complete under temporary names before the first one is renamed. Overwriting takes a detour by which every
+reader finds the old checkpoint or the new one at any moment (``staging`` has the steps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count as count_from
+from math import prod
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member
+from tfbundle.checkpoint.v2.arguments import (
+    check_chunk_type,
+    check_name,
+    check_shape,
+    check_shard_size,
+    check_shards,
+    check_slice,
+    checked_chunks,
+)
+from tfbundle.checkpoint.v2.data_files import DataFiles
+from tfbundle.checkpoint.v2.encoding import (
+    encode_entry,
+    encode_header,
+    encode_partitioned,
+    encode_strings,
+    encode_variants,
+)
+from tfbundle.checkpoint.v2.stored_slices import COPIED
+from tfbundle.checkpoint.v2.values import plain_bytes, plain_number, stored_bytes, to_array
+from tfbundle.errors import FormatError
+from tfbundle.formats.checksum import crc32c
+from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
+from tfbundle.formats.table.builder import TableBuilder
+from tfbundle.limits import MOST_SHARDS
+from tfbundle.storage.base import Location
+from tfbundle.storage.changing import make_folder, remove_empty_folder
+from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place
+from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, data_type_number, numpy_dtype
+from tfbundle.tensors.parts import Tiling, find_part, tiling
+from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, find_gap
+from tfbundle.tensors.store import Copyable, Facts
+from tfbundle.tensors.tensor import Tensor
+
+_Write: TypeAlias = "Callable[[bytes | memoryview], object]"
+# Hands the stored bytes of an array to a function, in parts, and returns the CRC-32C for its entry.
+_Payload: TypeAlias = "Callable[[_Write], int]"
+
+
+class CheckpointWriter:
+    """Writes a checkpoint tensor by tensor, from one thread, in a ``with`` block.
+
+    Nothing is at the prefix before the block ends well, and at any moment there is the old checkpoint or the new one,
+    whole. With ``sync`` the files and their names are on disk when the block has ended. The folder of the prefix is
+    made if the one above it is there.
+    """
+
+    def __init__(
+        self,
+        path: StrPath,
+        *,
+        shards: int = 1,
+        shard_size: int | None = None,
+        sync: bool = False,
+        partial: bool = False,
+        written: Callable[[int], object] | None = None,
+    ) -> None:
+        """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file.
+
+        Tensors go to ``shards`` data files, or with ``shard_size`` to as many as it takes for none to exceed so many
+        bytes; a tensor, or a slice, that is larger has a file of its own.
+
+        ``partial`` allows partitioned tensors of which slices are not given, as where each of several workers saves its
+        own; what lacks slices cannot be read as a whole. ``written`` is called with the number of bytes each time some
+        were written, for a large tensor many times.
+        """
+        self._location = locate(path)
+        self.prefix = self._location.path
+        if not self.prefix or prefix_of_member(self.prefix) is not None:
+            raise ValueError(f"{self.prefix!r} is no prefix; leave out .index, .meta or .data-00000-of-00001")
+        self._data = DataFiles(self._location, check_shards(shards), check_shard_size(shards, shard_size))
+        self._sync = sync
+        self._partial = partial
+        self._written = written
+        self._indexes: list[StagedFile] = []
+        self._made_folder = False
+        self._entries: dict[bytes, bytes] = {}
+        self._partitioned: dict[bytes, tuple[int, tuple[int, ...], list[TensorSlice]]] = {}
+        self._first_shards: dict[bytes, int] = {}
+        self._open = self._broken = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of tensors that were written so far."""
+        return self._data.nbytes
+
+    def __enter__(self) -> CheckpointWriter:
+        if self._data.files:
+            raise ValueError("a CheckpointWriter writes one checkpoint; make another")
+        folder = self._index_location.parent
+        try:
+            if not folder.is_folder():
+                make_folder(folder)
+                self._made_folder = True
+            check_replaceable(self._index_location)
+            self._data.create()
+        except BaseException:
+            self._discard()
+            raise
+        self._open = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        try:
+            if kind is None:
+                self._finish()
+                self._made_folder = False
+        finally:
+            self._discard()
+
+    def add(self, name: str, value: Any, *, data_type: str | None = None, shard: int | None = None) -> None:
+        """Write a tensor. ``data_type`` is TensorFlow's type where the value does not say, such as ``"DT_QINT8"``."""
+        if isinstance(value, Tensor):
+            self._add_tensor(name, value, shard)
+            return
+        key = self._new_key(name)
+        number = plain_number(value.dtype) if type(value) is np.ndarray and data_type is None else None
+        array = value
+        if number is None:
+            number, array = to_array(name, value, data_type)
+        self._store_array(key, number, array, shard)
+
+    def _add_tensor(self, name: str, tensor: Tensor, shard: int | None) -> None:
+        number = data_type_number(tensor.data_type)
+        copyable = tensor.copyable()
+        if copyable:
+            for stored in copyable:
+                self.add_copy(name, tensor.data_type, stored, shard=shard)
+        elif tensor.slices:
+            whole = tensor.read()  # Checksums cover what is read as a whole.
+            for part in tensor.slices:
+                self._add_slice(name, number, tensor.shape, part, whole[part.index], shard)
+        elif tensor.region is not None:
+            self._add_slice(name, number, tensor.whole_shape, tensor.region, tensor.read(), shard)
+        elif number in (DT_STRING, DT_VARIANT):
+            _, array = to_array(name, tensor.read())
+            self._store_array(self._new_key(name), number, array, shard)
+        else:
+            payload = _payload_of_chunks(map(stored_bytes, tensor.chunks()))
+            self._store(self._new_key(name), number, tensor.shape, tensor.nbytes, payload, shard)
+
+    def add_chunks(
+        self, name: str, shape: Iterable[int], dtype: Any, chunks: Iterable[Any], *, shard: int | None = None
+    ) -> None:
+        """Write a tensor of numbers from arrays that are its elements in C order.
+
+        Raises ``ValueError`` where they have another dtype than ``dtype``, or are more or fewer than ``shape`` takes.
+        """
+        key = self._new_key(name)
+        number = check_chunk_type(name, dtype)
+        dims = check_shape(name, shape)
+        payload = _payload_of_chunks(checked_chunks(name, number, dims, chunks))
+        self._store(key, number, dims, prod(dims) * numpy_dtype(number).itemsize, payload, shard)
+
+    def add_slice(
+        self,
+        name: str,
+        shape: Iterable[int],
+        index: Any,
+        value: Any,
+        *,
+        data_type: str | None = None,
+        shard: int | None = None,
+    ) -> None:
+        """Write one part of a partitioned tensor of ``shape``; ``index`` is a tuple of slices with step 1.
+
+        The parts are the whole tensor when the block ends. Only a slot that TensorFlow 1 made for a part of a variable,
+        such as ``w/part_0/Adam`` for a part of ``w``, is that one part of a tensor of the variable's shape.
+        ``data_type`` is as for ``add``.
+        """
+        dims = check_shape(name, shape)
+        number, array = to_array(name, value, data_type)
+        self._add_slice(name, number, dims, check_slice(name, index, dims), array, shard)
+
+    def _add_slice(
+        self, name: str, number: int, shape: tuple[int, ...], part: TensorSlice, value: Any, shard: int | None
+    ) -> None:
+        if part.lengths == shape:  # TensorFlow stores a slice that is everything as a plain tensor.
+            self.add(name, value, data_type=data_type_name(number), shard=shard)
+            return
+        _, array = to_array(name, value)
+        key = self._slice_key(name, number, shape, part, array.shape)
+        self._note_slice(name, part, self._store_array(key, number, array, shard))
+
+    def add_copy(self, name: str, data_type: str, stored: Copyable, *, shard: int | None = None) -> None:
+        """Copy what ``Tensor.copyable`` returned, as a tensor or the slice of one that it is.
+
+        Raises as ``add`` does, and what reading raises.
+        """
+        number = data_type_number(data_type)
+        part, whole = stored.box, stored.whole_shape
+        if part is None or part.lengths == whole:
+            self._store(self._new_key(name), number, stored.shape, stored.size, stored.copy, shard)
+            return
+        key = self._slice_key(name, number, whole, part, stored.shape)
+        self._note_slice(name, part, self._store(key, number, stored.shape, stored.size, stored.copy, shard))
+
+    def _slice_key(
+        self, name: str, number: int, shape: tuple[int, ...], part: TensorSlice, given: tuple[int, ...]
+    ) -> bytes:
+        """Return the key of a slice of a partitioned tensor, after comparing it with those before it."""
+        key = check_name(name)
+        if key not in self._partitioned:
+            self._partitioned[self._new_key(name)] = number, shape, []
+        self._check_open()
+        known, whole, _ = self._partitioned[key]
+        if (known, whole) != (number, shape) or given != part.lengths:
+            raise ValueError(f"slice {part} of {name!r} has another type or shape than the tensor or the index")
+        slice_key = encode_slice_key(key, part.extents)
+        if slice_key in self._entries:
+            raise ValueError(f"slice {part} of {name!r} was given twice")
+        return slice_key
+
+    def _note_slice(self, name: str, part: TensorSlice, shard: int) -> None:
+        key = encode_name(name)
+        _, shape, parts = self._partitioned[key]
+        self._first_shards.setdefault(key, shard)
+        parts.append(part)
+        check_count(parts, len(shape))
+
+    def _check_open(self) -> None:
+        if self._broken:
+            raise ValueError("a tensor was written in part, and the checkpoint is not; see the error before this one")
+        if not self._open:
+            raise ValueError("a CheckpointWriter is used in a with block, and not after it")
+
+    def _new_key(self, name: str) -> bytes:
+        self._check_open()
+        key = check_name(name)
+        if key in self._entries or key in self._partitioned:
+            raise ValueError(f"the name {name!r} was given twice")
+        return key
+
+    def _store_array(self, key: bytes, number: int, array: Array, shard: int | None) -> int:
+        if number in (DT_STRING, DT_VARIANT):
+            encode = encode_strings if number == DT_STRING else encode_variants
+            parts, crc = encode(array.reshape(-1).tolist())
+            return self._store(key, number, array.shape, sum(map(len, parts)), _payload_of_parts(parts, crc), shard)
+        payload = _payload_of_array(array)
+        return self._store(key, number, array.shape, array.nbytes, payload, shard)
+
+    def _store(
+        self, key: bytes, number: int, shape: tuple[int, ...], size: int, payload: _Payload, shard: int | None
+    ) -> int:
+        """Write an array that takes ``size`` bytes, and return the number of its shard."""
+        shard = self._data.choose(size, shard)
+        file = self._data.files[shard]
+        offset = file.size
+        try:
+            crc = payload(file.write if self._written is None else self._counted(file, self._written))
+        except BaseException:
+            # What follows would lie behind an incomplete tensor.
+            self._broken = self._broken or file.size != offset
+            raise
+        self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
+        return shard
+
+    def _counted(self, file: StagedFile, written: Callable[[int], object]) -> _Write:
+        def write(data: bytes | memoryview) -> None:
+            file.write(data)
+            written(len(data))
+
+        return write
+
+    def _finish(self) -> None:
+        if self._broken:
+            self._check_open()
+        for key, (number, shape, parts) in self._partitioned.items():
+            name = decode_name(key)
+            try:
+                check_disjoint(parts)
+            except FormatError as error:
+                raise ValueError(f"{error} in {name!r}") from None
+            gap = None if self._partial else find_gap(parts, shape)
+            if gap is not None and not self._is_part(key):
+                raise ValueError(f"the region {gap} of {name!r} is in none of its {len(parts)} slices")
+            self._entries[key] = encode_partitioned(
+                number, shape, self._first_shards[key], [part.extents for part in parts]
+            )
+        self._data.finish(sync=self._sync)
+        keys = sorted(self._entries)
+        index = self._write_index(keys, len(self._data))
+        put_in_place(self._data.files, index, self._plan_detour(keys), sync=self._sync)
+
+    def _write_index(self, keys: list[bytes], count: int) -> StagedFile:
+        index = StagedFile(self._index_location, self._data.opened)
+        self._indexes.append(index)
+        table = TableBuilder(index.write)
+        table.add(b"", encode_header(count))
+        for key in keys:
+            table.add(key, self._entries[key])
+        table.finish()
+        index.finish(sync=self._sync)
+        return index
+
+    def _plan_detour(self, keys: list[bytes]) -> Detour | None:
+        """Return the detour that overwriting takes, or ``None`` where no data file replaces one."""
+        base = self._index_location.name.removesuffix(INDEX_SUFFIX)
+        shards = (parse_shard(name) for name in self._index_location.parent.list().names if name.startswith(base))
+        used = {shard.total for shard in shards if shard is not None and shard.prefix == base}
+        if len(self._data) not in used:
+            return None
+        count = next(number for number in count_from(len(self._data) + 1) if number not in used)
+        if count > MOST_SHARDS:
+            raise ValueError(f"{self.prefix} has files of {MOST_SHARDS} shards, and cannot be overwritten with as many")
+        names = [self._data.location(number, count) for number in range(count)]
+        return Detour(self._write_index(keys, count), names[: len(self._data)], names[len(self._data) :])
+
+    @property
+    def _index_location(self) -> Location:
+        return self._location.plus(INDEX_SUFFIX)
+
+    def _is_part(self, key: bytes) -> bool:
+        """Return whether a tensor is the slot of a part of another, which TensorFlow stores as one slice."""
+        number, shape, parts = self._partitioned[key]
+
+        def tiling_of(owner: str) -> Tiling | None:
+            known = self._partitioned.get(encode_name(owner))
+            return None if known is None else tiling(Facts(known[0], known[1], tuple(known[2])))
+
+        return find_part(decode_name(key), Facts(number, shape, tuple(parts)), tiling_of) is not None
+
+    def _discard(self) -> None:
+        self._data.discard()
+        for file in self._indexes:
+            file.discard()
+        if self._made_folder:
+            remove_empty_folder(self._index_location.parent)
+            self._made_folder = False
+
+
+def _payload_of_array(array: Array) -> _Payload:
+    """Return the payload of numbers in memory, which pass the checksum while they are in the processor's cache."""
+
+    def write_all(write: _Write) -> int:
+        if plain_number(array.dtype) is None:
+            data: bytes | memoryview = stored_bytes(array)
+        else:
+            data = plain_bytes(array)
+        if len(data) <= COPIED:
+            write(data)
+            return crc32c(data)
+        crc = 0
+        for start in range(0, len(data), COPIED):
+            chunk = data[start : start + COPIED]
+            crc = crc32c(chunk, crc)
+            write(chunk)
+        return crc
+
+    return write_all
+
+
+def _payload_of_parts(parts: Sequence[bytes], crc: int) -> _Payload:
+    def write_all(write: _Write) -> int:
+        for part in parts:
+            write(part)
+        return crc
+
+    return write_all
+
+
+def _payload_of_chunks(chunks: Iterable[memoryview]) -> _Payload:
+    def write_all(write: _Write) -> int:
+        crc = 0
+        for chunk in chunks:
+            crc = crc32c(chunk, crc)
+            write(chunk)
+        return crc
+
+    return write_all
