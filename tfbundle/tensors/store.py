@@ -35,7 +35,7 @@ class Range(NamedTuple):
 
 
 class Copyable(NamedTuple):
-    """A stored array that can be copied as it is: its bytes are the elements in C order, little-endian, as another checkpoint would have them.
+    """A stored array that can be copied as it is, because another checkpoint would have the same bytes for it.
 
     ``box`` is the slice that it is of a tensor of ``whole_shape``, or ``None`` where it is a whole tensor. It takes
     ``size`` bytes at ``offset`` of the data file with the number ``shard``. ``copy`` hands these to a function, in
