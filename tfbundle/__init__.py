@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from tfbundle.graph.saved_model import SavedModel
     from tfbundle.identification.files import identify
     from tfbundle.identification.kinds import FileFacts
+    from tfbundle.scanning.report import NotScanned, ScanFinding, ScanReport
+    from tfbundle.scanning.scan import scan
     from tfbundle.tensors.tensor import Tensor
     from tfbundle.train.repair import plan_repair, repair_state
     from tfbundle.train.stand_in import as_tensorflow
@@ -81,7 +83,10 @@ _MODULES = {
     "Output": "graph.node",
     "Report": "findings",
     "Run": "events.run",
+    "NotScanned": "scanning.report",
     "SavedModel": "graph.saved_model",
+    "ScanFinding": "scanning.report",
+    "ScanReport": "scanning.report",
     "Tensor": "tensors.tensor",
     "as_tensorflow": "train.stand_in",
     "average": "conversion.averaging",
@@ -102,6 +107,7 @@ _MODULES = {
     "read_events": "events.messages",
     "read_records": "formats.records.tfrecord",
     "save": "checkpoint.saving",
+    "scan": "scanning.scan",
     "verify": "verification.verify",
     "Leftover": "checkpoint.leftovers",
     "list_leftovers": "checkpoint.leftovers",
@@ -132,11 +138,14 @@ __all__ = [
     "MetaGraph",
     "MissingFileError",
     "Node",
+    "NotScanned",
     "ObjectGraph",
     "Output",
     "Report",
     "Run",
     "SavedModel",
+    "ScanFinding",
+    "ScanReport",
     "Tensor",
     "TfBundleError",
     "TruncatedError",
@@ -165,6 +174,7 @@ __all__ = [
     "remove_leftovers",
     "repair_state",
     "save",
+    "scan",
     "train",
     "verify",
 ]

@@ -1,0 +1,1 @@
+"""What a graph could do to the machine that loads or calls it."""

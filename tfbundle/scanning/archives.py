@@ -1,0 +1,159 @@
+"""The files in zip and tar archives, one after the other, without unpacking them to disk.
+
+How much is unpacked in memory is bounded, for a file and for an archive; what is beyond is named and left out. A name
+that leads out of the folder in which somebody would unpack the archive is a finding of its own.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from tfbundle.scanning.assets import leads_outside
+from tfbundle.scanning.contents import BytesSource, Content
+from tfbundle.scanning.report import ScanFinding
+
+LARGEST_MEMBER = 64 << 20
+"""Bytes of one file of an archive."""
+_MOST_BYTES = 256 << 20
+_MOST_MEMBERS = 20_000
+_TAR_HEAD, _TAR_MAGIC_OFFSET = 512, 257
+_LARGEST_GROWTH = 200
+_ERRORS = (
+    EOFError,
+    NotImplementedError,  # A method of compression that Python does not have.
+    OSError,
+    OverflowError,
+    RuntimeError,  # A password is needed.
+    ValueError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+LeaveOut = Callable[[str, str], None]
+
+
+class _Member:
+    """A file in an archive: its name, its size, and how to open it."""
+
+    __slots__ = ("name", "open", "packed", "size")
+
+    def __init__(self, name: str, size: int, packed: int, open_member: Callable[[], IO[bytes] | None]) -> None:
+        self.name = name
+        self.size = size
+        self.packed = packed
+        self.open = open_member
+
+
+def zip_contents(content: Content, leave_out: LeaveOut, report: Callable[[ScanFinding], None]) -> Iterator[Content]:
+    """Yield the files of a zip archive."""
+    try:
+        with zipfile.ZipFile(content.stream()) as archive:
+            members = (
+                _Member(info.filename, info.file_size, info.compress_size, lambda info=info: archive.open(info))  # type: ignore[misc]
+                for info in archive.infolist()
+                if not info.is_dir()
+            )
+            yield from _contents(content, members, leave_out, report)
+    except _ERRORS as error:
+        leave_out(content.path, f"the archive cannot be read: {error}")
+
+
+def tar_contents(content: Content, leave_out: LeaveOut, report: Callable[[ScanFinding], None]) -> Iterator[Content]:
+    """Yield the files of a tar archive, which may be compressed."""
+    try:
+        # As a stream, so that what is compressed is unpacked once, and no more of it than is looked at.
+        with tarfile.open(fileobj=content.stream(), mode="r|*") as archive:
+            yield from _contents(content, _tar_members(content, archive, leave_out), leave_out, report)
+    except _ERRORS as error:
+        leave_out(content.path, f"the archive cannot be read: {error}")
+
+
+def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut) -> Iterator[_Member]:
+    passed = 0
+    for info in archive:
+        passed += info.size
+        if passed > _MOST_BYTES * 4:
+            leave_out(content.path, "the archive has more bytes than are looked at")
+            return
+        if info.isfile():
+            yield _Member(info.name, info.size, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
+        elif info.issym() or info.islnk():
+            yield _Member(info.name, 0, 0, lambda: None)
+
+
+def _contents(
+    content: Content, members: Iterator[_Member], leave_out: LeaveOut, report: Callable[[ScanFinding], None]
+) -> Iterator[Content]:
+    left = _MOST_BYTES
+    for number, member in enumerate(members):
+        path = f"{content.path}!{member.name}"
+        if number >= _MOST_MEMBERS:
+            leave_out(content.path, f"the archive has more than {_MOST_MEMBERS} files")
+            return
+        if leads_outside(member.name):
+            message = f"{member.name!r} would be unpacked outside of the folder"
+            report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.name))
+        size = min(member.size, LARGEST_MEMBER + 1)
+        if size > LARGEST_MEMBER or size > left or size > (1 << 20) + member.packed * _LARGEST_GROWTH:
+            if is_worth_reading(member.name):
+                leave_out(path, f"it has {member.size} bytes, more than are unpacked in memory")
+            continue
+        try:
+            stream = member.open()
+            data = b"" if stream is None else stream.read(size)
+        except _ERRORS as error:
+            leave_out(path, f"it cannot be unpacked: {error}")
+            continue
+        left -= len(data)
+        *folders, name = member.name.replace("\\", "/").split("/")
+        yield Content(BytesSource(path, data), name, tuple(folders))
+
+
+def is_compressed_tar(content: Content) -> bool:
+    """Return whether a compressed file holds a tar archive."""
+    try:
+        with _decompress(content) as stream:
+            return stream.read(_TAR_HEAD)[_TAR_MAGIC_OFFSET:].startswith(b"ustar")
+    except _ERRORS:
+        return False
+
+
+def unpacked(content: Content, leave_out: LeaveOut) -> Content | None:
+    """Return what is in a compressed file, or ``None`` where it cannot be unpacked in memory."""
+    try:
+        with _decompress(content) as stream:
+            data = stream.read(LARGEST_MEMBER + 1)
+    except _ERRORS as error:
+        leave_out(content.path, f"it cannot be unpacked: {error}")
+        return None
+    name, _, _ = content.name.rpartition(".")
+    path = f"{content.path}!{name or content.name}"
+    if len(data) > LARGEST_MEMBER:
+        if is_worth_reading(name):
+            leave_out(content.path, f"it has more than {LARGEST_MEMBER} bytes, more than are unpacked in memory")
+        return None
+    return Content(BytesSource(path, data), name or content.name, content.folders)
+
+
+def _decompress(content: Content) -> bz2.BZ2File | lzma.LZMAFile | gzip.GzipFile:
+    head = content.head(6)
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(content.stream())
+    if head.startswith(b"\xfd7zXZ"):
+        return lzma.LZMAFile(content.stream())
+    return gzip.GzipFile(fileobj=content.stream())
+
+
+def is_worth_reading(name: str) -> bool:
+    """Return whether a file that is left out may hold a program, by its name; the data of checkpoints hold none."""
+    lower = name.lower()
+    return not (".data-" in lower or lower.endswith((".npy", ".weights.h5", ".safetensors", ".index", ".npz")))

@@ -1,0 +1,127 @@
+"""The bytes of a file that lies in a folder, or inside of an archive, without unpacking it to disk."""
+
+from __future__ import annotations
+
+import io
+
+from tfbundle.errors import FormatError, TruncatedError
+from tfbundle.storage.base import Source
+
+LARGEST = (1 << 31) - 1
+"""Bytes of a file that are read as a whole: protobuf reads no larger message."""
+
+
+class BytesSource(Source):
+    """Bytes in memory, as an open file."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.size = len(data)
+        self.version = None
+        self._data = data
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes."""
+        self.require(offset, size)
+        return self._data[offset : offset + size]
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer."""
+        buffer[:] = self.read_at(offset, len(buffer))
+
+    def read_some(self, offset: int, buffer: memoryview) -> int:
+        """Fill a buffer, and return its length."""
+        self.read_into(offset, buffer)
+        return len(buffer)
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """Return a part without a copy."""
+        self.require(offset, size)
+        return memoryview(self._data)[offset : offset + size]
+
+    def require(self, offset: int, size: int) -> None:
+        """Raise ``TruncatedError`` for what lies behind the end."""
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise TruncatedError(f"{self.path} ends before byte {offset + size}", path=self.path, offset=offset)
+
+    def check_unchanged(self) -> None:
+        """Do nothing: these bytes do not change."""
+
+    def same_file(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def was_replaced(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def check_open(self) -> object:
+        """Do nothing: there is nothing to close."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class SourceStream(io.RawIOBase):
+    """An open file with a cursor, for readers of archives."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return ``True``."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the cursor."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
+        if start + offset < 0:
+            raise ValueError("a position before the start of the file")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return where the cursor is."""
+        return self._position
+
+    def readinto(self, buffer: object) -> int:
+        """Read what there is, up to the length of the buffer."""
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        size = max(0, min(len(view), self._source.size - self._position))
+        if size:
+            self._source.read_into(self._position, view[:size])
+        self._position += size
+        return size
+
+
+class Content:
+    """One file to look at: what it is called, and its bytes. ``folder`` has the names of the folders that it is in."""
+
+    def __init__(self, source: Source, name: str, folders: tuple[str, ...] = ()) -> None:
+        self.source = source
+        self.path = source.path
+        self.name = name
+        self.folders = folders
+
+    def read(self, largest: int = LARGEST) -> bytes:
+        """Return all bytes; raises ``FormatError`` where there are more than ``largest``."""
+        if self.source.size > largest:
+            raise FormatError(
+                f"{self.path} has {self.source.size} bytes, and no more than {largest} are read", path=self.path
+            )
+        return self.source.read_at(0, self.source.size)
+
+    def head(self, size: int) -> bytes:
+        """Return the first bytes, up to ``size`` of them."""
+        return self.source.read_at(0, min(size, self.source.size))
+
+    def stream(self) -> io.BufferedReader:
+        """Return the bytes as a file object."""
+        return io.BufferedReader(SourceStream(self.source), 1 << 16)

@@ -1,0 +1,332 @@
+"""What a tensor will hold, as far as it follows from constants: the paths, addresses and commands of findings.
+
+A tensor is traced back through the ops that put strings together, through calls of functions (from an argument to what
+the caller hands over, from a result to what the function returns), branches, loops that leave a value as it is, and
+datasets. Where a trace ends the value is open: whoever calls the model chooses it, or it is unknown.
+
+How much is traced is bounded for all tensors of a program together, and each tensor of a context once.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from tfbundle.errors import TfBundleError
+from tfbundle.proto import NodeDef, TensorProto
+from tfbundle.scanning.calls import BRANCHES, LOOPS, ElementOf, argument_source
+from tfbundle.scanning.entry_points import EntryPoints
+from tfbundle.scanning.fold_ops import FOLDS, OUTPUT_FOLDS, fold_op
+from tfbundle.scanning.program import Block, Program, Site, Tensor, data_inputs
+from tfbundle.scanning.values import (
+    CALLER,
+    MOST_ITEMS,
+    UNKNOWN,
+    Hole,
+    Text,
+    Value,
+    alternatives,
+    join_texts,
+    scalar,
+    texts_of,
+    unknown,
+    value_of,
+)
+from tfbundle.tensors.tensor_proto import decode_tensor
+
+_DEEPEST = 60
+_MOST_STEPS = 40_000
+
+# Ops whose output is their first input.
+_PASSED_NAMES = """
+CheckNumerics Copy CopyHost DebugGradientIdentity DeepCopy EnsureShape Enter Exit GuaranteeConst HostConst Identity
+IdentityN LoopCond PreventGradient RefEnter RefExit RefIdentity RefSwitch Snapshot StopGradient Switch
+"""
+_PASSED = frozenset(_PASSED_NAMES.split())
+_PLACEHOLDERS = frozenset(("Placeholder", "PlaceholderV2", "_Arg", "_DeviceArg", "FakeParam"))
+_MERGES = frozenset(("Merge", "RefMerge"))
+_READS = frozenset(("ReadVariableOp",))
+_VARIABLES = frozenset(("Variable", "VariableV2"))
+_ASSIGNS = frozenset(("Assign", "AssignVariableOp"))
+# DT_STRING, and a reference to such.
+_STRINGS = (7, 107)
+_SELECTS = frozenset(("Select", "SelectV2"))
+# Datasets whose elements are those of their first input.
+_SAME_ELEMENTS_NAMES = """
+AssertCardinalityDataset AutoShardDataset CacheDataset CacheDatasetV2 FilterDataset FinalizeDataset ModelDataset
+OptimizeDataset OptimizeDatasetV2 OptionsDataset ParallelFilterDataset PrefetchDataset PrivateThreadPoolDataset
+RepeatDataset ShardDataset ShuffleAndRepeatDataset ShuffleAndRepeatDatasetV2 ShuffleDataset ShuffleDatasetV2
+ShuffleDatasetV3 SkipDataset TakeDataset BatchDataset BatchDatasetV2 ParallelBatchDataset
+"""
+_SAME_ELEMENTS = frozenset(_SAME_ELEMENTS_NAMES.split())
+_MAPS = frozenset(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "ExperimentalMapDataset"))
+
+
+class Context:
+    """How a function was called: from where, and how what calls it was called. ``None`` is a call from outside."""
+
+    __slots__ = ("key", "parent", "site")
+
+    def __init__(self, site: Site, parent: Context | None) -> None:
+        self.site = site
+        self.parent = parent
+        self.key: tuple[object, ...] = (site.block.name, site.node.name, None if parent is None else parent.key)
+
+
+class Folder:
+    """Traces tensors of a program."""
+
+    def __init__(self, program: Program, entries: EntryPoints, *, fed: bool) -> None:
+        """``fed`` says whether savers are given their path, as when they run; otherwise it is what the graph has."""
+        self._program = program
+        self._entries = entries
+        self._fed = fed
+        self._steps = _MOST_STEPS
+        self._known: dict[tuple[object, ...], Value] = {}
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether something was left unknown because tracing it would have taken too long."""
+        return self._steps <= 0
+
+    def fold(self, block: Block, reference: str, context: Context | None, depth: int = 0) -> Value:
+        """Return what the tensor that ``reference`` names in a block will hold."""
+        while True:
+            self._steps -= 1
+            if self._steps <= 0 or depth > _DEEPEST:
+                return unknown()
+            found = block.find(reference)
+            if found is None:
+                return unknown()
+            if isinstance(found, int):
+                return self._argument(block, found, context, depth)
+            node = found.node
+            if self._is_special(block, node):
+                return self._special(block, node)
+            inputs = data_inputs(node)
+            # A long chain of these takes no depth.
+            if node.op in _PASSED and inputs:
+                reference = inputs[found.number] if node.op == "IdentityN" and found.number < len(inputs) else inputs[0]
+                continue
+            key = (block.name, None if context is None else context.key, node.name, found.number)
+            known = self._known.get(key)
+            if known is None:
+                self._known[key] = unknown()  # For a circle.
+                known = self._known[key] = self._output(block, found, inputs, context, depth)
+            return known
+
+    def _is_special(self, block: Block, node: NodeDef) -> bool:
+        name = node.name
+        return block.function is None and (
+            (self._fed and name in self._entries.filename_tensors) or name in self._entries.assets
+        )
+
+    def _special(self, block: Block, node: NodeDef) -> Value:
+        if self._fed and node.name in self._entries.filename_tensors:
+            return scalar(Text(Hole("saver")))
+        return scalar(Text(Hole("asset", self._entries.assets[node.name])))
+
+    def _argument(self, block: Block, index: int, context: Context | None, depth: int) -> Value:
+        function = block.function
+        assert function is not None
+        count = len(function.signature.input_arg)
+        if context is None:
+            captured = self._entries.captured.get(function.signature.name, [])
+            place = index - (count - len(captured))
+            if place < 0:
+                return scalar(CALLER)
+            given = captured[place]
+            if given.asset is not None:
+                return scalar(Text(Hole("asset", given.asset)))
+            return unknown() if given.node is None else self.fold(self._program.main, given.node, None, depth + 1)
+        site, parent = context.site, context.parent
+        source = argument_source(site.node, count, index)
+        inputs = data_inputs(site.node)
+        if isinstance(source, ElementOf):
+            return self._element(site.block, inputs[0], source.component, parent, depth + 1) if inputs else unknown()
+        if source is None or not 0 <= source < len(inputs):
+            return unknown()
+        if site.node.op in LOOPS and not self._is_kept(site.node, source):
+            return alternatives([self.fold(site.block, inputs[source], parent, depth + 1), unknown()])
+        return self.fold(site.block, inputs[source], parent, depth + 1)
+
+    def _is_kept(self, node: NodeDef, index: int) -> bool:
+        """Return whether the body of a loop returns a value as it was."""
+        body = self._program.functions.get(node.attr["body"].func.name if "body" in node.attr else "")
+        if body is None or body.function is None or index >= len(body.function.signature.output_arg):
+            return False
+        reference = body.function.ret.get(body.function.signature.output_arg[index].name, "")
+        for _ in range(_DEEPEST):
+            found = body.find(reference)
+            if not isinstance(found, Tensor):
+                return found == index
+            inputs = data_inputs(found.node)
+            if found.node.op not in _PASSED or len(inputs) != 1:
+                return False
+            reference = inputs[0]
+        return False
+
+    def _output(self, block: Block, tensor: Tensor, inputs: list[str], context: Context | None, depth: int) -> Value:
+        node, op = tensor.node, tensor.node.op
+        depth += 1
+        if op == "Const":
+            return _constant(node)
+        if op in _PLACEHOLDERS:
+            return scalar(CALLER)
+        if op == "PlaceholderWithDefault" and inputs:
+            return self.fold(block, inputs[0], context, depth)
+        if op in _MERGES:
+            return alternatives(self.fold(block, name, context, depth) for name in inputs[:MOST_ITEMS])
+        if op == "NextIteration":
+            return unknown()
+        if op in _READS and inputs:
+            return self._variable(self._origin(block, inputs[0], context), depth)
+        if op in _VARIABLES and block.function is None:
+            return self._variable(node, depth)
+        if op in _SELECTS and len(inputs) == 3:
+            return self._select([self.fold(block, name, context, depth) for name in inputs])
+        if op == "DatasetToSingleElement" and inputs:
+            return self._element(block, inputs[0], tensor.number, context, depth)
+        if op in LOOPS:
+            kept = tensor.number < len(inputs) and self._is_kept(node, tensor.number)
+            return self.fold(block, inputs[tensor.number], context, depth) if kept else unknown()
+        called = self._program.called_by(node) if op not in FOLDS else []
+        if called:
+            chosen = called if op in BRANCHES else called[:1]
+            return alternatives(
+                self._result(name, tensor.number, Context(Site(block, node), context), depth) for name in chosen
+            )
+        if op == "ShardedFilename" and inputs:
+            return self._sharded([self.fold(block, name, context, depth) for name in inputs])
+        if op not in FOLDS and op not in OUTPUT_FOLDS:
+            return unknown()
+        # What is put together of many parts is no path.
+        values = [self.fold(block, name, context, depth) for name in inputs[:MOST_ITEMS]]
+        result = fold_op(node, values, tensor.number) if values or op == "StringFormat" else None
+        return unknown() if result is None else result
+
+    def _result(self, name: str, index: int, context: Context, depth: int) -> Value:
+        block = self._program.functions[name]
+        assert block.function is not None
+        outputs = block.function.signature.output_arg
+        if index >= len(outputs) or outputs[index].name not in block.function.ret:
+            return unknown()
+        return self.fold(block, block.function.ret[outputs[index].name], context, depth)
+
+    def _select(self, values: list[Value]) -> Value:
+        condition, yes, no = values
+        if condition.size == 1 and isinstance(condition.item(), bool):
+            return yes if condition.item() else no
+        return alternatives([yes, no])
+
+    def _origin(self, block: Block, reference: str, context: Context | None) -> NodeDef | None:
+        """Return the node of the graph that a handle comes from, or ``None`` where it is not known."""
+        for _ in range(_DEEPEST):
+            found = block.find(reference)
+            if isinstance(found, Tensor):
+                inputs = data_inputs(found.node)
+                if found.node.op not in _PASSED or not inputs:
+                    return found.node if block.function is None else None
+                reference = inputs[0]
+            elif found is None or context is None or block.function is None:
+                return None
+            else:
+                site = context.site
+                source = argument_source(site.node, len(block.function.signature.input_arg), found)
+                inputs = data_inputs(site.node)
+                if not isinstance(source, int) or not 0 <= source < len(inputs):
+                    return None
+                block, reference, context = site.block, inputs[source], context.parent
+        return None
+
+    def _variable(self, variable: NodeDef | None, depth: int) -> Value:
+        """Return what the graph assigns to a variable of strings; what a checkpoint holds is not looked at."""
+        if variable is None or "dtype" not in variable.attr or variable.attr["dtype"].type not in _STRINGS:
+            return unknown()
+        assigned = [self.fold(self._program.main, name, None, depth) for name in self._assigned.get(variable.name, ())]
+        if self._are_strings_assigned_elsewhere:
+            assigned.append(unknown())
+        return alternatives(assigned)
+
+    @cached_property
+    def _assigned(self) -> dict[str, list[str]]:
+        """What the graph itself assigns to its variables."""
+        found: dict[str, list[str]] = {}
+        for node in self._program.main.protos:
+            if node.op in _ASSIGNS:
+                inputs = data_inputs(node)
+                variable = self._origin(self._program.main, inputs[0], None) if len(inputs) > 1 else None
+                if variable is not None:
+                    found.setdefault(variable.name, []).append(inputs[1])
+        return found
+
+    @cached_property
+    def _are_strings_assigned_elsewhere(self) -> bool:
+        return any(
+            node.op in _ASSIGNS and _type_of(node) in _STRINGS
+            for block in self._program.functions.values()
+            for node in block.protos
+        )
+
+    def _sharded(self, values: list[Value]) -> Value:
+        """Return what ``ShardedFilename`` makes of a prefix, a number and a count."""
+        numbers = [int(value.item()) for value in values[1:3] if value.size == 1 and isinstance(value.item(), int)]
+        suffix = Text(b"-%05d-of-%05d" % tuple(numbers)) if len(numbers) == 2 else UNKNOWN
+        return alternatives(scalar(join_texts((prefix, suffix))) for prefix in texts_of(values[0]))
+
+    def _element(self, block: Block, reference: str, component: int, context: Context | None, depth: int) -> Value:
+        """Return a component of the elements of a dataset, of all of them at once."""
+        while True:
+            self._steps -= 1
+            found = block.find(reference)
+            if self._steps <= 0 or depth > _DEEPEST or not isinstance(found, Tensor):
+                return unknown()
+            node = found.node
+            inputs = data_inputs(node)
+            if (node.op in _SAME_ELEMENTS or node.op in _PASSED) and inputs:
+                reference = inputs[0]
+            elif node.op in ("TensorSliceDataset", "TensorDataset") and component < len(inputs):
+                value = self.fold(block, inputs[component], context, depth + 1)
+                return value.reshape(-1) if node.op == "TensorSliceDataset" else value
+            elif node.op in _MAPS:
+                called = self._program.called_by(node)
+                if not called:
+                    return unknown()
+                return self._result(called[0], component, Context(Site(block, node), context), depth + 1)
+            elif node.op == "ConcatenateDataset":
+                return alternatives(self._element(block, name, component, context, depth + 1) for name in inputs[:2])
+            else:
+                return unknown()
+
+
+def _constant(node: NodeDef) -> Value:
+    if "value" not in node.attr:
+        return unknown()
+    proto = node.attr["value"].tensor
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    count = 1
+    for size in shape:
+        count *= max(size, 0)
+    if count > MOST_ITEMS or proto.tensor_shape.unknown_rank:
+        return unknown()
+    return _decoded(proto, shape)
+
+
+def _decoded(proto: TensorProto, shape: tuple[int, ...]) -> Value:
+    try:
+        array = decode_tensor(proto)
+    except TfBundleError:
+        return unknown()  # TensorFlow does not load such a graph.
+    if proto.dtype in _STRINGS:
+        return value_of((Text(data) if data else Text() for data in array.flat), shape)
+    if array.dtype.kind not in "biuf":
+        return unknown()
+    items = np.empty(array.shape, dtype=object)
+    items[...] = array
+    return value_of((item.item() if isinstance(item, np.generic) else item for item in items.flat), shape)
+
+
+def _type_of(node: NodeDef) -> int | None:
+    name = "dtype" if "dtype" in node.attr else "T"
+    return node.attr[name].type if name in node.attr else None

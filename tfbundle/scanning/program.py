@@ -1,0 +1,200 @@
+"""A graph as a program: blocks of nodes that refer to each other, and functions that call each other.
+
+``tfbundle.graph`` gives views of single nodes, and refuses a graph that contradicts itself. Here all nodes are passed
+once, and what is contradictory is noted while everything else is still judged. A block is the graph itself or the body
+of one function. A name among a node's inputs means, in the graph, ``NODE`` or ``NODE:INDEX``, and in a function an
+argument or ``NODE:OUTPUT:INDEX``; a name behind ``^`` is a node that has to run before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from tfbundle.errors import TfBundleError
+from tfbundle.graph.op_outputs import OpOutputs, list_length
+from tfbundle.proto import FunctionDef, GraphDef, NodeDef, OpDef
+from tfbundle.scanning.calls import CALLERS, called_functions
+from tfbundle.scanning.harmless_ops import PURE, STATE
+from tfbundle.scanning.op_effects import effects
+
+_HARMLESS = PURE | STATE
+# Ops beside those that call: a function with a gradient of its own is an IdentityN with the name of that gradient.
+_WITH_GRADIENT = frozenset(("IdentityN", "Identity"))
+_GRADIENT_TYPE = "_gradient_op_type"
+# Attributes of a function with the names of others, and with the name of what several functions implement alike, one
+# of which TensorFlow's optimizer chooses by the device.
+_DERIVED = ("forward_function_name", "backward_function_name")
+_IMPLEMENTS = "api_implements"
+
+
+class Tensor(NamedTuple):
+    """An output of a node in a block: the node, and which of its outputs."""
+
+    node: NodeDef
+    number: int
+
+
+class Block:
+    """The nodes of the graph or of a function."""
+
+    def __init__(self, protos: Sequence[NodeDef], outputs: OpOutputs, function: FunctionDef | None = None) -> None:
+        """Take the nodes; ``function`` is ``None`` for the graph itself."""
+        self.protos = protos
+        self.function = function
+        self.cache: dict[tuple[str, ...], list[list[str]]] = {}
+        """The inputs of the nodes of some ops, which ``queues`` asks for."""
+        self._outputs = outputs
+
+    @property
+    def name(self) -> str | None:
+        """The name of the function, or ``None`` of the graph."""
+        return None if self.function is None else self.function.signature.name
+
+    @cached_property
+    def nodes(self) -> dict[str, NodeDef]:
+        """The nodes by name; of two with one name the first."""
+        found: dict[str, NodeDef] = {}
+        for proto in self.protos:
+            found.setdefault(proto.name, proto)
+        return found
+
+    @cached_property
+    def arguments(self) -> dict[str, int]:
+        """The numbers of the function's arguments by name."""
+        if self.function is None:
+            return {}
+        return {argument.name: number for number, argument in enumerate(self.function.signature.input_arg)}
+
+    def find(self, reference: str) -> Tensor | int | None:
+        """Return the tensor that an input names, or the number of an argument; ``None`` where there is no such node."""
+        name, _, rest = reference.partition(":")
+        if self.function is not None and name in self.arguments and name not in self.nodes:
+            return self.arguments[name]
+        node = self.nodes.get(name)
+        if node is None:
+            return None
+        output, _, number = rest.rpartition(":")
+        index = int(number) if number.isdecimal() and len(number) < 10 else 0
+        return Tensor(node, self._flat_index(node, output, index) if output else index)
+
+    def _flat_index(self, node: NodeDef, output: str, number: int) -> int:
+        lists = self._outputs.lists(node.op)
+        index = 0
+        try:
+            for listed in lists or ():
+                if listed.name == output or len(lists or ()) == 1:
+                    return index + number
+                index += list_length(listed, node) or 1
+        except TfBundleError:
+            pass  # Its attributes do not fit the op, and TensorFlow would not run it.
+        return number
+
+
+def data_inputs(node: NodeDef) -> list[str]:
+    """Return the tensors that a node takes, without the nodes that run before it."""
+    return [name for name in node.input if not name.startswith("^")]
+
+
+class Site(NamedTuple):
+    """Where a function is called."""
+
+    block: Block
+    node: NodeDef
+
+
+class Program:
+    """A graph with its functions."""
+
+    def __init__(self, graph: GraphDef, definitions: Iterable[OpDef] = ()) -> None:
+        """``definitions`` are those of the ops that the file brings along."""
+        self.definitions = {definition.name for definition in definitions}
+        functions = graph.library.function
+        outputs = OpOutputs((*definitions, *(function.signature for function in functions)))
+        self.main = Block(graph.node, outputs)
+        self.functions: dict[str, Block] = {}
+        self.problems: list[str] = []
+        """What is contradictory, in words."""
+        for function in functions:
+            block = Block(function.node_def, outputs, function)
+            name = function.signature.name
+            if name in self.functions:
+                self.problems.append(f"two functions are called {name!r}, and one of them was not looked at")
+            else:
+                self.functions[name] = block
+        self._library = graph.library
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """The graph, then each function."""
+        yield self.main
+        yield from self.functions.values()
+
+    def notable(self, block: Block) -> list[NodeDef]:
+        """Return the nodes whose ops are not known to be harmless, in the order of the file."""
+        return [proto for proto in block.protos if proto.op not in _HARMLESS and proto.op not in self.functions]
+
+    def called_by(self, node: NodeDef) -> list[str]:
+        """Return the functions of this graph that a node calls, and the gradients of what it does."""
+        op = node.op
+        found: list[str] = []
+        if op in self.functions:
+            found.append(op)
+        if op in CALLERS or op not in _HARMLESS:
+            found += called_functions(node)
+        elif op not in _WITH_GRADIENT:
+            return found
+        if self._gradients and _GRADIENT_TYPE in node.attr:
+            found += self._gradients.get(node.attr[_GRADIENT_TYPE].s.decode("utf-8", "replace"), ())
+        return [name for name in dict.fromkeys(found) if name in self.functions]
+
+    def calls(self, block: Block) -> list[tuple[NodeDef, list[str]]]:
+        """Return the nodes of a block that call functions, with these."""
+        if not self.functions:
+            return []
+        passed = _HARMLESS - CALLERS - _WITH_GRADIENT
+        names = self.functions
+        found = []
+        for proto in block.protos:
+            op = proto.op
+            if op in passed and op not in names:
+                continue
+            called = self.called_by(proto)
+            if called:
+                found.append((proto, called))
+        return found
+
+    @cached_property
+    def _gradients(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for registered in self._library.registered_gradients:
+            found.setdefault(registered.registered_op_type, []).append(registered.gradient_func)
+        return found
+
+    @cached_property
+    def relatives(self) -> dict[str, list[str]]:
+        """By function those that may run in its place, or beside it when it is trained."""
+        found: dict[str, list[str]] = {}
+        alike: dict[bytes, list[str]] = {}
+        for name, block in self.functions.items():
+            assert block.function is not None
+            attributes = block.function.attr
+            for key in _DERIVED:
+                if key in attributes:
+                    found.setdefault(name, []).append(attributes[key].s.decode("utf-8", "replace"))
+            if _IMPLEMENTS in attributes:
+                alike.setdefault(attributes[_IMPLEMENTS].s, []).append(name)
+        for gradient in self._library.gradient:
+            found.setdefault(gradient.function_name, []).append(gradient.gradient_func)
+        for group in alike.values():
+            # One of them stands for all, so that a large group does not take its square.
+            found.setdefault(group[0], []).extend(group[1:])
+            for name in group[1:]:
+                found.setdefault(name, []).append(group[0])
+        return {name: [other for other in others if other in self.functions] for name, others in found.items()}
+
+
+def is_known(op: str) -> bool:
+    """Return whether TensorFlow has an op of this name."""
+    return op in _HARMLESS or op in effects()

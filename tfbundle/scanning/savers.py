@@ -1,0 +1,47 @@
+"""The savers of a graph that does not say which it has.
+
+A GraphDef has no ``SaverDef``, and a MetaGraphDef has one of its savers at most. What every ``tf.train.Saver`` makes is
+a constant ``"model"``, which whoever saves replaces by the path that he wants::
+
+    Const "model" -> [PlaceholderWithDefault ->] [StringJoin -> ShardedFilename ->] SaveV2, RestoreV2 and their kin
+"""
+
+from __future__ import annotations
+
+from tfbundle.scanning.op_effects import effects
+from tfbundle.scanning.program import Program, Tensor, data_inputs
+
+_DEFAULT = b"model"
+_THROUGH = frozenset(("Identity", "PlaceholderWithDefault", "ShardedFilename", "StringJoin"))
+_MOST_STEPS = 20
+
+
+def undeclared_filename_tensors(program: Program) -> set[str]:
+    """Return the nodes of the graph that savers are fed their path through, if it is the usual one."""
+    found: set[str] = set()
+    known = effects()
+    for node in program.notable(program.main):
+        effect = known.get(node.op)
+        if effect is None or effect.judged != "checkpoint":
+            continue
+        inputs = data_inputs(node)
+        for number in effect.inputs:
+            name = _default_behind(program, inputs[number]) if number < len(inputs) else None
+            if name is not None:
+                found.add(name)
+    return found
+
+
+def _default_behind(program: Program, reference: str) -> str | None:
+    for _ in range(_MOST_STEPS):
+        found = program.main.find(reference)
+        if not isinstance(found, Tensor):
+            return None
+        node = found.node
+        inputs = data_inputs(node)
+        if node.op in _THROUGH and inputs:
+            reference = inputs[0]
+            continue
+        is_default = node.op == "Const" and "value" in node.attr
+        return node.name if is_default and list(node.attr["value"].tensor.string_val) == [_DEFAULT] else None
+    return None

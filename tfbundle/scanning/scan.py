@@ -1,0 +1,94 @@
+"""Scan a path: what could the programs in it do to the machine that loads them?"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from tfbundle.checkpoint.find.names import is_sidecar, is_sidecar_folder
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError
+from tfbundle.graph.reading import find_graph
+from tfbundle.scanning.collecting import Collection
+from tfbundle.scanning.contents import Content
+from tfbundle.scanning.files import scan_file
+from tfbundle.scanning.report import ScanReport
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
+
+_MOST_FOLDERS = 10_000
+_MOST_FILES = 50_000
+
+
+def scan(path: StrPath) -> ScanReport:
+    """Return what the graphs and models at ``path`` could do when they are loaded or called; nothing is run.
+
+    ``path`` is a file, a folder, of which everything is looked at, or the prefix of a checkpoint with a ``.meta``.
+    Archives are looked into without being unpacked. What cannot be read in full is in ``not_scanned``, and the report
+    is not ``complete``.
+
+    Raises ``MissingFileError`` where nothing lies at ``path``, and ``FormatError`` where it is no regular file.
+    """
+    location = locate(path)
+    found = Collection()
+    if location.is_folder():
+        _folder(location, found)
+        return found.report(location.path)
+    if not location.is_file():
+        graph = find_graph(location)
+        _file(graph, (), found)
+        return found.report(location.path)
+    source = location.open()
+    try:
+        scan_file(Content(source, location.name, _folders_above(location)), found)
+    finally:
+        source.close()
+    return found.report(location.path)
+
+
+def _folders_above(location: Location) -> tuple[str, ...]:
+    return (location.parent.name,)
+
+
+def _folder(root: Location, found: Collection) -> None:
+    """Look at everything below a folder; a folder that several names lead to is looked at once."""
+    seen: set[Hashable] = set()
+    waiting: list[tuple[Location, tuple[str, ...]]] = [(root, ())]
+    files = 0
+    while waiting:
+        folder, names = waiting.pop()
+        try:
+            place = folder.place()
+            if place in seen:
+                continue
+            seen.add(place)
+            listing = folder.list()
+        except (TfBundleError, OSError) as error:
+            found.leave_out(folder.path, f"the folder cannot be listed: {error}")
+            continue
+        if len(seen) > _MOST_FOLDERS:
+            found.leave_out(root.path, f"there are more than {_MOST_FOLDERS} folders")
+            return
+        for name in listing.names:
+            entry = folder.join(name)
+            if listing.is_folder(name):
+                if not is_sidecar_folder(name):
+                    waiting.append((entry, (*names, name)))
+                continue
+            if is_sidecar(name) or listing.stat(name) is None:
+                continue
+            files += 1
+            if files > _MOST_FILES:
+                found.leave_out(root.path, f"there are more than {_MOST_FILES} files")
+                return
+            _file(entry, names, found)
+
+
+def _file(location: Location, folders: tuple[str, ...], found: Collection) -> None:
+    try:
+        source = location.open()
+    except (FormatError, MissingFileError, OSError) as error:
+        found.leave_out(location.path, f"the file cannot be opened: {error}")
+        return
+    try:
+        scan_file(Content(source, location.name, folders), found)
+    finally:
+        source.close()
