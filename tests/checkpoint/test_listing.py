@@ -67,6 +67,17 @@ def test_a_folder_of_many_is_listed_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(asked) <= 4  # One is of the folder above: a V1 set may be called as the folder is.
 
 
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+def test_what_to_do_is_said_of_the_first_missing_files(tmp_path: Path, suffix: str) -> None:
+    """Each is looked for among all names of the folder, which for thousands would take minutes."""
+    for step in range(21):
+        write_bundle(tmp_path / f"model-{step:02}", {"w": ARRAY})
+        (tmp_path / f"model-{step:02}{suffix}").rename(tmp_path / f"model-{step:02}{suffix}.txt")
+    problems = [item.problem or "" for item in tfbundle.list_checkpoints(tmp_path)]
+    assert all("is not there" in problem for problem in problems)
+    assert ["rename it to" in problem for problem in problems] == [True] * 20 + [False]
+
+
 class TestFixtures:
     def test_every_checkpoint_is_found(self) -> None:
         for format in ("v2", "v1"):
@@ -175,7 +186,8 @@ class TestCompleteness:
 
     def test_without_index(self, prefix: Path) -> None:
         Path(f"{prefix}.index").unlink()
-        assert self.problem(prefix.parent) == f"{prefix}.index is not there"
+        advice = "copy it from where the checkpoint was written"
+        assert self.problem(prefix.parent) == f"{prefix}.index is not there; {advice}"
         (found,) = tfbundle.list_checkpoints(prefix.parent)
         assert found.size == 96
         assert not found.in_state

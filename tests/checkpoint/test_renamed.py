@@ -1,7 +1,11 @@
 """Files that lie beside their place under another name: the error says which one it is and what to call it."""
 
+import bz2
+import gzip
+import lzma
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +51,14 @@ def missing(path: Path) -> str:
         f"{DATA} copy",
         f"Copy of {DATA}",
         f"{DATA} - Copy",
+        f"{DATA} - Copy (2)",
+        f"{DATA}-copy",
+        f"{DATA} (copy)",
+        f"{DATA} (3rd copy)",
+        "m 2.data-00000-of-00001",
+        f"{DATA}_1",
+        f"{DATA}~",
+        f"{DATA}.gz",  # A browser unpacked it, and kept the name.
         f"{DATA}.crdownload",
         f"{DATA}.part",
         f"{DATA}.partial",
@@ -68,7 +80,19 @@ def test_a_data_file(prefix: Path, name: str) -> None:
     assert tfbundle.load(prefix)["v"].tolist() == VALUE.tolist()
 
 
-@pytest.mark.parametrize("name", [f"{DATA}x", "m.data-00000-of-00002", "other", f"._{DATA}", f"{DATA}.1000"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{DATA}x",
+        "m.data-00000-of-00002",
+        "other",
+        f"._{DATA}",
+        f"{DATA}.1000",
+        f"{DATA}_1000",
+        f"#{DATA}#",
+        f"~{DATA}",
+    ],
+)
 def test_other_files_are_none(prefix: Path, name: str) -> None:
     os.remove(prefix.parent / DATA)
     (prefix.parent / name).write_bytes(bytes(399))
@@ -112,7 +136,9 @@ def test_the_files_of_another_checkpoint_are_not_taken(prefix: Path) -> None:
     assert "rename" not in missing(prefix)
 
 
-@pytest.mark.parametrize("form", ["{}.txt", "{}.1", "{} (1)", "{}.bin", "{}?raw=true", "{}.download"])
+@pytest.mark.parametrize(
+    "form", ["{}.txt", "{}.1", "{} (1)", "{}.bin", "{}?raw=true", "{}.download", "{}_1", "{}~", "{} - Copy", "{}.part"]
+)
 def test_an_index_and_its_data(prefix: Path, form: str) -> None:
     index, data = form.format("m.index"), form.format(DATA)
     os.rename(prefix.parent / "m.index", prefix.parent / index)
@@ -125,6 +151,37 @@ def test_an_index_and_its_data(prefix: Path, form: str) -> None:
     assert f"{index} is an index: rename it" in missing(prefix.parent)
     with pytest.raises(UnsupportedError, match=r"give it the name m\.index"):
         tfbundle.load(prefix.parent / index)
+
+
+@pytest.mark.parametrize(("index", "data"), [("M.index", DATA.replace("m", "M")), ("m (1).index", f"m (1).{DATA[2:]}")])
+def test_a_prefix_that_was_renamed(prefix: Path, index: str, data: str) -> None:
+    os.rename(prefix.parent / "m.index", prefix.parent / index)
+    os.rename(prefix.parent / DATA, prefix.parent / data)
+    assert missing(prefix).endswith(f"; {index} is an index: rename it to m.index, and {data} to {DATA}")
+
+
+def test_the_suffix_in_capitals(prefix: Path) -> None:
+    os.rename(prefix.parent / "m.index", prefix.parent / "M.INDEX")
+    os.rename(prefix.parent / DATA, prefix.parent / DATA.upper())
+    text = f"{prefix.parent / 'M.INDEX'} is the index of a V2 checkpoint: rename it to M.index, and its data files"
+    assert missing(prefix.parent).endswith(text)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack", "kind"),
+    [
+        (".gz", gzip.compress, "a gzip file"),
+        (".bz2", bz2.compress, "a bzip2 file"),
+        (".xz", lzma.compress, "an xz file"),
+    ],
+)
+def test_files_that_are_still_compressed(prefix: Path, suffix: str, pack: Callable[[bytes], bytes], kind: str) -> None:
+    for name in (DATA, "m.index"):
+        path = prefix.parent / name
+        path.with_name(name + suffix).write_bytes(pack(path.read_bytes()))
+        path.unlink()
+        assert f"{name}{suffix} is {kind}: unpack it, as {name}" in missing(prefix)
+    assert f"{suffix} is {kind}: unpack it first" in missing(prefix.parent)
 
 
 def test_what_is_called_like_an_index_has_to_be_one(prefix: Path) -> None:
@@ -144,7 +201,7 @@ def model(tmp_path: Path) -> Path:
 def test_the_variables_folder_of_a_saved_model(model: Path, name: str) -> None:
     os.rename(model / "variables", model / name)
     text = missing(model)
-    assert f"the folder {model / name} holds variables.index: rename it to variables" in text
+    assert f"the folder {model / name} holds variables.index: rename the folder to variables" in text
 
 
 def test_the_variables_of_a_saved_model(model: Path) -> None:
@@ -158,7 +215,7 @@ def test_the_variables_of_a_saved_model(model: Path) -> None:
     for path in list((model / "variables").iterdir()):
         path.rename(model / path.name)
     text = missing(model)
-    assert f"{model / 'weights.index'} lies there: move it and its data files to the folder variables" in text
+    assert f"{model / 'weights.index'} lies there: move it and its data files to the folder variables, as va" in text
     for path in model.glob("weights*"):
         path.unlink()
     assert missing(model).endswith("variables.index is not there")
@@ -173,6 +230,14 @@ def test_the_variables_of_a_saved_model(model: Path) -> None:
         ("m.ckpt-7", "m.ckpt-7"),
         ("m.7", "m"),
         ("m.7777", "m.7777"),
+        ("m_7", "m"),
+        ("m_7777", "m_7777"),
+        ("m 12.index", "m.index"),
+        ("m 123.index", "m 123.index"),
+        ("m (another copy)", "m"),
+        ("m - Kopie.index", "m.index"),
+        ("m-copy-1234", "m-copy-1234"),
+        ("photocopy.index", "photocopy.index"),
         ("m (1000)", "m (1000)"),
     ],
 )

@@ -70,7 +70,7 @@ def test_state_of_a_folder_above(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout.splitlines() == [
         f"0 checkpoints; there is no {tmp_path / 'checkpoint'}",
-        f"there are some in {tmp_path / 'run'}",
+        f"checkpoints lie in {tmp_path / 'run'}",
     ]
     assert run_json("state", tmp_path, status=1)["elsewhere"] == [str(tmp_path / "run")]
     assert run_json("state", tmp_path / "run")["elsewhere"] == []

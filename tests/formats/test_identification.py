@@ -104,15 +104,15 @@ META_GRAPH = encode_field(1, META_INFO) + encode_field(2, GRAPH)
         ),
         (b'node {\n name: "x"\n}\n', FileKind.GRAPH_TEXT),
         (b'# A comment.\n\nnode <name: "x">', FileKind.GRAPH_TEXT),
-        (b'node: [ # A comment.\n{ name: "x" }]', FileKind.UNKNOWN),
+        (b'node: [ # A comment.\n{ name: "x" }]', FileKind.TEXT),
         (b'node # A comment.\n: [{ name: "x" }]', FileKind.GRAPH_TEXT),
         (b"meta_info_def {\n}\n", FileKind.META_GRAPH_TEXT),
         (b"saved_model_schema_version: 1\n", FileKind.SAVED_MODEL_TEXT),
         (b'model_checkpoint_path: "model"\n', FileKind.STATE),
         (b'all_model_checkpoint_paths: "model"\r\n', FileKind.STATE),
         (b'all_model_checkpoint_paths: ["a", "b"]', FileKind.STATE),
-        (b"nodes: 3", FileKind.UNKNOWN),
-        (b"some notes about the run\n", FileKind.UNKNOWN),
+        (b"nodes: 3", FileKind.TEXT),
+        (b"some notes about the run\n", FileKind.TEXT),
         (b"", FileKind.EMPTY),
         (b"\0", FileKind.ZEROS),
         (bytes(10_000), FileKind.ZEROS),
@@ -159,7 +159,27 @@ TRAINER = encode_field(1, b"corpus.txt") + encode_field(3, 1) + encode_field(4, 
     ],
 )
 def test_what_others_write_is_not_taken_for_tensorflows(tmp_path: Path, data: bytes) -> None:
-    assert identify_bytes(data, tmp_path) is FileKind.UNKNOWN
+    assert identify_bytes(data, tmp_path) in (FileKind.UNKNOWN, FileKind.TEXT)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"import os\n", FileKind.TEXT),
+        ("Überschrift\n\tα — 日本\r\n".encode(), FileKind.TEXT),
+        ("\ufeffnotes".encode(), FileKind.TEXT),
+        ("notes".encode("utf-16"), FileKind.TEXT),
+        ("é".encode() * 2048 + b"x", FileKind.TEXT),
+        (b"x" + "é".encode() * 2048, FileKind.TEXT),  # A character lies across the end of what is read.
+        (b"x" + "é".encode()[:1], FileKind.UNKNOWN),  # Here the file ends within it.
+        ("Überschrift".encode("latin-1"), FileKind.UNKNOWN),
+        (b"text\0", FileKind.UNKNOWN),
+        (b"\x1b[31mred", FileKind.UNKNOWN),
+        (b" \n\t", FileKind.UNKNOWN),
+    ],
+)
+def test_any_other_text(tmp_path: Path, data: bytes, kind: FileKind) -> None:
+    assert identify_bytes(data, tmp_path) is kind
 
 
 # Tables.
@@ -229,8 +249,8 @@ def test_records(tmp_path: Path, data: bytes, name: str, kind: FileKind) -> None
         (b"<!DOCTYPE html><html>", FileKind.HTML),
         (b"\n  <!-- saved -->\n<HTML lang=en>", FileKind.HTML),
         (b"<!-- a -- > --><!----> <!--\n-->" * 40 + b"<html>", FileKind.HTML),
-        (b"<!---->" * 400, FileKind.UNKNOWN),  # Each comment could be a part of the one before.
-        (b"<!--" * 1000 + b"-->", FileKind.UNKNOWN),
+        (b"<!---->" * 400, FileKind.TEXT),  # Each comment could be a part of the one before.
+        (b"<!--" * 1000 + b"-->", FileKind.TEXT),
         (b"<html>", FileKind.HTML),
         (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}', FileKind.SAFETENSORS),
         (b"\x80\x04\x95\x05\0\0\0\0\0\0\0K\x01.", FileKind.PICKLE),
@@ -284,7 +304,7 @@ OLD_CAFFE_LAYER = encode_field(2, b"data") + encode_field(3, b"conv1") + encode_
     [
         (bz2.compress(b"hello"), FileKind.BZIP2),
         (bz2.compress(b""), FileKind.BZIP2),
-        (b"BZh is how a text begins", FileKind.UNKNOWN),
+        (b"BZh is how a text begins", FileKind.TEXT),
         (lzma.compress(b"hello"), FileKind.XZ),
         (b"(\xb5/\xfd \x05)\0\0hello", FileKind.ZSTD),
         (b'\x04"M\x18h@\x05\0\0\0\0\0\0\0a\x05\0\0\x80hello\0\0\0\0', FileKind.LZ4),
@@ -321,22 +341,22 @@ OLD_CAFFE_LAYER = encode_field(2, b"data") + encode_field(3, b"conv1") + encode_
         (encode_field(1, b"CaffeNet") + encode_field(2, OLD_CAFFE_LAYER) * 2, FileKind.CAFFE),
         (b'name: "CaffeNet"\nlayer {\n  name: "data"\n}\n', FileKind.CAFFE_TEXT),
         (b'layer {\n  name: "data"\n}\n', FileKind.CAFFE_TEXT),
-        (b'name: "something"\nvalue: 3\n', FileKind.UNKNOWN),
+        (b'name: "something"\nvalue: 3\n', FileKind.TEXT),
         (b"[net]\nbatch=1\n", FileKind.DARKNET_CONFIG),
         (b"# A comment.\n[net]\n", FileKind.DARKNET_CONFIG),
-        (b"[section]\nnet=1\n", FileKind.UNKNOWN),
+        (b"[section]\nnet=1\n", FileKind.TEXT),
         (encode_field(1, 4) + encode_field(2, encode_field(1, b"")) + encode_field(500, b""), FileKind.COREML),
         (encode_field(1, 4) + encode_field(2, b"about") + encode_field(199, b""), FileKind.UNKNOWN),
         (b"GGUF\x03\0\0\0" + bytes(16), FileKind.GGUF),
         (b'<?xml version="1.0"?>\n<net name="m" version="11">\n<layers>', FileKind.OPENVINO),
-        (b"<net><a/></net>", FileKind.UNKNOWN),
+        (b"<net><a/></net>", FileKind.TEXT),
         (b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code>', FileKind.STORE_ERROR),
         (b'{"format": "graph-model", "generatedBy": "2.9", "modelTopology": {}}', FileKind.TFJS),
         (b'{"modelTopology": {}}', FileKind.TFJS),
-        (b'{"format": "csv"}', FileKind.UNKNOWN),
+        (b'{"format": "csv"}', FileKind.TEXT),
         (b'{"class_name": "Sequential", "config": {}}', FileKind.KERAS_JSON),
         (b'{"module": "keras", "class_name": "Functional", "config": {}}', FileKind.KERAS_JSON),
-        (b'{"class_name": "Person"}', FileKind.UNKNOWN),
+        (b'{"class_name": "Person"}', FileKind.TEXT),
         (b'{"metadata": {"total_size": 1}, "weight_map": {"w": "model-1.safetensors"}}', FileKind.SAFETENSORS_INDEX),
         (b"\x80\x04\x95\x20\0\0\0\0\0\0\0\x8c\x10jax._src.array\x94", FileKind.JAX_PICKLE),
         (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ", FileKind.APPLE_DOUBLE),

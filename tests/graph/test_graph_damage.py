@@ -57,8 +57,9 @@ def test_nothing_there(load: Any, tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n", "h5py"),
         (b"PK\x03\x04 model.weights.h5", "read it with Keras"),
-        (b"hello", "no file of a kind that is known here"),
-        (b"item { name: 'a' id: 1 }", "no file of a kind that is known here"),
+        (b"hello", "a text file, not a graph"),
+        (b"\xfe" * 20, "a file of an unknown format"),
+        (b"item { name: 'a' id: 1 }", "a text file, not a graph"),
         (b'model_checkpoint_path: "model.ckpt-1"\n', "tfbundle.read_checkpoint_state reads it"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_tree_in_order(tree: Path) -> None:
         ("graphs/index.txt", "run/model-1.index", None, "has to end in .index"),
         ("graphs/curves", events(1), None, "tfevents"),
         ("graphs/model.h5", GRAPH, None, "is called .h5, but is a GraphDef"),
-        ("graphs/model.onnx", b"random bytes", None, "is called .onnx, but is damaged, or of another program"),
+        ("graphs/model.onnx", b"random bytes\0", None, "is called .onnx, but is damaged, or of another program"),
         ("graphs/model.npz", b"", None, "is empty"),
         ("graphs/weights.bin", bytes(100), None, "zero bytes"),
         ("graphs/saved_model (1).pb", "exported/1/saved_model.pb", None, "has to be called saved_model.pb"),
@@ -225,3 +225,62 @@ def test_deep_trees(tmp_path: Path) -> None:
     write_bundle(deep / "model-7", ONES)
     (item,) = overview(tmp_path).items
     assert (item.kind, item.step) == ("checkpoint", 7)
+
+
+# The variables of a SavedModel under another name, or elsewhere: as ``load`` and ``verify`` say it.
+
+INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
+
+
+@pytest.mark.parametrize(
+    ("renamed", "words"),
+    [
+        ({"variables": "variables (1)"}, "holds variables.index: rename the folder to variables"),
+        ({"variables": "Variables"}, "holds variables.index: rename the folder to variables"),
+        ({INDEX: "variables.index", DATA: "variables.data-00000-of-00001"}, "its data files to the folder variables"),
+        ({INDEX: INDEX + ".txt"}, "variables.index.txt is an index: rename it to variables.index"),
+        ({INDEX: INDEX + " (1)", DATA: DATA + " (1)"}, "variables.index (1) is an index: rename it to variables.index"),
+        ({INDEX: "variables/model.index"}, "model.index lies there: rename it to variables.index, and its data files"),
+        ({DATA: DATA + " (1)"}, "(1) lies there: rename it to variables.data-00000-of-00001"),
+        ({DATA: "variables/VARIABLES.DATA-00000-OF-00001"}, "rename it to variables.data-00000-of-00001"),
+        ({"variables": "../elsewhere"}, "variables.index is not there"),
+        ({INDEX: "../index", DATA: "../data"}, "variables.index is not there"),
+    ],
+)
+def test_variables_of_a_saved_model(tree: Path, renamed: dict[str, str], words: str) -> None:
+    model = tree / "exported" / "1"
+    for old, new in renamed.items():
+        (model / old).rename(model / new)
+    problem = by_path(tree)["exported/1"].problem or ""
+    assert words in problem
+    findings = [finding for finding in tfbundle.verify(model).findings if finding.kind == "missing"]
+    assert [words in finding.message for finding in findings] == [True]
+    with pytest.raises(MissingFileError) as caught:
+        tfbundle.load(model)
+    assert words in str(caught.value)
+    if DATA not in renamed or INDEX in renamed:
+        assert str(caught.value) == problem == findings[0].message
+
+
+def test_a_saved_model_without_variables_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    meta_graph = encode_field(1, encode_field(4, b"serve")) + encode_field(2, GRAPH)
+    (tmp_path / "model" / "saved_model.pb").write_bytes(encode_field(1, 1) + encode_field(2, meta_graph))
+    write_bundle(tmp_path / "model" / "beside-1", ONES)
+    assert {path: item.problem for path, item in by_path(tmp_path).items()} == {"model": None, "model/beside-1": None}
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"\x08\x01\x12")
+    assert by_path(tmp_path)["model"].problem
+
+
+@pytest.mark.parametrize(("form", "is_found"), [("{}~", True), ("{}.part", True), (".{}.crc", False), ("~{}", False)])
+def test_copies_whose_original_is_not_there(tmp_path: Path, form: str, is_found: bool) -> None:
+    write_bundle(tmp_path / "m-1", ONES)
+    index = tmp_path / "m-1.index"
+    copy = index.with_name(form.format(index.name))
+    shutil.copy(index, copy)
+    assert set(by_path(tmp_path)) == {"m-1"}
+    for path in (index, tmp_path / "m-1.data-00000-of-00001"):
+        path.unlink()
+    found = by_path(tmp_path)
+    assert set(found) == ({copy.name} if is_found else set())
+    assert all("rename it to m-1.index" in (item.problem or "") for item in found.values())

@@ -23,12 +23,14 @@ from tfbundle.checkpoint.find.names import (
     prefix_of_member,
     prefix_of_v1_shard,
     scan_folder,
+    shard_path,
     step_of,
 )
+from tfbundle.checkpoint.find.renamed import advise_missing_index
 from tfbundle.checkpoint.find.state import CheckpointState, find_state
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.formats.table.reader import MAGIC
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
@@ -206,7 +208,7 @@ def _describe(files: CheckpointFiles, times: Times, place: tuple[Location, str],
         step_of(files.prefix.name),
         max((fact.mtime for fact in facts), default=0.0) if time is None else time,
         sum(fact.size for fact in facts),
-        _find_problem(files),
+        _find_problem(files, members),
         place in times,
     )
 
@@ -218,6 +220,14 @@ class _Members:
         """Take the folders' entries from ``listings``."""
         self._listings = listings
         self._names: dict[Location, dict[str, list[str]]] = {}
+
+    def take_look(self) -> bool:
+        """Return whether a folder may be searched once more for a file that is not there."""
+        return self._listings.take_look()
+
+    def is_there(self, location: Location) -> bool:
+        """Return whether a file is in the listing of its folder."""
+        return location.name in self._listings.of(location.parent)
 
     def facts(self, prefix: Location) -> list[FileStat]:
         """Return size and time of each file of a checkpoint."""
@@ -235,15 +245,15 @@ class _Members:
         return [fact for fact in found if fact is not None]
 
 
-def _find_problem(files: CheckpointFiles) -> str | None:
+def _find_problem(files: CheckpointFiles, members: _Members) -> str | None:
     index = files.prefix.plus(INDEX_SUFFIX)
     if files.format == "v2" and not index.is_file():
-        return f"{index} is not there"
+        return f"{index} is not there" + (f"; {advise_missing_index(files.prefix)}" if members.take_look() else "")
     try:
         store = open_store(files, verify=True)
         try:
             if isinstance(store, BundleStore):
-                _check_shards(store)
+                _check_shards(store, members)
         finally:
             store.close()
     except (TfBundleError, OSError) as error:
@@ -251,9 +261,16 @@ def _find_problem(files: CheckpointFiles) -> str | None:
     return None
 
 
-def _check_shards(store: BundleStore) -> None:
+def _check_shards(store: BundleStore, members: _Members) -> None:
     """Raise unless every shard is there, and as long as the entries need."""
     for shard in range(store.shards.count):
+        location = store.prefix.beside(shard_path(store.prefix.name, shard, store.shards.count))
+        if not members.is_there(location) and not members.take_look():
+            raise MissingFileError(
+                f"the checkpoint's data file {location} is not there (shard {shard} of {store.shards.count})",
+                path=location.path,
+                shard=shard,
+            )
         store.shards.source(shard)
     ends: dict[int, tuple[int, str]] = {}
     for name, record in store.records().items():

@@ -31,4 +31,5 @@ def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
             raise error from None
         if kind in (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN):
             raise
-        raise FormatError(f"{error.path} is {kind.value}; {kind.advice}", path=error.path) from error
+        advice = "copy or download it again" if kind is FileKind.TEXT else kind.advice
+        raise FormatError(f"{error.path} is {kind.value}; {advice}", path=error.path) from error

@@ -142,7 +142,7 @@ def _next_commands(found: Overview) -> list[str]:
     # Of several checkpoints the latest is the one that is probably meant.
     for item in sorted(found.items, key=lambda item: -(item.step or 0)):
         name = _COMMANDS.get(item.kind)
-        if item.kind in ("checkpoint", "run") and item.problem:
+        if item.kind in ("checkpoint", "run", "saved-model-folder") and item.problem:
             name = "verify"
         if name is not None:
             best.setdefault(name, item.path)

@@ -162,9 +162,9 @@ def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> Non
 
 def _print_elsewhere(elsewhere: list[str]) -> None:
     for path in elsewhere[:_MOST_SHOWN]:
-        print_line(f"there are some in {one_line(path)}")
+        print_line(f"checkpoints lie in {one_line(path)}")
     if len(elsewhere) > _MOST_SHOWN:
-        print_line(f"and in {count_of(len(elsewhere) - _MOST_SHOWN, 'more folder')}")
+        print_line(f"and in {count_of(len(elsewhere) - _MOST_SHOWN, 'more folder')}; 'tfbundle info' lists all")
 
 
 def _find_elsewhere(folder: Location) -> list[str]:

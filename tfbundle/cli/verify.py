@@ -47,7 +47,7 @@ def command(path: str, as_json: bool, format: Format | None, every: bool) -> Non
     files in it and below. Other checkpoints there are listed as not checked, and --all checks them too. A graph has no
     checksums; its constants are decoded.
 
-    The exit status is 0 if nothing is wrong, 1 if something is, and 2 if there is nothing at PATH.
+    The exit status is 0 if nothing is wrong, 1 if something is, and 2 if PATH is neither a file nor a folder.
     """
     import tfbundle
 
@@ -65,10 +65,13 @@ def command(path: str, as_json: bool, format: Format | None, every: bool) -> Non
 
 
 def _is_nothing(path: str, report: Report) -> bool:
-    """Return whether there is neither a file nor a folder at the path, nor anything of a checkpoint of this prefix."""
+    """Return whether nothing at the path can be checked: it is not there, or it is a pipe or a device."""
     location = locate(path)
-    missing = [finding.path for finding in report.findings if finding.kind == "missing"]
-    return missing == [location.path] and not report.files and not location.is_folder()
+    if location.is_folder() or report.files:
+        return False
+    if location.is_file():
+        return location.stat() is None
+    return [finding.path for finding in report.findings if finding.kind == "missing"] == [location.path]
 
 
 def _print(path: str, report: Report, every: bool) -> None:
@@ -105,6 +108,7 @@ def _print_checkpoints(report: Report, folder: str) -> None:
 
 def _print_files(report: Report, folder: str) -> None:
     counts = Counter(finding.path for finding in report.findings)
+    missing = {finding.path for finding in report.findings if finding.kind == "missing"}
     listed = report.files
     if len(listed) > _MOST_FILES:
         listed = tuple(file for file in listed if counts[file.path])[:_MOST_FILES]
@@ -115,7 +119,7 @@ def _print_files(report: Report, folder: str) -> None:
             brief(file.path, folder),
             "-" if file.size is None else format_size(file.size),
             _content_of(file),
-            _state_of(file, counts[file.path]),
+            _state_of(file, counts[file.path], is_missing=file.path in missing),
         ]
         for file in listed
     ]
@@ -124,8 +128,8 @@ def _print_files(report: Report, folder: str) -> None:
         print_line(f"and {count_of(len(report.files) - len(listed), 'other file')}")
 
 
-def _state_of(file: CheckedFile, findings: int) -> str:
-    if file.size is None:
+def _state_of(file: CheckedFile, findings: int, *, is_missing: bool) -> str:
+    if file.size is None and is_missing:
         return "missing"
     if findings:
         return count_of(findings, "finding")

@@ -3,11 +3,12 @@
 Names are habits: a V1 checkpoint has no suffix, a ``.pb`` is a frozen graph or a SavedModel, and a ``.ckpt`` that was
 downloaded may be an HTML page. So the bytes decide. Magic numbers come first; then a table by its end, records by the
 checksum of their first length, texts by their first words, protobufs by their fields, and last what has the weakest
-signs. A file of any size is known after a few reads.
+signs, such as any other text. A file of any size is known after a few reads.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from tfbundle.errors import FormatError
@@ -157,7 +158,19 @@ def _identify_weak(source: Source, head: bytes) -> FileKind:
         return FileKind.PADDLE
     if _DARKNET.match(head) and source.path.endswith(".weights"):
         return FileKind.DARKNET
-    return FileKind.UNKNOWN if head.strip(b"\0") else FileKind.ZEROS
+    if not head.strip(b"\0"):
+        return FileKind.ZEROS
+    return FileKind.TEXT if _is_text(head, is_whole=len(head) == source.size) else FileKind.UNKNOWN
+
+
+def _is_text(head: bytes, *, is_whole: bool) -> bool:
+    """Return whether a file begins with text in UTF-8, or in UTF-16 with a byte-order mark."""
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head, is_whole)
+    except UnicodeDecodeError:
+        return False
+    return not text.isspace() and all(character.isprintable() or character.isspace() for character in text)
 
 
 def _tail(source: Source) -> bytes:

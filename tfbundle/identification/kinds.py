@@ -84,7 +84,8 @@ class FileKind(Enum):
     APPLE_DOUBLE = "metadata of macOS about another file (._NAME)"
     EMPTY = "an empty file"
     ZEROS = "a file of zero bytes, probably of an interrupted transfer"
-    UNKNOWN = "no file of a kind that is known here"
+    TEXT = "a text file"
+    UNKNOWN = "a file of an unknown format"
     # Folders.
     FOLDER = "a folder"
     SAVED_MODEL_FOLDER = "the folder of a SavedModel"

@@ -55,6 +55,18 @@ _TEXT_VALUES = {
 }
 _CAFFE_LAYER = re.compile(rb"^\s*layers?\s*\{", re.MULTILINE)
 
+# How texts are called that people write, and web pages.
+_TEXT_NAME = re.compile(
+    r"\.(?:md|rst|txt|log|py|ipynb|sh|bat|c|cc|cpp|h|js|ts|java|go|rs|json|yaml|yml|toml|ini|cfg|conf|csv|tsv|xml|svg"
+    r"|html?|xhtml|css|tex|bib|prototxt|proto)\Z",
+    re.IGNORECASE,
+)
+
+
+def is_text_name(name: str) -> bool:
+    """Return whether a file of this base name is expected to be a text, other than a text protobuf of TensorFlow."""
+    return _TEXT_NAME.search(name) is not None or name.upper() in ("README", "LICENSE", "NOTICE", "MAKEFILE")
+
 
 def identify_text(head: bytes) -> FileKind | None:
     """Return what a file that begins with ``head`` is, if it is a text of a known kind."""

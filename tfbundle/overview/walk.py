@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
 
+from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
     find_shards_beside,
@@ -18,6 +19,8 @@ from tfbundle.checkpoint.find.names import (
     prefix_of_member,
     prefix_of_v1_shard,
 )
+from tfbundle.checkpoint.find.renamed import is_stray_copy
+from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
 from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
 from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
 from tfbundle.errors import MissingFileError, TfBundleError
@@ -27,9 +30,10 @@ from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
 from tfbundle.overview.items import Item, Overview
-from tfbundle.overview.suffixes import contradiction
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.verification.graphs import requires_variables
+from tfbundle.verification.suffixes import contradiction
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 20_000
@@ -45,14 +49,13 @@ _WHOLE_FOLDERS = (
     FileKind.OCDBT_FOLDER,
     FileKind.COREML_FOLDER,
 )
+# What is counted, unless its name says that it is something else.
+_OTHERS = (FileKind.UNKNOWN, FileKind.TEXT, FileKind.EMPTY, FileKind.HTML, FileKind.APPLE_DOUBLE)
 _SAVED_MODELS = (FileKind.SAVED_MODEL_FOLDER, FileKind.SAVED_MODEL_CHUNKED_FOLDER)
 _SAVED_MODEL_FILES = (
-    "saved_model.pb",
-    "saved_model.pbtxt",
+    *SAVED_MODEL_NAMES,
     "saved_model.cpb",
-    "fingerprint.pb",
-    "keras_metadata.pb",
-    "tfhub_module.pb",
+    *SAVED_MODEL_NOTES,
 )
 _SAVED_MODEL_FOLDERS = ("variables", "assets", "assets.extra")
 
@@ -153,12 +156,16 @@ class _Walk:
         if kind in _WHOLE_FOLDERS:
             yield Item(kind.word, folder.path, kind.value, self._size_below(folder), advice=kind.advice)
             return
-        own: set[str] = {name for name in listing.names if is_sidecar(name) and not listing.is_folder(name)}
+        own = {
+            name
+            for name in listing.names
+            if is_sidecar(name) and not listing.is_folder(name) and not is_stray_copy(name, listing)
+        }
         if kind in _SAVED_MODELS:
             own.update(_SAVED_MODEL_FILES, _SAVED_MODEL_FOLDERS)
             yield self._saved_model(folder, listing, kind)
         yield from self._checkpoints(folder, listing, own)
-        events = [name for name in listing.names if is_event_file_name(name) and name not in own]
+        events = [name for name in listing.names if is_event_file_name(name) and not is_sidecar(name)]
         events = [name for name in events if listing.is_file(name)]
         own.update(events)
         yield from self._run(folder, listing, events)
@@ -177,22 +184,24 @@ class _Walk:
 
     def _saved_model(self, folder: Location, listing: Listing, kind: FileKind) -> Item:
         problem = None
-        for name in _SAVED_MODEL_FILES[:2]:
+        for name in SAVED_MODEL_NAMES:
             if listing.is_file(name):
                 found = self._kind(folder.join(name))
                 if not isinstance(found, FileKind):
                     problem = found.problem
                 elif found not in (FileKind.SAVED_MODEL, FileKind.SAVED_MODEL_TEXT):
                     problem = f"{name} is {found.value}"
-        steps = []
-        if problem is None and listing.is_folder("variables"):
-            listed, trouble = _checkpoints(folder.join("variables"))
+        prefix = variables_prefix(folder)
+        has_variables = prefix.plus(INDEX_SUFFIX).is_file()
+        if problem is None and has_variables:
+            listed, trouble = _checkpoints(prefix.parent)
             problem = trouble.problem if trouble else next((item.problem for item in listed if item.problem), None)
-            steps = [item.format for item in listed]
+        elif problem is None:
+            problem = _missing_variables(folder)
         size = sum(self._size_below(folder.join(name)) for name in _SAVED_MODEL_FOLDERS if listing.is_folder(name))
         size += sum(stat.size for stat in map(listing.stat, _SAVED_MODEL_FILES) if stat is not None)
         advice = kind.advice if kind is FileKind.SAVED_MODEL_CHUNKED_FOLDER else None
-        facts = {"variables": bool(steps)}
+        facts = {"variables": has_variables}
         return Item(kind.word, folder.path, "a SavedModel", size, None, facts, problem, advice)
 
     def _checkpoints(self, folder: Location, listing: Listing, own: set[str]) -> Iterator[Item]:
@@ -268,7 +277,7 @@ class _Walk:
             yield kind
             return
         problem = contradiction(name, kind)
-        is_plain = kind in (FileKind.UNKNOWN, FileKind.EMPTY, FileKind.HTML, FileKind.APPLE_DOUBLE)
+        is_plain = kind in _OTHERS
         if is_plain and problem is None:
             self._others += 1
             self._others_size += stat.size
@@ -337,6 +346,14 @@ def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]
         return [], trouble
 
 
+def _missing_variables(folder: Location) -> str | None:
+    """Return what is wrong with a SavedModel without a checkpoint; nothing is where its graph has no variables."""
+    try:
+        return describe_missing_variables(folder) if requires_variables(folder.path) else None
+    except (TfBundleError, OSError) as error:
+        return str(error)
+
+
 def _is_in(item: ListedCheckpoint, folder: Location) -> bool:
     """Return whether a checkpoint lies in a folder, and not elsewhere, where the state file found it."""
     parent = locate(item.prefix).parent
@@ -357,7 +374,7 @@ def _state(location: Location, listing: Listing) -> Iterator[Item]:
     stat = listing.stat(location.name)
     if kind is not FileKind.STATE:
         problem = contradiction(location.name, kind)
-        if problem is not None or kind is not FileKind.UNKNOWN:
+        if problem is not None or kind not in (FileKind.UNKNOWN, FileKind.TEXT):
             yield _file_item(location, kind, stat, problem)
         return
     try:

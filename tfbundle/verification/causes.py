@@ -18,8 +18,10 @@ from tfbundle.findings import Finding
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.identification.texts import is_text_name
 from tfbundle.storage.base import Location, Source
 from tfbundle.verification.file_causes import (
+    FREE_FORMS,
     Stretch,
     describe_table_end,
     describe_zeros,
@@ -83,7 +85,7 @@ def _causes(source: Source, file: DamagedFile, others_fit: bool) -> Iterator[str
         yield from _of_data_file(source, kind, file.claims, file.offsets, others_fit)
     elif file.is_table:
         yield from _of_table(source, kind)
-    else:
+    elif not (kind in (FileKind.TEXT, FileKind.HTML) and is_text_name(file.location.name)):
         yield from find_transfer_causes(source, kind, None)
         yield from _zeros_anywhere(source)
 
@@ -97,7 +99,7 @@ def _of_table(source: Source, kind: FileKind) -> Iterator[str]:
     yield from _zeros_anywhere(source)
     if end is not None:
         yield from describe_table_end(source, end)
-    if (end is None or end.actual != source.size) and kind is FileKind.UNKNOWN and source.size:
+    if (end is None or end.actual != source.size) and kind in FREE_FORMS and source.size:
         if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
             yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
         else:

@@ -13,8 +13,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfbundle.checkpoint.find.names import META_SUFFIX, CheckpointFiles, Format
+from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, META_SUFFIX, CheckpointFiles, Format
 from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.find.renamed import advise_missing_index
 from tfbundle.checkpoint.salvage.salvage import find_damaged, open_remains
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -45,25 +47,32 @@ def verify_checkpoint(path: str, format: Format | None, progress: Progress | Non
             # It does not look like a checkpoint, and may be one whose footer is lost.
             with suppress(TfBundleError, OSError):
                 files = find_damaged(path, format)
-                report = _verify_remains(path, files, progress)
+                report = _verify_remains(path, files, progress, Listings())
                 if report is not None or files.prefix.plus(META_SUFFIX).is_file():
                     return report or verify_files(path, files, progress)
         return report_of(path, finding_of(error, "wrong-file"))
     return verify_files(path, files, progress)
 
 
-def verify_files(path: str, files: CheckpointFiles, progress: Progress | None = None) -> Report:
-    """Check the checkpoint that was found at ``path``."""
+def verify_files(
+    path: str, files: CheckpointFiles, progress: Progress | None = None, listings: Listings | None = None
+) -> Report:
+    """Check the checkpoint that was found at ``path``; ``listings`` are folders that were listed for others already."""
+    listings = listings or Listings()
     try:
         store = open_store(files, verify=True)
     except (TfBundleError, OSError) as error:
-        report = None if isinstance(error, UnsupportedError) else _verify_remains(path, files, progress)
+        report = None if isinstance(error, UnsupportedError) else _verify_remains(path, files, progress, listings)
         if report is not None:
             return report
         kind = "index" if files.format == "v2" else "v1"
-        return _as_checkpoint(report_of(path, finding_of(error, "index"), kind), files)
+        finding = finding_of(error, "index")
+        if finding.kind == "missing" and finding.path == files.prefix.path + INDEX_SUFFIX:
+            advice = f"; {advise_missing_index(files.prefix)}" if listings.take_look() else ""
+            finding = replace(finding, message=f"the index {finding.path} is not there{advice}")
+        return _as_checkpoint(report_of(path, finding, kind), files)
     try:
-        return _verify_store(path, files, store, [], None, progress)
+        return _verify_store(path, files, store, [], None, progress, listings)
     except (TfBundleError, OSError) as error:  # Its folder cannot be listed, or vanished just now.
         return _as_checkpoint(report_of(path, finding_of(error, "missing")), files)
     finally:
@@ -93,7 +102,7 @@ def _as_checkpoint(report: Report, files: CheckpointFiles) -> Report:
     return replace(report, prefix=files.prefix.path, format=files.format, checkpoints=(checked,))
 
 
-def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None) -> Report | None:
+def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None, listings: Listings) -> Report | None:
     """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
     try:
         remains, lost = open_remains(files)
@@ -103,7 +112,7 @@ def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None
         if not remains.records() and all(finding.tensor is None for finding in lost):
             return None
         blocks = sum(len(table.handles) for table in _tables(remains))
-        return _verify_store(path, files, remains, list(lost), blocks, progress)
+        return _verify_store(path, files, remains, list(lost), blocks, progress, listings)
     except (TfBundleError, OSError):
         return None
     finally:
@@ -131,10 +140,11 @@ def _verify_store(
     findings: list[Finding],
     blocks: int | None,
     progress: Progress | None,
+    listings: Listings,
 ) -> Report:
     """Check an open store; of remains ``findings`` are what was lost, and ``blocks`` of the index are intact."""
     if isinstance(store, BundleStore):
-        checked = _check_bundle(store, findings, blocks, progress)
+        checked = _check_bundle(store, findings, blocks, progress, listings)
     else:
         checked = _check_v1(store, findings, is_opened_whole=blocks is None, progress=progress)
     return Report(
@@ -154,7 +164,7 @@ def _verify_store(
 
 
 def _check_bundle(
-    store: BundleStore, findings: list[Finding], blocks: int | None, progress: Progress | None
+    store: BundleStore, findings: list[Finding], blocks: int | None, progress: Progress | None, listings: Listings
 ) -> _Checked:
     """Check the index block by block, then the data files and the values in them."""
     entries = Entries(store, is_salvaged=blocks is not None)
@@ -165,8 +175,8 @@ def _check_bundle(
         findings += entries.findings
         findings += _unclaimed(store.index.table)
     is_complete = layout.is_complete and all(finding.kind == "unclaimed" for finding in findings)
-    data = check_files(store, claims, findings)
-    values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress)
+    data = check_files(store, claims, findings, listings)
+    values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress, listings)
     values.run_plain(store, layout, entries, data.unreadable)
     values.run_all(entries.at(layout.others), data.unreadable)
     by_entry = sorted([*layout.findings, *values.findings], key=lambda pair: pair[0])
@@ -212,7 +222,7 @@ def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool,
     for name, record in records.items() if progress is not None else ():
         with suppress(TfBundleError, OSError):
             total += sum(check.nbytes for check in store.checks(name, record, ()))
-    values = ValueCheck(store, total, progress)
+    values = ValueCheck(store, total, progress, Listings())
     values.run_all(entries, ())
     values.findings.sort(key=lambda pair: pair[0])
     findings += (finding for _, finding in values.findings)

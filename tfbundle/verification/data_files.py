@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import parse_shard
+from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.names import data_files_in, parse_shard
 from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
@@ -32,16 +33,16 @@ class DataFiles(NamedTuple):
     unreadable: set[int]
 
 
-def check_files(store: BundleStore, claims: Claims, findings: list[Finding]) -> DataFiles:
+def check_files(store: BundleStore, claims: Claims, findings: list[Finding], listings: Listings) -> DataFiles:
     """Find data files that are not there, not the checkpoint's, or not data files at all.
 
-    Raises ``MissingFileError`` or ``OSError`` where their folder cannot be listed. The tensors in files that cannot be
-    read need no findings of their own.
+    ``listings`` are the folders that were listed already. The tensors in files that cannot be read need no findings of
+    their own.
     """
     prefix = store.prefix
     count = store.shards.count
     present = {}
-    for name in prefix.parent.list().names:
+    for name in data_files_in(listings.of(prefix.parent), prefix.name):
         parsed = parse_shard(name)
         if parsed is None or parsed.prefix != prefix.name:
             continue
@@ -53,9 +54,10 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding]) -> 
             findings.append(Finding("superfluous", message, location.path))
     for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
         path = store.shards.path(shard)
-        ends = claims.of(shard).end
-        advice = advise_missing_shard(prefix, shard, count, int(ends.max()) if len(ends) else None)
-        message = f"the data file {path} is not there (shard {shard} of {count}); {advice}"
+        message = f"the data file {path} is not there (shard {shard} of {count})"
+        if listings.take_look():
+            ends = claims.of(shard).end
+            message += f"; {advise_missing_shard(prefix, shard, count, int(ends.max()) if len(ends) else None)}"
         findings.append(Finding("missing", message, path, shard=shard))
     if count - len(present) > _MOST_NAMED:
         message = f"{count - len(present) - _MOST_NAMED} more of the {count} data files are not there"

@@ -42,6 +42,8 @@ _PLACEHOLDERS = {
     FileKind.EMPTY: "is empty: a copy or download stopped before its first byte, or the disk was full",
     FileKind.ZEROS: "is all zeros: its space was reserved, and a transfer stopped before it was filled",
 }
+# What damaged files of any kind may look like.
+FREE_FORMS = (FileKind.UNKNOWN, FileKind.TEXT)
 
 
 class TableEnd(NamedTuple):
@@ -62,9 +64,9 @@ def find_transfer_causes(source: Source, kind: FileKind, end: int | None, *, is_
     if kind in _PLACEHOLDERS and (is_shorter or kind is FileKind.ZEROS):
         yield _PLACEHOLDERS[kind]
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
-    if is_shorter and kind in (FileKind.UNKNOWN, FileKind.STORE_ERROR) and 0 < len(head) <= _LONGEST_MESSAGE:
+    if is_shorter and kind in (*FREE_FORMS, FileKind.STORE_ERROR) and 0 < len(head) <= _LONGEST_MESSAGE:
         yield from _message(head)
-    if is_longer and kind is FileKind.UNKNOWN:
+    if is_longer and kind in FREE_FORMS:
         yield from _encodings(head)
     pairs = head.count(b"\r\n")
     feeds = head.count(b"\n")

@@ -32,14 +32,22 @@ def verify_graph(path: str, progress: Progress | None = None, *, missing: Except
         return replace(report_of(path, finding_of(error, "graph"), "graph"), format="graph")
     # A graph without variables needs no checkpoint, and one that is not called as part of one is asked about alone.
     is_part = prefix_of_member(path) is not None or is_saved_model(path)
-    has_variables = any(graph.op_counts[op] for graph in graphs for op in VARIABLE_OPS)
-    if is_part and has_variables and isinstance(missing, MissingFileError):
+    if is_part and isinstance(missing, MissingFileError) and _have_variables(graphs):
         findings.append(finding_of(missing, "missing"))
     damaged = [finding for store in stores for finding in store.check(progress)]
     constants = sum(len(store.records()) for store in stores)
     file = CheckedFile(path, "graph", size_of(locate(path)), sum(len(graph.nodes) for graph in graphs))
     findings += damaged
     return Report(path, path, "graph", constants, 0, tuple(findings), constants - len(damaged), files=(file,))
+
+
+def requires_variables(path: str) -> bool:
+    """Return whether a graph, or any of a SavedModel, has variables; raises as loading it does."""
+    return _have_variables(_load_graphs(path, []))
+
+
+def _have_variables(graphs: list[Graph]) -> bool:
+    return any(graph.op_counts[op] for graph in graphs for op in VARIABLE_OPS)
 
 
 def _load_graphs(path: str, findings: list[Finding]) -> list[Graph]:

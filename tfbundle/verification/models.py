@@ -6,14 +6,15 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
 
-from tfbundle.checkpoint.find.names import META_SUFFIX, CheckpointFiles, Format
+from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.misplaced import describe_missing_variables
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, META_SUFFIX, CheckpointFiles, Format, find_files
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.find.saved_models import is_saved_model
-from tfbundle.errors import TfBundleError
-from tfbundle.findings import Report
+from tfbundle.checkpoint.find.saved_models import is_saved_model, variables_prefix
+from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.findings import Report, finding_of
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import verify_checkpoint, verify_files
 from tfbundle.verification.saved_models import check_fingerprint
 
@@ -22,23 +23,40 @@ def verify_model(location: Location, format: Format | None, progress: Progress) 
     """Check a checkpoint or a SavedModel, with the graphs that belong to it, or whatever else a file is."""
     path = location.path
     try:
-        prefix = find_checkpoint(location, format).prefix.absolute()
+        prefix = find_checkpoint(location, format).prefix
     except (TfBundleError, OSError) as error:
         other = None
         with suppress(TfBundleError, OSError):  # Of what is no regular file the check of a checkpoint says what it is.
             other = _verify_other(location, error, progress) if format is None else None
         return verify_checkpoint(path, format, progress) if other is None else other
-    graphs = _meta_of(prefix)
-    report = verify_checkpoint(path, format, progress)
-    if is_saved_model(path):
-        graphs.append(_file_of_saved_model(location))
-        report = replace(report, findings=report.findings + check_fingerprint(graphs[-1].parent, prefix))
-    return _with_graphs(report, graphs)
+    if not is_saved_model(path):
+        return _with_graphs(verify_checkpoint(path, format, progress), _meta_of(prefix))
+    folder = location if location.is_folder() else location.parent
+    if prefix.absolute() == variables_prefix(folder).absolute():
+        return verify_saved_model(location, progress)
+    # A state file means another checkpoint, or what should be the SavedModel's file is none.
+    report = _with_graphs(verify_checkpoint(path, format, progress), _meta_of(prefix))
+    return joined(report, verify_saved_model(location, progress))
 
 
-def verify_found(files: CheckpointFiles, progress: Progress) -> Report:
-    """Check a checkpoint that was found in a folder, with its graph."""
-    return _with_graphs(verify_files(files.prefix.path, files, progress), _meta_of(files.prefix.absolute()))
+def verify_saved_model(location: Location, progress: Progress) -> Report:
+    """Check a SavedModel, given its folder or a file in that: its variables, graphs, assets and fingerprint."""
+    from tfbundle.graph.reading import find_saved_model
+    from tfbundle.verification.graphs import verify_graph
+
+    file = find_saved_model(location)
+    prefix = variables_prefix(file.parent)
+    files = find_files(prefix)
+    if files is None:
+        error = MissingFileError(describe_missing_variables(file.parent), path=prefix.path + INDEX_SUFFIX)
+        return verify_graph(file.path, progress, missing=error)
+    report = verify_files(location.path, files, progress)
+    return joined(_with_graphs(report, [*_meta_of(prefix), file]), check_fingerprint(file.parent, prefix))
+
+
+def verify_found(files: CheckpointFiles, progress: Progress, listings: Listings) -> Report:
+    """Check a checkpoint that was found in a folder, with its graph; ``listings`` are folders listed already."""
+    return _with_graphs(verify_files(files.prefix.path, files, progress, listings), _meta_of(files.prefix))
 
 
 def joined(report: Report, other: Report) -> Report:
@@ -68,19 +86,13 @@ def _with_graphs(report: Report, graphs: list[Location]) -> Report:
     return replace(whole, checkpoints=tuple(item._replace(ok=whole.ok) for item in whole.checkpoints))
 
 
-def _file_of_saved_model(location: Location) -> Location:
-    from tfbundle.graph.reading import find_saved_model
-
-    return locate(find_saved_model(location.path)).absolute()
-
-
 def _verify_other(location: Location, error: TfBundleError | OSError, progress: Progress) -> Report | None:
     """Check what is no checkpoint, for the reason that ``error`` gives, if it is of another kind that is known."""
     path = location.path
     if is_saved_model(path):
-        from tfbundle.verification.graphs import verify_graph
-
-        return verify_graph(_file_of_saved_model(location).path, progress, missing=error)
+        report = verify_saved_model(location, progress)
+        found = finding_of(error, "missing")  # Perhaps of a state file; that of the variables is in the report.
+        return report if found in report.findings else joined(report, Report(path, findings=(found,)))
     if not location.is_file():
         return None
     from tfbundle.graph.reading import holds_graph

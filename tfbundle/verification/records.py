@@ -48,7 +48,8 @@ def verify_records(location: Location, format: str, progress: Progress) -> Repor
     try:
         opened = read_records(path, salvage=True)
     except (TfBundleError, OSError) as error:  # It is no regular file, may not be read, or was deleted meanwhile.
-        return replace(report_of(path, finding_of(error, "record"), format), format=format)
+        otherwise = "record" if size_of(location) is not None else "wrong-file"
+        return replace(report_of(path, finding_of(error, otherwise), format), format=format)
     with opened as records:
         for payload in records:
             if not count % _STEP:

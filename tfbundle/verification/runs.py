@@ -11,17 +11,20 @@ from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
 
+from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.names import CheckpointFiles, Format, is_half_saved, is_sidecar_folder
-from tfbundle.checkpoint.find.saved_models import VARIABLES, is_saved_model
+from tfbundle.checkpoint.find.paths import find_checkpoint
+from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, VARIABLES, is_saved_model
 from tfbundle.checkpoint.find.state import STATE_NAME
 from tfbundle.checkpoint.listing import find_all
 from tfbundle.errors import TfBundleError
-from tfbundle.findings import Report, finding_of
+from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import report_of, size_of
-from tfbundle.verification.models import joined, verify_found, verify_model
+from tfbundle.verification.misnamed import check_names
+from tfbundle.verification.models import joined, verify_found, verify_model, verify_saved_model
 
 # What TensorFlow 1 calls the graph of a run beside its checkpoints and event files.
 _GRAPH_OF_RUN = "graph.pbtxt"
@@ -52,22 +55,23 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
     except (TfBundleError, OSError) as error:
         return report_of(folder.path, finding_of(error, "missing"))
     steps = _Steps(progress, sum(logs.values()))
-    reports = []
     own = [model for model in models if model.folder == folder]
-    chosen = models if every else own if len(own) > 1 and not _says_which(folder) else []
-    if chosen:
-        for model in chosen:
-            steps.begin(0)
-            reports.append(_verify(model, format, steps))
-    elif own or not logs or folder.join(STATE_NAME).is_file():
+    chosen = models if every else _choose(folder, own, format)
+    reports = []
+    listings = Listings()
+    for model in chosen:
+        steps.begin(0)
+        reports.append(_verify(model, steps, listings))
+    is_alone = not chosen and bool(own or not logs or folder.join(STATE_NAME).is_file())
+    if is_alone:
         reports.append(verify_model(folder, format, steps))
     checked = {_identity(locate(item.prefix), item.format) for report in reports for item in report.checkpoints}
-    is_model = is_saved_model(folder.path)
+    checked_models = set(chosen)
     others = [
         model.path
         for model in models
-        if model not in chosen
-        and not (is_model and model.folder == folder)
+        if model not in checked_models
+        and not (is_alone and model == Model(folder, None))
         and (model.files is None or _identity(model.files.prefix, model.files.format) not in checked)
     ]
     for log, size in logs.items():
@@ -75,13 +79,43 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
 
         steps.begin(size)
         reports.append(verify_records(locate(log), "events", steps))
-    graph = folder.absolute().join(_GRAPH_OF_RUN)
+    graph = folder.join(_GRAPH_OF_RUN)
     if format is None and graph.is_file():
         from tfbundle.verification.graphs import verify_graph
 
         reports.append(verify_graph(graph.path))
-    report = replace(_summed(reports), path=folder.path, not_checked=tuple(dict.fromkeys([*others, *unreadable])))
+    findings = tuple(_check_folder(folder, own, is_alone=is_alone)) if format is None else ()
+    reports.append(Report(folder.path, findings=findings, not_checked=tuple(dict.fromkeys([*others, *unreadable]))))
+    report = replace(_summed(reports), path=folder.path)
     return report if reports[0].checkpoints or not logs or own else replace(report, prefix=None)
+
+
+def _choose(folder: Location, own: list[Model], format: Format | None) -> list[Model]:
+    """Return the models to check of those that lie in a folder; none where the folder itself says which is meant."""
+    if folder.join(STATE_NAME).is_file() or is_saved_model(folder.path):
+        return []
+    if len(own) != 1:
+        return own
+    try:  # It may lack its index, or the folder have the name of a checkpoint beside it.
+        find_checkpoint(folder, format)
+    except (TfBundleError, OSError):
+        return own
+    return []
+
+
+def _check_folder(folder: Location, own: list[Model], *, is_alone: bool) -> Iterator[Finding]:
+    """Find what is wrong with the state file, unless the folder was checked by it, and files with wrong names."""
+    try:
+        if not is_alone and folder.join(STATE_NAME).is_file():
+            find_checkpoint(folder)
+    except (TfBundleError, OSError) as error:
+        yield finding_of(error, "missing")
+    others = [STATE_NAME, _GRAPH_OF_RUN]
+    others += (*SAVED_MODEL_NAMES, *SAVED_MODEL_NOTES) if is_saved_model(folder) else ()
+    try:
+        yield from check_names(folder, {model.files.prefix.name for model in own if model.files is not None}, others)
+    except (TfBundleError, OSError) as error:  # It vanished just now.
+        yield finding_of(error, "missing")
 
 
 def _summed(reports: list[Report]) -> Report:
@@ -99,12 +133,10 @@ def _summed(reports: list[Report]) -> Report:
     )
 
 
-def _verify(model: Model, format: Format | None, progress: Progress) -> Report:
-    return verify_model(model.folder, format, progress) if model.files is None else verify_found(model.files, progress)
-
-
-def _says_which(folder: Location) -> bool:
-    return folder.join(STATE_NAME).is_file() or is_saved_model(folder.path)
+def _verify(model: Model, progress: Progress, listings: Listings) -> Report:
+    if model.files is None:
+        return verify_saved_model(model.folder, progress)
+    return verify_found(model.files, progress, listings)
 
 
 def _identity(prefix: Location, format: str) -> tuple[Hashable, str]:
@@ -131,8 +163,7 @@ def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
             if is_saved_model(folder.path):
                 yield Model(folder, None)
                 below = [name for name in below if name != VARIABLES]
-            else:
-                yield from (Model(folder, files) for files in find_all(folder))
+            yield from (Model(folder, files) for files in find_all(folder))
         except (TfBundleError, OSError) as error:
             if folder is root:
                 raise
@@ -146,7 +177,7 @@ def _find_logs(folder: Location) -> dict[str, int]:
     """Return the event files of all runs below a folder, with their sizes in bytes."""
     from tfbundle.events.files import find_runs
 
-    files = (file for files in find_runs(folder.absolute().path).runs.values() for file in files)
+    files = (file for files in find_runs(folder.path).runs.values() for file in files)
     return {file.path: size_of(file) or 0 for file in files}
 
 

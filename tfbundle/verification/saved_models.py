@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.message import DecodeError
 
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.errors import TfBundleError
-from tfbundle.findings import Finding, finding_of
+from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.formats.farmhash import fingerprint64
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import FingerprintDef
@@ -17,28 +19,34 @@ _NAME = "fingerprint.pb"
 _LARGEST_HASHED = 4 << 20
 
 
-def check_fingerprint(folder: Location, prefix: Location) -> tuple[Finding, ...]:
-    """Return a finding if the hash of the index is not the one that is stored, or the note cannot be read."""
+def check_fingerprint(folder: Location, prefix: Location) -> Report:
+    """Compare the hash of the index of a SavedModel's variables with the one that is stored.
+
+    A note is not checked where the index is too large to be hashed.
+    """
     note, index = folder.join(_NAME), prefix.plus(INDEX_SUFFIX)
+    report = Report(folder.path)
     if not note.is_file():
-        return ()
+        return report
     try:
         expected = FingerprintDef.FromString(note.read(LARGEST_NOTE)).checkpoint_hash
     except DecodeError:
-        return (Finding("wrong-file", f"{note} is not a FingerprintDef", note.path),)
+        return replace(report, findings=(Finding("wrong-file", f"{note} is not a FingerprintDef", note.path),))
     except (TfBundleError, OSError) as error:
-        return (finding_of(error, "wrong-file"),)
+        return replace(report, findings=(finding_of(error, "wrong-file"),))
     facts = index.stat()
-    if not expected or facts is None or facts.size > _LARGEST_HASHED:
-        return ()
+    if not expected or facts is None:
+        return report
+    if facts.size > _LARGEST_HASHED:
+        return replace(report, not_checked=(note.path,))
     try:
         actual = fingerprint64(index.read(_LARGEST_HASHED))
     except (TfBundleError, OSError) as error:
-        return (finding_of(error, "index"),)
+        return replace(report, findings=(finding_of(error, "index"),))
     if actual == expected:
-        return ()
+        return report
     message = (
         f"{index} has the hash {actual:#018x}, and {note} states {expected:#018x}; the variables were saved again or "
         "replaced after the model was, or the index is damaged"
     )
-    return (Finding("checksum", message, index.path),)
+    return replace(report, findings=(Finding("checksum", message, index.path),))

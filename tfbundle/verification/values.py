@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.salvage.salvage import Budget
 from tfbundle.checkpoint.v2.entry import Location
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -43,14 +44,14 @@ class ValueCheck:
     ``findings`` are pairs with the number of the tensor.
     """
 
-    def __init__(self, store: BundleStore | V1Store, total: int, progress: Progress | None) -> None:
-        """``total`` is how many bytes there are to check."""
+    def __init__(self, store: BundleStore | V1Store, total: int, progress: Progress | None, listings: Listings) -> None:
+        """``total`` is how many bytes there are to check, ``listings`` are folders that were listed already."""
         self.nbytes = 0
         self.whole: Counter[str | None] = Counter()
         self.findings: list[tuple[int, Finding]] = []
         self._checks: Any = store.checks  # Records are of the kind that the store itself gave.
         self._path = store.path
-        self._budget = Budget(store)
+        self._budget = Budget(store, listings)
         self._progress = progress
         self._total = total
         self._done = 0

@@ -14,6 +14,9 @@ from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.limits import MOST_FOLDER_NAMES
 from tfbundle.storage.base import FileStat, Listing, Location
 
+# Of so many missing files it is said where they may be: each is looked for among all names of its folder.
+_MOST_LOOKS = 20
+
 
 class Asked(Listing):
     """A folder whose entries are asked for one by one, which works as well where it may not be listed."""
@@ -73,6 +76,12 @@ class Listings:
         self._real: dict[Location, Location] = {}
         # Folders that a path of a state file may lead to, by the state file and the path but for its name.
         self.likely: dict[tuple[Location, str], list[Listing]] = {}
+        self._looks = _MOST_LOOKS
+
+    def take_look(self) -> bool:
+        """Return whether a folder may be searched once more for a missing file under another name."""
+        self._looks -= 1
+        return self._looks >= 0
 
     def of(self, folder: Location) -> Listing:
         """Return the entries of a folder: none if it is not there, and asked one by one if it may not be listed.

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from tfbundle.checkpoint.find.listings import Asked, Asking, Listings
@@ -104,6 +106,15 @@ def parse_v1_shard(path: str) -> Shard | None:
 def _parse(pattern: re.Pattern[str], path: str) -> Shard | None:
     match = pattern.search(path)
     return None if match is None else Shard(path[: match.start()], int(match[1]), int(match[2]))
+
+
+def data_files_in(listing: Listing, base: str) -> Iterator[str]:
+    """Yield the names in a folder that begin as those of the data files of a prefix with the name ``base`` do."""
+    begin = f"{base}.data-"
+    for name in islice(listing.names, bisect_left(listing.names, begin), None):
+        if not name.startswith(begin):
+            break
+        yield name
 
 
 def prefix_of_member(path: str) -> str | None:

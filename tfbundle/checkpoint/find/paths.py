@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
     META_SUFFIX,
@@ -31,15 +32,15 @@ from tfbundle.checkpoint.find.renamed import (
     describe_renamed_index,
     holds_index,
     index_name_for,
-    is_unfinished,
+    may_be_renamed,
 )
-from tfbundle.checkpoint.find.saved_models import VARIABLES, is_saved_model, variables_prefix
+from tfbundle.checkpoint.find.saved_models import is_placeholder_of_saved_model, is_saved_model, variables_prefix
 from tfbundle.checkpoint.find.state import CheckpointState, find_state, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
-from tfbundle.storage.base import Listing, Location
+from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.suggestions import closest_names
 
@@ -137,9 +138,11 @@ def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
     state = find_state(folder)
     if state is not None:
         return _from_state(state, folder, format)
-    if is_saved_model(folder):
-        return _in_saved_model(folder, format)
     there = scan_folder(folder)
+    if is_saved_model(folder):
+        has_variables = find_files(variables_prefix(folder), format) is not None
+        if has_variables or not (there.v2 or there.v1) or not is_placeholder_of_saved_model(folder):
+            return _in_saved_model(folder, format)
     listings = Listings()  # Of thousands of candidates, each is looked for in the same folder.
     candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format, listings) is not None]
     if len(candidates) > 1:
@@ -163,47 +166,8 @@ def _in_saved_model(folder: Location, format: Format | None) -> CheckpointFiles:
     if found is None:
         if format is not None and (other := find_files(prefix)) is not None:
             raise _other_format(other.prefix, format)
-        raise MissingFileError(
-            f"the SavedModel {folder} has no variables: {prefix}.index is not there{_advise_variables(folder)}",
-            path=prefix.path + INDEX_SUFFIX,
-        )
+        raise MissingFileError(describe_missing_variables(folder), path=prefix.path + INDEX_SUFFIX)
     return found
-
-
-def _advise_variables(folder: Location) -> str:
-    """Return what lies in a SavedModel's folder that may be its variables, and where it belongs."""
-    prefix = variables_prefix(folder)
-    try:
-        listing = folder.list()
-        below = prefix.parent.list() if listing.is_folder(VARIABLES) else None
-    except OSError:
-        return ""
-    if below is not None:
-        renamed = describe_renamed_index(prefix, below)
-        if renamed:
-            return f"; in {prefix.parent}, {renamed}"
-        there = _indexes_in(below, prefix.parent)
-        if len(there) == 1:
-            return f"; {prefix.beside(there[0])} lies there: rename it to {VARIABLES}{INDEX_SUFFIX}, and its data files"
-    for name in listing.names:
-        location = folder.join(name)
-        if name != VARIABLES and not is_sidecar(name) and listing.is_folder(name):
-            try:
-                there = _indexes_in(location.list(), location)
-            except OSError:
-                continue
-            if there:
-                return f"; the folder {location} holds {there[0]}: rename it to {VARIABLES}"
-    there = _indexes_in(listing, folder)
-    if there:
-        return f"; {folder.join(there[0])} lies there: move it and its data files to the folder {VARIABLES}"
-    return ""
-
-
-def _indexes_in(listing: Listing, folder: Location) -> list[str]:
-    """Return the names of indexes in a folder, whatever they are called."""
-    names = [name for name in listing.names if not is_sidecar(name)][:_MOST_OPENED]
-    return [name for name in names if holds_index(folder.join(name))]
 
 
 def _without_strangers(candidates: list[Location], folder: Location) -> list[Location]:
@@ -227,8 +191,7 @@ def _unnamed_v1(folder: Location) -> list[Location]:
 def _kinds_in(folder: Location) -> Iterator[tuple[Location, FileKind]]:
     """Yield the first regular files of a folder with what they are; what cannot be read is left out."""
     listing = folder.list()
-    names = [name for name in listing.names if not is_sidecar(name) or is_unfinished(name)]
-    for name in names[:_MOST_OPENED]:
+    for name in list(filter(may_be_renamed, listing.names))[:_MOST_OPENED]:
         location = folder.join(name)
         try:
             if listing.stat(name) is not None:
@@ -259,7 +222,7 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
     below = [folder.join(name) for name in listing.names if listing.is_folder(name)]
     below = [location for location in below if _has_checkpoint(location)]
     if below:
-        return f"{text}; there are some in {_listed(below)}"
+        return f"{text}; checkpoints lie in {_listed(below)}"
     return text if there.half_saved or there.without_index else text + _describe_others(folder)
 
 
@@ -269,7 +232,7 @@ def _describe_others(folder: Location) -> str:
     for location, kind in _kinds_in(folder):
         if kind is FileKind.BUNDLE_INDEX:
             return f"; {location} is {kind.value}: rename it to {index_name_for(location.name)}, and its data files"
-        if not others and kind not in (FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS):
+        if not others and kind not in (FileKind.UNKNOWN, FileKind.TEXT, FileKind.EMPTY, FileKind.ZEROS):
             others = f"; {location} is {kind.value}: {kind.advice}"
     return others
 

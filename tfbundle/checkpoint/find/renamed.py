@@ -1,14 +1,16 @@
 """Files of a checkpoint that lie where they belong, but under another name.
 
 Browsers number a second download (``NAME (1)``, ``NAME.1``), leave an unfinished one under a name of its own
-(``NAME.crdownload``), add what they take for the type (``NAME.txt``), or cut it off (``NAME.data``). Others keep the
-escapes or the query of a URL. Two names are alike if nothing is left between them once all that is taken away. Of an
-index the content has to agree, and of a data file the size.
+(``NAME.crdownload``), add what they take for the type (``NAME.txt``), or cut it off (``NAME.data``). File managers mark
+copies (``NAME - Copy``, ``NAME_1``), editors keep backups (``NAME~``), others keep the escapes or the query of a URL,
+and some files are still compressed (``NAME.gz``). Two names are alike if nothing is left between them once all that is
+taken away. Of an index the content has to agree, and of a data file the size.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 from tfbundle.checkpoint.find.names import (
@@ -21,26 +23,33 @@ from tfbundle.checkpoint.find.names import (
 )
 from tfbundle.errors import TfBundleError
 from tfbundle.identification.files import kind_of
-from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.storage.base import Listing, Location
 
 _QUERY = re.compile(r"\?.*\Z", re.DOTALL)
-_COPY = re.compile(r"\Acopy of |(?: -)? copy(?: \d+)?(?=\.|\s|\Z)|\s?\(\d{1,3}\)", re.IGNORECASE)
+_COPY = re.compile(
+    r"""
+    \Acopy\ of\                                                                   # Windows until 2006
+    | (?:\ -\ |[ _-])(?:copy|kopie|kopia|copie|copia|cópia)(?:[ _-]?\d{1,3})?(?=\.|\s|\Z)   # Windows, macOS
+    | \s?\((?:\d{1,3}|(?:another\ )?copy(?:\ \d{1,3})?|\d{1,3}(?:st|nd|rd|th)\ copy)\)      # browsers, GNOME
+    | \ \d{1,2}(?=\.|\Z)                                                          # macOS, iCloud
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _ENDS = re.compile(
     r"(?:\.(?:\d{1,3}|txt|bin|dat|file|unknown|bak|old|orig|backup|html?|part|partial|filepart|incomplete|tmp|swp"
-    r"|crdownload|opdownload|download|aria2)|_?\.gstmp|~)+\Z",
+    r"|crdownload|opdownload|download|aria2|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip|7z|rar|tar)|_\d{1,3}|_?\.gstmp|~)+\Z",
     re.IGNORECASE,
 )
 _UNFINISHED = re.compile(
     r"(?:\.(?:part|partial|filepart|incomplete|tmp|crdownload|opdownload|download|aria2)|_?\.gstmp)\Z", re.IGNORECASE
 )
-_DATA = re.compile(r"-data-(\d{5,18})-of-(\d{5,18})\Z")
 # Smaller files have the same size by chance.
 _FEWEST_BYTES = 64
 
 
 def original_name(name: str) -> str:
-    """Return the name that a file had before it was downloaded or copied, as far as it shows."""
+    """Return the name that a file had before it was downloaded, copied or compressed, as far as it shows."""
     return _ENDS.sub("", _COPY.sub("", _QUERY.sub("", unquote(name))))
 
 
@@ -49,9 +58,20 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", original_name(name).casefold())
 
 
-def is_unfinished(name: str) -> bool:
-    """Return whether a file is called like a download that was not finished."""
-    return _UNFINISHED.search(name) is not None and not name.startswith(".")
+def is_alike(name: str, other: str) -> bool:
+    """Return whether two names differ in nothing but what copying and downloading add, and in case."""
+    return _plain(name) == _plain(other)
+
+
+def may_be_renamed(name: str) -> bool:
+    """Return whether a file may be another one under a new name; sidecars are not, except for copies and downloads."""
+    return not is_sidecar(name) or (not name.startswith((".", "~", "#")) and original_name(name) != name)
+
+
+def is_stray_copy(name: str, listing: Listing) -> bool:
+    """Return whether a sidecar is called like a file of a checkpoint that is not beside it, so that it may be meant."""
+    original = original_name(name)
+    return may_be_renamed(name) and prefix_of_member(original) is not None and original not in listing
 
 
 def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int | None = None) -> str:
@@ -72,7 +92,7 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     if len(alike) > 1 and needed is not None:
         alike = [name for name in alike if _size(listing, name) >= needed] or alike
     if len(alike) == 1:
-        return _advise_renaming(listing, alike[0], wanted, needed)
+        return _advise_renaming(prefix.beside(alike[0]), listing, wanted, needed)
     if alike:
         return f"{', '.join(alike[:3])} lie there: rename the right one to {wanted}"
     suffix = shard_path("", shard, count)
@@ -86,24 +106,38 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     return otherwise
 
 
-def _advise_renaming(listing: Listing, name: str, wanted: str, needed: int | None) -> str:
+def _advise_renaming(location: Location, listing: Listing, wanted: str, needed: int | None) -> str:
+    name = location.name
+    packed = describe_packed(location, wanted)
+    if packed:
+        return packed
     size = _size(listing, name)
     if needed is not None and size < needed:
         return f"{name} lies there, but is incomplete ({size} of {needed} bytes): download it again, as {wanted}"
-    if needed is None and is_unfinished(name):
+    if needed is None and _UNFINISHED.search(name):
         return f"{name} lies there, perhaps incomplete: download it again, or rename it to {wanted}"
     return f"{name} lies there: rename it to {wanted}"
 
 
-def _free_names(listing: Listing) -> list[str]:
-    """Return the files in a folder that are not what an index lists, or such as other programs keep."""
-    names = []
+def describe_packed(location: Location, wanted: str) -> str:
+    """Return what to do with a file that is compressed, and would be ``wanted`` without that; ``""`` for others."""
+    try:
+        kind = kind_of(location)
+    except (TfBundleError, OSError):
+        return ""
+    return f"{location.name} is {kind.value}: unpack it, as {wanted}" if kind in PACKED else ""
+
+
+def _free_names(listing: Listing, own: str | None = None) -> Iterator[str]:
+    """Yield the files in a folder that are not what an index lists, or such as other programs keep.
+
+    ``own`` is the prefix of an index that is about to be renamed, with whose files this will happen too.
+    """
     for name in listing.names:
         shard = parse_shard(name)
-        is_listed = shard is not None and index_path(shard.prefix) in listing
-        if not is_listed and (not is_sidecar(name) or is_unfinished(name)):
-            names.append(name)
-    return names
+        is_listed = shard is not None and shard.prefix != own and index_path(shard.prefix) in listing
+        if not is_listed and may_be_renamed(name):
+            yield name
 
 
 def _size(listing: Listing, name: str) -> int:
@@ -142,23 +176,29 @@ def describe_renamed_index(prefix: Location, listing: Listing) -> str:
     ``listing`` is of the prefix's folder.
     """
     wanted = index_path(prefix.name)
-    form = _plain(wanted)
-    for name in listing.names:
-        if name == wanted or _plain(name) != form or not holds_index(prefix.beside(name)):
-            continue
-        text = f"{name} is an index: rename it to {wanted}"
-        data = []
-        for other in _free_names(listing):
-            plain = _plain(other)
-            match = _DATA.search(plain)
-            if match and plain[: match.start()] == _plain(prefix.name):
-                right = shard_path(prefix.name, int(match[1]), int(match[2]))
-                if other != right:
-                    data.append(f"{other} to {right}")
-        if data:
-            text += f", and {data[0]}" + (f" and {len(data) - 1} more data files likewise" if len(data) > 1 else "")
-        return text
-    return ""
+    alike = [name for name in listing.names if name != wanted and is_alike(name, wanted)]
+    for name in alike:
+        if holds_index(prefix.beside(name)):
+            data = _data_to_rename(prefix, name, listing)
+            text = f"{name} is an index: rename it to {wanted}"
+            return f"{text}, and {data[0]}{_and_others(len(data) - 1)}" if data else text
+    return next(filter(None, (describe_packed(prefix.beside(name), wanted) for name in alike)), "")
+
+
+def _data_to_rename(prefix: Location, index: str, listing: Listing) -> list[str]:
+    """Return which data files have to be renamed with an index, and to what."""
+    renamed = []
+    for name in _free_names(listing, prefix_of_member(index)):
+        found = re.search(r"data-(\d{5,18})-of-(\d{5,18})", _plain(name))
+        if found is not None:
+            wanted = shard_path(prefix.name, int(found[1]), int(found[2]))
+            if name != wanted and is_alike(name, wanted):
+                renamed.append(f"{name} to {wanted}")
+    return renamed
+
+
+def _and_others(count: int) -> str:
+    return "" if not count else f" and {count} more data file{'' if count == 1 else 's'} likewise"
 
 
 def holds_index(location: Location) -> bool:
@@ -172,4 +212,6 @@ def holds_index(location: Location) -> bool:
 def index_name_for(name: str) -> str:
     """Return what to call an index that is called otherwise."""
     original = original_name(name)
-    return original if original.endswith(INDEX_SUFFIX) and original != name else "PREFIX" + INDEX_SUFFIX
+    if not original.lower().endswith(INDEX_SUFFIX):
+        return "PREFIX" + INDEX_SUFFIX
+    return original[: -len(INDEX_SUFFIX)] + INDEX_SUFFIX

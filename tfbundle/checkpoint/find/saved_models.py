@@ -9,12 +9,15 @@
 
 from __future__ import annotations
 
+from tfbundle.errors import TfBundleError
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 
 SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
 VARIABLES = "variables"
-_NOTES = ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb")
+SAVED_MODEL_NOTES = ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb")
 
 
 def is_saved_model(path: StrPath) -> bool:
@@ -28,7 +31,18 @@ def is_saved_model(path: StrPath) -> bool:
 def is_saved_model_note(path: StrPath) -> bool:
     """Return whether a path is a file that lies beside a SavedModel's and means it, by the names."""
     location = locate(path)
-    return location.name in _NOTES and location.is_file() and is_saved_model(location.parent)
+    return location.name in SAVED_MODEL_NOTES and location.is_file() and is_saved_model(location.parent)
+
+
+def is_placeholder_of_saved_model(folder: Location) -> bool:
+    """Return whether the file that makes a folder that of a SavedModel is none, such as a web page or a broken link."""
+    for name in SAVED_MODEL_NAMES:
+        if folder.join(name).is_file():
+            try:
+                return kind_of(folder.join(name)) in (*PLACEHOLDERS, FileKind.EMPTY, FileKind.TEXT)
+            except (TfBundleError, OSError):
+                return True
+    return False
 
 
 def variables_prefix(folder: StrPath) -> Location:

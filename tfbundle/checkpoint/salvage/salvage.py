@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tfbundle.checkpoint.find.names import CheckpointFiles, Format, find_files, v1_prefix_of
+from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, data_files_in, find_files, v1_prefix_of
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
 # What a damaged table may look like.
-_TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.UNKNOWN)
+_TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.TEXT, FileKind.UNKNOWN)
 
 
 def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
@@ -92,7 +93,7 @@ def salvage_store(files: CheckpointFiles) -> Salvage:
     lost = list(findings)
     kept = []
     damaged: dict[str, frozenset[int]] = {}
-    budget = Budget(remains)
+    budget = Budget(remains, Listings())
     for name, record in records.items():
         checked = _check_values(remains, name, record, budget)
         if checked.finding is None:
@@ -118,9 +119,9 @@ def _restrict(store: BundleStore | V1Store, names: list[str], damaged: DamagedSl
 class Budget:
     """How many bytes may still be read."""
 
-    def __init__(self, store: BundleStore | V1Store) -> None:
-        """For a few passes over all of the checkpoint's files."""
-        self._left = FREE_SIZE + MOST_PASSES * sum(_sizes(store))
+    def __init__(self, store: BundleStore | V1Store, listings: Listings) -> None:
+        """For a few passes over all of the checkpoint's files; ``listings`` are folders that were listed already."""
+        self._left = FREE_SIZE + MOST_PASSES * sum(_sizes(store, listings))
 
     def spend(self, size: int) -> None:
         """Count bytes; ``FormatError`` when there were too many."""
@@ -129,17 +130,16 @@ class Budget:
             raise FormatError("it was not checked, for tensors claim many times as many bytes as the files have")
 
 
-def _sizes(store: BundleStore | V1Store) -> Iterator[int]:
+def _sizes(store: BundleStore | V1Store, listings: Listings) -> Iterator[int]:
     """Yield the sizes of the files that are there, for a header may state a million."""
     if not isinstance(store, BundleStore):
         yield from (table.source.size for table in store.files)
         return
     yield store.index.table.source.size
-    listing = store.prefix.parent.list()
-    for name in listing.names:
-        if name.startswith(store.prefix.name + ".data-"):
-            facts = listing.stat(name)
-            yield 0 if facts is None else facts.size
+    listing = listings.of(store.prefix.parent)
+    for name in data_files_in(listing, store.prefix.name):
+        facts = listing.stat(name)
+        yield 0 if facts is None else facts.size
 
 
 class _Checked(NamedTuple):

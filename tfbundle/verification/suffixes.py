@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX
+from tfbundle.checkpoint.find.renamed import index_name_for
 from tfbundle.identification.files import is_event_file_name
 from tfbundle.identification.kinds import PACKED, FileKind
 
@@ -70,9 +72,12 @@ def contradiction(name: str, kind: FileKind) -> str | None:
         return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
     if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind]:
         return f"is a SavedModel, which has to be called {_SAVED_MODEL_NAMES[kind]}"
-    if kind is FileKind.BUNDLE_INDEX and suffix != ".index":
-        return "is the index of a checkpoint, whose name has to end in .index"
-    if not expected or kind in expected or (kind is FileKind.UNKNOWN and suffix in _AMBIGUOUS):
+    if kind is FileKind.BUNDLE_INDEX and not name.endswith(INDEX_SUFFIX):
+        return (
+            f"is {kind.value}, whose name has to end in {INDEX_SUFFIX}: rename it to {index_name_for(name)}, and its "
+            "data files"
+        )
+    if not expected or kind in expected or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and suffix in _AMBIGUOUS):
         return None
     found = "damaged, or of another program" if kind is FileKind.UNKNOWN else kind.value
     return f"is called {suffix}, but is {found}"
