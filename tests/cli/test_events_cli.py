@@ -358,7 +358,8 @@ def test_follow_shows_after_a_purge_only_what_is_new(logs: Path, monkeypatch: py
         (b"\x89HDF\r\n\x1a\n" + bytes(30), "HDF5"),
         (b'model_checkpoint_path: "model-1"', "a checkpoint state file, not a file of records"),
         (b"<!doctype html><html></html>", "an HTML page"),
-        (b"no file of any kind that is known", "record 0 at offset 0"),
+        (b"a text of any kind", "is a text file, not a file of records"),
+        (b"\xfe no file of any kind that is known", "record 0 at offset 0"),
     ],
 )
 def test_records_of_another_kind(tmp_path: Path, data: bytes, words: str) -> None:
