@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tfbundle.comparison.graph_check import GraphComparison, compare_graph
     from tfbundle.conversion.averaging import average
     from tfbundle.conversion.convert import Converted, convert
+    from tfbundle.conversion.event_files.edit import EditedEvents, edit_events
     from tfbundle.events.log import EventLog, open_events
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
@@ -69,6 +70,7 @@ _MODULES = {
     "CheckpointState": "checkpoint.find.state",
     "Converted": "conversion.convert",
     "Diff": "comparison.diff",
+    "EditedEvents": "conversion.event_files.edit",
     "EventLog": "events.log",
     "FileFacts": "identification.kinds",
     "Finding": "findings",
@@ -93,6 +95,7 @@ _MODULES = {
     "compare_graph": "comparison.graph_check",
     "convert": "conversion.convert",
     "diff": "comparison.diff",
+    "edit_events": "conversion.event_files.edit",
     "fingerprint": "comparison.fingerprint",
     "identify": "identification.files",
     "latest_checkpoint": "checkpoint.find.state",
@@ -125,6 +128,7 @@ __all__ = [
     "ChecksumError",
     "Converted",
     "Diff",
+    "EditedEvents",
     "EventLog",
     "FileFacts",
     "Finding",
@@ -156,6 +160,7 @@ __all__ = [
     "compare_graph",
     "convert",
     "diff",
+    "edit_events",
     "fingerprint",
     "identify",
     "latest_checkpoint",

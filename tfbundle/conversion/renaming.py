@@ -35,10 +35,18 @@ def rename_all(names: Mapping[str, str], rename: Rename | None, keys_of: Callabl
     Raises ``KeyError`` for a name or pattern that finds nothing, and ``ValueError`` for a rule that is none, a name
     that is empty or no ``str``, and tensors that would have one name.
     """
+    called = apply_rules(names, rename, keys_of)
+    check_distinct(called)
+    return called
+
+
+def apply_rules(
+    names: Mapping[str, str], rename: Rename | None, keys_of: Callable[[str], list[str]], *, what: str = "tensor"
+) -> dict[str, Any]:
+    """Return what ``rename_all`` does, and do not compare the names with each other; ``what`` is what they name."""
     called: dict[str, Any] = dict(names)
     for step in _steps(rename):
-        called = _by_function(called, step) if callable(step) else _by_rules(called, step, keys_of)
-    _check(called)
+        called = _by_function(called, step) if callable(step) else _by_rules(called, step, keys_of, what)
     return called
 
 
@@ -65,10 +73,12 @@ def _by_function(called: Mapping[str, str], function: Callable[[str], str]) -> d
 
 
 def _by_rules(
-    called: Mapping[str, str], rules: Mapping[Any, str], keys_of: Callable[[str], list[str]]
+    called: Mapping[str, str], rules: Mapping[Any, str], keys_of: Callable[[str], list[str]], what: str
 ) -> dict[str, str]:
     """Return the names after one step: exact names first, and on what is left the patterns in their order."""
-    by_name = {name: key for key, name in called.items()}
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for key, name in called.items():
+        by_name[name].append(key)
     exact: dict[str, str] = {}
     patterns: list[tuple[re.Pattern[str], Any, str]] = []
     for old, new in rules.items():
@@ -77,12 +87,12 @@ def _by_rules(
             continue
         if not isinstance(old, str):
             raise ValueError(f"rename has {old!r} where a name or a compiled pattern is expected")
-        keys = [by_name[old]] if old in by_name else [old] if old in called else keys_of(old)
+        keys = by_name[old] if old in by_name else [old] if old in called else keys_of(old)
         keys = [key for key in keys if key in called]
         if keys:
             exact.update(dict.fromkeys(keys, new))
         else:
-            patterns.append((_compile(old, called.values()), old, new))
+            patterns.append((_compile(old, called.values(), what), old, new))
     result = {key: exact.get(key, name) for key, name in called.items()}
     for pattern, text, new in patterns:
         found = False
@@ -92,7 +102,7 @@ def _by_rules(
                 result[key] = _substitute(pattern, new, name)
         if not found:
             raise KeyError(
-                f"no tensor is called {text!r} or matches it, so that none can be renamed{_hint(text, called)}"
+                f"no {what} is called {text!r} or matches it, so that none can be renamed{_hint(text, called)}"
             )
     return result
 
@@ -101,12 +111,12 @@ def _hint(text: Any, called: Mapping[str, str]) -> str:
     return suggest_names(text, dict.fromkeys(called.values())) if isinstance(text, str) else ""
 
 
-def _compile(text: str, names: Iterable[str]) -> re.Pattern[str]:
+def _compile(text: str, names: Iterable[str], what: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
         raise KeyError(
-            f"no tensor is called {text!r}, and it is no regular expression ({error})"
+            f"no {what} is called {text!r}, and it is no regular expression ({error})"
             f"{suggest_names(text, dict.fromkeys(names))}"
         ) from None
 
@@ -118,7 +128,8 @@ def _substitute(pattern: re.Pattern[str], new: Any, name: str) -> str:
         raise ValueError(f"{new!r} cannot replace what {pattern.pattern!r} finds: {error}") from None
 
 
-def _check(called: Mapping[str, Any]) -> None:
+def check_distinct(called: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a new name that is empty or no ``str``, and for one that several would have."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in called.items():
         if not isinstance(name, str) or not name:

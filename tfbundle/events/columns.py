@@ -35,7 +35,7 @@ def _decode(
     walls = np.zeros(count)
     if layout.wall is not None:
         walls = numbers_of(rows[:, layout.wall : layout.wall + 8], walls.dtype)
-    steps = np.zeros(count, np.int64) if layout.step is None else _varints(rows, layout.step).view(np.int64)
+    steps = np.zeros(count, np.int64) if layout.step is None else decode_varints(rows, layout.step).view(np.int64)
     for value in layout.values:
         if not value.form and value.metadata is None:
             continue  # It says nothing.
@@ -79,7 +79,7 @@ def _places(span: Span, rows: Array, offsets: Array, crcs: Array) -> Array:
 def _numbers(number: NumberLayout, rows: Array) -> Array:
     start, end = number.span
     if number.is_varint:
-        numbers = _varints(rows, number.span)
+        numbers = decode_varints(rows, number.span)
         if number.dtype == np.bool_:
             numbers = (numbers != 0).astype(np.uint64)
         raw = numbers.astype("<u8").view(np.uint8).reshape(len(rows), 8)
@@ -89,7 +89,7 @@ def _numbers(number: NumberLayout, rows: Array) -> Array:
     return numbers_of(rows[:, start:end], number.dtype)
 
 
-def _varints(rows: Array, span: Span) -> Array:
+def decode_varints(rows: Array, span: Span) -> Array:
     """Varints that take the same columns in all rows, as uint64."""
     values = np.zeros(len(rows), np.uint64)
     for shift, column in enumerate(range(span.start, span.end)):

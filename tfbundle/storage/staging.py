@@ -69,8 +69,12 @@ class _Descriptor:
 class OpenFiles:
     """The descriptors of files that are written together, of which the system may allow fewer than there are files."""
 
-    def __init__(self, count: int) -> None:
-        """``count`` is how many files there will be."""
+    def __init__(self, count: int, base: str | None = None) -> None:
+        """``count`` is how many files there will be.
+
+        ``base`` is what temporary names begin with, for files whose own names mean something to who lists a folder.
+        """
+        self._base = base
         self._token = secrets.randbits(_TOKEN_BITS)
         self._named = 0
         self.buffer = min(_BUFFER, max(_ALL_BUFFERS // count, _SMALLEST_BUFFER))
@@ -79,6 +83,7 @@ class OpenFiles:
     def temporary(self, path: str) -> str:
         """Return another temporary name beside ``path``, which is no longer than a name may be."""
         folder, base = os.path.split(path)
+        base = base if self._base is None else self._base
         end = f".tempstate{self._token:013d}{self._named:07d}"
         self._named += 1
         kept = os.fsencode(base)[: _LONGEST_NAME - len(end)]
@@ -254,6 +259,42 @@ def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour |
                 links.clear()  # The index of the detour is in its place, and counts on them.
             raise
         _sync_folder(index, sync=sync)
+    finally:
+        for path in links:
+            _remove(path)
+
+
+def replace_all(files: Sequence[StagedFile], removed: Sequence[Location] = (), *, sync: bool) -> None:
+    """Rename finished files, each of which may replace one, whose permissions it takes, and then remove ``removed``.
+
+    Raises the system's ``OSError``; then what was there is there again. Whatever stops the process, each file is there
+    as it was or as it is to be, and until all are as they are to be none is removed.
+    """
+    links: list[str] = []
+    old: list[tuple[str, str]] = []
+    gone = [_local(location) for location in removed]
+    try:
+        for file in files:
+            if os.path.exists(file.target):
+                shutil.copymode(file.target, file.path)
+        for target in (*(file.target for file in files), *gone):
+            if os.path.lexists(target):
+                copy = files[0].opened.temporary(target)
+                _link(target, copy, links)
+                old.append((copy, target))
+        try:
+            for file in files:
+                file.rename()
+            for folder_file in {os.path.dirname(file.target): file for file in files}.values():
+                _sync_folder(folder_file, sync=sync)
+            for path in gone:
+                os.unlink(path)
+        except BaseException:
+            try:
+                _restore(old, [file.target for file in files])
+            except OSError:
+                links.clear()  # What could not be put back is still there under its temporary name.
+            raise
     finally:
         for path in links:
             _remove(path)

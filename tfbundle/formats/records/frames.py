@@ -32,7 +32,7 @@ FRAME_SIZE = 16
 PADDING = 16
 
 # Rows of a matrix are at most this long, and as many at least.
-_LONGEST_ROW = 512
+LONGEST_ROW = 512
 FEWEST_ROWS = 16
 
 _HEADER = struct.Struct("<QI")
@@ -243,11 +243,11 @@ def _verify(
     groups = []
     singles = []
     # Sorting 16-bit numbers takes numpy no comparisons.
-    order = np.argsort(np.minimum(sizes, _LONGEST_ROW + 1).astype(np.uint16), kind="stable")
-    cuts = np.flatnonzero(np.diff(np.minimum(sizes[order], _LONGEST_ROW + 1))) + 1
+    order = np.argsort(np.minimum(sizes, LONGEST_ROW + 1).astype(np.uint16), kind="stable")
+    cuts = np.flatnonzero(np.diff(np.minimum(sizes[order], LONGEST_ROW + 1))) + 1
     for numbers in np.split(order, cuts):
         size = int(sizes[numbers[0]]) if len(numbers) else 0
-        if not size or len(numbers) < FEWEST_ROWS or size > _LONGEST_ROW:
+        if not size or len(numbers) < FEWEST_ROWS or size > LONGEST_ROW:
             if crcs is not None and not size:
                 fine[numbers] = crcs[numbers] == 0  # The CRC of no bytes.
             singles.append(numbers)
@@ -285,6 +285,6 @@ def _tables() -> list[np.ndarray[Any, np.dtype[np.uint32]]]:
     nothing = crc32c(b"\0")
     first = np.array([crc32c(bytes((byte,))) ^ nothing for byte in range(256)], np.uint32)
     tables = [first]
-    while len(tables) < _LONGEST_ROW:
+    while len(tables) < LONGEST_ROW:
         tables.append((tables[-1] >> np.uint32(8)) ^ first[tables[-1] & np.uint32(0xFF)])
     return tables

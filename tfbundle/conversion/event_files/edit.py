@@ -1,0 +1,206 @@
+r"""Event files written back: tags renamed and dropped, steps cut and shifted, restarts cleaned up, files merged.
+
+    import tfbundle
+
+    tfbundle.edit_events("logs/", "clean/", exclude="debug/*", rename={r"^model/(\w+)": r"\1"}, purge=True)
+    tfbundle.edit_events("logs/", "clean/", first_step=1000, shift_steps=-1000, dry_run=True).items
+
+Everything is read and planned first (``plan``), and what cannot be done is refused before anything is written. Then
+each file is read again and written under a temporary name (``rewriting``): records that stay as they are, frame and
+all; of those that change no more than what changes (``splicing``). The new files take their names once all of them are
+complete and on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tfbundle.conversion.event_files.plan import Choices, EditItem, RunPlan, Tags, plan_runs
+from tfbundle.conversion.event_files.rewriting import rewrite_file
+from tfbundle.conversion.event_files.splicing import Shift
+from tfbundle.conversion.event_files.targets import Target, Targets, find_targets
+from tfbundle.conversion.renaming import Rename
+from tfbundle.errors import MissingFileError
+from tfbundle.events.file import EventFile, Options
+from tfbundle.events.files import ROOT, find_runs
+from tfbundle.events.unusual import UnusualBudget
+from tfbundle.formats.records.reader import Loss, Truncation
+from tfbundle.progress import Progress
+from tfbundle.storage.base import Location
+from tfbundle.storage.changing import make_folders, make_folders_below, remove_empty_folder
+from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.staging import OpenFiles, StagedFile, replace_all
+
+__all__ = ["EditItem", "EditedEvents", "edit_events"]
+
+# What temporary names begin with. TensorBoard reads whatever has "tfevents" in its name, and this library no file with
+# a leading dot.
+_TEMPORARY = ".edited"
+
+
+@dataclass(frozen=True)
+class EditedEvents:
+    """What ``edit_events`` wrote, or with ``dry_run`` would write.
+
+    ``path`` is the output and ``files`` all files of it; ``removed`` are files whose events are in a merged one now.
+    ``items`` has a line for every series of every run, those that were left out included. ``truncations`` and
+    ``losses`` say by the path of a source what of it was not read, as those of a ``Run`` do.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    removed: tuple[str, ...]
+    items: tuple[EditItem, ...]
+    truncations: Mapping[str, Truncation]
+    losses: Mapping[str, Sequence[Loss]]
+    dry_run: bool = False
+
+    @property
+    def points(self) -> int:
+        """How many points were kept."""
+        return sum(item.kept for item in self.items)
+
+    @property
+    def left_out(self) -> int:
+        """How many points were left out."""
+        return sum(item.points - item.kept for item in self.items)
+
+    def __repr__(self) -> str:
+        verb = "would be written" if self.dry_run else "written"
+        return f"<EditedEvents {self.path!r}, {len(self.files)} files, {self.points} points {verb}>"
+
+
+def edit_events(
+    source: StrPath,
+    out: StrPath,
+    *,
+    tags: Tags = None,
+    exclude: Tags = None,
+    rename: Rename | None = None,
+    first_step: int | None = None,
+    last_step: int | None = None,
+    shift_steps: int = 0,
+    shift_time: float = 0.0,
+    purge: bool = False,
+    merge: bool = False,
+    salvage: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> EditedEvents:
+    r"""Write event files again, with changes.
+
+    ``source`` is an event file, the folder of a run, or a tree of runs. ``out`` is a folder, in which runs and files
+    have the names that they have in the source; for a single file it may also be a name that contains ``tfevents``, as
+    TensorBoard expects of event files. Files of other kinds are not copied.
+
+    * ``tags`` are the only ones to keep and ``exclude`` those to drop: a name, a glob, a compiled pattern, a function,
+      or a list of these.
+    * ``rename`` is as for ``convert``: ``{old: new}``, where an old name that no tag has is a regular expression with
+      its replacement (``{r"^layer_(\d+)/": r"layers/\1/"}``), a list of such pairs in order, or a function. In no run
+      may two tags get one name. Names of tags in other data, such as a layout of charts, stay as they are.
+    * ``first_step`` and ``last_step`` cut what is before and behind, both included; ``shift_steps`` is then added to
+      the steps and ``shift_time`` (seconds) to all wall times. Graphs and what else has no step in training, such as
+      hyperparameters, is neither cut nor shifted in steps.
+    * ``purge`` drops what a restart made obsolete: in each tag every point that a later one with the same or a smaller
+      step follows, as TensorBoard's data server does.
+    * ``merge`` writes the files of a run into one, in their order, under the name of the first.
+
+    Events in which nothing changes are copied byte for byte, with their checksums; of others only what changes is
+    encoded again, and fields that are not known stay. Metadata that stand on the first value of a tag move to the first
+    that is kept. The output is never compressed, for TensorBoard reads no compressed files. Memory holds some fifty
+    bytes for each point, and one window of a file.
+
+    Event files are replaced only with ``overwrite=True``, which also allows to edit a run in its place, whose files are
+    then merged into one of them; a folder with event files of another run is refused. ``dry_run=True`` reads, plans
+    and checks, and writes nothing. ``progress`` is called with the bytes read and the bytes to be read.
+
+    A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, unless ``salvage`` leaves out what is
+    damaged (``losses``). An incomplete last record is left out (``truncations``). Raises ``KeyError`` for patterns that
+    match no tag of any run, ``ValueError`` for arguments that make no sense and names that collide, and
+    ``MissingFileError`` where there are no event files. Whatever is raised, the files that were there before are
+    unchanged.
+    """
+    choices = Choices(tags, exclude, rename, purge, first_step, last_step, Shift(shift_steps, float(shift_time)))
+    found = find_runs(source)
+    if found.unreadable and not salvage:
+        raise next(iter(found.unreadable.values()))
+    if not found.runs:
+        raise MissingFileError(f"there are no event files below {locate(source)}", path=locate(source).path)
+    place = locate(out)
+    targets = find_targets(place, found.runs, merge=merge, overwrite=overwrite)
+    count = _Counter(found.runs, progress, passes=1 if dry_run else 2)
+    options, unusual = Options(salvage=salvage), UnusualBudget()
+    runs: dict[str, list[EventFile]] = {}
+    for name, files in found.runs.items():
+        runs[name] = [EventFile(file, options, unusual) for file in files]
+        for file in runs[name]:
+            file.read(count)
+    plans = {plan.name: plan for plan in plan_runs(runs, choices)}
+    runs.clear()  # The points are not needed any more.
+    if not dry_run:
+        _write(place, targets, plans, choices.shift, count, salvage=salvage)
+    return EditedEvents(
+        place.path,
+        tuple(target.location.path for target in targets.targets),
+        tuple(location.path for location in targets.removed),
+        tuple(item for plan in plans.values() for item in plan.items),
+        {path: one for plan in plans.values() for path, one in plan.truncations.items()},
+        {path: one for plan in plans.values() for path, one in plan.losses.items()},
+        dry_run,
+    )
+
+
+class _Counter:
+    """Adds up the bytes that were read, in as many passes as there are."""
+
+    def __init__(self, runs: Mapping[str, Sequence[Location]], progress: Progress | None, *, passes: int) -> None:
+        stats = [file.stat() for files in runs.values() for file in files] if progress is not None else []
+        self._total = passes * sum(stat.size for stat in stats if stat is not None)
+        self._progress = progress
+        self._done = 0
+
+    def __call__(self, size: int) -> None:
+        self._done += size
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _write(
+    out: Location,
+    targets: Targets,
+    plans: Mapping[str, RunPlan],
+    shift: Shift,
+    advance: Callable[[int], None],
+    *,
+    salvage: bool,
+) -> None:
+    with ExitStack() as stack:
+        for target in targets.targets:
+            _make_folder(out, target, stack)
+        opened = OpenFiles(len(targets.targets), _TEMPORARY)
+        staged: list[StagedFile] = []
+        for target in targets.targets:
+            # A link is followed, as by whoever writes to it.
+            file = StagedFile(target.location.real(), opened)
+            stack.callback(file.discard)
+            for number in target.files:
+                rewrite_file(plans[target.run].files[number], shift, file.write, salvage=salvage, advance=advance)
+            file.finish(sync=True)
+            staged.append(file)
+        replace_all(staged, targets.removed, sync=True)
+
+
+def _make_folder(out: Location, target: Target, stack: ExitStack) -> None:
+    """Make the folder of a target; where it stays empty in the end, because something fails, it goes again."""
+    folder = target.location.parent
+    if folder.is_folder():
+        return
+    parts = [] if target.run == ROOT else target.run.split("/")
+    if target.location != out and parts:
+        make_folders_below(out, parts)
+    else:
+        make_folders(folder)
+    stack.callback(remove_empty_folder, folder)

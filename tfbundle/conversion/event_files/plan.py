@@ -1,0 +1,321 @@
+"""What an edit does with every value of a run, decided before a byte is written.
+
+The files are read once (``EventFile``), which finds each point with its step and its place. A ``FilePlan`` then says of
+each place what happens to the value there; ``rewriting`` reads the file again and follows it. The steps, in this order,
+by the names that are stored::
+
+    tags, exclude            which series
+    purge                    in each, what a restart made obsolete, as TensorBoard's data server drops it
+    first_step, last_step    which points
+    rename                   what the series are called
+
+What a plugin keeps in a summary that is no point of a curve (hyperparameters, graphs, layouts) has a step without a
+meaning, which is neither cut nor shifted. A plugin is told by the metadata on the first value of a tag: where that is
+dropped, the next value takes them over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from tfbundle.conversion.event_files.splicing import Change, Shift
+from tfbundle.conversion.renaming import Rename, apply_rules, check_distinct
+from tfbundle.events.assembly import Assembly, Stretch, position_of
+from tfbundle.events.file import EventFile
+from tfbundle.events.purge import kept_by_purge
+from tfbundle.formats.records.reader import Loss, Truncation
+from tfbundle.matching import Pattern, select
+from tfbundle.storage.base import Location
+from tfbundle.suggestions import suggest_names
+from tfbundle.tensors.arrays import Array
+
+# One pattern or several.
+Tags: TypeAlias = "Pattern | Sequence[Pattern] | None"
+
+# Plugins whose summaries describe a run and are no points of a curve.
+_STEPLESS = frozenset(
+    {"hparams", "custom_scalars", "graph_keras_model", "graph_run_metadata", "graph_run_metadata_graph", "projector"}
+)
+# Fields of an event that has a step of training beside summaries: messages, session logs and run metadata. That of a
+# graph or a file's version says nothing.
+_WITH_STEP = (6, 7, 8)
+_INT64 = np.iinfo(np.int64)
+# The places of two changes among those of a run: none, and to be dropped.
+SAME, DROPPED = 0, 1
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is to be done, as ``edit_events`` takes it."""
+
+    tags: Tags
+    exclude: Tags
+    rename: Rename | None
+    purge: bool
+    first_step: int | None
+    last_step: int | None
+    shift: Shift
+
+
+class EditItem(NamedTuple):
+    """A line of the plan: a series of a run.
+
+    ``new_tag`` is ``None`` for one that is left out; of its ``points`` so many are ``kept``. ``kind`` is what the run
+    lists it under, and ``action`` what happens, in words.
+    """
+
+    run: str
+    tag: str
+    new_tag: str | None
+    kind: str
+    points: int
+    kept: int
+    action: str
+
+
+@dataclass
+class FilePlan:
+    """What happens in a file, of which ``count`` records up to ``position`` were read.
+
+    ``places`` (int64, ascending) are where its values lie, and ``codes`` name one of ``changes`` for each, whose first
+    changes nothing. ``stepless`` says which values have a step without a meaning, and ``fixed`` has the places of other
+    events of that kind. ``described`` has the metadata that a value takes over, by its place.
+    """
+
+    location: Location
+    position: int
+    count: int
+    places: Array
+    codes: Array
+    stepless: Array
+    fixed: Array
+    changes: list[Change]
+    described: dict[int, bytes]
+
+    def changes_between(self, start: int, first: int, last: int) -> dict[int, Change]:
+        """Return what happens to the values ``first`` to ``last`` (excluded), by their places behind ``start``."""
+        found = {}
+        for place, code in zip(self.places[first:last].tolist(), self.codes[first:last].tolist(), strict=True):
+            metadata = self.described.get(place)
+            change = self.changes[code]
+            if code or metadata is not None:
+                found[place - start] = change if metadata is None else change._replace(metadata=metadata)
+        return found
+
+
+@dataclass
+class RunPlan:
+    """What happens in a run: a plan for each file, and a line for each series."""
+
+    name: str
+    files: list[FilePlan]
+    items: list[EditItem]
+    truncations: dict[str, Truncation]
+    losses: dict[str, list[Loss]]
+
+
+def plan_runs(runs: Mapping[str, list[EventFile]], choices: Choices) -> list[RunPlan]:
+    """Return what ``choices`` mean for files that were read.
+
+    Raises ``KeyError`` for patterns that match no tag of any run, and ``ValueError`` for two tags of a run that would
+    have one name, for names that are none, and for steps that would not fit into 64 bits.
+    """
+    if choices.first_step is not None and choices.last_step is not None and choices.first_step > choices.last_step:
+        raise ValueError(f"first_step is {choices.first_step}, which is behind last_step, {choices.last_step}")
+    assemblies = {name: Assembly(files, _no_origin, purge=False) for name, files in runs.items()}
+    known = dict.fromkeys(tag for assembly in assemblies.values() for tag in assembly.stretches)
+    left_out = dict.fromkeys(_find(known, choices.exclude, "exclude"), "left out: excluded")
+    if choices.tags is not None:
+        chosen = set(_find(known, choices.tags, "tags"))
+        left_out.update({tag: "left out: not chosen" for tag in known if tag not in chosen})
+    kept = {tag: tag for tag in known if tag not in left_out}
+    called = apply_rules(kept, choices.rename, lambda name: [], what="tag")
+    return [
+        _Planning(name, runs[name], assembly, choices, called, left_out).plan() for name, assembly in assemblies.items()
+    ]
+
+
+def _no_origin(kind: str, tag: str) -> Any:
+    raise AssertionError("no series is made")
+
+
+def _find(known: Mapping[str, Any], patterns: Tags, purpose: str) -> list[str]:
+    if patterns is None:
+        return []
+    found: dict[str, None] = {}
+    several: Iterable[Pattern] = patterns if isinstance(patterns, list | tuple) else [patterns]  # type: ignore[list-item]
+    for pattern in several:
+        tags = select(pattern, known)
+        if not tags:
+            hint = suggest_names(pattern, known) if isinstance(pattern, str) else ""
+            raise KeyError(f"no tag is called {pattern!r} or matches it, for {purpose}{hint}")
+        found.update(dict.fromkeys(tags))
+    return list(found)
+
+
+class _Planning:
+    """The way to the plan of one run."""
+
+    def __init__(
+        self,
+        name: str,
+        files: list[EventFile],
+        assembly: Assembly,
+        choices: Choices,
+        called: Mapping[str, Any],
+        left_out: Mapping[str, str],
+    ) -> None:
+        self._name = name
+        self._files = files
+        self._assembly = assembly
+        self._choices = choices
+        self._called = called
+        self._left_out = left_out
+        self._changes = [Change(), Change(dropped=True)]
+        self._numbers: dict[bytes, int] = {}
+        # Of each file: places, codes, and whether steps there have no meaning.
+        self._parts: defaultdict[int, list[tuple[Array, Array, Array]]] = defaultdict(list)
+        self._described: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
+
+    def plan(self) -> RunPlan:
+        self._check_names()
+        items = [self._plan_tag(tag, stretches) for tag, stretches in self._assembly.stretches.items()]
+        return RunPlan(
+            self._name,
+            [self._plan_file(number, file) for number, file in enumerate(self._files)],
+            items,
+            {file.path: file.truncation for file in self._files if file.truncation is not None},
+            {file.path: file.losses for file in self._files if file.losses},
+        )
+
+    def _check_names(self) -> None:
+        called = {tag: self._called[tag] for tag in self._assembly.stretches if tag in self._called}
+        try:
+            check_distinct({tag: new for tag, new in called.items() if tag or new})
+            for new in called.values():
+                new.encode("utf-8", "surrogateescape")
+        except ValueError as error:
+            raise ValueError(f"run {self._name!r}: {error}") from None
+
+    def _plan_tag(self, tag: str, stretches: list[Stretch]) -> EditItem:
+        metadata = self._assembly.metadata.get(tag)
+        stepless = metadata is not None and metadata.plugin_data.plugin_name in _STEPLESS
+        kinds = [self._assembly.kind_of(tag, stretch.kind[0]) or "other" for stretch in stretches]
+        points = sum(len(stretch.column.order) for stretch in stretches)
+        kind = ", ".join(dict.fromkeys(kinds))
+        new = self._called.get(tag)
+        if new is None:
+            masks = [np.zeros(len(stretch.column.order), bool) for stretch in stretches]
+            self._note(stretches, masks, SAME, stepless=stepless)
+            return EditItem(self._name, tag, None, kind, points, 0, self._left_out[tag])
+        masks = self._not_obsolete(stretches, kinds)
+        current = _count(masks)
+        if not stepless:
+            masks = [mask & self._within(stretch.column.steps) for stretch, mask in zip(stretches, masks, strict=True)]
+        kept = _count(masks)
+        self._note(stretches, masks, SAME if new == tag else self._code(new), stepless=stepless)
+        if 0 < kept < points:
+            self._hand_metadata_on(tag, stretches, masks)
+        actions = [f"{points - current} points obsolete"] if current < points else []
+        actions += [f"{current - kept} points cut"] if kept < current else []
+        if not kept:
+            return EditItem(self._name, tag, None, kind, points, 0, f"left out: {', '.join(actions)}")
+        if (self._choices.shift.steps and not stepless) or self._choices.shift.seconds:
+            self._check_shift(tag, stretches, masks)
+            actions.append("shifted")
+        if new != tag:
+            actions.insert(0, "renamed")
+        return EditItem(self._name, tag, new, kind, points, kept, ", ".join(actions) or "copied")
+
+    def _not_obsolete(self, stretches: list[Stretch], kinds: list[str]) -> list[Array]:
+        """Return which points of each stretch stay after a purge, which goes by the kind of series."""
+        masks = [np.ones(len(stretch.column.order), bool) for stretch in stretches]
+        for kind in dict.fromkeys(kinds if self._choices.purge else ()):
+            which = [number for number, other in enumerate(kinds) if other == kind]
+            columns = [stretches[number].column for number in which]
+            places = [position_of(stretches[number].number, stretches[number].column.order) for number in which]
+            order = np.argsort(np.concatenate(places), kind="stable")
+            kept = kept_by_purge(np.concatenate([column.steps for column in columns])[order])
+            if kept is not None:
+                mask = np.empty(len(order), bool)
+                mask[order] = kept
+                ends = np.cumsum([len(column.order) for column in columns])
+                for number, part in zip(which, np.split(mask, ends[:-1]), strict=True):
+                    masks[number] = part
+        return masks
+
+    def _within(self, steps: Array) -> Array:
+        first, last = self._choices.first_step, self._choices.last_step
+        within = np.ones(len(steps), bool)
+        if first is not None:
+            within &= steps >= max(first, _INT64.min) if first <= _INT64.max else False
+        if last is not None:
+            within &= steps <= min(last, _INT64.max) if last >= _INT64.min else False
+        return within
+
+    def _check_shift(self, tag: str, stretches: list[Stretch], masks: list[Array]) -> None:
+        for stretch, mask in zip(stretches, masks, strict=True):
+            steps = stretch.column.steps[mask]
+            for step in (int(steps.min()), int(steps.max())) if len(steps) else ():
+                if not _INT64.min <= step + self._choices.shift.steps <= _INT64.max:
+                    raise ValueError(
+                        f"run {self._name!r}: step {step} of {tag!r} shifted by {self._choices.shift.steps} does not "
+                        "fit into 64 bits"
+                    )
+
+    def _code(self, tag: str) -> int:
+        name = tag.encode("utf-8", "surrogateescape")
+        if name not in self._numbers:
+            self._numbers[name] = len(self._changes)
+            self._changes.append(Change(tag=name))
+        return self._numbers[name]
+
+    def _note(self, stretches: list[Stretch], masks: list[Array], code: int, *, stepless: bool) -> None:
+        for stretch, mask in zip(stretches, masks, strict=True):
+            codes = np.where(mask, np.int32(code), np.int32(DROPPED))
+            self._parts[stretch.number].append((stretch.column.order, codes, np.full(len(mask), stepless)))
+
+    def _hand_metadata_on(self, tag: str, stretches: list[Stretch], masks: list[Array]) -> None:
+        """Have the first value that stays take over the metadata of the tag, if the value that has them does not."""
+        name = tag.encode("utf-8", "surrogateescape")
+        found = ((one.number, one.file.tags[name].metadata) for one in sorted(stretches, key=lambda one: one.number))
+        number, described = next(((number, one) for number, one in found if one is not None), (0, None))
+        if described is None:
+            return
+        holder = position_of(number, described[0])
+        heirs: list[tuple[int, int, int]] = []
+        for stretch, mask in zip(stretches, masks, strict=True):
+            places = stretch.column.order[mask]
+            behind = int(np.searchsorted(position_of(stretch.number, places), holder))
+            if behind < len(places):
+                place = int(places[behind])
+                heirs.append((position_of(stretch.number, place), stretch.number, place))
+        if heirs and min(heirs)[0] != holder:
+            _, number, place = min(heirs)
+            self._described[number][place] = described[1]
+
+    def _plan_file(self, number: int, file: EventFile) -> FilePlan:
+        empty = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, bool)
+        places, codes, stepless = (np.concatenate(part) for part in zip(empty, *self._parts[number], strict=True))
+        order = np.argsort(places, kind="stable")
+        fixed = np.array([other.order for other in file.others if other.what not in _WITH_STEP], np.int64)
+        return FilePlan(
+            file.location,
+            file.position,
+            file.count,
+            places[order],
+            codes[order],
+            stepless[order],
+            np.sort(fixed),
+            self._changes,
+            self._described[number],
+        )
+
+
+def _count(masks: Iterable[Array]) -> int:
+    return sum(int(np.count_nonzero(mask)) for mask in masks)

@@ -1,0 +1,100 @@
+"""Where the edited files of runs go, and what is in the way there.
+
+::
+
+    source                            out                       what is written
+    a file                            NAME with "tfevents"      that file
+    a file, the folder of a run       any other name            a folder with files of the same names
+    a tree of runs                    any other name            a folder with the same folders
+    a run of one file, or merged      NAME with "tfevents"      that file
+
+TensorBoard takes all event files of a folder for one run. A folder that has others already is therefore no target:
+what is written there would be shown as one run with what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tfbundle.checkpoint.find.names import is_sidecar
+from tfbundle.checkpoint.find.owned import check_replaceable
+from tfbundle.events.files import ROOT
+from tfbundle.identification.files import is_event_file_name
+from tfbundle.storage.base import Location
+
+
+class Target(NamedTuple):
+    """A file to write, and which files of which run go into it, in order."""
+
+    location: Location
+    run: str
+    files: tuple[int, ...]
+
+
+class Targets(NamedTuple):
+    """All files to write, and the files that merged ones replace, which are to be removed."""
+
+    targets: list[Target]
+    removed: list[Location]
+
+
+def find_targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge: bool, overwrite: bool) -> Targets:
+    """Return where the files of ``runs`` go, or with ``merge`` one for each run.
+
+    Raises ``ValueError`` where several would have one name, and for what is in the way.
+    """
+    targets = list(_targets(out, runs, merge=merge))
+    named: dict[Location, Target] = {}
+    for target in targets:
+        other = named.setdefault(target.location.real(), target)
+        if other is not target:
+            raise ValueError(
+                f"{other.location} and {target.location} are one file, to which links lead; edit the runs one by one"
+            )
+    sources = {file.real(): file for files in runs.values() for file in files}
+    for target in targets:
+        files = [runs[target.run][number] for number in target.files]
+        check_replaceable(target.location, overwrite=overwrite, sources=files)
+    removed: dict[Location, Location] = {}
+    for folder in {target.location.parent.real(): None for target in targets}:
+        here = {file: given for file, given in sources.items() if file.parent == folder}
+        if merge:
+            removed.update({file: given for file, given in here.items() if file not in named})
+        if not named.keys().isdisjoint(here):
+            continue  # Files are edited where they are.
+        others = [file for file in _event_files(folder) if file not in named and file not in removed]
+        if others:
+            raise ValueError(
+                f"{folder} has event files, such as {others[0].name}, and what is written there would become one run "
+                "with them; name another folder"
+            )
+    if removed and not overwrite:
+        raise ValueError(
+            f"{next(iter(removed.values()))} is an event file of a run; name another folder, or replace it with "
+            "overwrite=True"
+        )
+    return Targets(targets, list(removed.values()))
+
+
+def _targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge: bool) -> list[Target]:
+    if out.is_file() or (is_event_file_name(out.name) and not out.is_folder()):
+        ((run, files),) = runs.items() if len(runs) == 1 else ((ROOT, ()),)
+        if len(runs) != 1 or (len(files) > 1 and not merge):
+            what = f"{len(runs)} runs" if len(runs) != 1 else f"{len(files)} files, which merge=True writes as one"
+            raise ValueError(f"{out} is one file, and the source has {what}; name a folder")
+        return [Target(out, run, tuple(range(len(files))))]
+    targets = []
+    for run, files in runs.items():
+        folder = out if run == ROOT else out.join(*run.split("/"))
+        groups = [tuple(range(len(files)))] if merge else [(number,) for number in range(len(files))]
+        targets += [Target(folder.join(files[group[0]].name), run, group) for group in groups]
+    return targets
+
+
+def _event_files(folder: Location) -> list[Location]:
+    if not folder.is_folder():
+        return []
+    listing = folder.list()
+    names = [name for name in listing.names if is_event_file_name(name) and not is_sidecar(name)]
+    return [folder.join(name).real() for name in names if listing.is_file(name)]
