@@ -51,10 +51,14 @@ def test_list(logs: Path) -> None:
     result = run("events", logs)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["run", "tag", "kind", "count", "steps", "last"]
-    assert ["eval", "loss", "scalars", "1", "2", "0.25"] in lines
-    assert ["train", "loss", "scalars", "5", "0..4", "0.2"] in lines
-    assert ["train", "../up/picture", "images", "2", "7", "-"] in lines
+    assert lines[:3] == [
+        ["run/tag", "kind", "count", "steps", "last"],
+        ["eval"],
+        ["loss", "scalars", "1", "2", "0.25"],
+    ]
+    assert lines[3] == ["train"]
+    assert ["loss", "scalars", "5", "0..4", "0.2"] in lines[4:]
+    assert ["../up/picture", "images", "2", "7", "-"] in lines[4:]
     assert run("events", "list", logs).stdout == result.stdout
     assert "eval" not in run("events", logs, "--run", "train").stdout
 
@@ -64,7 +68,7 @@ def test_steps_after_a_restart(tmp_path: Path) -> None:
     for event in events:
         event.summary.value.add(tag="loss", simple_value=1)
     (tmp_path / "events.out.tfevents.1").write_bytes(frames(event.SerializeToString() for event in events))
-    assert run("events", tmp_path).stdout.splitlines()[1].split() == [".", "loss", "scalars", "4", "3..10", "1"]
+    assert run("events", tmp_path).stdout.splitlines()[2].split() == ["loss", "scalars", "4", "3..10", "1"]
 
 
 def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_last_of_strings_and_of_one_series(tmp_path: Path) -> None:
         record = blob(tag, tensor=TensorProto(dtype=7, string_val=[text]))
         (tmp_path / f"events.out.tfevents.{number}").write_bytes(frame(record))
     lines = run("events", tmp_path).stdout.splitlines()
-    found = {line.split()[1]: line.split()[-1] for line in lines[1:-1]}
+    found = {line.split()[0]: line.split()[-1] for line in lines[2:-1]}
     shown = {"path": "./model.ckpt-5", "long": "a" * 50 + "...", "lines": r"a\nb"}
     assert found == shown | {"none": "-", "message": "-", "bytes": "-"}
     assert run("events", tmp_path / "events.out.tfevents.0").stdout.endswith("\n1 run, 1 series\n")
@@ -152,10 +156,13 @@ def test_show(logs: Path) -> None:
         {"run": "train", "tag": "odd", "steps": [1], "wall_times": [1.5], "values": ["NaN"]}
     ]
     result = run("events", "show", logs, "los")
-    assert (result.exit_code, result.stderr) == (2, f"tfbundle: no scalar 'los' in {logs}; there is loss, odd\n")
+    assert (result.exit_code, result.stderr) == (2, f"tfbundle: no scalar 'los' in {logs}; did you mean 'loss'?\n")
     result = run("events", "show", logs, "sound")
-    assert (result.exit_code, result.stderr) == (2, f"tfbundle: 'sound' holds audio in {logs}; scalars are loss, odd\n")
-    assert "there is eval, train" in run("events", "show", logs, "loss", "--run", "x").stderr
+    message = f"tfbundle: 'sound' holds audio in {logs}; its scalars: 'loss', 'odd'\n"
+    assert (result.exit_code, result.stderr) == (2, message)
+    assert "no run 'x' in" in (said := run("events", "show", logs, "loss", "--run", "x").stderr)
+    assert "; its runs: 'eval', 'train'" in said
+    assert "did you mean 'train'?" in run("events", "show", logs, "loss", "--run", "trian").stderr
 
 
 def test_export(logs: Path) -> None:
@@ -199,25 +206,31 @@ def test_export_to_parquet(logs: Path) -> None:
     assert table["step"] == [2, 0, 1, 2, 3, 4, 1]
 
 
-def test_figures_without_a_plot(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plot that the output's encoding does not have is left out, and so is one of a plotext with other functions."""
+def test_statistics_without_a_plot(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without plotext, or with one that has other functions, there is no plot."""
     monkeypatch.setitem(sys.modules, "plotext", None)
-    figures = run("events", "show", logs, "loss").stdout
+    statistics = run("events", "show", logs, "loss").stdout
+    assert statistics.splitlines()[0].split()[0] == "run"
     monkeypatch.setitem(sys.modules, "plotext", ModuleType("plotext"))
-    assert run("events", "show", logs, "loss").stdout == figures
+    assert run("events", "show", logs, "loss").stdout == statistics
     monkeypatch.undo()
     pytest.importorskip("plotext", reason="plots are drawn by plotext, which is not installed")
-    assert "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in run("events", "show", logs, "loss").stdout
+    assert run("events", "show", logs, "loss").stdout.endswith(f"\n{statistics}")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_plot_has_only_what_the_encoding_has(logs: Path, encoding: str) -> None:
+    pytest.importorskip("plotext", reason="plots are drawn by plotext, which is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "tfbundle", "events", "show", str(logs), "loss"],
+        [sys.executable, "-m", "tfbundle", "events", "show", str(logs), "loss", "--run", "train"],
         capture_output=True,
-        text=True,
-        encoding="cp1252",
-        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"},
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
         cwd=ROOT,
         check=True,
     )
-    assert done.stdout == figures
+    text = done.stdout.decode(encoding)
+    assert ("*" in text) == text.isascii() == (encoding != "utf-8")
+    assert "\\u" not in text
 
 
 @pytest.mark.parametrize("command", ["export", "images", "audio"])
@@ -225,7 +238,7 @@ def test_a_tag_that_is_nowhere(logs: Path, tmp_path: Path, command: str) -> None
     out = ["-o", "-", "--format", "csv"] if command == "export" else [tmp_path / "out"]
     result = run("events", command, logs, *out, "--tag", "lozz")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "no tag 'lozz' among the" in result.stderr
+    assert "no tag 'lozz' in the" in result.stderr
 
 
 def test_numbers_that_are_no_float64(tmp_path: Path) -> None:

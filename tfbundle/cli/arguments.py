@@ -99,7 +99,7 @@ def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, st
         try:
             found.update(chosen_names.match_names(checkpoint, unescape_name(glob) if name is None else name))
         except KeyError as error:
-            raise click.ClickException(error.args[0] + _hint_of_expansion(glob)) from None
+            raise click.ClickException(error.args[0] + hint_of_expansion(glob)) from None
     return {name: found[name] for name in checkpoint if name in found}
 
 
@@ -118,7 +118,7 @@ def match_in_either(first: TensorMapping, second: TensorMapping, globs: Sequence
     return frozenset(found)
 
 
-def _hint_of_expansion(glob: str) -> str:
+def hint_of_expansion(glob: str) -> str:
     """Return what to do where a shell put the names of files in place of a pattern."""
     from tfbundle.storage.locations import locate
 

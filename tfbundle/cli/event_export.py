@@ -27,7 +27,6 @@ from tfbundle.cli.event_log import (
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
-from tfbundle.matching import select
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
@@ -69,8 +68,8 @@ def export(
         raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
     log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
-        demand_tags(found, "scalars", tags)
-        chosen = [(run, series) for run in found for series in choose_scalars(run, tags)]
+        demand_tags(log, found, "scalars", tags)
+        chosen = choose_scalars(found, tags)
         if out == "-":
             _write_rows(sys.stdout, format, chosen)
         else:
@@ -161,9 +160,8 @@ def _write_media(
     # files are counted on.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
-        demand_tags(runs, kind, tags)
+        chosen = set(demand_tags(log, runs, kind, tags))
         for run in runs:
-            chosen = {name for tag in tags for name in select(tag, getattr(run, kind))}
             for tag, series in getattr(run, kind).items():
                 if tags and tag not in chosen:
                     continue

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
+from tfbundle.cli.arguments import hint_of_expansion
 from tfbundle.cli.completion import PATH, complete_runs, complete_tags
-from tfbundle.cli.output import escape_name, print_warning, progress_bar, unescape_name
+from tfbundle.cli.output import count_of, escape_name, print_warning, progress_bar, unescape_name
 from tfbundle.cli.wording import for_command
-from tfbundle.errors import UnsupportedError
+from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.matching import select
+from tfbundle.suggestions import closest_names
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from tfbundle.events.series import ScalarSeries
 
 _MOST_LISTED = 20
+_MOST_KINDS = 5
 
 logdir_argument = click.argument("logdir", type=PATH)
 run_option = click.option(
@@ -43,55 +47,106 @@ salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged
 
 
 def open_log(
-    logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False
+    logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False, may_be_empty: bool = False
 ) -> tuple[EventLog, list[Run]]:
-    """Return a log, and those of its runs that have these names, or all; their files have been read."""
+    """Return a log, and those of its runs that have these names, or all; their files have been read.
+
+    Raises ``ClickException`` where there is no run, unless one may still appear.
+    """
     from tfbundle.events.file import Options
     from tfbundle.events.log import EventLog
 
     # One damaged file does not keep the others from being shown: it counts up to its damage, which is named.
     log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=True))
+    if not log.runs:
+        _report_folders(log)
+        if not may_be_empty:
+            raise click.ClickException(_what_lies_at(logdir))
+        print_warning(f"no event files below {logdir} yet")
     runs = choose_runs(log, names)
     with progress_bar("reading") as progress:
         log.load(progress, runs=[run.name for run in runs])
     return log, runs
 
 
+def _what_lies_at(logdir: str) -> str:
+    """Say that there are no event files, what there is instead, and which command shows it."""
+    from collections import Counter
+
+    from tfbundle.cli.info import next_commands
+    from tfbundle.overview.walk import overview
+
+    found = overview(logdir)
+    kinds = Counter(item.description for item in found.items)
+    parts = [f"{kind} ({number:,})" if number > 1 else kind for kind, number in islice(kinds.items(), _MOST_KINDS)]
+    if found.others:
+        parts.append(count_of(found.others, "file of no known kind", "files of no known kind"))
+    what = f"what lies there: {', '.join(parts)}" if parts else "there are no files"
+    commands = next_commands(found) or [f"tfbundle info {shlex.quote(logdir)}"]
+    end = f"; try '{commands[0]}'" if parts else "; pass a folder with files called events.out.tfevents.*"
+    return f"no event files below {logdir}; {what}{end}"
+
+
 def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
     """Return the runs that have these names, or all."""
-    chosen = set(names and choose_names(names, log.runs, f"no run '%s' in {log.path}; there is {listed(log.runs)}"))
+    chosen = set(choose_names(names, log.runs, "run", log.path))
     return [run for name, run in log.runs.items() if not names or name in chosen]
 
 
-def choose_names(patterns: tuple[str, ...], names: Collection[str], refusal: str) -> list[str]:
-    """Return the names that the patterns mean, names or globs; ``refusal``, with %s, says that one means none."""
+def choose_names(patterns: tuple[str, ...], names: Collection[str], what: str, where: str) -> list[str]:
+    """Return the names that the patterns mean, names or globs; ``what`` is what they name, such as ``run``.
+
+    Raises ``ClickException`` where a pattern means none.
+    """
     chosen: dict[str, None] = {}
     for pattern in patterns:
         found = select(pattern, names) or select(unescape_name(pattern), names)
         if not found:
-            raise click.ClickException(refusal.replace("%s", escape_name(pattern), 1))
+            close = suggestion(f"{what}s", pattern, names)
+            raise click.ClickException(
+                f"no {what} '{escape_name(pattern)}' in {where}{close}{hint_of_expansion(pattern)}"
+            )
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 
 
-def demand_tags(runs: list[Run], kind: str, tags: tuple[str, ...]) -> None:
-    """Refuse a tag of which none of the runs has anything of this kind."""
+def demand_tags(log: EventLog, runs: list[Run], kind: str, tags: tuple[str, ...]) -> list[str]:
+    """Return the tags of a kind that are meant; refuse one of which none of the runs has anything of this kind."""
     there = dict.fromkeys(tag for run in runs for tag in getattr(run, kind))
-    choose_names(tags, there, f"no tag '%s' among the {kind}; there is {listed(there)}")
+    return choose_names(tags, there, "tag", f"the {kind} of {log.path}")
 
 
-def choose_scalars(run: Run, tags: tuple[str, ...]) -> list[ScalarSeries]:
-    """Return the scalars with these tags, or all."""
-    chosen = {name for tag in tags for name in select(tag, run.scalars) or select(unescape_name(tag), run.scalars)}
-    return [series for tag, series in run.scalars.items() if not tags or tag in chosen]
+def choose_scalars(runs: Iterable[Run], tags: tuple[str, ...]) -> list[tuple[Run, ScalarSeries]]:
+    """Return the scalars with these tags, or all, run by run.
+
+    A tag that one of the runs has is that tag in all of them, before it is a pattern.
+    """
+    runs = list(runs)
+    there = dict.fromkeys(tag for run in runs for tag in run.scalars)
+    chosen = {name for tag in tags for name in select(tag, there) or select(unescape_name(tag), there)}
+    return [(run, run.scalars[tag]) for run in runs for tag in run.scalars if not tags or tag in chosen]
 
 
-def listed(names: Collection[str]) -> str:
-    """Names, for a message: not more of them than anyone reads."""
-    shown = [escape_name(name) for name in islice(names, _MOST_LISTED)]
+def suggestion(things: str, name: str, names: Collection[str]) -> str:
+    """Return the end of a message about a name that is not there: the closest names, or else what there is."""
+    close = closest_names(name, names, count=3)
+    if close:
+        return f"; did you mean {' or '.join(_quoted(other) for other in close)}?"
+    return known(things, names)
+
+
+def known(things: str, names: Collection[str]) -> str:
+    """Return the end of a message that lists names: no more of them than anyone reads."""
+    shown = [_quoted(name) for name in islice(names, _MOST_LISTED)]
     if len(names) > len(shown):
-        shown.append(f"{len(names) - len(shown)} more")
-    return ", ".join(shown) or "none"
+        shown.append(f"{len(names) - len(shown):,} more")
+    if not shown:
+        return f"; it has no {things}"
+    return f"; its {things}: {', '.join(shown)}"
+
+
+def _quoted(name: str) -> str:
+    return f"'{escape_name(name)}'"
 
 
 def report_troubles(log: EventLog, runs: list[Run], *, salvage: bool) -> None:
@@ -104,13 +159,27 @@ def report_troubles(log: EventLog, runs: list[Run], *, salvage: bool) -> None:
             print_warning(f"{escape_name(path)}: {what}")
         for path, losses in run.losses.items():
             for loss in losses:
+                if not loss.size:  # Nothing of the file could be read.
+                    print_warning(f"{escape_name(path)}: {_reason(loss.error, path)}")
+                    continue
                 what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
                 if isinstance(loss.error, UnsupportedError):
                     what += f": {for_command(str(loss.error))}"
                 elif not salvage and loss.size:
                     what += ", and all behind it; --salvage reads what is whole there"
                 print_warning(f"{escape_name(path)}: {what}")
-    for folder, error in log.unreadable.items():
-        print_warning(f"{escape_name(folder)}: cannot be listed: {error.strerror}")
+    _report_folders(log)
     if log.unreadable or any(run.losses for run in runs):
         raise click.exceptions.Exit(1)
+
+
+def _report_folders(log: EventLog) -> None:
+    for folder, error in log.unreadable.items():
+        print_warning(f"{escape_name(folder)}: cannot be listed: {error.strerror}")
+
+
+def _reason(error: Exception, path: str) -> str:
+    """Return why a file cannot be read; its name stands before that already."""
+    if isinstance(error, OSError) and not isinstance(error, TfBundleError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return for_command(str(error)).removeprefix(f"{path} ")

@@ -1,4 +1,4 @@
-"""``tfbundle events``: what event files hold, a series as figures and as a plot, and all of it in other formats.
+"""``tfbundle events``: what event files hold, scalars as statistics and plots, and all of it in other formats.
 
 ``tfbundle events LOGDIR`` is short for ``tfbundle events list LOGDIR``.
 """
@@ -8,35 +8,33 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfbundle.cli.arguments import json_option
+from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
     choose_runs,
     choose_scalars,
-    listed,
+    known,
     logdir_argument,
     open_log,
     purge_option,
     report_troubles,
     run_option,
     salvage_option,
+    suggestion,
 )
 from tfbundle.cli.output import (
     count_of,
     escape_name,
-    print_coloured,
+    natural_key,
+    print_groups,
     print_json,
     print_line,
-    print_lines,
     print_table,
-    print_warning,
-    use_colour,
 )
 from tfbundle.errors import TfBundleError
 from tfbundle.matching import select
@@ -81,20 +79,15 @@ def command() -> None:
 @json_option
 def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
     """List runs and tags: kind, count, steps, last value. The exit status is 1 if a file is damaged."""
-    log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
+    log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage, may_be_empty=follow)
     with log:
         if as_json:
             print_json({"path": logdir, "runs": [_describe(run) for run in chosen]})
         else:
-            rows = [
-                (escape_name(run.name), escape_name(tag), kind, f"{len(series)}", _steps(series), _last(kind, series))
-                for run in chosen
-                for kind, tag, series in _all_series(run)
-            ]
-            print_table(("run", "tag", "kind", "count", "steps", "last"), rows, numbers=("count",))
-            print_line(f"{count_of(len(chosen), 'run')}, {count_of(len(rows), 'series')}")
-            if not chosen:
-                print_warning(f"no event files below {escape_name(logdir)}; 'tfbundle info' says what lies there")
+            groups = [(escape_name(run.name), [_row(*one) for one in _by_tag(run)]) for run in chosen]
+            print_groups(("run/tag", "kind", "count", "steps", "last"), groups, numbers=("count",))
+            count = sum(len(rows) for _, rows in groups)
+            print_line(f"{count_of(len(chosen), 'run')}, {count_of(count, 'series')}")
         if follow:
             _follow(log, runs, (), as_json)
         report_troubles(log, chosen, salvage=salvage)
@@ -102,19 +95,31 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
 
 @command.command()
 @logdir_argument
-@click.argument("tag", shell_complete=complete_tags)
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True, shell_complete=complete_tags)
 @run_option
 @purge_option
 @salvage_option
 @_follow_option
 @json_option
-def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
-    """Show a scalar: a plot (with 'tfbundle[plot]' installed) and figures; with --json all its points."""
+def show(
+    logdir: str,
+    tags: tuple[str, ...],
+    runs: tuple[str, ...],
+    purge: bool,
+    salvage: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Show scalars: a plot (with 'tfbundle[plot]' installed) and statistics; with --json all their points.
+
+    TAG is a tag or a glob of tags.
+    """
     log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
-        found = [(run, series) for run in chosen for series in choose_scalars(run, (tag,))]
-        if not found:
-            raise click.ClickException(_no_scalar(log, tag))
+        for tag in tags:
+            if not choose_scalars(chosen, (tag,)):
+                raise click.ClickException(_no_scalar(log, chosen, tag) + hint_of_expansion(tag))
+        found = choose_scalars(chosen, tags)
         if as_json:
             shown = [
                 {
@@ -128,17 +133,9 @@ def show(logdir: str, tag: str, runs: tuple[str, ...], purge: bool, salvage: boo
             ]
             print_json({"path": logdir, "series": shown})
         else:
-            several = len({series.tag for _, series in found}) > 1
-            if not several:
-                _plot(found[0][1].tag, found)
-            rows = [
-                (escape_name(f"{run.name} {series.tag}" if several else run.name), *_figures(series))
-                for run, series in found
-            ]
-            headers = ("run", "count", "first step", "last step", "first", "last", "min", "max", "mean")
-            print_table(headers, rows, numbers=headers[1:])
+            _print_statistics(found)
         if follow:
-            _follow(log, runs, (tag,), as_json)
+            _follow(log, runs, tags, as_json)
         report_troubles(log, chosen, salvage=salvage)
 
 
@@ -147,11 +144,35 @@ command.add_command(images)
 command.add_command(audio)
 
 
-def _no_scalar(log: EventLog, tag: str) -> str:
-    tags = dict.fromkeys(tag for run in log.runs.values() for tag in run.scalars)
-    kinds = {kind for run in log.runs.values() for kind, other, _ in _all_series(run) if other == tag}
-    what = f"'{escape_name(tag)}' holds {', '.join(sorted(kinds))}" if kinds else f"no scalar '{escape_name(tag)}'"
-    return f"{what} in {log.path}; {'scalars are' if kinds else 'there is'} {listed(tags)}"
+def _no_scalar(log: EventLog, runs: list[Run], tag: str) -> str:
+    tags = dict.fromkeys(tag for run in runs for tag in run.scalars)
+    kinds = {kind for run in runs for kind, other, _ in _all_series(run) if other == tag}
+    if kinds:
+        return f"'{escape_name(tag)}' holds {', '.join(sorted(kinds))} in {log.path}{known('scalars', tags)}"
+    return f"no scalar '{escape_name(tag)}' in {log.path}{suggestion('scalars', tag, tags)}"
+
+
+def _print_statistics(found: list[tuple[Run, ScalarSeries]]) -> None:
+    from tfbundle.cli.event_plot import print_plots
+
+    print_plots(found)
+    headers = ("count", "first step", "last step", "first", "last", "min", "max", "mean")
+    by_tag: dict[str, list[tuple[str, ...]]] = {}
+    for run, series in found:
+        by_tag.setdefault(series.tag, []).append((escape_name(run.name), *_statistics(series)))
+    if len(by_tag) == 1:
+        print_table(("run", *headers), next(iter(by_tag.values())), numbers=headers)
+    else:
+        print_groups(("tag/run", *headers), [(escape_name(tag), rows) for tag, rows in by_tag.items()], numbers=headers)
+
+
+def _by_tag(run: Run) -> list[tuple[str, str, Any]]:
+    """Return all series of a run, each with its kind and tag, as a person would sort them."""
+    return sorted(_all_series(run), key=lambda item: natural_key(item[1]))
+
+
+def _row(kind: str, tag: str, series: Any) -> tuple[str, ...]:
+    return escape_name(tag), kind, f"{len(series)}", _steps(series), _last(kind, series)
 
 
 def _all_series(run: Run) -> Iterator[tuple[str, str, Any]]:
@@ -222,7 +243,7 @@ def _short(number: Any) -> str:
     return f"{number:.6g}" if isinstance(number, float) else str(number)
 
 
-def _figures(series: ScalarSeries) -> tuple[str, ...]:
+def _statistics(series: ScalarSeries) -> tuple[str, ...]:
     import numpy as np
 
     from tfbundle.tensors.dtypes import cast
@@ -239,56 +260,25 @@ def _figures(series: ScalarSeries) -> tuple[str, ...]:
     return (f"{count}", *ends, *(_short(float(number)) for number in middle), *["-"] * (3 - len(middle)))
 
 
-def _plot(tag: str, found: list[tuple[Run, ScalarSeries]]) -> None:
-    try:
-        import plotext  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError:
-        return
-    if not hasattr(plotext, "clear_figure"):  # Since its version 6, it is another library.
-        return
-    import numpy as np
-
-    from tfbundle.tensors.dtypes import cast
-
-    plotext.clear_figure()
-    drawn = False
-    for run, series in found:
-        values = cast(series.values, np.float64) if series.values.dtype.kind in "fiub" else np.zeros(0)
-        finite = np.flatnonzero(np.isfinite(values)) if len(values) else values.astype(int)
-        if len(finite):
-            drawn = True
-            plotext.plot(series.steps[finite].tolist(), values[finite].tolist(), label=escape_name(run.name))
-    if drawn:
-        plotext.title(escape_name(tag))
-        plotext.plotsize(min(plotext.terminal_width() or 80, 120), 20)
-        colour = use_colour()
-        drawing = plotext.build() if colour else plotext.uncolorize(plotext.build())
-        # Escaped, a drawing shows nothing; that happens where Windows writes to a pipe or a file.
-        with suppress(UnicodeEncodeError):
-            drawing.encode(sys.stdout.encoding)
-            (print_coloured if colour else print_lines)(drawing)
-
-
 def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """Print each point that is new, until somebody stops it."""
-    seen = {(run.name, series.tag): series for run in choose_runs(log, runs) for series in choose_scalars(run, tags)}
+    seen = {(run.name, series.tag): series for run, series in choose_scalars(choose_runs(log, runs), tags)}
     while True:
         sys.stdout.flush()
         time.sleep(_PAUSE)
         if not log.refresh():
             continue
-        watched = [run for run in log.runs.values() if not runs or any(select(name, [run.name]) for name in runs)]
-        for run in log.runs.values():
-            for series in choose_scalars(run, tags) if run in watched else []:
-                before = seen.get((run.name, series.tag))
-                seen[run.name, series.tag] = series
-                for place in range(_count_shared(before, series), len(series)):
-                    step, value = int(series.steps[place]), series.values[place]
-                    if as_json:
-                        point = {"run": run.name, "tag": series.tag, "step": step, "value": value}
-                        print_json(point, document="events-point")
-                    else:
-                        print_line(f"{escape_name(run.name)}  {escape_name(series.tag)}  {step}  {_short(value)}")
+        watched = {name for pattern in runs for name in select(pattern, log.runs)}
+        for run, series in choose_scalars([run for run in log.runs.values() if not runs or run.name in watched], tags):
+            before = seen.get((run.name, series.tag))
+            seen[run.name, series.tag] = series
+            for place in range(_count_shared(before, series), len(series)):
+                step, value = int(series.steps[place]), series.values[place]
+                if as_json:
+                    point = {"run": run.name, "tag": series.tag, "step": step, "value": value}
+                    print_json(point, document="events-point")
+                else:
+                    print_line(f"{escape_name(run.name)}  {escape_name(series.tag)}  {step}  {_short(value)}")
 
 
 def _count_shared(before: ScalarSeries | None, series: ScalarSeries) -> int:

@@ -63,13 +63,13 @@ def command(path: str, as_json: bool) -> None:
 
     found = overview(path)
     if as_json:
-        print_json({"ok": found.ok, **asdict(found), "next": _next_commands(found)})
+        print_json({"ok": found.ok, **asdict(found), "next": next_commands(found)})
     elif not found.folders:
         _print_one(found.path, found.items[0])
     else:
         _print_tree(found)
     if not as_json:
-        for line in _next_commands(found):
+        for line in next_commands(found):
             print_line(f"next: {line}")
     if not found.ok:
         raise click.exceptions.Exit(1)
@@ -136,7 +136,7 @@ def _short(path: str, root: str) -> str:
     return path[len(root) :] if path.startswith(root) and path != root else "." if path + "/" == root else path
 
 
-def _next_commands(found: Overview) -> list[str]:
+def next_commands(found: Overview) -> list[str]:
     """Return a command for each kind that was found, with one of its paths."""
     best: dict[str, str] = {}
     # Of several checkpoints the latest is the one that is probably meant.

@@ -251,7 +251,23 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
     lines as they need. No cell is broken, so that each can be copied whole; a first column without a header is a mark
     before the name. A pipe gets every row in one line.
     """
-    lines = [[_printable(cell) for cell in row] for row in (headers, *rows)]
+    _print_rows(headers, [(None, rows)], numbers)
+
+
+def print_groups(
+    headers: Sequence[str], groups: Sequence[tuple[str, Sequence[Sequence[str]]]], numbers: Sequence[str] = ()
+) -> None:
+    """Print a table whose rows stand, indented, below lines with the names of their groups."""
+    indented = [(name, [(f"{_GAP}{row[0]}", *row[1:]) for row in rows]) for name, rows in groups]
+    _print_rows(headers, indented, numbers)
+
+
+def _print_rows(
+    headers: Sequence[str], groups: Sequence[tuple[str | None, Sequence[Sequence[str]]]], numbers: Sequence[str]
+) -> None:
+    head = [_printable(cell) for cell in headers]
+    shown = [(name, [[_printable(cell) for cell in row] for row in rows]) for name, rows in groups]
+    lines = [head, *(line for _, rows in shown for line in rows)]
     widths = [
         max((width for width in map(cell_width, column) if width <= _WIDEST_COLUMN), default=0)
         for column in zip(*lines, strict=True)
@@ -262,12 +278,22 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
         edge = _console(stderr=False).width
         if max(_line_width(line, widths) for line in lines) > edge:
             bands = _fold(widths, 1 if headers[0] else 2, edge)
-    for number, line in enumerate(lines):
-        for band in bands:
-            cells = [_align(line[place], widths[place], right=right[place]) for place in band]
-            text = ((_INDENT if band.start else "") + _GAP.join(cells)).rstrip(" ")
-            if text or band.stop == 1:
-                _print_row(text, is_header=not number)
+    _print_line_of(head, bands, widths, right, is_header=True)
+    for name, rows in shown:
+        if name is not None:
+            print_line(name)
+        for line in rows:
+            _print_line_of(line, bands, widths, right, is_header=False)
+
+
+def _print_line_of(
+    line: Sequence[str], bands: Sequence[range], widths: Sequence[int], right: Sequence[bool], *, is_header: bool
+) -> None:
+    for band in bands:
+        cells = [_align(line[place], widths[place], right=right[place]) for place in band]
+        text = ((_INDENT if band.start else "") + _GAP.join(cells)).rstrip(" ")
+        if text or band.stop == 1:
+            _print_row(text, is_header=is_header)
 
 
 def cell_width(text: str) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.events.columns import decode_columns
 from tfbundle.events.layout import SUMMARY, NumberLayout, Span, Unusual, decode_layout
 from tfbundle.events.messages import decode_event
@@ -99,14 +99,13 @@ class EventFile:
         ``progress`` is called with how many bytes were done, again and again.
 
         Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
-        ``read_events`` raises. A file that may not be read is an ``OSError``, or with ``salvage`` lost.
+        ``read_events`` raises. What cannot be opened is an ``OSError`` or ``FormatError``, or with ``salvage`` lost.
         """
         before, start = self.count, self.position
         try:
             source, stream = self._open_stream()
-        except MissingFileError:
-            raise
-        except OSError as error:
+        except (TfBundleError, OSError) as error:
+            # The link leads nowhere, or to a pipe; or the system refuses.
             if not (self._options.salvage or self._options.partial):
                 raise
             stat = self.location.stat()
