@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import tfbundle
 from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.graphs import ExpectedGraph, expected_graphs
-from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, SavedModel
+from tests.support.records import frames
+from tfbundle.graph_sources import load_any_graph
+from tfbundle.proto import AttrValue, Event, GraphDef, MetaGraphDef, NodeDef, SavedModel
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
 OF_TWO = FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model"
+EVENTS_1, EVENTS_2 = FIXTURES / "events-tf-1.15.5", FIXTURES / "events-tf-2.21.0"
+EVENT_FILE = "events.out.tfevents.1500000000.host"
 FUNCTIONS = FIXTURES / "tf-2.21.0" / "graph-with-functions" / "graph.pb"
 
 
@@ -192,6 +198,115 @@ def test_what_graph_refuses(tmp_path: Path) -> None:
     bad = NodeDef(name="n", op="Split", attr={"num_split": AttrValue(i=-1)})
     (tmp_path / "bad.pb").write_bytes(GraphDef(node=[bad]).SerializeToString())
     assert "says that it has -1 outputs" in refusal("graph", tmp_path / "bad.pb", "n")
+
+
+OBJECTS = FIXTURES / "tf-2.21.0" / "plain-objects"
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "words"),
+    [
+        ("graph", "", "the path is empty; pass a graph's file"),
+        ("records", "", "the path is empty; pass a file of records"),
+        ("graph", "absent.index", "there is no file absent.index, and absent.meta is not there; pass a graph's file"),
+        ("graph", "absent.meta", "there is no file absent.meta; pass a graph's file"),
+        ("graph", "absent", "there is no file absent, and absent.meta is not there"),
+        ("graph", OBJECTS / "objects.index", "has no graph: {folder}/objects.meta is not there, and TensorFlow 2"),
+        ("graph", OBJECTS / "objects", "or read its tensors with 'tfbundle ls'"),
+        ("graph", TRAINING / "checkpoint", "is a checkpoint state file, not a graph; 'tfbundle state' reads it"),
+        ("graph", FIXTURES / "tf-2.21.0" / "names" / "EXPECTED.json", "a file of unknown format"),
+        ("graph", EVENTS_2 / "truncated-tails", "its event files hold none; 'tfbundle events' reads them"),
+        ("graph", EVENTS_2 / "restarts" / EVENT_FILE, "an event file without a graph; 'tfbundle events' reads it"),
+        ("graph", EVENTS_2 / "compressed-records" / "records.gzip", "is a gzip file, not a graph; unpack it first"),
+        ("records", OBJECTS / "objects.index", "not a file of records; use 'tfbundle ls {folder}/objects.index'"),
+        ("records", OBJECTS / "objects.data-00000-of-00001", "a data file of a checkpoint, not a file of records; use "
+         "'tfbundle ls {folder}/objects'"),
+        ("records", TRAINING / "checkpoint", "use 'tfbundle state {folder}/checkpoint'"),
+        ("records", TRAINING / "graph.pb", "GraphDef, not a file of records; use 'tfbundle graph {folder}/graph.pb'"),
+        ("records", TRAINING / "graph.pbtxt", "a GraphDef in text form, not a file of records; use 'tfbundle graph"),
+        ("records", TRAINING, "is a folder, not a file of records; 'tfbundle info {folder}/training' lists"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_kind_says_which_command_reads_it(command: str, path: Path | str, words: str) -> None:
+    folder = path.parent if isinstance(path, Path) else ""
+    assert words.format(folder=folder) in refusal(command, path)
+
+
+def test_the_graph_of_an_event_file() -> None:
+    folder = EVENTS_1 / "every-plugin-1"
+    run_of_it = tfbundle.open_events(folder).runs["."]
+    assert run_of_it.meta_graph is not None
+    facts = run_json("graph", folder)
+    assert facts == run_json("graph", folder / EVENT_FILE)
+    assert (facts["kind"], facts["path"]) == ("meta_graph", str(folder / EVENT_FILE))
+    assert facts["graphs"][0]["nodes"] == len(run_of_it.meta_graph.graph.nodes) > 0
+    name = next(iter(run_of_it.meta_graph.graph.nodes))
+    assert run_json("graph", folder, name)["name"] == name
+    # Of Keras 2.3 the run below has a GraphDef; its validation has none.
+    keras = FIXTURES / "events-tf-2.3.4" / "keras-2"
+    facts = run_json("graph", keras)
+    assert (facts["kind"], facts["path"]) == ("graph", str(keras / "train" / f"{EVENT_FILE}.v2"))
+
+
+@pytest.mark.parametrize("name", ["keras-2", "every-plugin-2"])
+def test_graphs_of_a_trace_are_joined_as_in_tensorboard(name: str) -> None:
+    """What ``tf.summary.trace_export`` wrote: the graph of one function, and those of four."""
+    graph_util = pytest.importorskip("tensorboard.plugins.graph.graph_util", reason="TensorBoard is the oracle")
+    from tensorboard.compat.proto.config_pb2 import RunMetadata
+
+    train = tfbundle.open_events(EVENTS_2 / name).runs["train"]
+    (trace,) = train.run_metadata.values()
+    theirs = RunMetadata.FromString(trace.SerializeToString()).function_graphs
+    expected = graph_util.merge_graph_defs([graph.pre_optimization_graph for graph in theirs])
+    graph = load_any_graph(EVENTS_2 / name)
+    assert isinstance(graph, tfbundle.Graph)
+    # TensorBoard puts the scope before the mark of a control input too, where it no longer is one.
+    assert [(node.name, list(node.input)) for node in graph.proto.node] == [
+        (node.name, [re.sub(r"\A(graph_\d/)\^", r"^\1", name) for name in node.input]) for node in expected.node
+    ]
+    # A function has one name in a program, so that it needs no scope.
+    assert {function.signature.name for function in graph.proto.library.function} == {
+        re.sub(r"\Agraph_\d_", "", function.signature.name) for function in expected.library.function
+    }
+    assert run("graph", EVENTS_2 / name).exit_code == 0
+
+
+def test_runs_with_several_graphs(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(EVENTS_1 / "every-plugin-1", tmp_path / name)
+    assert refusal("graph", tmp_path).endswith("have a graph; pass the folder of one of them: a, b\n")
+    assert run("graph", tmp_path / "a").exit_code == 0
+    # The one of the folder itself comes first.
+    shutil.copy(EVENTS_1 / "every-plugin-1" / EVENT_FILE, tmp_path / EVENT_FILE)
+    assert run_json("graph", tmp_path)["path"] == str(tmp_path / EVENT_FILE)
+
+
+def test_a_folder_with_a_checkpoint_and_events(tmp_path: Path) -> None:
+    """A checkpoint's own graph comes before that of its run, and the run's where the checkpoint has none."""
+    shutil.copy(EVENTS_1 / "every-plugin-1" / EVENT_FILE, tmp_path / EVENT_FILE)
+    for file in TRAINING.glob("model.ckpt-40.*"):
+        shutil.copy(file, tmp_path)
+    assert run_json("graph", tmp_path)["path"] == str(tmp_path / "model.ckpt-40.meta")
+    (tmp_path / "model.ckpt-40.meta").unlink()
+    assert run_json("graph", tmp_path)["path"] == str(tmp_path / EVENT_FILE)
+    assert "model.ckpt-40.meta is not there" in refusal("graph", tmp_path / "model.ckpt-40")
+
+
+def test_damage_elsewhere_does_not_hide_a_graph(tmp_path: Path) -> None:
+    data = bytearray((EVENTS_1 / "every-plugin-1" / EVENT_FILE).read_bytes())
+    data[-3] ^= 1
+    (tmp_path / EVENT_FILE).write_bytes(data)
+    assert run("graph", tmp_path / EVENT_FILE).exit_code == 0
+    data = bytearray((EVENTS_2 / "restarts" / EVENT_FILE).read_bytes())
+    data[-3] ^= 1
+    (tmp_path / EVENT_FILE).write_bytes(data)
+    assert f"without a graph ({tmp_path / EVENT_FILE} is damaged)" in refusal("graph", tmp_path / EVENT_FILE)
+
+
+def test_check_takes_the_graph_of_a_run(tmp_path: Path) -> None:
+    graph = tfbundle.load_graph(TRAINING / "graph.pb").proto.SerializeToString()
+    (tmp_path / EVENT_FILE).write_bytes(frames([Event(graph_def=graph).SerializeToString()]))
+    assert run_json("check", tmp_path, TRAINING)["ok"] is True
 
 
 def test_check_that_fits() -> None:

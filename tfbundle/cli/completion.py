@@ -101,12 +101,13 @@ def complete_tensors(path: str, given: dict[str, Any]) -> Iterator[str]:
 @_completer
 def complete_nodes(path: str, given: dict[str, Any]) -> Iterator[str]:
     """Names of a graph's nodes and functions."""
-    from tfbundle.graph.loading import load_graph
+    from tfbundle.graph.loading import graph_of
+    from tfbundle.graph_sources import load_any_graph
     from tfbundle.storage.locations import locate
 
     stat = locate(path).stat()
     if stat is None or stat.size <= _LARGEST:
-        graph = load_graph(path)
+        graph = graph_of(load_any_graph(path))
         yield from graph.nodes
         yield from graph.functions
 

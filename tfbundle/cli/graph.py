@@ -37,20 +37,23 @@ _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "Sav
 def command(path: str, node: str | None, as_json: bool) -> None:
     """Show what a graph holds: ops, variables, collections, signatures, functions.
 
-    PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, as text or binary. With NODE, show that node: op,
-    inputs, attributes and outputs. NODE may also be one of its tensors, such as fc2/add:0, or the name of a function.
+    PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, as text or binary, a checkpoint that has one of them, or
+    an event file or a run's folder, of which it is the last graph. With NODE, show that node: op, inputs, attributes
+    and outputs. NODE may also be one of its tensors, such as fc2/add:0, or the name of a function.
     """
     from tfbundle.graph.graph import Function
-    from tfbundle.graph.loading import load_any, load_graph
+    from tfbundle.graph.loading import graph_of
+    from tfbundle.graph_sources import load_any_graph
 
+    loaded = load_any_graph(path)
     if node is None:
-        facts = file_facts(load_any(path))
+        facts = file_facts(loaded)
         if as_json:
             print_json(facts)
         else:
             _print_summary(facts)
         return
-    found = _find(load_graph(path), node)
+    found = _find(graph_of(loaded), node)
     if isinstance(found, Function):
         facts, show, document = function_facts(found), _print_function, "graph-function"
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
+from tfbundle.cli.next_commands import COMMANDS
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -25,22 +26,6 @@ from tfbundle.cli.output import (
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview
 
-# The command that shows more of a kind.
-_COMMANDS = {
-    "checkpoint": "ls",
-    "v1-table": "ls",
-    "state": "state",
-    "saved-model-folder": "graph",
-    "saved-model": "graph",
-    "saved-model-text": "graph",
-    "graph": "graph",
-    "graph-text": "graph",
-    "meta-graph": "graph",
-    "meta-graph-text": "graph",
-    "run": "events",
-    "events": "events",
-    "tfrecord": "records",
-}
 # How a kind is called in the table, where its word is longer than it need be.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
 _PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
@@ -87,7 +72,7 @@ def _print_one(path: str, item: Item) -> None:
             print_fact(label.replace("_", " "), _fact(value))
     if item.problem is not None:
         print_fact("problem", one_line(item.problem))
-    if item.advice is not None and item.kind not in _COMMANDS:
+    if item.advice is not None and item.kind not in COMMANDS:
         print_fact("advice", item.advice)
 
 
@@ -141,7 +126,7 @@ def next_commands(found: Overview) -> list[str]:
     best: dict[str, str] = {}
     # Of several checkpoints the latest is the one that is probably meant.
     for item in sorted(found.items, key=lambda item: -(item.step or 0)):
-        name = _COMMANDS.get(item.kind)
+        name = COMMANDS.get(item.kind)
         if item.kind in ("checkpoint", "run", "saved-model-folder") and item.problem:
             name = "verify"
         if name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 
 import click
 
@@ -75,15 +76,32 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
 
 def _check_kind(file: str, compression: str | None) -> None:
     """Raise where a file is known to be of another kind, of which any record would be called damaged."""
-    from tfbundle.errors import UnsupportedError
+    from tfbundle.checkpoint.find.names import prefix_of_member
+    from tfbundle.cli.next_commands import next_step
+    from tfbundle.errors import MissingFileError, UnsupportedError
     from tfbundle.identification.files import kind_of
     from tfbundle.identification.kinds import PACKED, FileKind
     from tfbundle.storage.locations import locate
 
     location = locate(file)
-    if compression is not None or location.is_folder():
+    if not location.path:
+        raise MissingFileError("the path is empty; pass a file of records", path=location.path)
+    if location.is_folder():
+        raise UnsupportedError(
+            f"{location} is a folder, not a file of records; 'tfbundle info {shlex.quote(file)}' lists what is in it",
+            path=location.path,
+        )
+    if compression is not None:
         return
     kind = kind_of(location)
+    # The data file of a checkpoint may hold any bytes, so that its name has to say what it is.
+    if kind is FileKind.UNKNOWN and (prefix := prefix_of_member(location.path)) is not None:
+        command = f"'tfbundle ls {shlex.quote(prefix)}'"
+        raise UnsupportedError(
+            f"{location} is a data file of a checkpoint, not a file of records; use {command}", path=location.path
+        )
     # What is damaged at its first record is of no known kind.
     if kind not in (FileKind.TFRECORD, FileKind.EVENTS, FileKind.UNKNOWN, FileKind.EMPTY, *PACKED):
-        raise UnsupportedError(f"{location} is {kind.value}, not a file of records; {kind.advice}", path=location.path)
+        raise UnsupportedError(
+            f"{location} is {kind.value}, not a file of records; {next_step(kind, file)}", path=location.path
+        )

@@ -16,11 +16,11 @@ from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import FULL
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
-from tfbundle.graph.loading import load_any
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.node import format_partial_shape
 from tfbundle.graph.required_variables import WantedVariable, wanted_variables
 from tfbundle.graph.saved_model import SavedModel
+from tfbundle.graph_sources import load_any_graph
 from tfbundle.suggestions import closest_names
 from tfbundle.tensors.slices import find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.tensors.tensor import Tensor
@@ -130,7 +130,7 @@ def compare_graph(
 
     Raises what ``load_graph`` and ``open_checkpoint`` raise.
     """
-    loaded = graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any(graph)
+    loaded = graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph)
     if isinstance(loaded, SavedModel):
         loaded = loaded.meta_graph()
     # TensorFlow 2 restores the objects along with the variables.

@@ -79,10 +79,6 @@ class Run:
         return sum(stat.size for stat in stats if stat is not None)
 
     @property
-    def _folder(self) -> str:
-        return self._files[-1].location.parent.path
-
-    @property
     def truncations(self) -> dict[str, Truncation]:
         """The incomplete record at the end of each file that has one, by the file's path."""
         return {file.path: file.truncation for file in self._read_files() if file.truncation is not None}
@@ -154,9 +150,10 @@ class Run:
         """The last graph of the run; without one, the graph of the last meta graph."""
         from tfbundle.graph.graph import Graph
 
-        data = [event.graph_def for event in self._other_events("graph_def")]
-        if data:
-            return Graph(_decode(GraphDef, data[-1]), path=self._folder)
+        found = self._last_event("graph_def")
+        if found is not None:
+            event, path = found
+            return Graph(_decode(GraphDef, event.graph_def), path=path)
         meta_graph = self.meta_graph
         return meta_graph.graph if meta_graph is not None and meta_graph.proto.HasField("graph_def") else None
 
@@ -165,8 +162,11 @@ class Run:
         """The last meta graph of the run."""
         from tfbundle.graph.meta_graph import MetaGraph
 
-        data = [event.meta_graph_def for event in self._other_events("meta_graph_def")]
-        return MetaGraph(_decode(MetaGraphDef, data[-1]), path=self._folder) if data else None
+        found = self._last_event("meta_graph_def")
+        if found is None:
+            return None
+        event, path = found
+        return MetaGraph(_decode(MetaGraphDef, event.meta_graph_def), path=path)
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
@@ -227,6 +227,14 @@ class Run:
             for other in file.others:
                 if other.what == _WHATS[what]:
                     yield file.event(other)
+
+    def _last_event(self, what: str) -> tuple[Event, str] | None:
+        """Return the last event that holds this field, with the path of its file, or ``None``."""
+        for file in reversed(self._read_files()):
+            for other in reversed(file.others):
+                if other.what == _WHATS[what]:
+                    return file.event(other), file.path
+        return None
 
     # Reading.
 

@@ -24,10 +24,7 @@ def load_graph(path: StrPath) -> Graph:
     Raises ``MissingFileError`` where there is no such file, ``UnsupportedError`` where it is of another kind or does
     not say which graph is meant, and ``FormatError`` where it is damaged or empty.
     """
-    loaded = load_any(path)
-    if isinstance(loaded, SavedModel):
-        loaded = loaded.meta_graph()
-    return loaded.graph if isinstance(loaded, MetaGraph) else loaded
+    return graph_of(load_any(path))
 
 
 def load_meta_graph(path: StrPath) -> MetaGraph:
@@ -62,6 +59,16 @@ def load_saved_model(path: StrPath) -> SavedModel:
 def load_any(path: StrPath) -> Loaded:
     """Read whichever of the three a path means; raises as ``load_graph`` does."""
     return _wrap(find_graph(path))
+
+
+def graph_of(loaded: Loaded) -> Graph:
+    """Return the graph in what was loaded; of a SavedModel with several the one that is tagged ``serve``.
+
+    Raises ``UnsupportedError`` where a SavedModel does not say which graph is meant.
+    """
+    if isinstance(loaded, SavedModel):
+        loaded = loaded.meta_graph()
+    return loaded.graph if isinstance(loaded, MetaGraph) else loaded
 
 
 def _wrap(file: Location) -> Loaded:

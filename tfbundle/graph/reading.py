@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from tfbundle.checkpoint.find.names import META_SUFFIX, prefix_of_member
+from tfbundle.checkpoint.find.names import META_SUFFIX, find_files, prefix_of_member
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.find.saved_models import (
     SAVED_MODEL_NAMES,
@@ -33,6 +33,7 @@ AnyGraph = GraphDef | MetaGraphDef | SavedModel
 
 # What TensorFlow writes in place of saved_model.pb for a model beyond the size that protobuf allows.
 _CHUNKED_NAME = "saved_model.cpb"
+_EXPECTED = "a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder"
 # Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
 _MOST_LOOKED_INTO = 100
 _MOST_LISTED = 10
@@ -52,7 +53,7 @@ _READERS = {
     FileKind.BUNDLE_INDEX: "tfbundle.open_checkpoint reads it",
     FileKind.V1_TABLE: "tfbundle.open_checkpoint reads it",
     FileKind.STATE: "tfbundle.read_checkpoint_state reads it",
-    FileKind.EVENTS: "tfbundle.read_events reads it",
+    FileKind.EVENTS: "tfbundle.open_events(path).runs['.'].graph is the last graph in it",
     FileKind.TFRECORD: "tfbundle.read_records reads it",
     FileKind.TABLE: "it holds no graph",
     FileKind.SAFETENSORS: "it holds tensors and no graph",
@@ -61,7 +62,7 @@ _READERS = {
     FileKind.HDF5: "read it with Keras or h5py",
     FileKind.KERAS: "read it with Keras",
     FileKind.TEXT: "it holds no graph",
-    FileKind.UNKNOWN: "it may be damaged, or of another program",
+    FileKind.UNKNOWN: "it may be damaged, or of another program; pass a graph's file (.meta, .pb, .pbtxt)",
 }
 
 
@@ -70,7 +71,7 @@ def find_saved_model(path: StrPath) -> Location:
 
     Raises ``MissingFileError`` where a folder has none.
     """
-    location = locate(path)
+    location = _locate(path)
     if is_saved_model_note(location):
         location = location.parent
     if not location.is_folder():
@@ -92,7 +93,7 @@ def find_saved_model(path: StrPath) -> Location:
 
 def find_graph(path: StrPath) -> Location:
     """Return the file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
-    location = locate(path)
+    location = _locate(path)
     if location.is_folder():
         if is_saved_model(location):
             return find_saved_model(location)
@@ -108,7 +109,7 @@ def find_graph(path: StrPath) -> Location:
     if location.is_file() and (location.path.endswith(META_SUFFIX) or prefix is None):
         beside = location.plus(META_SUFFIX)
         return beside if beside.is_file() and kind_of(location) is FileKind.V1_TABLE else location
-    return _beside(location if prefix is None else locate(prefix))
+    return _beside(location if prefix is None else locate(prefix), location)
 
 
 def _graphs_in(folder: Location) -> list[str]:
@@ -117,19 +118,34 @@ def _graphs_in(folder: Location) -> list[str]:
     return [file.path for file in files if holds_graph(file)]
 
 
-def _beside(prefix: Location) -> Location:
-    """Return the graph of the checkpoint with this prefix."""
+def _locate(path: StrPath) -> Location:
+    location = locate(path)
+    if not location.path:
+        raise MissingFileError(f"the path is empty; pass {_EXPECTED}", path=location.path)
+    return location
+
+
+def _beside(prefix: Location, given: Location | None = None) -> Location:
+    """Return the graph of the checkpoint with this prefix, for the path that was ``given``."""
     meta = prefix.plus(META_SUFFIX)
     if meta.is_file():
         return meta
     model = prefix.absolute().parent.parent
     if variables_prefix(model) == prefix.absolute() and is_saved_model(model):
         return find_saved_model(model)
-    raise MissingFileError(
-        f"there is no graph {prefix}: {meta} is not there; "
-        "pass a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder",
-        path=meta.path,
-    )
+    if find_files(prefix) is not None:
+        raise MissingFileError(
+            f"the checkpoint {prefix} has no graph: {meta} is not there, and TensorFlow 2 writes none; pass "
+            f"{_EXPECTED}, or read its tensors with tfbundle.open_checkpoint",
+            path=meta.path,
+        )
+    given = given or prefix
+    if given.is_file():  # A data file without its index.
+        raise MissingFileError(
+            f"there is no graph beside {given}: {meta} is not there; pass {_EXPECTED}", path=meta.path
+        )
+    also = "" if given == meta else f", and {meta} is not there"
+    raise MissingFileError(f"there is no file {given}{also}; pass {_EXPECTED}", path=given.path)
 
 
 def holds_graph(path: StrPath) -> bool:
