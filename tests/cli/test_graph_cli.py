@@ -214,7 +214,7 @@ OBJECTS = FIXTURES / "tf-2.21.0" / "plain-objects"
         ("graph", OBJECTS / "objects.index", "has no graph: {folder}/objects.meta is not there, and TensorFlow 2"),
         ("graph", OBJECTS / "objects", "or read its tensors with 'tfbundle ls'"),
         ("graph", TRAINING / "checkpoint", "is a checkpoint state file, not a graph; 'tfbundle state' reads it"),
-        ("graph", FIXTURES / "tf-2.21.0" / "names" / "EXPECTED.json", "a file of unknown format"),
+        ("graph", FIXTURES / "tf-2.21.0" / "names" / "EXPECTED.json", "a text file, not a graph; pass a graph's file"),
         ("graph", EVENTS_2 / "truncated-tails", "its event files hold none; 'tfbundle events' reads them"),
         ("graph", EVENTS_2 / "restarts" / EVENT_FILE, "an event file without a graph; 'tfbundle events' reads it"),
         ("graph", EVENTS_2 / "compressed-records" / "records.gzip", "is a gzip file, not a graph; unpack it first"),

@@ -26,7 +26,7 @@ COMMANDS = {
 
 def next_step(kind: FileKind, path: str) -> str:
     """Return what to do with a file of this kind that was passed to another command."""
-    if kind is FileKind.UNKNOWN:
+    if kind in (FileKind.UNKNOWN, FileKind.TEXT):
         return "it may be damaged, or of another program"
     # An index is a checkpoint where its data files lie beside it, and a file like any other where they do not.
     command = "ls" if kind is FileKind.BUNDLE_INDEX else COMMANDS.get(kind.word)

@@ -61,7 +61,7 @@ _READERS = {
     FileKind.NUMPY_ARCHIVE: "it holds arrays and no graph",
     FileKind.HDF5: "read it with Keras or h5py",
     FileKind.KERAS: "read it with Keras",
-    FileKind.TEXT: "it holds no graph",
+    FileKind.TEXT: "pass a graph's file (.meta, .pb, .pbtxt)",
     FileKind.UNKNOWN: "it may be damaged, or of another program; pass a graph's file (.meta, .pb, .pbtxt)",
 }
 
