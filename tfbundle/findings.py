@@ -9,26 +9,31 @@ from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 
+KINDS = {
+    "missing": "a file is not there",
+    "superfluous": "a data file has the name of the checkpoint, and a number that the index does not have",
+    "wrong-file": "a file is something else than its name or its place says, such as a web page or a pipe",
+    "index": "the index of a checkpoint, or a block of it, is damaged; names may be lost",
+    "entry": "the index says of a tensor what cannot be, or some of its slices are not there",
+    "checksum": "stored bytes are not the ones that were written",
+    "truncated": "a file ends too early",
+    "overlap": "two tensors claim the same bytes",
+    "unclaimed": "no tensor claims these bytes of a data file, or no block those of an index",
+    "record": "a record of an event file or a TFRecord file is damaged, or is no event",
+    "graph": "a graph is damaged, or contradicts itself",
+    "unreadable": "the operating system refuses to read a file, or a part of it",
+    "unsupported": "valid, but not supported, so not checked",
+}
+"""What a finding may be, by the word for it, which does not change."""
+
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that is wrong with a file.
 
-    ``kind`` is a stable word for programs:
-
-    ``"missing"``      a file is not there
-    ``"superfluous"``  a file is there that is called like one of the checkpoint's, and is none of them
-    ``"wrong-file"``   a file is something else than a checkpoint's
-    ``"index"``        the index, or a block of it, is damaged; names may be lost
-    ``"entry"``        what the index says of a tensor makes no sense, or some of its slices are absent
-    ``"checksum"``     stored bytes are not the ones that were written
-    ``"truncated"``    a file ends too early
-    ``"overlap"``      two tensors claim the same bytes
-    ``"unclaimed"``    no tensor claims these bytes of a data file, or no block those of an index
-    ``"record"``       a record is damaged, or is no event in a file of these
-    ``"graph"``        a graph is damaged, or contradicts itself
-    ``"unreadable"``   the system hands out no bytes of a file, or not all: it may not be read, or its disk is broken
-    ``"unsupported"``  valid, but not readable here, so not checked
+    ``kind`` is a word that does not change, for programs: ``"missing"``, ``"superfluous"``, ``"wrong-file"``,
+    ``"index"``, ``"entry"``, ``"checksum"``, ``"truncated"``, ``"overlap"``, ``"unclaimed"``, ``"record"``,
+    ``"graph"``, ``"unreadable"`` or ``"unsupported"``. ``tfbundle.findings.KINDS`` says what each means.
 
     ``offset`` and ``size`` are in bytes of ``path``; what does not apply is ``None``.
     """
@@ -59,7 +64,7 @@ class Check(NamedTuple):
 
     nbytes: int
     place: Place | None
-    run: Callable[[], None]
+    run: Callable[[], object]
 
     def finding(self, error: TfBundleError | OSError, tensor: str, checkpoint: str) -> Finding:
         """Return what ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
@@ -112,8 +117,9 @@ class Report:
     ``causes`` are sentences that say what probably happened to the files, where their bytes show it. ``files`` has each
     file that was looked at, and ``checkpoints`` each checkpoint; ``tensors`` and ``recoverable`` are sums of these.
 
-    ``not_checked`` are the paths of checkpoints and SavedModels that lie in the folder or below it and were not read,
-    and of folders below it that cannot be listed, so that ``ok`` says nothing of them.
+    ``not_checked`` are paths of which ``ok`` says nothing: checkpoints and SavedModels that lie in the folder or below
+    it and were not read, folders below it that cannot be listed, and a ``fingerprint.pb`` beside an index that is too
+    large to be hashed.
 
     Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
     its constants, and ``nbytes`` is 0, as a graph has no checksums.
@@ -142,7 +148,7 @@ class Report:
     def __repr__(self) -> str:
         kinds = Counter(finding.kind for finding in self.findings)
         state = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "ok"
-        what = f"{self.tensors} tensors, {self.nbytes} bytes verified"
+        what = f"{self.tensors} tensor{'' if self.tensors == 1 else 's'}, {self.nbytes} bytes verified"
         others = f", {len(self.not_checked)} not checked" if self.not_checked else ""
         return f"<Report {self.path!r}: {state}; {what}{others}>"
 

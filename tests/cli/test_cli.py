@@ -718,3 +718,32 @@ def test_progress_is_for_terminals(tmp_path: Path) -> None:
 )
 def test_sizes(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize("name", ["run.py", "README.md", "notes.json", "a.csv", "page.html"])
+def test_files_that_are_texts_are_called_so(tmp_path: Path, name: str) -> None:
+    """What was passed is said, and neither a reason for damage nor what a parser expected."""
+    is_page = name.endswith("html")
+    (tmp_path / name).write_bytes(b"<html></html>" if is_page else b"import os\n# a text\n")
+    words = "an HTML page, probably of a failed download" if is_page else "a text file"
+    for command in ("ls", "state", "graph", "records", "fingerprint"):
+        text = refusal(command, tmp_path / name)
+        assert f"{tmp_path / name} is {words}" in text
+        assert text.count(";") == 1
+    result = run("verify", tmp_path / name)
+    assert result.exit_code == 1
+    assert f"wrong-file: {tmp_path / name} is {words}" in result.stdout
+    assert "probably:" not in result.stdout
+    assert "next:" not in result.stdout
+    (tmp_path / "model.ckpt").write_bytes((tmp_path / name).read_bytes())
+    assert "probably:" in run("verify", tmp_path / "model.ckpt").stdout
+
+
+def test_a_broken_state_file_says_where(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text("model_checkpoint_path m-1")
+    assert "line 1, column" in refusal("state", tmp_path)
+    (tmp_path / "checkpoint").write_text("latest: m-1")
+    assert "line 1, column" in refusal("state", tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-1"', encoding="utf-16")
+    for arguments in (("state", tmp_path), ("ls", tmp_path), ("ls", tmp_path / "checkpoint")):
+        assert "checkpoint is text in UTF-16, and a state file is in UTF-8" in refusal(*arguments)

@@ -50,6 +50,12 @@ def test_what_was_not_read_is_listed(tmp_path: Path) -> None:
     assert run_json("verify", folder)["not_checked"] == list(report.not_checked)
 
 
+def test_how_one_that_was_not_read_is_listed(tmp_path: Path) -> None:
+    folder = make(tmp_path / "run", "m-1", "m-2", latest="m-2")
+    assert "not checked: 1 model, m-1 (--all checks it)\n" in run("verify", folder).stdout
+    assert "not checked" not in run("verify", "--all", folder).stdout
+
+
 def test_all_checkpoints_of_a_folder(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", "m-1", "m-2", "m-10", latest="m-10")
     damage(folder / "m-2")

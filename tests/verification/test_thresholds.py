@@ -8,6 +8,7 @@ import pytest
 
 import tfbundle
 from tests.support.bundle_writer import Saved, data_file, write_bundle
+from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.locations import locate
@@ -223,3 +224,5 @@ def test_the_largest_index_that_is_hashed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(saved_models, "_LARGEST_HASHED", index.stat().st_size - less)
     report = tfbundle.verify(model)
     assert [finding.kind for finding in report.findings] == ([] if less else ["checksum"])
+    assert report.not_checked == ((str(model / "fingerprint.pb"),) if less else ())
+    assert ("not checked: the hash in fingerprint.pb, for the index" in run("verify", model).stdout) is bool(less)

@@ -1,1 +1,1 @@
-"""Checkpoints: tensors by name, from V2 bundles and V1 files, and the state file that tells which is the latest."""
+"""Checkpoints: tensors by name, from V2 bundles and V1 files, and the state file that names the latest."""

@@ -1,8 +1,8 @@
 """Every checkpoint that lies in a folder, whether or not the state file still knows of it.
 
-Names tell most of them (``PREFIX.index``, ``PREFIX-00000-of-00002``). A V1 checkpoint in one file has no suffix: it is
-found by the graph beside it, by the state file, or by its content. Other files have such names too (shards of records,
-indexes of other programs), so that a name alone makes no checkpoint.
+Most are found by their names (``PREFIX.index``, ``PREFIX-00000-of-00002``). A V1 checkpoint in one file has no suffix:
+it is found by the graph beside it, by the state file, or by its content. Other files have such names too (shards of
+records, indexes of other programs), so that a name alone makes no checkpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ListedCheckpoint(NamedTuple):
 
     ``step`` is the number at the end of its name, or ``None``. ``time`` is when it was saved, in seconds since 1970: as
     the state file has it, otherwise when its files were last changed. ``size`` is that of its files in bytes, without
-    the graph (``.meta``). ``problem`` says why it is not complete, as far as its index and the sizes of its files tell;
+    the graph (``.meta``). ``problem`` says why it is not complete, as far as its index and the sizes of its files show;
     ``verify`` looks at every byte. ``in_state`` is whether the state file lists it.
     """
 

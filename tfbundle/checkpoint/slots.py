@@ -12,7 +12,7 @@ Object-based checkpoints say it, in one of two ways:
   2.9 have. What they hold under a name of its own is a counter or a setting; what is also in the list
   ``_model_variables_moving_average`` are averages; the rest of the lists are slots.
 
-Name-based ones do not, so that names have to tell, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of
+Name-based ones do not, so that names have to do, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of
 the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
 
     w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves

@@ -27,14 +27,18 @@ format_option = click.option(
     help="Which one to take where a V1 and a V2 checkpoint share a name.  [default: v2]",
 )
 names_option = click.option(
-    "--names", multiple=True, metavar="GLOB", shell_complete=complete_tensors, help="Take only these; may be repeated."
+    "--names",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=complete_tensors,
+    help="Take only the tensors that GLOB matches; may be repeated.",
 )
 exclude_option = click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",
     shell_complete=complete_tensors,
-    help="Leave these out; may be repeated.",
+    help="Leave out the tensors that GLOB matches; may be repeated.",
 )
 
 

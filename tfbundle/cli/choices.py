@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfbundle.cli.arguments import choose_copies, match_names
-from tfbundle.cli.completion import complete_tensors
+from tfbundle.cli.arguments import choose_copies, exclude_option, match_names, names_option
 from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, one_line, print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
@@ -46,20 +45,8 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 _OPTIONS = (
     click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not say it."),
-    click.option(
-        "--names",
-        multiple=True,
-        metavar="GLOB",
-        shell_complete=complete_tensors,
-        help="Write only these; may be repeated.",
-    ),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="GLOB",
-        shell_complete=complete_tensors,
-        help="Leave these out; may be repeated.",
-    ),
+    names_option,
+    exclude_option,
     click.option(
         "--no-slots",
         is_flag=True,

@@ -78,7 +78,7 @@ def _completer(names_at: Callable[[str, dict[str, Any]], Iterable[str]]) -> Comp
         try:
             shown = map(escape_name, names_at(path, context.params))
             return list(islice((name for name in shown if name.startswith(incomplete)), _MOST_NAMES))
-        except Exception:  # Whatever it is, a person who presses a key is no one to tell.
+        except Exception:  # Whatever it is: an error has no place on the line that is typed.
             return []
 
     return complete

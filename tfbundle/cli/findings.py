@@ -18,7 +18,7 @@ _SAID_BY_PLACE = {
     "missing": "missing",
     "index": "in a damaged block",
 }
-# Of more findings than these the first tell what is wrong, and --json has them all.
+# Of more findings than these the first are enough to see what is wrong, and --json has them all.
 _MOST_SHOWN = 20
 
 

@@ -202,7 +202,7 @@ def print_json(value: Mapping[str, Any], *, document: str | None = None) -> None
         text = json.dumps(whole, allow_nan=False, default=json_number)
     except ValueError:
         text = json.dumps(_finite(whole), allow_nan=False, default=json_number)
-    # Where Python does not buffer, a write may be cut short, and only the next one tells that the reader left.
+    # Where Python does not buffer, a write may be cut short, and only the next one fails when the reader has left.
     for start in range(0, len(text), _PIPE_SIZE):
         _write(text[start : start + _PIPE_SIZE])
     _write("\n")

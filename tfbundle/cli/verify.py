@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME
 from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.findings import brief, common_folder, print_findings
 from tfbundle.cli.output import count_of, format_size, one_line, print_json, print_line, print_table, progress_bar
 from tfbundle.storage.locations import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tfbundle.checkpoint.find.names import Format
     from tfbundle.findings import CheckedFile, Report
@@ -88,14 +89,23 @@ def _print(path: str, report: Report, every: bool) -> None:
         print_line(f"next: {step}")
     if len(report.checkpoints) > 1:
         _print_checkpoints(report, folder)
-    if report.not_checked:
-        names = ", ".join(brief(name, folder) for name in report.not_checked[:_MOST_NAMED])
-        more = f" and {len(report.not_checked) - _MOST_NAMED:,} more" if len(report.not_checked) > _MOST_NAMED else ""
-        # With --all only folders are left that cannot be listed.
-        what, hint = ("unreadable folder", "") if every else ("model", " (--all checks them)")
-        print_line(f"not checked: {count_of(len(report.not_checked), what)}, {names}{more}{hint}")
+    _print_not_checked(report.not_checked, folder, every)
     state = count_of(len(report.findings), "finding") if report.findings else "ok"
     print_line(f"{one_line(path)}: {state}; {_describe(report)}")
+
+
+def _print_not_checked(paths: Sequence[str], folder: str, every: bool) -> None:
+    hashes = [path for path in paths if locate(path).name == FINGERPRINT_NAME]
+    others = [path for path in paths if path not in hashes]
+    for path in hashes:
+        print_line(f"not checked: the hash in {brief(path, folder)}, for the index is too large to compute it")
+    if others:
+        names = ", ".join(brief(name, folder) for name in others[:_MOST_NAMED])
+        more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
+        # With --all only folders are left that cannot be listed.
+        what = count_of(len(others), "unreadable folder" if every else "model")
+        hint = "" if every else f" (--all checks {'it' if len(others) == 1 else 'them'})"
+        print_line(f"not checked: {what}, {names}{more}{hint}")
 
 
 def _print_checkpoints(report: Report, folder: str) -> None:

@@ -52,7 +52,8 @@ class Fingerprint:
 
     def __repr__(self) -> str:
         lost = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
-        return f"<Fingerprint {self}, {len(self.tensors)} tensors{lost}>"
+        count = len(self.tensors)
+        return f"<Fingerprint {self}, {count} tensor{'' if count == 1 else 's'}{lost}>"
 
 
 def fingerprint(

@@ -162,8 +162,8 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
         if fitting is not None and absent is None:
             matched[fitting] = None
         else:
-            wants = item.variable, item.data_type, item.shape
-            mismatched.append(MismatchedVariable(tensor.name, *wants, tensor.data_type, tensor.shape, absent))
+            expected = item.variable, item.data_type, item.shape
+            mismatched.append(MismatchedVariable(tensor.name, *expected, tensor.data_type, tensor.shape, absent))
     unexpected = [name for name in checkpoint if name not in used]
     return GraphComparison(
         path,

@@ -21,7 +21,7 @@ class Constants(Mapping[str, Array]):
     """The value of each ``Const`` node by the node's name, in the order of the file.
 
     Arrays are read-only and decoded each time; one that repeats a single value takes no memory, as
-    ``decode_tensor`` tells. A value that makes no sense raises ``FormatError`` when it is asked for; the others stay
+    ``decode_tensor`` does it. A value that makes no sense raises ``FormatError`` when it is asked for; the others stay
     readable.
     """
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.errors import TfBundleError, UnsupportedError
-from tfbundle.findings import Finding, finding_of
+from tfbundle.findings import Check, Finding
 from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
@@ -57,17 +57,9 @@ class ConstantStore:
         """How another process opens this store."""
         return open_store, (locate(self.path).absolute(),)
 
-    def check(self, progress: Progress | None = None) -> tuple[Finding, ...]:
-        """Decode every constant; a finding for each that cannot be."""
-        findings = []
-        for done, (name, record) in enumerate(self._records.items(), 1):
-            try:
-                self._decode(name, record)
-            except TfBundleError as error:
-                findings.append(finding_of(error, "entry"))
-            if progress is not None:
-                progress(done, len(self._records))
-        return tuple(findings)
+    def checks(self, name: str, record: int, absent: Collection[int] = ()) -> Iterator[Check]:
+        """Yield the one check there is of a constant, that it can be decoded; graphs have no checksums."""
+        yield Check(0, None, lambda: self._decode(name, record))
 
     def leave_out(self, names: Collection[str]) -> None:
         """Forget some of the constants."""
@@ -293,9 +285,24 @@ def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
     store = ConstantStore(graph, graph.path or locate(path).path)
     if not salvage:
         return GraphWeights(store)
-    lost = store.check()
+    lost = check_constants(store)
     store.leave_out({finding.tensor for finding in lost if finding.tensor is not None})
     return GraphWeights(store, lost)
+
+
+def check_constants(store: ConstantStore, progress: Progress | None = None) -> tuple[Finding, ...]:
+    """Return a finding for each constant that cannot be decoded; ``progress`` counts constants."""
+    findings = []
+    records = store.records()
+    for done, (name, record) in enumerate(records.items(), 1):
+        for check in store.checks(name, record):
+            try:
+                check.run()
+            except TfBundleError as error:
+                findings.append(check.finding(error, name, store.path))
+        if progress is not None:
+            progress(done, len(records))
+    return tuple(findings)
 
 
 def open_store(path: StrPath) -> ConstantStore:

@@ -13,7 +13,7 @@ from tfbundle.graph.loading import load_any
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.restoring import VARIABLE_OPS
 from tfbundle.graph.saved_model import SavedModel
-from tfbundle.graph.weights import ConstantStore
+from tfbundle.graph.weights import ConstantStore, check_constants
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import report_of, size_of
@@ -34,7 +34,7 @@ def verify_graph(path: str, progress: Progress | None = None, *, missing: Except
     is_part = prefix_of_member(path) is not None or is_saved_model(path)
     if is_part and isinstance(missing, MissingFileError) and _have_variables(graphs):
         findings.append(finding_of(missing, "missing"))
-    damaged = [finding for store in stores for finding in store.check(progress)]
+    damaged = [finding for store in stores for finding in check_constants(store, progress)]
     constants = sum(len(store.records()) for store in stores)
     file = CheckedFile(path, "graph", size_of(locate(path)), sum(len(graph.nodes) for graph in graphs))
     findings += damaged

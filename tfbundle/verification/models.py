@@ -91,8 +91,10 @@ def _verify_other(location: Location, error: TfBundleError | OSError, progress: 
     path = location.path
     if is_saved_model(path):
         report = verify_saved_model(location, progress)
-        found = finding_of(error, "missing")  # Perhaps of a state file; that of the variables is in the report.
-        return report if found in report.findings else joined(report, Report(path, findings=(found,)))
+        folder = location if location.is_folder() else location.parent
+        if isinstance(error, MissingFileError) and error.path == variables_prefix(folder).plus(INDEX_SUFFIX).path:
+            return report  # It says whether the model has variables at all.
+        return joined(report, Report(path, findings=(finding_of(error, "missing"),)))  # Perhaps of a state file.
     if not location.is_file():
         return None
     from tfbundle.graph.reading import holds_graph

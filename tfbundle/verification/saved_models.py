@@ -7,6 +7,7 @@ from dataclasses import replace
 from google.protobuf.message import DecodeError
 
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX
+from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.formats.farmhash import fingerprint64
@@ -14,7 +15,6 @@ from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import FingerprintDef
 from tfbundle.storage.base import Location
 
-_NAME = "fingerprint.pb"
 # The hash takes a second for 8 MiB. The indexes of SavedModels have some KiB, and a larger one is not hashed.
 _LARGEST_HASHED = 4 << 20
 
@@ -24,7 +24,7 @@ def check_fingerprint(folder: Location, prefix: Location) -> Report:
 
     A note is not checked where the index is too large to be hashed.
     """
-    note, index = folder.join(_NAME), prefix.plus(INDEX_SUFFIX)
+    note, index = folder.join(FINGERPRINT_NAME), prefix.plus(INDEX_SUFFIX)
     report = Report(folder.path)
     if not note.is_file():
         return report

@@ -138,7 +138,7 @@ def is_half_saved(folder: str) -> bool:
 
 
 def temporary_token(name: str) -> str | None:
-    """Return what tells one save from others in the temporary name of a file, or ``None`` for another name.
+    """Return what distinguishes one save from others in the temporary name of a file, or ``None`` for another name.
 
     Files that ``storage.staging`` writes together have the first digits in common; each of TensorFlow's has its own.
     """
@@ -156,7 +156,7 @@ def is_sidecar(name: str) -> bool:
     if name.startswith(("._", ".#")):
         return True
     # rsync's copies have a leading dot, and so have Hadoop's checksums and swap files. A checkpoint's name may begin
-    # with a dot, or be empty, and its members are told by their ends.
+    # with a dot, or be empty, and its members are known by their suffixes.
     if name.startswith("."):
         return prefix_of_member(name) is None or _HIDDEN.match(name) is not None
     return _SIDECAR.search(name) is not None
@@ -233,9 +233,9 @@ class Folder(NamedTuple):
 
 
 def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
-    """Return the checkpoints in a folder, told by their files' names; files that are called like nothing are left out.
+    """Return the checkpoints in a folder, by the names of their files; other names are left out.
 
-    A V1 checkpoint in one file has no suffix to tell it by; it is found when its graph (``.meta``) lies beside it, or
+    A V1 checkpoint in one file has no suffix; it is found when its graph (``.meta``) lies beside it, or
     when the state file names it. Sidecars of other programs are no files of a checkpoint. ``listing`` is the folder's,
     if it is known. Raises as ``Location.list`` does.
     """

@@ -35,7 +35,7 @@ from tfbundle.checkpoint.find.renamed import (
     may_be_renamed,
 )
 from tfbundle.checkpoint.find.saved_models import is_placeholder_of_saved_model, is_saved_model, variables_prefix
-from tfbundle.checkpoint.find.state import CheckpointState, find_state, read_checkpoint_state
+from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
@@ -104,7 +104,7 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
         return (find_files(whole, "v1") if whole is not None else None) or found
     if format != "v2" and (found := find_shards_beside(location)) is not None:
         return found
-    if kind is FileKind.STATE:
+    if kind is FileKind.STATE or (kind is FileKind.TEXT and location.name == STATE_NAME):
         return _from_state(read_checkpoint_state(location), location.parent, format)
     if is_saved_model(location):
         return _in_saved_model(location.parent, format)
@@ -183,7 +183,7 @@ def _without_strangers(candidates: list[Location], folder: Location) -> list[Loc
 
 
 def _unnamed_v1(folder: Location) -> list[Location]:
-    """Return the V1 checkpoints that only their content tells."""
+    """Return the V1 checkpoints that are found by their content alone."""
     kinds = _kinds_in(folder)
     return [location for location, kind in kinds if kind is FileKind.V1_TABLE and not is_sidecar(location.name)]
 

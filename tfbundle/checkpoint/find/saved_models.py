@@ -17,7 +17,8 @@ from tfbundle.storage.locations import StrPath, locate
 
 SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
 VARIABLES = "variables"
-SAVED_MODEL_NOTES = ("fingerprint.pb", "keras_metadata.pb", "tfhub_module.pb")
+FINGERPRINT_NAME = "fingerprint.pb"
+SAVED_MODEL_NOTES = (FINGERPRINT_NAME, "keras_metadata.pb", "tfhub_module.pb")
 
 
 def is_saved_model(path: StrPath) -> bool:

@@ -13,6 +13,7 @@ folder still lead to the original, though the copy's own files are meant.
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -217,8 +218,14 @@ def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> 
     try:
         message = _parse(data, location.path)
     except FormatError:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise FormatError(
+                f"{location} is text in UTF-16, and a state file is in UTF-8; save it in that encoding",
+                path=location.path,
+            ) from None
         kind = kind_of(location)
-        if kind in (FileKind.STATE, FileKind.UNKNOWN):
+        is_called_so = location.name == (latest_filename or STATE_NAME)
+        if kind is FileKind.STATE or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and is_called_so):
             raise
         raise FormatError(
             f"{location} is {kind.value}, not a state file; pass the folder, or the file in it that is called "

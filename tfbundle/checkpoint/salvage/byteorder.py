@@ -1,6 +1,6 @@
-"""The byte order of a bundle whose header is lost, told from what the data files hold.
+"""The byte order of a bundle whose header is lost, as the data files show it.
 
-Strings tell it for certain, for the numbers that their checksums run over have that order too. Numbers tell it as a
+Strings show it for certain, for the numbers that their checksums run over have that order too. Numbers show it as a
 rule, for few are as large or small as weights and steps are with their bytes swapped.
 """
 

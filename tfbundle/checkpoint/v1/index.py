@@ -35,7 +35,7 @@ class Part(NamedTuple):
     blocks: tuple[Block | None, ...]
 
 
-# One for each file that knows the tensor. The blocks' checksums tell whether it still holds the same values.
+# One for each file that knows the tensor. The blocks' checksums show whether it still holds the same values.
 Record = tuple[Part, ...]
 
 
@@ -203,4 +203,4 @@ def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Bloc
         slices = decode_statement(statement).slices
         return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
     except TfBundleError:
-        return ()  # Whoever asks for the tensor decodes the statement again, and is told what is wrong.
+        return ()  # Whoever asks for the tensor decodes the statement again, and gets the error.

@@ -35,8 +35,8 @@ _CHUNK = 1 << 20
 class Block(NamedTuple):
     """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
 
-    The checksum runs over the contents and the byte that tells their compression. It is ``None`` where the file has
-    no such place, or it cannot be read.
+    The checksum runs over the contents and the byte with their compression. It is ``None`` where the file has no such
+    place, or it cannot be read.
     """
 
     offset: int

@@ -120,7 +120,7 @@ class V1Store:
     def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
         """Return the blocks that hold a tensor's slices, which they may share with other tensors.
 
-        A range is a block's contents, as compressed as they are, and the byte that tells how; so its checksum
+        A range is a block's contents, as compressed as they are, and the byte that says how; so its checksum
         covers exactly these bytes.
         """
         blocks = {(stored.file, stored.block): None for stored in self.stored_slices(name, record)[1]}

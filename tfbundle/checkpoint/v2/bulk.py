@@ -2,7 +2,7 @@
 
 A model's thousands of biases, counters and scalars lie side by side, and their entries differ in offset and checksum
 alone. So entries of the same length, whose first bytes (type and shape) have the same length too, become the rows of a
-matrix, whose columns are decoded by numpy. That tells types and shapes; to read values, neighbours in a shard are read
+matrix, whose columns are decoded by numpy. This gives types and shapes; to read values, neighbours in a shard are read
 together, of whatever kinds, and the arrays of each kind are cut out of that.
 
 Whatever is not simple (large, partitioned, strings, an entry in another form, or found damaged) is left to the ordinary

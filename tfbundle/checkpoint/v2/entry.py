@@ -1,6 +1,6 @@
 """The value that a bundle's index stores under a tensor's name: ``BundleEntryProto``, decoded and checked.
 
-Two steps, because a listing of a hundred thousand tensors wants shapes alone. ``decode_facts`` gives type, shape and
+Two steps, because a listing of a hundred thousand tensors needs shapes alone. ``decode_facts`` gives type, shape and
 slices; ``decode_location`` says where the bytes lie, and refuses a size that does not fit the shape. TensorFlow writes
 an entry's fields in order, type and shape first::
 

@@ -1,4 +1,4 @@
-"""Goes through a stream of records (TFRecord) window by window, and tells how it ends or breaks.
+"""Read a stream of records (TFRecord) window by window, up to where it ends or is damaged.
 
 Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
 

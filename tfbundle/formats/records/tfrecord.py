@@ -146,8 +146,8 @@ def read_records(
 
     ``source`` is a path, or a binary file object, which is read from where it stands and not closed. ``compression`` is
     ``"NONE"``, ``"GZIP"``, ``"ZLIB"``, ``"SNAPPY"`` or ``"DEFLATE"`` (a raw deflate stream); by default the first bytes
-    tell, except for ``"DEFLATE"``. Both checksums of every record are verified; with ``verify=False`` neither is looked
-    at. Memory holds one window of the file, or one record where that is larger.
+    show it, except for ``"DEFLATE"``. Both checksums of every record are verified; with ``verify=False`` neither is
+    looked at. Memory holds one window of the file, or one record where that is larger.
 
     An incomplete last record ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
     there are: none if the compressed stream ends too early, behind a whole record. ``next`` after the end goes on if an

@@ -1,6 +1,6 @@
-"""Finds the blocks of a table that are whole, without its footer and its index block.
+"""Find the blocks of a table that are intact, without its footer and its index block.
 
-Blocks follow one another, and each tells where it ends::
+Blocks follow one another, and each says where it ends::
 
     raw     entries lead from one to the next, until one would have an empty key again, which keys in order forbid:
             there the restart offsets begin, 0 first; the first number that equals its own position is their count

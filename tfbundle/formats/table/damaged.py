@@ -77,7 +77,7 @@ def scan_table(source: Source) -> Scan:
 
 
 def _shift(source: Source) -> int:
-    """How many bytes more there are than the blocks should take that the footer tells of: perhaps in front of them."""
+    """Return how many bytes more there are than the footer says that the blocks take; they may lie in front of them."""
     try:
         offset, size = read_footer(source).index_handle
     except FormatError:
