@@ -24,7 +24,15 @@ from tfbundle.cli.event_log import (
     salvage_option,
     tag_option,
 )
-from tfbundle.cli.output import ESCAPE_UNENCODABLE, count_of, json_number, print_json, print_line
+from tfbundle.cli.output import (
+    ESCAPE_UNENCODABLE,
+    count_of,
+    escape_name,
+    json_number,
+    print_as_is,
+    print_json,
+    print_line,
+)
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
 
@@ -61,34 +69,52 @@ def export(
     as_json: bool,
 ) -> None:
     """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
+    from tfbundle.storage.replacing import is_stdout, is_terminal
+
     format = format or out.rpartition(".")[2].lower()
     if format not in ("csv", "jsonl", "parquet"):
         raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
-    if out == "-" and (format == "parquet" or as_json):
-        raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
+    goes_to_stdout = out == "-" or is_stdout(out)
+    if goes_to_stdout and as_json:
+        raise click.UsageError("--json needs a file to write to, not stdout")
+    is_shown = sys.stdout.isatty() if out == "-" else is_terminal(out)
+    if format == "parquet" and (out == "-" or is_shown):
+        raise click.UsageError("Parquet needs a file to write to, not stdout or a terminal")
     log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
     with log:
         demand_tags(log, found, "scalars", tags)
         chosen = choose_scalars(found, tags)
+        for _, series in chosen:
+            _ = series.values  # Whatever is wrong with one shows before anything is written.
         if out == "-":
-            _write_rows(sys.stdout, format, chosen)
+            _write_rows(_Stdout(), format, chosen, is_shown=is_shown)
         else:
-            _write_file(out, format, chosen, overwrite=overwrite)
+            _write_file(out, format, chosen, overwrite=overwrite, is_shown=is_shown)
         points = sum(len(series) for _, series in chosen)
         if as_json:
             print_json({"path": out, "format": format, "series": len(chosen), "points": points})
-        elif out != "-":
+        elif not goes_to_stdout:
             print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
         report_troubles(log, found, salvage=salvage)
 
 
-def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool) -> None:
+class _Stdout:
+    """Stdout as a file, whose troubles are named as those of everything that is printed."""
+
+    def write(self, text: str) -> None:
+        print_as_is(text)
+
+
+def _write_file(
+    out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool, is_shown: bool
+) -> None:
     from tfbundle.checkpoint.find.owned import check_replaceable
     from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import replacement
 
+    paths = {path: None for run, _ in chosen for path in run.paths}
     try:
-        check_replaceable(locate(out), overwrite=overwrite)
+        check_replaceable(locate(out), overwrite=overwrite, sources=map(locate, paths))
         with replacement(out) as file:
             if format == "parquet":
                 from tfbundle.events.tables import to_arrow
@@ -99,7 +125,7 @@ def _write_file(out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *
                 pyarrow.parquet.write_table(table, file)
             else:
                 text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
-                _write_rows(text, format, chosen)
+                _write_rows(text, format, chosen, is_shown=is_shown)
                 text.detach()
     except ValueError as error:
         if isinstance(error, TfBundleError):
@@ -129,7 +155,8 @@ images = _media_command("images", "Write images, as they are stored, to FOLDER/R
 audio = _media_command("audio", "Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav.")
 
 
-def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) -> None:
+def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]], *, is_shown: bool) -> None:
+    """Write a row for each point; ``is_shown`` says whether a terminal shows it, to which no name goes as it is."""
     import csv
     import json
 
@@ -139,7 +166,8 @@ def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]]) 
     for run, series in chosen:
         rows = zip(series.steps.tolist(), series.wall_times.tolist(), series.values.tolist(), strict=True)
         if format == "csv":
-            writer.writerows((run.name, series.tag, step, wall, value) for step, wall, value in rows)
+            names = (escape_name(run.name), escape_name(series.tag)) if is_shown else (run.name, series.tag)
+            writer.writerows((*names, step, wall, value) for step, wall, value in rows)
             continue
         for step, wall, value in rows:
             numbers = {"step": step, "wall_time": json_number(wall), "value": json_number(value)}

@@ -89,8 +89,19 @@ def _what_lies_at(logdir: str) -> str:
 
 def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
     """Return the runs that have these names, or all."""
-    chosen = set(choose_names(names, log.runs, "run", log.path))
+    choose_names(names, log.runs, "run", log.path)
+    return match_runs(log, names)
+
+
+def match_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
+    """Return the runs that have these names, or all; of a live log, a name may have no run yet."""
+    chosen = {name for pattern in names for name in _match(pattern, log.runs)}
     return [run for name, run in log.runs.items() if not names or name in chosen]
+
+
+def _match(pattern: str, names: Collection[str]) -> list[str]:
+    """Return the names that a pattern means, as it is or as names are printed."""
+    return select(pattern, names) or select(unescape_name(pattern), names)
 
 
 def choose_names(patterns: tuple[str, ...], names: Collection[str], what: str, where: str) -> list[str]:
@@ -100,7 +111,7 @@ def choose_names(patterns: tuple[str, ...], names: Collection[str], what: str, w
     """
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        found = select(pattern, names) or select(unescape_name(pattern), names)
+        found = _match(pattern, names)
         if not found:
             close = suggestion(f"{what}s", pattern, names)
             raise click.ClickException(
@@ -123,7 +134,7 @@ def choose_scalars(runs: Iterable[Run], tags: tuple[str, ...]) -> list[tuple[Run
     """
     runs = list(runs)
     there = dict.fromkeys(tag for run in runs for tag in run.scalars)
-    chosen = {name for tag in tags for name in select(tag, there) or select(unescape_name(tag), there)}
+    chosen = {name for tag in tags for name in _match(tag, there)}
     return [(run, run.scalars[tag]) for run in runs for tag in run.scalars if not tags or tag in chosen]
 
 

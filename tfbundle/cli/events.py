@@ -20,6 +20,7 @@ from tfbundle.cli.event_log import (
     choose_scalars,
     known,
     logdir_argument,
+    match_runs,
     open_log,
     purge_option,
     report_troubles,
@@ -37,7 +38,6 @@ from tfbundle.cli.output import (
     print_table,
 )
 from tfbundle.errors import TfBundleError
-from tfbundle.matching import select
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -268,8 +268,7 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
         time.sleep(_PAUSE)
         if not log.refresh():
             continue
-        watched = {name for pattern in runs for name in select(pattern, log.runs)}
-        for run, series in choose_scalars([run for run in log.runs.values() if not runs or run.name in watched], tags):
+        for run, series in choose_scalars(match_runs(log, runs), tags):
             before = seen.get((run.name, series.tag))
             seen[run.name, series.tag] = series
             for place in range(_count_shared(before, series), len(series)):

@@ -148,6 +148,11 @@ def print_line(text: str = "") -> None:
     _write(_printable(text) + "\n")
 
 
+def print_as_is(text: str) -> None:
+    """Print what a program will read; on a terminal, nothing of a file's may be in it unescaped."""
+    _write(text)
+
+
 def print_lines(text: str) -> None:
     """Print several lines, such as a drawing; what is between their ends is escaped as in a line."""
     _write("\n".join(map(_printable, text.split("\n"))) + "\n")

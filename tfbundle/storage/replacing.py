@@ -71,7 +71,9 @@ def replacement(path: StrPath) -> Iterator[BinaryIO]:
     with _open_device(path, number, mode) as device, tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)
-        shutil.copyfileobj(file, device, 1 << 20)
+        while data := memoryview(file.read(1 << 20)):
+            while data:  # What a pipe takes at once may be less.
+                data = data[device.write(data) :]
 
 
 def is_stdout(path: StrPath) -> bool:
@@ -79,6 +81,24 @@ def is_stdout(path: StrPath) -> bool:
     with suppress(OSError, ValueError):
         return os.path.samestat(os.fstat(1), os.stat(locate(path).path))
     return False
+
+
+def is_terminal(path: StrPath) -> bool:
+    """Return whether what is written to ``path`` is shown on a terminal."""
+    path = locate(path).path
+    number = _descriptor(path)
+    try:
+        if number is not None:
+            return os.isatty(number)
+        if not stat.S_ISCHR(os.stat(path).st_mode):
+            return False
+        opened = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    except (OSError, ValueError):
+        return False
+    try:
+        return os.isatty(opened)
+    finally:
+        os.close(opened)
 
 
 def _descriptor(path: str) -> int | None:
