@@ -34,3 +34,12 @@ def select(pattern: Pattern, names: Collection[str]) -> list[str]:
     if isinstance(pattern, str) and pattern in names:
         return [pattern]
     return list(filter(matcher(pattern), names))
+
+
+def describe(pattern: Pattern) -> str:
+    """Return a pattern as messages call it."""
+    if isinstance(pattern, str):
+        return repr(pattern)
+    if isinstance(pattern, re.Pattern):
+        return f"the pattern {pattern.pattern!r}"
+    return f"the function {getattr(pattern, '__qualname__', repr(pattern))}"

@@ -385,7 +385,7 @@ def test_runs_of_a_tree(tmp_path: Path) -> None:
     assert list(log.runs["train"].scalars) == ["a", "b"]
     assert log.runs["train"].event_count == 6
     assert list(log.runs["eval/fold 1"].scalars) == []
-    with pytest.raises(KeyError, match="there is 'root'"):
+    with pytest.raises(KeyError, match="did you mean 'root'"):
         log.runs["."].scalars["rot"]
     assert list(tfbundle.open_events(tmp_path / "train").runs) == ["."]
     assert dict(tfbundle.open_events(tmp_path / "empty").runs) == {}

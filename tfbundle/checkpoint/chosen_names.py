@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from tfbundle.errors import TfBundleError
-from tfbundle.matching import Pattern, is_glob, select
+from tfbundle.matching import Pattern, describe, is_glob, select
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.tensor import Tensor
 
@@ -98,16 +98,8 @@ def _match(tensors: TensorMapping, pattern: Pattern) -> dict[str, str]:
     variables = _Variables(tensors)
     matches = {key: name for name in select(pattern, variables.names) for key in variables.keys_of(name)}
     if not matches:
-        raise KeyError(f"no tensor in {tensors.prefix} matches {_describe(pattern)}{variables.problem}")
+        raise KeyError(f"no tensor in {tensors.prefix} matches {describe(pattern)}{variables.problem}")
     return {key: matches[key] for key in tensors if key in matches}
-
-
-def _describe(pattern: Pattern) -> str:
-    if isinstance(pattern, str):
-        return repr(pattern)
-    if isinstance(pattern, re.Pattern):
-        return f"the pattern {pattern.pattern!r}"
-    return f"the function {getattr(pattern, '__qualname__', repr(pattern))}"
 
 
 def _keys_of(tensors: TensorMapping, name: str) -> list[str]:

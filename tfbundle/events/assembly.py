@@ -8,7 +8,7 @@ stands among all of a run: the number of the file above the place in it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +16,12 @@ from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError
 from tfbundle.events import plugins
+from tfbundle.events.by_name import ByName
 from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.points import Column, Kind, Place
 from tfbundle.events.purge import kept_by_purge
-from tfbundle.events.series import ByName, ElementSeries, Origin, Points, ScalarSeries, Series
+from tfbundle.events.series import ElementSeries, Origin, Points, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
 
@@ -62,6 +63,11 @@ class Assembly:
         self.stretches = self._find_stretches()
         self.metadata = self._find_metadata()
         self._kinds = self._sort_by_kind()
+
+    @property
+    def tags(self) -> KeysView[str]:
+        """All tags, in the order in which they first appear."""
+        return self.stretches.keys()
 
     def _find_stretches(self) -> dict[str, list[Stretch]]:
         """Return the points of each tag, file by file; the tags in the order in which they first appear."""

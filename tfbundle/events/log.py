@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from tfbundle.events.by_name import ByName, Names, choose
 from tfbundle.events.file import Options
 from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
-from tfbundle.events.series import ByName, ScalarSeries
+from tfbundle.events.series import ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
@@ -46,15 +46,19 @@ class EventLog:
 
     @property
     def runs(self) -> ByName[Run]:
-        """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself."""
+        """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself.
+
+        ``runs.select`` takes globs, compiled patterns and functions.
+        """
         return ByName("run", self._runs, self._runs.__getitem__)
 
-    def load(self, progress: Progress | None = None, *, runs: Iterable[str] | None = None) -> None:
+    def load(self, progress: Progress | None = None, *, runs: Names = None) -> None:
         """Go through all files now, or those of some ``runs``, and not when they are first asked for.
 
-        ``progress`` is told bytes done and to do.
+        ``progress`` is called with the bytes done and the bytes to do. ``runs`` is a name, a glob, a compiled pattern,
+        a function of a name, or several of these. Raises ``KeyError`` where one of them means no run.
         """
-        chosen = [self.runs[name] for name in (self.runs if runs is None else runs)]
+        chosen = list(self.runs.select(runs).values())
         total = sum(run.size for run in chosen)
         done = 0
 
@@ -106,20 +110,29 @@ class EventLog:
     ) -> None:
         self.close()
 
-    def _scalars(self) -> list[tuple[str, ScalarSeries]]:
-        return [(run.name, series) for run in self._runs.values() for series in run.scalars.values()]
+    def _scalars(self, runs: Names, tags: Names) -> list[tuple[str, ScalarSeries]]:
+        found = [(run, run.scalars) for run in self.runs.select(runs).values()]
+        there = dict.fromkeys(tag for _, scalars in found for tag in scalars)
+        chosen = dict.fromkeys(choose("tag", there, tags))
+        return [(run.name, scalars[tag]) for run, scalars in found for tag in scalars if tag in chosen]
 
-    def to_pandas(self, *, wide: bool = False) -> pandas.DataFrame:
-        """All scalars as a table; see ``tables``."""
+    def to_pandas(self, *, wide: bool = False, runs: Names = None, tags: Names = None) -> pandas.DataFrame:
+        """Return scalars as a table, all or those of some ``runs`` and ``tags``.
+
+        A long table has a row for each point, with the columns ``run``, ``tag``, ``step``, ``wall_time`` and ``value``
+        (float64). A wide one has a row for each run and step, and a column for each tag. ``runs`` and ``tags`` are a
+        name, a glob, a compiled pattern, a function of a name, or several of these. Raises ``KeyError`` where one of
+        them means none, and ``UnsupportedError`` for complex numbers or without pandas.
+        """
         from tfbundle.events import tables
 
-        return tables.to_pandas(self._scalars(), wide=wide)
+        return tables.to_pandas(self._scalars(runs, tags), wide=wide)
 
-    def to_arrow(self, *, wide: bool = False) -> pyarrow.Table:
-        """All scalars as a table; see ``tables``."""
+    def to_arrow(self, *, wide: bool = False, runs: Names = None, tags: Names = None) -> pyarrow.Table:
+        """Return scalars as a table of Arrow, with the columns and arguments of ``to_pandas``."""
         from tfbundle.events import tables
 
-        return tables.to_arrow(self._scalars(), wide=wide)
+        return tables.to_arrow(self._scalars(runs, tags), wide=wide)
 
 
 def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salvage: bool = False) -> EventLog:

@@ -15,11 +15,12 @@ from google.protobuf.message import DecodeError, Message
 from tfbundle.errors import FormatError
 from tfbundle.events import plugins
 from tfbundle.events.assembly import Assembly
+from tfbundle.events.by_name import ByName, Names, choose
 from tfbundle.events.file import EventFile, Options, Replaced
 from tfbundle.events.hparams import HParams, decode_hparams
 from tfbundle.events.messages import read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
-from tfbundle.events.series import ByName, ElementSeries, Origin, ScalarSeries
+from tfbundle.events.series import ElementSeries, Origin, ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.reader import Loss, Truncation
@@ -210,15 +211,23 @@ class Run:
 
     # Messages.
 
-    def events(self, tag: str | None = None) -> Iterator[Event]:
-        """Yield the messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged."""
+    def events(self, tag: Names = None) -> Iterator[Event]:
+        """Yield the messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged.
+
+        ``tag`` is a name, a glob, a compiled pattern, a function of a name, or several of these. Raises ``KeyError``
+        where one of them means no tag of the run.
+        """
+        tags = None if tag is None else frozenset(choose("tag", self._assemble().tags, tag))
+        return self._events(tags)
+
+    def _events(self, tags: frozenset[str] | None) -> Iterator[Event]:
         for file in self._read_files():
             if not file.count:
                 continue  # It may be one that cannot be opened.
             options = self._options
             with read_events(file.location, verify=options.verify, salvage=options.salvage) as events:
                 for event in events:
-                    if tag is None or any((value.tag or value.node_name) == tag for value in event.summary.value):
+                    if tags is None or any((value.tag or value.node_name) in tags for value in event.summary.value):
                         yield event
 
     def _other_events(self, what: str) -> Iterator[Event]:

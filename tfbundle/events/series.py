@@ -8,19 +8,17 @@ Pickled, numbers are themselves. A series of anything else is where it came from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.proto import Summary, SummaryMetadata
-from tfbundle.suggestions import closest_names
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast
 
 Element = TypeVar("Element")
-Item = TypeVar("Item")
 
 # Above this, not every integer is a float64.
 _EXACT = 1 << 53
@@ -37,43 +35,6 @@ class Points(NamedTuple):
     walls: Array
     numbers: list[tuple[Array, Array]]
     others: list[int]
-
-
-class ByName(Mapping[str, Item], Generic[Item]):
-    """Things by their names, in order; each is made when it is first asked for. ``what`` a name is: a tag or a run."""
-
-    def __init__(self, what: str, names: Iterable[str], make: Callable[[str], Item]) -> None:
-        self._what = what
-        self._names = dict.fromkeys(names)
-        self._make = make
-        self._made: dict[str, Item] = {}
-
-    def __getitem__(self, name: str) -> Item:
-        if name not in self._made:
-            if name not in self._names:
-                close = closest_names(str(name), self._names, count=3) or list(self._names)[:3]
-                hint = f"; there is {', '.join(map(repr, close))}" if close else "; there is none at all"
-                raise KeyError(f"no {self._what} {name!r}{hint}")
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} {self._what}{'' if len(self) == 1 else 's'}: {', '.join(self._names)}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._what, list(self._names), dict(self).__getitem__)
-
-    def _ipython_key_completions_(self) -> list[str]:
-        return list(self._names)
 
 
 class Origin(NamedTuple):
