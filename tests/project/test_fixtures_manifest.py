@@ -53,7 +53,7 @@ def test_expectation_is_well_formed(case: Path) -> None:
     assert expected["about"]
     # Handmade files and those of other writers say which TensorFlow read them.
     assert case.parent.name.endswith(f"tf-{expected['tensorflow']}") or case.parent.name in READ_BY_THE_NEWEST
-    assert checkpoints(expected) or expected.get("graphs") or "events" in expected
+    assert checkpoints(expected) or expected.get("graphs") or "events" in expected or expected.get("programs")
     for checkpoint in checkpoints(expected):
         assert checkpoint["format"] in ("v1", "v2")
         pattern = checkpoint["path"] + (".index" if checkpoint["format"] == "v2" else "")
@@ -66,6 +66,9 @@ def test_expectation_is_well_formed(case: Path) -> None:
                 assert "variants" in tensor
             elif "error" not in tensor or tensor["source"] == "values written":
                 assert HASH.fullmatch(tensor["sha256"])
+    for program in expected.get("programs", []):
+        assert (case / program["path"]).exists()
+        assert program["findings"] or program["complete"] is False or case.name == "ordinary-models"
     for graph in expected.get("graphs", []):
         assert (case / graph["path"]).is_file()
         assert HASH.fullmatch(graph["sha256"])
