@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tfbundle.tensors.slices import TensorSlice
 
 
+# What a short string takes in memory beside its bytes.
+_STRING_SIZE = 48
+
+
 @dataclass(frozen=True)
 class Member:
     """One tensor of a file: TensorFlow's number of its type, its shape, and how to read it.
@@ -67,9 +71,11 @@ def check_shape(shape: Iterable[Any], dtype: np.dtype[Any], stored: int, name: s
     stored, as only zeros and attacks do.
     """
     lengths = tuple(shape)
+    # Strings become objects of Python.
+    itemsize = dtype.itemsize + (_STRING_SIZE if dtype.kind in "SUO" else 0)
     if len(lengths) > LARGEST_RANK or not all(type(length) is int and 0 <= length < 1 << 62 for length in lengths):
         raise FormatError(f"it states the shape {str(lengths)[:100]}", path=path, tensor=name)
-    nbytes = prod(lengths) * dtype.itemsize
+    nbytes = prod(lengths) * itemsize
     if nbytes > max(LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH * stored):
         raise UnsupportedError(
             f"it takes {nbytes} bytes and is stored in {stored}; what grows more than {LARGEST_EXPANSION_GROWTH} times "
@@ -78,6 +84,32 @@ def check_shape(shape: Iterable[Any], dtype: np.dtype[Any], stored: int, name: s
             tensor=name,
         )
     return lengths
+
+
+class LazyMembers(Mapping[str, Member]):
+    """Members of which the names are known, and the rest when it is asked for."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Member], version: Any) -> None:
+        """``make`` returns a member, or raises ``TfBundleError`` for one that is damaged."""
+        self._made: dict[str, Member | None] = dict.fromkeys(names)
+        self._make = make
+        self._version = version
+
+    def __getitem__(self, name: str) -> Member:
+        member = self._made[name]
+        if member is None:
+            try:
+                member = self._make(name)
+            except TfBundleError as error:
+                member = failed(error, self._version)  # The others are none the worse for it.
+            self._made[name] = member
+        return member
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 class MemberStore:
@@ -92,7 +124,7 @@ class MemberStore:
     ) -> None:
         """``close`` closes the file; ``reopening`` is a picklable function with arguments that opens it again."""
         self.path = path
-        self._members = dict(members)
+        self._members = members
         self._close = close
         self._reopening = reopening
         self._closed = False
@@ -122,6 +154,7 @@ class MemberStore:
 
     def facts(self, name: str, record: str) -> Facts:
         """Return type and shape; raises ``UnsupportedError`` for what is no tensor, ``FormatError`` for damage."""
+        self._check_open()
         member = self._members[name]
         if member.problem is not None:
             raise type(member.problem)(member.problem.message, path=self.path, tensor=name)

@@ -1,8 +1,8 @@
 """``.npz`` archives of numpy: a ZIP archive with one ``.npy`` member a tensor.
 
-numpy's own functions parse the headers; the elements are read in pieces. Objects are pickles, which run code when they
-are loaded, and are refused. The ZIP format states sizes twice and lets members overlap, so that a small archive may
-claim to be a huge one: what grows too far is refused before it is read.
+numpy's own functions parse the headers, each when its tensor is first asked for; the elements are read in chunks.
+Objects are pickles, which run code when they are loaded, and are refused. The ZIP format states sizes twice and lets
+members overlap, so that a small archive may claim to be a huge one: what grows too far is refused before it is read.
 """
 
 from __future__ import annotations
@@ -10,14 +10,22 @@ from __future__ import annotations
 import io
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
-from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, check_shape, failed, unsupported
+from tfbundle.conversion.sources.archives import BROKEN, check_method, open_archive
+from tfbundle.conversion.sources.members import (
+    LazyMembers,
+    Member,
+    MemberStore,
+    MemberTensors,
+    check_shape,
+    unsupported,
+)
 from tfbundle.conversion.sources.values import native, number_of
 from tfbundle.errors import FormatError, TfBundleError, TruncatedError, UnsupportedError
 from tfbundle.storage.base import Location
@@ -27,8 +35,6 @@ from tfbundle.tensors.arrays import CHUNK, Array
 _SUFFIX = ".npy"
 # numpy's own bound; its parser is Python's.
 _LONGEST_HEADER = 10_000
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
-
 _UNPARSED = (
     ValueError,
     SyntaxError,
@@ -51,47 +57,38 @@ def open_npz(location: Location) -> MemberTensors:
 
 def open_store(path: str) -> MemberStore:
     """Return the members of the archive at ``path``."""
-    source = locate(path).open()
-    version, size = source.version, source.size
-    source.close()
-    try:
-        archive = zipfile.ZipFile(path)
-    except (*_BROKEN, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is no complete ZIP archive: {error}", path=path) from None
-    try:
-        infos = archive.infolist()
-        if sum(info.compress_size for info in infos) > size:
-            raise FormatError(
-                f"the members of {path} take more bytes than the archive has; they overlap, or it is truncated",
-                path=path,
-            )
-        members: dict[str, Member] = {}
-        for info in infos:
+    location = locate(path)
+    with ExitStack() as opened:
+        source = location.open()
+        opened.callback(source.close)
+        archive = opened.enter_context(open_archive(source))
+        infos: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
             if info.is_dir():
                 continue
             name = info.filename.removesuffix(_SUFFIX)
-            if name in members:
+            if name in infos:
                 raise FormatError(f"{path} has two members that are called {name!r}", path=path)
-            try:
-                members[name] = _member(archive, info, name, path, version)
-            except TfBundleError as error:
-                members[name] = failed(error, version)  # The others are none the worse for it.
-    except BaseException:
-        archive.close()
-        raise
-    return MemberStore(path, members, archive.close, (open_store, (locate(path).absolute().path,)))
+            infos[name] = info
+
+        def member(name: str) -> Member:
+            return _member(archive, infos[name], name, path, source.version)
+
+        members = LazyMembers(infos, member, source.version)
+        return MemberStore(path, members, opened.pop_all().close, (open_store, (location.absolute().path,)))
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: str, version: Any) -> Member:
     if not info.filename.endswith(_SUFFIX):
         return unsupported("it is no array of numpy", version)
+    check_method(info)
     try:
         with archive.open(info) as file:
             shape, fortran_order, dtype = _read_header(file)
             start = file.tell()
     except TfBundleError:
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         raise FormatError(f"its member of the archive cannot be read: {error}", path=path, tensor=name) from None
     number = number_of(dtype)
     if dtype.hasobject:
@@ -152,8 +149,8 @@ def _chunks(
                     number = min(step, count - first)
                     yield native(np.frombuffer(_exactly(file, number * dtype.itemsize), dtype, number))
             file.read(1)  # The end of the member, where its checksum is compared.
-    except _BROKEN as error:
-        if isinstance(error, FormatError):
+    except BROKEN as error:
+        if isinstance(error, TfBundleError):
             raise
         raise FormatError(f"its member of the archive cannot be read: {error}") from None
 

@@ -1,13 +1,14 @@
 """``.safetensors`` files, one or many with an index.
 
 The safetensors library validates the header: its size, that offsets leave no gaps and fit shapes and types. After that
-the bytes are read here, in pieces, and with the types of ``ml_dtypes`` that the library has no numpy arrays for.
+the bytes are read here, in chunks, and with the types of ``ml_dtypes`` that the library has no numpy arrays for. JSON
+takes two bytes for what takes fifty in memory, so that what is no header or index of so many tensors is refused before
+it is parsed.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,14 +17,28 @@ from typing import Any
 import numpy as np
 
 from tfbundle.conversion.safetensors_types import DTYPES
-from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
-from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
+from tfbundle.conversion.sources.members import (
+    Member,
+    MemberStore,
+    MemberTensors,
+    check_shape,
+    failed,
+    unsupported,
+)
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.locations import locate
 from tfbundle.tensors.arrays import CHUNK, Array
 from tfbundle.tensors.dtypes import data_type_of, numpy_dtypes
 
-_LARGEST_INDEX = 64 << 20
+_LARGEST_INDEX = 16 << 20
+# Brackets and braces of an index, which has two.
+_MOST_BRACKETS = 100
+# Keys of all objects in a header: each tensor has four.
+_MOST_KEYS = 500_000
+# Bytes a comma of a header, of which a tensor has about seven in as many words and numbers.
+_FEWEST_BYTES_A_COMMA = 5
+_SMALL_HEADER = 1 << 20
 _METADATA = "__metadata__"
 _INDEX_SUFFIX = ".index.json"
 
@@ -50,8 +65,11 @@ def open_store(path: str) -> MemberStore:
 
 def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Member]:
     path = location.path
+    data = location.read(_LARGEST_INDEX)
     try:
-        index = json.loads(location.read(_LARGEST_INDEX))
+        if data.count(b"[") + data.count(b"{") > _MOST_BRACKETS:
+            raise TypeError
+        index = json.loads(data)
         weight_map = index["weight_map"]
         if not all(isinstance(file, str) for file in weight_map.values()):
             raise TypeError
@@ -90,18 +108,21 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
         ) from None
     source = location.open()
     sources.callback(source.close)
+    size = int.from_bytes(source.read_at(0, min(8, source.size)), "little")
+    # The library says what is wrong with a size that the file does not have.
+    header = source.read_at(8, size) if 8 + size <= source.size else b""
+    _check_header(header, path)
     try:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
     except (SafetensorError, ValueError, OverflowError) as error:
         raise FormatError(f"{path} is no valid safetensors file: {error}", path=path) from None
-    (size,) = struct.unpack("<Q", source.read_at(0, 8))
-    header = json.loads(source.read_at(8, size))
     source.check_unchanged()
+    entries = json.loads(header)
     known = numpy_dtypes()
     dtypes = {stored: known[name] for name, stored in DTYPES.items()}
     members = {}
-    for name, facts in header.items():
+    for name, facts in entries.items():
         if name == _METADATA or name not in names:
             continue
         dtype = dtypes.get(facts["dtype"])
@@ -110,8 +131,24 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
             members[name] = unsupported(f"TensorFlow has no type for {facts['dtype']}", source.version)
             continue
         first, end = facts["data_offsets"]
-        members[name] = _member(source, number, tuple(facts["shape"]), dtype, 8 + size + first, end - first)
+        try:
+            shape = check_shape(facts["shape"], dtype, end - first, name, path)
+        except TfBundleError as error:
+            members[name] = failed(error, source.version)  # The others are none the worse for it.
+            continue
+        members[name] = _member(source, number, shape, dtype, 8 + size + first, end - first)
     return members
+
+
+def _check_header(header: bytes, path: str) -> None:
+    """Raise for a header that would take too much to parse."""
+    keys, commas = header.count(b":"), header.count(b",")
+    if keys > _MOST_KEYS:
+        raise UnsupportedError(
+            f"the header of {path} has {keys} keys, and more than {_MOST_KEYS} are not parsed", path=path
+        )
+    if len(header) > _SMALL_HEADER and commas * _FEWEST_BYTES_A_COMMA > len(header):
+        raise FormatError(f"{path} is no valid safetensors file: its header is no list of tensors", path=path)
 
 
 def _member(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
+from tfbundle.errors import FormatError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import DT_STRING, data_type_of
 
@@ -52,6 +53,8 @@ def native(array: Array) -> Array:
     if array.dtype.kind == "S":
         plain: Array = array.astype(object)
         return plain
+    if array.dtype.kind == "U":
+        _check_characters(array)
     if array.dtype.kind == "U" or array.dtype.hasobject:
         flat = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for value in array.flat]
         strings = np.empty(len(flat), object)
@@ -62,6 +65,9 @@ def native(array: Array) -> Array:
     return swapped
 
 
-def chunks_of(array: Array) -> Iterator[Array]:
-    """Yield the elements of an array as tensors have them."""
-    return split(native(np.ascontiguousarray(array)))
+def _check_characters(array: Array) -> None:
+    """Raise ``FormatError`` for numbers that are no characters, of which numpy makes no ``str``."""
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    is_escape = (codes >= 0xDC80) & (codes <= 0xDCFF)
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF) & ~is_escape)).any():
+        raise FormatError("it has text with numbers that are no characters of Unicode")
