@@ -19,6 +19,7 @@ from tests.hostile.exercise import (
     exercise_train,
     same,
 )
+from tests.hostile.exercise_foreign import exercise_foreign
 from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
 from tfbundle import TfBundleError
 
@@ -51,6 +52,12 @@ def _compare(found: Found, wanted: Wanted) -> None:
         demand(name in wanted.values, f"{name!r} is read: {value}")
         demand(same(value, wanted.values[name]), f"{name!r} is {value}")
     demand(found.refused.keys() <= wanted.refused, f"what can be read is refused: {found.refused}")
+
+
+def _run_foreign(wanted: Wanted) -> str:
+    found = exercise_foreign(wanted.path)
+    _compare(found, wanted)
+    return found.error or next(iter(found.refused.values()), "")
 
 
 def _run_folder(wanted: Wanted) -> str:
@@ -106,6 +113,7 @@ _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "checkpoint": _run_checkpoint,
     "events": _run_events,
     "folder": _run_folder,
+    "foreign": _run_foreign,
     "graph": _run_graph,
     "records": _run_records,
     "self-test": _run_action,
@@ -127,6 +135,8 @@ def prepare() -> None:
         "graph-cycle",
         "records-many-empty",
         "events-empty",
+        "npz-void",
+        *(name for name in ("safetensors-gap", "hdf5-links") if name in CASES),
     ):
         with tempfile.TemporaryDirectory() as folder:
             run(CASES[name], CASES[name].build(Path(folder)))

@@ -1,4 +1,4 @@
-"""The list of all cases, to which ``tables``, ``bundles``, ``old_checkpoints``, ``others`` and ``streams`` add theirs.
+"""The list of all cases, to which the modules beside this one add theirs.
 
 A case is a function that writes files into a folder and says what reading them has to give. Its name is that of the
 test, its title the line in a table.
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["checkpoint", "folder", "records", "events", "graph", "state", "self-test"]
+Kind = Literal["checkpoint", "folder", "foreign", "records", "events", "graph", "state", "self-test"]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def exercise_checkpoint(path: str | os.PathLike[str], *, verify: bool = True) ->
                 # All ways of reading a hundred thousand tensors would take minutes.
                 for name in names[:: max(1, len(names) // _MOST_TENSORS)]:
                     last = checkpoint[name]
-                    _exercise_tensor(last, name, found, verify=verify)
+                    exercise_tensor(last, name, found, verify=verify)
                 attempt(lambda: checkpoint.objects)
                 attempt(lambda: checkpoint.slots)
         if found.error is None and names:
@@ -139,7 +139,7 @@ def _exercise_names(checkpoint: tfbundle.Checkpoint, names: list[str]) -> None:
     demand(ABSENT not in checkpoint, "a name is there that is not listed")
 
 
-def _exercise_tensor(tensor: tfbundle.Tensor, name: str, found: Found, *, verify: bool) -> None:
+def exercise_tensor(tensor: tfbundle.Tensor, name: str, found: Found, *, verify: bool) -> None:
     demand(tensor.name == name, "a tensor has another name than the one that it was asked for by")
     repr(tensor)
     for attribute in ("shape", "dtype", "data_type", "nbytes", "size", "ndim", "slices", "ranges"):
