@@ -11,8 +11,8 @@ from tfbundle.conversion.sources.opening import open_source
 
 # Of how many tensors all ways of reading are tried.
 _MOST_TENSORS = 24
-# And how many are converted at once.
-_MOST_CONVERTED = 100
+# A plan has a line for every tensor; what has more is not converted.
+_MOST_CONVERTED = 1000
 
 
 def exercise_foreign(path: Path) -> Found:
@@ -29,18 +29,17 @@ def exercise_foreign(path: Path) -> Found:
             for name in found.names[:: max(1, len(found.names) // _MOST_TENSORS)]:
                 exercise_tensor(source[name], name, found, verify=True)
             attempt(lambda: source.slots)
-    _convert(path, found)
     attempt(lambda: tfbundle.identify(path))
-    chosen = [f"--names={name}" for name in found.names[:_MOST_CONVERTED]]
-    exercise_command("convert", path, path.parent / "command", *chosen)
+    if len(found.names) <= _MOST_CONVERTED:
+        _convert(path, found)
+        exercise_command("convert", path, path.parent / "command")
     exercise_command("info", path)
     return found
 
 
 def _convert(path: Path, found: Found) -> None:
     out = path.parent / "out"
-    chosen = found.names[:_MOST_CONVERTED]
-    for names in (chosen, [name for name in chosen if name not in found.refused]):
+    for names in (found.names, [name for name in found.names if name not in found.refused]):
         if found.error is None and not names:
             continue
         done = attempt(lambda names=names: tfbundle.convert(path, out, names=names or None, overwrite=True))  # type: ignore[misc]

@@ -312,10 +312,9 @@ def _describe(problems: Mapping[str, Sequence[str]]) -> str:
 
 def _left_out(tensor: Tensor, reason: str) -> Item:
     try:
-        tensor.dtype  # noqa: B018 - asking is what raises for what is no tensor.
-    except TfBundleError:
+        return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
+    except TfBundleError:  # It is damaged or no tensor, and nobody wants it.
         return Item(tensor.name, None, "unknown", (), 0, reason)
-    return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
 
 
 def _type_name(dtype: np.dtype[Any]) -> str:

@@ -12,6 +12,7 @@ import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -115,10 +116,14 @@ def _read_header(file: IO[bytes]) -> tuple[Any, Any, np.dtype[Any]]:
     size = int.from_bytes(stated, "little")
     if size > _LONGEST_HEADER:
         raise FormatError(f"its .npy header claims {size} bytes, and more than {_LONGEST_HEADER} are not parsed")
-    header = io.BytesIO(stated + file.read(size))
+    return _parse_header(version, stated + file.read(size))
+
+
+@lru_cache(maxsize=1024)  # Archives have few shapes for their many members.
+def _parse_header(version: tuple[int, int], header: bytes) -> tuple[Any, Any, np.dtype[Any]]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
-        shape, fortran_order, dtype = read(header)
+        shape, fortran_order, dtype = read(io.BytesIO(header))
     except _UNPARSED as error:
         raise FormatError(f"its .npy header makes no sense: {str(error)[:200]}") from None
     return shape, fortran_order, dtype
