@@ -255,13 +255,32 @@ def test_damaged_records_with_padding_stay_damaged(monkeypatch: pytest.MonkeyPat
     parts = [padded(payload, 8) for payload in LONG]
     starts = np.cumsum([0, *map(len, parts)]).tolist()
     data = b"".join(parts)
-    for number in range(1, len(parts)):
-        for place in (starts[number] + 13, starts[number + 1] - 10, starts[number + 1] - 1):
+    for number in range(len(parts)):
+        # Where a header is damaged, it is not known where padding before it ends.
+        headers = [] if number else [2]
+        for place in (*headers, starts[number] + 13, starts[number + 1] - 10, starts[number + 1] - 1):
             bad = bytearray(data)
             bad[place] ^= 1
             found, records = read(bytes(bad), compression="NONE", salvage=True)
             assert found == LONG[:number] + LONG[number + 1 :]
             assert [(loss.offset, loss.size) for loss in records.losses] == [(starts[number], len(parts[number]))]
+
+
+@pytest.mark.parametrize("window", [64, 1 << 20])
+@pytest.mark.parametrize("damaged", [[0], [0, 1], [0, 2], [0, 1, 2]])
+@pytest.mark.parametrize("padding", [1, 4096])
+def test_records_with_padding_follow_damaged_ones(
+    monkeypatch: pytest.MonkeyPatch, padding: int, damaged: list[int], window: int
+) -> None:
+    """Even if nothing before them shows that there is padding, and if one of them is the last."""
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
+    payloads = [*LONG, b"last"]
+    parts = [bytearray(padded(payload, padding)) for payload in payloads]
+    for number in damaged:
+        parts[number][13] ^= 1
+    found, records = read(b"".join(parts), compression="NONE", salvage=True)
+    assert found == [payload for number, payload in enumerate(payloads) if number not in damaged]
+    assert sum(loss.size for loss in records.losses) == sum(len(parts[number]) for number in damaged)
 
 
 def test_longer_padding_than_any_writer_has_is_damage() -> None:
@@ -300,6 +319,7 @@ def test_half_a_record_in_which_none_begins_stays_a_truncation() -> None:
     [
         frame(b"") + b"x",
         frame(b"abcd")[:-1] + b"\0x" + frame(b"q"),
+        header(3) + b"abcd" + bytes(40),
         header(1 << 40),
         header(1 << 40) + frame(b"z"),
         header(3000),
@@ -312,9 +332,9 @@ def test_looking_for_records_behind_damage_takes_no_longer_than_the_file_is(
     """However often it is damaged."""
     effort = 0
 
-    def count(data: memoryview, within: int, budget: int) -> tuple[int | None, int]:
+    def count(data: memoryview, within: int, budget: int, *, is_end: bool) -> tuple[int | None, int]:
         nonlocal effort
-        found, spent = find_header(data, within, budget)
+        found, spent = find_header(data, within, budget, is_end=is_end)
         effort += within + spent
         return found, spent
 

@@ -17,6 +17,7 @@ Event files hold hundreds of thousands of records of some forty bytes, for which
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ FRAME_SIZE = 16
 # How many bytes must follow the last record in a stretch, whatever they are: for rows of whole words, and for a varint
 # that is looked for where a record has ended.
 PADDING = 16
+# Padding behind a message of the old Julia writer is at most this long.
+LONGEST_PADDING = 1 << 12
 
 # Rows of a matrix are at most this long, and as many at least.
 LONGEST_ROW = 512
@@ -180,14 +183,17 @@ def _short_header_crcs() -> Numbers:
     return mask(crcs.astype(np.int64))
 
 
-def find_header(data: memoryview, within: int, budget: int) -> tuple[int | None, int]:
+def find_header(data: memoryview, within: int, budget: int, *, is_end: bool = False) -> tuple[int | None, int]:
     """Return the first place in ``data[:within]`` where a record begins that is whole, or that may go on behind
-    ``data``.
+    ``data``, behind which nothing follows if ``is_end``.
 
-    Records are checked until these were of ``budget`` bytes; how many bytes it was comes second.
+    A record is whole, too, if its checksum covers padding up to the next header or the end. Records are checked until
+    these were of ``budget`` bytes; how many bytes it was comes second.
     """
-    places = np.arange(max(0, within - HEADER_SIZE + 1))
-    if not len(places):
+    within = max(0, within - HEADER_SIZE + 1)
+    # The header behind the padding of the last one may lie beyond.
+    places = np.arange(max(0, min(within + FRAME_SIZE + LONGEST_PADDING, len(data) - HEADER_SIZE + 1)))
+    if not within or not len(places):
         return None, 0
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
     stored = np.ndarray(len(places), "<u4", data[8:], strides=(1,))
@@ -196,17 +202,50 @@ def find_header(data: memoryview, within: int, budget: int) -> tuple[int | None,
     if not len(places):
         return None, 0
     right = mask(crc32c_rows(cut_rows(data, places, 8), 8).astype(np.int64)) == _at(data, "<u4", places + 8)
+    headers: list[int] = places[right].tolist()
+    seen = len(lengths)
     spent = 0
-    for place in places[right].tolist():
+    for place in headers:
+        if place >= within:
+            break
         end = place + HEADER_SIZE + int.from_bytes(data[place : place + 8], "little")
         if end + 4 > len(data):
-            return int(place), spent
+            return place, spent
         if spent > budget:
             break
         spent += end - place
-        if unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(data[place + HEADER_SIZE : end]):
-            return int(place), spent
+        if _is_followed_by_crc(data, place, end):
+            return place, spent
+        padded = _end_of_padding(data, headers, place, end, is_end=is_end)
+        if padded is None:
+            # Padding may end behind what was searched for headers.
+            if not is_end and end + 4 + LONGEST_PADDING > seen and not _is_header_next(headers, place):
+                return place, spent
+        else:
+            spent += padded - place
+            if _is_followed_by_crc(data, place, padded):
+                return place, spent
     return None, spent
+
+
+def _is_followed_by_crc(data: memoryview, place: int, end: int) -> bool:
+    """Return whether the record at ``place`` has the right checksum at ``end``."""
+    return unmask(int.from_bytes(data[end : end + 4], "little")) == crc32c(data[place + HEADER_SIZE : end])
+
+
+def _end_of_padding(data: memoryview, headers: list[int], place: int, end: int, *, is_end: bool) -> int | None:
+    """Return where padding behind ``end`` may end, given the places of ``headers``; ``None`` where it does not."""
+    if _is_header_next(headers, place):
+        return None
+    number = bisect_right(headers, end + 4)
+    behind = headers[number] if number < len(headers) else len(data) if is_end else None
+    return behind - 4 if behind is not None and end + 4 < behind <= end + 4 + LONGEST_PADDING else None
+
+
+def _is_header_next(headers: list[int], place: int) -> bool:
+    """Return whether a header has no record; its own checksum would pass for that of padding of the one before."""
+    number = bisect_right(headers, place)
+    return number < len(headers) and headers[number] == place + HEADER_SIZE
 
 
 def next_header(data: memoryview) -> int | None:

@@ -32,6 +32,7 @@ from tfbundle.formats.records.compression import Stream, is_header
 from tfbundle.formats.records.frames import (
     FRAME_SIZE,
     HEADER_SIZE,
+    LONGEST_PADDING,
     PADDING,
     Frames,
     find_frames,
@@ -50,8 +51,6 @@ from tfbundle.limits import (
 _WINDOW = 1 << 21
 # Behind damage the next record is as a rule near.
 _SHORTEST_SEARCH = 1 << 12
-# Padding behind a message of the old Julia writer is at most this long.
-_LONGEST_PADDING = 1 << 12
 
 
 class Truncation(NamedTuple):
@@ -189,6 +188,12 @@ class RecordReader:
             self._problem = error
         return self._size >= wanted
 
+    def _reach(self, wanted: int) -> bool:
+        """Read until ``wanted`` bytes are there, or the stream ends; whether it ended before."""
+        left = self._stream.remaining()
+        self._fill(wanted if left is None else min(wanted, self._size + left))
+        return self._size < wanted
+
     def _check_count(self) -> None:
         stored = self._stream.done()
         if self._stream.compression != "NONE" and self.count > MOST_INFLATED_RECORDS + stored:
@@ -297,12 +302,12 @@ class RecordReader:
         length = int.from_bytes(head[:8], "little")
         if not is_header(head) or length > self._size or self._budget <= 0:
             return None
-        self._fill(length + FRAME_SIZE + _LONGEST_PADDING + HEADER_SIZE)
+        self._reach(length + FRAME_SIZE + LONGEST_PADDING + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
         if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])):
             return None  # A header without its record, whose own checksum would pass for that of padding.
         behind = length + FRAME_SIZE
-        limit = behind + _LONGEST_PADDING + HEADER_SIZE
+        limit = behind + LONGEST_PADDING + HEADER_SIZE
         found = next_header(data[behind:limit])
         if found is None and len(data) >= limit:
             return None
@@ -362,12 +367,13 @@ class RecordReader:
         self._pass(1)
         span = _SHORTEST_SEARCH
         while self._fill(HEADER_SIZE):
+            is_end = self._reach(span + FRAME_SIZE + LONGEST_PADDING)
             span = min(span, self._size)
             data = self._buffer[self._start : self._end]
             if self._is_padded:
                 found = next_header(data[:span])  # By its own length, no record here is whole.
             else:
-                found, spent = find_header(data, span, self._budget)
+                found, spent = find_header(data, span, self._budget, is_end=is_end)
                 self._spent += spent
             if found is not None:
                 self._pass(found)
