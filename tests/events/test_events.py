@@ -20,7 +20,7 @@ from tests.support.records import frames
 from tests.support.sampling import places
 from tests.support.table_writer import encode_varint
 from tfbundle.events.plugins import KINDS
-from tfbundle.formats.records.compression import Unpacked
+from tfbundle.formats.records.unpacked import Unpacked
 from tfbundle.proto import Event, Summary, SummaryMetadata, TensorProto
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.tensor_proto import decode_tensor

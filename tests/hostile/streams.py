@@ -352,6 +352,17 @@ def _far_apart() -> bytes:
     return b"".join(map(squeezer.compress, parts)) + squeezer.flush()
 
 
+def _layouts_reversed() -> bytes:
+    """The last value of each tag is too large to be kept, and lies before that of the tag that came first."""
+
+    def value(tag: int, size: int) -> bytes:
+        tensor = TensorProto(dtype=7, string_val=[encode_field(99, bytes(size))])
+        return _summary(1, f"t{tag}", tensor=tensor, metadata=_plugin("custom_scalars"))
+
+    records = [*(value(tag, 0) for tag in range(1000)), *(value(tag, 10_000) for tag in reversed(range(1000)))]
+    return _bomb(frames(records), 1)
+
+
 def _unusual(size: int) -> bytes:
     """An event with two steps, which protobuf's own writers never write."""
     return encode_field(2, 1) * 2 + encode_field(
@@ -359,6 +370,12 @@ def _unusual(size: int) -> bytes:
     )
 
 
+_add_packed(
+    "layouts-reversed",
+    "1,000 layouts of 10 KB in GZIP, in the reverse order of their tags",
+    _layouts_reversed,
+    opens=True,
+)
 _add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
 _add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
 _add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 40))

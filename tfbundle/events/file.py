@@ -25,9 +25,10 @@ from tfbundle.events.unusual import UnusualBudget
 from tfbundle.events.wide_decode import Records, decode_lockstep
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.records.compression import FileStream, Stream, Unpacked, open_stream
+from tfbundle.formats.records.compression import FileStream, Stream, open_stream
 from tfbundle.formats.records.frames import FEWEST_ROWS
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
+from tfbundle.formats.records.unpacked import Unpacked
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PLACEHOLDERS
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_SMALL_VALUE, MOST_INFLATED_RECORDS

@@ -147,8 +147,9 @@ def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salv
     leaves out what is damaged or cannot be read (``run.losses``). An incomplete last record is no error
     (``run.truncations``).
 
-    Compressed files are read too, though TensorFlow writes none. Nothing of them is kept unpacked: an image, or what
-    else is no number, is read by unpacking the file up to it, so that all of them in order cost the file once more, and
-    each step back costs the way from the start. One that has grown is read again by ``refresh``.
+    Compressed files are read too, though TensorFlow writes none. An image, or what else is no number, is read by
+    unpacking the file up to it, so that all of them in order cost the file once more; the first step back makes a
+    temporary copy that can be read in any order, about as large as the file. One that has grown is read again by
+    ``refresh``.
     """
     return EventLog(path, Options(purge=purge, verify=verify, salvage=salvage))

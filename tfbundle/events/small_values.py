@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfbundle.events.points import TagPoints
-from tfbundle.formats.records.compression import Unpacked
+from tfbundle.formats.records.unpacked import Unpacked
 from tfbundle.limits import LARGEST_SMALL_VALUE, LARGEST_SMALL_VALUES
 
 # Memory that an entry takes beside its bytes.

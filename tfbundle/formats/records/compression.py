@@ -15,11 +15,10 @@ the first bytes to distinguish the first four: a record opens with a checksum, w
 from __future__ import annotations
 
 import os
-import threading
 import zlib
 from typing import BinaryIO, Protocol
 
-from tfbundle.errors import FormatError, TruncatedError
+from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.limits import LARGEST_SNAPPY_TRIAL
@@ -246,40 +245,6 @@ def open_stream(source: Source | BinaryIO, compression: str | None = None) -> St
     if compression == "NONE":
         return stream
     return _Unsnapped(stream) if compression == "SNAPPY" else _Inflated(stream, compression)
-
-
-class Unpacked:
-    """What a compressed file holds, read at offsets as from a ``Source``.
-
-    Nothing is kept but where the last read ended: going on from there costs what lies between, and going back costs all
-    that lies before.
-    """
-
-    def __init__(self, location: Location) -> None:
-        self.path = location.path
-        self._source = location.open()
-        self._lock = threading.Lock()
-        self._stream: Stream | None = None
-        self._position = 0
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
-        with self._lock:
-            if self._stream is None or offset < self._position:
-                self._stream, self._position = open_stream(self._source), 0
-            between = memoryview(bytearray(_CHUNK))
-            while self._position < offset:
-                self._advance(self._stream, between[: offset - self._position])
-            data = memoryview(bytearray(size))
-            while self._position < offset + size:
-                self._advance(self._stream, data[self._position - offset :])
-            return bytes(data)
-
-    def _advance(self, stream: Stream, buffer: memoryview) -> None:
-        got = stream.read_into(buffer)
-        if not got:
-            raise TruncatedError(f"{self.path} became shorter while it was being read; open it again", path=self.path)
-        self._position += got
 
 
 def _sniff(stream: FileStream | ObjectStream) -> str:
