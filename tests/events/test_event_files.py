@@ -107,23 +107,88 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: p
     assert list(log.unreadable) == [str(tmp_path / "bad")]
 
 
-@pytest.mark.parametrize("how", ["in place", "made again", "same size"])
-def test_refresh_notices_another_file_with_the_inode_of_the_old_one(tmp_path: Path, how: str) -> None:
+def replace(path: Path, content: bytes, how: str) -> None:
+    """Put another file in the place of one, by any of the ways in which programs do."""
+    before = path.stat()
+    if how == "a new file":
+        path.with_name("other").write_bytes(content)
+        path.with_name("other").replace(path)
+        return
+    if how == "a new file of the same inode":
+        path.unlink()  # Many file systems give it the same one again.
+    with open(path, "r+b" if how.startswith("in place") else "wb") as file:
+        file.write(content)
+        file.truncate()
+    if how == "in place at the same time":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    else:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert path.stat().st_ino == before.st_ino or how == "a new file of the same inode"
+
+
+HOW = ["in place", "in place at the same time", "emptied and written", "a new file", "a new file of the same inode"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("count", [0, 1, 50, 100, 300])
+def test_refresh_notices_another_file_in_the_place_of_the_old_one(tmp_path: Path, how: str, count: int) -> None:
     path = write(tmp_path / "events.out.tfevents.1", range(100), value=1.0)
     with tfbundle.open_events(tmp_path) as log:
         assert len(points(log)) == 100
-        inode = path.stat().st_ino
-        content = frames(scalar(step, 2.0) for step in range(100 if how == "same size" else 300))
-        if how == "made again":
-            path.unlink()
-        with open(path, "wb" if how == "made again" else "r+b") as file:
-            file.write(content)
-        if how == "same size":
-            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
-        assert path.stat().st_ino == inode or how == "made again"
+        content = frames(scalar(step, 2.0) for step in range(count))
+        replace(path, content, how)
         assert log.refresh()
-        assert points(log) == points(tfbundle.open_events(tmp_path))
-        assert {value for _, value in points(log)} == {2.0}
+        assert not log.refresh()
+        assert list(log.runs["."].scalars) == (["loss"] if count else [])
+        if count:
+            assert points(log) == points(tfbundle.open_events(tmp_path))
+            assert {value for _, value in points(log)} == {2.0}
+            # It goes on from there.
+            path.write_bytes(content + frames([scalar(1000, 3.0)]))
+            assert log.refresh()
+            assert points(log)[count - 1 :] == [(count - 1, 2.0), (1000, 3.0)]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("count", [50, 100, 300])
+@pytest.mark.parametrize("reader", [tfbundle.read_records, tfbundle.read_events])
+def test_an_iterator_reads_on_in_no_other_file(tmp_path: Path, how: str, count: int, reader: Any) -> None:
+    path = write(tmp_path / "events.out.tfevents.1", range(100), value=1.0)
+    iterator = reader(path)
+    assert len(list(iterator)) == 100
+    replace(path, frames(scalar(step, 2.0) for step in range(count)), how)
+    assert list(iterator) == []
+
+
+def test_threads_that_refresh_and_read_see_one_state_at_a_time(tmp_path: Path) -> None:
+    """Each state of the file has points of one value; whoever reads sees one of the states, whole."""
+    path = tmp_path / "events.out.tfevents.1"
+    states = [frames(scalar(step, float(number)) for step in range(100 + 10 * number)) for number in range(20)]
+    path.write_bytes(states[0])
+    problems: list[Any] = []
+    done = threading.Event()
+    with tfbundle.open_events(tmp_path) as log:
+        log.load()
+
+        def watch() -> None:
+            while not done.is_set():
+                series = log.runs["."].scalars["loss"]
+                values = set(series.values.tolist())
+                if len(values) != 1 or len(series) != 100 + 10 * int(values.pop()):
+                    problems.append(series.values)
+
+        threads = [threading.Thread(target=watch) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for state in states[1:]:
+            path.with_name("other").write_bytes(state)
+            path.with_name("other").replace(path)
+            log.refresh()
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+        assert points(log) == [(step, 19.0) for step in range(290)]
 
 
 def test_many_threads_may_ask_first(tmp_path: Path) -> None:

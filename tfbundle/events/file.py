@@ -11,7 +11,8 @@ import threading
 import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from tfbundle.events.wide_decode import Records, decode_lockstep
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.compression import FileStream, Stream, open_stream
+from tfbundle.formats.records.continuation import ReadSoFar
 from tfbundle.formats.records.frames import FEWEST_ROWS
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
 from tfbundle.formats.records.unpacked import Unpacked
@@ -34,7 +36,6 @@ from tfbundle.identification.kinds import PLACEHOLDERS
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_SMALL_VALUE, MOST_INFLATED_RECORDS
 from tfbundle.proto import Event
 from tfbundle.storage.base import Location, Source
-from tfbundle.storage.local import FileIdentity
 
 _DOUBLE = struct.Struct("<d")
 
@@ -42,8 +43,6 @@ _DOUBLE = struct.Struct("<d")
 _MOST_OPEN = 32
 _recently_opened: deque[weakref.ref[EventFile]] = deque()
 _opening = threading.Lock()
-# Bytes at the start and before the position whose checksum is noted.
-_NOTED_SIZE = 1 << 12
 
 
 class Options(NamedTuple):
@@ -89,8 +88,9 @@ class EventFile:
         self._unusual.start(self.path)
         self._value_count = 0
         self._small: dict[tuple[int, int], bytes] | None = None  # Small values of a compressed file.
-        self._identity: FileIdentity | None = None
-        self._seen: list[tuple[int, int, int]] = []  # Offset, size and CRC-32C of bytes that were read.
+        self._version: object = None
+        self._stored_size = 0
+        self._so_far: ReadSoFar | None = None
         self._opened: Source | Unpacked | None = None
         self._is_closed = False
 
@@ -113,11 +113,11 @@ class EventFile:
             size = max(0, (stat.size if stat is not None else 0) - start)
             return self._finish(start, before, None, [Loss(start, size, before, error)])
         try:
-            if self._is_packed and source.version == self._identity:
+            if self._is_packed and source.version == self._version:
                 return False
             if self._is_other(source):
                 raise Replaced(self.path)
-            self._identity = cast(FileIdentity, source.version)
+            self._version, self._stored_size = source.version, source.size
             self._is_packed = stream.compression != "NONE"
             reader = RecordReader(
                 stream,
@@ -148,6 +148,7 @@ class EventFile:
         except OSError as error:
             if not self._options.partial:
                 raise
+            self._note_bytes(source)
             return self._finish(start, before, None, [self._loss(source, error)])
         finally:
             source.close()
@@ -157,10 +158,10 @@ class EventFile:
         return Loss(self.position, max(0, source.size - self.position), self.count, error)
 
     def _note_bytes(self, source: Source) -> None:
-        """Note checksums of the first and the last bytes that were read, by which another file is noticed."""
+        """Note what was read, so that another file in its place is noticed."""
         if not self._is_packed:
-            size = min(_NOTED_SIZE, self.position)
-            self._seen = [(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, self.position - size)]
+            with suppress(OSError):  # Where its disk is broken, what was noted before has to do.
+                self._so_far = ReadSoFar(source, self.position)
 
     def _open_stream(self) -> tuple[Source, Stream]:
         """Return the file, and its bytes from ``position`` on."""
@@ -180,19 +181,10 @@ class EventFile:
         return changed
 
     def _is_other(self, source: Source) -> bool:
-        if self._identity is None:
-            return False
-        version = cast(FileIdentity, source.version)
-        same = (version.device, version.inode) == (self._identity.device, self._identity.inode)
-        if self._is_packed or not same or source.size < self.position:
-            return True
-        if version == self._identity:
-            return False
-        # Written to without growing, it was rewritten in place. One that grew may have been as well: another file may
-        # have been made in its place, for which many file systems take the same inode again.
-        if source.size <= self._identity.size:
-            return True
-        return any(crc32c(source.read_at(offset, size)) != crc for offset, size, crc in self._seen)
+        """Return whether another file lies there than the one that was read, if any was."""
+        if self._so_far is None:
+            return self._version is not None
+        return not self._so_far.goes_on_in(source)
 
     def value_bytes(self, order: int, place: Place) -> bytes:
         """Return the serialized ``Summary.Value`` of a point."""
@@ -311,7 +303,7 @@ class EventFile:
 
     def _count_values(self, count: int) -> None:
         self._value_count += count
-        size = self._identity.size if self._identity is not None else 0
+        size = self._stored_size
         if self._is_packed and self._value_count > MOST_INFLATED_RECORDS + size:
             raise UnsupportedError(
                 f"{self.path} has more than {self._value_count} values in {size} compressed bytes, far more than can "

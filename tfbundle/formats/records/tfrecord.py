@@ -7,14 +7,16 @@ after the other. An iterator that has reached the end of a file goes on when the
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.records.compression import FileStream, open_source, open_stream
+from tfbundle.formats.records.continuation import ReadSoFar
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation
 from tfbundle.limits import LARGEST_RECORD
 from tfbundle.storage.base import Location
@@ -58,6 +60,7 @@ class RecordIterator(Iterator[Item]):
         self._reader = self._make_reader(stream)
         self._earlier_losses: list[Loss] = []
         self._is_at_end = False
+        self._so_far: ReadSoFar | None = None
         self.number = self.offset = 0
         self._items = self._read()
 
@@ -95,14 +98,11 @@ class RecordIterator(Iterator[Item]):
         """Close the file; a file object that was passed stays open."""
         self._is_at_end = False
         self._items.close()
-        self._close_source()
-
-    def _close_source(self) -> None:
         if self._owned is not None:
             self._owned.close()
 
     def _reopen(self) -> bool:
-        """Go on behind the last whole record of an uncompressed file, if the file has grown."""
+        """Go on behind the last whole record of an uncompressed file, if that file has grown."""
         reader = self._reader
         stat = self._location.stat() if self._location is not None and self.compression == "NONE" else None
         if (
@@ -112,7 +112,11 @@ class RecordIterator(Iterator[Item]):
             or (reader.losses and reader.position == 0)
         ):
             return False
-        self._owned = self._location.open()
+        opened = self._location.open()
+        if self._so_far is None or not self._so_far.goes_on_in(opened):
+            opened.close()
+            return False  # Another file took its place.
+        self._owned = opened
         self._size = self._owned.size
         # Damage that no whole record follows was not passed: where it ends will be seen now.
         self._earlier_losses += [loss for loss in reader.losses if loss.offset < reader.position]
@@ -136,7 +140,11 @@ class RecordIterator(Iterator[Item]):
                     raise error.locate(path=self._path, offset=self.offset) from None
                 yield item
         self._is_at_end = True
-        self._close_source()
+        if self._owned is not None:
+            if self.compression == "NONE":
+                with suppress(OSError, TfBundleError):  # What cannot be read again does not go on either.
+                    self._so_far = ReadSoFar(self._owned, self._reader.position)
+            self._owned.close()
 
 
 def read_records(
@@ -151,7 +159,8 @@ def read_records(
 
     An incomplete last record ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
     there are: none if the compressed stream ends too early, behind a whole record. ``next`` after the end goes on if an
-    uncompressed file that was passed by its path has grown, as TensorFlow's iterators do. Raises ``ChecksumError`` for
+    uncompressed file that was passed by its path has grown, as TensorFlow's iterators do; a file that took its place is
+    not read. Raises ``ChecksumError`` for
     a damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
     stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them; the last one is
     all from where the file cannot be read on, if its disk is broken there.
