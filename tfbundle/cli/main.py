@@ -36,6 +36,7 @@ COMMANDS = (
     "graph",
     "check",
     "verify",
+    "scan",
     "diff",
     "fingerprint",
     "convert",

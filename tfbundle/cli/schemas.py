@@ -152,6 +152,23 @@ DOCUMENTS: dict[str, Document] = {
             "not_checked": "paths of checkpoints, SavedModels and unreadable folders below the path that were not read",
         },
     ),
+    "scan": Document(
+        1,
+        {
+            "ok": "whether everything was looked at, and nothing is above the threshold",
+            "path": "what was scanned",
+            "complete": "whether everything was looked at",
+            "threshold": "the severity up to which findings are accepted",
+            "findings": "a list of rule, severity (info, low, medium, high or critical), message, path, op, node, "
+            "function, trigger (load, call or unreachable), argument, arguments, within, allowed (why the policy "
+            "allows it), new (whether the baseline lacks it)",
+            "counts": "how many findings there are of each severity",
+            "not_scanned": "a list of path, reason",
+            "files": "those that were looked at",
+            "nodes": "how many nodes their graphs have",
+            "ignored": "how many files hold no program that is known here",
+        },
+    ),
     "diff": Document(
         1,
         {

@@ -33,7 +33,7 @@ class Collection:
 
     def report(self, path: str) -> ScanReport:
         """Return everything, the worst first."""
-        findings = sorted(dict.fromkeys(self.findings), key=lambda finding: -finding.rank)
+        findings = sorted(dict.fromkeys(self.findings), key=lambda finding: (-finding.rank, finding.path))
         return ScanReport(
             path, tuple(findings), tuple(dict.fromkeys(self.not_scanned)), tuple(self.files), self.nodes, self.ignored
         )

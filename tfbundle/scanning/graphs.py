@@ -10,7 +10,7 @@ from tfbundle.proto import NodeDef
 from tfbundle.scanning.embedded import EmbeddedGraphs, string_constants
 from tfbundle.scanning.entry_points import EntryPoints
 from tfbundle.scanning.folding import Context, Folder
-from tfbundle.scanning.judging import Judgement, judge
+from tfbundle.scanning.judging import RULE_OF_CLASS, Judgement, judge
 from tfbundle.scanning.op_effects import CLASSES, Effect, effects
 from tfbundle.scanning.program import Block, Program, data_inputs, is_known
 from tfbundle.scanning.queues import queued_values
@@ -167,10 +167,10 @@ class GraphScan:
         severity = judgement.loaded if trigger == "load" else judgement.called
         if trigger == "unreachable" and severity != "info":
             severity = "info" if effect.judged == "checkpoint" and effect.op_class == "reads" else "low"
-        message = f"{node.op} {CLASSES[effect.op_class]}, {_when(trigger, label)}"
+        message = f"{node.op} {_does(judgement.rule)}, {_when(trigger, label)}"
         if judgement.argument is not None:
             message += f": {judgement.argument}"
-        self._report(judgement.rule, severity, message, block, node, trigger, judgement.argument)
+        self._report(judgement.rule, severity, message, block, node, trigger, judgement)
 
     def _unknown(self, block: Block, node: NodeDef) -> None:
         for group, label in self._groups_of(block, node):
@@ -181,17 +181,34 @@ class GraphScan:
                 f"{node.op} is no op of TensorFlow's, so it needs native code that somebody else wrote, "
                 f"{_when(group.trigger, label)}"
             )
-            self._report("unknown-op", severity, message, block, node, group.trigger, None)
+            self._report("unknown-op", severity, message, block, node, group.trigger)
             return
 
     def _report(
-        self, rule: str, severity: str, message: str, block: Block, node: NodeDef, trigger: str, argument: str | None
+        self,
+        rule: str,
+        severity: str,
+        message: str,
+        block: Block,
+        node: NodeDef,
+        trigger: str,
+        judgement: Judgement | None = None,
     ) -> None:
         if self._within:
             message += f", in the graph in the value of {self._within[-1]!r}"
         self.findings.append(
             ScanFinding(
-                rule, severity, message, self._path, node.op, node.name, block.name, trigger, argument, self._within
+                rule,
+                severity,
+                message,
+                self._path,
+                op=node.op,
+                node=node.name,
+                function=block.name,
+                trigger=trigger,
+                argument=None if judgement is None else judgement.argument,
+                within=self._within,
+                arguments=() if judgement is None else judgement.arguments,
             )
         )
 
@@ -214,6 +231,11 @@ class GraphScan:
         inner.run()
         self.findings += inner.findings
         self.problems += inner.problems
+
+
+def _does(rule: str) -> str:
+    """Return what the ops of a rule do, in words."""
+    return next(CLASSES[op_class] for op_class, name in RULE_OF_CLASS.items() if name == rule)
 
 
 def _when(trigger: str, label: str) -> str:

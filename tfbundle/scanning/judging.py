@@ -35,12 +35,16 @@ RULE_OF_CLASS = {
 
 
 class Judgement(NamedTuple):
-    """What a value makes of an op: the rule, the severities when called and when loaded, and the argument in words."""
+    """What values make of an op: the rule, the severities when called and when loaded, and the argument in words.
+
+    ``arguments`` are the values themselves, and none where one of them is open.
+    """
 
     rule: str
     called: str
     loaded: str
     argument: str | None
+    arguments: tuple[str, ...] = ()
 
 
 def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | None:
@@ -80,7 +84,8 @@ def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | No
         return Judgement(rule, called, loaded, known[0] if known else describe(texts))
     if judged == "records" and is_open:
         called = loaded = "info"  # Records that are damaged are not read, so that no other file is.
-    return Judgement(rule, called, loaded, describe(texts))
+    arguments = tuple(str(text) for text in texts) if all(text.data is not None for text in texts) else ()
+    return Judgement(rule, called, loaded, describe(texts), arguments)
 
 
 def _is_own(text: Text, effect: Effect) -> bool:

@@ -20,6 +20,8 @@ class ScanFinding:
     from constants; ``"comes from the caller"`` where whoever calls the model chooses it; ``"unknown"`` otherwise; and
     ``None`` where the op takes none. ``path`` is the file, with the member of an archive behind ``!``.
 
+    ``arguments`` are the values behind ``argument`` in full, and none where one of them is open.
+
     ``op`` and ``node`` are those of the graph, ``function`` the function of the graph that the node is in. ``within``
     are the nodes whose values hold the graph, where it is no graph of a file. What does not apply is ``None``.
     """
@@ -34,6 +36,7 @@ class ScanFinding:
     trigger: str = "load"
     argument: str | None = None
     within: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
