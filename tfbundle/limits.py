@@ -78,8 +78,12 @@ LARGEST_OBJECT_GRAPH = 64 << 20
 MOST_OBJECTS = 200_000
 MOST_OBJECTS_A_TENSOR = 8
 # Bytes of a state file, which has a line or two for each checkpoint that training kept, and of a SavedModel's
-# fingerprint, which holds a few numbers.
-LARGEST_NOTE = 16 << 20
+# fingerprint, which holds a few numbers. This is room for fifty thousand checkpoints.
+LARGEST_NOTE = 4 << 20
+# Characters of a path in a state file: twice as many as Windows opens, and sixteen times as many as Linux.
+LONGEST_PATH = 1 << 16
+# Bytes of a state file in which single backslashes are taken for separators. Nobody writes a longer one by hand.
+LARGEST_BY_HAND = 1 << 20
 # How many components of a stale path in a state file are tried, each with one call to the file system.
 MOST_FOLDERS = 16
 # Names of folders in one state file. An honest one has a few; each costs a call to the file system.

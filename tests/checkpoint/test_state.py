@@ -22,6 +22,7 @@ from tests.support.v1_writer import write_v1
 from tfbundle import train
 from tfbundle.checkpoint.find.state import CheckpointState
 from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.limits import LARGEST_BY_HAND, LARGEST_NOTE, LONGEST_PATH
 
 STATES = {
     file.parent: json.loads(file.read_text(encoding="utf-8"))["state"]
@@ -434,6 +435,45 @@ class TestEffort:
             with pytest.raises(FormatError, match=error) if error else nullcontext():
                 call()
             assert time.process_time() - start < 1
+
+    def test_paths_longer_than_any_system_opens(self, tmp_path: Path) -> None:
+        """Longer and longer ends of a path are looked for, but not those of one that never was a file's."""
+        write_checkpoint(tmp_path / "m-7")
+        state = CheckpointState(str(tmp_path / "checkpoint"), "", [], [], 0.0)
+        assert state.resolve("/" * (LONGEST_PATH - 3) + "m-7") == str(tmp_path / "m-7")
+        assert state.resolve("/" * (LONGEST_PATH - 2) + "m-7") is None
+        write_state(tmp_path, "/" * (LONGEST_PATH - 2) + "m-7")
+        with pytest.raises(MissingFileError, match=f"names a path of {LONGEST_PATH + 1} characters.* pass one of them"):
+            tfbundle.open_checkpoint(tmp_path)
+
+    def test_separators_at_the_end_of_a_path(self, tmp_path: Path) -> None:
+        """As many are looked at as any folder that is looked for has room for."""
+        write_checkpoint(tmp_path / "m-7")
+        state = CheckpointState(str(tmp_path / "checkpoint"), "", [], [], 0.0)
+        (tmp_path / "run").mkdir()
+        write_checkpoint(tmp_path / "run" / "m-8")
+        assert state.resolve("/gone/run" + "/" * 60 + "m-8") == str(tmp_path / "run" / "m-8")
+        assert state.resolve("/gone" * 70 + "/run/./m-8") == str(tmp_path / "run" / "m-8")
+
+    @pytest.mark.parametrize(("size", "error"), [(LARGEST_NOTE, None), (LARGEST_NOTE + 1, "no file of its kind")])
+    def test_size_of_the_file(self, tmp_path: Path, size: int, error: str | None) -> None:
+        text = b'model_checkpoint_path: "m-1"\n'
+        (tmp_path / "checkpoint").write_bytes(text + b"#" * (size - len(text)))
+        self.check(tmp_path, error)
+
+    @pytest.mark.parametrize(("count", "error"), [(100, None), (500_000, "are escapes")])
+    def test_backslashes(self, tmp_path: Path, count: int, error: str | None) -> None:
+        """Text of escapes takes many times its size in memory; a short one may have been written by hand."""
+        (tmp_path / "checkpoint").write_bytes(b'model_checkpoint_path: "%s"\n' % (rb"\zz" * count))
+        with pytest.raises(FormatError, match=error) if error else nullcontext():
+            tfbundle.read_checkpoint_state(tmp_path)
+
+    def test_escapes_of_other_alphabets(self, tmp_path: Path) -> None:
+        path = "ä" * 150_000
+        escaped = "".join(f"\\{byte:03o}" for byte in path.encode())
+        (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{escaped}"\n')
+        assert (tmp_path / "checkpoint").stat().st_size > LARGEST_BY_HAND
+        assert tfbundle.read_checkpoint_state(tmp_path).model_checkpoint_path == path
 
     @pytest.mark.parametrize("form", ["m-{}", "/old/a/b/c/d/e/f/g/h/m-{}", "C:\\\\old\\\\m-{}", "same"])
     def test_many_checkpoints(self, tmp_path: Path, form: str) -> None:

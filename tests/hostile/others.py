@@ -57,6 +57,10 @@ _add_state("itself", "a state file that names itself", _state("checkpoint"))
 _add_state("folder", "a state file that names its folder", _state("."))
 _add_state("shards-outside", "a state file with a pattern of shards outside", _state("../../x-?????-of-99999"))
 _add_state("long", "a state file with a path of a megabyte", _state("/x" * (1 << 19)))
+_add_state("long-paths", "a state file with 60 paths of 64 KB", _state(*["/x" * ((1 << 15) - n) for n in range(60)]))
+_add_state("largest", "a state file of 16 MB", _state("/x" * ((1 << 23) - 40)))
+_add_state("longest", "a state file of 4 MB with one path", _state("/x" * ((1 << 21) - 40)))
+_add_state("backslashes", "a state file of 4 MB of backslashes", rb'model_checkpoint_path: "%s"' % (rb"\z" * 2_000_000))
 _add_state("long-name", "a state file with a name of 100,000 bytes", _state("x" * 100_000))
 _add_state(
     "many",

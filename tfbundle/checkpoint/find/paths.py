@@ -40,6 +40,7 @@ from tfbundle.errors import FormatError, MissingFileError, TfBundleError, Unsupp
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
+from tfbundle.limits import LONGEST_PATH
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.suggestions import closest_names
@@ -261,6 +262,11 @@ def _from_state(state: CheckpointState, folder: Location, format: Format | None)
         listing = f"; {state.folder} holds {_listed(map(_to_pass, others))}, pass one of them"
     elif there.half_saved:
         listing = f"; {_listed(there.half_saved)} is incomplete: training stopped while it was being written"
+    if len(state.model_checkpoint_path) > LONGEST_PATH:
+        count = len(state.model_checkpoint_path)
+        raise MissingFileError(
+            f"{state.path} names a path of {count} characters, which no system opens{listing}", path=state.path
+        )
     stored = folder.join(state.model_checkpoint_path)
     if not others and not there.half_saved and state.model_checkpoint_path and stored.parent == folder:
         renamed = describe_renamed_index(stored, folder.list())

@@ -24,7 +24,7 @@ from tfbundle.checkpoint.find.names import CheckpointFiles, find_files, prefix_o
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
-from tfbundle.limits import LARGEST_NOTE, MOST_FOLDERS
+from tfbundle.limits import LARGEST_BY_HAND, LARGEST_NOTE, LARGEST_TEXT_GROWTH, LONGEST_PATH, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
@@ -36,6 +36,8 @@ _CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "
 _CONTROL = re.compile("[\a\b\f\n\r\t\v]")
 # On Windows, what is joined to a drive's letter is looked for on that drive and not in the folder.
 _DRIVE = re.compile(r"[A-Za-z]:")
+# How many separators of a path are looked at, from its end: some may stand side by side, or beside dots.
+_MOST_SEPARATORS = 4 * MOST_FOLDERS
 
 
 class CheckpointState(NamedTuple):
@@ -81,11 +83,12 @@ class CheckpointState(NamedTuple):
     def find(self, stored: str, listings: Listings | None = None) -> CheckpointFiles | None:
         """Return the files of the checkpoint that ``resolve`` finds."""
         listings = listings or Asking()
-        if not stored or "\0" in stored:
+        if not stored or "\0" in stored or len(stored) > LONGEST_PATH:
             return None
         state = locate(self.path)
         spellings = [stored]
-        if _CONTROL.search(stored):
+        # The first question is answered at a tenth of the cost of the second, which matters for megabytes of paths.
+        if not stored.isprintable() and _CONTROL.search(stored):
             spellings.append(_CONTROL.sub(lambda match: "\\" + _CONTROLS[match[0]], stored))
         for spelling in spellings:
             if "?" in spelling:
@@ -114,7 +117,7 @@ def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
     Most of what a long state file names is gone. Its paths have a few folders in common, so that this takes a
     hundredth of the time of looking for each file.
     """
-    name = stored.replace("\\", "/").rpartition("/")[2]
+    name = _last_part(stored)
     if name in ("", "."):
         return True
     head = stored[: -len(name)]
@@ -132,9 +135,16 @@ def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
     return any(_may_hold(here, name) for here in found for name in names)
 
 
+def _last_part(stored: str) -> str:
+    return stored.replace("\\", "/").rpartition("/")[2]
+
+
 def _parts(stored: str) -> list[str]:
-    parts = [part for part in stored.replace("\\", "/").split("/") if part not in ("", ".")]
-    return [part for part in parts if not _DRIVE.match(part)]
+    """Return the folders and the name in a path, as many of the last ones as are looked for."""
+    parts = stored.replace("\\", "/").rsplit("/", _MOST_SEPARATORS)
+    if len(parts) > _MOST_SEPARATORS:
+        del parts[0]  # What is left of the path, which may be a megabyte.
+    return [part for part in parts if part not in ("", ".") and not _DRIVE.match(part)]
 
 
 def _leads_on(listing: Listing, part: str) -> bool:
@@ -159,7 +169,7 @@ def _candidates(state: Location, stored: str, listings: Listings) -> Iterator[Lo
     # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
     parts = _parts(stored)
     ends = range(1, min(len(parts), MOST_FOLDERS) + 1)
-    if re.search(r"(?:\A|[/\\])\.?\Z", stored):
+    if _last_part(stored) in ("", "."):
         # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
         if parts:
             yield folder.join(stored.removesuffix("."), "")
@@ -209,7 +219,7 @@ def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> 
     """Read a state file, given its folder or the file itself.
 
     ``latest_filename`` is the file's name in the folder where it is not ``checkpoint``. Raises ``MissingFileError``
-    where there is none and ``FormatError`` where it is not a ``CheckpointState``.
+    where there is none and ``FormatError`` where it is not a ``CheckpointState``, or has more than 4 MiB.
     """
     location = locate(path)
     if location.is_folder():
@@ -244,11 +254,14 @@ def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> 
 def _parse(data: bytes, path: str) -> CheckpointStateProto:
     from tfbundle.formats.text.textproto import parse_text  # Most checkpoints are opened without a state file.
 
+    if len(data) > LARGEST_BY_HAND and data.count(b"\\") > len(data) // LARGEST_TEXT_GROWTH:
+        # Protobuf takes seventy bytes of memory for each byte of such text.
+        raise FormatError(f"{path} is no state file: most of its {len(data)} bytes are escapes", path=path)
     try:
         return parse_text(data, CheckpointStateProto, path=path)
     except FormatError:
         # In a path of Windows that was written by hand, "C:\\runs", a backslash begins no escape of text form.
-        if b"\\" not in data:
+        if b"\\" not in data or len(data) > LARGEST_BY_HAND:
             raise
         with_backslashes = re.sub(rb"\\([\\\"'])?", lambda match: match[0] if match[1] else rb"\\", data)
         try:
