@@ -68,8 +68,13 @@ MOST_SLICES = 1 << 14
 MOST_EXTENTS = 8 * MOST_SLICES
 # Bytes of a tensor's entry in an index. So many extents with the largest numbers take less.
 LARGEST_ENTRY = 4 << 20
-# Comparisons of coordinates until slices have proved not to overlap. So many take a fifth of a second; the largest
-# number of slices in a grid takes less than half of them.
+# Bytes of entries that list slices, of all tensors together: so many, and so many more for each byte of the keys under
+# which slices are stored. A key repeats what an entry says of a slice in a third of the bytes at least.
+FREE_SLICE_LISTS = 512 << 10
+MOST_BYTES_A_KEY_BYTE = 3
+# Comparisons of coordinates until slices have proved not to overlap, of all tensors of a checkpoint together but those
+# whose slices tile a box, which takes none. So many take a fifth of a second; the largest number of slices in a grid
+# with holes takes less than that.
 OVERLAP_EFFORT = 1 << 23
 # Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
 # Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes

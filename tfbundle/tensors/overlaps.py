@@ -1,6 +1,15 @@
 """Whether any two of many boxes overlap, in about n log n steps for the layouts that partitioners make.
 
-Sorted along a dimension, a box can meet only those that begin before it ends::
+Boxes that tile a box overlap nowhere. At the corners of a box, count 1 and -1 in turn, so that summing these numbers up
+along each dimension gives 1 inside and 0 elsewhere. Where boxes meet, the numbers of their corners cancel out::
+
+    +---+-------+---+        1 . . . . . .-1                  1 . . . . . .-1
+    |   |       |   |   =    .             .    if and only   .             .
+    |   +---+---+   |        .             .    if the boxes  .             .
+    +---+---+---+---+       -1 . . . . . . 1    tile it      -1 . . . . . . 1
+
+So tilings are proved by sorting corners. Otherwise boxes leave holes, or overlap. Sorted along a dimension, a box can
+meet only those that begin before it ends::
 
     |--a--|                         a meets b, and b meets c: two pairs are compared
        |--b--|
@@ -8,7 +17,8 @@ Sorted along a dimension, a box can meet only those that begin before it ends::
 
 That settles boxes in a row. Where boxes are long in every dimension, most pairs would have to be compared; such boxes
 are cut in two at a plane first, with boxes that cross it on either side, until few are left on each. Boxes can be laid
-out so that no plane separates many. The effort is therefore limited, far beyond what any grid takes.
+out so that no plane separates many. The effort is therefore limited, far beyond what any grid takes, and what many
+tensors of one checkpoint take is counted together (``Effort``).
 """
 
 from __future__ import annotations
@@ -22,6 +32,10 @@ from tfbundle.limits import OVERLAP_EFFORT
 
 Column = np.ndarray[Any, np.dtype[np.int64]]
 
+# So many corners are sorted to find out whether boxes tile a box; with more, the other way is as fast.
+_MOST_CORNERS = 1 << 18
+# So few boxes are compared at no one's expense.
+_FEW_BOXES = 64
 # With so many pairs for each box, comparing them is cheaper than cutting.
 _FEW_PAIRS = 64
 # Sorting a number takes as long as so many comparisons.
@@ -41,13 +55,25 @@ class _Boxes(NamedTuple):
         return _Boxes(*(column[which] for column in self))
 
 
-def find_overlap(starts: Column, ends: Column) -> tuple[int, int] | None:
+class Effort:
+    """How many comparisons of coordinates are left for the tensors of one checkpoint together."""
+
+    def __init__(self) -> None:
+        """Start with as many as one tensor may take."""
+        self.left = OVERLAP_EFFORT
+
+
+def find_overlap(starts: Column, ends: Column, effort: Effort | None = None) -> tuple[int, int] | None:
     """Return the numbers of two boxes that overlap, or ``None``.
 
     ``starts`` and ``ends`` have a row for each box, of which none is empty, and a column for each dimension. Raises
-    ``UnsupportedError`` where the boxes are laid out so that finding out would take too long.
+    ``UnsupportedError`` where the boxes are laid out so that finding out would take more than what is left of
+    ``effort``, from which it is taken.
     """
-    effort = OVERLAP_EFFORT
+    if len(starts) < 2 or _is_tiling(starts, ends):
+        return None
+    if effort is None or len(starts) <= _FEW_BOXES:
+        effort = Effort()
     waiting = [_Boxes(np.arange(len(starts)), starts, ends)]
     while waiting:
         boxes = waiting.pop()
@@ -56,8 +82,8 @@ def find_overlap(starts: Column, ends: Column) -> tuple[int, int] | None:
         pairs = [_count_pairs(boxes, axis) for axis in range(starts.shape[1])]
         fewest = min(pairs)
         halves = _cut(boxes) if fewest > _FEW_PAIRS * len(boxes.number) else None
-        effort -= boxes.starts.size * _SORTING + (0 if halves else fewest * starts.shape[1])
-        if effort < 0:
+        effort.left -= boxes.starts.size * _SORTING + (0 if halves else fewest * starts.shape[1])
+        if effort.left < 0:
             raise UnsupportedError(f"its {len(starts)} slices cross each other too often to be checked for overlaps")
         if halves:
             waiting += halves
@@ -66,6 +92,30 @@ def find_overlap(starts: Column, ends: Column) -> tuple[int, int] | None:
         if found is not None:
             return found
     return None
+
+
+def _is_tiling(starts: Column, ends: Column) -> bool:
+    """Return whether boxes tile a box, by the numbers at their corners; ``False`` too where there are too many."""
+    # Along the other dimensions all boxes are the same.
+    axes = np.flatnonzero((starts != starts[0]).any(axis=0) | (ends != ends[0]).any(axis=0)).tolist()
+    if not axes or len(starts) << len(axes) > _MOST_CORNERS:
+        return False
+    # The place of a corner: which edge it is along each dimension, as one number.
+    place, places = np.zeros((1, len(starts)), np.int64), 1
+    sign = np.ones((1, 1), np.int64)
+    for axis in axes:
+        edges, numbers = np.unique(np.concatenate((starts[:, axis], ends[:, axis])), return_inverse=True)
+        places *= len(edges)
+        if places > np.iinfo(np.int64).max:
+            return False
+        first, last = numbers.reshape(2, -1)
+        place = np.concatenate((place * len(edges) + first, place * len(edges) + last))
+        sign = np.concatenate((sign, -sign))
+    order = np.argsort(place, axis=None, kind="stable")
+    changes = np.flatnonzero(np.diff(place.ravel()[order], prepend=-1))
+    sums = np.add.reduceat(np.broadcast_to(sign, place.shape).ravel()[order], changes)
+    # Along each line through corners the numbers add up to 0, so that what is not 0 are at least the corners of a box.
+    return int(np.count_nonzero(sums)) == len(sign) == int(np.abs(sums).sum())
 
 
 def _count_pairs(boxes: _Boxes, axis: int) -> int:

@@ -20,9 +20,9 @@ import numpy as np
 
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.formats.slice_keys import FULL, Extent
-from tfbundle.limits import MOST_EXTENTS, MOST_SLICES
+from tfbundle.limits import MOST_EXTENTS, MOST_SLICES, OVERLAP_EFFORT
 from tfbundle.proto import TensorSliceProto
-from tfbundle.tensors.overlaps import find_overlap
+from tfbundle.tensors.overlaps import Column, Effort, find_overlap
 
 # Tensors of which some slices are damaged or lost, each with the numbers of damaged ones.
 DamagedSlices = tuple[tuple[str, frozenset[int]], ...]
@@ -105,27 +105,52 @@ def parse_extents(text: str) -> tuple[Extent, ...] | None:
 def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) -> TensorSlice | None:
     """Return the first of several boxes that slices do not have all of; the slices must be disjoint, and at least
     one.
+
+    Raises ``UnsupportedError`` where boxes and slices are laid out so that finding out would take too long.
     """
-    starts = np.array([box.starts for box in slices], np.int64)
-    ends = starts + np.array([box.lengths for box in slices], np.int64)
-    for box in boxes:
-        first = np.array(box.starts, np.int64)
-        common = np.minimum(ends, first + np.array(box.lengths, np.int64)) - np.maximum(starts, first)
+    known = {(one.starts, one.lengths) for one in slices}
+    others = [box for box in boxes if box.volume and (box.starts, box.lengths) not in known]
+    if not others:
+        return None
+    starts, ends = _edges(slices)
+    # Only slices that begin before a box ends, and end behind its start, can meet it. Sorted along one dimension, these
+    # lie together; the dimension in which they begin at the most places leaves the fewest.
+    axis = max(range(starts.shape[1]), key=lambda axis: len(np.unique(starts[:, axis])), default=None)
+    if axis is None:
+        return None  # A tensor without dimensions has one box, and a slice is all of it.
+    order = np.argsort(starts[:, axis], kind="stable")
+    starts, ends = starts[order], ends[order]
+    reach = np.maximum.accumulate(ends[:, axis])
+    firsts, lasts = _edges(others)
+    begin = np.searchsorted(reach, firsts[:, axis], side="right")
+    end = np.searchsorted(starts[:, axis], lasts[:, axis], side="left")
+    if int(np.maximum(end - begin, 0).sum()) * starts.shape[1] > OVERLAP_EFFORT:
+        raise UnsupportedError(f"{len(others)} regions and {len(slices)} slices meet too often to be compared")
+    for number, box in enumerate(others):
+        near = slice(begin[number], end[number])
+        common = np.minimum(ends[near], lasts[number]) - np.maximum(starts[near], firsts[number])
         if int(np.maximum(common, 0).prod(axis=1).sum()) != box.volume:
             return box
     return None
 
 
-def check_disjoint(slices: Sequence[TensorSlice]) -> None:
-    """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if that takes too long to say."""
+def _edges(boxes: Sequence[TensorSlice]) -> tuple[Column, Column]:
+    """Return the starts and the ends of boxes: a row a box and a column a dimension."""
+    starts = np.array([box.starts for box in boxes], np.int64)
+    return starts, starts + np.array([box.lengths for box in boxes], np.int64)
+
+
+def check_disjoint(slices: Sequence[TensorSlice], effort: Effort | None = None) -> None:
+    """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if that takes too long to say.
+
+    ``effort`` is what may be spent on all tensors of the checkpoint.
+    """
     boxes = [box for box in slices if box.volume]
     if len(boxes) < 2:
         return
     if not boxes[0].starts:
         raise FormatError("a tensor without dimensions is stored in several slices")
-    starts = np.array([box.starts for box in boxes], np.int64)
-    ends = starts + np.array([box.lengths for box in boxes], np.int64)
-    found = find_overlap(starts, ends)
+    found = find_overlap(*_edges(boxes), effort)
     if found is not None:
         raise FormatError(f"slices {boxes[found[0]]} and {boxes[found[1]]} overlap")
 

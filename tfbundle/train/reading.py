@@ -8,7 +8,6 @@ from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.find.listings import Asking, Listings
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, find_files, prefix_of, v1_prefix_of
 from tfbundle.checkpoint.find.state import CheckpointState, find_state
-from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import HEADER_KEY
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
@@ -61,7 +60,7 @@ class CheckpointReader:
         if isinstance(store, BundleStore):
             for keys, values in store.index.table.blocks():
                 for key, value in zip(keys, values, strict=True):
-                    facts = None if key == HEADER_KEY else decode_facts(value)
+                    facts = None if key == HEADER_KEY else store.index.facts_of(value)
                     if facts is not None and not facts.slices:
                         lines.append(_line(key, data_type_name(facts.data_type), facts.shape))
         else:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
 from tfbundle.checkpoint.salvage.byteorder import ask_numbers, ask_strings, has_byteorder
 from tfbundle.checkpoint.v2.entry import decode_facts
-from tfbundle.checkpoint.v2.index import BundleIndex, Header, decode_tensors, read_header
+from tfbundle.checkpoint.v2.index import BundleIndex, Header, Parents, decode_tensors, read_header
 from tfbundle.checkpoint.v2.payload import ByteOrder
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -61,7 +61,7 @@ def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
     table, blocks = _read_intact_blocks(source, findings)
     header = _find_header(table)
     shards = Shards(prefix, _count_shards(prefix) if header is None else header.num_shards, source)
-    records = decode_tensors(blocks)
+    records = decode_tensors(blocks, Parents(table).facts)
     if header is None:
         header = _infer_header(BundleIndex(table, Header(shards.count, "little"), records), shards, findings)
     if findings:  # Otherwise all entries are there, and what looks like a slice is a tensor with a strange name.

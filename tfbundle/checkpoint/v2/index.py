@@ -22,7 +22,7 @@ from tfbundle.checkpoint.v2.bulk import known_facts
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.checkpoint.v2.payload import ByteOrder
 from tfbundle.checkpoint.v2.stored_slices import StoredSlice
-from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.slice_keys import (
     Extent,
     decode_name,
@@ -33,9 +33,10 @@ from tfbundle.formats.slice_keys import (
 )
 from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
-from tfbundle.limits import MOST_SHARDS
+from tfbundle.limits import FREE_SLICE_LISTS, MOST_BYTES_A_KEY_BYTE, MOST_SHARDS, MOST_SLICES
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage.base import Location
+from tfbundle.tensors.overlaps import Effort
 from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, check_disjoint
 from tfbundle.tensors.store import Facts
@@ -45,6 +46,10 @@ _BYTE_ORDERS: dict[int, ByteOrder] = {BundleHeaderProto.LITTLE: "little", Bundle
 
 # The stored slices of a tensor, each with its box; an unpartitioned tensor is a single slice, and needs no box.
 Slices = list[tuple[TensorSlice | None, StoredSlice]]
+# An entry shorter than this lists a few slices at most.
+_SHORT_LIST = 64
+# What is known of so many slices is kept: a few megabytes.
+_MOST_SLICES_KEPT = MOST_SLICES
 
 
 class Header(NamedTuple):
@@ -52,6 +57,59 @@ class Header(NamedTuple):
 
     num_shards: int
     byteorder: ByteOrder
+
+
+class Parents:
+    """What the entries of partitioned tensors state, of which the last ones are kept.
+
+    An entry lists any number of slices in a few bytes each, which take a hundred times as many to compare and to keep.
+    TensorFlow stores each slice under a key, which repeats what the entry lists. So the entries take three times as
+    many bytes as the keys at most, which only has to be asked where they take many.
+    """
+
+    def __init__(self, table: Table) -> None:
+        """``table`` is the index, whose keys are read once they matter."""
+        self._table = table
+        self._kept: dict[bytes, Facts] = {}
+        self._seen: set[int] = set()
+        self._size = 0
+        self._allowed = FREE_SLICE_LISTS
+
+    def facts(self, record: bytes) -> Facts:
+        """Return what ``decode_facts`` does; ``UnsupportedError`` where too many slices are listed."""
+        if len(record) < _SHORT_LIST:
+            return decode_facts(record)
+        facts = self._kept.get(record)
+        if facts is None:
+            self._count(record)
+            facts = decode_facts(record)
+            if len(facts.slices) <= _MOST_SLICES_KEPT:
+                while len(self._kept) and sum(len(kept.slices) for kept in self._kept.values()) > _MOST_SLICES_KEPT:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[record] = facts
+        return facts
+
+    def _count(self, record: bytes) -> None:
+        number = hash(record)
+        if number not in self._seen:
+            self._seen.add(number)
+            self._size += len(record)
+        if self._size > self._allowed == FREE_SLICE_LISTS:
+            self._allowed += MOST_BYTES_A_KEY_BYTE * _size_of_slice_keys(self._table)
+        if self._size > self._allowed:
+            raise UnsupportedError(
+                "its entry and others list far more slices than the index has entries for, and are not read"
+            )
+
+
+def _size_of_slice_keys(table: Table) -> int:
+    size = 0
+    for keys, _ in table.blocks():
+        # Such keys open with NUL, and stand in front of all others but the header's.
+        size += sum(len(key) for key in keys if key.startswith(b"\0"))
+        if keys and keys[-1] > b"\1":
+            break
+    return size
 
 
 class BundleIndex:
@@ -75,6 +133,10 @@ class BundleIndex:
         self._records = records
         self._damaged = damaged or {}
         self._owners: dict[str, Tiling | None] = {}
+        self._parents = Parents(table)
+        # Tensors whose slices have proved not to overlap, and what may be spent on proving it of others.
+        self._disjoint: set[str] = set()
+        self._effort = Effort()
 
     @classmethod
     def open(cls, prefix: Location, *, verify: bool) -> BundleIndex:
@@ -88,6 +150,7 @@ class BundleIndex:
         index = BundleIndex(self.table, self.header, {name: records[name] for name in names}, damaged)
         # Where a slot of a part belongs does not depend on whether its variable is intact.
         index._owners = self._owners
+        index._parents, index._disjoint, index._effort = self._parents, self._disjoint, self._effort
         return index
 
     def close(self) -> None:
@@ -102,7 +165,7 @@ class BundleIndex:
         """Return every tensor's entry by name, in the order of the table, which is validated as a whole."""
         records = self._records
         if records is None:
-            records = decode_tensors(self.table.blocks())
+            records = decode_tensors(self.table.blocks(), self.facts_of)
             self._source.check_unchanged()
             self._records = records
         return records
@@ -132,6 +195,10 @@ class BundleIndex:
             return facts._replace(slices=tuple(box for box, _ in self.stored_slices(name, record) if box is not None))
         return facts
 
+    def facts_of(self, record: bytes) -> Facts:
+        """Return what an entry states; ``UnsupportedError`` where entries list far more slices than are stored."""
+        return self._parents.facts(record)
+
     def part(self, name: str, record: bytes) -> VariablePart | None:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
         return self._part(name, self._stated(name, record))
@@ -144,14 +211,14 @@ class BundleIndex:
         if name not in self._owners:
             record = self.find(name)
             try:
-                self._owners[name] = tiling(None if record is None else decode_facts(record))
+                self._owners[name] = tiling(None if record is None else self.facts_of(record))
             except TfBundleError:
                 self._owners[name] = None
         return self._owners[name]
 
     def _stated(self, name: str, record: bytes) -> Facts:
         try:
-            return decode_facts(record)
+            return self.facts_of(record)
         except TfBundleError as error:
             raise error.locate(path=self._source.path, tensor=name) from None
 
@@ -162,18 +229,21 @@ class BundleIndex:
     def stored_slices(self, name: str, record: bytes) -> Slices:
         """Return the stored slices of a tensor: itself, or those of its slices that have entries and are intact."""
         try:
-            facts = decode_facts(record)
+            facts = self.facts_of(record)
             part = self._part(name, facts)
             if part is not None:
                 return [(None, _stored_slice(self._part_entry(name, facts), facts, part.region))]
             if not facts.slices:
                 return [(None, StoredSlice(facts.data_type, facts.shape, decode_location(record, facts)))]
-            check_disjoint(facts.slices)
             slices: Slices = [
                 (part, _stored_slice(value, facts, part))
                 for part, value in zip(facts.slices, self._slice_entries(name, facts), strict=True)
                 if value is not None
             ]
+            if name not in self._disjoint:
+                # What is listed and not there cannot contradict the others.
+                check_disjoint([part for part, _ in slices if part is not None], self._effort)
+                self._disjoint.add(name)
             damaged = self._damaged.get(name, ())
             return [stored for number, stored in enumerate(slices) if number not in damaged]
         except TfBundleError as error:
@@ -233,18 +303,25 @@ def _has_tensors(table: Table) -> bool:
     return any(key != HEADER_KEY for keys, _ in table.blocks() for key in keys)
 
 
-def decode_tensors(blocks: Iterable[tuple[list[bytes], list[bytes]]]) -> dict[str, bytes]:
-    """Return the entry of every tensor by name: all but the header and what belongs to slices."""
+def decode_tensors(
+    blocks: Iterable[tuple[list[bytes], list[bytes]]], facts_of: Callable[[bytes], Facts]
+) -> dict[str, bytes]:
+    """Return the entry of every tensor by name: all but the header and what belongs to slices.
+
+    ``facts_of`` decodes the entry of a tensor that has slices.
+    """
     records: dict[str, bytes] = {}
     for keys, values in blocks:
         records.update(zip(decode_names(keys), values, strict=True))
     records.pop(decode_name(HEADER_KEY), None)
-    for name in slice_names(records, records.get):
+    for name in slice_names(records, records.get, facts_of):
         del records[name]
     return records
 
 
-def slice_names(names: Iterable[str], find: Callable[[str], bytes | None]) -> list[str]:
+def slice_names(
+    names: Iterable[str], find: Callable[[str], bytes | None], facts_of: Callable[[bytes], Facts]
+) -> list[str]:
     """Return those of the sorted ``names`` that are keys of slices; ``find`` gives the entry of a tensor.
 
     A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
@@ -263,7 +340,7 @@ def slice_names(names: Iterable[str], find: Callable[[str], bytes | None]) -> li
             continue
         if parent not in vouched:
             try:
-                vouched[parent] = {box.extents for box in decode_facts(record).slices}
+                vouched[parent] = {box.extents for box in facts_of(record).slices}
             except TfBundleError:
                 vouched[parent] = None
         stated = vouched[parent]

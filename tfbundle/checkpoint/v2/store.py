@@ -16,7 +16,6 @@ from math import prod
 from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.v2.bulk import read_small
-from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.checkpoint.v2.stored_slices import Room, SliceReader, StoredSlice, stream_slice
@@ -147,7 +146,7 @@ class BundleStore:
     def _read(self, name: str, record: bytes, slices: Slices) -> Array:
         try:
             whole = _whole(slices)
-            return self._assemble(decode_facts(record), slices) if whole is None else self.reader.read(whole)
+            return self._assemble(self.index.facts_of(record), slices) if whole is None else self.reader.read(whole)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
@@ -165,7 +164,7 @@ class BundleStore:
         try:
             whole = _whole(slices)
             if whole is None:
-                return self._assemble_part(decode_facts(record), slices, selection)
+                return self._assemble_part(self.index.facts_of(record), slices, selection)
             return self.reader.read_part(whole, selection)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
@@ -194,7 +193,7 @@ class BundleStore:
             if whole is not None:
                 yield from stream_slice(self.reader, whole)
                 return
-            facts = decode_facts(record)
+            facts = self.index.facts_of(record)
             self._check_complete(facts, slices)
             self._check_room([stored for _, stored in slices])
             order = in_order([_box(part) for part, _ in slices], facts.shape)

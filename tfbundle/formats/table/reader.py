@@ -38,6 +38,8 @@ RAW, SNAPPY = 0, 1
 
 # A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
 _BLOCKS_KEPT = 8
+# Where a block has so many bytes for each key that is looked for, searching takes less time than decoding all of it.
+_FAR_APART = 2 << 10
 
 _UINT32 = Struct("<I")
 _UINT64 = Struct("<Q")
@@ -242,11 +244,11 @@ class Table(Mapping[bytes, bytes]):
         found: dict[bytes, bytes] = {}
         missing = bool(wanted.pop(len(self.separators), ()))
         for number, some in wanted.items():
-            if len(some) > 1:
+            if len(some) > 1 and self.handles[number].size < _FAR_APART * len(some):
                 block = dict(zip(*self.block(number), strict=True))
                 values = {key: block.get(key) for key in some}
             else:
-                values = {some[0]: self.find(some[0])}
+                values = {key: self.find(key) for key in some}
             found.update((key, value) for key, value in values.items() if value is not None)
             missing |= None in values.values()
         if missing:
