@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,19 @@ from tests.support.bundle_writer import (
     FULL,
     QUANTISED,
     Saved,
+    data_file,
+    encode_entry,
+    encode_header,
     encode_slice_key,
     write_bundle,
 )
 from tests.support.expected import Expected, expected_checkpoints, numpy_name, sha256_of
 from tests.support.strategies import Extents, indexes, tilings
+from tests.support.table_writer import encode_table
 from tfbundle import FormatError, UnsupportedError
 from tfbundle.checkpoint.v2 import index as index_module
 from tfbundle.checkpoint.v2.entry import decode_facts
-from tfbundle.limits import MOST_OPEN_FILES
+from tfbundle.limits import MOST_BYTES_A_KEY_BYTE, MOST_OPEN_FILES
 from tfbundle.tensors.tensor_proto import decode_tensor
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -373,3 +379,46 @@ def test_two_hundred_dimensions(tmp_path: Path) -> None:
                 tensor[...]
             with pytest.raises(UnsupportedError):
                 tfbundle.load(tmp_path / "b", names=[tensor.name])
+
+
+def _partitioned(count: int, rows: int, *, stored: int) -> dict[bytes, bytes]:
+    """An index of tensors of so many rows each, with a slice a row, of which the first ones have entries."""
+    pairs = {b"": encode_header()}
+    for number in range(count):
+        name = b"v%d" % number
+        boxes = [((row, 1), FULL) for row in range(rows)]
+        pairs[name] = encode_entry(dtype=1, shape=(rows, 1 + number), slices=boxes)
+        for box in boxes[:stored]:
+            pairs[encode_slice_key(name, box)] = encode_entry(dtype=1, shape=(1, 1 + number), size=4 * (1 + number))
+    return pairs
+
+
+@pytest.mark.parametrize(("count", "stored", "refused"), [(2, 0, False), (5, 0, True), (5, 130, False)])
+def test_slices_that_are_listed_and_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, stored: int, refused: bool
+) -> None:
+    """Entries may list some slices that are not stored, and any number that are."""
+    monkeypatch.setattr(index_module, "FREE_SLICE_LISTS", 12_000)
+    pairs = _partitioned(count, 400, stored=stored)
+    size = sum(len(value) for name, value in pairs.items() if name.startswith(b"v"))
+    keys = sum(map(len, (key for key in pairs if key.startswith(b"\0"))))
+    assert (size > 12_000 + MOST_BYTES_A_KEY_BYTE * keys) == refused
+    (tmp_path / "b.index").write_bytes(encode_table(pairs, block_size=1 << 18))
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        names = [f"v{number}" for number in range(count)]
+        assert list(checkpoint) == names
+        with pytest.raises(UnsupportedError, match="far more slices") if refused else nullcontext():
+            assert [checkpoint[name].shape for name in names] == [(400, 1 + number) for number in range(count)]
+        # What was read is not counted again, and other tensors are not refused.
+        assert checkpoint["v0"].shape == (400, 1)
+
+
+def test_tensors_of_few_slices_take_no_longer_for_their_neighbours(tmp_path: Path) -> None:
+    """A block of the index holds thousands of slices, and is not decoded for each tensor that has two."""
+    pairs = _partitioned(2000, 2, stored=2)
+    (tmp_path / "b.index").write_bytes(encode_table(pairs, block_size=1 << 18))
+    data_file(tmp_path / "b").write_bytes(bytes(4 * 2000))
+    start = time.process_time()
+    with tfbundle.open_checkpoint(tmp_path / "b", verify=False) as checkpoint:
+        assert len([tensor.ranges for tensor in checkpoint.values()]) == 2000
+    assert time.process_time() - start < 2

@@ -236,22 +236,51 @@ def _partitioned(folder: Path, shape: tuple[int, ...], boxes: list[Any]) -> Want
     return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
 
 
-@case("checkpoint", "a tensor in 16,384 strips of which half lie across, so that each meets thousands in one dimension")
+@case("checkpoint", "a tensor in 4,096 strips of which half lie across, so that each meets thousands in one dimension")
 def slices_in_strips(folder: Path) -> Wanted:
     size = 1 << 20
-    lying = [((number, size), (2 * number, 1)) for number in range(1 << 13)]
-    standing = [((2 * size + 2 * number, 1), (number, size)) for number in range(1 << 13)]
+    lying = [((number, size), (2 * number, 1)) for number in range(1 << 11)]
+    standing = [((2 * size + 2 * number, 1), (number, size)) for number in range(1 << 11)]
     return _partitioned(folder, (1 << 22, 1 << 22), lying + standing)
 
 
-@case("checkpoint", "a tensor in 16,384 bars along three dimensions that pass each other, which no cut separates")
+@case("checkpoint", "a tensor in 4,107 bars along three dimensions that pass each other, which no cut separates")
 def slices_that_are_woven(folder: Path) -> Wanted:
     bars = []
-    for number in range(1 << 14):
-        i, j = divmod(number // 3, 74)
-        along = ((0, 222), (3 * i, 1), (3 * j + 1, 1)), ((3 * i + 1, 1), (0, 222), (3 * j + 2, 1))
-        bars.append([*along, ((3 * i, 1), (3 * j + 2, 1), (0, 222))][number % 3])
-    return _partitioned(folder, (222, 222, 222), bars)
+    for number in range(3 * 37**2):
+        i, j = divmod(number // 3, 37)
+        along = ((0, 111), (3 * i, 1), (3 * j + 1, 1)), ((3 * i + 1, 1), (0, 111), (3 * j + 2, 1))
+        bars.append([*along, ((3 * i, 1), (3 * j + 2, 1), (0, 111))][number % 3])
+    return _partitioned(folder, (111, 111, 111), bars)
+
+
+def _long_lists(count: int, shape: tuple[int, ...], boxes: list[Any]) -> Pairs:
+    """Tensors that list the same slices; their own shapes differ, so that no two entries are the same."""
+    slices = encode_entry(slices=boxes).removeprefix(encode_entry())
+    return {b"x%d" % n: encode_entry(dtype=1, shape=(shape[0] + n, *shape[1:])) + slices for n in range(count)}
+
+
+@case("checkpoint", "64 tensors that list 16,384 overlapping slices each, which are a million, without entries")
+def slices_in_many_tensors(folder: Path) -> Wanted:
+    lists = _long_lists(64, (1 << 15,), [((number, 1 << 14),) for number in range(1 << 14)])
+    (folder / f"{MODEL}.index").write_bytes(encode_table(honest(folder) | lists))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset(map(bytes.decode, lists)))
+
+
+@case("checkpoint", "8 tensors in 1,200 bars along three dimensions each, which are all there")
+def slices_that_are_woven_in_many_tensors(folder: Path) -> Wanted:
+    bars = []
+    for number in range(1200):
+        i, j = divmod(number // 3, 20)
+        along = ((0, 60), (3 * i, 1), (3 * j + 1, 1)), ((3 * i + 1, 1), (0, 60), (3 * j + 2, 1))
+        bars.append([*along, ((3 * i, 1), (3 * j + 2, 1), (0, 60))][number % 3])
+    pairs = honest(folder) | _long_lists(8, (60, 60, 60), bars)
+    for name in [name for name in pairs if name.startswith(b"x")]:
+        for bar in bars:
+            entry = encode_entry(dtype=1, shape=tuple(length for _, length in bar), offset=0, size=240, crc=1)
+            pairs[encode_slice_key(name, bar)] = entry
+    (folder / f"{MODEL}.index").write_bytes(encode_table(pairs))
+    return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset(f"x{n}" for n in range(8)))
 
 
 @case("checkpoint", "a tensor of 254 dimensions in 16,384 slices, which are four million extents")

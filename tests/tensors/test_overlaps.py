@@ -11,13 +11,17 @@ from tests.support.strategies import Extents, tilings
 from tfbundle.errors import UnsupportedError
 from tfbundle.limits import MOST_EXTENTS, MOST_SLICES
 from tfbundle.tensors import overlaps
-from tfbundle.tensors.overlaps import find_overlap
+from tfbundle.tensors.overlaps import Column, Effort, find_overlap
 from tfbundle.tensors.slices import check_count
 
 
-def find(boxes: list[Extents]) -> tuple[int, int] | None:
+def edges(boxes: list[Extents]) -> tuple[Column, Column]:
     starts = np.array([[start for start, _ in box] for box in boxes], np.int64)
-    return find_overlap(starts, starts + np.array([[length for _, length in box] for box in boxes], np.int64))
+    return starts, starts + np.array([[length for _, length in box] for box in boxes], np.int64)
+
+
+def find(boxes: list[Extents]) -> tuple[int, int] | None:
+    return find_overlap(*edges(boxes))
 
 
 def overlap(one: Extents, two: Extents) -> bool:
@@ -102,3 +106,59 @@ def test_extents_are_limited_together() -> None:
     for count, rank in [(MOST_SLICES + 1, 1), (MOST_SLICES, 9), (MOST_EXTENTS // 254 + 1, 254)]:
         with pytest.raises(UnsupportedError, match="are not read"):
             check_count(range(count), rank)
+
+
+@given(tilings(), st.data())
+def test_corners_prove_tilings_and_nothing_else(
+    tiling: tuple[tuple[int, ...], list[Extents]], data: st.DataObject
+) -> None:
+    """Boxes of a tiling of which some are left out, doubled or changed; they tile a box only as counting says."""
+    shape, boxes = tiling
+    boxes = [box for box in boxes if all(length for _, length in box)]
+    if not shape or not boxes:
+        return
+    for change in data.draw(st.lists(st.sampled_from(["drop", "double", "stretch"]), max_size=2)):
+        number = data.draw(st.integers(0, len(boxes) - 1))
+        if change == "double":
+            boxes.append(boxes[number])
+        elif change == "stretch":
+            boxes[number] = tuple((start, length + data.draw(st.integers(0, 1))) for start, length in boxes[number])
+        elif len(boxes) > 1:
+            del boxes[number]
+    starts, ends = edges(boxes)
+    counts = np.zeros(ends.max(axis=0), int)
+    for one, other in zip(starts, ends, strict=True):
+        counts[tuple(slice(a, b) for a, b in zip(one, other, strict=True))] += 1
+    around = counts[tuple(slice(a, b) for a, b in zip(starts.min(axis=0), ends.max(axis=0), strict=True))]
+    varies = bool((starts != starts[0]).any() or (ends != ends[0]).any())
+    assert overlaps._is_tiling(starts, ends) == (varies and bool((around == 1).all()))
+
+
+def test_boxes_at_the_ends_of_64_bits_are_not_confused() -> None:
+    """Nine dimensions with 512 boxes have more corners' places than 64 bits have numbers."""
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 1 << 40, (512, 9)) * 2
+    assert find_overlap(starts, starts + 1) is None
+    ends = starts + 1
+    starts[100], ends[100] = starts[300], ends[300]
+    assert sorted(find_overlap(starts, ends) or ()) == [100, 300]
+    far = np.array([[0], [1 << 58]], np.int64)
+    assert find_overlap(far, far + (1 << 58)) is None
+    assert find_overlap(far, far + ((1 << 58) + 1)) == (0, 1)
+
+
+def test_a_tiling_takes_no_effort_and_what_has_holes_takes_it_from_all() -> None:
+    grid: list[Extents] = [((i, 1), (j, 1)) for i in range(64) for j in range(64)]
+    holes = grid[1:]
+    effort = Effort()
+    whole = effort.left
+    for boxes in (grid, holes[:64]):
+        assert find_overlap(*edges(boxes), effort) is None
+        assert effort.left == whole  # A few boxes take none either.
+    assert find_overlap(*edges(holes[:65]), effort) is None
+    assert effort.left < whole
+    times = whole // (whole - effort.left) + 1
+    with pytest.raises(UnsupportedError, match="cross each other"):
+        _ = [find_overlap(*edges(holes[:65]), effort) for _ in range(times)]
+    assert find_overlap(*edges(grid), effort) is None
+    assert find_overlap(*edges(holes)) is None

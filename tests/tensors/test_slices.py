@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from math import prod
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import Extents, tilings
-from tfbundle.errors import FormatError
-from tfbundle.tensors.slices import TensorSlice, check_disjoint, find_gap, locate_slice
+from tfbundle.errors import FormatError, UnsupportedError
+from tfbundle.tensors.slices import TensorSlice, check_disjoint, find_gap, find_uncovered, locate_slice
 
 
 def box(*extents: tuple[int, int]) -> TensorSlice:
@@ -200,3 +201,37 @@ def test_any_extents_are_a_box_inside_or_an_error(extents: list[tuple[int, int]]
     except FormatError:
         return
     assert np.zeros(shape)[box.index].size == box.volume == prod(box.lengths)
+
+
+@given(tilings(), st.data())
+def test_uncovered_boxes_by_counting(tiling: tuple[tuple[int, ...], list[Extents]], data: st.DataObject) -> None:
+    shape, tiles = tiling
+    kept = [locate_slice(tile, shape) for tile in tiles if data.draw(st.booleans())]
+    if not kept:
+        return
+    counts = counts_of(kept, shape)
+    boxes = [locate_slice(tile, shape) for tile in tiles]
+    for _ in range(data.draw(st.integers(0, 3))):
+        extents = [(start := data.draw(st.integers(0, n)), data.draw(st.integers(0, n - start))) for n in shape]
+        boxes.append(locate_slice(extents, shape))
+    absent = next((box for box in boxes if not counts[box.index].all()), None)
+    found = find_uncovered(boxes, kept)
+    # Those that are a slice are known first.
+    assert (found is None) == (absent is None)
+    assert found is None or not counts[found.index].all()
+
+
+def test_many_regions_of_many_slices() -> None:
+    """Regions that are slices, or lie beside few, are soon compared; each with each is refused."""
+    shape = (40_000, 4)
+    rows = [locate_slice([(2 * number, 2), (0, -1)], shape) for number in range(10_000)]
+    shifted = [locate_slice([(2 * number + 1, 2), (0, -1)], shape) for number in range(9_999)]
+    assert find_uncovered(rows, rows) is None
+    start = time.process_time()
+    assert find_uncovered(shifted, rows) is None
+    assert time.process_time() - start < 1
+    behind = locate_slice([(19_999, 2), (0, -1)], shape)
+    assert find_uncovered([*shifted, behind], rows) is behind
+    everything = [locate_slice([(0, 20_000 - number), (0, -1)], shape) for number in range(1, 1000)]
+    with pytest.raises(UnsupportedError, match="meet too often"):
+        find_uncovered(everything, rows)

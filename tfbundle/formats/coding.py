@@ -18,6 +18,7 @@ it. Malformed bytes raise ``FormatError``, whose ``offset`` is a position in the
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.limits import LONGEST_VARINT
@@ -98,6 +99,8 @@ def decode_ordered_string(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
     raise TruncatedError("an ordered string has no end", offset=start)
 
 
+# Starts and lengths are few, and the same for many tensors.
+@lru_cache(maxsize=1 << 14)
 def encode_ordered_signed(value: int) -> bytes:
     """Return a signed 64-bit number in ordered code."""
     magnitude = ~value if value < 0 else value

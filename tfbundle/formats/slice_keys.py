@@ -12,7 +12,7 @@ is sorted, slices precede all tensors with ordinary names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tfbundle.errors import FormatError
 from tfbundle.formats import coding
@@ -45,19 +45,39 @@ def decode_names(keys: list[bytes]) -> list[str]:
 
 def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
     """Return the key of the slice of tensor ``name`` with the given (start, length) a dimension."""
-    parts = [b"\0", coding.encode_ordered_string(name), coding.encode_ordered_number(len(extents))]
-    for start, length in extents:
-        parts += (coding.encode_ordered_signed(start), coding.encode_ordered_signed(length))
-    return b"".join(parts)
+    (key,) = encode_slice_keys(name, (extents,))
+    return key
+
+
+def encode_slice_keys(name: bytes, slices: Iterable[Sequence[Extent]]) -> list[bytes]:
+    """Return ``encode_slice_key`` of each of a tensor's slices."""
+    encode = coding.encode_ordered_signed
+    head = b"\0" + coding.encode_ordered_string(name)
+    keys = []
+    for extents in slices:
+        parts = [head, coding.encode_ordered_number(len(extents))]
+        for start, length in extents:
+            parts += (encode(start), encode(length))
+        keys.append(b"".join(parts))
+    return keys
+
+
+def decode_slice_owner(key: bytes) -> bytes:
+    """Return the name of the tensor in a slice's key; ``FormatError`` where there is none. What follows is not read."""
+    return _decode_owner(key)[0]
+
+
+def _decode_owner(key: bytes) -> tuple[bytes, int]:
+    zero, pos = coding.decode_ordered_number(key, 0, len(key))
+    if zero:
+        raise FormatError("a slice key opens with the number 0", offset=0)
+    return coding.decode_ordered_string(key, pos, len(key))
 
 
 def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
     """Return the inverse of ``encode_slice_key``; ``FormatError`` for a key of another kind."""
     end = len(key)
-    zero, pos = coding.decode_ordered_number(key, 0, end)
-    if zero:
-        raise FormatError("a slice key opens with the number 0", offset=0)
-    name, pos = coding.decode_ordered_string(key, pos, end)
+    name, pos = _decode_owner(key)
     rank, pos = coding.decode_ordered_number(key, pos, end)
     if rank > LARGEST_RANK:
         raise FormatError(f"a slice key has rank {rank}, more than TensorFlow's {LARGEST_RANK}", offset=pos)

@@ -71,7 +71,7 @@ def check_count(slices: Sized, rank: int) -> None:
 
 def decode_extents(message: TensorSliceProto) -> tuple[Extent, ...]:
     """Return the (start, length) of each dimension that a message states."""
-    return tuple((extent.start, extent.length if extent.HasField("length") else FULL) for extent in message.extent)
+    return tuple([(one.start, one.length or (0 if one.HasField("length") else FULL)) for one in message.extent])
 
 
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:

@@ -99,7 +99,7 @@ class Entries:
         while opening < len(keys) and keys[opening][:1] in (b"", b"\0"):
             opening += 1  # Keys are sorted: the header's is empty, and those of slices open with NUL.
         names = [decode_name(key) for key in keys[:opening] if key != HEADER_KEY]
-        slices = set(slice_names(names, self._find, self._store.index.facts_of)) if names else set()
+        slices = set(slice_names(names, self._find, self._store.index.parents)) if names else set()
         head = [n for n in range(opening) if keys[n] != HEADER_KEY and decode_name(keys[n]) not in slices]
         return [*head, *range(opening, len(keys))]
 

@@ -61,7 +61,7 @@ def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
     table, blocks = _read_intact_blocks(source, findings)
     header = _find_header(table)
     shards = Shards(prefix, _count_shards(prefix) if header is None else header.num_shards, source)
-    records = decode_tensors(blocks, Parents(table).facts)
+    records = decode_tensors(blocks, Parents(table))
     if header is None:
         header = _infer_header(BundleIndex(table, Header(shards.count, "little"), records), shards, findings)
     if findings:  # Otherwise all entries are there, and what looks like a slice is a tensor with a strange name.

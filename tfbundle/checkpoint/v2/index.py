@@ -12,7 +12,7 @@ with NUL, of which there may be some, too; only the entry of the whole says whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -24,12 +24,12 @@ from tfbundle.checkpoint.v2.payload import ByteOrder
 from tfbundle.checkpoint.v2.stored_slices import StoredSlice
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.formats.slice_keys import (
-    Extent,
     decode_name,
     decode_names,
     decode_slice_key,
+    decode_slice_owner,
     encode_name,
-    encode_slice_key,
+    encode_slice_keys,
 )
 from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
@@ -74,6 +74,7 @@ class Parents:
         self._seen: set[int] = set()
         self._size = 0
         self._allowed = FREE_SLICE_LISTS
+        self._keys: tuple[tuple[bytes, bytes] | None, frozenset[bytes]] = None, frozenset()
 
     def facts(self, record: bytes) -> Facts:
         """Return what ``decode_facts`` does; ``UnsupportedError`` where too many slices are listed."""
@@ -89,17 +90,27 @@ class Parents:
                 self._kept[record] = facts
         return facts
 
+    def slice_keys(self, name: bytes, record: bytes) -> Collection[bytes]:
+        """Return the keys of the slices that the entry of a tensor lists; raises as ``facts`` does."""
+        # Keys are sorted, so that those of one tensor's slices are asked about together.
+        known, keys = self._keys
+        if known != (name, record):
+            slices = self.facts(record).slices
+            keys = frozenset(encode_slice_keys(name, [box.extents for box in slices]))
+            self._keys = (name, record), keys
+        return keys
+
     def _count(self, record: bytes) -> None:
         number = hash(record)
-        if number not in self._seen:
-            self._seen.add(number)
-            self._size += len(record)
-        if self._size > self._allowed == FREE_SLICE_LISTS:
+        if number in self._seen:
+            return
+        size = self._size + len(record)
+        if size > self._allowed == FREE_SLICE_LISTS:
             self._allowed += MOST_BYTES_A_KEY_BYTE * _size_of_slice_keys(self._table)
-        if self._size > self._allowed:
-            raise UnsupportedError(
-                "its entry and others list far more slices than the index has entries for, and are not read"
-            )
+        if size > self._allowed:
+            raise UnsupportedError("it and others list far more slices than the index has entries for")
+        self._seen.add(number)
+        self._size = size
 
 
 def _size_of_slice_keys(table: Table) -> int:
@@ -133,7 +144,7 @@ class BundleIndex:
         self._records = records
         self._damaged = damaged or {}
         self._owners: dict[str, Tiling | None] = {}
-        self._parents = Parents(table)
+        self.parents = Parents(table)
         # Tensors whose slices have proved not to overlap, and what may be spent on proving it of others.
         self._disjoint: set[str] = set()
         self._effort = Effort()
@@ -150,7 +161,7 @@ class BundleIndex:
         index = BundleIndex(self.table, self.header, {name: records[name] for name in names}, damaged)
         # Where a slot of a part belongs does not depend on whether its variable is intact.
         index._owners = self._owners
-        index._parents, index._disjoint, index._effort = self._parents, self._disjoint, self._effort
+        index.parents, index._disjoint, index._effort = self.parents, self._disjoint, self._effort
         return index
 
     def close(self) -> None:
@@ -165,7 +176,7 @@ class BundleIndex:
         """Return every tensor's entry by name, in the order of the table, which is validated as a whole."""
         records = self._records
         if records is None:
-            records = decode_tensors(self.table.blocks(), self.facts_of)
+            records = decode_tensors(self.table.blocks(), self.parents)
             self._source.check_unchanged()
             self._records = records
         return records
@@ -197,7 +208,7 @@ class BundleIndex:
 
     def facts_of(self, record: bytes) -> Facts:
         """Return what an entry states; ``UnsupportedError`` where entries list far more slices than are stored."""
-        return self._parents.facts(record)
+        return self.parents.facts(record)
 
     def part(self, name: str, record: bytes) -> VariablePart | None:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
@@ -257,8 +268,7 @@ class BundleIndex:
 
     def _slice_entries(self, name: str, facts: Facts) -> list[bytes | None]:
         # A slice that is the whole tensor would be stored under the tensor's own name, and that is its parent.
-        key = encode_name(name)
-        keys = [encode_slice_key(key, part.extents) for part in facts.slices]
+        keys = encode_slice_keys(encode_name(name), [part.extents for part in facts.slices])
         found = self.table.find_all(keys)
         return [found.get(key) for key in keys]
 
@@ -303,48 +313,49 @@ def _has_tensors(table: Table) -> bool:
     return any(key != HEADER_KEY for keys, _ in table.blocks() for key in keys)
 
 
-def decode_tensors(
-    blocks: Iterable[tuple[list[bytes], list[bytes]]], facts_of: Callable[[bytes], Facts]
-) -> dict[str, bytes]:
-    """Return the entry of every tensor by name: all but the header and what belongs to slices.
-
-    ``facts_of`` decodes the entry of a tensor that has slices.
-    """
+def decode_tensors(blocks: Iterable[tuple[list[bytes], list[bytes]]], parents: Parents) -> dict[str, bytes]:
+    """Return the entry of every tensor by name: all but the header and what belongs to slices."""
     records: dict[str, bytes] = {}
     for keys, values in blocks:
         records.update(zip(decode_names(keys), values, strict=True))
     records.pop(decode_name(HEADER_KEY), None)
-    for name in slice_names(records, records.get, facts_of):
+    for name in slice_names(records, records.get, parents):
         del records[name]
     return records
 
 
-def slice_names(
-    names: Iterable[str], find: Callable[[str], bytes | None], facts_of: Callable[[bytes], Facts]
-) -> list[str]:
+def slice_names(names: Iterable[str], find: Callable[[str], bytes | None], parents: Parents) -> list[str]:
     """Return those of the sorted ``names`` that are keys of slices; ``find`` gives the entry of a tensor.
 
     A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
     """
     found = []
-    # What each parent vouches for; ``None`` if its entry makes no sense.
-    vouched: dict[bytes, set[tuple[Extent, ...]] | None] = {}
+    # The entry of each parent; ``None`` where there is none.
+    records: dict[bytes, bytes | None] = {}
     for name in names:
         if not name.startswith("\0"):
             break  # Keys are sorted, and all slice keys open with NUL.
+        key = encode_name(name)
         try:
-            parent, extents = decode_slice_key(encode_name(name))
+            parent = decode_slice_owner(key)
         except FormatError:
             continue
-        if (record := find(decode_name(parent))) is None:
-            continue
-        if parent not in vouched:
-            try:
-                vouched[parent] = {box.extents for box in facts_of(record).slices}
-            except TfBundleError:
-                vouched[parent] = None
-        stated = vouched[parent]
-        # Reading a broken parent says what is wrong; its slices are no tensors for all that.
-        if stated is None or extents in stated:
+        if parent not in records:
+            records[parent] = find(decode_name(parent))
+        record = records[parent]
+        try:
+            is_slice = record is not None and key in parents.slice_keys(parent, record)
+        except TfBundleError:
+            # Reading a broken parent says what is wrong; its slices are no tensors for all that.
+            is_slice = _is_slice_key(key)
+        if is_slice:
             found.append(name)
     return found
+
+
+def _is_slice_key(key: bytes) -> bool:
+    try:
+        decode_slice_key(key)
+    except FormatError:
+        return False
+    return True
