@@ -123,7 +123,7 @@ class BundleStore:
         if self.reader.swapped:
             return []
         slices = self.stored_slices(name, record)
-        facts = decode_facts(record)
+        facts = self.index.facts_of(record)
         found = []
         for box, stored in slices:
             if box is None and facts.slices:  # The slot of a part of a variable, which is the only slice of a tensor.
