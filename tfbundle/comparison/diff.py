@@ -112,7 +112,7 @@ def diff(
         partners = find_partners(first, second, names, exclude)
         total = 0
         if progress is not None:
-            total = sum(pair.nbytes for pair in iterate_pairs(first, second, partners.names, []))
+            total = sum(pair.nbytes for pair in iterate_pairs(first, second, partners, []))
         done = same = 0
 
         def count(nbytes: int) -> None:
@@ -123,7 +123,7 @@ def diff(
 
         changes: list[Change] = []
         unreadable: list[Finding] = []
-        for pair, arrays in read_batches(first, second, iterate_pairs(first, second, partners.names, unreadable)):
+        for pair, arrays in read_batches(first, second, iterate_pairs(first, second, partners, unreadable)):
             try:
                 change = _compare(pair, arrays, count)
             except (TfBundleError, OSError) as error:

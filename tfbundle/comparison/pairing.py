@@ -8,7 +8,7 @@ exported stores each variable twice; one of the two is compared.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from tfbundle.checkpoint.chosen_names import Names, key_of, match_names
@@ -34,11 +34,23 @@ class Pair(NamedTuple):
 
 
 class Partners(NamedTuple):
-    """The names of the second checkpoint by those of the first, in its order, and the names without a partner."""
+    """Which tensors of the first checkpoint are compared, and with what.
 
-    names: dict[str, str]
+    ``ours`` and ``theirs`` are the chosen names of each. A name of ``ours`` has a partner if it is in ``theirs``, or in
+    ``renamed`` with the name that its variable has there. ``added`` and ``removed`` are the names without a partner.
+    """
+
+    ours: Collection[str]
+    theirs: Collection[str]
+    renamed: dict[str, str]
     added: tuple[str, ...]
     removed: tuple[str, ...]
+
+    def partner_of(self, name: str) -> str | None:
+        """Return the name in the second checkpoint of what is called ``name`` in the first; ``None`` for nothing."""
+        if name not in self.ours or (self.renamed and name == OBJECT_GRAPH_KEY):
+            return None
+        return name if name in self.theirs else self.renamed.get(name)
 
 
 def find_partners(first: TensorMapping, second: TensorMapping, names: Names, exclude: Names) -> Partners:
@@ -46,25 +58,20 @@ def find_partners(first: TensorMapping, second: TensorMapping, names: Names, exc
     ours, theirs = _chosen(first, second, names, exclude)
     removed = [name for name in ours if name not in theirs]
     added = [name for name in theirs if name not in ours]
-    partners: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     if removed and added:
         before, after = _variables(first, removed), _variables(second, added)
         shared = before.keys() & after.keys()
-        partners = {before[variable].key: after[variable].key for variable in before if variable in shared}
+        renamed = {before[variable].key: after[variable].key for variable in before if variable in shared}
         paired = {key for variable in shared for key in before[variable].copies}
         removed = [name for name in removed if name not in paired]
         paired = {key for variable in shared for key in after[variable].copies}
         added = [name for name in added if name not in paired]
-    found = {
-        name: name if name in theirs else partners[name]
-        for name in ours
-        if (name in theirs or name in partners) and not (partners and name == OBJECT_GRAPH_KEY)
-    }
-    return Partners(found, tuple(added), tuple(removed))
+    return Partners(ours, theirs, renamed, tuple(added), tuple(removed))
 
 
 def iterate_pairs(
-    first: TensorMapping, second: TensorMapping, partners: Mapping[str, str], unreadable: list[Finding]
+    first: TensorMapping, second: TensorMapping, partners: Partners, unreadable: list[Finding]
 ) -> Iterator[Pair]:
     """Yield the pairs in the order of the first checkpoint, one at a time, as there may be millions.
 
@@ -72,7 +79,7 @@ def iterate_pairs(
     """
     others = _Lookup(second)
     for name, tensor in first.items():
-        other = partners.get(name)
+        other = partners.partner_of(name)
         if other is None:
             continue
         partner = others.take(other)
@@ -104,13 +111,16 @@ class _Lookup:
 
 def _chosen(
     first: TensorMapping, second: TensorMapping, names: Names, exclude: Names
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
+) -> tuple[Collection[str], Collection[str]]:
+    if names is None and exclude is None:
+        # There may be millions, of which a copy would take as much memory as the index.
+        return first._store.records().keys(), second._store.records().keys()
     ours, theirs = _match(first, second, names)
     if exclude is not None:
         left_out, others = _match(first, second, exclude)
         ours = {name: name for name in ours if name not in left_out}
         theirs = {name: name for name in theirs if name not in others}
-    return ours, theirs
+    return ours.keys(), theirs.keys()
 
 
 def _match(first: TensorMapping, second: TensorMapping, names: Names) -> tuple[dict[str, str], dict[str, str]]:
