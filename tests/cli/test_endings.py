@@ -39,6 +39,17 @@ def test_a_full_disk(tmp_path: Path, extra: list[str], count: int) -> None:
     assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n".encode()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls", "--help"], ["ls", "a-path", "--help"]])
+def test_help_on_a_full_disk(arguments: list[str]) -> None:
+    """The path is not to blame."""
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "tfbundle", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n".encode()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="only a POSIX shell closes it so")
 def test_closed_stderr(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -5,6 +5,7 @@ The library's errors name what a Python program passes or calls. Who types a com
 
 from __future__ import annotations
 
+import errno
 import re
 
 _REPLACEMENTS = [
@@ -37,6 +38,9 @@ _REPLACEMENTS = [
     )
 ]
 
+# What only writing may meet.
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
 
 def for_command(message: str) -> str:
     """Return a message of the library as the command says it."""
@@ -48,6 +52,8 @@ def for_command(message: str) -> str:
 def describe_system_error(error: OSError, path: str | None) -> str:
     """Return what the system refused, with the file; ``path`` is what was passed, where the error does not know it."""
     reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None and error.errno in _FULL:
+        return f"cannot write to stdout: {reason}"  # As with --help; files that are written have names.
     name = error.filename if error.filename is not None else path
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")

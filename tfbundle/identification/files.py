@@ -27,7 +27,7 @@ _HEAD_SIZE = 4096
 _TAIL_SIZE = 16 * _HEAD_SIZE
 
 _MAGIC = (
-    (0, b"\x89HDF\r\n\x1a\n", FileKind.HDF5),
+    *((offset, b"\x89HDF\r\n\x1a\n", FileKind.HDF5) for offset in (0, 512, 1024, 2048)),  # Behind a user block.
     (4, b"TFL3", FileKind.TFLITE),
     (0, b"\x93NUMPY", FileKind.NUMPY),
     (0, b"GGUF", FileKind.GGUF),
@@ -38,6 +38,7 @@ _MAGIC = (
     (0, b"\x1f\x8b", FileKind.GZIP),
     (0, b"\xfd7zXZ\0", FileKind.XZ),
     (0, b"\x28\xb5\x2f\xfd", FileKind.ZSTD),
+    *((0, bytes([first]) + b"\x2a\x4d\x18", FileKind.ZSTD) for first in range(0x50, 0x60)),  # A frame to skip.
     (0, b"\x04\x22\x4d\x18", FileKind.LZ4),
     (0, b"7z\xbc\xaf\x27\x1c", FileKind.SEVEN_ZIP),
     (0, b"Rar!\x1a\x07", FileKind.RAR),
@@ -48,7 +49,11 @@ _MAGIC = (
 )
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")  # A block, or the end of an empty stream.
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
-_SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*"', re.DOTALL)
+# Protocols 0 and 1, of Python 2: a dict, a list or an object of a class comes first, and a full stop last.
+_OLD_PICKLE = re.compile(rb"\([dl]p\d+\n|[}\]]q\0|c[\w.]+\n\w+\n[(pq]")
+# Five properties, and a size that is unknown or less than 1 TiB.
+_LZMA = re.compile(rb"\x5d\0[\0-\xff]{3}(?:\xff{8}|[\0-\xff]{5}\0{3})")
+_SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*["}]', re.DOTALL)
 # Three versions and no levels, then the size of a short description, which begins with the number of a type.
 _PADDLE_TENSOR = re.compile(rb"\0{16}[\x02-\xff]\0\0\0\x08")
 # What paddle.save puts last into a pickle.
@@ -85,7 +90,7 @@ def identify_source(source: Source) -> FileKind:
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
             return kind
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # The second is an archive of nothing.
         return _identify_zip(source, head)
     if _BZIP2.match(head):
         return FileKind.BZIP2
@@ -148,7 +153,9 @@ def _identify_records(source: Source, head: bytes) -> FileKind | None:
 
 
 def _identify_weak(source: Source, head: bytes) -> FileKind:
-    if _PICKLE.match(head):
+    if _LZMA.match(head):
+        return FileKind.LZMA
+    if _PICKLE.match(head) or (_OLD_PICKLE.match(head) and source.read_at(source.size - 1, 1) == b"."):
         if _PADDLE_NAMES in head + _tail(source):
             return FileKind.PADDLE
         return FileKind.JAX_PICKLE if b"jax" in head else FileKind.PICKLE

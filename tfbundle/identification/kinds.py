@@ -73,6 +73,7 @@ class FileKind(Enum):
     TAR = "a tar archive"
     BZIP2 = "a bzip2 file"
     XZ = "an xz file"
+    LZMA = "an LZMA file"
     ZSTD = "a Zstandard file (.zst)"
     LZ4 = "an LZ4 file"
     SEVEN_ZIP = "a 7-Zip archive"
@@ -119,6 +120,7 @@ PACKED = (
     FileKind.TAR,
     FileKind.BZIP2,
     FileKind.XZ,
+    FileKind.LZMA,
     FileKind.ZSTD,
     FileKind.LZ4,
     FileKind.SEVEN_ZIP,
