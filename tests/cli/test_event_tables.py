@@ -228,3 +228,61 @@ def test_several_tags_and_an_expanded_glob(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     said = refusal("events", "show", tmp_path / "logs", "loss.txt")
     assert "did you mean 'loss'?; there is a file of this name: quote a pattern" in said
+
+
+def write_records(path: Path, *records: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(frames(records))
+
+
+def scalar(step: int) -> bytes:
+    return Event(step=step, summary=Summary(value=[Summary.Value(tag="loss", simple_value=step)])).SerializeToString()
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
+
+
+def make_bad(path: Path, what: str) -> None:
+    """A run of which something cannot be shown."""
+    if what == "metadata":  # A value whose metadata are no message.
+        value = b"\x0a\x01m\x4a\x02\xff\xff\x15\0\0\0\0"
+        summary = b"\x0a" + bytes([len(value)]) + value
+        write_records(path, b"\x2a" + bytes([len(summary)]) + summary)
+    elif what == "scalar":
+        tensor = {"dtype": 1, "tensor_shape": {"dim": [{"size": 2}]}, "float_val": [1, 2]}
+        value = Summary.Value(tag="z", tensor=tensor, metadata={"plugin_data": {"plugin_name": "scalars"}})
+        write_records(path, Event(step=1, summary=Summary(value=[value])).SerializeToString())
+    elif what == "no event":
+        write_records(path, scalar(1), b"\xff\xff", scalar(2))
+    else:
+        path.parent.mkdir(parents=True)
+        path.write_bytes({"placeholder": POINTER, "garbage": b"no records" * 50}[what])
+
+
+BAD = {
+    "metadata": "run 'bad': the metadata of 'm' are no SummaryMetadata",
+    "scalar": "run 'bad': 'z' is a scalar, but its value at step 1",
+    "no event": "left out 18 bytes at offset 33, record 1: the record is no Event message",
+    "placeholder": "is a Git LFS pointer, a placeholder",
+    "garbage": "left out 500 bytes at offset 0, record 0, and all behind it; --salvage",
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize(
+    "command", [["events"], ["events", "show"], ["events", "--json"], ["events", "show", "--json"]]
+)
+def test_whatever_is_wrong_with_a_run_the_others_are_shown(tmp_path: Path, what: str, command: list[str]) -> None:
+    write_run(tmp_path / "good", loss=[(1, 0.5)])
+    make_bad(tmp_path / "bad" / "a.tfevents", what)
+    result = run(*command, tmp_path, *(["*"] if "show" in command else []))
+    assert result.exit_code == 1
+    assert "good" in result.stdout
+    assert BAD[what] in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_records_that_are_no_events_are_passed(tmp_path: Path) -> None:
+    make_bad(tmp_path / "a.tfevents", "no event")
+    line = run("events", tmp_path).stdout.splitlines()[2]
+    assert line.split() == ["loss", "scalars", "2", "1..2", "2"]

@@ -13,6 +13,7 @@ import pytest
 
 import tfbundle
 from tests.support.records import frame, frames
+from tests.support.table_writer import encode_varint
 from tfbundle.events import files
 from tfbundle.events.file import Options
 from tfbundle.events.log import EventLog
@@ -131,9 +132,12 @@ HOW = ["in place", "in place at the same time", "emptied and written", "a new fi
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("count", [0, 1, 50, 100, 300])
-def test_refresh_notices_another_file_in_the_place_of_the_old_one(tmp_path: Path, how: str, count: int) -> None:
+@pytest.mark.parametrize("partial", [False, True])
+def test_refresh_notices_another_file_in_the_place_of_the_old_one(
+    tmp_path: Path, how: str, count: int, partial: bool
+) -> None:
     path = write(tmp_path / "events.out.tfevents.1", range(100), value=1.0)
-    with tfbundle.open_events(tmp_path) as log:
+    with EventLog(tmp_path, Options(partial=partial)) as log:
         assert len(points(log)) == 100
         content = frames(scalar(step, 2.0) for step in range(count))
         replace(path, content, how)
@@ -330,3 +334,43 @@ def test_what_stands_before_damage_is_kept_once(tmp_path: Path) -> None:
         assert [step for step, _ in points(log)] == list(range(1, 21))
         (losses,) = log.runs["."].losses.values()
         assert [(loss.offset, loss.size) for loss in losses] == [(20 * size, 19 * size + len(more))]
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_salvage_passes_records_that_are_no_events(tmp_path: Path, partial: bool) -> None:
+    path = tmp_path / "a.tfevents"
+    records = [scalar(1), b"\xff\xff", scalar(2), b"\x2a\x05", b"\xff\xff"]
+    path.write_bytes(frames(records))
+    with EventLog(path, Options(salvage=not partial, partial=partial)) as log:
+        run = log.runs["."]
+        assert points(log) == [(1, 0.5), (2, 0.5)]
+        size = len(frame(scalar(1)))
+        assert [(loss.offset, loss.size, loss.number) for loss in run.losses[str(path)]] == [
+            (size, 18, 1),
+            (2 * size + 18, 18, 3),
+            (2 * size + 36, 18, 4),
+        ]
+        assert run.event_count == 2
+        with open(path, "ab") as file:
+            file.write(frames([b"\xff\xff", scalar(3)]))
+        assert log.refresh()
+        assert points(log) == [(1, 0.5), (2, 0.5), (3, 0.5)]
+        assert [loss.number for loss in run.losses[str(path)]] == [1, 3, 4, 5]
+    with pytest.raises(tfbundle.FormatError, match="no Event message"):
+        tfbundle.open_events(path).load()
+
+
+def test_a_file_that_is_given_up_is_not_read_on(tmp_path: Path) -> None:
+    """Of what is refused for its amount, points are kept once, however often the log is refreshed."""
+    path = tmp_path / "a.tfevents"
+    summary = b"\x0a\x00" * 100_001
+    path.write_bytes(frames([scalar(1), b"\x2a" + encode_varint(len(summary)) + summary, scalar(2)]))
+    with EventLog(path, Options(partial=True)) as log:
+        assert points(log) == [(1, 0.5)]
+        with open(path, "ab") as file:
+            file.write(frames([scalar(3)]))
+        assert not log.refresh()
+        assert points(log) == [(1, 0.5)]
+        path.write_bytes(frames([scalar(4), scalar(5)]))
+        assert log.refresh()
+        assert points(log) == [(4, 0.5), (5, 0.5)]

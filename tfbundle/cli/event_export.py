@@ -80,7 +80,8 @@ def export(
     is_shown = sys.stdout.isatty() if out == "-" else is_terminal(out)
     if format == "parquet" and (out == "-" or is_shown):
         raise click.UsageError("Parquet needs a file to write to, not stdout or a terminal")
-    log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
+    opened = open_log(logdir, runs, purge=purge, salvage=salvage)
+    log, found, _ = opened
     with log:
         demand_tags(log, found, "scalars", tags)
         chosen = choose_scalars(found, tags)
@@ -95,7 +96,7 @@ def export(
             print_json({"path": out, "format": format, "series": len(chosen), "points": points})
         elif not goes_to_stdout:
             print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
-        report_troubles(log, found, salvage=salvage)
+        report_troubles(opened, salvage=salvage)
 
 
 class _Stdout:
@@ -181,7 +182,8 @@ def _write_media(
     from tfbundle.storage.changing import write_in_place_of
     from tfbundle.storage.locations import locate
 
-    log, runs = open_log(logdir, names, salvage=salvage)
+    opened = open_log(logdir, names, salvage=salvage)
+    log, runs, _ = opened
     written: list[str] = []
     made: set[Location] = set()
     # Tags that differ only in what a file system does not allow, or does not say apart, share a folder, where their
@@ -209,7 +211,7 @@ def _write_media(
             print_json({"path": folder, "files": written})
         else:
             print_line(f"{folder}: {count_of(len(written), 'file')}")
-        report_troubles(log, runs, salvage=salvage)
+        report_troubles(opened, salvage=salvage)
 
 
 def _make_folder(top: Location, parts: list[str]) -> None:

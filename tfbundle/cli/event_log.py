@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -13,7 +13,7 @@ from tfbundle.cli.arguments import hint_of_expansion
 from tfbundle.cli.completion import PATH, complete_runs, complete_tags
 from tfbundle.cli.output import count_of, escape_name, print_warning, progress_bar, unescape_name
 from tfbundle.cli.wording import for_command
-from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.errors import ChecksumError, TfBundleError
 from tfbundle.matching import select
 from tfbundle.suggestions import closest_names
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries
+    from tfbundle.formats.records.reader import Loss
 
 _MOST_LISTED = 20
 _MOST_KINDS = 5
@@ -46,9 +47,17 @@ purge_option = click.option("--purge", is_flag=True, help="Drop what TensorBoard
 salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
 
 
+class OpenedLog(NamedTuple):
+    """A log, those of its runs that were chosen and can be shown, and what cannot: the name of a run, and why."""
+
+    log: EventLog
+    runs: list[Run]
+    problems: list[tuple[str, TfBundleError]]
+
+
 def open_log(
     logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False, may_be_empty: bool = False
-) -> tuple[EventLog, list[Run]]:
+) -> OpenedLog:
     """Return a log, and those of its runs that have these names, or all; their files have been read.
 
     Raises ``ClickException`` where there is no run, unless one may still appear.
@@ -63,10 +72,18 @@ def open_log(
         if not may_be_empty:
             raise click.ClickException(_what_lies_at(logdir))
         print_warning(f"no event files below {logdir} yet")
-    runs = choose_runs(log, names)
+    opened = OpenedLog(log, [], [])
+    chosen = choose_runs(log, names)
     with progress_bar("reading") as progress:
-        log.load(progress, runs=[run.name for run in runs])
-    return log, runs
+        log.load(progress, runs=[run.name for run in chosen])
+    for run in chosen:
+        try:
+            _ = run.scalars
+        except TfBundleError as error:
+            opened.problems.append((run.name, error))
+        else:
+            opened.runs.append(run)
+    return opened
 
 
 def _what_lies_at(logdir: str) -> str:
@@ -160,9 +177,9 @@ def _quoted(name: str) -> str:
     return f"'{escape_name(name)}'"
 
 
-def report_troubles(log: EventLog, runs: list[Run], *, salvage: bool) -> None:
-    """Say on stderr where files end in the middle of a record, and what salvaging left out; then the status is 1."""
-    for run in runs:
+def report_troubles(opened: OpenedLog, *, salvage: bool) -> None:
+    """Print on stderr where files end in the middle of a record, and what was left out; then the status is 1."""
+    for run in opened.runs:
         for path, found in run.truncations.items():
             what = f"an incomplete record of {found.size} bytes at offset {found.offset}"
             if not found.size:
@@ -170,18 +187,21 @@ def report_troubles(log: EventLog, runs: list[Run], *, salvage: bool) -> None:
             print_warning(f"{escape_name(path)}: {what}")
         for path, losses in run.losses.items():
             for loss in losses:
-                if not loss.size:  # Nothing of the file could be read.
-                    print_warning(f"{escape_name(path)}: {_reason(loss.error, path)}")
-                    continue
-                what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
-                if isinstance(loss.error, UnsupportedError):
-                    what += f": {for_command(str(loss.error))}"
-                elif not salvage and loss.size:
-                    what += ", and all behind it; --salvage reads what is whole there"
-                print_warning(f"{escape_name(path)}: {what}")
-    _report_folders(log)
-    if log.unreadable or any(run.losses for run in runs):
+                print_warning(f"{escape_name(path)}: {_describe_loss(loss, path, salvage=salvage)}")
+    for name, error in opened.problems:
+        print_warning(f"run '{escape_name(name)}': {for_command(str(error))}")
+    _report_folders(opened.log)
+    if opened.log.unreadable or opened.problems or any(run.losses for run in opened.runs):
         raise click.exceptions.Exit(1)
+
+
+def _describe_loss(loss: Loss, path: str, *, salvage: bool) -> str:
+    if not isinstance(loss.error, ChecksumError) and not loss.offset:
+        return _reason(loss.error, path)  # Nothing of the file could be read.
+    what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
+    if not isinstance(loss.error, ChecksumError):
+        return f"{what}: {_reason(loss.error, path)}"
+    return what if salvage else f"{what}, and all behind it; --salvage reads what is whole there"
 
 
 def _report_folders(log: EventLog) -> None:
@@ -190,7 +210,8 @@ def _report_folders(log: EventLog) -> None:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """Return why a file cannot be read; its name stands before that already."""
+    """Return why something cannot be read; the file's name stands before that already."""
     if isinstance(error, OSError) and not isinstance(error, TfBundleError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    return for_command(str(error)).removeprefix(f"{path} ")
+    reason = str(error.args[0] if error.args else error)  # Without the path and offset that follow in parentheses.
+    return for_command(reason).removeprefix(f"{path} ")

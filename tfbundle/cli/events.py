@@ -79,8 +79,12 @@ def command() -> None:
 @json_option
 def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
     """List runs and tags: kind, count, steps, last value. The exit status is 1 if a file is damaged."""
-    log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage, may_be_empty=follow)
+    opened = open_log(logdir, runs, purge=purge, salvage=salvage, may_be_empty=follow)
+    log, chosen, problems = opened
     with log:
+        for run in chosen:
+            for series in run.scalars.values():
+                _check_values(run, series, problems)
         if as_json:
             print_json({"path": logdir, "runs": [_describe(run) for run in chosen]})
         else:
@@ -90,7 +94,7 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
             print_line(f"{count_of(len(chosen), 'run')}, {count_of(count, 'series')}")
         if follow:
             _follow(log, runs, (), as_json)
-        report_troubles(log, chosen, salvage=salvage)
+        report_troubles(opened, salvage=salvage)
 
 
 @command.command()
@@ -114,12 +118,13 @@ def show(
 
     TAG is a tag or a glob of tags.
     """
-    log, chosen = open_log(logdir, runs, purge=purge, salvage=salvage)
+    opened = open_log(logdir, runs, purge=purge, salvage=salvage)
+    log, chosen, problems = opened
     with log:
         for tag in tags:
             if not choose_scalars(chosen, (tag,)):
                 raise click.ClickException(_no_scalar(log, chosen, tag) + hint_of_expansion(tag))
-        found = choose_scalars(chosen, tags)
+        found = [item for item in choose_scalars(chosen, tags) if _check_values(*item, problems)]
         if as_json:
             shown = [
                 {
@@ -132,16 +137,26 @@ def show(
                 for run, series in found
             ]
             print_json({"path": logdir, "series": shown})
-        else:
+        elif found:
             _print_statistics(found)
         if follow:
             _follow(log, runs, tags, as_json)
-        report_troubles(log, chosen, salvage=salvage)
+        report_troubles(opened, salvage=salvage)
 
 
 command.add_command(export)
 command.add_command(images)
 command.add_command(audio)
+
+
+def _check_values(run: Run, series: ScalarSeries, problems: list[tuple[str, TfBundleError]]) -> bool:
+    """Return whether the values of a series can be read; if not, the reason is among the problems."""
+    try:
+        _ = series.values
+    except TfBundleError as error:
+        problems.append((run.name, error))
+        return False
+    return True
 
 
 def _no_scalar(log: EventLog, runs: list[Run], tag: str) -> str:
@@ -195,7 +210,7 @@ def _describe(run: Run) -> dict[str, Any]:
                 "count": len(series),
                 "first_step": int(series.steps[0]) if len(series) else None,
                 "last_step": int(series.steps[-1]) if len(series) else None,
-                "last_value": series.values[-1] if kind == "scalars" and len(series) else None,
+                "last_value": _last_number(series) if kind == "scalars" else None,
             }
             for kind, tag, series in _all_series(run)
         ],
@@ -219,7 +234,8 @@ def _last(kind: str, series: Any) -> str:
     if not len(series) or kind not in ("scalars", "text", "tensors"):
         return "-"
     if kind == "scalars":
-        return _short(series.values[-1])
+        number = _last_number(series)
+        return "-" if number is None else _short(number)
     try:
         element = series[-1]
     except TfBundleError:
@@ -236,6 +252,14 @@ def _last(kind: str, series: Any) -> str:
     if not text or not text.replace("\n", " ").isprintable():
         return "-"  # A message, as plugins keep some.
     return escape_name(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...")
+
+
+def _last_number(series: ScalarSeries) -> Any:
+    """Return the last value, or ``None`` where there is none that can be read."""
+    try:
+        return series.values[-1] if len(series) else None
+    except TfBundleError:
+        return None
 
 
 def _short(number: Any) -> str:

@@ -28,7 +28,7 @@ from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.records.compression import FileStream, Stream, open_stream
 from tfbundle.formats.records.continuation import ReadSoFar
-from tfbundle.formats.records.frames import FEWEST_ROWS
+from tfbundle.formats.records.frames import FEWEST_ROWS, FRAME_SIZE, HEADER_SIZE
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation, Window
 from tfbundle.formats.records.unpacked import Unpacked
 from tfbundle.identification.files import identify_source
@@ -93,6 +93,8 @@ class EventFile:
         self._so_far: ReadSoFar | None = None
         self._opened: Source | Unpacked | None = None
         self._is_closed = False
+        self._is_given_up = False  # Whether no more of the file is read until another takes its place.
+        self._passed: list[Loss] = []  # Records of the last reading that are no events.
 
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
         """Read what was appended since the last time; whether there was anything.
@@ -117,6 +119,8 @@ class EventFile:
                 return False
             if self._is_other(source):
                 raise Replaced(self.path)
+            if self._is_given_up:
+                return False
             self._version, self._stored_size = source.version, source.size
             self._is_packed = stream.compression != "NONE"
             reader = RecordReader(
@@ -128,8 +132,11 @@ class EventFile:
             )
             reader.count = before
             done = stream.done()
+            self._passed = []
             for window in reader.windows():
+                self._is_given_up = True  # Unless all of the window is taken; a part of it would be taken twice.
                 self._take(window)
+                self._is_given_up = False
                 if progress is not None:
                     progress(stream.done() - done)
                     done = stream.done()
@@ -137,9 +144,11 @@ class EventFile:
                     self.position, self.count = reader.position, reader.count
             self._note_bytes(source)
             return self._finish(start, before, reader.truncation, reader.losses)
+        except Replaced:
+            raise
         except TfBundleError as error:
             if isinstance(error, FormatError) and not self.count and (kind := identify_source(source)) in PLACEHOLDERS:
-                raise FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path) from error
+                error = FormatError(f"{self.path} is {kind.value}; {kind.advice}", path=self.path)
             error.locate(path=self.path)
             if not self._options.partial:
                 raise error from None
@@ -175,7 +184,8 @@ class EventFile:
     def _finish(self, start: int, before: int, truncation: Truncation | None, losses: list[Loss]) -> bool:
         """Note how reading on from ``start`` ended, where ``before`` events were known; whether anything changed."""
         # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
-        losses = [loss for loss in self.losses if loss.offset < start] + losses
+        new = sorted([*losses, *self._passed], key=lambda loss: loss.offset)
+        losses = [loss for loss in self.losses if loss.offset < start] + new
         changed = (self.count, truncation, _extent(losses)) != (before, self.truncation, _extent(self.losses))
         self.truncation, self.losses = truncation, losses
         return changed
@@ -253,13 +263,17 @@ class EventFile:
         if len(rest) >= FEWEST_ROWS:
             records = Records(window.data, window.offset, frames.starts[rest], ends[rest], frames.crcs[rest])
             rest = rest[decode_lockstep(records, self.tags)]
-        parts = zip(frames.starts[rest].tolist(), ends[rest].tolist(), frames.crcs[rest].tolist(), strict=True)
-        for start, end, crc in parts:
+        columns = rest, frames.starts[rest], ends[rest], frames.crcs[rest]
+        for number, start, end, crc in zip(*(column.tolist() for column in columns), strict=True):
             offset = window.offset + start
             try:
                 self._take_single(window.data[start:end], offset, crc)
             except TfBundleError as error:
-                raise error.locate(path=self.path, offset=offset) from None
+                error.locate(path=self.path, offset=offset)
+                if not isinstance(error, FormatError) or not (self._options.salvage or self._options.partial):
+                    raise error from None
+                error.__traceback__ = error.__context__ = None  # They hold the window.
+                self._passed.append(Loss(offset - HEADER_SIZE, end - start + FRAME_SIZE, window.number + number, error))
 
     def _take_single(self, record: memoryview, offset: int, crc: int) -> None:
         kept = False

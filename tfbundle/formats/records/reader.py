@@ -255,7 +255,8 @@ class RecordReader:
         where = self._where(self.count, self.position)
         if is_header(head):
             return FormatError(
-                f"{where} claims to have {length} bytes, more than any record of its kind can",
+                f"{where} claims to have {length} bytes, more than any record of its kind can; "
+                "salvage=True reads what is whole",
                 path=self._stream.path,
                 offset=self.position,
             )
