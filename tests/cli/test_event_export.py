@@ -165,7 +165,7 @@ def test_what_a_run_or_checkpoint_owns_is_replaced_only_on_demand(logs: Path, wh
 
 
 def test_a_file_that_is_exported_is_owned_whatever_its_name(tmp_path: Path) -> None:
-    """A compressed file is none that its content tells, but it is what the table is made of."""
+    """Its content does not show that a compressed file holds events, but the table is made from it."""
     path = tmp_path / "curves.tfevents.gz"
     data = gzip.compress(frames([scalar("loss", 1, 0.5)]))
     path.write_bytes(data)

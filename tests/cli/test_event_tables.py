@@ -260,9 +260,9 @@ def make_bad(path: Path, what: str) -> None:
 
 
 BAD = {
-    "metadata": "run 'bad': the metadata of 'm' are no SummaryMetadata",
+    "metadata": "run 'bad': the metadata of 'm' is not a SummaryMetadata",
     "scalar": "run 'bad': 'z' is a scalar, but its value at step 1",
-    "no event": "left out 18 bytes at offset 33, record 1: the record is no Event message",
+    "no event": "left out 18 bytes at offset 33, record 1: the record is not an Event message",
     "placeholder": "is a Git LFS pointer, a placeholder",
     "garbage": "left out 500 bytes at offset 0, record 0, and all behind it; --salvage",
 }

@@ -251,8 +251,8 @@ def test_numbers_that_are_no_float64(tmp_path: Path) -> None:
     (tmp_path / "events.out.tfevents.1").write_bytes(frames(records))
     listed = documents(run("events", tmp_path, "--json").stdout)[0]["runs"][0]["series"]
     assert [one["last_value"] for one in listed] == [2**60 + 1, [1, 2]]
-    figures = run("events", "show", tmp_path, "wave").stdout.splitlines()[-1].split()
-    assert figures == [".", "1", "7", "7", "(1+2j)", "(1+2j)", "-", "-", "-"]
+    statistics = run("events", "show", tmp_path, "wave").stdout.splitlines()[-1].split()
+    assert statistics == [".", "1", "7", "7", "(1+2j)", "(1+2j)", "-", "-", "-"]
 
 
 def test_a_run_whose_name_is_no_unicode(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_tags_that_share_a_folder_overwrite_nothing(logs: Path) -> None:
 
 
 def test_names_that_a_system_takes_for_one_overwrite_nothing(logs: Path) -> None:
-    """macOS and Windows do not tell case apart, Windows no dot at the end, and macOS no forms of Unicode."""
+    """macOS and Windows ignore case, Windows a dot at the end, and macOS forms of Unicode."""
     tags = ("Loss", "loss", "loss.", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}")
     records = [blob(tag, image=Summary.Image(encoded_image_string=b"GIF8")) for tag in tags]
     (logs / "eval" / "events.out.tfevents.2").write_bytes(frames(records))
@@ -359,7 +359,7 @@ def test_follow_shows_after_a_purge_only_what_is_new(logs: Path, monkeypatch: py
     rounds = iter([[start, again.SerializeToString()]])
 
     append_at_each_pause(monkeypatch, path, rounds)
-    # What is wrong with another run is nobody's business.
+    # Damage of another run does not matter.
     (logs / "eval" / "events.out.tfevents.1").write_bytes(b"no records at all")
     lines = run("events", logs, "--follow", "--purge", "--run", "train").stdout.splitlines()
     assert lines[lines.index("1 run, 1 series") + 1 :] == ["train  loss  3  30"]

@@ -570,7 +570,7 @@ def test_padding_of_an_old_writer_does_not_stay(tmp_path: Path) -> None:
 
 def test_a_record_that_is_no_event_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "in" / NAME, [scalar("loss", 1), b"\xff\xff", scalar("loss", 2)])
-    with pytest.raises(tfbundle.FormatError, match="no Event message") as caught:
+    with pytest.raises(tfbundle.FormatError, match="not an Event message") as caught:
         edit_events(path, tmp_path / "out")
     assert caught.value.path == str(path)
     assert caught.value.offset == len(frame(payloads(path)[0])) + 12

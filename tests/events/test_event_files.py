@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import zlib
@@ -356,7 +357,7 @@ def test_salvage_passes_records_that_are_no_events(tmp_path: Path, partial: bool
         assert log.refresh()
         assert points(log) == [(1, 0.5), (2, 0.5), (3, 0.5)]
         assert [loss.number for loss in run.losses[str(path)]] == [1, 3, 4, 5]
-    with pytest.raises(tfbundle.FormatError, match="no Event message"):
+    with pytest.raises(tfbundle.FormatError, match="not an Event message"):
         tfbundle.open_events(path).load()
 
 
@@ -374,3 +375,27 @@ def test_a_file_that_is_given_up_is_not_read_on(tmp_path: Path) -> None:
         path.write_bytes(frames([scalar(4), scalar(5)]))
         assert log.refresh()
         assert points(log) == [(4, 0.5), (5, 0.5)]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("verify", [False, True])
+def test_elements_of_a_file_that_was_replaced_are_not_read_from_the_new_one(
+    tmp_path: Path, packed: bool, verify: bool
+) -> None:
+    def content(letter: bytes) -> bytes:
+        events = []
+        for step in range(3):
+            event = Event(step=step)
+            event.summary.value.add(tag="i").image.encoded_image_string = letter * 9000
+            events.append(event.SerializeToString())
+        return gzip.compress(frames(events)) if packed else frames(events)
+
+    path = tmp_path / "a.tfevents"
+    path.write_bytes(content(b"a"))
+    with tfbundle.open_events(tmp_path, verify=verify) as log:
+        images = log.runs["."].images["i"]
+        replace(path, content(b"b"), "a new file")
+        with pytest.raises(tfbundle.FormatError, match="overwritten"):
+            images[1]
+        assert log.refresh()
+        assert log.runs["."].images["i"][1].encoded == (b"b" * 9000,)

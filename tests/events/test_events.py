@@ -417,7 +417,7 @@ def test_what_is_no_event_file(tmp_path: Path) -> None:
         tfbundle.open_events(tmp_path / "a.tfrecord")
     path = tmp_path / "b.tfevents"
     path.write_bytes(frames([b"\xff\xff"]))
-    with pytest.raises(tfbundle.FormatError, match="no Event message"):
+    with pytest.raises(tfbundle.FormatError, match="not an Event message"):
         _ = tfbundle.open_events(path).runs["."].scalars
     with pytest.raises(tfbundle.FormatError, match=r"b.tfevents.*offset 12"):
         list(tfbundle.read_events(path))
@@ -518,7 +518,7 @@ def test_unusual_events_are_limited_in_number(tmp_path: Path, count: int) -> Non
     if count == 10_000:
         assert run.scalars["loss"].steps.tolist() == [7] * count
     else:
-        with pytest.raises(tfbundle.UnsupportedError, match="no more than 10000 events"):
+        with pytest.raises(tfbundle.UnsupportedError, match="at most 10000 events"):
             run.load()
 
 

@@ -351,7 +351,7 @@ def test_looking_for_records_behind_damage_takes_no_longer_than_the_file_is(
 def test_length_that_no_file_can_have(length: int) -> None:
     records = tfbundle.read_records(io.BytesIO(frame(b"good") + header(length) + bytes(100)))
     assert next(records) == b"good"
-    with pytest.raises(tfbundle.FormatError, match="record 1 at offset 20 claims"):
+    with pytest.raises(tfbundle.FormatError, match="record 1 at offset 20 states"):
         next(records)
 
 

@@ -43,8 +43,8 @@ _add_records(
 )
 _add_records("length-wrong", "a record with a wrong checksum of its length", lambda: _GOOD + _flipped(_GOOD, 0), _THREE)
 _add_records("data-wrong", "a record with a wrong checksum of its bytes", lambda: _GOOD + _flipped(_GOOD, 12), _THREE)
-_add_records("header-cut", "half a header", lambda: _GOOD + _GOOD[:7], _THREE)
-_add_records("data-cut", "half a record", lambda: _GOOD + _GOOD[:14], _THREE)
+_add_records("header-cut", "a truncated header", lambda: _GOOD + _GOOD[:7], _THREE)
+_add_records("data-cut", "a truncated record", lambda: _GOOD + _GOOD[:14], _THREE)
 _add_records("zeros", "a file of zeros", lambda: bytes(1 << 20))
 _add_records("zeros-behind", "zeros behind the records", lambda: _GOOD + bytes(1 << 20), _THREE)
 _add_records("empty", "an empty record file", lambda: b"", whole=True)
@@ -81,7 +81,7 @@ _add_records(
 
 
 def _bomb(data: bytes, count: int) -> bytes:
-    """GZIP of a piece, repeated."""
+    """GZIP of the same bytes, repeated."""
     squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join([squeezer.compress(data) for _ in range(count)]) + squeezer.flush()
 
@@ -149,7 +149,7 @@ def _add_events(
     loss: Sequence[float] | None = None,
     opens: bool = True,
 ) -> None:
-    """An event file with these records behind the one that tells the version; ``loss`` is what has to be read of it."""
+    """An event file with these records behind that of the version; ``loss`` is what has to be read of it."""
 
     def build(folder: Path) -> Wanted:
         path = folder / "events.out.tfevents.1"

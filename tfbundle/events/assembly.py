@@ -89,7 +89,9 @@ class Assembly:
                     try:
                         found[tag] = SummaryMetadata.FromString(metadata[1])
                     except DecodeError:
-                        raise FormatError(f"the metadata of {tag!r} are no SummaryMetadata", path=file.path) from None
+                        raise FormatError(
+                            f"the metadata of {tag!r} is not a SummaryMetadata message", path=file.path
+                        ) from None
                     break
         return found
 
@@ -167,10 +169,10 @@ def _read_value(stretch: Stretch, row: int) -> Summary.Value:
     if column.numbers is not None:
         return plugins.encode_number(column.numbers[row])
     if column.places is None:
-        raise ValueError("points without numbers have places")
+        raise ValueError("points without numbers need places")
     order = int(column.order[row])
     data = stretch.file.value_bytes(order, Place(*column.places[row].tolist()))
     try:
         return Summary.Value.FromString(data)
     except DecodeError:
-        raise FormatError("the bytes are no Value of a summary", path=stretch.file.path, offset=order) from None
+        raise FormatError("the bytes are not a Summary.Value message", path=stretch.file.path, offset=order) from None

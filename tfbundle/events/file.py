@@ -1,7 +1,7 @@
 """One event file: its points by tag, and its events of other kinds, read as far as the file goes and then further.
 
-The file is read once. All checksums are verified, numbers are decoded, and of everything else the place is
-noted. What was appended later is read from where the last whole record ended.
+The file is read once: all checksums are verified, numbers are decoded, and the offsets of everything else are noted.
+What was appended later is read from the end of the last complete record.
 """
 
 from __future__ import annotations
@@ -196,6 +196,11 @@ class EventFile:
             return self._version is not None
         return not self._so_far.goes_on_in(source)
 
+    def _was_replaced(self, opened: Source | Unpacked) -> bool:
+        if isinstance(opened, Unpacked):
+            return opened.version != self._version
+        return self._so_far is not None and not self._so_far.goes_on_in(opened)
+
     def value_bytes(self, order: int, place: Place) -> bytes:
         """Return the serialized ``Summary.Value`` of a point."""
         if place.size < 0:
@@ -227,7 +232,11 @@ class EventFile:
             raise ValueError(f"{self.path} is closed; read before close(), or open it again")
         opened = self._opened
         if opened is None:
-            opened = self._opened = Unpacked(self.location) if self._is_packed else self.location.open()
+            opened = Unpacked(self.location) if self._is_packed else self.location.open()
+            # Otherwise the checksum of each value shows it.
+            if not self._options.verify and self._was_replaced(opened):
+                raise self._overwritten(0)
+            self._opened = opened
             with _opening:
                 _recently_opened.append(weakref.ref(self))
                 oldest = _recently_opened.popleft()() if len(_recently_opened) > _MOST_OPEN else None
@@ -241,13 +250,13 @@ class EventFile:
         self._opened = None  # It closes with its last reader, who may be another thread.
 
     def close(self) -> None:
-        """Close the file for good; a later read is a ``ValueError``."""
+        """Close the file; a later read raises ``ValueError``."""
         self._is_closed = True
         self.release()
 
     def _overwritten(self, offset: int) -> FormatError:
         return FormatError(
-            f"{self.path} was overwritten since it was read; call refresh()", path=self.path, offset=offset
+            f"{self.path} was overwritten after it was read; call refresh()", path=self.path, offset=offset
         )
 
     def _take(self, window: Window) -> None:
@@ -321,7 +330,7 @@ class EventFile:
         if self._is_packed and self._value_count > MOST_INFLATED_RECORDS + size:
             raise UnsupportedError(
                 f"{self.path} has more than {self._value_count} values in {size} compressed bytes, far more than can "
-                "differ from each other; unpack the file if they are wanted all the same",
+                "differ from each other; unpack the file to read them anyway",
                 path=self.path,
             )
 

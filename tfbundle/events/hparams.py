@@ -38,7 +38,7 @@ class HParams(NamedTuple):
 
 
 def decode_hparams(metadata: Mapping[str, SummaryMetadata]) -> HParams | None:
-    """Put together what the metadata of a run's tags say; ``None`` where the plugin wrote nothing."""
+    """Return what the metadata of a run's tags says; ``None`` where the plugin wrote nothing."""
     found = HParams({}, "", None, None, None, [], None)
     empty = True
     for tag, one in metadata.items():
@@ -47,7 +47,7 @@ def decode_hparams(metadata: Mapping[str, SummaryMetadata]) -> HParams | None:
         try:
             data = HParamsPluginData.FromString(one.plugin_data.content)
         except DecodeError:
-            raise FormatError(f"the metadata of {tag!r} are not those of the hparams plugin") from None
+            raise FormatError(f"the metadata of {tag!r} is not a message of the hparams plugin") from None
         what = data.WhichOneof("data")
         empty &= what is None
         if what == "experiment":

@@ -15,12 +15,15 @@ from tfbundle.storage.locations import StrPath
 
 
 def decode_event(payload: bytes) -> Event:
-    """Return the message of one record; raises ``FormatError`` where it is none, or would take far more memory."""
+    """Return the message of one record.
+
+    Raises ``FormatError`` if it is not one, and ``UnsupportedError`` if it would take far more memory than its size.
+    """
     check_message(payload, Event)
     try:
         return Event.FromString(payload)
     except DecodeError:
-        raise FormatError("the record is no Event message, though its checksum is right") from None
+        raise FormatError("the record is not an Event message, although its checksum is right") from None
 
 
 def read_events(
@@ -29,7 +32,7 @@ def read_events(
     """Return an iterator over the ``Event`` messages of a file.
 
     Arguments, memory, ``.truncation`` and ``.losses`` are those of ``read_records``, and so are the errors; besides, a
-    record that is no ``Event`` is a ``FormatError``.
+    record that is not an ``Event`` raises ``FormatError``.
     """
     return RecordIterator(
         source, decode_event, compression=compression, verify=verify, salvage=salvage, largest=LARGEST_MESSAGE

@@ -1,7 +1,7 @@
 """What TensorBoard's plugins make of a summary value.
 
 Each kind of series has two forms: the field of ``Summary.Value`` in which TensorFlow 1 stores it, and the tensor of
-TensorFlow 2, which is told by the plugin's name in the metadata (TensorBoard, ``plugins/*/metadata``)::
+TensorFlow 2, whose kind is the plugin's name in the metadata (TensorBoard, ``plugins/*/metadata``)::
 
     histograms   HistogramProto (moments, upper bucket limits, counts)     tensor [k, 3]: left edge, right edge, count
     images       Image (height, width, encoded)                            strings: width, height, encoded, encoded ...
@@ -94,7 +94,7 @@ class Images(NamedTuple):
             from PIL import Image  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             raise UnsupportedError(
-                "images are decoded by Pillow: pip install pillow; .encoded is there without"
+                "decoding images needs Pillow: pip install pillow; .encoded works without it"
             ) from None
         arrays = []
         for data in self.encoded:
@@ -114,7 +114,7 @@ def _decode_images(value: Summary.Value) -> Images:
     try:
         width, height = (int(text) for text in strings[:2])
     except ValueError:
-        raise FormatError("an image's tensor opens with its width and height, which this one does not") from None
+        raise FormatError("an image's tensor begins with its width and height, but this one does not") from None
     return Images(width, height, tuple(strings[2:]))
 
 
@@ -198,8 +198,8 @@ def _full(value: Summary.Value) -> Array:
     # What is stated takes a byte each at least; TensorFlow leaves out the last elements if they are all the same.
     if table.size > value.ByteSize() + MOST_REPEATED_ELEMENTS:
         raise FormatError(
-            f"a tensor of the shape {list(table.shape)} states its elements in {value.ByteSize()} bytes, which is far "
-            "too few for a summary of its kind"
+            f"a tensor of the shape {list(table.shape)} has only {value.ByteSize()} bytes, far too few for a "
+            "summary of its kind"
         )
     return table
 
@@ -213,7 +213,7 @@ def _tensor(value: Summary.Value) -> Array:
 def _strings(value: Summary.Value) -> list[bytes]:
     table = _full(value)
     if not table.dtype.hasobject or table.ndim != 1:
-        raise FormatError(f"images are a row of strings, not {table.dtype} of shape {list(table.shape)}")
+        raise FormatError(f"images are a vector of strings, not {table.dtype} of shape {list(table.shape)}")
     strings: list[bytes] = table.tolist()
     return strings
 

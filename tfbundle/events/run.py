@@ -202,7 +202,7 @@ class Run:
                 value = series[-1]
                 if not value.dtype.hasobject or value.size != 1:
                     what = f"{value.dtype} of the shape {list(value.shape)}"
-                    raise FormatError(f"{tag!r} is one message, not {what}", tensor=tag)
+                    raise FormatError(f"{tag!r} should hold one message, not {what}", tensor=tag)
                 try:
                     found[tag] = _decode(message, value.item())
                 except FormatError as error:
@@ -316,4 +316,4 @@ def _decode(message: type[AnyMessage], data: bytes) -> AnyMessage:
         check_message(data, message)
         return message.FromString(data)
     except DecodeError:
-        raise FormatError(f"the bytes are no {message.DESCRIPTOR.name}") from None
+        raise FormatError(f"the bytes are not a {message.DESCRIPTOR.name} message") from None

@@ -48,7 +48,9 @@ class Origin(NamedTuple):
         """Return the series again; ``FormatError`` if it does not have these ``steps`` any more."""
         series = getattr(self.run, self.kind).get(self.tag)
         if series is None or not np.array_equal(series.steps, steps):
-            raise FormatError(f"{self.tag!r} of run {self.run.name!r} has other points now than when it was pickled")
+            raise FormatError(
+                f"{self.tag!r} of run {self.run.name!r} has different points now than when it was pickled"
+            )
         return series
 
 
@@ -104,7 +106,7 @@ class ScalarSeries(Series):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False and dtype is not None and self.values.dtype != dtype:
-            raise ValueError(f"the values are {self.values.dtype}, and cannot be {np.dtype(dtype)} without a copy")
+            raise ValueError(f"values of dtype {self.values.dtype} cannot become {np.dtype(dtype)} without a copy")
         values: Array = self.values if dtype is None else self.values.astype(dtype, copy=False)
         return values.copy() if copy else values
 

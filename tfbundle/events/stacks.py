@@ -2,7 +2,7 @@
 
 Records of one length are the rows of a matrix. The first row is taken apart; all rows that have its layout, which
 numpy sees in a few comparisons of 8-byte words, make a stack. What is left goes the same way with its own first row,
-and rows that never find company are handed back, to be taken apart one by one.
+and rows that share no layout are returned, to be decoded one by one.
 
 Rows of one stack may be of different series. A hash of the words that hold tags and metadata distinguishes them; that
 those with the same hash have the same names is verified.
@@ -19,7 +19,7 @@ from tfbundle.events.layout import Layout, Unusual, decode_layout, mask_of
 from tfbundle.formats.records.frames import FEWEST_ROWS, Group
 from tfbundle.tensors.arrays import Array
 
-# A layout that serves fewer rows than one in so many of those left was in vain; after some of these it is enough.
+# A layout pays if it serves at least one in so many of the rows that are left; after some that do not, it ends.
 _WORTHWHILE = 16
 _MOST_IN_VAIN = 8
 
@@ -108,7 +108,8 @@ def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Ar
     for number, bits in names:
         hashes = (hashes ^ (words[:, number] & bits)) * _FACTOR
         hashes ^= hashes >> _SHIFT
-    # Sorting 16-bit numbers takes numpy no comparisons; mostly they tell as much as all 64, and those as all names.
+    # numpy sorts 16-bit numbers without comparisons. Mostly they distinguish as much as all 64 bits, and those as much
+    # as the names.
     for keys in (hashes.astype(np.uint16), hashes):
         order = np.argsort(keys, kind="stable")
         starts = _changes(words[order], names)

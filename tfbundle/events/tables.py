@@ -117,7 +117,7 @@ def _floats(series: ScalarSeries) -> Array:
     if any(
         isinstance(value, complex) for value in (series.values.tolist() if series.values.dtype.kind in "cO" else ())
     ):
-        raise UnsupportedError(f"{series.tag!r} has complex numbers, which are no column of float64; leave it out")
+        raise UnsupportedError(f"{series.tag!r} has complex numbers, which float64 cannot hold; choose other tags")
     return cast(series.values, np.float64)
 
 

@@ -50,8 +50,8 @@ class UnusualBudget:
         total = self._take(path, _Amount(events=1, size=size + _EVENT_SIZE))
         if total.events > MOST_UNUSUAL_EVENTS or total.size > LARGEST_UNUSUAL_EVENTS:
             raise UnsupportedError(
-                f"{path} has events whose fields are repeated or out of order, of which no more than "
-                f"{MOST_UNUSUAL_EVENTS} events and {LARGEST_UNUSUAL_EVENTS} bytes are taken into memory; read_events "
+                f"{path} has events whose fields are repeated or out of order, of which at most "
+                f"{MOST_UNUSUAL_EVENTS} events and {LARGEST_UNUSUAL_EVENTS} bytes are kept in memory; read_events "
                 "reads them one at a time",
                 path=path,
             )

@@ -111,7 +111,7 @@ def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Arra
     """Return the values in the summaries: the record of each, and where it begins and ends. Takes bad records out of
     ``good``.
 
-    As a rule there is one. Of several each tells where the next one is, so that they are read one by one.
+    As a rule there is one. Several follow each other, so that they are found one by one.
     """
     data, octets = records.data, np.frombuffer(records.data, np.uint8)
     starts, ends, fine = _field(octets, summaries, records.ends)

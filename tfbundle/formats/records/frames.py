@@ -313,7 +313,7 @@ def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
         octets = others.astype("<u8", copy=False).view(np.uint8)
         for place in range(start, min(start + 8, size)):
             if differing[place - start]:
-                # Every byte has a place in its table; told to clip, numpy does not look.
+                # Every byte has a place in its table; with mode 'clip', numpy does not check.
                 crcs ^= tables[size - 1 - place].take(octets[place - start :: 8], mode="clip")
     return crcs
 

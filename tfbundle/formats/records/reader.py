@@ -164,7 +164,7 @@ class RecordReader:
             self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
-        """Read a window, or more if ``wanted`` is more; whether so much is there."""
+        """Read a window, or ``wanted`` bytes if that is more; return whether so much is there."""
         left = self._stream.remaining()
         if left is not None and wanted > left + self._size:
             return False  # Nothing is allocated for what is not there.
@@ -189,7 +189,7 @@ class RecordReader:
         return self._size >= wanted
 
     def _reach(self, wanted: int) -> bool:
-        """Read until ``wanted`` bytes are there, or the stream ends; whether it ended before."""
+        """Read until ``wanted`` bytes are there; return whether the stream ended before."""
         left = self._stream.remaining()
         self._fill(wanted if left is None else min(wanted, self._size + left))
         return self._size < wanted
@@ -199,7 +199,7 @@ class RecordReader:
         if self._stream.compression != "NONE" and self.count > MOST_INFLATED_RECORDS + stored:
             raise UnsupportedError(
                 f"{self._where(self.count, self.position)} is one of too many: {stored} compressed bytes cannot "
-                "hold so many that differ from each other; unpack the file if they are wanted all the same",
+                "hold so many that differ from each other; unpack the file to read them anyway",
                 path=self._stream.path,
                 offset=self.position,
             )
@@ -255,7 +255,7 @@ class RecordReader:
         where = self._where(self.count, self.position)
         if is_header(head):
             return FormatError(
-                f"{where} claims to have {length} bytes, more than any record of its kind can; "
+                f"{where} states a length of {length} bytes, more than a record of its kind can have; "
                 "salvage=True reads what is whole",
                 path=self._stream.path,
                 offset=self.position,
@@ -263,7 +263,7 @@ class RecordReader:
         expected, actual = unmask(int.from_bytes(head[8:], "little")), crc32c(head[:8])
         return ChecksumError(
             f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, and {expected:#010x} is stored with it; "
-            + ("" if self.position else "this is no record file, or a damaged one, of which ")
+            + ("" if self.position else "this is not a record file, or it is damaged; ")
             + "salvage=True reads what is whole",
             expected=expected,
             actual=actual,

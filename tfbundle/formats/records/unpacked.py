@@ -35,6 +35,7 @@ class Unpacked:
     def __init__(self, location: Location) -> None:
         self.path = location.path
         self._source = location.open()
+        self.version = self._source.version
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._position = 0
