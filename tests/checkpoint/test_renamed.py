@@ -123,6 +123,24 @@ def test_by_its_size_alone(prefix: Path) -> None:
     assert "rename" not in missing(prefix)
 
 
+@pytest.mark.parametrize(("size", "is_found"), [(63, False), (64, True)])
+def test_few_bytes_are_no_proof(tmp_path: Path, size: int, is_found: bool) -> None:
+    write_bundle(tmp_path / "m", {"v": np.ones(size, np.uint8)})
+    os.rename(tmp_path / DATA, tmp_path / "f3a9c")
+    assert (f"f3a9c has the {size} bytes that the index lists" in missing(tmp_path / "m")) is is_found
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(99, True), (100, False)])
+def test_so_many_files_of_a_folder_are_opened(tmp_path: Path, others: int, is_found: bool) -> None:
+    for number in range(others):
+        (tmp_path / f"a{number:03}").touch()
+    write_v1(tmp_path / "old", {"v": VALUE})
+    if is_found:
+        assert list(tfbundle.load(tmp_path)) == ["v"]
+    else:
+        assert missing(tmp_path) == f"there is no checkpoint in the folder {tmp_path}"
+
+
 def test_a_shard_of_several(tmp_path: Path) -> None:
     write_bundle(tmp_path / "m", {"v": VALUE, "w": VALUE}, num_shards=2)
     os.rename(tmp_path / "m.data-00000-of-00002", tmp_path / "m.data-00000-of-00002.1")
@@ -275,6 +293,14 @@ def test_a_folder_of_sidecars_alone(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "__MACOSX"):
         (folder / "._m.index").write_bytes(b"\0\5\x16\7")
     assert missing(tmp_path) == f"there is no checkpoint in the folder {tmp_path}"
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(98, True), (99, False)])  # One is the data file.
+def test_so_many_files_are_opened(model: Path, others: int, is_found: bool) -> None:
+    for number in range(others):
+        (model / "variables" / f"a{number:03}").touch()
+    os.rename(model / "variables" / "variables.index", model / "variables" / "weights.index")
+    assert ("weights.index lies there: rename it" in missing(model)) is is_found
 
 
 def test_variables_that_may_not_be_listed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

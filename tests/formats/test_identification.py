@@ -174,6 +174,8 @@ def test_what_others_write_is_not_taken_for_tensorflows(tmp_path: Path, data: by
         (b"x" + "é".encode()[:1], FileKind.UNKNOWN),  # Here the file ends within it.
         ("Überschrift".encode("latin-1"), FileKind.UNKNOWN),
         (b"text\0", FileKind.UNKNOWN),
+        (b"x" * 4095 + b"\0", FileKind.UNKNOWN),
+        (b"x" * 4096 + b"\0", FileKind.TEXT),  # No more is read.
         (b"\x1b[31mred", FileKind.UNKNOWN),
         (b" \n\t", FileKind.UNKNOWN),
     ],
@@ -314,6 +316,8 @@ OLD_CAFFE_LAYER = encode_field(2, b"data") + encode_field(3, b"conv1") + encode_
         (b"\x5f*M\x18\0\0\0\0", FileKind.ZSTD),
         (b"\x60*M\x18\0\0\0\0", FileKind.UNKNOWN),
         (b"PK\5\6" + bytes(18), FileKind.ZIP),
+        (b"PK\3\4" + bytes(5000) + b"model.weights.h5" + bytes((64 << 10) - 16), FileKind.KERAS),
+        (b"PK\3\4" + bytes(5000) + b"model.weights.h5" + bytes((64 << 10) - 15), FileKind.ZIP),
         (b"\x08\0\0\0\0\0\0\0{}      ", FileKind.SAFETENSORS),
         (bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(50), FileKind.HDF5),
         (bytes(2048) + b"\x89HDF\r\n\x1a\n" + bytes(50), FileKind.HDF5),
@@ -338,6 +342,8 @@ OLD_CAFFE_LAYER = encode_field(2, b"data") + encode_field(3, b"conv1") + encode_
         (b"\x82\xa1a\x01\xa1b\xa4text", FileKind.UNKNOWN),  # Values that are plain.
         (b"\x81\xa3\x01\x02\x03\x81\xa1w\x01", FileKind.UNKNOWN),  # A key that does not show.
         (b"\x81\xa9short", FileKind.UNKNOWN),
+        (b"\x8f" + b"\xa1a\x01" * 15 + b"\xa1w\x81", FileKind.FLAX),
+        (b"\xde\0\x20" + b"\xa1a\x01" * 16 + b"\xa1w\x81", FileKind.UNKNOWN),  # So many are not followed.
         (b"\x80\xa6params\x81", FileKind.UNKNOWN),  # A map of nothing.
         (b"\x91\xa6params\x81", FileKind.UNKNOWN),  # A list.
         (bytes.fromhex("0cdb3a2ab600000000000000000128b52ffd20b0"), FileKind.OCDBT),

@@ -50,3 +50,22 @@ def test_the_closest_is_compared_before_time_runs_out() -> None:
 def test_scopes_that_were_left_out() -> None:
     assert suggest_names("bias", ["model/a/bias", "model/b/kernel"]) == "; did you mean 'model/a/bias'?"
     assert suggest_names("zzz", ["model/a/bias", "model/b/kernel"]) == "; there are 2 others"
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(1999, True), (2000, False)])
+def test_so_many_names_are_compared(others: int, is_found: bool) -> None:
+    names = [f"scope/{number:07}" for number in range(others)]  # As long as the unknown one, and so compared first.
+    assert closest_names("scope/kernelx", [*names, "scope/kernelxy"], count=1) == ["scope/kernelxy"] * is_found
+
+
+@pytest.mark.parametrize(
+    ("length", "lengths", "is_found"),
+    [(125, [125] * 64, True), (125, [125] * 65, False), (101, [101] * 95 + [102] * 3, False)],
+)
+def test_so_many_pairs_of_characters_are_compared(length: int, lengths: list[int], is_found: bool) -> None:
+    """They are a million in the first case, the next of which is too much, and a million and one in the last."""
+    name = "ab" * (length // 2) + "a" * (length % 2)
+    others = ["b" * (size // 2) + "a" * (size - size // 2) for size in lengths[:-1]]
+    close = ("c" + name[1:] + "c")[: lengths[-1]]
+    found = closest_names(name, [*others, close], count=1)
+    assert (found == [close]) is is_found

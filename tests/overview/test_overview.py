@@ -217,6 +217,18 @@ def test_there_is_a_limit(tree: Path, monkeypatch: pytest.MonkeyPatch, limit: st
     assert not overview(tree).complete
 
 
+def test_so_many_graphs_are_read(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read to see whether variables are missing."""
+    shutil.copytree(tree / "exported" / "1", tree / "exported" / "2")
+    for number in (1, 2):
+        shutil.rmtree(tree / "exported" / str(number) / "variables")
+    size = (tree / "exported" / "1" / "saved_model.pb").stat().st_size
+    for most, expected in ((2 * size, 2), (2 * size - 1, 1), (0, 0)):
+        monkeypatch.setattr(walk, "_MOST_GRAPHS", most)
+        found = overview(tree)
+        assert (sum(item.problem is not None for item in found.items), found.complete) == (expected, expected == 2)
+
+
 def test_deep_trees(tmp_path: Path) -> None:
     deep = tmp_path
     for _ in range(200):

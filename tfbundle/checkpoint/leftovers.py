@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from contextlib import suppress
 from typing import NamedTuple
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, is_half_saved, parse_shard, temporary_token
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, is_incomplete_folder, parse_shard, temporary_token
 from tfbundle.checkpoint.v2.index import BundleIndex
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.storage.base import Listing, Location
@@ -53,7 +53,7 @@ def list_leftovers(folder: StrPath) -> list[Leftover]:
         token = temporary_token(name)
         if token is not None and listing.stat(name) is not None:
             found[name] = token
-        elif is_half_saved(name) and listing.is_folder(name):
+        elif is_incomplete_folder(name) and listing.is_folder(name):
             found[name] = name
     found.update(_unused_shards(location, listing))
     facts = {name: _measure(location.join(name), listing, name) for name in found}

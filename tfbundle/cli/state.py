@@ -60,7 +60,7 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
     state = find_state(folder, name)
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
-    incomplete = [location.path for location in scan_folder(folder).half_saved]
+    incomplete = [location.path for location in scan_folder(folder).incomplete]
     # What the state file names in vain has a row of its own.
     elsewhere_said = ("checkpoint", "run", "state") if missing else ("checkpoint", "run")
     problems = [item for item in folder_problems(folder) if item.kind not in elsewhere_said]

@@ -133,7 +133,7 @@ def _print_files(report: Report, folder: str) -> None:
         ]
         for file in listed
     ]
-    print_table(["file", "size", "whole", "state"], rows, ["size"])
+    print_table(["file", "size", "intact", "state"], rows, ["size"])
     if len(listed) < len(report.files):
         print_line(f"and {count_of(len(report.files) - len(listed), 'other file')}")
 

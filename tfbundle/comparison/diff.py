@@ -93,16 +93,19 @@ def diff(
     format: Format | None = None,
     progress: Progress | None = None,
 ) -> Diff:
-    """Compare two checkpoints by name and value; each is a path as for ``open_checkpoint``, or an open checkpoint.
+    """Compare two checkpoints by name and value.
 
-    Either may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``names`` and
-    ``exclude`` choose tensors as ``names`` of ``load`` does; each has to mean some in one of the two. Tensors that only
-    one of the two has by their names are paired by the names of their variables, if both store an object graph; the
-    object graphs themselves, which hold the keys, are then left aside.
+    Each is an open checkpoint, or a path: a checkpoint's prefix, one of its files, its folder, or a SavedModel. Either
+    may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``names`` are the tensors to
+    compare, and ``exclude`` those to leave out: a str is a name, or else a glob (``*`` crosses ``/``); a compiled
+    pattern or a function chooses from all names; a list has exact names. Each has to mean some in one of the two.
+    Tensors that only one of the two has by their names are paired by the names of their variables, if both store an
+    object graph; the object graphs themselves, which hold the keys, are then left aside.
 
-    ``format`` is as for ``open_checkpoint``. ``progress`` is called with the bytes of values that were compared, and
-    those that there are. Every value is verified, if it has a checksum; one that cannot be read is in
-    ``Diff.unreadable``. Raises what opening raises, and ``KeyError`` for names that mean nothing.
+    ``format`` is ``"v1"`` or ``"v2"``, for checkpoints that share a prefix; by default it is V2. ``progress`` is called
+    with the bytes of values that were compared, and those that there are. Every value is verified, if it has a
+    checksum; one that cannot be read is in ``Diff.unreadable``. Raises what opening raises, and ``KeyError`` for names
+    that mean nothing.
     """
     with ExitStack() as stack:
         first, second = (

@@ -66,10 +66,12 @@ def fingerprint(
 ) -> Fingerprint:
     """Return the SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
 
-    ``source`` is a path as for ``open_checkpoint``, or an open checkpoint; it may be a frozen graph, or a SavedModel
-    that is frozen, whose tensors are its constants. ``format`` is as for ``open_checkpoint``. ``progress`` is called
-    with the bytes of values that were hashed, and those that there are. ``names`` and ``exclude`` choose tensors as
-    ``names`` of ``load`` does, and the whole is then that of the chosen ones. Every value is verified, if it has a
+    ``source`` is an open checkpoint, or a path: a checkpoint's prefix, one of its files, its folder, or a SavedModel.
+    It may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``format`` is ``"v1"`` or
+    ``"v2"``, for checkpoints that share a prefix; by default it is V2. ``progress`` is called with the bytes of values
+    that were hashed, and those that there are. ``names`` are the tensors to hash, and ``exclude`` those to leave out: a
+    str is a name, or else a glob (``*`` crosses ``/``); a compiled pattern or a function chooses from all names; a list
+    has exact names. The whole is then that of the chosen ones. Every value is verified, if it has a
     checksum; one that cannot be read is in ``Fingerprint.unreadable``. Raises what opening raises, and ``KeyError`` for
     names that mean nothing.
 

@@ -13,7 +13,7 @@ from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
     find_shards_beside,
-    is_half_saved,
+    is_incomplete_folder,
     is_sidecar,
     is_sidecar_folder,
     prefix_of_member,
@@ -39,6 +39,8 @@ _MOST_FOLDERS = 10_000
 _MOST_FILES = 20_000
 # Event files, in bytes: they have to be read from end to end.
 _MOST_EVENTS = 32 << 20
+# Graphs of SavedModels without a checkpoint, in bytes: only these say whether one is missing.
+_MOST_GRAPHS = 64 << 20
 # The name of a state file that is never there, for a folder whose own is damaged.
 _NO_STATE = "\0"
 
@@ -111,6 +113,7 @@ class _Walk:
         self.is_complete = True
         self._files = _MOST_FILES
         self._events = _MOST_EVENTS if events is None else events
+        self._graphs = _MOST_GRAPHS
         self._folders = 0
         self._others = 0
         self._others_size = 0
@@ -174,7 +177,7 @@ class _Walk:
                 continue
             if not listing.is_folder(name):
                 yield from self._plain(folder.join(name), listing, name)
-            elif is_half_saved(name):
+            elif is_incomplete_folder(name):
                 what = "a folder in which a checkpoint was being written"
                 size = self._size_below(folder.join(name))
                 problem = "was not finished, or is being written now"
@@ -197,12 +200,23 @@ class _Walk:
             listed, trouble = _checkpoints(prefix.parent)
             problem = trouble.problem if trouble else next((item.problem for item in listed if item.problem), None)
         elif problem is None:
-            problem = _missing_variables(folder)
+            problem = self._missing_variables(folder, listing)
         size = sum(self._size_below(folder.join(name)) for name in _SAVED_MODEL_FOLDERS if listing.is_folder(name))
         size += sum(stat.size for stat in map(listing.stat, _SAVED_MODEL_FILES) if stat is not None)
         advice = kind.advice if kind is FileKind.SAVED_MODEL_CHUNKED_FOLDER else None
         facts = {"variables": has_variables}
         return Item(kind.word, folder.path, "a SavedModel", size, None, facts, problem, advice)
+
+    def _missing_variables(self, folder: Location, listing: Listing) -> str | None:
+        """Return what is wrong with a SavedModel without a checkpoint; nothing is where its graph has no variables."""
+        self._graphs -= next((stat.size for stat in map(listing.stat, SAVED_MODEL_NAMES) if stat is not None), 0)
+        if self._graphs < 0:
+            self.is_complete = False
+            return None
+        try:
+            return describe_missing_variables(folder) if requires_variables(folder.path) else None
+        except (TfBundleError, OSError) as error:
+            return str(error)
 
     def _checkpoints(self, folder: Location, listing: Listing, own: set[str]) -> Iterator[Item]:
         """Yield the checkpoints of a folder; their files, and the state file, are added to ``own``."""
@@ -344,14 +358,6 @@ def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]
         return list_checkpoints(folder.path, _NO_STATE), trouble
     except (TfBundleError, OSError):
         return [], trouble
-
-
-def _missing_variables(folder: Location) -> str | None:
-    """Return what is wrong with a SavedModel without a checkpoint; nothing is where its graph has no variables."""
-    try:
-        return describe_missing_variables(folder) if requires_variables(folder.path) else None
-    except (TfBundleError, OSError) as error:
-        return str(error)
 
 
 def _is_in(item: ListedCheckpoint, folder: Location) -> bool:

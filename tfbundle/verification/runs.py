@@ -12,7 +12,7 @@ from functools import reduce
 from typing import NamedTuple
 
 from tfbundle.checkpoint.find.listings import Listings
-from tfbundle.checkpoint.find.names import CheckpointFiles, Format, is_half_saved, is_sidecar_folder
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, is_incomplete_folder, is_sidecar_folder
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, VARIABLES, is_saved_model
 from tfbundle.checkpoint.find.state import STATE_NAME
@@ -170,7 +170,7 @@ def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
             if not isinstance(error, FileNotFoundError):
                 unreadable.append(folder.path)
             continue
-        waiting += (folder.join(name) for name in reversed(below) if not is_half_saved(name))
+        waiting += (folder.join(name) for name in reversed(below) if not is_incomplete_folder(name))
 
 
 def _find_logs(folder: Location) -> dict[str, int]:

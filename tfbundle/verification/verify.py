@@ -22,13 +22,17 @@ def verify(
 ) -> Report:
     """Check every checksum of a checkpoint, and everything else that its files show.
 
-    ``path`` and ``format`` are as for ``open_checkpoint``. The ``.meta`` beside a checkpoint and the graphs and assets
-    of a SavedModel are checked with it. Without a ``format``, ``path`` may also be a graph, which has no checksums and
-    whose constants are decoded, or an event file or another file of records, compressed or not. And a folder means a
-    run: the checkpoint that ``open_checkpoint`` opens, if there is one, all event files in the folder and below it, and
-    ``graph.pbtxt``. Where several checkpoints lie in it and no state file says which is meant, all are checked. Other
-    checkpoints in the folder and below it are listed in ``Report.not_checked``; ``all=True`` checks them too, and
-    ``Report.checkpoints`` says which are intact.
+    ``path`` is a checkpoint's prefix or one of its files, a SavedModel, a graph, an event file or another file of
+    records (compressed or not), or a folder. The ``.meta`` beside a checkpoint and the graphs and assets of a
+    SavedModel are checked with it. A graph has no checksums; its constants are decoded. ``format`` is ``"v1"`` or
+    ``"v2"``, for checkpoints that share a prefix (otherwise the V2 one is checked), and then nothing but checkpoints is
+    checked.
+
+    A folder means a run: the checkpoint that ``open_checkpoint`` opens, if there is one, all event files in the folder
+    and below it, and ``graph.pbtxt``. Where several checkpoints lie in it and no state file says which is meant, all
+    are checked. Files that are not what their names say, such as web pages, are findings, too. Other checkpoints in the
+    folder and below it are listed in ``Report.not_checked``; ``all=True`` checks them too, and ``Report.checkpoints``
+    says which are intact.
 
     ``progress`` is called with the bytes done and the bytes there are, or of a graph alone with the constants. Damage
     of any kind is a finding, and so is what the operating system cannot read, or that there is nothing to check.

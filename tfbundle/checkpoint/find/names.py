@@ -132,7 +132,7 @@ def prefix_of_v1_shard(path: str) -> str | None:
     return path[: match.start()] if match else None
 
 
-def is_half_saved(folder: str) -> bool:
+def is_incomplete_folder(folder: str) -> bool:
     """Return whether a folder is called like those in which TensorFlow collects a checkpoint until it is complete."""
     return _INCOMPLETE.search(folder.rstrip("/\\")) is not None
 
@@ -229,7 +229,7 @@ class Folder(NamedTuple):
     v2: tuple[Location, ...]
     v1: tuple[Location, ...]
     without_index: tuple[Location, ...]
-    half_saved: tuple[Location, ...]
+    incomplete: tuple[Location, ...]
 
 
 def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
@@ -240,12 +240,12 @@ def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
     if it is known. Raises as ``Location.list`` does.
     """
     listing = folder.list() if listing is None else listing
-    v2, v1, orphans, half_saved = set(), set(), set(), set()
+    v2, v1, orphans, incomplete = set(), set(), set(), set()
     for name in listing.names:
         if is_sidecar(name):
             continue
-        if is_half_saved(name) and listing.is_folder(name):
-            half_saved.add(name)
+        if is_incomplete_folder(name) and listing.is_folder(name):
+            incomplete.add(name)
         elif name.endswith(INDEX_SUFFIX):
             if not listing.is_folder(name):
                 v2.add(name[: -len(INDEX_SUFFIX)])
@@ -257,7 +257,7 @@ def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
                 orphans.add(prefix)
         elif (prefix := prefix_of_v1_shard(name)) is not None:
             v1.add(prefix)
-    found = (sorted(names, key=_by_step) for names in (v2, v1 - v2, orphans, half_saved))
+    found = (sorted(names, key=_by_step) for names in (v2, v1 - v2, orphans, incomplete))
     return Folder(*(tuple(map(folder.join, names)) for names in found))
 
 

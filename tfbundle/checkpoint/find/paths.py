@@ -20,7 +20,7 @@ from tfbundle.checkpoint.find.names import (
     Format,
     find_files,
     find_shards_beside,
-    is_half_saved,
+    is_incomplete_folder,
     is_sidecar,
     prefix_of,
     prefix_of_member,
@@ -207,11 +207,11 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
             f"{folder} has {len(candidates)} checkpoints and no state file to say which is meant; "
             f"pass one of {_listed(map(_to_pass, candidates))}"
         )
-    if is_half_saved(folder.path):
+    if is_incomplete_folder(folder.path):
         return f"{folder} is an incomplete checkpoint: training stopped while it was being written"
     text = f"there is no checkpoint in the folder {folder}"
-    if there.half_saved:
-        text += f"; {_listed(there.half_saved)} is incomplete: training stopped while it was being written"
+    if there.incomplete:
+        text += f"; {_listed(there.incomplete)} is incomplete: training stopped while it was being written"
     if there.without_index:
         text += f"; {_listed(there.without_index)} has data files but no index"
         if len(there.without_index) == 1:
@@ -224,7 +224,7 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
     below = [location for location in below if _has_checkpoint(location)]
     if below:
         return f"{text}; checkpoints lie in {_listed(below)}"
-    return text if there.half_saved or there.without_index else text + _describe_others(folder)
+    return text if there.incomplete or there.without_index else text + _describe_others(folder)
 
 
 def _describe_others(folder: Location) -> str:
@@ -244,7 +244,7 @@ def _has_checkpoint(folder: Location) -> bool:
         found = there.v2 or there.v1 or find_files(variables_prefix(folder))
     except OSError:
         return False
-    return bool(found) and not is_half_saved(folder.path)
+    return bool(found) and not is_incomplete_folder(folder.path)
 
 
 def _from_state(state: CheckpointState, folder: Location, format: Format | None) -> CheckpointFiles:
@@ -260,15 +260,15 @@ def _from_state(state: CheckpointState, folder: Location, format: Format | None)
     listing = ""
     if others:
         listing = f"; {state.folder} holds {_listed(map(_to_pass, others))}, pass one of them"
-    elif there.half_saved:
-        listing = f"; {_listed(there.half_saved)} is incomplete: training stopped while it was being written"
+    elif there.incomplete:
+        listing = f"; {_listed(there.incomplete)} is incomplete: training stopped while it was being written"
     if len(state.model_checkpoint_path) > LONGEST_PATH:
         count = len(state.model_checkpoint_path)
         raise MissingFileError(
             f"{state.path} names a path of {count} characters, which no system opens{listing}", path=state.path
         )
     stored = folder.join(state.model_checkpoint_path)
-    if not others and not there.half_saved and state.model_checkpoint_path and stored.parent == folder:
+    if not others and not there.incomplete and state.model_checkpoint_path and stored.parent == folder:
         renamed = describe_renamed_index(stored, folder.list())
         listing = f"; {renamed}" if renamed else ""
     raise MissingFileError(
@@ -291,7 +291,7 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
     there = scan_folder(folder)
     if any(prefix.name == orphan.name for orphan in there.without_index):
         _raise_orphan(location, prefix)
-    begun = [temporary for temporary in there.half_saved if temporary.name.startswith(prefix.name + "_temp")]
+    begun = [temporary for temporary in there.incomplete if temporary.name.startswith(prefix.name + "_temp")]
     if begun:
         raise MissingFileError(
             f"there is no checkpoint {location} but {_listed(begun)}, which is "
