@@ -25,6 +25,8 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, with TensorFlow as the oracle."""
     session.install("-e", ".[test]")
+    # Keras 2 asks for the package tensorflow, which has the same modules as tensorflow-cpu.
+    session.install("--no-deps", "tf_keras>=2.16")
     session.run("pytest", "-q", "-n", "auto", *session.posargs)
 
 

@@ -244,13 +244,13 @@ def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour |
                 copy = index.opened.temporary(target)
                 _link(target, copy, links)
                 old.append((copy, target))
-        _sync_folder(index, sync=sync)
+        sync_folder(index, sync=sync)
         try:
             detour.index.rename()
-            _sync_folder(index, sync=sync)
+            sync_folder(index, sync=sync)
             for file in data:
                 file.rename()
-            _sync_folder(index, sync=sync)
+            sync_folder(index, sync=sync)
             index.rename()
         except BaseException:
             try:
@@ -258,7 +258,7 @@ def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour |
             except OSError:
                 links.clear()  # The index of the detour is in its place, and counts on them.
             raise
-        _sync_folder(index, sync=sync)
+        sync_folder(index, sync=sync)
     finally:
         for path in links:
             _remove(path)
@@ -306,13 +306,13 @@ def _put_new(data: Sequence[StagedFile], index: StagedFile, *, sync: bool) -> No
         for file in data:
             file.rename()
             renamed.append(file.target)
-        _sync_folder(index, sync=sync)
+        sync_folder(index, sync=sync)
         index.rename()
     except BaseException:
         for path in renamed:
             _remove(path)
         raise
-    _sync_folder(index, sync=sync)
+    sync_folder(index, sync=sync)
 
 
 def _restore(old: Sequence[tuple[str, str]], targets: Sequence[str]) -> None:
@@ -353,7 +353,7 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _sync_folder(file: StagedFile, *, sync: bool) -> None:
+def sync_folder(file: StagedFile, *, sync: bool) -> None:
     """Bring the names in the folder of a file to disk, where the system can."""
     if not sync or os.name == "nt":
         return

@@ -46,6 +46,15 @@ def is_placeholder_of_saved_model(folder: Location) -> bool:
     return False
 
 
+def model_of_variables(prefix: Location) -> Location | None:
+    """Return the folder of the SavedModel whose checkpoint has this prefix, or ``None`` for any other checkpoint."""
+    if prefix.name != VARIABLES:
+        return None
+    # Links and ".." would hide what the folder is called.
+    folder = prefix.absolute().parent.real()
+    return folder.parent if folder.name == VARIABLES and is_saved_model(folder.parent) else None
+
+
 def variables_prefix(folder: StrPath) -> Location:
     """Return the prefix of a SavedModel's checkpoint."""
     return locate(folder).join(VARIABLES, VARIABLES)

@@ -38,6 +38,7 @@ from tfbundle.checkpoint.v2.encoding import (
     encode_strings,
     encode_variants,
 )
+from tfbundle.checkpoint.v2.model_note import encode_note, find_note
 from tfbundle.checkpoint.v2.stored_slices import COPIED
 from tfbundle.checkpoint.v2.values import plain_bytes, plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
@@ -48,7 +49,7 @@ from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.locations import StrPath, locate
-from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place
+from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place, sync_folder
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, data_type_number, numpy_dtype
 from tfbundle.tensors.parts import Tiling, find_part, tiling
@@ -66,7 +67,8 @@ class CheckpointWriter:
 
     Nothing is at the prefix before the block ends well, and at any moment there is the old checkpoint or the new one,
     whole. With ``sync`` the files and their names are on disk when the block has ended. The folder of the prefix is
-    made if the one above it is there.
+    made if the one above it is there. Where the prefix is that of a SavedModel's variables, the hash of the index in
+    the model's ``fingerprint.pb`` follows.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class CheckpointWriter:
         self._sync = sync
         self._partial = partial
         self._written = written
-        self._indexes: list[StagedFile] = []
+        self._beside: list[StagedFile] = []
         self._made_folder = False
         self._entries: dict[bytes, bytes] = {}
         self._partitioned: dict[bytes, tuple[int, tuple[int, ...], list[TensorSlice]]] = {}
@@ -306,13 +308,36 @@ class CheckpointWriter:
             )
         self._data.finish(sync=self._sync)
         keys = sorted(self._entries)
-        index = self._write_index(keys, len(self._data))
-        put_in_place(self._data.files, index, self._plan_detour(keys), sync=self._sync)
+        found = find_note(self._location)
+        contents: list[bytes] | None = None if found is None else []
+        index = self._write_index(keys, len(self._data), contents)
+        detour = self._plan_detour(keys)
+        note = None
+        if found is not None and contents is not None:
+            # Written before anything is renamed, so that a folder that takes no files is an error in time.
+            note = self._stage(found[0])
+            note.write(encode_note(found[1], b"".join(contents)))
+            note.finish(sync=self._sync)
+        put_in_place(self._data.files, index, detour, sync=self._sync)
+        if note is not None:
+            note.rename()
+            sync_folder(note, sync=self._sync)
 
-    def _write_index(self, keys: list[bytes], count: int) -> StagedFile:
-        index = StagedFile(self._index_location, self._data.opened)
-        self._indexes.append(index)
-        table = TableBuilder(index.write)
+    def _stage(self, target: Location) -> StagedFile:
+        file = StagedFile(target, self._data.opened)
+        self._beside.append(file)
+        return file
+
+    def _write_index(self, keys: list[bytes], count: int, contents: list[bytes] | None = None) -> StagedFile:
+        """Write an index for ``count`` data files, whose bytes are also appended to ``contents``."""
+        index = self._stage(self._index_location)
+
+        def write(data: bytes) -> None:
+            index.write(data)
+            if contents is not None:
+                contents.append(data)
+
+        table = TableBuilder(write)
         table.add(b"", encode_header(count))
         for key in keys:
             table.add(key, self._entries[key])
@@ -349,7 +374,7 @@ class CheckpointWriter:
 
     def _discard(self) -> None:
         self._data.discard()
-        for file in self._indexes:
+        for file in self._beside:
             file.discard()
         if self._made_folder:
             remove_empty_folder(self._index_location.parent)
