@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*arguments: Any) -> Result:
-    """The result of the command in this process: ``exit_code``, ``stdout`` and ``stderr``."""
+def run(*arguments: Any, answer: str = "") -> Result:
+    """The result of the command in this process: ``exit_code``, ``stdout`` and ``stderr``; ``answer`` is its stdin."""
     pytest.importorskip("click", reason="the command needs click, which is not installed")
     from click.testing import CliRunner
 
@@ -29,12 +29,12 @@ def run(*arguments: Any) -> Result:
         runner = CliRunner(mix_stderr=False)  # type: ignore[call-arg]
     except TypeError:  # Since click 8.2 they are always apart.
         runner = CliRunner()
-    return runner.invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+    return runner.invoke(cli, [str(argument) for argument in arguments], input=answer, catch_exceptions=False)
 
 
-def outcome(*arguments: Any) -> tuple[int, str, str]:
+def outcome(*arguments: Any, answer: str = "") -> tuple[int, str, str]:
     """The exit status, and what stood on stdout and stderr."""
-    result = run(*arguments)
+    result = run(*arguments, answer=answer)
     return result.exit_code, result.stdout, result.stderr
 
 

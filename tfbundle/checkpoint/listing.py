@@ -74,9 +74,13 @@ def list_checkpoints(folder: StrPath, latest_filename: str | None = None) -> lis
     Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
     """
     location = locate(folder)
+    return list_with_state(location, find_state(location, latest_filename))
+
+
+def list_with_state(folder: Location, state: CheckpointState | None) -> list[ListedCheckpoint]:
+    """Return what ``list_checkpoints`` does for a folder whose state file says ``state``, or nothing."""
     listings = Listings()  # A folder may hold thousands, and is listed once.
-    names = location.list()
-    found, times = _find_with_times(location, names, find_state(location, latest_filename), listings)
+    found, times = _find_with_times(folder, folder.list(), state, listings)
     members = _Members(listings)
     listed = [_describe(files, times, place, members) for (place, _), files in found.items()]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))

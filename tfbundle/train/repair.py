@@ -4,26 +4,35 @@
 
     state file             what is written
     has stale paths        those that lie elsewhere now as paths from the folder; those that are gone are left out
-    is not there           the complete checkpoints of the folder, by step, and the last one as the latest
+    is not there, or       the complete checkpoints of the folder, by step, and the last one as the latest
+    cannot be parsed
+
+A file of another kind that has the state file's name, such as a checkpoint, is not replaced.
 """
 
 from __future__ import annotations
 
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state
-from tfbundle.checkpoint.listing import list_checkpoints
-from tfbundle.errors import MissingFileError
+from tfbundle.checkpoint.listing import list_with_state
+from tfbundle.errors import FormatError, MissingFileError
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
+from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.train.state_file import encode_state, write_state
+
+# What a state file may look like that was cut short, overwritten or written by hand.
+_BROKEN = (FileKind.STATE, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS)
 
 
 def plan_repair(folder: StrPath, latest_filename: str | None = None) -> str | None:
     """Return the text that the state file of a folder should have, or ``None`` where it is right as it is.
 
     ``latest_filename`` is its name where that is not ``checkpoint``. Raises ``MissingFileError`` where there is no
-    checkpoint that it could name, and ``FormatError`` where it is no state file.
+    checkpoint that it could name, and ``FormatError`` where a file of another kind has its name.
     """
     message = _repaired(locate(folder), latest_filename)
     return None if message is None else encode_state(message).decode()
@@ -39,7 +48,7 @@ def repair_state(folder: StrPath, latest_filename: str | None = None) -> bool:
 
 
 def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateProto | None:
-    state = find_state(folder, latest_filename)
+    state = _read_state(folder, latest_filename)
     if state is None:
         return _made(folder, latest_filename)
     listings = Listings()
@@ -65,6 +74,24 @@ def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateP
     )
 
 
+def _read_state(folder: Location, latest_filename: str | None) -> CheckpointState | None:
+    """Return what the state file says, or ``None`` where it is not there, or says nothing that could be kept."""
+    location = folder.join(latest_filename or STATE_NAME)
+    try:
+        state = find_state(folder, latest_filename)
+    except FormatError:
+        stat = location.stat()
+        if stat is None or stat.size > LARGEST_NOTE or kind_of(location) not in _BROKEN:
+            raise
+        return None
+    if state is None and location.is_file():
+        raise FormatError(
+            f"{location} is a V1 checkpoint, in whose place no state file can be; pass latest_filename",
+            path=location.path,
+        )
+    return state
+
+
 def _led_to(state: CheckpointState, folder: Location, stored: str, listings: Listings) -> str | None:
     """Return a path as it should be stored, or ``None`` if nothing lies where it leads."""
     found = state.resolve(stored, listings)
@@ -76,7 +103,7 @@ def _led_to(state: CheckpointState, folder: Location, stored: str, listings: Lis
 
 
 def _made(folder: Location, latest_filename: str | None) -> CheckpointStateProto:
-    listed = [item for item in list_checkpoints(folder, latest_filename) if item.complete and not item.in_state]
+    listed = [item for item in list_with_state(folder, None) if item.complete]
     if not listed:
         name = latest_filename or STATE_NAME
         raise MissingFileError(f"{folder} has no complete checkpoint that {name} could name", path=folder.path)
