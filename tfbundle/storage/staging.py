@@ -286,7 +286,7 @@ def replace_all(files: Sequence[StagedFile], removed: Sequence[Location] = (), *
             for file in files:
                 file.rename()
             for folder_file in {os.path.dirname(file.target): file for file in files}.values():
-                _sync_folder(folder_file, sync=sync)
+                sync_folder(folder_file, sync=sync)
             for path in gone:
                 os.unlink(path)
         except BaseException:
