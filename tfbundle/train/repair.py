@@ -25,7 +25,7 @@ from tfbundle.storage.locations import StrPath, locate
 from tfbundle.train.state_file import encode_state, write_state
 
 # What a state file may look like that was cut short, overwritten or written by hand.
-_BROKEN = (FileKind.STATE, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS)
+_BROKEN = (FileKind.STATE, FileKind.TEXT, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS)
 
 
 def plan_repair(folder: StrPath, latest_filename: str | None = None) -> str | None:
