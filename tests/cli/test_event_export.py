@@ -180,6 +180,10 @@ def test_a_file_that_is_exported_is_owned_whatever_its_name(tmp_path: Path) -> N
     assert path.read_bytes() == data
 
 
+def test_a_name_that_is_empty(logs: Path) -> None:
+    assert "--out is empty" in refusal("events", "export", logs, "-o", "", "--format", "csv")
+
+
 def test_an_older_export_is_replaced(logs: Path, tmp_path: Path) -> None:
     for _ in range(2):
         assert run("events", "export", logs, "-o", tmp_path / "a.csv").exit_code == 0

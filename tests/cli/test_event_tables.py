@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
-from tests.support.command import on_terminal, refusal, run
+from tests.support.command import documents, on_terminal, refusal, run
 from tests.support.records import frames
 from tfbundle.proto import Event, Summary
 
@@ -279,6 +279,9 @@ def test_whatever_is_wrong_with_a_run_the_others_are_shown(tmp_path: Path, what:
     assert result.exit_code == 1
     assert "good" in result.stdout
     assert BAD[what] in result.stderr
+    if "--json" in command:
+        (document,) = documents(result.stdout)
+        assert [item["run"] for item in document["problems"]] == ["bad"] * (what in ("metadata", "scalar"))
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from tfbundle.cli import output
 from tfbundle.cli.main import COMMANDS, cli
 from tfbundle.cli.schemas import DOCUMENTS
+from tfbundle.natural_order import natural_key
 
 HOSTILE = "a\x1b[31mred\r\u202e\u2066x\x07\x9b\u200b\n"
 
@@ -42,7 +43,7 @@ def printed(function: Any) -> str:
     ],
 )
 def test_names_with_numbers_sort_by_them(names: list[str], ordered: list[str]) -> None:
-    assert sorted(names, key=output.natural_key) == ordered
+    assert sorted(names, key=natural_key) == ordered
 
 
 @pytest.mark.parametrize(("text", "width"), [("abc", 3), ("漢字", 4), ("e\u0301", 1), ("", 0)])

@@ -71,6 +71,8 @@ def export(
     """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
     from tfbundle.storage.replacing import is_stdout, is_terminal
 
+    if not out:
+        raise click.UsageError("--out is empty; name a file to write to, or - for stdout")
     format = format or out.rpartition(".")[2].lower()
     if format not in ("csv", "jsonl", "parquet"):
         raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")

@@ -31,13 +31,13 @@ from tfbundle.cli.event_log import (
 from tfbundle.cli.output import (
     count_of,
     escape_name,
-    natural_key,
     print_groups,
     print_json,
     print_line,
     print_table,
 )
 from tfbundle.errors import TfBundleError
+from tfbundle.natural_order import natural_key
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
@@ -86,7 +86,8 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
             for series in run.scalars.values():
                 _check_values(run, series, problems)
         if as_json:
-            print_json({"path": logdir, "runs": [_describe(run) for run in chosen]})
+            runs_shown = [_describe(run) for run in chosen]
+            print_json({"path": logdir, "runs": runs_shown, "problems": _describe_problems(problems)})
         else:
             groups = [(escape_name(run.name), [_row(*one) for one in _by_tag(run)]) for run in chosen]
             print_groups(("run/tag", "kind", "count", "steps", "last"), groups, numbers=("count",))
@@ -136,7 +137,7 @@ def show(
                 }
                 for run, series in found
             ]
-            print_json({"path": logdir, "series": shown})
+            print_json({"path": logdir, "series": shown, "problems": _describe_problems(problems)})
         elif found:
             _print_statistics(found)
         if follow:
@@ -220,6 +221,10 @@ def _describe(run: Run) -> dict[str, Any]:
             for path, losses in run.losses.items()
         },
     }
+
+
+def _describe_problems(problems: list[tuple[str, TfBundleError]]) -> list[dict[str, str]]:
+    return [{"run": name, "error": str(error)} for name, error in problems]
 
 
 def _steps(series: Series) -> str:

@@ -15,13 +15,13 @@ from tfbundle.cli.output import (
     count_of,
     escape_name,
     format_size,
-    natural_key,
     one_line,
     print_fact,
     print_json,
     print_line,
     print_table,
 )
+from tfbundle.natural_order import natural_key
 
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview

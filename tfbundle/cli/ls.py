@@ -16,13 +16,13 @@ from tfbundle.cli.output import (
     escape_name,
     format_shape,
     format_size,
-    natural_key,
     one_line,
     print_json,
     print_line,
     print_table,
 )
 from tfbundle.errors import TfBundleError
+from tfbundle.natural_order import natural_key
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

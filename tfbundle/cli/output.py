@@ -39,7 +39,6 @@ _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}
 _ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
 
-_NUMBER = re.compile(rb"([0-9]+)")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 # A longer cell would push the columns behind it out of sight; it pushes those of its own line, and no others.
@@ -107,18 +106,6 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if character == "\\" else _escape(character) for character in text)
-
-
-def natural_key(name: str) -> tuple[Any, ...]:
-    """Return what sorts ``layer_2`` before ``layer_10``; names without numbers sort by their bytes."""
-    try:
-        data = name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # A surrogate that stands for no byte, as JSON may have one.
-        data = name.encode("utf-8", "surrogatepass")
-    # Text and digits alternate; digits compare by how many they are, then as text, so that no number is too long.
-    parts = _NUMBER.split(data)
-    parts = [part.lstrip(b"0") if place % 2 else part for place, part in enumerate(parts)]
-    return tuple((len(part), part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def format_size(size: int) -> str:

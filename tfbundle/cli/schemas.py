@@ -241,6 +241,7 @@ DOCUMENTS: dict[str, Document] = {
             "path": "the event file or folder",
             "runs": "a list of: run, files, events, series (tag, kind, count, first_step, last_step, last_value), "
             "truncations and losses by file",
+            "problems": "what cannot be shown: a list of run and error",
         },
     ),
     "events-show": Document(
@@ -248,6 +249,7 @@ DOCUMENTS: dict[str, Document] = {
         {
             "path": "the event file or folder",
             "series": "a list of: run, tag, steps, wall_times, values",
+            "problems": "what cannot be shown: a list of run and error",
         },
     ),
     "events-point": Document(

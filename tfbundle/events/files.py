@@ -12,16 +12,16 @@ above itself is a circle, and is left out.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfbundle.checkpoint.find.names import is_sidecar, is_sidecar_folder, prefix_of_member
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.formats.records.compression import HEADER_SIZE, is_header
 from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.natural_order import natural_key
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 
@@ -35,7 +35,6 @@ _MOST_LOOKED_INTO = 1000
 _WALL_TIME = b"\x09"
 # Links may give a folder many names, and the folders in it as many times more: so many for each are listed.
 _MOST_NAMES = 1000
-_NUMBERS = re.compile(r"(\d+)")
 
 
 class Found(NamedTuple):
@@ -55,7 +54,7 @@ def find_runs(path: StrPath) -> Found:
     location = locate(path)
     if location.is_folder():
         found = _Search(location)
-        order = sorted(found.runs, key=lambda name: (name != ROOT, _natural(name)))
+        order = sorted(found.runs, key=lambda name: (name != ROOT, natural_key(name)))
         return Found({name: found.runs[name] for name in order}, found.unreadable)
     if not location.is_file():
         raise MissingFileError(f"there is no file or folder {location}", path=location.path)
@@ -140,8 +139,3 @@ class _Search:
             return False
         finally:
             source.close()
-
-
-def _natural(name: str) -> list[Any]:
-    """Return what sorts names with numbers by the numbers: ``run2`` before ``run10``."""
-    return [int(part) if number % 2 else part for number, part in enumerate(_NUMBERS.split(name))]
