@@ -119,8 +119,8 @@ MOST_INFLATED_RECORDS = 100_000
 MOST_VALUES = 100_000
 # Values without any content, in all files of a log together. No known program writes any.
 MOST_EMPTY_VALUES = 100_000
-# Events in unusual form that are kept in memory, and their bytes, of all files of a log together. No known program
-# writes any, and they are decoded one by one.
+# Events in unusual form that are kept in memory, and their bytes, of all files of a log together; and records that are
+# not events, which salvaging skips. No known program writes any, and they are decoded one by one.
 MOST_UNUSUAL_EVENTS = 10_000
 LARGEST_UNUSUAL_EVENTS = 16 << 20
 # Values of a compressed event file up to the first size are unpacked together, in one pass and up to the second size.

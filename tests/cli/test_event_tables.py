@@ -289,3 +289,11 @@ def test_records_that_are_no_events_are_passed(tmp_path: Path) -> None:
     make_bad(tmp_path / "a.tfevents", "no event")
     line = run("events", tmp_path).stdout.splitlines()[2]
     assert line.split() == ["loss", "scalars", "2", "1..2", "2"]
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_many_losses_are_summed_up(tmp_path: Path, count: int) -> None:
+    write_records(tmp_path / "a.tfevents", *[b"\xff\xff"] * count, scalar(1))
+    lines = run("events", tmp_path).stderr.splitlines()
+    assert len(lines) == count
+    assert lines[-1].endswith("left out 1 more, 18 bytes") == (count == 21)

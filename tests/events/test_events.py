@@ -522,6 +522,20 @@ def test_unusual_events_are_limited_in_number(tmp_path: Path, count: int) -> Non
             run.load()
 
 
+@pytest.mark.parametrize("count", [5000, 5001])
+def test_records_that_are_not_events_are_skipped_up_to_a_number(tmp_path: Path, count: int) -> None:
+    for number, times in enumerate((5000, count)):
+        (tmp_path / f"run{number}").mkdir()
+        records = [*[b"\xff\xff"] * times, scalar("loss", 5, 0.5).SerializeToString()]
+        (tmp_path / f"run{number}" / "a.tfevents").write_bytes(frames(records))
+    with tfbundle.open_events(tmp_path, salvage=True) as log:
+        if count == 5000:
+            assert [run.scalars["loss"].steps.tolist() for run in log.runs.values()] == [[5], [5]]
+        else:
+            with pytest.raises(tfbundle.UnsupportedError, match="more than 10000 records that are not events"):
+                log.load()
+
+
 def test_arrays_outlive_close_and_cannot_be_written(tmp_path: Path) -> None:
     image = Summary.Image(width=1, height=2, encoded_image_string=b"png")
     events = [*SMALL, Event(step=1, summary=Summary(value=[Summary.Value(tag="i", image=image)]))]

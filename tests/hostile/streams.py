@@ -379,6 +379,7 @@ _add_packed(
 _add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
 _add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
 _add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 40))
+_add_events("others-many", "100,000 records that are no events", lambda: [b"\xff\xff"] * 100_000, opens=False)
 _add_events("unusual-small", "10,001 small events of unusual form", lambda: [_unusual(0)] * 10_001, opens=False)
 _add_packed(
     "unusual-small", "50,000 small events of unusual form in GZIP", lambda: _bomb(frame(_unusual(0)) * 1000, 50)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_LISTED = 20
 _MOST_KINDS = 5
+_MOST_LOSSES = 20
 
 logdir_argument = click.argument("logdir", type=PATH)
 run_option = click.option(
@@ -186,8 +187,11 @@ def report_troubles(opened: OpenedLog, *, salvage: bool) -> None:
                 what = "the compressed stream ends too early, and records may be lost"
             print_warning(f"{escape_name(path)}: {what}")
         for path, losses in run.losses.items():
-            for loss in losses:
+            for loss in losses[:_MOST_LOSSES]:
                 print_warning(f"{escape_name(path)}: {_describe_loss(loss, path, salvage=salvage)}")
+            if len(losses) > _MOST_LOSSES:
+                size = sum(loss.size for loss in losses[_MOST_LOSSES:])
+                print_warning(f"{escape_name(path)}: left out {len(losses) - _MOST_LOSSES:,} more, {size:,} bytes")
     for name, error in opened.problems:
         print_warning(f"run '{escape_name(name)}': {for_command(str(error))}")
     _report_folders(opened.log)

@@ -63,6 +63,7 @@ class Assembly:
         self.stretches = self._find_stretches()
         self.metadata = self._find_metadata()
         self._kinds = self._sort_by_kind()
+        self._series: dict[str, ByName[Any]] = {}
 
     @property
     def tags(self) -> KeysView[str]:
@@ -118,8 +119,12 @@ class Assembly:
 
     def series(self, kind: str) -> ByName[Any]:
         """All series of a kind."""
-        stretches = self._kinds[kind]
-        return ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
+        found = self._series.get(kind)
+        if found is None:
+            stretches = self._kinds[kind]
+            found = ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
+            self._series[kind] = found  # Making the series of many tags takes time.
+        return found
 
     def _make(self, kind: str, tag: str, stretches: list[Stretch]) -> Series:
         columns = [stretch.column for stretch in stretches]

@@ -281,6 +281,7 @@ class EventFile:
                 error.locate(path=self.path, offset=offset)
                 if not isinstance(error, FormatError) or not (self._options.salvage or self._options.partial):
                     raise error from None
+                self._unusual.take_other(self.path)
                 error.__traceback__ = error.__context__ = None  # They hold the window.
                 self._passed.append(Loss(offset - HEADER_SIZE, end - start + FRAME_SIZE, window.number + number, error))
 

@@ -1,8 +1,9 @@
-"""How much a log keeps, or passes over, of what no known program writes.
+"""How much a log keeps, or skips, of what no known program writes.
 
 An event whose fields are repeated or out of order is decoded by protobuf and kept as protobuf writes it again, because
-its values do not lie in the file as bytes of their own. A value without content is passed over. A small compressed file
-can hold gigabytes of either, so that the files of a log share a budget.
+its values do not lie in the file as bytes of their own. A value without content is skipped, and when salvaging, so is a
+record that is not an event. A small compressed file can hold gigabytes of these, so that the files of a log share a
+budget.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ _EVENT_SIZE = 500
 
 
 class _Amount(NamedTuple):
-    """Unusual events, the bytes of memory that they take, and values without content."""
+    """Unusual events, the bytes of memory that they take, values without content, and records that are not events."""
 
     events: int = 0
     size: int = 0
     empty: int = 0
+    others: int = 0
 
     def plus(self, other: _Amount) -> _Amount:
-        return _Amount(self.events + other.events, self.size + other.size, self.empty + other.empty)
+        return _Amount(
+            self.events + other.events, self.size + other.size, self.empty + other.empty, self.others + other.others
+        )
 
     def minus(self, other: _Amount) -> _Amount:
-        return _Amount(self.events - other.events, self.size - other.size, self.empty - other.empty)
+        return self.plus(_Amount(-other.events, -other.size, -other.empty, -other.others))
 
 
 class UnusualBudget:
@@ -62,6 +66,15 @@ class UnusualBudget:
             raise UnsupportedError(
                 f"{path} has more than {MOST_EMPTY_VALUES} values without content; read_events reads them one event "
                 "at a time",
+                path=path,
+            )
+
+    def take_other(self, path: str) -> None:
+        """Note a record that is not an event; raises ``UnsupportedError`` where there are too many."""
+        if self._take(path, _Amount(others=1)).others > MOST_UNUSUAL_EVENTS:
+            raise UnsupportedError(
+                f"{path} has more than {MOST_UNUSUAL_EVENTS} records that are not events; tfbundle.read_records reads "
+                "a file of other records",
                 path=path,
             )
 
