@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import itertools
 import os
 import re
@@ -87,9 +88,9 @@ def test_a_folder_without_runs_says_what_lies_there(tmp_path: Path, command: str
     said = refusal("events", command, logs, *rest.get(command, []))
     assert f"no event files below {logs}" in said
     if with_files:
-        assert re.search(r"what lies there: .*state file.*; try 'tfbundle state ", said)
+        assert re.search(r"\(it holds .*state file.*\); try 'tfbundle state ", said)
     else:
-        assert "there are no files; pass a folder" in said
+        assert "which holds no files; pass a folder" in said
 
 
 @pytest.mark.parametrize("salvage", [[], ["--salvage"]])
@@ -297,3 +298,28 @@ def test_many_losses_are_summed_up(tmp_path: Path, count: int) -> None:
     lines = run("events", tmp_path).stderr.splitlines()
     assert len(lines) == count
     assert lines[-1].endswith("left out 1 more, 18 bytes") == (count == 21)
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_a_message_lists_so_many_names(tmp_path: Path, count: int) -> None:
+    for number in range(count):
+        write_run(tmp_path / f"run{number}", loss=[(1, 0.5)])
+    said = refusal("events", tmp_path, "--run", "zzz")
+    assert said.count("'run") == 20
+    assert (", 1 more\n" in said) == (count == 21)
+    assert "'run9'" in said
+
+
+@pytest.mark.parametrize("count", [5, 6])
+def test_what_lies_in_a_folder_is_summed_up(tmp_path: Path, count: int) -> None:
+    contents = [b"\x89HDF\r\n\x1a\n" + bytes(30), POINTER, b"<!doctype html><html></html>", b"PK\x03\x04" + bytes(30)]
+    contents += [b"\x1f\x8b\x08" + bytes(30), bz2.compress(b"x")]
+    for number, content in enumerate(contents[:count]):
+        (tmp_path / f"file{number}").write_bytes(content)
+    (tmp_path / "again").write_bytes(contents[0])
+    said = refusal("events", tmp_path)
+    assert re.search(r"HDF5 file[^;]* \(2\);", said)
+    kinds = said.partition(" (it holds ")[2].partition("); try")[0].split("; ")
+    assert len(kinds) == count
+    assert (kinds[-1] == "1 more") == (count == 6)
+    assert f"try 'tfbundle info {tmp_path}'" in said

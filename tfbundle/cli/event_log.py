@@ -95,14 +95,16 @@ def _what_lies_at(logdir: str) -> str:
     from tfbundle.overview.walk import overview
 
     found = overview(logdir)
+    if not found.items and not found.others:
+        return f"no event files below {logdir}, which holds no files; pass a folder with files named *tfevents*"
     kinds = Counter(item.description for item in found.items)
     parts = [f"{kind} ({number:,})" if number > 1 else kind for kind, number in islice(kinds.items(), _MOST_KINDS)]
+    if len(kinds) > len(parts):
+        parts.append(f"{len(kinds) - len(parts):,} more")
     if found.others:
         parts.append(count_of(found.others, "file of no known kind", "files of no known kind"))
-    what = f"what lies there: {', '.join(parts)}" if parts else "there are no files"
-    commands = next_commands(found) or [f"tfbundle info {shlex.quote(logdir)}"]
-    end = f"; try '{commands[0]}'" if parts else "; pass a folder with files called events.out.tfevents.*"
-    return f"no event files below {logdir}; {what}{end}"
+    command = next(iter(next_commands(found)), f"tfbundle info {shlex.quote(logdir)}")
+    return f"no event files below {logdir} (it holds {'; '.join(parts)}); try '{command}'"
 
 
 def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:

@@ -19,7 +19,7 @@ Names: TypeAlias = "Pattern | Iterable[Pattern] | None"
 
 
 class ByName(Mapping[str, Item], Generic[Item]):
-    """Things by their names, in order; each is made when it is first asked for. ``what`` a name is: a tag or a run."""
+    """Runs or series by name, in order; each is made on first access. ``what`` is "run" or "tag", for messages."""
 
     def __init__(self, what: str, names: Iterable[str], make: Callable[[str], Item]) -> None:
         self._what = what
@@ -62,7 +62,8 @@ class ByName(Mapping[str, Item], Generic[Item]):
 
 
 def choose(what: str, known: Collection[str], names: Names) -> list[str]:
-    """Return those of the ``known`` names that ``names`` mean, in their order; ``what`` a name is: a tag or a run.
+    """Return those of the ``known`` names that ``names`` mean, in their order; ``what`` is "run" or "tag", for
+    messages.
 
     Raises ``KeyError`` where one of the patterns means none.
     """

@@ -97,9 +97,9 @@ class EventFile:
         self._passed: list[Loss] = []  # Records of the last reading that are no events.
 
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
-        """Read what was appended since the last time; whether there was anything.
+        """Read what was appended since the last time, and return whether there was anything.
 
-        ``progress`` is called with how many bytes were done, again and again.
+        ``progress`` is called repeatedly with the number of bytes read since its last call.
 
         Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
         ``read_events`` raises. What cannot be opened is an ``OSError`` or ``FormatError``, or with ``salvage`` lost.
@@ -182,7 +182,7 @@ class EventFile:
             raise
 
     def _finish(self, start: int, before: int, truncation: Truncation | None, losses: list[Loss]) -> bool:
-        """Note how reading on from ``start`` ended, where ``before`` events were known; whether anything changed."""
+        """Note how reading from ``start`` ended, when ``before`` events were known; return whether anything changed."""
         # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
         new = sorted([*losses, *self._passed], key=lambda loss: loss.offset)
         losses = [loss for loss in self.losses if loss.offset < start] + new

@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 
 def find_runs(path: StrPath) -> Found:
-    """Return the event files below ``path``; the name of the run in ``path`` itself is ``"."``.
+    """Return the event files below ``path``; the run in ``path`` itself is called ``"."``.
 
     ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, ``OSError`` for a folder
     that may not be read, ``UnsupportedError`` where links give a folder more than a thousand names, and ``FormatError``
@@ -60,7 +60,9 @@ def find_runs(path: StrPath) -> Found:
         raise MissingFileError(f"there is no file or folder {location}", path=location.path)
     kind = kind_of(location)
     if kind not in _READABLE and not is_event_file_name(location.name):
-        raise FormatError(f"{location} is {kind.value}; pass an event file, or a folder with some", path=location.path)
+        raise FormatError(
+            f"{location} is {kind.value}; pass an event file, or a folder of event files", path=location.path
+        )
     return Found({ROOT: [location]}, {})
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """Runs below a path, by name. Files are read when something of their run is first asked for.
+    """The runs below a path, by name. The files of a run are read on first access.
 
     ``unreadable`` has the folders below the path that cannot be listed, with the reason.
     """
@@ -53,7 +53,7 @@ class EventLog:
         return ByName("run", self._runs, self._runs.__getitem__)
 
     def load(self, progress: Progress | None = None, *, runs: Names = None) -> None:
-        """Go through all files now, or those of some ``runs``, and not when they are first asked for.
+        """Read all files now, or those of some ``runs``, instead of on first access.
 
         ``progress`` is called with the bytes done and the bytes to do. ``runs`` is a name, a glob, a compiled pattern,
         a function of a name, or several of these. Raises ``KeyError`` where one of them means no run.
@@ -72,9 +72,9 @@ class EventLog:
             run.load(advance)
 
     def refresh(self) -> bool:
-        """Read what was appended since, and look for files that are new, replaced or gone; whether anything changed.
+        """Read what was appended, look for files that are new, replaced or gone, and return whether anything changed.
 
-        Afterwards the log says what one that is opened now would say. Series that were handed out stay as they are.
+        Afterwards the log equals one that is opened now. Series that were returned before stay as they are.
         """
         return self._look()
 
@@ -98,7 +98,7 @@ class EventLog:
             return changed
 
     def close(self) -> None:
-        """Close the files. Arrays stay; reading what was not yet read is a ``ValueError``."""
+        """Close the files. Arrays stay valid; reading what was not read before raises ``ValueError``."""
         for run in self._runs.values():
             run.close()
 

@@ -1,6 +1,6 @@
 """A run: the event files of one folder, as series by kind and tag.
 
-The files are read when something is first asked for; ``assembly`` then makes series of their points.
+The files are read on first access; ``assembly`` then makes series of their points.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Run:
     def __init__(
         self, name: str, files: list[Location], options: Options | None = None, unusual: UnusualBudget | None = None
     ) -> None:
-        """Note the files, which are read when something is first asked for; ``unusual`` is the budget of the log."""
+        """Note the files, which are read on first access; ``unusual`` is the budget of the log."""
         self.name = name
         self._options = options or Options()
         self._unusual = unusual or UnusualBudget()
@@ -95,8 +95,9 @@ class Run:
         return sum(file.count - sum(loss.offset < file.position for loss in file.losses) for file in self._read_files())
 
     def load(self, progress: Callable[[int], None] | None = None) -> None:
-        """Go through the files now, if that was not done; ``progress`` is called with how many bytes were, again and
-        again.
+        """Read the files now unless they were read before.
+
+        ``progress`` is called repeatedly with the number of bytes read since its last call.
         """
         with self._lock:
             if not self._is_read:

@@ -161,7 +161,7 @@ class _Inflated(_Copied):
                 if not self._input:
                     return b""
                 if not self._several:
-                    raise FormatError("the compressed stream is followed by other bytes", path=self.path)
+                    raise FormatError("other bytes follow the compressed stream", path=self.path)
                 self._inflater = zlib.decompressobj(self._window_bits)
             try:
                 data = self._inflater.decompress(self._input, min(size, _CHUNK))
