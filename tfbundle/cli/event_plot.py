@@ -61,11 +61,13 @@ def _print_plot(plotext: ModuleType, tag: str, found: list[tuple[str, ScalarSeri
     curves = [curve for run, series in found if (curve := _curve(run, series, left_out)) is not None]
     drawn = curves[:_MOST_CURVES]
     width = min(plotext.terminal_width() or 80, _WIDEST)
-    colour = use_colour()
     print_line(escape_name(tag))
     if drawn:
         drawing = _draw(plotext, drawn, width)
-        (print_coloured if colour else print_lines)(drawing if colour else plotext.uncolorize(drawing))
+        if use_colour():
+            print_coloured(drawing)
+        else:
+            print_lines("\n".join(line.rstrip() for line in plotext.uncolorize(drawing).split("\n")))
     if len(drawn) > 1:
         for letter, curve in zip(string.ascii_lowercase, drawn, strict=False):
             print_line(f"{letter}  {escape_name(curve.run)}")
