@@ -32,7 +32,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tfbundle.errors import MissingFileError, UnsupportedError
-from tfbundle.storage.base import Location
+from tfbundle.storage.base import Location, Source
+from tfbundle.storage.copying import copy_range, read_back
 from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.folders import LocalLocation
 
@@ -52,7 +53,7 @@ class _Descriptor:
     """A file descriptor that closes with its last user."""
 
     def __init__(self, path: str, flags: int) -> None:
-        self.number: int | None = os.open(path, flags | os.O_WRONLY | _BINARY, 0o666)
+        self.number: int | None = os.open(path, flags | os.O_RDWR | _BINARY, 0o666)
 
     def close(self) -> None:
         """Close it, which is when some network drives report what they could not write."""
@@ -138,6 +139,19 @@ class StagedFile:
         self._flush()
         if data:
             self._write(data)
+
+    def copy_range(self, source: Source, offset: int, buffer: memoryview) -> bool:
+        """Append a part of an open file by the system; see ``copying.Sink``."""
+        self._flush()
+        try:
+            number = self.opened.get(id(self), self.path)
+            if not copy_range(source, offset, len(buffer), number):
+                return False
+            read_back(number, self.size, buffer)
+        except OSError as error:
+            raise self._named(error) from None
+        self.size += len(buffer)
+        return True
 
     def _flush(self) -> None:
         if self._buffer:

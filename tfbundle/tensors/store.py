@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from tfbundle.tensors.arrays import Array
 
 if TYPE_CHECKING:
+    from tfbundle.storage.copying import Sink
     from tfbundle.tensors.parts import VariablePart
     from tfbundle.tensors.selection import Selection
     from tfbundle.tensors.slices import TensorSlice
@@ -38,9 +39,8 @@ class Copyable(NamedTuple):
     """A stored array that can be copied as it is, because another checkpoint would have the same bytes for it.
 
     ``box`` is the slice that it is of a tensor of ``whole_shape``, or ``None`` where it is a whole tensor. It takes
-    ``size`` bytes at ``offset`` of the data file with the number ``shard``. ``copy`` hands these to a function, in
-    parts that are valid until the next one, and returns their CRC-32C; for damage it raises what reading raises, after
-    the last part.
+    ``size`` bytes at ``offset`` of the data file with the number ``shard``. ``copy`` appends these to a ``Sink``, and
+    returns their CRC-32C; for damage it raises what reading raises, after the last of them.
     """
 
     box: TensorSlice | None
@@ -49,7 +49,7 @@ class Copyable(NamedTuple):
     shard: int
     offset: int
     size: int
-    copy: Callable[[Callable[[bytes | memoryview], object]], int]
+    copy: Callable[[Sink], int]
 
 
 class TensorStore(Protocol):

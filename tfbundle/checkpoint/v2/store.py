@@ -23,6 +23,7 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Check, Place
 from tfbundle.formats.checksum import unmask
 from tfbundle.storage.base import Location
+from tfbundle.storage.copying import Sink
 from tfbundle.tensors.arrays import Array, allocate, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.parts import VariablePart
@@ -133,9 +134,9 @@ class BundleStore:
             found.append(Copyable(box, facts.shape, stored.shape, shard, offset, size, copy))
         return found
 
-    def _copy(self, name: str, stored: StoredSlice, write: Callable[[bytes | memoryview], object]) -> int:
+    def _copy(self, name: str, stored: StoredSlice, sink: Sink) -> int:
         try:
-            return self.reader.copy(stored, write)
+            return self.reader.copy(stored, sink)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 

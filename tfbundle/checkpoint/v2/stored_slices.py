@@ -22,12 +22,15 @@ from tfbundle.errors import ChecksumError, FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
 from tfbundle.storage.base import Source
+from tfbundle.storage.copying import Sink
 from tfbundle.tensors.arrays import CHUNK, Array, allocate, shaped, split, swap_bytes
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.tensors.selection import Selection, plan_reads
 
 # Bytes that are copied at a time: one buffer, which stays in the processor's cache.
-COPIED = 256 << 10
+COPIED = 64 << 10
+# Bytes that the system copies in one call, before they are read back. Slices from this size on are copied so.
+_COPIED_BY_SYSTEM = 1 << 20
 
 
 class StoredSlice(NamedTuple):
@@ -118,28 +121,33 @@ class SliceReader:
             crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
         check_crc(source, place, crc)
 
-    def copy(self, stored: StoredSlice, write: Callable[[bytes | memoryview], object]) -> int:
-        """Hand the bytes of a slice to ``write`` as they are stored, and return the CRC-32C that its entry states.
+    def copy(self, stored: StoredSlice, sink: Sink) -> int:
+        """Append the bytes of a slice to ``sink`` as they are stored, and return the CRC-32C that its entry states.
 
-        Raises what ``read`` raises, for damage after the last byte. What is written is what was verified, for the bytes
-        pass through this process; that is as fast as having the system copy them and reading them once more. Without
-        verification the copy has the stated CRC too, so that damage does not come to look intact.
+        Raises what ``read`` raises, for damage after the last byte. Large slices are copied by the system where it can,
+        and the checksum is that of what has arrived. Without verification the copy has the stated CRC too, so that
+        damage does not come to look intact.
         """
         source = self.source(stored)
         place = stored.location
         if stored.is_objects:
             data = source.read_at(place.offset, place.size)
             self._decode_objects(stored, source, data, verify=self.verify)
-            write(data)
+            sink.write(data)
             return unmask(place.crc)
-        crc = 0
-        buffer = memoryview(bytearray(min(place.size, COPIED)))
-        for start in range(0, place.size, COPIED):
-            chunk = buffer[: place.size - start]
-            source.read_into(place.offset + start, chunk)
+        crc = done = 0
+        step = _COPIED_BY_SYSTEM if place.size >= _COPIED_BY_SYSTEM else COPIED
+        buffer = memoryview(bytearray(min(place.size, step)))
+        while done < place.size:
+            chunk = buffer[: min(step, place.size - done)]
+            if step == COPIED or not sink.copy_range(source, place.offset + done, chunk):
+                step = COPIED
+                chunk = chunk[:step]
+                source.read_into(place.offset + done, chunk)
+                sink.write(chunk)
             if self.verify:
                 crc = crc32c(chunk, crc)
-            write(chunk)
+            done += len(chunk)
         if self.verify:
             check_crc(source, place, crc)
         else:

@@ -48,6 +48,7 @@ from tfbundle.formats.table.builder import TableBuilder
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
+from tfbundle.storage.copying import CountingSink, Sink
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place, sync_folder
 from tfbundle.tensors.arrays import Array
@@ -57,9 +58,8 @@ from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, fi
 from tfbundle.tensors.store import Copyable, Facts
 from tfbundle.tensors.tensor import Tensor
 
-_Write: TypeAlias = "Callable[[bytes | memoryview], object]"
-# Hands the stored bytes of an array to a function, in parts, and returns the CRC-32C for its entry.
-_Payload: TypeAlias = "Callable[[_Write], int]"
+# Appends the stored bytes of an array to a file, and returns the CRC-32C for its entry.
+_Payload: TypeAlias = "Callable[[Sink], int]"
 
 
 class CheckpointWriter:
@@ -276,20 +276,13 @@ class CheckpointWriter:
         file = self._data.files[shard]
         offset = file.size
         try:
-            crc = payload(file.write if self._written is None else self._counted(file, self._written))
+            crc = payload(file if self._written is None else CountingSink(file, self._written))
         except BaseException:
             # What follows would lie behind an incomplete tensor.
             self._broken = self._broken or file.size != offset
             raise
         self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
         return shard
-
-    def _counted(self, file: StagedFile, written: Callable[[int], object]) -> _Write:
-        def write(data: bytes | memoryview) -> None:
-            file.write(data)
-            written(len(data))
-
-        return write
 
     def _finish(self) -> None:
         if self._broken:
@@ -384,39 +377,39 @@ class CheckpointWriter:
 def _payload_of_array(array: Array) -> _Payload:
     """Return the payload of numbers in memory, which pass the checksum while they are in the processor's cache."""
 
-    def write_all(write: _Write) -> int:
+    def write_all(sink: Sink) -> int:
         if plain_number(array.dtype) is None:
             data: bytes | memoryview = stored_bytes(array)
         else:
             data = plain_bytes(array)
         if len(data) <= COPIED:
-            write(data)
+            sink.write(data)
             return crc32c(data)
         crc = 0
         for start in range(0, len(data), COPIED):
             chunk = data[start : start + COPIED]
             crc = crc32c(chunk, crc)
-            write(chunk)
+            sink.write(chunk)
         return crc
 
     return write_all
 
 
 def _payload_of_parts(parts: Sequence[bytes], crc: int) -> _Payload:
-    def write_all(write: _Write) -> int:
+    def write_all(sink: Sink) -> int:
         for part in parts:
-            write(part)
+            sink.write(part)
         return crc
 
     return write_all
 
 
 def _payload_of_chunks(chunks: Iterable[memoryview]) -> _Payload:
-    def write_all(write: _Write) -> int:
+    def write_all(sink: Sink) -> int:
         crc = 0
         for chunk in chunks:
             crc = crc32c(chunk, crc)
-            write(chunk)
+            sink.write(chunk)
         return crc
 
     return write_all

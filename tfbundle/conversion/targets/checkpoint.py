@@ -29,6 +29,7 @@ from tfbundle.conversion.targets.shards import divide
 from tfbundle.conversion.targets.target import Count, Layout
 from tfbundle.formats.slice_keys import FULL, encode_name
 from tfbundle.storage.base import Location
+from tfbundle.storage.changing import remove_file
 from tfbundle.tensors.dtypes import data_type_of
 from tfbundle.tensors.parts import Tiling, find_part, tiling
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
@@ -62,7 +63,7 @@ class CheckpointTarget:
         return [out.plus(INDEX_SUFFIX), *(out.plus(shard_path("", number, count)) for number in range(count))]
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
-        """Write the data files and then the index."""
+        """Write the data files and then the index; those of another number of shards are removed when it stands."""
         shards, values = _arrange(plan, layout)
         is_text = False
 
@@ -76,6 +77,15 @@ class CheckpointTarget:
                 _write(writer, value)
                 if is_text:
                     count(value.planned.nbytes)
+        _remove_others(out, shards)
+
+
+def _remove_others(out: Location, count: int) -> None:
+    """Remove the data files of a checkpoint of another number of shards, of which this one has taken the place."""
+    for name in out.parent.list().names:
+        shard = parse_shard(name)
+        if shard is not None and shard.prefix == out.name and shard.total != count:
+            remove_file(out.beside(name))
 
 
 class _Value(NamedTuple):

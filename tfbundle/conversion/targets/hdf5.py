@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from tfbundle.conversion.plan import Plan, Planned
-from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file, raw_chunks
+from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file, write_raw
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
+from tfbundle.storage.copying import CountingSink, FileSink
 from tfbundle.storage.replacing import replacement
 
 _MARKED = "bfloat16"
@@ -61,12 +62,11 @@ class Hdf5:
         with replacement(out) as file:
             with h5py.File(file, "w", libver=("earliest", "v108"), track_order=False) as h5:
                 offsets = [_lay_out(h5py, h5, tensor) for tensor in plan.tensors]
+            sink = CountingSink(FileSink(file, out.path), count)
             for tensor, offset in zip(plan.tensors, offsets, strict=True):
                 if offset is not None:
                     file.seek(offset)
-                for chunk in raw_chunks(tensor):
-                    file.write(chunk)
-                    count(len(chunk))
+                write_raw(tensor, sink)
 
 
 def _lay_out(h5py: Any, file: Any, tensor: Planned) -> int | None:

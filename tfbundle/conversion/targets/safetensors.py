@@ -13,25 +13,34 @@ Divided into shards, as Hugging Face's libraries have it::
 
     model-00001-of-00002.safetensors   model-00002-of-00002.safetensors
     model.safetensors.index.json       {"metadata": {"total_size": BYTES}, "weight_map": {NAME: FILE, ...}}
+
+Shards and index replace others together (``storage.staging``): whoever reads finds the old ones or the new. Shards that
+the old index named and the new one does not are then removed.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Collection, Sequence
-from typing import BinaryIO
 
 from tfbundle.conversion.plan import Plan, Planned
 from tfbundle.conversion.safetensors_types import DTYPES
 from tfbundle.conversion.targets.shards import divide
-from tfbundle.conversion.targets.target import Count, Layout, raw_chunks
-from tfbundle.errors import UnsupportedError
+from tfbundle.conversion.targets.target import Count, Layout, write_raw
+from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location
+from tfbundle.storage.changing import remove_file
+from tfbundle.storage.copying import CountingSink, FileSink, Sink
+from tfbundle.storage.locations import locate
 from tfbundle.storage.replacing import replacement
+from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
 
 # The library refuses to read a longer header.
 _LARGEST_HEADER = 100_000_000
+# Of an index that is replaced; no index has more.
+_LARGEST_INDEX = 16 << 20
 # Where a name would stand, this stands for facts about the file.
 _RESERVED = "__metadata__"
 
@@ -58,25 +67,68 @@ class Safetensors:
         return None
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the file, or the index and the shards."""
+        """Return the file, or the index and the shards; ``UnsupportedError`` for more tensors than a file takes."""
         shards = divide(plan.tensors, layout)
+        for tensors in [plan.tensors] if shards is None else shards:
+            _header(_in_order(tensors))
         return [out] if shards is None else [_index(out), *(location for location, _ in _files(out, shards))]
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
-        """Write the file, or all shards and then the index."""
+        """Write the file; or all shards and the index, which then take the place of those that were there."""
         shards = divide(plan.tensors, layout)
         if shards is None:
             with replacement(out) as file:
-                _write(file, plan.tensors, count)
+                _write(FileSink(file, out.path), plan.tensors, count)
             return
-        weight_map = {}
-        for location, tensors in _files(out, shards):
-            with replacement(location) as file:
-                _write(file, tensors, count)
-            weight_map.update(dict.fromkeys([tensor.name for tensor in tensors], location.name))
-        index = {"metadata": {"total_size": plan.nbytes}, "weight_map": dict(sorted(weight_map.items()))}
-        with replacement(_index(out)) as file:
-            file.write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
+        files = _files(out, shards)
+        opened = OpenFiles(len(files) + 2)
+        staged: list[StagedFile] = []
+        try:
+            for location, tensors in files:
+                staged.append(StagedFile(location, opened))
+                _write(staged[-1], tensors, count)
+                staged[-1].finish(sync=True)
+            old = _shards_of(_index(out))
+            names = [location for location, _ in files]
+            data = staged.copy()
+            index = _stage_index(out, files, names, plan, opened, staged)
+            detour = None
+            if any(name.is_file() for name in names):
+                others = [locate(opened.temporary(location.path)) for location in names]
+                detour = Detour(_stage_index(out, files, others, plan, opened, staged), others, ())
+            put_in_place(data, index, detour, sync=True)
+        finally:
+            for one in staged:
+                one.discard()
+        for name in old.difference(location.name for location in names):
+            remove_file(out.beside(name))
+
+
+def _stage_index(
+    out: Location,
+    files: Sequence[tuple[Location, list[Planned]]],
+    names: Sequence[Location],
+    plan: Plan,
+    opened: OpenFiles,
+    staged: list[StagedFile],
+) -> StagedFile:
+    """Write an index that says that the tensors of each file are in the one of ``names`` at its place."""
+    weight_map = {tensor.name: name.name for (_, tensors), name in zip(files, names, strict=True) for tensor in tensors}
+    index = {"metadata": {"total_size": plan.nbytes}, "weight_map": dict(sorted(weight_map.items()))}
+    staged.append(StagedFile(_index(out), opened))
+    staged[-1].write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
+    staged[-1].finish(sync=True)
+    return staged[-1]
+
+
+def _shards_of(index: Location) -> set[str]:
+    """Return the files beside an index that are shards by their names and its own."""
+    pattern = re.compile(re.escape(_stem(index)) + r"-\d{5}-of-\d{5}\.safetensors")
+    try:
+        named = set(json.loads(index.read(_LARGEST_INDEX))["weight_map"].values())
+        return {name for name in index.parent.list().names if name in named and pattern.fullmatch(name)}
+    except (TfBundleError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return set()  # There is none, or nothing can be said of what it names.
 
 
 def _index(out: Location) -> Location:
@@ -92,8 +144,20 @@ def _stem(out: Location) -> str:
     return out.name.removesuffix(".index.json").removesuffix(".safetensors")
 
 
-def _write(file: BinaryIO, tensors: Sequence[Planned], count: Count) -> None:
-    tensors = sorted(tensors, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
+def _write(sink: Sink, tensors: Sequence[Planned], count: Count) -> None:
+    ordered = _in_order(tensors)
+    sink.write(_header(ordered))
+    counting = CountingSink(sink, count)
+    for tensor in ordered:
+        write_raw(tensor, counting)
+
+
+def _in_order(tensors: Sequence[Planned]) -> list[Planned]:
+    return sorted(tensors, key=lambda tensor: (-tensor.dtype.itemsize, tensor.name))
+
+
+def _header(tensors: Sequence[Planned]) -> bytes:
+    """Return what comes before the elements; ``UnsupportedError`` for more tensors than readers take."""
     entries = {}
     end = 0
     for tensor in tensors:
@@ -110,9 +174,4 @@ def _write(file: BinaryIO, tensors: Sequence[Planned], count: Count) -> None:
             f"{len(tensors)} tensors make a header of {len(header)} bytes, and readers of .safetensors take no more "
             f"than {_LARGEST_HEADER}; divide them into shards"
         )
-    file.write(struct.pack("<Q", len(header)))
-    file.write(header)
-    for tensor in tensors:
-        for chunk in raw_chunks(tensor):
-            file.write(chunk)
-            count(len(chunk))
+    return struct.pack("<Q", len(header)) + header

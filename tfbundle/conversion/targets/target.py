@@ -11,6 +11,7 @@ from tfbundle.conversion.casting import kind_of
 from tfbundle.conversion.plan import Plan, Planned
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
+from tfbundle.storage.copying import Sink
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.tensor import Tensor
 
@@ -71,6 +72,18 @@ def _describe(target: Target, refused: dict[str, list[Tensor]], count: int) -> s
         f"a file of the format {target.name} cannot hold {many} of the {count} tensors ({'; '.join(groups)}); "
         f"{' or '.join([*ways, 'leave them out (--exclude)'])}"
     )
+
+
+def write_raw(tensor: Planned, sink: Sink) -> None:
+    """Append the bytes of a tensor's elements in C order, little-endian; those that stay are copied as they are."""
+    import sys
+
+    copyable = tensor.tensor.copyable() if tensor.is_copied and sys.byteorder == "little" else ()
+    if len(copyable) == 1 and copyable[0].shape == tensor.shape:
+        copyable[0].copy(sink)
+        return
+    for chunk in raw_chunks(tensor):
+        sink.write(chunk)
 
 
 def raw_chunks(tensor: Planned) -> Iterator[memoryview]:
