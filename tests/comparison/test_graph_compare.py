@@ -13,6 +13,7 @@ import pytest
 import tfbundle
 from tests.support.bundle_writer import FULL, Saved, write_bundle
 from tests.support.expected import FIXTURES
+from tfbundle.comparison.graph_check import GraphComparison, MismatchedVariable, MissingVariable
 from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, TensorProto, VariableDef
 
 TRAINING = FIXTURES / "tf-1.15.5" / "training"
@@ -283,3 +284,116 @@ def test_parts_of_a_graph(tmp_path: Path, part: str, absent: str | None) -> None
     result = tfbundle.compare_graph(tmp_path / "graph.pb", tmp_path / "model")
     assert result.ok == (absent is None)
     assert [item.absent for item in result.mismatched] == ([] if absent is None else [absent])
+
+
+# Variables of TensorFlow 2, whose keys say how the saved object leads to them.
+
+
+@pytest.fixture(scope="module")
+def models(tf: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as a SavedModel and as checkpoints of two objects, and another whose variables share a name."""
+
+    class Layer(tf.Module):  # type: ignore[misc]
+        def __init__(self, name: str, inputs: int, outputs: int) -> None:
+            super().__init__(name=name)
+            with self.name_scope:
+                self.kernel = tf.Variable(tf.ones([inputs, outputs]), name="kernel")
+                self.bias = tf.Variable(tf.zeros([outputs]), name="bias")
+
+    class Model(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Layer("dense", 4, 3), Layer("dense_1", 3, 2)
+
+    class Nameless(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.x, self.y, self.z = tf.Variable([1.0]), tf.Variable([1.0, 2.0]), tf.Variable([3.0])
+
+    folder = tmp_path_factory.mktemp("models")
+    for name, model in (("named", Model()), ("nameless", Nameless())):
+        tf.saved_model.save(model, str(folder / name))
+        tf.train.Checkpoint(model=model).write(str(folder / f"{name}.ckpt"))
+        tf.train.Checkpoint(model).write(str(folder / f"{name}-itself.ckpt"))
+    tf.train.Checkpoint(x=tf.Variable([1.0]), y=tf.Variable([1.0])).write(str(folder / "fewer.ckpt"))
+    return folder
+
+
+@pytest.mark.parametrize("checkpoint", ["named.ckpt", "named-itself.ckpt", "named"])
+def test_a_saved_model_and_a_checkpoint_of_one_model(models: Path, checkpoint: str) -> None:
+    result = tfbundle.compare_graph(models / "named", models / checkpoint)
+    assert (result.ok, result.missing, result.mismatched, result.unexpected) == (True, (), (), ())
+    way = "model/" if checkpoint == "named.ckpt" else ""
+    assert set(result.matched) == {
+        f"{way}{layer}/{variable}/.ATTRIBUTES/VARIABLE_VALUE"
+        for layer in ("first", "second")
+        for variable in ("kernel", "bias")
+    }
+    assert result.summary == "ok: 4 of 4 variables match"
+    difference = tfbundle.diff(models / "named", models / checkpoint)
+    assert (difference.added, difference.removed) == ((), ())
+    assert {change.name for change in difference.changed} <= {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+
+
+def test_variables_that_share_a_name(models: Path) -> None:
+    """Each tensor stands for one of them, and one of another type or shape is a mismatch."""
+    result = tfbundle.compare_graph(models / "nameless", models / "nameless.ckpt")
+    assert result.ok
+    assert len(result.matched) == 3
+    assert result.unexpected == ()
+    result = tfbundle.compare_graph(models / "nameless", models / "fewer.ckpt")
+    assert len(result.matched) == 1
+    assert [item.found_shape for item in result.mismatched] == [(1,)]
+    assert [item.name for item in result.missing] == ["z/.ATTRIBUTES/VARIABLE_VALUE"]
+
+
+def test_names_of_variables_in_a_checkpoint_without_objects(models: Path, tmp_path: Path) -> None:
+    """What ``tf.compat.v1.train.Saver`` writes goes by the variables' own names."""
+    shapes = {"dense/kernel": (4, 3), "dense/bias": (3,), "dense_1/kernel": (3, 2), "dense_1/bias": (7,)}
+    write_bundle(tmp_path / "model", {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    result = tfbundle.compare_graph(models / "named", tmp_path / "model")
+    assert result.matched == ("dense/kernel", "dense/bias", "dense_1/kernel")
+    (item,) = result.mismatched
+    assert (item.name, item.shape, item.found_shape) == ("dense_1/bias", (2,), (7,))
+    assert result.summary == "not ok: 3 of 4 variables match, 1 has another dtype or shape"
+
+
+@pytest.mark.parametrize("version", ["2.15.1", "2.21.0"])
+def test_a_model_that_keras_stores_twice(tf: Any, version: str, tmp_path: Path) -> None:
+    """Each variable and its copy in the graph stand for the one that the checkpoint has, and the other way."""
+    model = FIXTURES / f"tf-{version}" / "keras-saved-model" / "model"
+    with tfbundle.open_checkpoint(model) as checkpoint:
+        assert checkpoint.objects is not None
+        variables = [
+            tf.Variable(checkpoint[key].read(), name=name)
+            for key, name in checkpoint.objects.variable_names.items()
+            if not key.startswith("_all_variables/")
+        ]
+    tf.train.Checkpoint(v=variables).write(str(tmp_path / "model"))
+    result = tfbundle.compare_graph(model, tmp_path / "model")
+    assert (result.ok, result.unexpected) == (True, ())
+    assert len(result.matched) == len(variables)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((1, 0, 0, 0), "ok: 1 of 1 variable matches"),
+        ((2, 0, 0, 1), "ok: 2 of 2 variables match, the graph does not use 1 tensor of the checkpoint"),
+        ((1, 1, 1, 2), "not ok: 1 of 3 variables match, 1 is missing, 1 has another dtype or shape, "
+         "the graph does not use 2 tensors of the checkpoint"),
+        ((0, 2, 2, 0), "not ok: 0 of 4 variables match, 2 are missing, 2 have another dtype or shape"),
+    ],
+)  # fmt: skip
+def test_the_summary_is_a_sentence(counts: tuple[int, int, int, int], words: str) -> None:
+    matched, missing, mismatched, unexpected = counts
+    names = ("a", "b")
+    result = GraphComparison(
+        "graph.pb",
+        "model",
+        names[:matched],
+        tuple(MissingVariable(name, None, None, None, None) for name in names[:missing]),
+        tuple(MismatchedVariable(name, None, None, None, "DT_FLOAT", ()) for name in names[:mismatched]),
+        names[:unexpected],
+    )
+    assert result.summary == words

@@ -28,7 +28,7 @@ from tfbundle.tensors.tensor import Tensor
 Names: TypeAlias = "Pattern | Collection[str] | Mapping[str, str] | None"
 
 # A model that Keras 3 exported lists its variables under "variables", and stores all once more under this.
-_KERAS_COPIES = "_all_variables/"
+KERAS_COPIES = "_all_variables/"
 # Beyond this many, a list of keys helps nobody.
 _MOST_LISTED = 10
 
@@ -152,7 +152,7 @@ def _pick(tensors: TensorMapping, variable: str, keys: list[str]) -> str:
     """Return the one tensor that a variable's name means, which Keras may store twice."""
     if len(keys) == 1:
         return keys[0]
-    own = [key for key in keys if not key.startswith(_KERAS_COPIES)]
+    own = [key for key in keys if not key.startswith(KERAS_COPIES)]
     if len(own) == 1 and _are_alike([tensors[key] for key in keys]):
         return own[0]
     shown = ", ".join(map(repr, keys[:_MOST_LISTED]))

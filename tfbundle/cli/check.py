@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfbundle.comparison.graph_check import GraphComparison, MismatchedVariable, MissingVariable
 
 _HEADERS = ("", "name", "graph", "checkpoint")
-# What is not wanted does no harm, and may be all of a large checkpoint.
+# What is not used does no harm, and may be all of a large checkpoint.
 _MOST_UNEXPECTED = 20
 
 
@@ -25,8 +25,9 @@ _MOST_UNEXPECTED = 20
 def command(graph: str, checkpoint: str, as_json: bool) -> None:
     """Compare the variables that GRAPH requires with those in CHECKPOINT.
 
-    GRAPH is a .meta, .pb or .pbtxt file, or a SavedModel. The exit status is 1 if a variable is missing, or has another
-    dtype or shape; tensors that the graph does not want are listed, and do no harm.
+    GRAPH is what 'tfbundle graph' takes. Variables of TensorFlow 2 match by their own names where their keys differ, as
+    those of a SavedModel and of a checkpoint do. The exit status is 1 if a variable is missing, or has another
+    dtype or shape; tensors that the graph does not use are listed, and do no harm.
     """
     from tfbundle.comparison.graph_check import compare_graph
 

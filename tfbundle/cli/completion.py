@@ -100,16 +100,20 @@ def complete_tensors(path: str, given: dict[str, Any]) -> Iterator[str]:
 
 @_completer
 def complete_nodes(path: str, given: dict[str, Any]) -> Iterator[str]:
-    """Names of a graph's nodes and functions."""
-    from tfbundle.graph.loading import graph_of
+    """Names of a graph's nodes, functions and variables."""
+    from tfbundle.graph.graph import Graph
+    from tfbundle.graph.loading import one_graph
     from tfbundle.graph_sources import load_any_graph
     from tfbundle.storage.locations import locate
 
     stat = locate(path).stat()
     if stat is None or stat.size <= _LARGEST:
-        graph = graph_of(load_any_graph(path))
+        loaded = one_graph(load_any_graph(path))
+        graph = loaded if isinstance(loaded, Graph) else loaded.graph
         yield from graph.nodes
         yield from graph.functions
+        if not isinstance(loaded, Graph):
+            yield from (variable.own_name for variable in loaded.all_variables if variable.own_name not in graph.nodes)
 
 
 @_completer

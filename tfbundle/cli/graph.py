@@ -9,7 +9,15 @@ import click
 
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.completion import complete_nodes
-from tfbundle.cli.graph_facts import Facts, file_facts, function_facts, node_facts
+from tfbundle.cli.graph_facts import (
+    VALUE_SUFFIX,
+    Facts,
+    file_facts,
+    find_variables,
+    function_facts,
+    node_facts,
+    variable_facts,
+)
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -23,10 +31,15 @@ from tfbundle.cli.output import (
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Function, Graph
+    from tfbundle.graph.meta_graph import MetaGraph
     from tfbundle.graph.node import Node
+    from tfbundle.graph.variables import Variable
 
 # Inputs or outputs of a function beyond this are not listed in a table; with its name, or --json, all are.
 _WIDEST_ARGUMENTS = 64
+# Beyond this many, a list of keys helps nobody.
+_MOST_LISTED = 10
+_TRAINABLE = {True: "yes", False: "no", None: "?"}
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
 
 
@@ -39,10 +52,12 @@ def command(path: str, node: str | None, as_json: bool) -> None:
 
     PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, as text or binary, a checkpoint that has one of them, or
     an event file or a run's folder, of which it is the last graph. With NODE, show that node: op, inputs, attributes
-    and outputs. NODE may also be one of its tensors, such as fc2/add:0, or the name of a function.
+    and outputs. NODE may also be one of its tensors, such as fc2/add:0, a function, or a variable by its own name, such
+    as dense/kernel, or by its key in the checkpoint.
     """
     from tfbundle.graph.graph import Function
-    from tfbundle.graph.loading import graph_of
+    from tfbundle.graph.loading import one_graph
+    from tfbundle.graph.variables import Variable
     from tfbundle.graph_sources import load_any_graph
 
     loaded = load_any_graph(path)
@@ -53,24 +68,41 @@ def command(path: str, node: str | None, as_json: bool) -> None:
         else:
             _print_summary(facts)
         return
-    found = _find(graph_of(loaded), node)
+    graph = one_graph(loaded)
+    found = _find(graph, node)
     if isinstance(found, Function):
         facts, show, document = function_facts(found), _print_function, "graph-function"
+    elif isinstance(found, Variable):
+        facts, show, document = variable_facts(found, graph), _print_variable, "graph-variable"
     else:
-        facts, show, document = node_facts(found), _print_node, "graph-node"
+        facts, show, document = node_facts(found, graph), _print_node, "graph-node"
     if as_json:
         print_json(facts, document=document)
     else:
         show(facts)
 
 
-def _find(graph: Graph, text: str) -> Node | Function:
-    """Return the node, or the function, that a person calls ``text``: as it is printed, or as it is."""
-    for name in dict.fromkeys((unescape_name(text), text)):
+def _find(loaded: Graph | MetaGraph, text: str) -> Node | Function | Variable:
+    """Return what a person calls ``text``, as it is printed or as it is: a node, a function, or a variable."""
+    from tfbundle.graph.graph import Graph
+
+    graph = loaded if isinstance(loaded, Graph) else loaded.graph
+    names = list(dict.fromkeys((unescape_name(text), text)))
+    for name in names:
         if name in graph.nodes:
             return graph.nodes[name]
         if name in graph.functions:
             return graph.functions[name]
+        output = graph.get(name)
+        if output is not None:
+            return output.node
+    for name in names:
+        found = [] if isinstance(loaded, Graph) else find_variables(loaded, name)
+        if len(found) > 1:
+            keys = ", ".join(escape_name(variable.stored_name) for variable in found[:_MOST_LISTED])
+            raise click.ClickException(f"{len(found)} variables are called {text}; pass one of {keys}")
+        if found:
+            return found[0]
     try:
         return graph[text].node
     except KeyError as error:
@@ -110,17 +142,7 @@ def _print_graph(graph: Facts) -> None:
             for name, function in graph["functions"].items()
         ],
     )
-    variables = [
-        (
-            escape_name(variable["name"]),
-            _shape(variable["shape"]),
-            variable["dtype"] or "?",
-            {True: "yes", False: "no", None: "?"}[variable["trainable"]],
-        )
-        for variable in graph["variables"]
-    ]
-    # The parts of a partitioned variable have the name and shape of the whole.
-    _print_part(("variable", "shape", "dtype", "trainable"), list(dict.fromkeys(variables)))
+    _print_variables(graph["variables"])
     _print_part(
         ("collection", "items", "kind"),
         [
@@ -129,6 +151,20 @@ def _print_graph(graph: Facts) -> None:
         ],
     )
     _print_part(("signature", "", "key", "shape", "dtype", "tensor"), list(_signature_rows(graph["signatures"])))
+
+
+def _print_variables(variables: list[Facts]) -> None:
+    # TensorFlow 2 stores a variable under a key that is not its name.
+    with_keys = any(variable["name"].endswith(VALUE_SUFFIX) for variable in variables)
+    headers = ("variable", "shape", "dtype", "trainable")
+    rows = []
+    for variable in variables:
+        kind = _shape(variable["shape"]), variable["dtype"] or "?", _TRAINABLE[variable["trainable"]]
+        key = escape_name(variable["name"])
+        own = escape_name(variable["variable"].removesuffix(":0")) or "-"
+        rows.append((own, *kind, key) if with_keys else (key, *kind))
+    # The parts of a partitioned variable have the name and shape of the whole.
+    _print_part((*headers, "key") if with_keys else headers, list(dict.fromkeys(rows)))
 
 
 def _print_ops(ops: dict[str, int], function_ops: dict[str, int]) -> None:
@@ -191,6 +227,8 @@ def _print_node(facts: Facts) -> None:
     for label in ("name", "op", "device"):
         if facts[label]:
             print_fact(label, escape_name(facts[label]))
+    if facts["stored_as"] is not None:
+        print_fact("stored as", escape_name(facts["stored_as"]))
     for label, names in (("input", facts["inputs"]), ("after", facts["control_inputs"])):
         for name in names:
             print_fact(label, escape_name(name))
@@ -200,6 +238,16 @@ def _print_node(facts: Facts) -> None:
         print_fact("output", "not known: nothing defines this op")
     for output in facts["outputs"] or ():
         print_fact("output", f"{escape_name(output['name'])} {output['dtype'] or '?'} {_shape(output['shape'])}")
+
+
+def _print_variable(facts: Facts) -> None:
+    print_fact("variable", escape_name(facts["variable"]))
+    print_fact("key", escape_name(facts["name"]))
+    print_fact("shape", _shape(facts["shape"]))
+    print_fact("dtype", facts["dtype"] or "?")
+    print_fact("trainable", _TRAINABLE[facts["trainable"]])
+    if facts["node"] is not None:
+        print_fact("node", escape_name(facts["node"]))
 
 
 def _print_function(facts: Facts) -> None:

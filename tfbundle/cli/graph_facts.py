@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from tfbundle.graph.meta_graph import MetaGraph, Saver
     from tfbundle.graph.node import Node
     from tfbundle.graph.signatures import Signature, SignatureTensor
+    from tfbundle.graph.variables import Variable
 
 Facts = dict[str, Any]
+
+# How the keys of TensorFlow 2's variables end.
+VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def file_facts(loaded: Loaded) -> Facts:
@@ -121,8 +125,8 @@ def _saver_facts(saver: Saver) -> Facts:
     }
 
 
-def node_facts(node: Node) -> Facts:
-    """Return a node with its attributes and outputs."""
+def node_facts(node: Node, loaded: Graph | MetaGraph) -> Facts:
+    """Return a node with its attributes and outputs, and under which name a checkpoint has it, if it is a variable."""
     from tfbundle.cli.attributes import json_attribute
 
     outputs = node.outputs
@@ -130,6 +134,7 @@ def node_facts(node: Node) -> Facts:
         "name": node.name,
         "op": node.op,
         "device": node.device,
+        "stored_as": {variable: key for key, variable in _nodes_by_key(loaded).items()}.get(node.name),
         "inputs": node.inputs,
         "control_inputs": node.control_inputs,
         "attributes": {name: json_attribute(node.attributes, name) for name in node.attributes},
@@ -137,6 +142,44 @@ def node_facts(node: Node) -> Facts:
         if outputs is None
         else [{"name": output.name, "shape": output.shape} | _type_facts(output.data_type) for output in outputs],
     }
+
+
+def find_variables(meta: MetaGraph, name: str) -> list[Variable]:
+    """Return the variables that a person calls so: by the key in the checkpoint, or by the variable's own name.
+
+    Of a variable that Keras stores twice it is one.
+    """
+    from tfbundle.checkpoint.chosen_names import KERAS_COPIES
+
+    found = [variable for variable in meta.all_variables if variable.stored_name == name]
+    # The parts of a partitioned variable have the key of the whole.
+    found = found[:1] or [variable for variable in meta.all_variables if name in (variable.name, variable.own_name)]
+    own = [variable for variable in found if not variable.stored_name.startswith(KERAS_COPIES)]
+    return own or found
+
+
+def variable_facts(variable: Variable, loaded: Graph | MetaGraph) -> Facts:
+    """Return what is known of a variable, and the node that holds it."""
+    return {
+        "name": variable.stored_name,
+        "variable": variable.own_name,
+        "trainable": variable.trainable,
+        "shape": variable.shape,
+        "node": _nodes_by_key(loaded).get(variable.stored_name),
+    } | _type_facts(variable.data_type)
+
+
+def _nodes_by_key(loaded: Graph | MetaGraph) -> dict[str, str]:
+    """Return the nodes of variables by the names under which the saver stores them."""
+    from tfbundle.errors import TfBundleError
+    from tfbundle.graph.graph import Graph
+
+    if isinstance(loaded, Graph) or loaded.saver is None:
+        return {}
+    try:
+        return {tensor.name: tensor.variable for tensor in loaded.saver.tensors if tensor.variable is not None}
+    except TfBundleError:
+        return {}  # What is wrong with the saver is not asked here.
 
 
 def function_facts(function: Function) -> Facts:

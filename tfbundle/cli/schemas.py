@@ -107,10 +107,23 @@ DOCUMENTS: dict[str, Document] = {
             "name": "its name",
             "op": "the name of its op",
             "device": "where it runs",
+            "stored_as": "of a variable its name in the checkpoint",
             "inputs": "the tensors that it takes",
             "control_inputs": "the nodes that run before it",
             "attributes": "by name",
             "outputs": "a list of name, shape, dtype, data_type; null where the op is not known",
+        },
+    ),
+    "graph-variable": Document(
+        1,
+        {
+            "name": "its name or key in the checkpoint",
+            "variable": "its own name",
+            "trainable": "whether it is trained, or null",
+            "shape": "its shape",
+            "dtype": "numpy's name of its type",
+            "data_type": "TensorFlow's name of its type",
+            "node": "the node that holds it",
         },
     ),
     "graph-function": Document(

@@ -1,7 +1,8 @@
 """Whether a checkpoint has what a graph requires: the answer to "Key ... not found in checkpoint", before it is asked.
 
-``graph/wanted`` says what a graph requires. A variable that is nothing but a node called like a part of a partitioned
-variable (``w/part_0``, ``w/part_0/Adam``) is content with such a slice of the whole.
+``graph/required_variables`` says what a graph requires, and ``stored_variables`` which tensors may be a variable. One
+that is nothing but a node called like a part of a partitioned variable (``w/part_0``, ``w/part_0/Adam``) also matches
+such a slice of the whole.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.comparison.stored_variables import StoredVariables, fits, tensor_fits
 from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import FULL
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
+from tfbundle.graph.loading import one_graph
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.node import format_partial_shape
 from tfbundle.graph.required_variables import WantedVariable, wanted_variables
@@ -80,8 +83,8 @@ class MismatchedVariable(NamedTuple):
 class GraphComparison(NamedTuple):
     """What a graph requires and a checkpoint has, side by side.
 
-    ``graph`` and ``checkpoint`` are their paths, ``matched`` the names that fit, ``unexpected`` those of tensors that
-    the graph does not want, which keeps nobody from restoring.
+    ``graph`` and ``checkpoint`` are their paths, ``matched`` the names of the tensors that match, ``unexpected`` those
+    of tensors that the graph does not use, which keeps nobody from restoring.
     """
 
     graph: str | None
@@ -112,11 +115,21 @@ class GraphComparison(NamedTuple):
         """The numbers in a line."""
         if not self.matched and self.ok:
             return f"{self.graph or 'the graph'} requires no variables, as if it were frozen"
-        total = len(self.matched) + len(self.missing) + len(self.mismatched)
-        return (
-            f"{'ok' if self.ok else 'not ok'}: of {total} variables {len(self.matched)} fit, {len(self.missing)} are "
-            f"missing, {len(self.mismatched)} of another dtype or shape; {len(self.unexpected)} tensors are not wanted"
-        )
+        matched, missing, mismatched = len(self.matched), len(self.missing), len(self.mismatched)
+        total = matched + missing + mismatched
+        parts = [f"{matched} of {total} variable{_s(total)} match{'es' if total == 1 else ''}"]
+        if missing:
+            parts.append(f"{missing} {'is' if missing == 1 else 'are'} missing")
+        if mismatched:
+            parts.append(f"{mismatched} {'has' if mismatched == 1 else 'have'} another dtype or shape")
+        unused = len(self.unexpected)
+        if unused:
+            parts.append(f"the graph does not use {unused} tensor{_s(unused)} of the checkpoint")
+        return f"{'ok' if self.ok else 'not ok'}: {', '.join(parts)}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def compare_graph(
@@ -126,13 +139,12 @@ def compare_graph(
     """Compare the variables of a graph with the tensors of a checkpoint: names, dtypes and shapes.
 
     Either is a path or what was opened from one. Of a SavedModel it is the graph that ``load_graph`` would choose. A
-    graph that goes by the names of variables fits an object-based checkpoint too, which knows these names.
+    graph that uses the names of variables matches an object-based checkpoint too, which knows these names, and so do
+    the SavedModel and the checkpoint of one TensorFlow 2 model, whose keys differ.
 
     Raises what ``load_graph`` and ``open_checkpoint`` raise.
     """
-    loaded = graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph)
-    if isinstance(loaded, SavedModel):
-        loaded = loaded.meta_graph()
+    loaded = one_graph(graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph))
     # TensorFlow 2 restores the objects along with the variables.
     wanted = [item for item in wanted_variables(loaded) if OBJECT_GRAPH_KEY not in item.names]
     if isinstance(checkpoint, Checkpoint):
@@ -144,9 +156,11 @@ def compare_graph(
 def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpoint) -> GraphComparison:
     missing, mismatched = [], []
     matched: dict[str, None] = {}
-    used = {OBJECT_GRAPH_KEY}
-    for item in wanted:
-        found = [key for name in item.names for key in _keys(checkpoint, name)]
+    stored = StoredVariables(checkpoint)
+    by_key = [[key for name in item.names for key in stored.named(name)] for item in wanted]
+    used = {OBJECT_GRAPH_KEY, *(key for keys in by_key for key in keys)}
+    for item, keys in zip(wanted, by_key, strict=True):
+        found = keys or stored.take(item, used)
         if not found:
             whole = _whole_of(item, checkpoint)
             if whole is None:
@@ -155,15 +169,16 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
                 used.add(whole)
                 matched[whole] = None
             continue
-        used.update(found)
-        fitting = next((key for key in found if _tensor_fits(checkpoint[key], item)), None)
+        fitting = next((key for key in found if tensor_fits(checkpoint[key], item)), None)
         tensor = checkpoint[found[0] if fitting is None else fitting]
         absent = None if fitting is None else _find_absent(tensor, item.parts)
+        used.add(tensor.name)
         if fitting is not None and absent is None:
             matched[fitting] = None
         else:
             expected = item.variable, item.data_type, item.shape
             mismatched.append(MismatchedVariable(tensor.name, *expected, tensor.data_type, tensor.shape, absent))
+    used.update(stored.copies_of_taken())
     unexpected = [name for name in checkpoint if name not in used]
     return GraphComparison(
         path,
@@ -175,36 +190,13 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
     )
 
 
-def _keys(checkpoint: Checkpoint, name: str) -> list[str]:
-    """Return the tensor of this name, or those of the variables that an object-based checkpoint knows by it."""
-    if name in checkpoint:
-        return [name]
-    if checkpoint.objects is None:
-        return []
-    return [key for key in checkpoint.objects.keys_of(name) if key in checkpoint]
-
-
 def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
     """Return the name of the partitioned tensor that has a variable as one of its slices."""
     if item.whole is None or item.whole not in checkpoint:
         return None
     tensor = checkpoint[item.whole]
     boxes = [box.lengths for box in tensor.slices] or [tensor.shape]
-    return item.whole if any(_fits(tensor.data_type, lengths, item) for lengths in boxes) else None
-
-
-def _tensor_fits(tensor: Tensor, item: WantedVariable) -> bool:
-    return _fits(tensor.data_type, tensor.whole_shape, item)
-
-
-def _fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
-    if item.data_type not in (None, data_type):
-        return False
-    if item.shape is None:
-        return True
-    return len(item.shape) == len(shape) and all(
-        size in (None, length) for size, length in zip(item.shape, shape, strict=True)
-    )
+    return item.whole if any(fits(tensor.data_type, lengths, item) for lengths in boxes) else None
 
 
 def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
@@ -238,7 +230,7 @@ def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: C
         if number < _MOST_SUGGESTIONS:
             names: dict[str, str] = {}
             for kind, group in kinds.items():
-                if _fits(*kind, item):
+                if fits(*kind, item):
                     names |= group
             suggestion = _closest(item.names[0].removesuffix(_KEY_END), names, most)
         yield MissingVariable(item.names[0], item.variable, item.data_type, item.shape, suggestion)

@@ -24,7 +24,8 @@ def load_graph(path: StrPath) -> Graph:
     Raises ``MissingFileError`` where there is no such file, ``UnsupportedError`` where it is of another kind or does
     not say which graph is meant, and ``FormatError`` where it is damaged or empty.
     """
-    return graph_of(load_any(path))
+    loaded = one_graph(load_any(path))
+    return loaded.graph if isinstance(loaded, MetaGraph) else loaded
 
 
 def load_meta_graph(path: StrPath) -> MetaGraph:
@@ -32,9 +33,7 @@ def load_meta_graph(path: StrPath) -> MetaGraph:
 
     ``path`` is what ``load_graph`` takes, and what is raised is the same; a ``GraphDef`` is an ``UnsupportedError``.
     """
-    loaded = load_any(path)
-    if isinstance(loaded, SavedModel):
-        return loaded.meta_graph()
+    loaded = one_graph(load_any(path))
     if isinstance(loaded, Graph):
         raise UnsupportedError(
             f"{loaded} is a GraphDef, without collections and signatures; tfbundle.load_graph reads it",
@@ -61,14 +60,12 @@ def load_any(path: StrPath) -> Loaded:
     return _wrap(find_graph(path))
 
 
-def graph_of(loaded: Loaded) -> Graph:
-    """Return the graph in what was loaded; of a SavedModel with several the one that is tagged ``serve``.
+def one_graph(loaded: Loaded) -> Graph | MetaGraph:
+    """Return what was loaded, and of a SavedModel the only graph, or of several the one that is tagged ``serve``.
 
     Raises ``UnsupportedError`` where a SavedModel does not say which graph is meant.
     """
-    if isinstance(loaded, SavedModel):
-        loaded = loaded.meta_graph()
-    return loaded.graph if isinstance(loaded, MetaGraph) else loaded
+    return loaded.meta_graph() if isinstance(loaded, SavedModel) else loaded
 
 
 def _wrap(file: Location) -> Loaded:

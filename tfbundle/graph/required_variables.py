@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from tfbundle.errors import TfBundleError
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.meta_graph import MetaGraph
@@ -22,9 +23,11 @@ _PART = re.compile(r"/part_\d+(?=/|\Z)")
 
 
 class WantedVariable(NamedTuple):
-    """A variable, with the names under which it may be stored, and the parts of the tensor that are wanted.
+    """A variable, with the names under which it may be stored, and the parts of the tensor that are required.
 
-    ``whole`` is the name of a variable that it may be a part of, where only its own name says so.
+    ``own_name`` is what a TensorFlow 2 program calls it, ``dense/kernel``, where it is stored under the way that leads
+    to it from the saved object. ``whole`` is the name of a variable that it may be a part of, where only its name says
+    so.
     """
 
     names: tuple[str, ...]
@@ -32,6 +35,7 @@ class WantedVariable(NamedTuple):
     data_type: str | None
     shape: Shape
     parts: tuple[str, ...] = ("",)
+    own_name: str | None = None
     whole: str | None = None
 
 
@@ -39,13 +43,28 @@ def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
     """Return the variables that a graph requires, each stored name once."""
     if isinstance(graph, MetaGraph):
         if graph.saver is not None and graph.saver.tensors:
-            return _merged(_as_wanted(tensor, (tensor.name,)) for tensor in graph.saver.tensors)
+            wanted = _merged(_as_wanted(tensor, (tensor.name,)) for tensor in graph.saver.tensors)
+            own_names = _own_names(graph)
+            return [item._replace(own_name=own_names.get(item.names[0])) for item in wanted]
         if graph.all_variables:
             variables = {variable.stored_name: variable for variable in graph.all_variables}
-            return [WantedVariable((name,), item.name, item.data_type, item.shape) for name, item in variables.items()]
+            own_names = _own_names(graph)
+            return [
+                WantedVariable((name,), item.name, item.data_type, item.shape, own_name=own_names.get(name))
+                for name, item in variables.items()
+            ]
         graph = graph.graph
     restored = find_restored(graph)
     return _by_variable(restored) if restored else _variable_nodes(graph)
+
+
+def _own_names(meta: MetaGraph) -> dict[str, str]:
+    """Return the own names of TensorFlow 2's variables by their keys; none where nothing says which these are."""
+    try:
+        variables = meta.all_variables if meta.object_graph is not None else ()
+    except TfBundleError:
+        return {}  # What the saver restores is known all the same.
+    return {item.stored_name: item.own_name for item in variables if item.own_name not in ("", item.stored_name)}
 
 
 def _as_wanted(tensor: RestoredTensor, names: tuple[str, ...]) -> WantedVariable:

@@ -41,6 +41,11 @@ class Variable(NamedTuple):
     data_type: str | None
     shape: Shape
 
+    @property
+    def own_name(self) -> str:
+        """The name without the number of the output, as in ``dense/kernel``."""
+        return self.name.removesuffix(":0")
+
 
 def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variable]:
     """Yield the variables in the collections of a TensorFlow 1 program: first all, in their order, then others to
