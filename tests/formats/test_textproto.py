@@ -361,15 +361,33 @@ class TestErrors:
         assert "line 1, column 1: a byte order mark" in self.fail(b"\xef\xbb\xbfnode {\n}\n")
         assert "line 2, column 11: the text is not UTF-8" in self.fail(b'node {\n  name: "a\xff"\n}\n')
         assert "line 3, column 4: the text is not UTF-8" in self.fail("node {\n}\n# é".encode() + b"\xc3")
-        assert "not UTF-8" in self.fail(b"node {\n}\n".decode().encode("utf-16"))
+        for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+            assert "the text is in UTF-16" in self.fail("node {\n}\n".encode(encoding))
+            assert "the text is in UTF-32" in self.fail("node {\n}\n".encode(encoding.replace("16", "32")))
         many = 'node {\n  name: "é"\n}\n'.encode() * 100_000
         assert f"line {300_002}, column 4" in self.fail(
             many + b"node {\n# \xe9\xe9\xff\n}\n".replace(b"\xe9\xe9", b"x")
         )
 
     def test_bytes_that_are_not_utf8(self) -> None:
-        assert "invalid start byte" in self.fail(b'node {\n  name: "\\377"\n}\n')
+        assert "a string is not UTF-8" in self.fail(b'node {\n  name: "\\377"\n}\n')
         assert parse_text(attribute(b's: "\\377"'), proto.GraphDef).node[0].attr["k"].s == b"\xff"
+
+    @pytest.mark.parametrize(
+        ("string", "words"),
+        [
+            (rb'"a\"', "this string ends in a single backslash; a backslash itself is written"),
+            (rb"'a\'", "this string ends in a single backslash; a backslash itself is written"),
+            (rb'"C:\Users"', "this string has an invalid escape sequence; a backslash itself is written"),
+            (rb'"\u12"', "this string has an invalid escape sequence"),
+            (rb'"\N{DASH}"', "this string has an invalid escape sequence"),
+        ],
+    )
+    def test_escapes_that_are_none(self, string: bytes, words: str) -> None:
+        for text in (b"node {\n  name: %s\n}\n", b"node { # a\n  name: %s\n}\n"):
+            message = self.fail(text % string)
+            assert f"line 2, column 9: {words}" in message
+            assert "codec" not in message
 
     def test_long_lines_are_not_repeated(self) -> None:
         assert len(self.fail(b"node { name: ? # " + b"x" * 100_000 + b"\n}\n")) < 500

@@ -60,6 +60,8 @@ def test_nothing_there(load: Any, tmp_path: Path) -> None:
         (b"hello", "a text file, not a graph"),
         (b"\xfe" * 20, "a file of an unknown format"),
         (b"item { name: 'a' id: 1 }", "a text file, not a graph"),
+        ("node {\n}\n".encode("utf-16"), "is a text file in UTF-16; save it as UTF-8"),
+        ("node {\n}\n".encode("utf-16-be"), "is a text file in UTF-16; save it as UTF-8"),
         (b'model_checkpoint_path: "model.ckpt-1"\n', "tfbundle.read_checkpoint_state reads it"),
     ],
 )

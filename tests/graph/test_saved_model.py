@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 import tfbundle
 from tests.support.expected import FIXTURES
@@ -83,6 +84,38 @@ def test_a_folder_above_the_model_names_it() -> None:
     with pytest.raises(tfbundle.MissingFileError) as caught:
         tfbundle.load_saved_model(OF_TWO.parent)
     assert str(caught.value).endswith(f"is not a SavedModel; there is one in {OF_TWO}")
+
+
+@every_model
+@pytest.mark.parametrize(
+    "printed",
+    [{}, {"as_one_line": True}, {"pointy_brackets": True}, {"force_colon": True}],
+    ids=["plain", "one line", "pointed", "colons"],
+)
+def test_a_model_without_a_version_as_text(folder: Path, printed: dict[str, Any], tmp_path: Path) -> None:
+    """TensorFlow reads it, text or binary, though what it writes itself begins with the version of the schema."""
+    wanted = SavedModelProto.FromString(tfbundle.load_saved_model(folder).proto.SerializeToString())
+    wanted.ClearField("saved_model_schema_version")
+    shutil.copytree(folder, tmp_path / "model", ignore=shutil.ignore_patterns("saved_model.*", "fingerprint.pb"))
+    (tmp_path / "model" / "saved_model.pbtxt").write_text(text_format.MessageToString(wanted, **printed), "utf-8")
+    (tmp_path / "model.pb").write_bytes(wanted.SerializeToString())
+    for path in (tmp_path / "model", tmp_path / "model" / "saved_model.pbtxt", tmp_path / "model.pb"):
+        assert tfbundle.load_saved_model(path).proto == wanted
+    assert tfbundle.compare_graph(tmp_path / "model", tmp_path / "model").ok
+    assert tfbundle.verify(tmp_path / "model").ok
+
+
+def test_tensorflow_reads_a_model_without_a_version(tf: Any, tmp_path: Path) -> None:
+    module = tf.Module()
+    module.weights = tf.Variable([1.0, 2.0])
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    message = tfbundle.load_saved_model(tmp_path / "model").proto
+    message.ClearField("saved_model_schema_version")
+    for name in ("saved_model.pb", "fingerprint.pb"):
+        (tmp_path / "model" / name).unlink()
+    (tmp_path / "model" / "saved_model.pbtxt").write_text(text_format.MessageToString(message), "utf-8")
+    assert tf.saved_model.load(str(tmp_path / "model")).weights.numpy().tolist() == [1, 2]
+    assert tfbundle.load_saved_model(tmp_path / "model").proto == message
 
 
 def test_graphs_by_their_tags() -> None:

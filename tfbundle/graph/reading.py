@@ -7,6 +7,7 @@ can each be read as one of the others without an error, and would be empty. A fo
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import NoReturn, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -31,6 +32,8 @@ from tfbundle.storage.locations import StrPath, locate
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
 
+# So many bytes show in which encoding a text is.
+_HEAD_SIZE = 64
 # What TensorFlow writes in place of saved_model.pb for a model beyond the size that protobuf allows.
 _CHUNKED_NAME = "saved_model.cpb"
 _EXPECTED = "a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder"
@@ -198,6 +201,13 @@ def decode_message(data: bytes, message_class: type[M], *, path: str | None = No
 
 
 def _refuse(file: Location, kind: FileKind) -> NoReturn:
+    if kind in (FileKind.TEXT, FileKind.UNKNOWN):
+        from tfbundle.formats.text.textproto import wide_encoding
+
+        with closing(file.open()) as source:
+            encoding = wide_encoding(source.read_at(0, min(_HEAD_SIZE, source.size)))
+        if encoding is not None:
+            raise FormatError(f"{file} is a text file in {encoding}; save it as UTF-8", path=file.path)
     advice = _READERS.get(kind, kind.advice)
     if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{file} is {kind.value}; {advice}", path=file.path)

@@ -24,6 +24,9 @@ _LONGEST_REASON = 300
 _MARK = re.compile(rb"\\.|[\n\"'#{}<>]")
 
 
+_CODEC = re.compile(r"'([\w-]+)' codec can't")
+
+
 class Refusal(Exception):
     """A part of a text is not valid, for a reason that lies at a line and a column, both counted from 1.
 
@@ -87,7 +90,7 @@ def merge_text(text: bytes, pos: int, end: int, message: Message, depth: int) ->
         line, column = lines.count, 1
         if isinstance(error, text_format.ParseError):
             line, column = error.GetLine() or line, error.GetColumn() or column
-        reason = str(error).removeprefix(f"{line}:{column} : ") or type(error).__name__
+        reason = _in_words(str(error).removeprefix(f"{line}:{column} : ")) or type(error).__name__
         if line == 1:
             column += pos - _line_start(text, pos)
         line += text.count(b"\n", 0, pos)
@@ -138,6 +141,19 @@ def _nesting_fault(text: bytes, pos: int, end: int, depth: int) -> Refusal | Non
         reason = f'the text ends before the "{closer}" that would close the message of line {line}'
         return refuse(text, end, reason, certain=False)
     return None
+
+
+def _in_words(reason: str) -> str:
+    """Return a reason without the names of Python's codecs, by which protobuf explains what is wrong with a string."""
+    codec = _CODEC.search(reason)
+    if codec is None:
+        return reason
+    if codec[1] == "utf-8":
+        return "a string is not UTF-8"
+    if codec[1] == "latin-1":
+        return "an octal escape of this string is larger than a byte"
+    what = "ends in a single backslash" if "at end of string" in reason else "has an invalid escape sequence"
+    return f'this string {what}; a backslash itself is written as "\\\\"'
 
 
 def _shorten(reason: str) -> str:

@@ -1,13 +1,14 @@
 """Protobuf's text format: ``graph.pbtxt``, ``saved_model.pbtxt``, the ``checkpoint`` file.
 
 ``google.protobuf.text_format`` reads a megabyte a second; a ``graph.pbtxt`` has hundreds. So what TensorFlow prints is
-read by ``textproto_blocks``, and whatever is not of that form by ``text_format`` itself, block by block
-(``textproto_fallback``). The messages are the same, and so is what is refused.
+read by ``blocks``, and whatever is not of that form by ``text_format`` itself, block by block (``fallback``). The
+messages are the same, and so is what is refused.
 """
 
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, EncodeError, Message
@@ -20,6 +21,9 @@ from tfbundle.formats.text.fallback import refuse
 M = TypeVar("M", bound=Message)
 
 _PIECE_SIZE = 1 << 20
+
+_UTF_16 = re.compile(rb"(?:[\t-~]\0){4}|(?:\0[\t-~]){4}")
+_UTF_32 = re.compile(rb"(?:[\t-~]\0\0\0){4}|(?:\0\0\0[\t-~]){4}")
 
 
 def parse_text(text: bytes, message_class: type[M], *, path: str | None = None) -> M:
@@ -48,7 +52,22 @@ def parse_text(text: bytes, message_class: type[M], *, path: str | None = None) 
         raise FormatError(f"line 1, column 1: {reason}", path=path) from None
 
 
+def wide_encoding(text: bytes) -> str | None:
+    """Return ``"UTF-16"`` or ``"UTF-32"`` where text is in one of these, as editors and shells of Windows write it.
+
+    Without a byte order mark it shows itself by the zeros beside the first characters, which are ASCII in any message.
+    """
+    if text.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)) or _UTF_32.match(text):
+        return "UTF-32"
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or _UTF_16.match(text):
+        return "UTF-16"
+    return None
+
+
 def _check_encoding(text: bytes) -> None:
+    encoding = wide_encoding(text)
+    if encoding is not None:
+        raise FormatError(f"the text is in {encoding}, and text protobuf is in UTF-8; save it as that")
     if text.startswith(codecs.BOM_UTF8):
         raise refuse(text, 0, "a byte order mark, which is no part of the text format").error()
     if text.isascii():
