@@ -76,6 +76,8 @@ MOST_BYTES_A_KEY_BYTE = 3
 # whose slices tile a box, which takes none. So many take a fifth of a second; the largest number of slices in a grid
 # with holes takes less than that.
 OVERLAP_EFFORT = 1 << 23
+# Parts that a graph reads of tensors of which slices are missing, times these slices. So many take a second.
+MOST_COMPARED_PARTS = 1 << 25
 # Bytes of an object graph, and nodes and references in it: so many, and so many more for each tensor of the checkpoint.
 # Large models have five a tensor; SavedModels have more of them for each layer, and fewer tensors. One takes two bytes
 # in the file, and a hundred in memory.
@@ -99,6 +101,12 @@ MOST_FOLDER_NAMES = 10_000
 # A node needs one number to claim any count of outputs. Unpacking a table of embeddings has tens of thousands, and so
 # many take some megabytes when they are listed.
 MOST_OUTPUTS = 1 << 17
+# Dimensions of all tensors that the ops of a graph restore: one slice, and one variable, may stand for many. Large
+# models have some hundred thousand.
+MOST_RESTORED_DIMENSIONS = 1 << 22
+# Outputs in the definition of an op that are lists, whose lengths a node says, so that they have to be counted for each
+# look-up of a tensor. No op of TensorFlow has more than four.
+MOST_OUTPUT_LISTS = 64
 # The keys of a SavedModel's variables together. A key is as long as the chain of objects that leads to its variable, so
 # that a small file with a long chain can ask for any amount; those of large models take a few megabytes.
 LARGEST_KEYS = 16 << 20

@@ -10,9 +10,18 @@ import tfbundle
 from tests.support.expected import FIXTURES
 from tfbundle.formats.wire import walk_fields
 from tfbundle.graph.attributes import Expansion
-from tfbundle.limits import LARGEST_EXPANSION, LARGEST_KEYS, MOST_OUTPUTS
+from tfbundle.graph.graph import Graph
+from tfbundle.graph.meta_graph import MetaGraph
+from tfbundle.graph.required_variables import wanted_variables
+from tfbundle.limits import (
+    LARGEST_EXPANSION,
+    LARGEST_KEYS,
+    MOST_OUTPUT_LISTS,
+    MOST_OUTPUTS,
+    MOST_RESTORED_DIMENSIONS,
+)
 from tfbundle.open_tensors import open_tensors
-from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, TensorProto
+from tfbundle.proto import AttrValue, FunctionDef, GraphDef, MetaGraphDef, OpDef, TensorProto
 from tfbundle.storage.local import LocalSource
 
 MB = 1 << 20
@@ -146,3 +155,100 @@ def test_fields_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(fields) > 5
     assert len(fields) > 15
     assert len(reads) <= 6  # Each has twice the bytes of the one before.
+
+
+def test_attributes_of_another_kind_than_their_op_requires_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may be a tensor that is far larger than the file, in any number of nodes."""
+    meta = MetaGraphDef()
+    graph = meta.graph_def
+    names = TensorProto(dtype=7, string_val=[b"w"])
+    names.tensor_shape.dim.add(size=1)
+    graph.node.add(name="names", op="Const").attr["value"].tensor.CopyFrom(names)
+    graph.node.add(name="r", op="RestoreV2", input=["p", "names", "names"]).attr["dtypes"].list.type.append(1)
+    variable = graph.node.add(name="v", op="VariableV2")
+    assign = graph.node.add(name="a", op="Assign", input=["v", "r"])
+    for node, names_of_attributes in ((variable, ("shape",)), (assign, ("validate_shape",))):
+        for name in names_of_attributes:
+            node.attr[name].tensor.CopyFrom(_expanding(1))
+    meta.saver_def.restore_op_name = "a"
+    path = tmp_path / "model.meta"
+    path.write_bytes(meta.SerializeToString())
+
+    def decode(proto: TensorProto) -> None:
+        raise AssertionError("it is decoded")
+
+    monkeypatch.setattr("tfbundle.graph.attributes.decode_tensor", decode)
+    loaded = tfbundle.load_meta_graph(path)
+    assert loaded.saver is not None
+    (restored,) = loaded.saver.tensors
+    assert (restored.name, restored.variable, restored.shape) == ("w", "v", None)
+    assert [item.data_type for item in wanted_variables(loaded.graph)] == ["DT_FLOAT"]
+
+
+@pytest.mark.parametrize(("lists", "refused"), [(MOST_OUTPUT_LISTS, False), (MOST_OUTPUT_LISTS + 1, True)])
+def test_outputs_that_are_lists(lists: int, refused: bool) -> None:
+    """They have to be counted for each tensor that is looked up; any other output is found at once."""
+    definition = OpDef(name="X")
+    for number in range(lists):
+        definition.output_arg.add(name=f"list{number}", type=1, number_attr="N")
+        definition.output_arg.add(name=f"one{number}", type=3)
+    function = FunctionDef(signature=OpDef(name="f"))
+    node = function.node_def.add(name="x", op="X")
+    node.attr["N"].i = 10
+    graph = Graph(GraphDef(node=[node]), op_definitions=[definition])
+    graph.proto.library.function.add().CopyFrom(function)
+    if refused:
+        with pytest.raises(tfbundle.FormatError, match="outputs that are lists"):
+            graph.get("x:0")
+        return
+    body = Graph(graph.proto, op_definitions=[definition]).functions["f"]
+    outputs = graph.nodes["x"].outputs
+    assert outputs is not None
+    assert len(outputs) == 11 * lists
+    for index, output in enumerate(outputs):
+        place, number = divmod(index, 11)
+        name = f"x:list{place}:{number}" if number < 10 else f"x:one{place}:0"
+        assert body[name].index == index
+        assert body[name].data_type == output.data_type == ("DT_FLOAT" if number < 10 else "DT_INT32")
+        assert graph[f"x:{index}"] == output
+    for absent in ("x:list0:10", "x:one0:1", "x:other:0", f"x:list{lists}:0"):
+        assert body.get(absent) is None
+    assert graph.get(f"x:{11 * lists}") is None
+
+
+def test_outputs_of_one_node_together() -> None:
+    definition = OpDef(name="X")
+    for name in ("a", "b"):
+        definition.output_arg.add(name=name, type=1, number_attr="N")
+    for count in (MOST_OUTPUTS // 2, MOST_OUTPUTS // 2 + 1):
+        node = GraphDef().node.add(name="x", op="X")
+        node.attr["N"].i = count
+        loaded = Graph(GraphDef(node=[node]), op_definitions=[definition])
+        if count * 2 <= MOST_OUTPUTS:
+            assert len(loaded.nodes["x"].outputs or ()) == MOST_OUTPUTS
+        else:
+            with pytest.raises(tfbundle.FormatError, match="outputs"):
+                loaded.nodes["x"].outputs  # noqa: B018
+
+
+@pytest.mark.parametrize(("count", "refused"), [(2, False), (3, True)])
+def test_dimensions_of_restored_tensors_together(count: int, refused: bool, tmp_path: Path) -> None:
+    """One slice may be that of many tensors, and costs each of them a shape."""
+    dimensions = MOST_RESTORED_DIMENSIONS // 2
+    meta = MetaGraphDef()
+    for name, values in (("names", [b"w%d" % number for number in range(count)]), ("slices", [b"1 " * dimensions])):
+        tensor = TensorProto(dtype=7, string_val=values)
+        tensor.tensor_shape.dim.add(size=count)
+        meta.graph_def.node.add(name=name, op="Const").attr["value"].tensor.CopyFrom(tensor)
+    restore = meta.graph_def.node.add(name="r", op="RestoreV2", input=["p", "names", "slices"])
+    restore.attr["dtypes"].list.type.extend([1] * count)
+    meta.saver_def.restore_op_name = "r"
+    saver = MetaGraph(meta).saver
+    assert saver is not None
+    if refused:
+        with pytest.raises(tfbundle.UnsupportedError, match="dimensions"):
+            saver.tensors  # noqa: B018
+    else:
+        assert [len(tensor.shape or ()) for tensor in saver.tensors] == [dimensions] * count

@@ -61,6 +61,8 @@ def look_everywhere(loaded: Any) -> None:
     else:
         questions = [lambda: look_at_body(loaded)]
         questions += [lambda: [look_at_body(function) for function in loaded.functions.values()]]
+        questions += [lambda: [str(function.signature) for function in loaded.functions.values()]]
+        questions += [lambda: loaded.function_op_counts]
     for question in questions:
         attempt(question)
 

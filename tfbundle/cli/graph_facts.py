@@ -37,11 +37,11 @@ def file_facts(loaded: Loaded) -> Facts:
 
 
 def _graph_facts(graph: Graph) -> Facts:
-    from tfbundle.graph.restoring import VARIABLE_OPS, variable_shape
+    from tfbundle.graph.restoring import VARIABLE_OPS, variable_shape, variable_type
 
     variables = [
         {"name": name, "variable": name, "trainable": None, "shape": variable_shape(node)}
-        | _type_facts(node.attributes.get("dtype"))
+        | _type_facts(variable_type(node))
         for name, node in graph.nodes.items()
         if node.op in VARIABLE_OPS
     ]

@@ -8,13 +8,16 @@ such a slice of the whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
-from tfbundle.comparison.stored_variables import StoredVariables, fits, tensor_fits
-from tfbundle.errors import FormatError
+from tfbundle.comparison.likely_names import LikelyNames
+from tfbundle.comparison.stored_variables import Kind, StoredVariables, fits
+from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.formats.slice_keys import FULL
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
@@ -24,18 +27,16 @@ from tfbundle.graph.node import format_partial_shape
 from tfbundle.graph.required_variables import WantedVariable, wanted_variables
 from tfbundle.graph.saved_model import SavedModel
 from tfbundle.graph_sources import load_any_graph
-from tfbundle.suggestions import closest_names
-from tfbundle.tensors.slices import find_gap, find_uncovered, locate_slice, parse_extents
+from tfbundle.limits import MOST_COMPARED_PARTS
+from tfbundle.tensors.slices import TensorSlice, find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.tensors.tensor import Tensor
 
 # Whoever misses more than these will see from the first ones what is wrong.
 _MOST_SUGGESTIONS = 100
 # So many pairs of names are compared for all of them together, which takes a second or two.
 _MOST_COMPARED = 5000
-# How alike two names are, from 0 to 1, before one is suggested for the other.
-_LIKENESS = 0.8
-# The end that keys of object-based checkpoints share says nothing.
-_KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
+# Getting slices ready to be compared takes as long as comparing them with so many parts.
+_PREPARATION = 64
 # Beyond this many lines of a kind a summary is no summary.
 _MOST_SHOWN = 20
 
@@ -156,7 +157,7 @@ def compare_graph(
 def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpoint) -> GraphComparison:
     missing, mismatched = [], []
     matched: dict[str, None] = {}
-    stored = StoredVariables(checkpoint)
+    stored, coverage = StoredVariables(checkpoint), _Coverage()
     by_key = [[key for name in item.names for key in stored.named(name)] for item in wanted]
     used = {OBJECT_GRAPH_KEY, *(key for keys in by_key for key in keys)}
     for item, keys in zip(wanted, by_key, strict=True):
@@ -169,15 +170,16 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
                 used.add(whole)
                 matched[whole] = None
             continue
-        fitting = next((key for key in found if tensor_fits(checkpoint[key], item)), None)
-        tensor = checkpoint[found[0] if fitting is None else fitting]
-        absent = None if fitting is None else _find_absent(tensor, item.parts)
-        used.add(tensor.name)
+        fitting = next((key for key in found if fits(*stored.facts(key).kind, item)), None)
+        key = found[0] if fitting is None else fitting
+        absent = None if fitting is None else coverage.find_absent(checkpoint[key], item.parts)
+        used.add(key)
         if fitting is not None and absent is None:
             matched[fitting] = None
         else:
             expected = item.variable, item.data_type, item.shape
-            mismatched.append(MismatchedVariable(tensor.name, *expected, tensor.data_type, tensor.shape, absent))
+            facts = stored.facts(key)
+            mismatched.append(MismatchedVariable(key, *expected, facts.data_type, facts.shape, absent))
     used.update(stored.copies_of_taken())
     unexpected = [name for name in checkpoint if name not in used]
     return GraphComparison(
@@ -199,51 +201,72 @@ def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
     return item.whole if any(fits(tensor.data_type, lengths, item) for lengths in boxes) else None
 
 
-def _find_absent(tensor: Tensor, parts: Iterable[str]) -> str | None:
-    """Return a part of the tensor that is wanted and that its slices do not cover, if they are not the whole tensor."""
-    region = tensor.region
-    slices = tensor.slices if region is None else (region,)
-    if not slices or find_gap(slices, tensor.whole_shape) is None:
-        return None
-    boxes = []
-    for part in parts:
-        extents = parse_extents(part) if part else ((0, FULL),) * tensor.ndim
-        try:
-            boxes.append(locate_slice(extents or (), tensor.whole_shape))
-        except FormatError:
-            return part  # It lies outside.
-    box = find_uncovered(boxes, slices)
-    return None if box is None else str(box)
+class _Coverage:
+    """Finds parts of partitioned tensors that were not saved; the same tensor may be asked for many times."""
+
+    def __init__(self) -> None:
+        # The shape of each tensor that has slices, and these where some are missing.
+        self._slices: dict[str, tuple[tuple[int, ...], Sequence[TensorSlice]]] = {}
+        self._boxes: dict[str, set[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+        self._left = MOST_COMPARED_PARTS
+
+    def find_absent(self, tensor: Tensor, parts: Iterable[str]) -> str | None:
+        """Return a part of the tensor that is required and not covered by its slices; ``None`` if it is whole.
+
+        Raises ``UnsupportedError`` where too many parts would have to be compared with too many slices.
+        """
+        if tensor.name not in self._slices:
+            region = tensor.region
+            found = tensor.slices if region is None else (region,)
+            if not found:
+                return None
+            shape = tensor.whole_shape
+            self._slices[tensor.name] = shape, found if find_gap(found, shape) is not None else ()
+            self._boxes[tensor.name] = {(box.starts, box.lengths) for box in self._slices[tensor.name][1]}
+        shape, slices = self._slices[tensor.name]
+        if not slices:
+            return None
+        boxes = []
+        for part in parts:
+            extents = parse_extents(part) if part else ((0, FULL),) * len(shape)
+            try:
+                box = locate_slice(extents or (), shape)
+            except FormatError:
+                return part  # It lies outside.
+            if (box.starts, box.lengths) not in self._boxes[tensor.name]:
+                boxes.append(box)
+        self._left -= (len(boxes) + _PREPARATION) * len(slices)
+        if self._left < 0:
+            raise UnsupportedError("the graph reads more parts of partitioned tensors than are compared")
+        absent = find_uncovered(boxes, slices)
+        return None if absent is None else str(absent)
 
 
 def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
-    """Find for what is missing what it is probably called instead: with a scope more or less, as a rule."""
-    kinds: dict[tuple[str, tuple[int, ...]], dict[str, str]] = {}
+    """Find for what is missing what it is probably called instead."""
+    kinds: dict[str, Kind] = {}
+    groups: defaultdict[tuple[str | None, Shape], list[str]] = defaultdict(list)
     for name in unexpected if missing else ():
         # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
         if name not in checkpoint.slots:
             tensor = checkpoint[name]
-            kinds.setdefault((tensor.data_type, tensor.shape), {})[name.removesuffix(_KEY_END)] = name
+            kinds[name] = tensor.data_type, tensor.shape
+            groups[kinds[name]].append(name)
+    likely: dict[tuple[str | None, Shape] | None, LikelyNames] = {}
     most = _MOST_COMPARED // max(1, min(len(missing), _MOST_SUGGESTIONS))
     for number, item in enumerate(missing):
         suggestion = None
         if number < _MOST_SUGGESTIONS:
-            names: dict[str, str] = {}
-            for kind, group in kinds.items():
-                if fits(*kind, item):
-                    names |= group
-            suggestion = _closest(item.names[0].removesuffix(_KEY_END), names, most)
+            is_known = item.data_type is not None and item.shape is not None and None not in item.shape
+            kind = (item.data_type, item.shape) if is_known else None
+            if kind not in likely:
+                likely[kind] = LikelyNames(kinds if kind is None else groups.get(kind, []))
+            suggestion = likely[kind].closest(item.names[0], partial(_is_of_kind, kinds, item), most)
         yield MissingVariable(item.names[0], item.variable, item.data_type, item.shape, suggestion)
 
 
-def _closest(wanted: str, names: dict[str, str], most: int) -> str | None:
-    scoped = [name for name in names if name.endswith("/" + wanted) or wanted.endswith("/" + name)]
-    # A moving average is called after its variable, and saved in its place or beside it.
-    scoped = scoped or [name for name in names if name.startswith(wanted + "/") or wanted.startswith(name + "/")]
-    if scoped:
-        return names[min(scoped, key=lambda name: abs(len(name) - len(wanted)))]
-    close = closest_names(wanted, names, count=1, likeness=_LIKENESS, most=most)
-    return names[close[0]] if close else None
+def _is_of_kind(kinds: Mapping[str, Kind], item: WantedVariable, name: str) -> bool:
+    return fits(*kinds[name], item)
 
 
 def _describe(data_type: str | None, shape: Shape) -> str:

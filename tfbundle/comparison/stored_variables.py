@@ -12,16 +12,29 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
+from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.checkpoint.chosen_names import KERAS_COPIES
 from tfbundle.graph.required_variables import WantedVariable
-from tfbundle.tensors.tensor import Tensor
 
 # Of variables that share a name, and of their types and shapes, so many are compared with one that a graph requires.
 _MOST_SHARED = 100
 
-_Kind = tuple[str, tuple[int, ...]]
+Kind = tuple[str, tuple[int, ...]]
+
+
+class StoredFacts(NamedTuple):
+    """The type of a tensor, its shape, and that of the whole of which it may be a part."""
+
+    data_type: str
+    shape: tuple[int, ...]
+    whole_shape: tuple[int, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """What a variable has to have in common with it."""
+        return self.data_type, self.whole_shape
 
 
 class StoredVariables:
@@ -29,8 +42,23 @@ class StoredVariables:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
+        # Of those that were asked for: nothing at first, and the facts when they are asked for again.
+        self._facts: dict[str, StoredFacts | None] = {}
         # By the name of a variable, those of its tensors that were not taken: all, the next last, and by their kind.
-        self._left: dict[str, tuple[list[str], dict[_Kind, list[str]]]] = {}
+        self._left: dict[str, tuple[list[str], dict[Kind, list[str]]]] = {}
+
+    def facts(self, key: str) -> StoredFacts:
+        """Return the type and shapes of a tensor.
+
+        One that variables share may have many slices, and is not decoded for each of them.
+        """
+        known = self._facts.get(key)
+        if known is None:
+            tensor = self._checkpoint[key]
+            known = StoredFacts(tensor.data_type, tensor.shape, tensor.whole_shape)
+            # Of a million tensors nearly all are asked for once.
+            self._facts[key] = known if key in self._facts else None
+        return known
 
     @cached_property
     def _keys(self) -> dict[str, list[str]]:
@@ -70,28 +98,22 @@ class StoredVariables:
         for name in self._left:
             yield from (key for key in self._keys[name] if key.startswith(KERAS_COPIES))
 
-    def _sort(self, name: str) -> tuple[list[str], dict[_Kind, list[str]]]:
+    def _sort(self, name: str) -> tuple[list[str], dict[Kind, list[str]]]:
         # The next one is taken from the end, and copies come last.
         keys = sorted(self._keys[name], key=lambda key: key.startswith(KERAS_COPIES))[::-1]
-        by_kind: dict[_Kind, list[str]] = {}
+        by_kind: dict[Kind, list[str]] = {}
         for key in keys:
-            tensor = self._checkpoint[key]
-            by_kind.setdefault((tensor.data_type, tensor.whole_shape), []).append(key)
+            by_kind.setdefault(self.facts(key).kind, []).append(key)
         return keys, by_kind
 
 
-def _fitting(by_kind: dict[_Kind, list[str]], item: WantedVariable) -> Iterator[list[str]]:
+def _fitting(by_kind: dict[Kind, list[str]], item: WantedVariable) -> Iterator[list[str]]:
     if item.data_type is not None and item.shape is not None and None not in item.shape:
         exact = by_kind.get((item.data_type, item.shape))  # type: ignore[arg-type]
         if exact is not None:
             yield exact
     else:
         yield from (group for kind, group in islice(by_kind.items(), _MOST_SHARED) if fits(*kind, item))
-
-
-def tensor_fits(tensor: Tensor, item: WantedVariable) -> bool:
-    """Return whether a tensor has the type and the shape that are required."""
-    return fits(tensor.data_type, tensor.whole_shape, item)
 
 
 def fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH
+from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_RANK
 from tfbundle.proto import AttrValue, TensorProto, TensorShapeProto
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import data_type_name
@@ -137,10 +137,26 @@ def _decode(kind: str, value: Any) -> Any:
     return value
 
 
+def stated(attributes: Mapping[str, AttrValue], name: str, kind: str) -> Any:
+    """Return an attribute's value, or ``None`` where there is none of this kind.
+
+    What has another kind than its op requires may be of any size, and is not decoded.
+    """
+    # A map field of protobuf would make an entry of each name that it does not have.
+    if name not in attributes or attributes[name].WhichOneof("value") != kind:
+        return None
+    return _decode(kind, getattr(attributes[name], kind))
+
+
 def decode_partial_shape(proto: TensorShapeProto) -> Shape:
-    """Return a shape of which not everything need be known; ``FormatError`` for a length below -1."""
+    """Return a shape of which not everything need be known.
+
+    Raises ``FormatError`` for a length below -1, and for more dimensions than a tensor may have.
+    """
     if proto.unknown_rank:
         return None
+    if len(proto.dim) > LARGEST_RANK:
+        raise FormatError(f"no tensor has {len(proto.dim)} dimensions")
     dims = [dim.size for dim in proto.dim]
     if any(size < -1 for size in dims):
         raise FormatError(f"no tensor has the shape {dims}")

@@ -17,8 +17,8 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
-from tfbundle.graph.node import format_partial_shape
-from tfbundle.graph.op_outputs import OpOutputs, list_length
+from tfbundle.graph.node import Output, format_partial_shape
+from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
 from tfbundle.tensors.dtypes import data_type_name, python_name
 
@@ -157,13 +157,16 @@ class Function(Body):
     def signature(self) -> FunctionSignature:
         """What it takes and returns, with types and shapes as far as they are stated; raises as ``inputs`` does."""
         outputs = {}
+        shapes: dict[Output | None, Shape] = {None: None}  # Many may return one tensor.
         for arg in self.proto.signature.output_arg:
             returned = self.outputs[arg.name]
             if returned in self.inputs:
                 shape = self.inputs[returned].shape
             else:
                 output = self.get(returned)
-                shape = None if output is None else output.shape
+                if output is not None and output not in shapes:
+                    shapes[output] = output.shape
+                shape = shapes[output]
             outputs[arg.name] = Argument(arg.name, data_type_name(arg.type) if arg.type else None, shape)
         return FunctionSignature(self.name, self.inputs, FrozenDict(outputs))
 
@@ -184,18 +187,11 @@ class Function(Body):
         node_name, output_name, number = match[1], match[2], int(match[3])
         if node_name not in self.nodes:
             return None
-        node = self.nodes[node_name]
-        lists = self.op_outputs.lists(node.op)
-        if lists is None:
-            return node_name, number
-        index = 0
-        for output in lists:
-            length = list_length(output, node.proto)
-            # An op with a single output has it in the table without a name.
-            if output.name == output_name or (not output.name and len(lists) == 1):
-                return (node_name, index + number) if length is None or number < length else None
-            index += 1 if length is None else length
-        return None
+        try:
+            index = self.op_outputs.index_of(self.nodes[node_name].proto, output_name, number)
+        except TfBundleError as error:
+            raise error.locate(path=self.path) from None
+        return None if index is None else (node_name, index)
 
     def _unknown(self, name: str) -> str:
         if name in self.inputs:

@@ -21,7 +21,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError
-from tfbundle.limits import MOST_OUTPUTS
+from tfbundle.limits import MOST_OUTPUT_LISTS, MOST_OUTPUTS
 from tfbundle.proto import AttrValue, NodeDef, OpDef
 from tfbundle.tensors.dtypes import without_reference
 
@@ -44,20 +44,68 @@ class OutputList(NamedTuple):
 OutputLists = tuple[OutputList, ...]
 
 
+class _Layout:
+    """The outputs of one op, with those marked that are lists, so that any other is found without counting."""
+
+    def __init__(self, lists: OutputLists) -> None:
+        self.lists = lists
+        self.variable = [place for place, output in enumerate(lists) if output.number or output.type_list]
+        self._places: dict[str, int] = {}
+        for place, output in enumerate(lists):
+            self._places.setdefault(output.name, place)
+
+    def find(self, node: NodeDef, index: int) -> tuple[bool, int | None]:
+        """Whether a node may have an output of this index, and its type; raises as ``OpOutputs.types`` does."""
+        behind = 0  # The place behind the last list that was passed.
+        for place in self.variable:
+            if index < place - behind:
+                break
+            index -= place - behind
+            length = list_length(self.lists[place], node)
+            if length is None:
+                return True, None
+            if index < length:
+                return True, _list_type(self.lists[place], node, index)
+            index -= length
+            behind = place + 1
+        if behind + index >= len(self.lists):
+            return False, None
+        return True, _list_type(self.lists[behind + index], node, 0)
+
+    def index_of(self, node: NodeDef, name: str, number: int) -> int | None:
+        """Return the index of the tensor ``number`` of the output ``name``, or ``None`` where there is none."""
+        # An op with a single output has it in the table without a name.
+        is_nameless = len(self.lists) == 1 and not self.lists[0].name
+        place = 0 if is_nameless else self._places.get(name)
+        if place is None:
+            return None
+        length = list_length(self.lists[place], node)
+        if length is not None and number >= length:
+            return None
+        index = place + number
+        for before in self.variable:
+            if before >= place:
+                break
+            length = list_length(self.lists[before], node)
+            index += 0 if length is None else length - 1
+        return index
+
+
 class OpOutputs:
     """The outputs of ops: as some definitions say, or else as TensorFlow's own ops have them."""
 
     def __init__(self, definitions: Iterable[OpDef] = ()) -> None:
         """Definitions are those that the file brings, of functions too."""
         self._definitions = {definition.name: definition for definition in definitions}
-        self._decoded: dict[str, OutputLists | None] = {}
+        self._layouts: dict[str, _Layout | None] = {}
 
     def lists(self, op: str) -> OutputLists | None:
-        """Return the outputs that an op's definition has, or ``None`` for an op that nothing is known of."""
-        if op not in self._decoded:
-            definition = self._definitions.get(op)
-            self._decoded[op] = _known_ops().get(op) if definition is None else _decode_definition(definition)
-        return self._decoded[op]
+        """Return the outputs that an op's definition has, or ``None`` for an op that nothing is known of.
+
+        Raises ``FormatError`` for a definition that no op has.
+        """
+        layout = self._layout(op)
+        return None if layout is None else layout.lists
 
     def types(self, node: NodeDef) -> list[int | None] | None:
         """Return the ``DataType`` number of each output, with ``None`` for one that is left open.
@@ -69,6 +117,7 @@ class OpOutputs:
         if lists is None:
             return None
         types: list[int | None] = []
+        claimed = 0
         for output in lists:
             length = list_length(output, node)
             if length is None:
@@ -76,6 +125,8 @@ class OpOutputs:
             if output.type_list:
                 types += [_list_type(output, node, index) for index in range(length)]
             else:
+                claimed += length if output.number else 0
+                _check_count(node, claimed)
                 types += [_list_type(output, node, 0)] * length
         return types
 
@@ -84,15 +135,30 @@ class OpOutputs:
 
         It takes no longer for the last of many.
         """
-        for output in self.lists(node.op) or ():
-            length = list_length(output, node)
-            if length is None:
-                return True, None
-            if index < length:
-                return True, _list_type(output, node, index)
-            index -= length
+        layout = self._layout(node.op)
         # Of an op that nothing is known of, any output may exist.
-        return self.lists(node.op) is None, None
+        return (True, None) if layout is None else layout.find(node, index)
+
+    def index_of(self, node: NodeDef, name: str, number: int) -> int | None:
+        """Return the index of a tensor by the name of its output, and its number in that; ``None`` for no output.
+
+        Of an op that nothing is known of it is the number. Raises as ``types`` does.
+        """
+        layout = self._layout(node.op)
+        return number if layout is None else layout.index_of(node, name, number)
+
+    def _layout(self, op: str) -> _Layout | None:
+        if op not in self._layouts:
+            definition = self._definitions.get(op)
+            lists = _known_ops().get(op) if definition is None else _decode_definition(definition)
+            self._layouts[op] = None if lists is None else _Layout(lists)
+        layout = self._layouts[op]
+        if layout is not None and len(layout.variable) > MOST_OUTPUT_LISTS:
+            raise FormatError(
+                f"the op {op!r} is defined with {len(layout.variable)} outputs that are lists of tensors; more than "
+                f"{MOST_OUTPUT_LISTS} are not counted"
+            )
+        return layout
 
 
 def list_length(output: OutputList, node: NodeDef) -> int | None:
@@ -104,9 +170,14 @@ def list_length(output: OutputList, node: NodeDef) -> int | None:
         return 1
     value = _attribute(node, output.number, "i")
     count = output.default_number if value is None else value.i
-    if count is not None and not 0 <= count <= MOST_OUTPUTS:
-        raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
+    if count is not None:
+        _check_count(node, count)
     return count
+
+
+def _check_count(node: NodeDef, count: int) -> None:
+    if not 0 <= count <= MOST_OUTPUTS:
+        raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
 
 
 def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:

@@ -17,7 +17,7 @@ from tfbundle.errors import TfBundleError
 from tfbundle.graph.attributes import Shape
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.meta_graph import MetaGraph
-from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape
+from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored, variable_shape, variable_type
 
 _PART = re.compile(r"/part_\d+(?=/|\Z)")
 
@@ -95,5 +95,5 @@ def _variable_nodes(graph: Graph) -> Iterator[WantedVariable]:
     for name, node in graph.nodes.items():
         if node.op in VARIABLE_OPS:
             whole = _PART.sub("", name)
-            data_type, shape = node.attributes.get("dtype"), variable_shape(node)
+            data_type, shape = variable_type(node), variable_shape(node)
             yield WantedVariable((name,), name, data_type, shape, whole=whole if whole != name else None)

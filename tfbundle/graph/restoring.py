@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.graph.attributes import Shape
+from tfbundle.graph.attributes import Shape, stated
 from tfbundle.graph.body import Body
-from tfbundle.graph.constants import decode_constant
+from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Function, Graph
 from tfbundle.graph.node import Node
-from tfbundle.limits import MOST_OUTPUTS
+from tfbundle.limits import MOST_OUTPUTS, MOST_RESTORED_DIMENSIONS
+from tfbundle.tensors.dtypes import DT_STRING
 
 VARIABLE_OPS = {"AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"}
 _RESTORE_OPS = {"Restore", "RestoreSlice", "RestoreV2"}
@@ -50,17 +52,27 @@ class RestoredTensor(NamedTuple):
 
 
 class _Claims:
-    """The outputs that ops of one graph claim by a number alone; a list of their types has a byte for each."""
+    """What ops of one graph claim and do not state: outputs by a number alone, and one shape for many tensors."""
 
     def __init__(self) -> None:
-        self._left = MOST_OUTPUTS
+        self._outputs = MOST_OUTPUTS
+        self._dimensions = MOST_RESTORED_DIMENSIONS
 
     def add(self, node: Node, outputs: int) -> None:
         """Count the outputs of a node; ``UnsupportedError`` where they become too many."""
-        self._left -= max(0, outputs - node.proto.ByteSize())
-        if self._left < 0:
+        # A list of their types has a byte for each.
+        self._outputs -= max(0, outputs - node.proto.ByteSize())
+        if self._outputs < 0:
             raise UnsupportedError(
                 f"the ops that restore tensors claim more than {MOST_OUTPUTS} outputs by numbers alone"
+            )
+
+    def add_shape(self, shape: Shape) -> None:
+        """Count the dimensions of a tensor; raises as ``add`` does."""
+        self._dimensions -= len(shape or ())
+        if self._dimensions < 0:
+            raise UnsupportedError(
+                f"the tensors to be restored have more than {MOST_RESTORED_DIMENSIONS} dimensions together"
             )
 
 
@@ -78,14 +90,24 @@ def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[Rest
 
 
 def variable_shape(node: Node) -> Shape:
-    """Return the shape of the variable that a node holds; ``None`` where the node does not say."""
-    shape: Shape = node.attributes.get("shape") if node.op in VARIABLE_OPS else None
+    """Return the shape of the variable that a node holds; ``None`` where the node does not say.
+
+    Raises ``FormatError`` where no tensor has this shape.
+    """
+    shape: Shape = stated(node.proto.attr, "shape", "shape") if node.op in VARIABLE_OPS else None
     # The oldest op has no other way to say that it does not know.
     return None if node.op == "Variable" and shape == () else shape
 
 
+def variable_type(node: Node) -> str | None:
+    """Return TensorFlow's name of the type of the variable that a node holds; ``None`` where it does not say."""
+    data_type: str | None = stated(node.proto.attr, "dtype", "type")
+    return data_type
+
+
 def _find_all(graph: Graph) -> Iterator[RestoredTensor]:
-    yield from _restored_in(graph, [node for node in graph.nodes.values() if node.op in _RESTORE_OPS], {}, _Claims())
+    restores = [node for node in graph.nodes.values() if node.op in _RESTORE_OPS]
+    yield from _Restores(graph, graph, {}, _Claims()).restored(restores)
 
 
 def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
@@ -102,17 +124,19 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
         node = graph.nodes[current]
         if node.op in VARIABLE_OPS:
             continue
+        inputs = node.inputs
         if node.op in _RESTORE_OPS:
             restores.append(node)
         elif (function := _called(graph, node)) is not None and function.name not in called:
             called.add(function.name)
+            handles = dict(zip(function.inputs, inputs, strict=False))
             inside = [inner for inner in function.nodes.values() if inner.op in _RESTORE_OPS]
-            handles = dict(zip(function.inputs, node.inputs, strict=False))
-            yield from _restored_in(function, inside, handles, claims)
-        before = [*node.control_inputs, *(tensor.rpartition(":")[0] for tensor in node.inputs)]
-        waiting += (other for other in before if other not in seen)
-        seen.update(before)
-    yield from _restored_in(graph, restores, {}, claims)
+            yield from _Restores(function, graph, handles, claims).restored(inside)
+        for other in (*node.control_inputs, *(tensor.rpartition(":")[0] for tensor in inputs)):
+            if other not in seen:
+                seen.add(other)
+                waiting.append(other)
+    yield from _Restores(graph, graph, {}, claims).restored(restores)
 
 
 def _called(graph: Graph, node: Node) -> Function | None:
@@ -124,74 +148,118 @@ def _called(graph: Graph, node: Node) -> Function | None:
     return graph.functions.get(node.proto.attr["f"].func.name)
 
 
-def _restored_in(
-    body: Body, restores: list[Node], handles: Mapping[str, str], claims: _Claims
-) -> Iterator[RestoredTensor]:
-    """Yield the tensors that ops of a body read; ``handles`` are the graph's tensors behind a function's inputs."""
-    if not restores:
-        return
-    wanted = {node.name for node in restores}
-    takers: dict[tuple[str, int], list[tuple[Node, bool]]] = {}
-    for node in body.nodes.values():
-        if node.op in _ASSIGN_OPS and len(node.inputs) > 1:
-            place, reshaped = _source(body, node.inputs[1], wanted)
-            if place is not None:
-                takers.setdefault(place, []).append((node, reshaped))
-    for node in restores:
-        outputs = node.outputs or ()
-        claims.add(node, len(outputs))
-        names, slices = _strings(body, node, 1, len(outputs)), _strings(body, node, 2, len(outputs))
-        for index, name in enumerate(names):
-            data_type = outputs[index].data_type
-            whole, part = _whole_and_part(slices[index]) if slices else (None, "")
-            assigned = takers.get((node.name, index), [])
-            for assign, reshaped in assigned:
-                variable = _variable(body, assign.inputs[0], handles)
-                # Of a resource variable TensorFlow does not check the shape, but nobody wants it to change.
-                loose = reshaped or (assign.op == "Assign" and assign.attributes.get("validate_shape") is False)
-                shape = None if loose or variable is None else whole or variable_shape(variable)
-                yield RestoredTensor(name, None if variable is None else variable.name, data_type, shape, part)
-            if not assigned:
-                yield RestoredTensor(name, None, data_type, whole, part)
+class _Restores:
+    """What ops in the graph, or in one of its functions, read.
+
+    Many ops may take one constant or one node of many inputs, and each string may stand for many elements, so that all
+    of these are worked out once. ``handles`` are the graph's tensors behind a function's inputs.
+    """
+
+    def __init__(self, body: Body, graph: Graph, handles: Mapping[str, str], claims: _Claims) -> None:
+        self._body = body
+        self._graph = graph
+        self._handles = handles
+        self._claims = claims
+        self._inputs: dict[str, tuple[str, ...]] = {}
+        self._constants: dict[str, list[str]] = {}
+        self._shapes: dict[str, Shape] = {}
+
+    def restored(self, restores: list[Node]) -> Iterator[RestoredTensor]:
+        """Yield the tensors that these ops read."""
+        if not restores:
+            return
+        takers = self._takers({node.name for node in restores})
+        parts: dict[str, tuple[Shape, str]] = {}
+        for node in restores:
+            outputs = node.outputs or ()
+            self._claims.add(node, len(outputs))
+            names, slices = self._strings(node, 1, len(outputs)), self._strings(node, 2, len(outputs))
+            for index, name in enumerate(names):
+                text = slices[index] if slices else ""
+                if text not in parts:
+                    parts[text] = _whole_and_part(text)
+                whole, part = parts[text]
+                self._claims.add_shape(whole)
+                data_type = outputs[index].data_type
+                assigned = takers.get((node.name, index), [])
+                for assign, is_reshaped in assigned:
+                    variable = self._variable(self._inputs_of(assign)[0])
+                    shape = self._shape(assign, is_reshaped, whole, variable)
+                    self._claims.add_shape(shape)
+                    yield RestoredTensor(name, None if variable is None else variable.name, data_type, shape, part)
+                if not assigned:
+                    yield RestoredTensor(name, None, data_type, whole, part)
+
+    def _takers(self, wanted: set[str]) -> dict[tuple[str, int], list[tuple[Node, bool]]]:
+        """Return the ops that assign each output of the ``wanted`` ones, and whether it was reshaped before."""
+        takers: dict[tuple[str, int], list[tuple[Node, bool]]] = {}
+        for node in self._body.nodes.values():
+            if node.op in _ASSIGN_OPS and len(self._inputs_of(node)) > 1:
+                place, is_reshaped = self._source(self._inputs_of(node)[1], wanted)
+                if place is not None:
+                    takers.setdefault(place, []).append((node, is_reshaped))
+        return takers
+
+    def _inputs_of(self, node: Node) -> tuple[str, ...]:
+        if node.name not in self._inputs:
+            self._inputs[node.name] = node.inputs
+        return self._inputs[node.name]
+
+    def _source(self, tensor: str, wanted: set[str]) -> tuple[tuple[str, int] | None, bool]:
+        """Which output of which op a tensor comes from, if it is one of the ``wanted``; and whether it was reshaped."""
+        is_reshaped = False
+        for _ in range(_LONGEST_WAY):
+            output = self._body.get(tensor)
+            if output is None:  # It is an input of the function.
+                break
+            node = output.node
+            if node.name in wanted:
+                return (node.name, output.index), is_reshaped
+            if node.op not in ("Identity", "Reshape") or not self._inputs_of(node):
+                break
+            is_reshaped = is_reshaped or node.op == "Reshape"
+            tensor = self._inputs_of(node)[0]
+        return None, False
+
+    def _variable(self, tensor: str) -> Node | None:
+        if self._body is not self._graph:
+            tensor = self._handles.get(tensor, "")
+        output = self._graph.get(tensor)
+        return output.node if output is not None and output.node.op in VARIABLE_OPS else None
+
+    def _shape(self, assign: Node, is_reshaped: bool, whole: Shape, variable: Node | None) -> Shape:
+        # Of a resource variable TensorFlow does not check the shape, but nobody wants it to change.
+        is_loose = assign.op == "Assign" and stated(assign.proto.attr, "validate_shape", "b") is False
+        if is_reshaped or is_loose or variable is None:
+            return None
+        if whole:
+            return whole
+        if variable.name not in self._shapes:
+            self._shapes[variable.name] = variable_shape(variable)
+        return self._shapes[variable.name]
+
+    def _strings(self, node: Node, index: int, count: int) -> list[str]:
+        """Return the strings of a constant among a node's inputs, one for each output; none where it is no constant."""
+        inputs = self._inputs_of(node)
+        source = self._body.get(inputs[index]) if index < len(inputs) else None
+        if source is None or source.node.op != "Const":
+            return []
+        name = source.node.name
+        if name not in self._constants:
+            number, shape = constant_facts(source.node.proto)
+            if number != DT_STRING:
+                return []
+            _check_size(node, count, prod(shape))  # Before so many are made.
+            values = decode_constant(source.node.proto).reshape(-1).tolist()
+            texts = {value: value.decode("utf-8", "surrogateescape") for value in dict.fromkeys(values)}
+            self._constants[name] = [texts[value] for value in values]
+        _check_size(node, count, len(self._constants[name]))
+        return self._constants[name]
 
 
-def _source(body: Body, tensor: str, wanted: set[str]) -> tuple[tuple[str, int] | None, bool]:
-    """Which output of which op a tensor comes from, if it is one of the ``wanted``; and whether it was reshaped."""
-    reshaped = False
-    for _ in range(_LONGEST_WAY):
-        output = body.get(tensor)
-        if output is None:  # It is an input of the function.
-            break
-        if output.node.name in wanted:
-            return (output.node.name, output.index), reshaped
-        if output.node.op not in ("Identity", "Reshape") or not output.node.inputs:
-            break
-        reshaped = reshaped or output.node.op == "Reshape"
-        tensor = output.node.inputs[0]
-    return None, False
-
-
-def _variable(body: Body, tensor: str, handles: Mapping[str, str]) -> Node | None:
-    if isinstance(body, Function):
-        tensor = handles.get(tensor, "")
-        body = body.graph
-    output = body.get(tensor)
-    return output.node if output is not None and output.node.op in VARIABLE_OPS else None
-
-
-def _strings(body: Body, node: Node, index: int, count: int) -> list[str]:
-    """Return the strings of a constant among a node's inputs, one for each output; none where it is not constant."""
-    if index >= len(node.inputs):
-        return []
-    source = body.get(node.inputs[index])
-    if source is None or source.node.op != "Const":
-        return []
-    values = decode_constant(source.node.proto)
-    if values.dtype != object:
-        return []
-    if values.size != count:
-        raise FormatError(f"the node {node.name!r} restores {count} tensors, and takes {values.size} names or slices")
-    return [value.decode("utf-8", "surrogateescape") for value in values.reshape(-1)]
+def _check_size(node: Node, count: int, size: int) -> None:
+    if size != count:
+        raise FormatError(f"the node {node.name!r} restores {count} tensors, and takes {size} names or slices")
 
 
 def _whole_and_part(text: str) -> tuple[Shape, str]:

@@ -20,12 +20,14 @@ from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.graph.collections import Collections
 from tfbundle.graph.graph import Graph
-from tfbundle.graph.restoring import variable_shape
+from tfbundle.graph.restoring import variable_shape, variable_type
 from tfbundle.limits import LARGEST_KEYS
 from tfbundle.proto import SavedObjectGraph, VariableDef
 from tfbundle.tensors.dtypes import data_type_name
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+# What a step of a way counts for beside its name, as it takes time however short that is.
+_STEP_SIZE = 4
 
 
 class Variable(NamedTuple):
@@ -68,7 +70,7 @@ def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variabl
         if definition.HasField("save_slice_info_def"):
             stored_name = definition.save_slice_info_def.full_name
             shape = tuple(definition.save_slice_info_def.full_shape)
-        data_type = None if node is None else node.attributes.get("dtype")
+        data_type = None if node is None else variable_type(node)
         yield Variable(stored_name, name, name in names, data_type, shape)
 
 
@@ -98,7 +100,7 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
                 slots[slot.slot_variable_node_id] = (slot.original_variable_node_id, number, slot.slot_name)
     sizes = {0: 0}
     for number, (owner, name) in places.items():  # Owners come before what they own.
-        sizes[number] = sizes[owner] + len(name) + 1 if number else 0
+        sizes[number] = sizes[owner] + len(name) + _STEP_SIZE if number else 0
     size = 0
     for number in {**places, **slots}:
         saved = nodes[number]
