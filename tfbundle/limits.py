@@ -134,6 +134,10 @@ LARGEST_UNUSUAL_EVENTS = 16 << 20
 # Values of a compressed event file up to the first size are unpacked together, in one pass and up to the second size.
 LARGEST_SMALL_VALUE = 4 << 10
 LARGEST_SMALL_VALUES = 16 << 20
+# Cells of a table with a row for each session of hyperparameters and a column for each name: so many, or so many times
+# what the files state. Sessions of one study have nearly all names in common.
+MOST_TABLE_CELLS = 1_000_000
+LARGEST_TABLE_GROWTH = 16
 # The largest Snappy block that is unpacked to find out whether a stream is one; TensorFlow's own have 256 KiB.
 LARGEST_SNAPPY_TRIAL = 1 << 24
 

@@ -305,7 +305,7 @@ def test_names_that_collide_or_match_nothing_are_found_before_a_byte_is_written(
         ({"rename": {"nothing": "x"}}, KeyError, "no tag is called 'nothing'"),
         ({"rename": {"[": "x"}}, KeyError, "no tag is called '\\['"),
         ({"exclude": "debug/c"}, KeyError, "did you mean 'debug/[ab]'"),
-        ({"tags": ["loss", re.compile("zz")]}, KeyError, "for tags"),
+        ({"tags": ["loss", re.compile("zz")]}, KeyError, "no tag matches the pattern 'zz'"),
         ({"first_step": 5, "last_step": 4}, ValueError, "first_step is 5"),
         ({"shift_steps": (1 << 63) - 5}, ValueError, "does not fit into 64 bits"),
     ):

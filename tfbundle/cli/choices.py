@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +109,7 @@ def check_format(out: str, to: str | None) -> None:
 
 def read_choices(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``convert`` that the options mean; ``names`` and ``exclude`` are globs yet."""
-    rules = [
-        *_read_renames(options.pop("rename_file")),
-        *(_pair(text, "--rename OLD=NEW") for text in options.pop("rename")),
-    ]
+    rules = read_renames(options.pop("rename_file"), options.pop("rename"))
     pairs = (_pair(text, "--transpose GLOB=AXES") for text in options.pop("transpose"))
     axes = {pattern: _parse_axes(text) for pattern, text in pairs}
     slots, weights = not options.pop("no_slots"), options.pop("weights_alone")
@@ -198,7 +195,12 @@ def _parse_axes(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _read_renames(path: str | None) -> list[dict[str, str]]:
+def read_renames(path: str | None, rules: Sequence[str]) -> list[Any]:
+    """Return the rules of a JSON file, if there is one, and those of ``--rename`` behind them."""
+    return [*_read_mapping(path), *(_pair(text, "--rename OLD=NEW") for text in rules)]
+
+
+def _read_mapping(path: str | None) -> list[dict[str, str]]:
     if path is None:
         return []
     import json

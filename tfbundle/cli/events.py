@@ -14,6 +14,7 @@ import click
 
 from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
+from tfbundle.cli.event_edit import edit
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
     choose_runs,
@@ -28,6 +29,7 @@ from tfbundle.cli.event_log import (
     salvage_option,
     suggestion,
 )
+from tfbundle.cli.event_tables import aggregate, hparams
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -64,7 +66,7 @@ _follow_option = click.option("--follow", is_flag=True, help="Go on and print ea
 
 @click.group(cls=_DefaultGroup)
 def command() -> None:
-    """Training curves: list, show, export, images, audio.
+    """Training curves: list, show, export, images, audio, edit, aggregate, hparams.
 
     'tfbundle events LOGDIR' lists runs and tags. LOGDIR is an event file, the folder of a run, or a tree of runs.
     """
@@ -148,6 +150,9 @@ def show(
 command.add_command(export)
 command.add_command(images)
 command.add_command(audio)
+command.add_command(edit)
+command.add_command(aggregate)
+command.add_command(hparams)
 
 
 def _check_values(run: Run, series: ScalarSeries, problems: list[tuple[str, TfBundleError]]) -> bool:

@@ -101,6 +101,12 @@ def unescape_name(text: str) -> str:
     return _ESCAPED.sub(replace, text)
 
 
+def meant_name(text: str) -> str:
+    """Return the name or pattern that a person typed: that which is printed so, or what was typed."""
+    name = unescape_name(text)
+    return name if escape_name(name) == text else text
+
+
 def one_line(text: str) -> str:
     """Return a message without what would break or garble its line; backslashes stay as they are."""
     if text.isprintable():

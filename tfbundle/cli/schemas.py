@@ -26,6 +26,13 @@ _TENSOR_FACTS = {
     "data_type": "TensorFlow's name of its type, such as DT_FLOAT",
     "nbytes": "the size of its values",
 }
+_TABLE = {
+    "path": "the event file or folder, or with -o the file that was written",
+    "format": "with -o, csv, jsonl or parquet",
+    "columns": "the names of the columns",
+    "rows": "a list of rows, each a list of cells",
+    "count": "with -o, how many rows were written",
+}
 
 DOCUMENTS: dict[str, Document] = {
     "info": Document(
@@ -278,6 +285,21 @@ DOCUMENTS: dict[str, Document] = {
             "points": "how many points",
         },
     ),
+    "events-edit": Document(
+        1,
+        {
+            "path": "the output",
+            "files": "the files that were written",
+            "removed": "the files that merged ones replaced",
+            "points": "how many points were kept",
+            "left_out": "how many points were left out",
+            "truncations": "by the file, offset and size of an incomplete last record",
+            "losses": "by the file, with --salvage, a list of offset, size, number, error",
+            "plan": "with --dry-run, a list of run, tag, new_tag, kind, points, kept, action",
+        },
+    ),
+    "events-aggregate": Document(1, _TABLE),
+    "events-hparams": Document(1, _TABLE),
     "events-images": Document(1, {"path": "the folder", "files": "those that were written"}),
     "events-audio": Document(1, {"path": "the folder", "files": "those that were written"}),
 }

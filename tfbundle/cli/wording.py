@@ -30,6 +30,7 @@ _REPLACEMENTS = [
         (r"\bslots=False\b", "--no-slots"),
         (r"\bpurge=True\b", "--purge"),
         (r"\boverwrite=True\b", "--overwrite"),
+        (r"\bmerge=True\b", "--merge"),
         (r"\bformat=['\"](v1|v2)['\"]", r"--format \1"),
         (r"\bcompression=['\"](\w+)['\"]", r"--compression \1"),
         (r"pip install (?:pandas|pyarrow)\b", 'pip install "tfbundle[tables]"'),

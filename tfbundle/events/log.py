@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
+    from tfbundle.events.column_table import ColumnTable
+    from tfbundle.events.over_runs import Group
+
 
 class EventLog:
     """The runs below a path, by name. The files of a run are read on first access.
@@ -133,6 +136,18 @@ class EventLog:
         from tfbundle.events import tables
 
         return tables.to_arrow(self._scalars(runs, tags), wide=wide)
+
+    def aggregate(self, group: Group, *, tags: Names = None) -> ColumnTable:
+        """Mean, standard deviation and count by step over runs that a pattern groups; see ``over_runs``."""
+        from tfbundle.events.over_runs import aggregate_runs
+
+        return aggregate_runs(self._runs.values(), group, tags)
+
+    def hparams_table(self, tags: Names = None) -> ColumnTable:
+        """Hyperparameters and the last values of metrics, a row each session; see ``hparams_table``."""
+        from tfbundle.events.hparams_table import hparams_table
+
+        return hparams_table(self._runs.values(), tags)
 
 
 def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salvage: bool = False) -> EventLog:

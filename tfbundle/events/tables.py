@@ -64,14 +64,17 @@ def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, 
     """Codes and categories of the names, and the other columns."""
     lengths = [len(one) for _, one in series]
     names = {}
-    for column, values in (("run", [_text(run) for run, _ in series]), ("tag", [_text(one.tag) for _, one in series])):
+    for column, values in (
+        ("run", [as_text(run) for run, _ in series]),
+        ("tag", [as_text(one.tag) for _, one in series]),
+    ):
         categories = list(dict.fromkeys(values))
         numbers = {value: number for number, value in enumerate(categories)}
         names[column] = np.repeat(np.array([numbers[value] for value in values], np.int32), lengths), categories
     columns = {
         "step": _join([one.steps for _, one in series], np.int64),
         "wall_time": _join([one.wall_times for _, one in series], np.float64),
-        "value": _join([_floats(one) for _, one in series], np.float64),
+        "value": _join([as_floats(one) for _, one in series], np.float64),
     }
     return names, columns
 
@@ -89,10 +92,10 @@ def _wide(series: Named) -> dict[str, Any]:
             column = np.full(len(steps), np.nan)
             if tag in by_tag:
                 rows = np.searchsorted(steps, by_tag[tag].steps)
-                column[rows] = _floats(by_tag[tag])
+                column[rows] = as_floats(by_tag[tag])
                 np.maximum.at(walls, rows, by_tag[tag].wall_times)
             parts[title].append(column)
-        parts["run"].append(np.full(len(steps), _text(run), object))
+        parts["run"].append(np.full(len(steps), as_text(run), object))
         parts["step"].append(steps)
         parts["wall_time"].append(walls)
     dtypes = {"run": object, "step": np.int64}
@@ -102,18 +105,20 @@ def _wide(series: Named) -> dict[str, Any]:
 def _titles(tags: Iterable[str]) -> dict[str, str]:
     """Return the column of each tag; one that is called as a column of another kind stands beside that."""
     taken = {*_KEYS, *tags}
-    titles = {tag: _text(tag) for tag in tags}
+    titles = {tag: as_text(tag) for tag in tags}
     for tag in _KEYS:
         while tag in titles and titles[tag] in taken:
             titles[tag] += " (tag)"
     return titles
 
 
-def _text(name: str) -> str:
+def as_text(name: str) -> str:
+    """Return a name with its bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _floats(series: ScalarSeries) -> Array:
+def as_floats(series: ScalarSeries) -> Array:
+    """Return the values of a series as float64; raises ``UnsupportedError`` for complex numbers."""
     if any(
         isinstance(value, complex) for value in (series.values.tolist() if series.values.dtype.kind in "cO" else ())
     ):

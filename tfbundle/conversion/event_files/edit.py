@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from tfbundle.conversion.event_files.plan import Choices, EditItem, RunPlan, Tags, plan_runs
+from tfbundle.conversion.event_files.plan import Choices, EditItem, RunPlan, plan_runs
 from tfbundle.conversion.event_files.rewriting import rewrite_file
 from tfbundle.conversion.event_files.splicing import Shift
 from tfbundle.conversion.event_files.targets import Target, Targets, find_targets
 from tfbundle.conversion.renaming import Rename
 from tfbundle.errors import MissingFileError
+from tfbundle.events.by_name import Names
 from tfbundle.events.file import EventFile, Options
 from tfbundle.events.files import ROOT, find_runs
 from tfbundle.events.unusual import UnusualBudget
@@ -46,7 +47,8 @@ class EditedEvents:
 
     ``path`` is the output and ``files`` all files of it; ``removed`` are files whose events are in a merged one now.
     ``items`` has a line for every series of every run, those that were left out included. ``truncations`` and
-    ``losses`` say by the path of a source what of it was not read, as those of a ``Run`` do.
+    ``losses`` say by the path of a source what of it was not read, as those of a ``Run`` do, and ``unreadable`` which
+    folders could not be listed, with the reason.
     """
 
     path: str
@@ -55,6 +57,7 @@ class EditedEvents:
     items: tuple[EditItem, ...]
     truncations: Mapping[str, Truncation]
     losses: Mapping[str, Sequence[Loss]]
+    unreadable: Mapping[str, OSError]
     dry_run: bool = False
 
     @property
@@ -76,8 +79,8 @@ def edit_events(
     source: StrPath,
     out: StrPath,
     *,
-    tags: Tags = None,
-    exclude: Tags = None,
+    tags: Names = None,
+    exclude: Names = None,
     rename: Rename | None = None,
     first_step: int | None = None,
     last_step: int | None = None,
@@ -117,11 +120,11 @@ def edit_events(
     then merged into one of them; a folder with event files of another run is refused. ``dry_run=True`` reads, plans
     and checks, and writes nothing. ``progress`` is called with the bytes read and the bytes to be read.
 
-    A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, unless ``salvage`` leaves out what is
-    damaged (``losses``). An incomplete last record is left out (``truncations``). Raises ``KeyError`` for patterns that
-    match no tag of any run, ``ValueError`` for arguments that make no sense and names that collide, and
-    ``MissingFileError`` where there are no event files. Whatever is raised, the files that were there before are
-    unchanged.
+    A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, and what the system does not read an
+    ``OSError``, unless ``salvage`` leaves out what is damaged or unreadable (``losses``, ``unreadable``). An incomplete
+    last record is left out (``truncations``). Raises ``KeyError`` for patterns that match no tag of any run,
+    ``ValueError`` for arguments that make no sense and names that collide, and ``MissingFileError`` where there are no
+    event files. Whatever is raised, the files that were there before are unchanged.
     """
     choices = Choices(tags, exclude, rename, purge, first_step, last_step, Shift(shift_steps, float(shift_time)))
     found = find_runs(source)
@@ -149,6 +152,7 @@ def edit_events(
         tuple(item for plan in plans.values() for item in plan.items),
         {path: one for plan in plans.values() for path, one in plan.truncations.items()},
         {path: one for plan in plans.values() for path, one in plan.losses.items()},
+        found.unreadable,
         dry_run,
     )
 

@@ -17,25 +17,21 @@ dropped, the next value takes them over.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfbundle.conversion.event_files.splicing import Change, Shift
 from tfbundle.conversion.renaming import Rename, apply_rules, check_distinct
 from tfbundle.events.assembly import Assembly, Stretch, position_of
+from tfbundle.events.by_name import Names, choose
 from tfbundle.events.file import EventFile
 from tfbundle.events.purge import kept_by_purge
 from tfbundle.formats.records.reader import Loss, Truncation
-from tfbundle.matching import Pattern, select
 from tfbundle.storage.base import Location
-from tfbundle.suggestions import suggest_names
 from tfbundle.tensors.arrays import Array
-
-# One pattern or several.
-Tags: TypeAlias = "Pattern | Sequence[Pattern] | None"
 
 # Plugins whose summaries describe a run and are no points of a curve.
 _STEPLESS = frozenset(
@@ -53,8 +49,8 @@ SAME, DROPPED = 0, 1
 class Choices:
     """What is to be done, as ``edit_events`` takes it."""
 
-    tags: Tags
-    exclude: Tags
+    tags: Names
+    exclude: Names
     rename: Rename | None
     purge: bool
     first_step: int | None
@@ -129,9 +125,11 @@ def plan_runs(runs: Mapping[str, list[EventFile]], choices: Choices) -> list[Run
         raise ValueError(f"first_step is {choices.first_step}, which is behind last_step, {choices.last_step}")
     assemblies = {name: Assembly(files, _no_origin, purge=False) for name, files in runs.items()}
     known = dict.fromkeys(tag for assembly in assemblies.values() for tag in assembly.stretches)
-    left_out = dict.fromkeys(_find(known, choices.exclude, "exclude"), "left out: excluded")
+    left_out: dict[str, str] = {}
+    if choices.exclude is not None:
+        left_out.update(dict.fromkeys(choose("tag", known, choices.exclude), "left out: excluded"))
     if choices.tags is not None:
-        chosen = set(_find(known, choices.tags, "tags"))
+        chosen = set(choose("tag", known, choices.tags))
         left_out.update({tag: "left out: not chosen" for tag in known if tag not in chosen})
     kept = {tag: tag for tag in known if tag not in left_out}
     called = apply_rules(kept, choices.rename, lambda name: [], what="tag")
@@ -142,20 +140,6 @@ def plan_runs(runs: Mapping[str, list[EventFile]], choices: Choices) -> list[Run
 
 def _no_origin(kind: str, tag: str) -> Any:
     raise AssertionError("no series is made")
-
-
-def _find(known: Mapping[str, Any], patterns: Tags, purpose: str) -> list[str]:
-    if patterns is None:
-        return []
-    found: dict[str, None] = {}
-    several: Iterable[Pattern] = patterns if isinstance(patterns, list | tuple) else [patterns]  # type: ignore[list-item]
-    for pattern in several:
-        tags = select(pattern, known)
-        if not tags:
-            hint = suggest_names(pattern, known) if isinstance(pattern, str) else ""
-            raise KeyError(f"no tag is called {pattern!r} or matches it, for {purpose}{hint}")
-        found.update(dict.fromkeys(tags))
-    return list(found)
 
 
 class _Planning:
