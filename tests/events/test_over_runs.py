@@ -213,7 +213,7 @@ def test_hparams_as_tensorboards_api_writes_them(tmp_path: Path) -> None:
         (["score", "validation/epoch_loss"], ["score", "validation/epoch_loss"]),
     ):
         assert list(log.hparams_table(tags))[-len(names) :] == names
-    with pytest.raises(KeyError, match="no tag is called 'epoch_los'"):
+    with pytest.raises(KeyError, match="no tag 'epoch_los'; did you mean 'epoch_loss'"):
         log.hparams_table("epoch_los")
     pytest.importorskip("pyarrow", reason="makes tables of Arrow")
     pytest.importorskip("pandas", reason="makes tables of pandas")
