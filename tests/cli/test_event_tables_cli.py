@@ -181,7 +181,7 @@ def test_what_aggregate_refuses(logs: Path) -> None:
     )
     out = logs / "run_wide_seed0" / NAME
     message = refusal("events", "aggregate", logs, "--group", ".*", "-o", out, "--format", "csv")
-    assert "is an event file of a run" in message
+    assert "is what it is made from" in message
     assert "--overwrite" in message
 
 

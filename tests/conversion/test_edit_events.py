@@ -361,6 +361,8 @@ def test_a_shift_leaves_what_has_no_step(tmp_path: Path) -> None:
     edit_events(path, tmp_path / "out", shift_steps=100, first_step=1)
     assert [event.step for event in messages(tmp_path / "out" / NAME)] == [0, 0, 105, 107, 109, 0]
     assert [event.wall_time for event in messages(tmp_path / "out" / NAME)] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(ValueError, match="step 5 of an event shifted by 9223372036854775803 does not fit"):
+        edit_events(path, tmp_path / "far", exclude="loss", shift_steps=(1 << 63) - 5)
     edit_events(path, tmp_path / "later", shift_time=-0.5)
     assert [event.wall_time for event in messages(tmp_path / "later" / NAME)] == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
     assert [event.step for event in messages(tmp_path / "later" / NAME)] == [0, 0, 5, 7, 9, 0]
@@ -574,6 +576,11 @@ def test_a_record_that_is_no_event_is_named(tmp_path: Path) -> None:
         edit_events(path, tmp_path / "out")
     assert caught.value.path == str(path)
     assert caught.value.offset == len(frame(payloads(path)[0])) + 12
+    good = [payloads(path)[0], payloads(path)[2]]
+    for settings in ({}, {"shift_time": 0.0, "rename": {"loss": "cost"}}):
+        done = edit_events(path, tmp_path / f"out{len(settings)}", salvage=True, **settings)  # type: ignore[arg-type]
+        assert [loss.number for loss in done.losses[str(path)]] == [1]
+        assert [payload.replace(b"cost", b"loss") for payload in payloads(done.files[0])] == good
 
 
 def test_compressed_files_are_written_plain(logs: Path, tmp_path: Path) -> None:

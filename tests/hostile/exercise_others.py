@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,36 @@ def exercise_events(path: Path) -> tuple[str | None, dict[str, list[float]]]:
     results = [
         _exercise_log(path, purge=purge, salvage=salvage) for purge in (False, True) for salvage in (False, True)
     ]
+    _exercise_edits(path)
     exercise_command("events", "list", path)
     exercise_command("events", "show", path, "loss")
     exercise_command("info", path)
     return results[0]
+
+
+def _exercise_edits(path: Path) -> None:
+    """Write events again and put runs together; what is written is read without a complaint, point by point."""
+    changes: dict[str, Any] = {"rename": lambda tag: f"new/{tag}", "shift_steps": 3, "shift_time": 0.5, "purge": True}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, settings in enumerate(
+            ({}, {"salvage": True}, {"salvage": True, "first_step": 1, "last_step": 1 << 40, **changes})
+        ):
+            out = Path(folder, str(number))
+            done = attempt(lambda settings=settings, out=out: tfbundle.edit_events(path, out, **settings))  # type: ignore[misc]
+            if isinstance(done, TfBundleError):
+                continue
+            log = tfbundle.open_events(out)
+            attempt(log.load)
+            runs = log.runs.values()
+            demand(not any(run.losses or run.truncations for run in runs), "what was written is damaged")
+            tags = {tag for run in runs for kind in SERIES for tag in getattr(run, kind)}
+            named = {item.new_tag for item in done.items if item.new_tag is not None and item.kind != "other"}
+            demand(named == tags, f"{named} were to be written, and {tags} are there")
+    log = attempt(lambda: tfbundle.open_events(path, salvage=True))
+    if not isinstance(log, TfBundleError):
+        with log:
+            attempt(lambda: log.aggregate(".*"))
+            attempt(log.hparams_table)
 
 
 def _exercise_log(path: Path, **settings: bool) -> tuple[str | None, dict[str, list[float]]]:

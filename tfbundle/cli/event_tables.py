@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,16 +21,15 @@ from tfbundle.cli.event_log import (
     tag_option,
 )
 from tfbundle.cli.output import (
-    ESCAPE_UNENCODABLE,
     count_of,
     escape_name,
-    json_number,
     meant_name,
     print_json,
     print_line,
     print_table,
     print_warning,
 )
+from tfbundle.cli.table_files import TableFile, format_option, overwrite_option
 
 if TYPE_CHECKING:
     from tfbundle.events.column_table import ColumnTable
@@ -42,11 +37,10 @@ if TYPE_CHECKING:
 
 # Columns that have seconds since 1970.
 _TIMES = ("start_time", "end_time")
-_FORMATS = ("csv", "jsonl", "parquet")
 _OPTIONS = (
     click.option("-o", "--out", help="Write the table to this file; - is stdout."),
-    click.option("--format", type=click.Choice(_FORMATS), help="By default what the suffix of the file says."),
-    click.option("--overwrite", is_flag=True, help="Replace the file even if a checkpoint, a graph or a run owns it."),
+    format_option,
+    overwrite_option,
 )
 
 
@@ -117,40 +111,31 @@ def _answer(
     salvage: bool,
     as_json: bool,
 ) -> None:
-    format = _format_of(out, format, as_json=as_json)
-    log, found = open_log(logdir, runs, purge=purge, salvage=salvage)
-    with log:
+    from tfbundle.storage.locations import locate
+
+    if out is None and format is not None:
+        raise click.UsageError(f"--format {format} is that of a file; add -o FILE, or -o - for stdout")
+    file = None if out is None else TableFile(out, format, as_json=as_json)
+    opened = open_log(logdir, runs, purge=purge, salvage=salvage)
+    with opened.log:
         with refusals():
-            table = make(found, [meant_name(tag) for tag in tags] or None)
-            if out is not None and format is not None:
-                _write(out, format, table, overwrite=overwrite)
-        if as_json and out is not None:
-            print_json({"path": out, "format": format, "count": table.row_count})
+            table = make(opened.runs, [meant_name(tag) for tag in tags] or None)
+        if file is not None:
+            sources = [locate(path) for run in opened.runs for path in run.paths]
+            file.write(list(table), table.rows(), table.to_arrow, sources=sources, overwrite=overwrite)
+        if file is not None and as_json:
+            print_json({"path": file.out, "format": file.format, "count": table.row_count})
         elif as_json:
             print_json({"path": logdir, "columns": list(table), "rows": [list(row) for row in table.rows()]})
-        elif out is None:
+        elif file is None:
             _print(table)
             if not table.row_count:
                 print_warning(
                     f"{escape_name(logdir)} has nothing of this kind; 'tfbundle events list' says what it has"
                 )
-        elif out != "-":
-            print_line(f"{escape_name(out)}: {count_of(table.row_count, 'row')}")
-        report_troubles(log, found, salvage=salvage)
-
-
-def _format_of(out: str | None, format: str | None, *, as_json: bool) -> str | None:
-    """Return in which format the table is to be written, or ``None`` where it is to be printed."""
-    if out is None:
-        if format is not None:
-            raise click.UsageError(f"--format {format} is that of a file; add -o FILE, or -o - for stdout")
-        return None
-    format = format or out.rpartition(".")[2].lower()
-    if format not in _FORMATS:
-        raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
-    if out == "-" and (format == "parquet" or as_json):
-        raise click.UsageError(f"{'--json' if as_json else 'Parquet'} needs a file to write to, not stdout")
-    return format
+        elif not file.is_stdout:
+            print_line(f"{escape_name(file.out)}: {count_of(table.row_count, 'row')}")
+        report_troubles(opened, salvage=salvage)
 
 
 def _print(table: ColumnTable) -> None:
@@ -166,39 +151,3 @@ def _cell(name: str, value: Any) -> str:
         with suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
     return f"{value:.6g}" if isinstance(value, float) else escape_name(str(value))
-
-
-def _write(out: str, format: str, table: ColumnTable, *, overwrite: bool) -> None:
-    from tfbundle.checkpoint.find.owned import check_replaceable
-    from tfbundle.storage.locations import locate
-    from tfbundle.storage.replacing import replacement
-
-    if out == "-":
-        _write_text(sys.stdout, format, table)
-        return
-    check_replaceable(locate(out), overwrite=overwrite)
-    with replacement(out) as file:
-        if format == "parquet":
-            arrow = table.to_arrow()
-            import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-            pyarrow.parquet.write_table(arrow, file)
-            return
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
-        _write_text(text, format, table)
-        text.detach()
-
-
-def _write_text(file: TextIO, format: str, table: ColumnTable) -> None:
-    if format == "csv":
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table)
-        writer.writerows(table.rows())
-        return
-    names = list(table)
-    for row in table.rows():
-        cells = {
-            name: json_number(value) if isinstance(value, float) else value
-            for name, value in zip(names, row, strict=True)
-        }
-        file.write(json.dumps(cells, allow_nan=False) + "\n")

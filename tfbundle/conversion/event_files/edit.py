@@ -8,7 +8,7 @@ r"""Event files written back: tags renamed and dropped, steps cut and shifted, r
 Everything is read and planned first (``plan``), and what cannot be done is refused before anything is written. Then
 each file is read again and written under a temporary name (``rewriting``): records that stay as they are, frame and
 all; of those that change no more than what changes (``splicing``). The new files take their names once all of them are
-complete and on disk.
+complete and, where they replace others, on disk.
 """
 
 from __future__ import annotations
@@ -185,6 +185,8 @@ def _write(
         for target in targets.targets:
             _make_folder(out, target, stack)
         opened = OpenFiles(len(targets.targets), _TEMPORARY)
+        # What is lost in a power failure can be written again, unless it took the place of the source.
+        sync = bool(targets.removed) or any(target.location.is_file() for target in targets.targets)
         staged: list[StagedFile] = []
         for target in targets.targets:
             # A link is followed, as by whoever writes to it.
@@ -192,9 +194,9 @@ def _write(
             stack.callback(file.discard)
             for number in target.files:
                 rewrite_file(plans[target.run].files[number], shift, file.write, salvage=salvage, advance=advance)
-            file.finish(sync=True)
+            file.finish(sync=sync)
             staged.append(file)
-        replace_all(staged, targets.removed, sync=True)
+        replace_all(staged, targets.removed, sync=sync)
 
 
 def _make_folder(out: Location, target: Target, stack: ExitStack) -> None:

@@ -29,6 +29,7 @@ from tfbundle.events.assembly import Assembly, Stretch, position_of
 from tfbundle.events.by_name import Names, choose
 from tfbundle.events.file import EventFile
 from tfbundle.events.purge import kept_by_purge
+from tfbundle.formats.records.frames import HEADER_SIZE
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array
@@ -90,6 +91,7 @@ class FilePlan:
     codes: Array
     stepless: Array
     fixed: Array
+    lost: Array
     changes: list[Change]
     described: dict[int, bytes]
 
@@ -199,7 +201,8 @@ class _Planning:
             return EditItem(self._name, tag, None, kind, points, 0, self._left_out[tag])
         masks = self._not_obsolete(stretches, kinds)
         current = _count(masks)
-        if not stepless:
+        is_cut = self._choices.first_step is not None or self._choices.last_step is not None
+        if is_cut and not stepless:
             masks = [mask & self._within(stretch.column.steps) for stretch, mask in zip(stretches, masks, strict=True)]
         kept = _count(masks)
         self._note(stretches, masks, SAME if new == tag else self._code(new), stepless=stepless)
@@ -209,8 +212,12 @@ class _Planning:
         actions += [f"{current - kept} points cut"] if kept < current else []
         if not kept:
             return EditItem(self._name, tag, None, kind, points, 0, f"left out: {', '.join(actions)}")
-        if (self._choices.shift.steps and not stepless) or self._choices.shift.seconds:
-            self._check_shift(tag, stretches, masks)
+        shift = self._choices.shift
+        if shift.steps and not stepless:
+            left = (stretch.column.steps[mask] for stretch, mask in zip(stretches, masks, strict=True))
+            ends = [int(end) for steps in left if len(steps) for end in (steps.min(), steps.max())]
+            self._check_shift(ends, repr(tag))
+        if (shift.steps and not stepless) or shift.seconds:
             actions.append("shifted")
         if new != tag:
             actions.insert(0, "renamed")
@@ -219,7 +226,9 @@ class _Planning:
     def _not_obsolete(self, stretches: list[Stretch], kinds: list[str]) -> list[Array]:
         """Return which points of each stretch stay after a purge, which goes by the kind of series."""
         masks = [np.ones(len(stretch.column.order), bool) for stretch in stretches]
-        for kind in dict.fromkeys(kinds if self._choices.purge else ()):
+        if not self._choices.purge or _count(masks) < 2:
+            return masks
+        for kind in dict.fromkeys(kinds):
             which = [number for number, other in enumerate(kinds) if other == kind]
             columns = [stretches[number].column for number in which]
             places = [position_of(stretches[number].number, stretches[number].column.order) for number in which]
@@ -242,15 +251,13 @@ class _Planning:
             within &= steps <= min(last, _INT64.max) if last >= _INT64.min else False
         return within
 
-    def _check_shift(self, tag: str, stretches: list[Stretch], masks: list[Array]) -> None:
-        for stretch, mask in zip(stretches, masks, strict=True):
-            steps = stretch.column.steps[mask]
-            for step in (int(steps.min()), int(steps.max())) if len(steps) else ():
-                if not _INT64.min <= step + self._choices.shift.steps <= _INT64.max:
-                    raise ValueError(
-                        f"run {self._name!r}: step {step} of {tag!r} shifted by {self._choices.shift.steps} does not "
-                        "fit into 64 bits"
-                    )
+    def _check_shift(self, steps: Iterable[int], what: str) -> None:
+        for step in steps:
+            if not _INT64.min <= step + self._choices.shift.steps <= _INT64.max:
+                raise ValueError(
+                    f"run {self._name!r}: step {step} of {what} shifted by {self._choices.shift.steps} does not "
+                    "fit into 64 bits"
+                )
 
     def _code(self, tag: str) -> int:
         name = tag.encode("utf-8", "surrogateescape")
@@ -288,6 +295,8 @@ class _Planning:
         places, codes, stepless = (np.concatenate(part) for part in zip(empty, *self._parts[number], strict=True))
         order = np.argsort(places, kind="stable")
         fixed = np.array([other.order for other in file.others if other.what not in _WITH_STEP], np.int64)
+        if self._choices.shift.steps:
+            self._check_shift((other.step for other in file.others if other.what in _WITH_STEP), "an event")
         return FilePlan(
             file.location,
             file.position,
@@ -296,6 +305,7 @@ class _Planning:
             codes[order],
             stepless[order],
             np.sort(fixed),
+            np.array(sorted(loss.offset + HEADER_SIZE for loss in file.losses), np.int64),
             self._changes,
             self._described[number],
         )

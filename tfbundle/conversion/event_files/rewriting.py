@@ -27,6 +27,8 @@ from tfbundle.tensors.arrays import Array
 Write = Callable[[memoryview], None]
 
 _CRC_SIZE = FRAME_SIZE - HEADER_SIZE
+# To make this many records one by one takes as long as to make them together.
+_FEWEST_ALIKE = 4
 
 
 def rewrite_file(
@@ -91,7 +93,7 @@ class _Tallies:
             tally[last] - tally[first] for tally in (self._dropped, self._touched, self._stepless)
         )
         count = last - first
-        is_left_out = ((count > 0) & (dropped == count)) | ~frames.fine
+        is_left_out = ((count > 0) & (dropped == count)) | ~frames.fine | _are_among(self.plan.lost, begins)
         shifted = np.zeros(len(begins), bool)
         if shift.steps:
             shifted = ((count == 0) | (stepless < count)) & ~_are_among(self.plan.fixed, begins)
@@ -200,7 +202,8 @@ class _Rewriting:
             if not self._records.touched[numbers].any():
                 bounds = [0, len(numbers)]  # Names do not matter.
             for start, end in pairwise(bounds):
-                self._make_stack(layout, numbers[start:end], records[start:end], left)
+                if end - start >= _FEWEST_ALIKE:
+                    self._make_stack(layout, numbers[start:end], records[start:end], left)
 
     def _make_stack(self, layout: Layout, numbers: Numbers, records: Bytes, left: Array) -> None:
         """Make records of one layout and, if any value of theirs changes, of the same names."""

@@ -14,6 +14,7 @@ what is written there would be shown as one run with what is there.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -56,9 +57,12 @@ def find_targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge
     for target in targets:
         files = [runs[target.run][number] for number in target.files]
         check_replaceable(target.location, overwrite=overwrite, sources=files)
+    by_folder: defaultdict[Location, dict[Location, Location]] = defaultdict(dict)
+    for file, given in sources.items():
+        by_folder[file.parent][file] = given
     removed: dict[Location, Location] = {}
     for folder in {target.location.parent.real(): None for target in targets}:
-        here = {file: given for file, given in sources.items() if file.parent == folder}
+        here = by_folder[folder]
         if merge:
             removed.update({file: given for file, given in here.items() if file not in named})
         if not named.keys().isdisjoint(here):

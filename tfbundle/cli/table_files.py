@@ -1,0 +1,110 @@
+"""Tables that a command writes to a file or to stdout: CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, escape_name, json_number, print_as_is
+from tfbundle.cli.wording import for_command
+from tfbundle.errors import TfBundleError
+
+if TYPE_CHECKING:
+    import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    from tfbundle.storage.base import Location
+
+FORMATS = ("csv", "jsonl", "parquet")
+
+format_option = click.option("--format", type=click.Choice(FORMATS), help="By default what the suffix says.")
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the file even if a checkpoint, a graph or a run owns it."
+)
+
+
+class TableFile:
+    """Where a table goes: the file ``out``, or for ``-`` stdout, in a ``format``."""
+
+    def __init__(self, out: str, format: str | None, *, as_json: bool) -> None:
+        """Note where; raises a usage error where the format is not said, or nobody could read it there."""
+        from tfbundle.storage.replacing import is_stdout, is_terminal
+
+        if not out:
+            raise click.UsageError("--out is empty; name a file to write to, or - for stdout")
+        self.out = out
+        self.format = format or out.rpartition(".")[2].lower()
+        if self.format not in FORMATS:
+            raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
+        self.is_stdout = out == "-" or is_stdout(out)
+        if self.is_stdout and as_json:
+            raise click.UsageError("--json needs a file to write to, not stdout")
+        self._is_shown = sys.stdout.isatty() if out == "-" else is_terminal(out)
+        if self.format == "parquet" and (out == "-" or self._is_shown):
+            raise click.UsageError("Parquet needs a file to write to, not stdout or a terminal")
+
+    def write(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        to_arrow: Callable[[], pyarrow.Table],
+        *,
+        sources: Iterable[Location],
+        overwrite: bool,
+    ) -> None:
+        """Write the rows, or for Parquet what ``to_arrow`` returns; ``sources`` are the files that it is made of."""
+        from tfbundle.checkpoint.find.owned import check_replaceable
+        from tfbundle.storage.locations import locate
+        from tfbundle.storage.replacing import replacement
+
+        if self.out == "-":
+            self._write_text(_Stdout(), columns, rows)
+            return
+        try:
+            check_replaceable(locate(self.out), overwrite=overwrite, sources=sources)
+            with replacement(self.out) as file:
+                if self.format == "parquet":
+                    table = to_arrow()
+                    import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+                    pyarrow.parquet.write_table(table, file)
+                else:
+                    text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
+                    self._write_text(text, columns, rows)
+                    text.detach()
+        except ValueError as error:
+            if isinstance(error, TfBundleError):
+                raise
+            raise click.ClickException(for_command(str(error))) from None
+
+    def _write_text(self, file: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        if self.format == "csv":
+            writer = csv.writer(file, lineterminator="\n")
+            table = chain([columns], rows)
+            # A terminal gets no text as it is.
+            writer.writerows(map(_escaped, table) if self._is_shown else table)
+            return
+        for row in rows:
+            cells = {name: _json_cell(value) for name, value in zip(columns, row, strict=True)}
+            file.write(json.dumps(cells, allow_nan=False) + "\n")
+
+
+def _escaped(row: Sequence[Any]) -> list[Any]:
+    return [escape_name(cell) if isinstance(cell, str) else cell for cell in row]
+
+
+class _Stdout:
+    """Stdout as a file, whose troubles are named as those of everything that is printed."""
+
+    def write(self, text: str) -> None:
+        print_as_is(text)
+
+
+def _json_cell(value: Any) -> Any:
+    return json_number(value) if isinstance(value, float | complex) else value
