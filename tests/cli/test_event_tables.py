@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
+from tests.support.bundle_writer import write_bundle
 from tests.support.command import documents, on_terminal, refusal, run
 from tests.support.records import frames
 from tfbundle.proto import Event, Summary
@@ -323,3 +324,21 @@ def test_what_lies_in_a_folder_is_summed_up(tmp_path: Path, count: int) -> None:
     assert len(kinds) == count
     assert (kinds[-1] == "1 more") == (count == 6)
     assert f"try 'tfbundle info {tmp_path}'" in said
+
+
+@pytest.mark.parametrize("command", ["list", "show", "export", "images", "audio"])
+def test_a_file_of_another_kind_is_named_with_its_command(tmp_path: Path, command: str) -> None:
+    rest = {"show": ["loss"], "export": ["-o", tmp_path / "a.csv"], "images": [tmp_path], "audio": [tmp_path]}
+    write_bundle(tmp_path / "model", {"w": [1.0]})
+    (tmp_path / "state").write_text('model_checkpoint_path: "model"\n', encoding="utf-8")
+    write_records(tmp_path / "data", b"no event", b"more")
+    (tmp_path / "page").write_bytes(b"<!doctype html><html></html>")
+    for name, words in (
+        ("model.index", "use 'tfbundle ls "),
+        ("state", "a checkpoint state file, not an event file; use 'tfbundle state "),
+        ("data", "use 'tfbundle records "),
+        ("page", "an HTML page"),
+    ):
+        said = refusal("events", command, tmp_path / name, *rest.get(command, []))
+        assert f"{tmp_path / name} is " in said
+        assert words in said

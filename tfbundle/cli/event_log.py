@@ -66,6 +66,7 @@ def open_log(
     from tfbundle.events.file import Options
     from tfbundle.events.log import EventLog
 
+    _check_kind(logdir)
     # One damaged file does not keep the others from being shown: it counts up to its damage, which is named.
     log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=True))
     if not log.runs:
@@ -85,6 +86,18 @@ def open_log(
         else:
             opened.runs.append(run)
     return opened
+
+
+def _check_kind(path: str) -> None:
+    """Refuse a file of another kind, and name the command that reads it."""
+    from tfbundle.cli.next_commands import next_step
+    from tfbundle.events.files import READABLE
+    from tfbundle.identification.files import is_event_file_name, kind_of
+    from tfbundle.storage.locations import locate
+
+    location = locate(path)
+    if location.is_file() and not is_event_file_name(location.name) and (kind := kind_of(location)) not in READABLE:
+        raise click.ClickException(f"{path} is {kind.value}, not an event file; {next_step(kind, path)}")
 
 
 def _what_lies_at(logdir: str) -> str:

@@ -28,7 +28,7 @@ from tfbundle.storage.locations import StrPath, locate
 ROOT = "."
 
 # What a file may hold that is not called as event files are.
-_READABLE = (FileKind.EVENTS, FileKind.EMPTY)
+READABLE = (FileKind.EVENTS, FileKind.EMPTY)
 # How many files with other names are opened to see what they hold, in all of a tree; a folder of images has more.
 _MOST_LOOKED_INTO = 1000
 # The first field of an event is its wall time, a double with the number 1.
@@ -59,7 +59,7 @@ def find_runs(path: StrPath) -> Found:
     if not location.is_file():
         raise MissingFileError(f"there is no file or folder {location}", path=location.path)
     kind = kind_of(location)
-    if kind not in _READABLE and not is_event_file_name(location.name):
+    if kind not in READABLE and not is_event_file_name(location.name):
         raise FormatError(
             f"{location} is {kind.value}; pass an event file, or a folder of event files", path=location.path
         )
