@@ -399,3 +399,8 @@ def test_elements_of_a_file_that_was_replaced_are_not_read_from_the_new_one(
             images[1]
         assert log.refresh()
         assert log.runs["."].images["i"][1].encoded == (b"b" * 9000,)
+
+
+def test_an_empty_path() -> None:
+    with pytest.raises(tfbundle.MissingFileError, match="the path is empty; pass an event file"):
+        tfbundle.open_events("")

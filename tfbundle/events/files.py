@@ -52,6 +52,8 @@ def find_runs(path: StrPath) -> Found:
     for a file that holds something other than events.
     """
     location = locate(path)
+    if not location.path:
+        raise MissingFileError("the path is empty; pass an event file, or a folder of event files", path="")
     if location.is_folder():
         found = _Search(location)
         order = sorted(found.runs, key=lambda name: (name != ROOT, natural_key(name)))
