@@ -239,6 +239,15 @@ def test_the_variables_of_a_saved_model(model: Path) -> None:
     assert missing(model).endswith("variables.index is not there")
 
 
+@pytest.mark.parametrize("name", ["saved_model (1).pb", "saved_model.pb.txt", "Saved_Model.pb", "saved_model.pb~"])
+def test_the_file_of_a_saved_model(model: Path, name: str) -> None:
+    os.rename(model / "saved_model.pb", model / name)
+    assert f"{name} is a SavedModel: rename it to saved_model.pb" in missing(model)
+    (model / "saved_model.pb.gz").write_bytes(gzip.compress((model / name).read_bytes()))
+    (model / name).write_text("something else")
+    assert "saved_model.pb.gz is a gzip file: unpack it, as saved_model.pb" in missing(model)
+
+
 @pytest.mark.parametrize(
     ("name", "original"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ pytest.importorskip("rich", reason="the command needs rich, which is not install
 
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import refusal, run, run_json
+from tests.support.expected import FIXTURES
 
 ONES = {"w": np.ones(3, np.float32)}
 
@@ -101,3 +104,17 @@ def test_state_names_what_info_names(tmp_path: Path, name: str, data: bytes, wor
         assert words in line
     (problem,) = run_json("state", tmp_path, status=1)["problems"]
     assert problem["path"] == str(tmp_path / name)
+
+
+def test_state_of_folders_that_only_look_empty(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m-1", {"v": np.ones(3)})
+    (tmp_path / "m-1.index.gz").write_bytes(gzip.compress((tmp_path / "m-1.index").read_bytes()))
+    for name in ("m-1.index", "m-1.data-00000-of-00001"):
+        (tmp_path / name).unlink()
+    result = run("state", tmp_path)
+    assert result.exit_code == 1
+    assert "m-1.index.gz is a gzip file: unpack it first" in result.stdout
+    model = shutil.copytree(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", tmp_path / "model")
+    assert f"checkpoints lie in {model / 'variables'}" in run("state", model).stdout
+    shutil.rmtree(model / "variables")
+    assert "checkpoints lie in" not in run("state", model).stdout

@@ -358,3 +358,22 @@ def test_many_incomplete_checkpoints_take_no_more_than_each(tmp_path: Path) -> N
     assert time.process_time() - start < 5  # 0.7 s; with a look at all names for each it takes 15 s.
     assert len(report.findings) == len(report.checkpoints) == 1000
     assert sum("copy it beside the index" in finding.message for finding in report.findings) == 20
+
+
+@pytest.mark.parametrize("other", ["b.index", "b.data-00000-of-00001"])
+def test_placeholders_of_data_files_are_no_checkpoints(tmp_path: Path, other: str) -> None:
+    names = ("a.data-00000-of-00001", other)
+    for name, content in zip(names, (PAGE, POINTER), strict=True):
+        (tmp_path / name).write_bytes(content)
+    assert tfbundle.list_checkpoints(tmp_path) == []
+    assert tfbundle.verify(tmp_path).checkpoints == ()
+    assert agreed_problems(tmp_path) == set(names)
+    assert "data files but no index" not in refusal("ls", tmp_path)
+    # What the state file names, and one of several that is whole, is a checkpoint without its index.
+    (tmp_path / "a.data-00001-of-00002").write_bytes(b"\x01\xff")
+    (prefix,) = (item.prefix for item in tfbundle.list_checkpoints(tmp_path))
+    assert prefix == str(tmp_path / "a")
+    assert "a has data files but no index" in refusal("ls", tmp_path)
+    (tmp_path / "a.data-00001-of-00002").unlink()
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "a"')
+    assert [item.prefix for item in tfbundle.list_checkpoints(tmp_path)] == [str(tmp_path / "a")]

@@ -14,7 +14,7 @@ from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.locations import locate
 from tfbundle.verification import causes, saved_models
 from tfbundle.verification.causes import DamagedFile, find_causes
-from tfbundle.verification.file_causes import find_transfer_causes, find_zeros
+from tfbundle.verification.file_causes import find_table_end, find_transfer_causes, find_zeros
 
 # Bytes that are no text, no zeros, no line feeds, and never the same at a small distance.
 BYTES = np.random.default_rng(7).integers(128, 256, 4 << 10, np.uint8)
@@ -99,6 +99,12 @@ def test_length_of_a_message(tmp_path: Path, size: int, expected: bool) -> None:
     assert any("text stand in its place" in cause for cause in found) is expected
 
 
+@pytest.mark.parametrize("size", [99, 100, 101])
+def test_how_much_of_a_message_is_quoted(tmp_path: Path, size: int) -> None:
+    (found,) = transfer_causes(tmp_path, b"no!" + b"x" * (size - 3))
+    assert found.endswith(f", which begin 'no!{'x' * (min(size, 100) - 3)}'")
+
+
 @pytest.mark.parametrize(("size", "expected"), [(63, False), (64, True)])
 @pytest.mark.parametrize(("digits", "words"), [(b"0123456789abcdef", "xxd -r -p"), (b"Base+64/", "base64 -d")])
 def test_length_of_what_was_encoded(tmp_path: Path, digits: bytes, words: str, size: int, expected: bool) -> None:
@@ -136,6 +142,28 @@ def test_sectors_of_zeros(tmp_path: Path, start: int, end: int, expected: bool) 
     finally:
         source.close()
     assert found == ((start, end) if expected else None)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(4 << 20, True), ((4 << 20) + 1, False)])
+def test_how_much_is_searched_for_zeros(tmp_path: Path, size: int, expected: bool) -> None:
+    (tmp_path / "file").write_bytes((BYTES.tobytes() * 1025)[: size - 512] + bytes(512))
+    source = locate(tmp_path / "file").open()
+    try:
+        assert (find_zeros(source, 0, size) is not None) is expected
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize(("behind", "expected"), [((1 << 20) - 48, True), ((1 << 20) - 47, False)])
+def test_how_far_behind_a_table_its_end_is_found(tmp_path: Path, behind: int, expected: bool) -> None:
+    write_bundle(tmp_path / "m", {"a": take(100)})
+    footer = (tmp_path / "m.index").read_bytes()[-48:]
+    (tmp_path / "file").write_bytes(footer + b"x" * behind)
+    source = locate(tmp_path / "file").open()
+    try:
+        assert (find_table_end(source) is not None) is expected
+    finally:
+        source.close()
 
 
 def swap_shards(prefix: Path, count: int) -> None:

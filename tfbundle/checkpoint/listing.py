@@ -19,6 +19,7 @@ from tfbundle.checkpoint.find.names import (
     CheckpointFiles,
     Format,
     find_files,
+    holds_data,
     is_sidecar,
     prefix_of_member,
     prefix_of_v1_shard,
@@ -173,6 +174,8 @@ def _find(
         if is_known(prefix) or _holds_table(prefix.plus(INDEX_SUFFIX), FileKind.BUNDLE_INDEX):
             yield CheckpointFiles(prefix, "v2")
     for prefix in there.without_index:
+        if _place(prefix, listings) not in places and not holds_data(prefix, listing):
+            continue
         yield CheckpointFiles(prefix, "v2")
     for prefix in there.v1:
         files = find_files(prefix, "v1", listings)

@@ -10,6 +10,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import count_of, escape_name, format_size, one_line, print_json, print_line, print_table
+from tfbundle.cli.wording import for_command
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.state import CheckpointState
@@ -110,6 +111,8 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
             + ("" if state else f"; there is no {one_line(state_file.path)}")
         )
         _print_elsewhere(elsewhere)
+        if not listed and not missing and not elsewhere:
+            _print_reason(folder)
     if missing or problems or not listed or not all(item.complete for item in listed):
         raise click.exceptions.Exit(1)
 
@@ -160,6 +163,19 @@ def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> Non
         print_line(f"and {count_of(len(lines) - _MOST_SHOWN, 'more problem')}; --json lists all")
 
 
+def _print_reason(folder: Location) -> None:
+    """Print what lies in a folder instead of checkpoints, as the error of opening it says."""
+    from tfbundle.checkpoint.find.paths import find_checkpoint
+    from tfbundle.errors import TfBundleError
+
+    try:
+        find_checkpoint(folder)
+    except TfBundleError as error:
+        reason = error.message.partition("; ")[2]
+        if reason:
+            print_line(one_line(for_command(reason)))
+
+
 def _print_elsewhere(elsewhere: list[str]) -> None:
     for path in elsewhere[:_MOST_SHOWN]:
         print_line(f"checkpoints lie in {one_line(path)}")
@@ -169,13 +185,14 @@ def _print_elsewhere(elsewhere: list[str]) -> None:
 
 def _find_elsewhere(folder: Location) -> list[str]:
     """Return the folders below that have checkpoints."""
+    from tfbundle.checkpoint.find.saved_models import variables_prefix
     from tfbundle.overview.walk import overview
     from tfbundle.storage.locations import locate
 
     paths = [
-        item.path if item.kind == "saved-model-folder" else locate(item.path).parent.path
+        variables_prefix(item.path).parent.path if item.kind == "saved-model-folder" else locate(item.path).parent.path
         for item in overview(folder.join("")).items
-        if item.kind in ("checkpoint", "saved-model-folder")
+        if item.kind == "checkpoint" or (item.kind == "saved-model-folder" and item.facts["variables"])
     ]
     return list(dict.fromkeys(paths))
 

@@ -261,6 +261,19 @@ def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
     return Folder(*(tuple(map(folder.join, names)) for names in found))
 
 
+def holds_data(prefix: Location, listing: Listing) -> bool:
+    """Return whether any data file of a prefix is more than a placeholder."""
+    return any(not is_placeholder(prefix.beside(name)) for name in data_files_in(listing, prefix.name))
+
+
+def is_placeholder(location: Location) -> bool:
+    """Return whether a file is a web page, a Git LFS pointer or an error message in the place of what its name says."""
+    try:
+        return kind_of(location) in (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR)
+    except (TfBundleError, OSError):
+        return False  # What cannot be read may be anything.
+
+
 def _by_step(prefix: str) -> tuple[str, int]:
     """Return a key that sorts ``model-9`` before ``model-10``."""
     step = step_of(prefix)

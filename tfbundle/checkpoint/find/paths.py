@@ -8,6 +8,7 @@ found and what to pass instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NoReturn
 
 from tfbundle.checkpoint.find.listings import Listings
@@ -20,7 +21,9 @@ from tfbundle.checkpoint.find.names import (
     Format,
     find_files,
     find_shards_beside,
+    holds_data,
     is_incomplete_folder,
+    is_placeholder,
     is_sidecar,
     prefix_of,
     prefix_of_member,
@@ -29,19 +32,26 @@ from tfbundle.checkpoint.find.names import (
 )
 from tfbundle.checkpoint.find.renamed import (
     advise_missing_index,
+    describe_packed,
     describe_renamed_index,
     holds_index,
     index_name_for,
+    is_alike,
     may_be_renamed,
 )
-from tfbundle.checkpoint.find.saved_models import is_placeholder_of_saved_model, is_saved_model, variables_prefix
+from tfbundle.checkpoint.find.saved_models import (
+    SAVED_MODEL_NAMES,
+    is_placeholder_of_saved_model,
+    is_saved_model,
+    variables_prefix,
+)
 from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LONGEST_PATH
-from tfbundle.storage.base import Location
+from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.suggestions import closest_names
 
@@ -146,7 +156,7 @@ def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
             return _in_saved_model(folder, format)
     listings = Listings()  # Of thousands of candidates, each is looked for in the same folder.
     candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format, listings) is not None]
-    if len(candidates) > 1:
+    if len(candidates) > 1 or (candidates and is_placeholder(candidates[0].plus(INDEX_SUFFIX))):
         candidates = _without_strangers(candidates, folder)
     if not candidates and format != "v2":
         candidates = _unnamed_v1(folder)
@@ -212,19 +222,37 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
     text = f"there is no checkpoint in the folder {folder}"
     if there.incomplete:
         text += f"; {_listed(there.incomplete)} is incomplete: training stopped while it was being written"
-    if there.without_index:
-        text += f"; {_listed(there.without_index)} has data files but no index"
-        if len(there.without_index) == 1:
-            text += f"; {advise_missing_index(there.without_index[0])}"
     listing = folder.list()
+    orphans = [prefix for prefix in there.without_index if holds_data(prefix, listing)]
+    if len(orphans) > 1:
+        text += f"; {_listed(orphans)} have data files but no index"
+    elif orphans:
+        text += f"; {orphans[0]} has data files but no index; {advise_missing_index(orphans[0])}"
     kind = identify_folder(listing)
     if kind is not FileKind.FOLDER:
         return f"{text}: it is {kind.value}; {kind.advice}"
+    renamed = _describe_renamed_saved_model(folder, listing)
+    if renamed:
+        return f"{text}; {renamed}"
     below = [folder.join(name) for name in listing.names if listing.is_folder(name)]
     below = [location for location in below if _has_checkpoint(location)]
     if below:
         return f"{text}; checkpoints lie in {_listed(below)}"
-    return text if there.incomplete or there.without_index else text + _describe_others(folder)
+    return text if there.incomplete or orphans else text + _describe_others(folder)
+
+
+def _describe_renamed_saved_model(folder: Location, listing: Listing) -> str:
+    """Return which file in a folder is a SavedModel under another name, or is still compressed; ``""`` for none."""
+    for wanted in SAVED_MODEL_NAMES:
+        for name in listing.names:
+            location = folder.join(name)
+            if is_alike(name, wanted) and listing.stat(name) is not None:
+                packed = describe_packed(location, wanted)
+                with suppress(TfBundleError, OSError):
+                    kind = kind_of(location)
+                    if packed or kind in (FileKind.SAVED_MODEL, FileKind.SAVED_MODEL_TEXT):
+                        return packed or f"{name} is {kind.value}: rename it to {wanted}"
+    return ""
 
 
 def _describe_others(folder: Location) -> str:
