@@ -656,3 +656,21 @@ def test_scan_finds_what_the_directory_says(tmp_path: Path) -> None:
             assert scan.directory.handles == handles
             assert scan.gaps == ([(meta, 0)] if size == meta else [])
         source.close()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_pickled_v1_tensor_whose_file_is_gone(tmp_path: Path, count: int) -> None:
+    """The error says that the file is gone, and not that something else is in its place."""
+    names = ["m"] if count == 1 else ["m-00000-of-00002", "m-00001-of-00002"]
+    for number, name in enumerate(names):
+        write_v1(tmp_path / name, {f"a{number}": np.arange(3), f"b{number}": np.arange(4)})
+    damaged = bytearray((tmp_path / names[-1]).read_bytes())
+    damaged[-20:] = bytes(20)
+    (tmp_path / names[-1]).write_bytes(damaged)
+    with tfbundle.open_checkpoint(tmp_path / "m", salvage=True) as checkpoint:
+        pickled = pickle.dumps(checkpoint[f"a{count - 1}"])
+    assert pickle.loads(pickled).read().tolist() == [0, 1, 2]
+    (tmp_path / names[-1]).unlink()
+    error, message = (MissingFileError, "no file") if count == 1 else (FormatError, "no longer holds 'a1'.*deleted")
+    with pytest.raises(error, match=message):
+        pickle.loads(pickled).read()

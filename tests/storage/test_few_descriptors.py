@@ -1,6 +1,7 @@
 """Checkpoints of more files than a process may have open."""
 
 import errno
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from tests.support.bundle_writer import Saved, write_bundle
 from tests.support.v1_writer import write_v1
-from tfbundle.storage.descriptors import most_open_files, open_making_room
+from tfbundle.storage import local
+from tfbundle.storage.descriptors import most_maps, most_open_files, open_making_room
+from tfbundle.storage.local import LocalSource
 
 LOAD = """
 import resource, sys, numpy, tfbundle
@@ -18,6 +21,12 @@ numpy.random.default_rng  # Whatever loads when it is first used has files of it
 tfbundle.load(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
 loaded = tfbundle.load(sys.argv[2])
+mapped = tfbundle.load(sys.argv[2], mmap=True)
+assert sorted(int(array) for array in mapped.values()) == list(range(100))
+assert not any(array.flags.writeable for array in mapped.values())
+again = tfbundle.load(sys.argv[2], mmap=True)  # While all maps of the first are in use.
+assert [array.tolist() for array in again.values()] == [array.tolist() for array in mapped.values()]
+open(sys.executable, "rb").close()  # There are descriptors left.
 report = tfbundle.verify(sys.argv[2])
 (listed,) = tfbundle.list_checkpoints(sys.argv[3])
 print(sorted(int(array) for array in loaded.values()) == list(range(100)), report.ok, listed.complete)
@@ -45,6 +54,40 @@ def test_how_many_are_kept(monkeypatch: pytest.MonkeyPatch, allowed: int, kept: 
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
     assert most_open_files() == kept
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("allowed", [-1, 64, 3])
+def test_how_many_are_mapped(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    import resource
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    is_limited = sys.version_info < (3, 13) and allowed > 0
+    assert most_maps() == (allowed // 2 if is_limited else sys.maxsize)
+
+
+@pytest.mark.parametrize(("most", "is_mapped"), [(0, False), (1 << 20, True)])
+def test_what_is_not_mapped_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, is_mapped: bool
+) -> None:
+    monkeypatch.setattr(local, "most_maps", lambda: most)
+    (tmp_path / "f").write_bytes(b"abcdef")
+    source = LocalSource(tmp_path / "f")
+    view = source.view(2, 3)
+    assert view == b"cde"
+    assert view.readonly
+    assert isinstance(view.obj, mmap.mmap) == is_mapped
+
+
+def test_a_map_for_which_no_descriptor_is_left_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(local.mmap, "mmap", refuse)
+    (tmp_path / "f").write_bytes(b"abcdef")
+    view = LocalSource(tmp_path / "f").view(2, 3)
+    assert view == b"cde"
+    assert view.readonly
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])

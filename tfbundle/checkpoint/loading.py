@@ -32,7 +32,9 @@ def load(
 
     ``mmap=True`` gives read-only arrays: views of the mapped file where the stored bytes are the array (perhaps not
     aligned), and arrays of their own for the rest (strings, slices, another byte order, V1). The checksums are still
-    verified unless ``verify=False``. A mapped file must not be cut short while its views are in use.
+    verified unless ``verify=False``. Before Python 3.13 each map keeps a descriptor: with more data files than half of
+    those that the process may have, the rest are arrays of their own too. A mapped file must not be cut short while its
+    views are in use.
 
     Raises ``KeyError`` where a name or pattern means nothing, or several variables of one name, and what
     ``open_checkpoint`` and ``Tensor.read`` raise.

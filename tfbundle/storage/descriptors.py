@@ -1,7 +1,8 @@
 """Keeping many files open when a process may have few descriptors.
 
-Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. At most a quarter of them is used. The calling
-program has open files of its own, so that even this may be too many: when the system refuses, the oldest is closed.
+Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. At most a quarter of them is used for open
+files, and at most half of them for mapped ones. The calling program has open files of its own, so that even this may be
+too many: when the system refuses, the oldest is closed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from tfbundle.limits import MOST_OPEN_FILES
 
 T = TypeVar("T")
 
+# What the system says when a process, or the machine, has as many descriptors as it may have.
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
 
 def most_open_files() -> int:
     """Return how many files of one checkpoint to keep open at once."""
@@ -24,6 +28,16 @@ def most_open_files() -> int:
 
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return MOST_OPEN_FILES if allowed == resource.RLIM_INFINITY else max(1, min(MOST_OPEN_FILES, allowed // 4))
+
+
+def most_maps() -> int:
+    """Return how many files may be mapped at once; before Python 3.13 each map keeps a descriptor of its own."""
+    if sys.platform == "win32" or sys.version_info >= (3, 13):
+        return sys.maxsize
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed // 2
 
 
 def open_making_room(open_file: Callable[[], T], opened: MutableMapping[int, Any]) -> T:
@@ -36,6 +50,6 @@ def open_making_room(open_file: Callable[[], T], opened: MutableMapping[int, Any
         try:
             return open_file()
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not opened:
+            if error.errno not in NO_DESCRIPTORS or not opened:
                 raise
             del opened[next(iter(opened))]

@@ -16,9 +16,11 @@ import sys
 import threading
 from contextlib import suppress
 from typing import NamedTuple
+from weakref import WeakSet
 
 from tfbundle.errors import FormatError, MissingFileError, TruncatedError
 from tfbundle.storage.base import Source
+from tfbundle.storage.descriptors import NO_DESCRIPTORS, most_maps
 
 # Linux transfers at most 0x7ffff000 bytes a call and others less; asking for 1 GiB at a time suits them all.
 _LARGEST_READ = 1 << 30
@@ -27,6 +29,8 @@ LEADS_NOWHERE = (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL)
 # A map keeps its file open by itself. Before Python 3.13 each holds a descriptor nevertheless, of which systems allow
 # 1024, or 256.
 _MAP_SETTINGS = {"trackfd": False} if sys.version_info >= (3, 13) and sys.platform != "win32" else {}
+# The maps of all files that are in use.
+_maps: WeakSet[mmap.mmap] = WeakSet()
 
 
 class FileIdentity(NamedTuple):
@@ -144,6 +148,7 @@ class LocalSource(Source):
     def view(self, offset: int, size: int) -> memoryview:
         """Return ``size`` bytes from ``offset`` as a read-only view of the mapped file, without a copy.
 
+        Where too many files are mapped for the descriptors that the process may have, the bytes are read instead.
         A mapped file that another process cuts short ends this process with SIGBUS when the lost pages are
         touched; no library can turn that into an exception. Use it for files that stay as they are.
         """
@@ -152,13 +157,18 @@ class LocalSource(Source):
             return memoryview(b"")  # An empty file cannot be mapped.
         mapped = self._map
         if mapped is None:
+            if len(_maps) >= most_maps():
+                return memoryview(self.read_at(offset, size))
             try:
                 mapped = mmap.mmap(descriptor.number, self.size, access=mmap.ACCESS_READ, **_MAP_SETTINGS)
             except OSError as error:
+                if error.errno in NO_DESCRIPTORS:
+                    return memoryview(self.read_at(offset, size))
                 raise self._named(error) from None
             except ValueError:
                 raise self._shrunk(os.fstat(descriptor.number).st_size) from None
             self._map = mapped
+            _maps.add(mapped)
         return memoryview(mapped)[offset : offset + size]
 
     def require(self, offset: int, size: int) -> None:

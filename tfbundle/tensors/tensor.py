@@ -236,7 +236,15 @@ class Tensor:
             assert self._origin is not None  # A tensor has the one or the other.
             function, arguments, fingerprint = self._origin
             store = function(*arguments)
-            if store.find(self.name) != self._record or store.fingerprint(self.name, self._record) != fingerprint:
+            found = store.find(self.name)
+            if found is None:
+                raise FormatError(
+                    f"{store.path} no longer holds {self.name!r}, which it did when the tensor was pickled; "
+                    "a file of the checkpoint was deleted or replaced since",
+                    path=store.path,
+                    tensor=self.name,
+                )
+            if found != self._record or store.fingerprint(self.name, self._record) != fingerprint:
                 raise FormatError(
                     f"{store.path} holds another {self.name!r} than when the tensor was pickled; "
                     "the checkpoint was replaced since",

@@ -52,6 +52,8 @@ def salvage_v1(prefix: Location, files: Sequence[Location]) -> tuple[V1Store, li
         try:
             read_parts(opened, number, parts)
         except (TfBundleError, OSError) as error:
+            if isinstance(error, MissingFileError) and len(opened) == 1:
+                raise
             findings.append(finding_of(error, "index"))
             findings += _name_lost(opened, number)
     if len(opened) > 1 and not opened.are_current():
