@@ -72,6 +72,9 @@ LARGEST_ENTRY = 4 << 20
 # which slices are stored. A key repeats what an entry says of a slice in a third of the bytes at least.
 FREE_SLICE_LISTS = 512 << 10
 MOST_BYTES_A_KEY_BYTE = 3
+# Slices that one file of a V1 checkpoint lists, of all tensors together: so many, and so many more as it has values,
+# which are counted only where there are more.
+FREE_SLICES = 1 << 13
 # Comparisons of coordinates until slices have proved not to overlap, of all tensors of a checkpoint together but those
 # whose slices tile a box, which takes none. So many take a fifth of a second; the largest number of slices in a grid
 # with holes takes less than that.

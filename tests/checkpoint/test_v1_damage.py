@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.bundle_writer import (
     DATA_TYPES,
@@ -25,6 +27,7 @@ from tests.support.expected import FIXTURES
 from tests.support.table_writer import encode_table, seal_block
 from tests.support.v1_stores import numbers, store_of, tensor_of
 from tests.support.v1_writer import V1Saved, encode_slice, encode_statement, encode_values, write_v1
+from tfbundle.checkpoint.v1 import index as index_module
 from tfbundle.errors import (
     ChecksumError,
     FormatError,
@@ -323,3 +326,53 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 
 def test_numpy_names_of_the_writer() -> None:
     assert all(numpy_type(name) == numpy_dtype(number) for name, number in DATA_TYPES.items())
+
+
+def _listing(count: int, rows: int, *, stored: int) -> dict[bytes, bytes]:
+    """Tensors in slices of a row each, of which the first ones have values; beside them one that is whole."""
+    boxes = [((row, 1),) for row in range(rows)]
+    statements = [encode_statement(name=b"v%d" % n, dtype=1, shape=(rows,), slices=boxes) for n in range(count)]
+    statements.append(encode_statement(name=b"w", dtype=1, shape=(1,), slices=[[FULL]]))
+    one = encode_values(np.zeros(1, np.float32), 1)
+    pairs = {b"": encode_field(1, b"".join(encode_field(1, statement) for statement in statements))}
+    pairs[encode_slice_key(b"w", [FULL])] = encode_slice(b"w", [FULL], one)
+    for number in range(count):
+        for box in boxes[:stored]:
+            pairs[encode_slice_key(b"v%d" % number, box)] = encode_slice(b"v%d" % number, box, one)
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("count", "stored", "refused"), [(2, 0, 0), (3, 0, 1), (3, 15, 1), (3, 16, 0), (5, 50, 0), (9, 0, 7)]
+)
+def test_slices_that_are_listed_and_have_no_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, stored: int, refused: int
+) -> None:
+    """A meta may list some slices without values, and any number that have them; what lists too many is refused."""
+    monkeypatch.setattr(index_module, "FREE_SLICES", 100)
+    (tmp_path / "m").write_bytes(encode_table(_listing(count, 50, stored=stored)))
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        assert checkpoint["w"].read().tolist() == [0.0]
+        for number in range(count):
+            is_refused = number >= count - refused
+            with pytest.raises(UnsupportedError, match="far more slices") if is_refused else nullcontext():
+                assert checkpoint[f"v{number}"].shape == (50,)
+
+
+@pytest.mark.parametrize("place", ["first", "last", "twice", "absent"])
+@pytest.mark.parametrize("rows", [2, 1000])
+def test_where_the_name_stands_in_a_statement(tmp_path: Path, place: str, rows: int) -> None:
+    """A long statement is taken apart another way; as for protobuf, the last of several names counts."""
+    boxes = [((row, 1),) for row in range(rows)]
+    name, other = encode_field(1, b"v\xff"), encode_field(1, b"other")
+    rest = encode_statement(name=b"", dtype=1, shape=(rows,), slices=boxes).removeprefix(encode_field(1, b""))
+    statement = {"first": name + rest, "last": rest + name, "twice": other + rest + name, "absent": rest}[place]
+    key = b"" if place == "absent" else b"v\xff"
+    one = encode_values(np.ones(1, np.float32), 1)
+    pairs = {b"": encode_field(1, encode_field(1, statement))}
+    pairs |= {encode_slice_key(key, box): encode_slice(key, box, one) for box in boxes}
+    (tmp_path / "m").write_bytes(encode_table(pairs))
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        (found,) = checkpoint
+        assert found == key.decode("utf-8", "surrogateescape")
+        assert checkpoint[found].read().tolist() == [1.0] * rows

@@ -126,7 +126,7 @@ def _many(folder: Path, count: int, *, padding: int = 0, **settings: Any) -> Wan
     tensors = {"a": A, "x": V1Saved(array, slices=[((n, 1),) for n in range(count)])}
     values = {"a": A, "x": array}
     if padding:
-        tensors["y"] = values["y"] = np.arange(padding, dtype=np.uint8)
+        tensors["y"] = values["y"] = np.arange(padding, dtype=np.float32)
     write_v1(folder / MODEL, tensors, **settings)
     return Wanted(folder / MODEL, values)
 
@@ -141,9 +141,9 @@ def v1_slices_2_000_one_restart(folder: Path) -> Wanted:
     return _many(folder, 2_000, block_size=1 << 30, restart_interval=1 << 30)
 
 
-@case("checkpoint", "2,000 V1 slices in one large block")
-def v1_slices_2_000_in_a_large_block(folder: Path) -> Wanted:
-    return _many(folder, 2_000, block_size=1 << 30, padding=2 << 20)
+@case("checkpoint", "1,000 V1 slices in one large block")
+def v1_slices_1_000_in_a_large_block(folder: Path) -> Wanted:
+    return _many(folder, 1_000, block_size=1 << 30, padding=1 << 19)
 
 
 @case("checkpoint", "100,000 V1 slices without values")
@@ -154,6 +154,20 @@ def v1_slices_100_000(folder: Path) -> Wanted:
         {"a": A, "x": V1Saved(np.zeros(1, np.int32), slices=[], lies={"shape": (100_000,), "slices": slices})},
     )
     return Wanted(folder / MODEL, {"a": A}, frozenset({"x"}))
+
+
+@case("checkpoint", "60 V1 tensors in 16,384 slices each, which are a million, without values")
+def v1_slices_in_many_tensors(folder: Path) -> Wanted:
+    slices = encode_statement(name=b"", dtype=1, shape=(1 << 14,), slices=[((n, 1),) for n in range(1 << 14)])
+    rest = slices.removeprefix(encode_statement(name=b"", dtype=1, shape=(1 << 14,), slices=[]))
+    names = [f"x{n:02d}" for n in range(60)]
+    statements = [encode_statement(name=b"a", dtype=1, shape=B.shape, slices=[[FULL]])]
+    statements += [encode_statement(name=n.encode(), dtype=1, shape=(1 << 14,), slices=[]) + rest for n in names]
+    meta = encode_field(1, b"".join(encode_field(1, statement) for statement in statements))
+    value = encode_slice(b"a", [FULL], encode_values(B, 1))
+    pairs = {b"": meta, encode_slice_key(b"a", [FULL]): value}
+    (folder / MODEL).write_bytes(encode_table(pairs, compress=True))
+    return Wanted(folder / MODEL, {"a": B}, frozenset(names))
 
 
 @case("checkpoint", "3 MB of Snappy data that hold 64 MB of empty V1 strings")

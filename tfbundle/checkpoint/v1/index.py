@@ -13,26 +13,32 @@ from math import prod
 from typing import NamedTuple
 
 from tfbundle.checkpoint.v1.files import V1Files, check_set
-from tfbundle.checkpoint.v1.saved_slice import decode_meta, decode_statement
+from tfbundle.checkpoint.v1.saved_slice import count_slices, decode_meta, decode_statement
 from tfbundle.checkpoint.v1.slice_table import Block, SliceTable
-from tfbundle.errors import FormatError, TfBundleError
-from tfbundle.formats.slice_keys import decode_name, encode_slice_key
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.formats.slice_keys import decode_name, encode_slice_keys
 from tfbundle.formats.versions import check_version
+from tfbundle.limits import FREE_SLICES
 from tfbundle.storage.base import Location
 from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.overlaps import Effort
 from tfbundle.tensors.parts import Tiling, VariablePart, find_part, tiling
-from tfbundle.tensors.slices import TensorSlice, locate_slice
+from tfbundle.tensors.slices import TensorSlice, check_disjoint, locate_slice
 from tfbundle.tensors.store import Facts
 
 _META_KEY = b""
 
 
 class Part(NamedTuple):
-    """What one file says of a tensor: the file's number, the meta's statement, and its slices' blocks."""
+    """What one file says of a tensor: the file's number, the meta's statement, and its slices' blocks.
+
+    There are no ``blocks`` where the statement makes no sense, and they are ``None`` where it and others list too many
+    slices.
+    """
 
     file: int
     statement: bytes
-    blocks: tuple[Block | None, ...]
+    blocks: tuple[Block | None, ...] | None
 
 
 # One for each file that knows the tensor. The blocks' checksums show whether it still holds the same values.
@@ -64,6 +70,15 @@ class V1Index:
         self._records = records
         self._damaged = damaged or {}
         self._owners: dict[str, Tiling | None] = {}
+        self._last: tuple[str, Record | None, tuple[Facts, list[StoredSlice]]] = "", None, (Facts(0, (), ()), [])
+        self._disjoint: set[str] = set()
+        self._effort = Effort()
+
+    def check_disjoint(self, name: str, slices: list[StoredSlice]) -> None:
+        """Raise ``FormatError`` if slices of a tensor overlap; ``UnsupportedError`` if that takes too long to say."""
+        if name not in self._disjoint:
+            check_disjoint([stored.box for stored in slices], self._effort)
+            self._disjoint.add(name)
 
     @classmethod
     def open(cls, prefix: Location, files: Sequence[Location], *, verify: bool) -> V1Index:
@@ -86,6 +101,7 @@ class V1Index:
         index = V1Index(self.files, {name: self._records[name] for name in names}, damaged)
         # Where a slot of a part belongs does not depend on whether its variable is intact.
         index._owners = self._owners
+        index._disjoint, index._effort = self._disjoint, self._effort
         return index
 
     def records(self) -> dict[str, Record]:
@@ -109,10 +125,23 @@ class V1Index:
 
         Raises ``FormatError`` where its files contradict each other.
         """
+        # One tensor is asked about several times in a row.
+        known, of, found = self._last
+        if known != name or of is not record:
+            found = self._decode(name, record)
+            self._last = name, record, found
+        facts, slices = found
+        return facts, list(slices)
+
+    def _decode(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
         slices: list[StoredSlice] = []
         kinds: list[tuple[int, tuple[int, ...]]] = []
         for part in record:
             path = self.files.paths[part.file]
+            if part.blocks is None:
+                raise UnsupportedError(
+                    f"{path} lists far more slices of it and others than it has values for", path=path, tensor=name
+                )
             try:
                 data_type, shape, stated = decode_statement(part.statement)
                 boxes = [locate_slice(extents, shape) for extents in stated]
@@ -156,6 +185,8 @@ class V1Index:
 
     def _stated(self, record: Record) -> Facts | None:
         """Return the type and shape that the first file states, and the slices of all; ``None`` for nonsense."""
+        if any(part.blocks is None for part in record):
+            return None
         try:
             stated = [decode_statement(part.statement) for part in record]
             shape = stated[0].shape
@@ -168,9 +199,23 @@ class V1Index:
 def read_parts(files: V1Files, number: int, parts: dict[bytes, list[Part]]) -> None:
     """Add what a file says to what is known of each tensor."""
     table = files.table(number)
+    # A slice takes a few bytes in the meta, and a hundred times as many once it is looked for.
+    allowed = FREE_SLICES
+    listed = 0
     for name, statement in _read_meta(table):
         found = parts.setdefault(name, [])
-        found.append(Part(number, statement, _find_blocks(table, name, statement)))
+        blocks: tuple[Block | None, ...] | None = None
+        try:
+            count = count_slices(statement)
+            if count > 1 and listed + count > allowed == FREE_SLICES:
+                allowed += len(table)
+            if count <= 1 or listed + count <= allowed:
+                keys = encode_slice_keys(name, decode_statement(statement).slices)
+                blocks = tuple(map(table.locate, keys))
+                listed += count if count > 1 else 0
+        except TfBundleError:
+            blocks = ()  # Whoever asks for the tensor decodes the statement again, and gets the error.
+        found.append(Part(number, statement, blocks))
 
 
 def records_of(parts: dict[bytes, list[Part]]) -> dict[str, Record]:
@@ -196,11 +241,3 @@ def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
 
 def _describe(data_type: int, shape: tuple[int, ...]) -> str:
     return f"{data_type_name(data_type)} of shape {list(shape)}"
-
-
-def _find_blocks(table: SliceTable, name: bytes, statement: bytes) -> tuple[Block | None, ...]:
-    try:
-        slices = decode_statement(statement).slices
-        return tuple(table.locate(encode_slice_key(name, extents)) for extents in slices)
-    except TfBundleError:
-        return ()  # Whoever asks for the tensor decodes the statement again, and gets the error.

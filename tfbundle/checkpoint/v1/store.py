@@ -36,7 +36,7 @@ from tfbundle.tensors.arrays import Array, allocate, shaped, split
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect, plan_reads
-from tfbundle.tensors.slices import check_disjoint, find_gap, incomplete
+from tfbundle.tensors.slices import find_gap, incomplete
 from tfbundle.tensors.store import Facts, Range, Reopening
 
 # The first bytes of a large value that are looked at: they hold the tensor's name.
@@ -136,7 +136,7 @@ class V1Store:
         """Return the whole tensor as an array of its own."""
         facts, slices = self.stored_slices(name, record)
         try:
-            self._check_complete(facts, slices)
+            self._check_complete(name, facts, slices)
             if not facts.slices:
                 values = self._read_slice(name, facts, slices[0])
                 return shaped(values if values.flags.writeable else values.copy(), facts.shape)
@@ -158,9 +158,9 @@ class V1Store:
                 box = intersect(selection, stored.box.starts, stored.box.lengths)
                 if box is not None:
                     found.append((stored, *box))
-            check_disjoint([stored.box for stored in slices])
+            self.index.check_disjoint(name, slices)
             if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
-                self._check_complete(facts, slices)
+                self._check_complete(name, facts, slices)
             _check_size(facts, [stored for stored, _, _ in found])
             array = allocate(facts.data_type, selection.counts)
             for stored, inner, target in found:
@@ -190,7 +190,7 @@ class V1Store:
     def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
         """Yield what there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
         facts, slices = self.stored_slices(name, record)
-        yield Check(0, None, partial(self._check_complete, facts, slices))
+        yield Check(0, None, partial(self._check_complete, name, facts, slices))
         itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize
         for stored in slices:
             place = Place(self.files.paths[stored.file])
@@ -201,9 +201,9 @@ class V1Store:
     def _check_slice(self, name: str, facts: Facts, stored: StoredSlice) -> None:
         self._read_slice(name, facts, stored)
 
-    def _check_complete(self, facts: Facts, slices: list[StoredSlice]) -> None:
+    def _check_complete(self, name: str, facts: Facts, slices: list[StoredSlice]) -> None:
+        self.index.check_disjoint(name, slices)
         boxes = [stored.box for stored in slices]
-        check_disjoint(boxes)
         gap = find_gap(boxes, facts.shape)
         if gap is not None or not boxes:
             raise incomplete(gap, len(boxes))
