@@ -1,7 +1,9 @@
 """``tfbundle.verify`` of folders: which checkpoints it reads, and which it says that it did not."""
 
+import gzip
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -250,7 +252,7 @@ def agreed_problems(folder: Path) -> set[str]:
     items = json.loads(run("info", "--json", folder).stdout)["items"]
     assert {item["path"] for item in items if item["problem"] and item["kind"] != "run"} == state
     found = {finding.path or "" for finding in tfbundle.verify(folder, all=True).findings}
-    assert state <= {path.removesuffix(".index") for path in found} | found
+    assert state <= {re.sub(r"\.(index|data-\d+-of-\d+)$", "", path) for path in found} | found
     return {os.path.relpath(path, folder) for path in state}
 
 
@@ -377,3 +379,18 @@ def test_placeholders_of_data_files_are_no_checkpoints(tmp_path: Path, other: st
     (tmp_path / "a.data-00001-of-00002").unlink()
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "a"')
     assert [item.prefix for item in tfbundle.list_checkpoints(tmp_path)] == [str(tmp_path / "a")]
+
+
+@pytest.mark.parametrize("name", ["m-1.index", "m-1.data-00000-of-00001"])
+def test_files_that_are_still_compressed(tmp_path: Path, name: str) -> None:
+    folder = make(tmp_path / "run", "m-1")
+    packed = folder / f"{name}.gz"
+    packed.write_bytes(gzip.compress((folder / name).read_bytes()))
+    (folder / "m-1.meta.gz").write_bytes(gzip.compress(b""))
+    assert agreed_problems(folder) == set()  # It is a copy.
+    (folder / name).unlink()
+    assert agreed_problems(folder) == {"m-1", packed.name}
+    for path in folder.glob("m-1.[id]*[!z]"):
+        path.unlink()
+    assert agreed_problems(folder) == {packed.name}
+    assert f"is a gzip file: unpack it, as {name}" in run("info", folder).stdout

@@ -144,6 +144,15 @@ def test_sectors_of_zeros(tmp_path: Path, start: int, end: int, expected: bool) 
     assert found == ((start, end) if expected else None)
 
 
+@pytest.mark.parametrize(("before", "expected"), [(8, True), (9, False)])
+def test_how_a_table_begins(tmp_path: Path, before: int, expected: bool) -> None:
+    """Up to 8 bytes of Snappy, an empty key, the longest size of a value, and the first tag of a header."""
+    (tmp_path / "m.index").write_bytes(b"\xfe" * before + b"\0\0\x80\x80\x80\x80\x01\x08" + take(100).tobytes())
+    (cause,) = find_causes([DamagedFile(locate(tmp_path / "m.index"))], ())
+    assert ("does not end as a table does" in cause) is expected
+    assert ("neither begins nor ends as a table does" in cause) is not expected
+
+
 @pytest.mark.parametrize(("size", "expected"), [(4 << 20, True), ((4 << 20) + 1, False)])
 def test_how_much_is_searched_for_zeros(tmp_path: Path, size: int, expected: bool) -> None:
     (tmp_path / "file").write_bytes((BYTES.tobytes() * 1025)[: size - 512] + bytes(512))

@@ -111,7 +111,7 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
             + ("" if state else f"; there is no {one_line(state_file.path)}")
         )
         _print_elsewhere(elsewhere)
-        if not listed and not missing and not elsewhere:
+        if not (listed or missing or elsewhere or problems):
             _print_reason(folder)
     if missing or problems or not listed or not all(item.complete for item in listed):
         raise click.exceptions.Exit(1)

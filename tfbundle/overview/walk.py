@@ -290,7 +290,7 @@ class _Walk:
         if isinstance(kind, Item):
             yield kind
             return
-        problem = contradiction(name, kind)
+        problem = contradiction(name, kind, listing)
         is_plain = kind in _OTHERS
         if is_plain and problem is None:
             self._others += 1

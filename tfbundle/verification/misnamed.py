@@ -39,7 +39,7 @@ def check_names(folder: Location, prefixes: Collection[str], others: Collection[
             return
         location = folder.join(name)
         try:
-            problem = contradiction(name, kind_of(location))
+            problem = contradiction(name, kind_of(location), listing)
         except (TfBundleError, OSError) as error:
             yield finding_of(error, "wrong-file")
         else:

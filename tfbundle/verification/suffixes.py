@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX
-from tfbundle.checkpoint.find.renamed import index_name_for
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
+from tfbundle.checkpoint.find.renamed import index_name_for, original_name
+from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES
 from tfbundle.identification.files import is_event_file_name
 from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.storage.base import Listing
 
 _RECORDS = (FileKind.TFRECORD, FileKind.EVENTS, FileKind.GZIP)
 _PROTOBUFS = (
@@ -57,8 +59,11 @@ _SAVED_MODEL_NAMES = {
 _AMBIGUOUS = (".index", ".meta")
 
 
-def contradiction(name: str, kind: FileKind) -> str | None:
-    """Return what is wrong where the content of a file is not what its name says, or a placeholder; else ``None``."""
+def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> str | None:
+    """Return what is wrong where the content of a file is not what its name says, or a placeholder; else ``None``.
+
+    ``listing`` is of its folder: what is still compressed is wrong only where the file itself is not there.
+    """
     suffix = "." + name.lower().rpartition(".")[2]
     expected = _EXPECTED.get(suffix, ())
     if kind in _PLACEHOLDERS:
@@ -70,6 +75,11 @@ def contradiction(name: str, kind: FileKind) -> str | None:
         return None if is_readable else "is called like an event file, and is damaged or something else"
     if kind is FileKind.EVENTS and not expected:
         return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
+    if kind in PACKED and listing is not None:
+        original = original_name(name)
+        is_part = original.endswith(INDEX_SUFFIX) or parse_shard(original) is not None or original in SAVED_MODEL_NAMES
+        if is_part and original != name and original not in listing:
+            return f"is {kind.value}: unpack it, as {original}"
     if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind]:
         return f"is a SavedModel, which has to be called {_SAVED_MODEL_NAMES[kind]}"
     if kind is FileKind.BUNDLE_INDEX and not name.endswith(INDEX_SUFFIX):
