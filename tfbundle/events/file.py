@@ -169,7 +169,8 @@ class EventFile:
     def _note_bytes(self, source: Source) -> None:
         """Note what was read, so that another file in its place is noticed."""
         if not self._is_packed:
-            with suppress(OSError):  # Where its disk is broken, what was noted before has to do.
+            # Where its disk is broken, or it just became shorter, what was noted before has to do.
+            with suppress(OSError, TfBundleError):
                 self._so_far = ReadSoFar(source, self.position)
 
     def _open_stream(self) -> tuple[Source, Stream]:
