@@ -328,8 +328,16 @@ def test_the_command_reads_renames_from_a_file(model: Path, tmp_path: Path) -> N
     assert run("convert", model, tmp_path / "out.npz", *options[:2]).exit_code == 0
     with np.load(tmp_path / "out.npz") as found:
         assert found["dense/bias"].shape == (6, 4)
-    mapping.write_text('["a"]')
-    assert "one object of names" in refusal("convert", model, tmp_path / "out.npz", *options)
+    # A list is in order: the second step sees what the first has made.
+    mapping.write_text(json.dumps([["^dense/", ""], {"kernel": "k", "bias": "b"}, [r"^(k|b)$", r"w.\1"]]))
+    assert run("convert", model, tmp_path / "out.npz", *options[:2], "--rename", "w.k=last").exit_code == 0
+    with np.load(tmp_path / "out.npz") as found:
+        assert {"last", "w.b", "int8"} < set(found)
+    for text in ('["a"]', '[["a"]]', '[["a", 1]]', '{"a": 1}', "3", '[{"a": ["b"]}]', '"a"'):
+        mapping.write_text(text)
+        assert "one object of names" in refusal("convert", model, tmp_path / "out.npz", *options)
+    mapping.write_text('{"dense/bias": "a", "dense/kernel": "b", "dense/bias": "c"}')
+    assert "'dense/bias' twice" in refusal("convert", model, tmp_path / "out.npz", *options)
     mapping.write_text("{")
     assert "is not JSON" in refusal("convert", model, tmp_path / "out.npz", *options)
     for option, match in (("--rename=a", "OLD=NEW"), ("--transpose=a=x", "no axes"), ("--shard-size=2X", "no size")):

@@ -68,7 +68,9 @@ _OPTIONS = (
         "first group); may be repeated, in order.",
     ),
     click.option(
-        "--rename-file", metavar="FILE", help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.'
+        "--rename-file",
+        metavar="FILE",
+        help='Rename as a JSON file says, {"OLD": "NEW", ...}, or in order [["OLD", "NEW"], ...], before any --rename.',
     ),
     click.option(
         "--cast",
@@ -200,17 +202,36 @@ def read_renames(path: str | None, rules: Sequence[str]) -> list[Any]:
     return [*_read_mapping(path), *(_pair(text, "--rename OLD=NEW") for text in rules)]
 
 
-def _read_mapping(path: str | None) -> list[dict[str, str]]:
+def _read_mapping(path: str | None) -> list[Any]:
+    """Return the steps of a file: one object of names, or a list of pairs and objects in their order."""
     if path is None:
         return []
     import json
+    from collections import Counter
 
     from tfbundle.storage.locations import locate
 
+    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+            raise click.ClickException(f"{path} has the name {twice!r} twice in one object; only one can count")
+        return found
+
     try:
-        rules = json.loads(locate(path).read(_LARGEST_MAPPING))
+        rules = json.loads(locate(path).read(_LARGEST_MAPPING), object_pairs_hook=names)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise click.ClickException(f"{path} is not JSON: {error}") from None
-    if not isinstance(rules, dict) or not all(isinstance(new, str) for new in rules.values()):
-        raise click.ClickException(f'{path} is expected to hold one object of names, {{"OLD": "NEW", ...}}')
-    return [rules]
+    steps = rules if isinstance(rules, list) else [rules]
+    if not all(map(_is_step, steps)):
+        raise click.ClickException(
+            f'{path} is expected to hold one object of names, {{"OLD": "NEW", ...}}, or a list of pairs, '
+            '[["OLD", "NEW"], ...]'
+        )
+    return steps
+
+
+def _is_step(step: Any) -> bool:
+    if isinstance(step, dict):
+        return all(isinstance(new, str) for new in step.values())
+    return isinstance(step, list) and len(step) == 2 and all(isinstance(name, str) for name in step)

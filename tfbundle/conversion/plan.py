@@ -158,6 +158,9 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
         chosen.pop(OBJECT_GRAPH_KEY, None)
     called = _with_averages(source, chosen, left_out, averages)
     new_names = rename_all(called, choices.rename, lambda name: _variable_keys(source, name))
+    if keeps_objects and OBJECT_GRAPH_KEY in new_names.values():
+        (taker,) = (name for name, new in new_names.items() if new == OBJECT_GRAPH_KEY)
+        raise ValueError(f"{taker!r} would be called {OBJECT_GRAPH_KEY!r}, as the object graph is; choose another name")
     casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"))
     axes = _axes(source, choices.transpose)
     planned: list[Planned] = []

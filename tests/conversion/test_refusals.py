@@ -1,0 +1,165 @@
+"""What cannot be done is found before a byte is written: by a dry run as by the conversion, whatever the output."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tests.support.arrays import object_array
+from tests.support.bundle_writer import write_bundle
+from tests.support.command import run
+from tests.support.object_graphs import graph_of
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.conversion.convert import convert
+from tfbundle.errors import UnsupportedError
+
+OUTPUTS = ["out", "out.npz", "out.safetensors", "out.h5", "out.zarr"]
+LIBRARIES = {"out.h5": "h5py", "out.zarr": "zarr"}
+
+# What is asked for: as arguments, what is raised, and as options of the command.
+MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
+    "names that match nothing": ({"names": "conv/*"}, KeyError, r"conv/\*", ["--names=conv/*"]),
+    "a name that is not there": ({"names": ["a/kernle"]}, KeyError, "a/kernel", ["--names=a/kernle"]),
+    "exclude that matches nothing": ({"exclude": "conv/*"}, KeyError, r"conv/\*", ["--exclude=conv/*"]),
+    "rename of nothing": ({"rename": {"a/kernle": "b"}}, KeyError, "a/kernle", ["--rename=a/kernle=b"]),
+    "cast of nothing": ({"cast": {"conv/*": "float16"}}, KeyError, r"conv/\*", ["--cast=conv/*=float16"]),
+    "transpose of nothing": ({"transpose": {"conv/*": (1, 0)}}, KeyError, r"conv/\*", ["--transpose=conv/*=1,0"]),
+    "averages of nothing": ({"averages": True}, KeyError, "no moving averages", ["--averages"]),
+    "two that are renamed to one": (
+        {"rename": {re.compile("^.*$"): "one"}},
+        ValueError,
+        "would all be called 'one'",
+        ["--rename=^.*$=one"],
+    ),
+    "one renamed to another": (
+        {"rename": {"a/kernel": "a/bias"}},
+        ValueError,
+        "would all be called 'a/bias'",
+        ["--rename=a/kernel=a/bias"],
+    ),
+    "a function that makes one of two": (
+        {"rename": lambda name: name.rpartition("/")[0] or name},
+        ValueError,
+        "would all be called 'a'",
+        [],
+    ),
+    "names of a dict that collide": (
+        {"names": {"a/kernel": "x", "a/bias": "x"}},
+        ValueError,
+        "'x'",
+        [],
+    ),
+    "an empty name": ({"rename": {"^a/kernel$": ""}}, ValueError, "called ''", ["--rename=^a/kernel$="]),
+    "a group that is not there": (
+        {"rename": {"^a/(kernel)": r"\2"}},
+        ValueError,
+        "cannot replace",
+        [r"--rename=^a/(kernel)=\2"],
+    ),
+    "integers that a float rounds": (
+        {"cast": {"int64": "float32"}},
+        UnsupportedError,
+        "'step'.*exactly",
+        ["--cast=int64=float32"],
+    ),
+    "integers that do not fit": ({"cast": "int8"}, UnsupportedError, "'step'.*no room", ["--cast=int8"]),
+    "a float that is no integer's": (
+        {"cast": {"large": "int16"}},
+        UnsupportedError,
+        "'large'.*no room",
+        ["--cast=large=int16"],
+    ),
+    "not a number as an integer": ({"cast": {"nan": "int64"}}, UnsupportedError, "'nan'", ["--cast=nan=int64"]),
+    "a type that does not exist": ({"cast": "float33"}, ValueError, "float33", ["--cast=float33"]),
+    "a cast of text": ({"cast": {"text": "float32"}, "exclude": ()}, ValueError, "'text'", ["--cast=text=float32"]),
+    "axes of another rank": ({"transpose": {"a/bias": (1, 0)}}, ValueError, "transpose", ["--transpose=a/bias=1,0"]),
+    "axes twice": ({"transpose": {"a/kernel": (0, 0)}}, ValueError, "each axis", ["--transpose=a/kernel=0,0"]),
+    "a function that fails": ({"transform": lambda name, tensor: 1 / 0}, ZeroDivisionError, "division", []),
+    "shards and their size": (
+        {"shards": 2, "shard_size": 10},
+        ValueError,
+        "one of them|not divided",
+        ["--shards=2", "--shard-size=10"],
+    ),
+    "more shards than tensors": ({"shards": 99}, ValueError, "number of|from 1 to|not divided", ["--shards=99"]),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tensors = {
+        "a/bias": np.zeros(4, np.float32),
+        "a/kernel": np.ones((6, 4), np.float32),
+        "large": np.full(3, 1e9, np.float32),
+        "nan": np.array([1, np.nan], np.float64),
+        "step": np.int64((1 << 24) + 1),
+    }
+    folder = tmp_path_factory.mktemp("model")
+    write_bundle(folder / "model", tensors)
+    write_bundle(folder / "text", {**tensors, "text": object_array([b"x"], ())})
+    return folder / "model"
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_nothing_is_written(model: Path, tmp_path: Path, out: str, mistake: str) -> None:
+    pytest.importorskip(LIBRARIES.get(out, "numpy"))
+    arguments, error, match, options = MISTAKES[mistake]
+    if "text" in str(arguments):
+        model = model.with_name("text")
+        arguments = {key: value for key, value in arguments.items() if key != "exclude"}
+    convert({"old": np.arange(3)}, tmp_path / out)
+    before = tree(tmp_path)
+    for dry_run in (True, False):
+        with pytest.raises(error, match=match):
+            convert(model, tmp_path / out, **arguments, overwrite=True, dry_run=dry_run)
+        assert tree(tmp_path) == before
+    if options:
+        for more in (["--dry-run"], []):
+            done = run("convert", model, tmp_path / out, "--overwrite", *options, *more)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert "Traceback" not in done.stderr
+            assert len(done.stderr.strip()) > 10
+        assert tree(tmp_path) == before
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_name_of_the_object_graph_is_taken(tmp_path: Path) -> None:
+    key = "w/.ATTRIBUTES/VARIABLE_VALUE"
+    graph = graph_of({"children": [("w", 1)]}, {"key": key}).SerializeToString()
+    write_bundle(tmp_path / "m", {key: np.zeros(2), "b": np.zeros(1), OBJECT_GRAPH_KEY: object_array([graph], ())})
+    for dry_run in (True, False):
+        with pytest.raises(ValueError, match="as the object graph is"):
+            convert(tmp_path / "m", tmp_path / "out", rename={"b": OBJECT_GRAPH_KEY}, dry_run=dry_run)
+    assert not list(tmp_path.glob("out*"))
+    # Other formats have no graph that it could take the place of.
+    convert(tmp_path / "m", tmp_path / "out.npz", rename={"b": OBJECT_GRAPH_KEY})
+
+
+@pytest.mark.parametrize(
+    ("out", "array"),
+    [
+        ("out.npz", np.zeros(2, ml_dtypes.bfloat16)),
+        ("out.npz", object_array([b"x"])),
+        ("out.safetensors", np.zeros(2, np.complex128)),
+        ("out.safetensors", np.zeros(2, ml_dtypes.int4)),
+        ("out.h5", np.zeros(2, ml_dtypes.float8_e4m3fn)),
+        ("out.zarr", np.zeros(2, ml_dtypes.bfloat16)),
+    ],
+)
+def test_what_a_format_cannot_hold_is_named(tmp_path: Path, out: str, array: Any) -> None:
+    pytest.importorskip(LIBRARIES.get(out, "numpy"))
+    write_bundle(tmp_path / "m", {"good": np.zeros(2), "one": array, "two": array})
+    before = tree(tmp_path)
+    for dry_run in (True, False):
+        with pytest.raises(UnsupportedError, match="'one', 'two'"):
+            convert(tmp_path / "m", tmp_path / out, dry_run=dry_run)
+    assert tree(tmp_path) == before
