@@ -1,92 +1,180 @@
-"""What the recipes of the documentation do, step by step, compared bit for bit."""
+"""What the page of recipes says, run as it stands there, and compared bit for bit."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import tfbundle
-from tfbundle.conversion.convert import convert
+from tests.support.arrays import assert_same
+from tests.support.command import run
 from tfbundle.conversion.sources.opening import open_source
 
-# BERT's names in TensorFlow become those in PyTorch, and back; the kernels of Linear layers are transposed.
-TO_TORCH: list[Any] = [
-    (r"layer_(\d+)/", r"layer.\1."),
-    (r"/", "."),
-    (r"\.kernel$", ".weight"),
-    (r"LayerNorm\.gamma$", "LayerNorm.weight"),
-    (r"LayerNorm\.beta$", "LayerNorm.bias"),
-    (r"_embeddings$", "_embeddings.weight"),
-]
-TO_TENSORFLOW: list[Any] = [
-    (r"_embeddings\.weight$", "_embeddings"),
-    (r"LayerNorm\.bias$", "LayerNorm.beta"),
-    (r"LayerNorm\.weight$", "LayerNorm.gamma"),
-    (r"\.weight$", ".kernel"),
-    (r"layer\.(\d+)\.", r"layer_\1/"),
-    (r"\.", "/"),
-]
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+RECIPES = dict(re.findall(r"^## (.+?)\n.*?^```sh\n(.+?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+TESTED = {
+    "BERT from TensorFlow to PyTorch",
+    "BERT from PyTorch to TensorFlow",
+    "Stripping an optimizer",
+    "Averaging the last five checkpoints",
+    "Moving averages in place of the variables",
+    "Keras weights as a checkpoint",
+}
+
+
+def test_every_recipe_is_tested() -> None:
+    assert set(RECIPES) == TESTED
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def follow(recipe: str) -> str:
+    """Run a recipe in the working folder, and return what the command prints; a dry run comes first."""
+    program, *arguments = shlex.split(RECIPES[recipe].replace("\\\n", ""))
+    assert program == "tfbundle"
+    before = set(Path().rglob("*"))
+    done = run(*arguments, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    assert set(Path().rglob("*")) == before
+    done = run(*arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
+    output: str = done.stdout
+    return output
 
 
 def bert(layers: int = 2, width: int = 6) -> dict[str, np.ndarray[Any, Any]]:
+    """A small BERT with random weights, under the names of Google's checkpoints."""
     random = np.random.default_rng(1)
     shapes: dict[str, tuple[int, ...]] = {
         "bert/embeddings/word_embeddings": (11, width),
-        "bert/embeddings/LayerNorm/gamma": (width,),
-        "bert/embeddings/LayerNorm/beta": (width,),
+        "bert/embeddings/position_embeddings": (7, width),
+        "bert/embeddings/token_type_embeddings": (2, width),
+        "bert/pooler/dense/kernel": (width, width),
+        "bert/pooler/dense/bias": (width,),
+        "cls/predictions/output_bias": (11,),
+        "cls/predictions/transform/dense/kernel": (width, width),
+        "cls/predictions/transform/dense/bias": (width,),
+        "cls/seq_relationship/output_weights": (2, width),
+        "cls/seq_relationship/output_bias": (2,),
     }
+    norms = ["bert/embeddings", "cls/predictions/transform"]
     for number in range(layers):
         layer = f"bert/encoder/layer_{number}"
-        for name in ("query", "key", "value"):
-            shapes[f"{layer}/attention/self/{name}/kernel"] = (width, width)
-            shapes[f"{layer}/attention/self/{name}/bias"] = (width,)
-        shapes[f"{layer}/intermediate/dense/kernel"] = (width, 4 * width)
-        shapes[f"{layer}/output/dense/kernel"] = (4 * width, width)
+        norms += [f"{layer}/attention/output", f"{layer}/output"]
+        denses = {f"attention/self/{name}": (width, width) for name in ("query", "key", "value")}
+        denses |= {
+            "attention/output/dense": (width, width),
+            "intermediate/dense": (width, 4 * width),
+            "output/dense": (4 * width, width),
+        }
+        for name, shape in denses.items():
+            shapes[f"{layer}/{name}/kernel"] = shape
+            shapes[f"{layer}/{name}/bias"] = shape[1:]
+    for scope in norms:
+        shapes |= {f"{scope}/LayerNorm/gamma": (width,), f"{scope}/LayerNorm/beta": (width,)}
     return {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def test_bert_to_pytorch_and_back(tmp_path: Path) -> None:
+def in_pytorch(name: str) -> str:
+    """What PyTorch calls a tensor, by the rules of the transformers library."""
+    words = re.sub(r"layer_(\d+)", r"layer/\1", name).split("/")
+    ends = {"kernel": "weight", "gamma": "weight", "output_weights": "weight", "beta": "bias", "output_bias": "bias"}
+    last = words[-1]
+    words[-1] = f"{last}.weight" if last.endswith("_embeddings") else ends.get(last, last)
+    return ".".join(words)
+
+
+def test_bert_to_pytorch_and_back(folder: Path) -> None:
+    pytest.importorskip("safetensors")
     weights = bert()
     slots = {f"{name}/{slot}": np.ones_like(array) for name, array in weights.items() for slot in ("adam_m", "adam_v")}
-    prefix = tfbundle.save(tmp_path / "bert_model.ckpt", {**weights, **slots, "global_step": np.int64(9)})
-    stripped = convert(prefix, tmp_path / "stripped.ckpt", weights=True)
-    assert stripped.tensors == len(weights)
-    done = convert(stripped.path, tmp_path / "model.safetensors", rename=TO_TORCH, transpose={"*/kernel": (1, 0)})
-    with open_source(done.path) as found:
+    tfbundle.save("bert_model.ckpt", {**weights, **slots, "global_step": np.int64(9)})
+    follow("BERT from TensorFlow to PyTorch")
+    with open_source("model.safetensors") as found:
+        assert set(found) == {in_pytorch(name) for name in weights}
         assert "bert.encoder.layer.1.attention.self.query.weight" in found
-        assert "bert.embeddings.LayerNorm.weight" in found
-        kernel = weights["bert/encoder/layer_0/intermediate/dense/kernel"]
-        read = found["bert.encoder.layer.0.intermediate.dense.weight"].read()
-        assert read.tobytes() == np.ascontiguousarray(kernel.T).tobytes()
-    back = convert(
-        done.path,
-        tmp_path / "back.ckpt",
-        rename=TO_TENSORFLOW,
-        transpose={"*.dense.weight": (1, 0), "*.self.*.weight": (1, 0)},
-    )
-    arrays = tfbundle.load(back.path)
-    assert set(arrays) == set(weights)
+        assert "cls.predictions.bias" in found
+        for name, array in weights.items():
+            wanted = np.ascontiguousarray(array.T) if name.endswith("/kernel") else array
+            assert_same(found[in_pytorch(name)].read(), wanted)
+    follow("BERT from PyTorch to TensorFlow")
+    back = tfbundle.load("back.ckpt")
+    assert set(back) == set(weights)
     for name, array in weights.items():
-        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
-        assert arrays[name].tobytes() == array.tobytes()
+        assert_same(back[name], array)
 
 
-def test_an_optimizer_is_stripped_and_the_last_five_are_averaged(tmp_path: Path) -> None:
+@pytest.fixture
+def training(folder: Path) -> dict[int, dict[str, Any]]:
+    """Seven checkpoints of a run, with Adam's slots and moving averages."""
+    random = np.random.default_rng(2)
+    saved = {}
+    (folder / "run").mkdir()
     for step in range(1, 8):
-        arrays = {"w": np.full(3, float(step)), "w/Adam": np.ones(3), "w/Adam_1": np.ones(3), "global_step": step}
-        tfbundle.save(tmp_path / f"model.ckpt-{step}", arrays)
-    done = tfbundle.average(tmp_path, tmp_path / "mean", last=5, slots=False)
-    found = tfbundle.load(done.path)
-    assert set(found) == {"w", "global_step"}
-    assert found["w"].tolist() == [5.0] * 3
+        w = random.standard_normal((4, 3)).astype(np.float32)
+        saved[step] = {
+            "w": w,
+            "w/Adam": w * 2,
+            "w/Adam_1": w * 3,
+            "w/ExponentialMovingAverage": w * 4,
+            "beta1_power": np.float32(0.9),
+            "global_step": np.int64(step),
+        }
+        tfbundle.save(folder / "run" / f"model.ckpt-{step}", saved[step])
+    return saved
+
+
+def test_an_optimizer_is_stripped(training: dict[int, dict[str, Any]]) -> None:
+    assert "3 tensors left out: optimizer slot" in follow("Stripping an optimizer")
+    found = tfbundle.load("stripped.ckpt")
+    assert set(found) == {"w", "w/ExponentialMovingAverage", "global_step"}
+    for name, array in found.items():
+        assert_same(array, np.asarray(training[7][name]))
+
+
+def test_the_last_five_are_averaged(training: dict[int, dict[str, Any]]) -> None:
+    lines = follow("Averaging the last five checkpoints").splitlines()
+    assert [line.split()[1] for line in lines[1:6]] == ["3", "4", "5", "6", "7"]
+    found = tfbundle.load("averaged.ckpt")
+    last = [training[step]["w"].astype(np.float64) for step in range(3, 8)]
+    assert_same(found["w"], (sum(last) / 5).astype(np.float32))
     assert found["global_step"] == 7
+    assert "w/Adam" not in found
 
 
-def test_moving_averages_take_the_place_of_their_variables(tmp_path: Path) -> None:
-    arrays = {"w": np.zeros(2), "w/ExponentialMovingAverage": np.ones(2), "global_step": np.int64(3)}
-    prefix = tfbundle.save(tmp_path / "model.ckpt", arrays)
-    found = tfbundle.load(convert(prefix, tmp_path / "averaged", averages=True).path)
+def test_moving_averages_take_the_place_of_their_variables(training: dict[int, dict[str, Any]]) -> None:
+    follow("Moving averages in place of the variables")
+    found = tfbundle.load("smoothed.ckpt")
     assert set(found) == {"w", "global_step"}
-    assert found["w"].tolist() == [1.0, 1.0]
+    assert_same(found["w"], training[7]["w"] * 4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_keras_weights_become_a_checkpoint() -> None:
+    pytest.importorskip("h5py")
+    tf = pytest.importorskip("tensorflow", reason="writes with Keras, which is not installed")
+    keras = pytest.importorskip("keras")
+    layers = {"dense": keras.layers.Dense(4), "dense_1": keras.layers.Dense(2)}
+    model = keras.Sequential([keras.layers.Input((3,)), *layers.values()])
+    model.compile(optimizer="adam", loss="mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    model.save_weights("model.weights.h5")
+    follow("Keras weights as a checkpoint")
+    reader = tf.train.load_checkpoint("keras.ckpt")
+    wanted = {
+        f"{name}/{part}": value
+        for name, layer in layers.items()
+        for part, value in zip(("kernel", "bias"), layer.get_weights(), strict=True)
+    }
+    assert set(reader.get_variable_to_shape_map()) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(reader.get_tensor(name), value)
