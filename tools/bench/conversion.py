@@ -102,7 +102,8 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
                 Contender(
                     "TensorFlow's reader, and SaveV2",
                     _TF,
-                    f"{read_all}\ntf.raw_ops.SaveV2(prefix={out['other']}, tensor_names=['x/' + name for name in names],"
+                    f"{read_all}\nrenamed = ['x/' + name for name in names]\n"
+                    f"tf.raw_ops.SaveV2(prefix={out['other']}, tensor_names=renamed,"
                     " shape_and_slices=[''] * len(names), tensors=list(map(tf.constant, tensors.values())))",
                 ),
             ],
