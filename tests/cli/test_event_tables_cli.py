@@ -63,7 +63,7 @@ def test_edit_shows_its_plan_and_then_does_it(logs: Path, tmp_path: Path) -> Non
     assert [line.split() for line in output.splitlines()] == [
         ["run", "tag", "new", "tag", "kind", "points", "kept", "action"],
         [".", "_hparams_/session_start_info", "_hparams_/session_start_info", "other", "1", "1", "copied"],
-        [".", "loss", "train/Loss", "scalars", "3", "2", "renamed,", "1", "points", "cut,", "shifted"],
+        [".", "loss", "train/Loss", "scalars", "3", "2", "renamed,", "1", "point", "cut,", "shifted"],
         [".", r"debug\tx", "-", "scalars", "1", "0", "left", "out:", "excluded"],
         [f"{tmp_path}/out:", "would", "be", "written:", "1", "file,", "3", "points;", "2", "points", "left", "out"],
     ]

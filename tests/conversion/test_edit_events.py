@@ -87,7 +87,7 @@ def test_every_other_event_is_the_same_bytes(case: Path, tmp_path: Path) -> None
             changed += 1
             for value in event.summary.value:
                 value.tag = tags.get(value.tag, value.tag)
-            assert Event.FromString(after) == event
+            assert same(Event.FromString(after)) == same(event)  # NaN is the same as NaN.
     assert bool(changed) == bool(tags)
 
 
@@ -418,7 +418,7 @@ def test_settings_of_a_run_are_not_cut(tmp_path: Path) -> None:
     path = write(tmp_path / "in" / NAME, [*events, scalar("loss", 0), scalar("loss", 10)])
     done = edit_events(path, tmp_path / "out", first_step=5)
     assert payloads(tmp_path / "out" / NAME) == [*payloads(path)[:-2], payloads(path)[-1]]
-    assert [item.action for item in done.items] == ["copied"] * 5 + ["1 points cut"]
+    assert [item.action for item in done.items] == ["copied"] * 5 + ["1 point cut"]
 
 
 # Restarts, and the files of a run as one.
@@ -548,6 +548,26 @@ def test_damage_is_named_with_its_offset_and_salvage_leaves_it_out(logs: Path, t
     assert (tmp_path / "out" / "train" / NAME).read_bytes() == b"".join(records[:20] + records[21:])
     shifted = edit_events(logs, tmp_path / "shifted", salvage=True, shift_steps=1)
     assert len(payloads(shifted.files[1])) == len(records) - 1
+
+
+def test_a_file_in_which_nothing_is_whole_is_never_replaced(logs: Path, tmp_path: Path) -> None:
+    for name in ("events.out.tfevents.0", "events.out.tfevents.3"):
+        path = logs / "train" / name
+        path.write_bytes(b"it is no event file, whatever its name says")
+        done = edit_events(logs, tmp_path / f"out{name[-1]}", salvage=True)
+        assert list(done.losses) == [str(path)]
+        assert [Path(file).name for file in done.files] == [NAME, NAME, "events.out.tfevents.2"]
+        merged = edit_events(logs / "train", tmp_path / f"merged{name[-1]}", salvage=True, merge=True)
+        assert len(payloads(merged.files[0])) == 37
+        before = snapshot(logs)
+        for merge in (False, True):
+            with pytest.raises(tfbundle.FormatError) as caught:
+                edit_events(logs, logs, salvage=True, merge=merge, overwrite=True)
+            assert caught.value.path == str(path)
+        assert snapshot(logs) == before
+        alone = edit_events(path, tmp_path / "alone", salvage=True)
+        assert (alone.files, list(alone.losses)) == ((), [str(path)])
+        path.unlink()
 
 
 def test_an_incomplete_last_record_is_left_out(logs: Path, tmp_path: Path) -> None:

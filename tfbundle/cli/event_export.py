@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import sys
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,16 +26,11 @@ from tfbundle.cli.event_log import (
     tag_option,
 )
 from tfbundle.cli.output import (
-    ESCAPE_UNENCODABLE,
     count_of,
-    escape_name,
-    json_number,
-    print_as_is,
     print_json,
     print_line,
 )
-from tfbundle.cli.wording import for_command
-from tfbundle.errors import TfBundleError
+from tfbundle.cli.table_files import TableFile, format_option, overwrite_option
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
@@ -50,11 +46,11 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECAS
 @click.command()
 @logdir_argument
 @click.option("-o", "--out", required=True, help="The file to write; - is stdout.")
-@click.option("--format", type=click.Choice(["csv", "jsonl", "parquet"]), help="By default what the suffix says.")
+@format_option
 @run_option
 @tag_option
 @purge_option
-@click.option("--overwrite", is_flag=True, help="Replace the file even if a checkpoint, a graph or a run owns it.")
+@overwrite_option
 @salvage_option
 @json_option
 def export(
@@ -69,19 +65,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
-    from tfbundle.storage.replacing import is_stdout, is_terminal
-
-    if not out:
-        raise click.UsageError("--out is empty; name a file to write to, or - for stdout")
-    format = format or out.rpartition(".")[2].lower()
-    if format not in ("csv", "jsonl", "parquet"):
-        raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
-    goes_to_stdout = out == "-" or is_stdout(out)
-    if goes_to_stdout and as_json:
-        raise click.UsageError("--json needs a file to write to, not stdout")
-    is_shown = sys.stdout.isatty() if out == "-" else is_terminal(out)
-    if format == "parquet" and (out == "-" or is_shown):
-        raise click.UsageError("Parquet needs a file to write to, not stdout or a terminal")
+    file = TableFile(out, format, as_json=as_json)
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     log, found, _ = opened
     with log:
@@ -89,51 +73,33 @@ def export(
         chosen = choose_scalars(found, tags)
         for _, series in chosen:
             _ = series.values  # Whatever is wrong with one shows before anything is written.
-        if out == "-":
-            _write_rows(_Stdout(), format, chosen, is_shown=is_shown)
-        else:
-            _write_file(out, format, chosen, overwrite=overwrite, is_shown=is_shown)
+        _write_scalars(file, chosen, overwrite=overwrite)
         points = sum(len(series) for _, series in chosen)
         if as_json:
-            print_json({"path": out, "format": format, "series": len(chosen), "points": points})
-        elif not goes_to_stdout:
+            print_json({"path": out, "format": file.format, "series": len(chosen), "points": points})
+        elif not file.is_stdout:
             print_line(f"{out}: {count_of(points, 'point')} of {count_of(len(chosen), 'series')}")
         report_troubles(opened, salvage=salvage)
 
 
-class _Stdout:
-    """Stdout as a file, whose troubles are named as those of everything that is printed."""
-
-    def write(self, text: str) -> None:
-        print_as_is(text)
-
-
-def _write_file(
-    out: str, format: str, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool, is_shown: bool
-) -> None:
-    from tfbundle.checkpoint.find.owned import check_replaceable
+def _write_scalars(file: TableFile, chosen: list[tuple[Run, ScalarSeries]], *, overwrite: bool) -> None:
+    from tfbundle.events.tables import to_arrow
     from tfbundle.storage.locations import locate
-    from tfbundle.storage.replacing import replacement
 
     paths = {path: None for run, _ in chosen for path in run.paths}
-    try:
-        check_replaceable(locate(out), overwrite=overwrite, sources=map(locate, paths))
-        with replacement(out) as file:
-            if format == "parquet":
-                from tfbundle.events.tables import to_arrow
+    file.write(
+        ("run", "tag", "step", "wall_time", "value"),
+        _rows(chosen),
+        lambda: to_arrow([(run.name, series) for run, series in chosen]),
+        sources=map(locate, paths),
+        overwrite=overwrite,
+    )
 
-                table = to_arrow([(run.name, series) for run, series in chosen])
-                import pyarrow.parquet  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-                pyarrow.parquet.write_table(table, file)
-            else:
-                text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
-                _write_rows(text, format, chosen, is_shown=is_shown)
-                text.detach()
-    except ValueError as error:
-        if isinstance(error, TfBundleError):
-            raise
-        raise click.ClickException(for_command(str(error))) from None
+def _rows(chosen: list[tuple[Run, ScalarSeries]]) -> Iterator[tuple[Any, ...]]:
+    for run, series in chosen:
+        columns = series.steps.tolist(), series.wall_times.tolist(), series.values.tolist()
+        yield from zip(repeat(run.name), repeat(series.tag), *columns, strict=False)  # The names go on for ever.
 
 
 def _media_command(kind: str, about: str) -> click.Command:
@@ -156,26 +122,6 @@ def _media_command(kind: str, about: str) -> click.Command:
 
 images = _media_command("images", "Write images, as they are stored, to FOLDER/RUN/TAG/STEP-N.png.")
 audio = _media_command("audio", "Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav.")
-
-
-def _write_rows(file: Any, format: str, chosen: list[tuple[Run, ScalarSeries]], *, is_shown: bool) -> None:
-    """Write a row for each point; ``is_shown`` says whether a terminal shows it, to which no name goes as it is."""
-    import csv
-    import json
-
-    writer = csv.writer(file, lineterminator="\n")
-    if format == "csv":
-        writer.writerow(("run", "tag", "step", "wall_time", "value"))
-    for run, series in chosen:
-        rows = zip(series.steps.tolist(), series.wall_times.tolist(), series.values.tolist(), strict=True)
-        if format == "csv":
-            names = (escape_name(run.name), escape_name(series.tag)) if is_shown else (run.name, series.tag)
-            writer.writerows((*names, step, wall, value) for step, wall, value in rows)
-            continue
-        for step, wall, value in rows:
-            numbers = {"step": step, "wall_time": json_number(wall), "value": json_number(value)}
-            row = {"run": run.name, "tag": series.tag, **numbers}
-            file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def _write_media(

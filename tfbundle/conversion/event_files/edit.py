@@ -121,8 +121,9 @@ def edit_events(
     and checks, and writes nothing. ``progress`` is called with the bytes read and the bytes to be read.
 
     A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, and what the system does not read an
-    ``OSError``, unless ``salvage`` leaves out what is damaged or unreadable (``losses``, ``unreadable``). An incomplete
-    last record is left out (``truncations``). Raises ``KeyError`` for patterns that match no tag of any run,
+    ``OSError``, unless ``salvage`` leaves out what is damaged or unreadable (``losses``, ``unreadable``); a file in
+    which nothing is whole is still an error where another would take its place. An incomplete last record is left out
+    (``truncations``). Raises ``KeyError`` for patterns that match no tag of any run,
     ``ValueError`` for arguments that make no sense and names that collide, and ``MissingFileError`` where there are no
     event files. Whatever is raised, the files that were there before are unchanged.
     """
@@ -143,7 +144,8 @@ def edit_events(
             file.read(count)
     plans = {plan.name: plan for plan in plan_runs(runs, choices)}
     runs.clear()  # The points are not needed any more.
-    if not dry_run:
+    targets = _without_unread(targets, plans)
+    if targets.targets and not dry_run:
         _write(place, targets, plans, choices.shift, count, salvage=salvage)
     return EditedEvents(
         place.path,
@@ -155,6 +157,20 @@ def edit_events(
         found.unreadable,
         dry_run,
     )
+
+
+def _without_unread(targets: Targets, plans: Mapping[str, RunPlan]) -> Targets:
+    """Return the targets for which something was read.
+
+    Raises the error of a file of which nothing could be read, where another would take its place.
+    """
+    unread = {file.location.real(): plan for plan in plans.values() for file in plan.files if file.is_unread}
+    for location in (*(target.location for target in targets.targets), *targets.removed):
+        plan = unread.get(location.real())
+        if plan is not None:
+            raise plan.losses[location.path][0].error
+    kept = [one for one in targets.targets if not all(plans[one.run].files[number].is_unread for number in one.files)]
+    return targets._replace(targets=kept)
 
 
 class _Counter:

@@ -95,6 +95,11 @@ class FilePlan:
     changes: list[Change]
     described: dict[int, bytes]
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether salvaging found no event in the file, and something else."""
+        return not self.count and bool(len(self.lost))
+
     def changes_between(self, start: int, first: int, last: int) -> dict[int, Change]:
         """Return what happens to the values ``first`` to ``last`` (excluded), by their places behind ``start``."""
         found = {}
@@ -208,8 +213,8 @@ class _Planning:
         self._note(stretches, masks, SAME if new == tag else self._code(new), stepless=stepless)
         if 0 < kept < points:
             self._hand_metadata_on(tag, stretches, masks)
-        actions = [f"{points - current} points obsolete"] if current < points else []
-        actions += [f"{current - kept} points cut"] if kept < current else []
+        actions = [f"{_points(points - current)} obsolete"] if current < points else []
+        actions += [f"{_points(current - kept)} cut"] if kept < current else []
         if not kept:
             return EditItem(self._name, tag, None, kind, points, 0, f"left out: {', '.join(actions)}")
         shift = self._choices.shift
@@ -313,3 +318,7 @@ class _Planning:
 
 def _count(masks: Iterable[Array]) -> int:
     return sum(int(np.count_nonzero(mask)) for mask in masks)
+
+
+def _points(count: int) -> str:
+    return f"{count:,} point{'' if count == 1 else 's'}"
