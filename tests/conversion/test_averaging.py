@@ -13,9 +13,10 @@ import tfbundle
 from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import FULL, Saved, write_bundle
 from tests.support.command import refusal, run, run_json
-from tfbundle.conversion.averaging import aligned, average, average_inputs
+from tfbundle.conversion.averaging import average, average_inputs
+from tfbundle.conversion.mean import aligned
 from tfbundle.conversion.sources.opening import open_source
-from tfbundle.errors import ChecksumError, UnsupportedError
+from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
 
 random = np.random.default_rng(3)
 STEPS = (1, 2, 10)
@@ -156,6 +157,42 @@ def test_streams_of_other_cuts_are_aligned() -> None:
     parts = list(aligned(streams))
     for place in range(len(cuts)):
         assert np.concatenate([part[place] for part in parts]).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("weights", [None, [1, 2, 5]])
+def test_every_type_in_large_tensors(tmp_path: Path, dtype: str, weights: list[float] | None) -> None:
+    """Chunks are read by threads, and each type is summed in its own width."""
+    count = 3_000_001
+    base = np.random.default_rng(5).standard_normal(count).astype(np.float32)
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    arrays = [(base * (number + 1)).astype(kind) for number in range(3)]
+    for number, array in enumerate(arrays):
+        write_bundle(tmp_path / f"m-{number}", {"w": array})
+    average(tmp_path, tmp_path / "mean", weights=weights)
+    wide: Any = np.complex128 if dtype == "complex64" else np.float32 if kind.itemsize <= 2 else np.float64
+    shares = weights or [1, 1, 1]
+    first, *others = (array.astype(wide) * wide(share) for array, share in zip(arrays, shares, strict=True))
+    total = sum(others, first)
+    assert_same(tfbundle.load(tmp_path / "mean")["w"], (total / wide(sum(shares))).astype(kind))
+
+
+@pytest.mark.parametrize("where", [0, 2, 3, 5])
+def test_damage_is_found_while_threads_read_ahead(tmp_path: Path, where: int) -> None:
+    array = np.random.default_rng(6).standard_normal(1_500_000).astype(np.float32)
+    for number in range(6):
+        write_bundle(tmp_path / f"m-{number}", {"w": array, "v": array})
+    path = tmp_path / f"m-{where}.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ChecksumError, match=f"m-{where}"):
+        average(tmp_path, tmp_path / "mean")
+    assert not list(tmp_path.glob("mean*"))
+    path.unlink()
+    with pytest.raises((FormatError, FileNotFoundError)):
+        average([tmp_path / f"m-{number}" for number in range(6)], tmp_path / "mean")
+    assert not list(tmp_path.glob("mean*"))
 
 
 def test_the_command(folder: Path) -> None:

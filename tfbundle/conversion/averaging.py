@@ -3,13 +3,8 @@
     tfbundle.average("run/", "averaged.safetensors", last=10)
 
 The average is a mapping of tensors like that of a checkpoint, and ``convert`` writes it; so everything that ``convert``
-does can be done on the way. A tensor is read from all sources at once, a piece at a time::
-
-    source 1   |-----------|-----------|------|      pieces end where each source's slices end,
-    source 2   |-------|-------|-------|------|      and are cut to what all of them have
-    sum        |-------|---|---|-------|------|      float64; float32 for 16 bits and less
-
-so that memory does not grow with the tensors. Integers, strings and whatever else has no average come from the newest.
+does can be done on the way. A tensor is read from all sources at once, a chunk at a time (``mean``), so that memory
+does not grow with the tensors. Integers, strings and whatever else has no average come from the newest.
 """
 
 from __future__ import annotations
@@ -28,11 +23,12 @@ from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.listing import describe_checkpoint, list_checkpoints
 from tfbundle.conversion.casting import kind_of
 from tfbundle.conversion.convert import Converted, convert
+from tfbundle.conversion.mean import mean_of
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
 from tfbundle.conversion.sources.opening import opened
 from tfbundle.errors import TfBundleError
 from tfbundle.storage.locations import StrPath, locate
-from tfbundle.tensors.arrays import Array, split
+from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
@@ -206,11 +202,12 @@ class _Averaged:
         weights = [item.weight for item in self._inputs]
 
         def chunks() -> Iterator[Array]:
-            return _mean([tensor.chunks() for tensor in tensors], weights, newest.dtype)
+            streams = [tensor.chunks() for tensor in tensors]
+            return mean_of(streams, weights, newest.dtype, ahead=newest.nbytes > CHUNK)
 
         def select(selection: Selection) -> Array:
             parts = [tensor._open().read_selection(name, tensor._record, selection) for tensor in tensors]
-            flat = np.concatenate(list(_mean([split(part) for part in parts], weights, newest.dtype)))
+            flat = np.concatenate(list(mean_of([split(part) for part in parts], weights, newest.dtype)))
             return flat.reshape(selection.counts)
 
         # A slice that is not stored as such in each source would be read without its checksum.
@@ -225,42 +222,3 @@ class _Averaged:
             if slices
             else None,
         )
-
-
-def _mean(streams: Sequence[Iterator[Array]], weights: Sequence[float], dtype: np.dtype[Any]) -> Iterator[Array]:
-    """Yield the weighted mean of streams of arrays of ``dtype``."""
-    wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float32 if dtype.itemsize <= 2 else np.float64)
-    is_mean = len(set(weights)) == 1
-    total = wide.type(len(weights) if is_mean else sum(weights))
-    for parts in aligned(streams):
-        with np.errstate(all="ignore"):
-            result = parts[0].astype(wide) if is_mean else parts[0].astype(wide) * wide.type(weights[0])
-            for part, weight in zip(parts[1:], weights[1:], strict=True):
-                result += (
-                    part.astype(wide, copy=False) if is_mean else part.astype(wide, copy=False) * wide.type(weight)
-                )
-            result /= total
-            yield result.astype(dtype)
-
-
-def aligned(streams: Sequence[Iterator[Array]]) -> Iterator[list[Array]]:
-    """Yield arrays of one length from several streams of flat arrays, which together have the same length.
-
-    Ends with the first stream that ends; each is asked for what is behind its last array, where it is verified.
-    """
-    rests: list[Array | None] = [None] * len(streams)
-    while True:
-        for number, stream in enumerate(streams):
-            rest = rests[number]
-            while rest is None or not len(rest):
-                try:
-                    rest = next(stream)
-                except StopIteration:
-                    for other in streams:
-                        next(other, None)
-                    return
-            rests[number] = rest
-        known = [rest for rest in rests if rest is not None]
-        length = min(map(len, known))
-        yield [rest[:length] for rest in known]
-        rests = [rest[length:] for rest in known]
