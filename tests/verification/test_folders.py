@@ -140,6 +140,10 @@ def test_a_format_and_all(tmp_path: Path) -> None:
     report = tfbundle.verify(folder, format="v1", all=True)
     assert [(item.format, item.tensors) for item in report.checkpoints] == [("v1", 1)]
     assert {file.kind for file in report.files} == {"v1"}
+    shutil.copytree(SAVED_MODEL, folder / "model")  # Its variables are in the other format.
+    report = tfbundle.verify(folder, format="v1", all=True)
+    assert (len(report.checkpoints), report.not_checked) == (1, ())
+    assert len(tfbundle.verify(folder, format="v2", all=True).checkpoints) == 3
 
 
 @pytest.mark.parametrize(

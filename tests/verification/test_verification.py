@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.bundle_writer import FULL, Saved, data_file, encode_header, write_bundle
+from tests.support.bundle_writer import FULL, STRING, Saved, data_file, encode_header, write_bundle
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.table_writer import encode_table
 from tests.support.v1_writer import write_v1
@@ -531,3 +531,10 @@ def test_slots_of_parts_that_an_estimator_saves() -> None:
     report = tfbundle.verify(FIXTURES / "tf-1.15.5" / "optimizers" / "all.ckpt")
     assert report.ok
     assert report.recoverable == report.tensors == 88
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 63) - 1])
+def test_ends_beyond_what_a_file_can_have(tmp_path: Path, size: int) -> None:
+    text = Saved(np.array([b"x"], object), STRING, lies={"offset": (1 << 63) - 1, "size": size})
+    write_bundle(tmp_path / "m", {"a": np.ones(3, np.float32), "s": text})
+    assert {finding.tensor for finding in tfbundle.verify(tmp_path / "m").findings} == {"s", None}

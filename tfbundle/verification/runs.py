@@ -50,7 +50,7 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
         models = [
             model
             for model in find_models(folder, unreadable)
-            if model.files is None or format in (None, model.files.format)
+            if format in (None, "v2" if model.files is None else model.files.format)
         ]
     except (TfBundleError, OSError) as error:
         return report_of(folder.path, finding_of(error, "missing"))
