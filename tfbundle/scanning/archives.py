@@ -21,10 +21,13 @@ from tfbundle.scanning.report import ScanFinding
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file of an archive."""
-_MOST_BYTES = 256 << 20
-_MOST_MEMBERS = 20_000
+_MOST_BYTES = 128 << 20
+_MOST_MEMBERS = 10_000
 _TAR_HEAD, _TAR_MAGIC_OFFSET = 512, 257
 _LARGEST_GROWTH = 200
+# A compressed tar archive is unpacked to its end: so many bytes, and so many times its own.
+_FREE_BYTES = 64 << 20
+_LARGEST_STREAM_GROWTH = 20
 _ERRORS = (
     EOFError,
     NotImplementedError,  # A method of compression that Python does not have.
@@ -41,6 +44,13 @@ _ERRORS = (
 LeaveOut = Callable[[str, str], None]
 
 
+class Budget:
+    """How many bytes may still be unpacked in a scan."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_BYTES
+
+
 class _Member:
     """A file in an archive: its name, its size, and how to open it."""
 
@@ -53,7 +63,9 @@ class _Member:
         self.open = open_member
 
 
-def zip_contents(content: Content, leave_out: LeaveOut, report: Callable[[ScanFinding], None]) -> Iterator[Content]:
+def zip_contents(
+    content: Content, budget: Budget, leave_out: LeaveOut, report: Callable[[ScanFinding], None]
+) -> Iterator[Content]:
     """Yield the files of a zip archive."""
     try:
         with zipfile.ZipFile(content.stream()) as archive:
@@ -62,27 +74,29 @@ def zip_contents(content: Content, leave_out: LeaveOut, report: Callable[[ScanFi
                 for info in archive.infolist()
                 if not info.is_dir()
             )
-            yield from _contents(content, members, leave_out, report)
+            yield from _contents(content, members, budget, leave_out, report)
     except _ERRORS as error:
         leave_out(content.path, f"the archive cannot be read: {error}")
 
 
-def tar_contents(content: Content, leave_out: LeaveOut, report: Callable[[ScanFinding], None]) -> Iterator[Content]:
+def tar_contents(
+    content: Content, budget: Budget, leave_out: LeaveOut, report: Callable[[ScanFinding], None]
+) -> Iterator[Content]:
     """Yield the files of a tar archive, which may be compressed."""
     try:
         # As a stream, so that what is compressed is unpacked once, and no more of it than is looked at.
-        with tarfile.open(fileobj=content.stream(), mode="r|*") as archive:
-            yield from _contents(content, _tar_members(content, archive, leave_out), leave_out, report)
+        with tarfile.open(fileobj=content.stream(), mode="r|*", bufsize=1 << 20) as archive:
+            yield from _contents(content, _tar_members(content, archive, leave_out), budget, leave_out, report)
     except _ERRORS as error:
         leave_out(content.path, f"the archive cannot be read: {error}")
 
 
 def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut) -> Iterator[_Member]:
-    passed = 0
+    largest = _FREE_BYTES + _LARGEST_STREAM_GROWTH * content.source.size
     for info in archive:
-        passed += info.size
-        if passed > _MOST_BYTES * 4:
-            leave_out(content.path, "the archive has more bytes than are looked at")
+        # What is behind it has to be unpacked to be reached.
+        if info.offset_data + info.size > largest and content.source.size < info.offset_data + info.size:
+            leave_out(content.path, f"{info.name} has {info.size} bytes, and what follows it was not reached")
             return
         if info.isfile():
             yield _Member(info.name, info.size, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
@@ -91,9 +105,12 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
 
 
 def _contents(
-    content: Content, members: Iterator[_Member], leave_out: LeaveOut, report: Callable[[ScanFinding], None]
+    content: Content,
+    members: Iterator[_Member],
+    budget: Budget,
+    leave_out: LeaveOut,
+    report: Callable[[ScanFinding], None],
 ) -> Iterator[Content]:
-    left = _MOST_BYTES
     for number, member in enumerate(members):
         path = f"{content.path}!{member.name}"
         if number >= _MOST_MEMBERS:
@@ -103,7 +120,7 @@ def _contents(
             message = f"{member.name!r} would be unpacked outside of the folder"
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.name))
         size = min(member.size, LARGEST_MEMBER + 1)
-        if size > LARGEST_MEMBER or size > left or size > (1 << 20) + member.packed * _LARGEST_GROWTH:
+        if size > LARGEST_MEMBER or size > budget.left or size > (1 << 20) + member.packed * _LARGEST_GROWTH:
             if is_worth_reading(member.name):
                 leave_out(path, f"it has {member.size} bytes, more than are unpacked in memory")
             continue
@@ -113,7 +130,7 @@ def _contents(
         except _ERRORS as error:
             leave_out(path, f"it cannot be unpacked: {error}")
             continue
-        left -= len(data)
+        budget.left -= len(data)
         *folders, name = member.name.replace("\\", "/").split("/")
         yield Content(BytesSource(path, data), name, tuple(folders))
 
@@ -127,19 +144,21 @@ def is_compressed_tar(content: Content) -> bool:
         return False
 
 
-def unpacked(content: Content, leave_out: LeaveOut) -> Content | None:
+def unpacked(content: Content, budget: Budget, leave_out: LeaveOut) -> Content | None:
     """Return what is in a compressed file, or ``None`` where it cannot be unpacked in memory."""
     try:
         with _decompress(content) as stream:
-            data = stream.read(LARGEST_MEMBER + 1)
+            data = stream.read(min(LARGEST_MEMBER, budget.left) + 1)
     except _ERRORS as error:
         leave_out(content.path, f"it cannot be unpacked: {error}")
         return None
     name, _, _ = content.name.rpartition(".")
     path = f"{content.path}!{name or content.name}"
-    if len(data) > LARGEST_MEMBER:
+    is_whole = len(data) <= min(LARGEST_MEMBER, budget.left)
+    budget.left -= len(data)
+    if not is_whole:
         if is_worth_reading(name):
-            leave_out(content.path, f"it has more than {LARGEST_MEMBER} bytes, more than are unpacked in memory")
+            leave_out(content.path, "it has more bytes than are unpacked in memory")
         return None
     return Content(BytesSource(path, data), name or content.name, content.folders)
 

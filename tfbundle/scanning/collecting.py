@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
+from tfbundle.scanning.archives import Budget
 from tfbundle.scanning.assets import asset_findings
 from tfbundle.scanning.embedded import EmbeddedGraphs
-from tfbundle.scanning.entry_points import EntryPoints, entry_points, no_entry_points
+from tfbundle.scanning.entry_points import entry_points, no_entry_points
 from tfbundle.scanning.graphs import GraphScan
 from tfbundle.scanning.keras_code import metadata_findings
 from tfbundle.scanning.program import Program
 from tfbundle.scanning.report import NotScanned, ScanFinding, ScanReport
 
-MOST_NODES = 400_000
-"""Nodes of one graph and its functions that are looked at; the largest that are published have half as many."""
+MOST_NODES = 200_000
+"""Nodes of one graph and its functions that are looked at; those of the largest that are published are fewer."""
 
 
 class Collection:
@@ -22,6 +25,7 @@ class Collection:
         self.findings: list[ScanFinding] = []
         self.not_scanned: list[NotScanned] = []
         self.files: list[str] = []
+        self.archives = Budget()
         self.nodes = 0
         self.ignored = 0
 
@@ -41,24 +45,28 @@ class Collection:
     def message(self, message: GraphDef | MetaGraphDef | SavedModel, path: str) -> None:
         """Look at a graph, or all graphs of a SavedModel."""
         if isinstance(message, GraphDef):
-            self._graph(message, (), no_entry_points(), path, is_served=False)
+            self._graph(message, None, path, is_served=False)
             return
         is_served = isinstance(message, SavedModel)
         for meta in message.meta_graphs if isinstance(message, SavedModel) else [message]:
             self.findings += asset_findings(meta, path)
             self.findings += metadata_findings(meta, path)
-            self._graph(meta.graph_def, meta, entry_points(meta), path, is_served=is_served)
+            self._graph(meta.graph_def, meta, path, is_served=is_served)
 
-    def _graph(
-        self, graph: GraphDef, meta: MetaGraphDef | tuple[()], entries: EntryPoints, path: str, *, is_served: bool
-    ) -> None:
+    def _graph(self, graph: GraphDef, meta: MetaGraphDef | None, path: str, *, is_served: bool) -> None:
         count = len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
         self.nodes += count
         if count > MOST_NODES:
             self.leave_out(path, f"a graph has {count} nodes, and graphs of more than {MOST_NODES} are not looked at")
             return
-        definitions = meta.meta_info_def.stripped_op_list.op if isinstance(meta, MetaGraphDef) else ()
-        scan = GraphScan(Program(graph, definitions), entries, path, is_served=is_served, embedded=EmbeddedGraphs())
+        definitions = () if meta is None else meta.meta_info_def.stripped_op_list.op
+        scan = GraphScan(
+            Program(graph, definitions),
+            no_entry_points if meta is None else partial(entry_points, meta),
+            path,
+            is_served=is_served,
+            embedded=EmbeddedGraphs(),
+        )
         scan.run()
         self.findings += scan.findings
         for problem in scan.problems:

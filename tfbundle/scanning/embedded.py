@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator
 from tfbundle.errors import TfBundleError
 from tfbundle.graph.reading import decode_message
 from tfbundle.proto import GraphDef, NodeDef, TensorProto
-from tfbundle.scanning.entry_points import EntryPoints, no_entry_points
 from tfbundle.scanning.program import Program
 
 _DEEPEST = 8
 _MOST = 256
 _MOST_BYTES = 64 << 20
+# Strings that begin as a graph does; each takes longer to be refused than to be skipped.
+_MOST_TRIES = 4000
 _SMALLEST = 8
 _STRING, _VARIANT = 7, 21
 _TRIGGERS = ("load", "call", "unreachable")
+_TOO_MUCH = "graphs in values of graphs are too deep, too many or too large to be looked at"
 # Variants in tensors in variants: lists of lists have a few levels.
 _DEEPEST_VARIANT = 8
 # The first field of a GraphDef: a node, a library or versions.
@@ -31,32 +33,41 @@ class EmbeddedGraphs:
     """What may still be decoded in a scan, and what was."""
 
     def __init__(self) -> None:
-        self.no_entries: EntryPoints = no_entry_points()
         self._left = _MOST
         self._bytes_left = _MOST_BYTES
+        self._tries_left = _MOST_TRIES
         self._seen: set[tuple[bytes, str]] = set()
 
-    def take(self, data: bytes, trigger: str, depth: int, *, is_certain: bool) -> Program | str | None:
-        """Return the graph that bytes are; or why it cannot be looked at; or ``None`` where it is none.
-
-        ``None`` is also the answer for one that was taken for the same trigger before, or, if it is not certain that
-        somebody runs it, for any. ``depth`` counts the graphs around it.
-        """
-        if not is_certain and not _may_be_graph(data):
+    def find(self, data: bytes) -> GraphDef | str | None:
+        """Return the graph that a constant is, or ``None`` where it is none; or why that was not looked at."""
+        if not _may_be_graph(data):
             return None
-        digest = hashlib.sha256(data).digest()
-        if (digest, trigger) in self._seen or (
-            not is_certain and any((digest, word) in self._seen for word in _TRIGGERS)
-        ):
-            return None
-        if depth >= _DEEPEST or not self._left or len(data) > self._bytes_left:
-            return "graphs in values of graphs are too deep, too many or too large to be looked at"
+        self._tries_left -= 1
+        if self._tries_left < 0:
+            return _TOO_MUCH
         try:
             graph = decode_message(data, GraphDef)
         except TfBundleError:
-            return f"a graph of {len(data)} bytes in a value cannot be read" if is_certain else None
-        if not is_certain and not _has_ops(graph):
             return None
+        return graph if _has_ops(graph) else None
+
+    def take(self, data: bytes, graph: GraphDef | None, trigger: str, depth: int) -> Program | str | None:
+        """Return a graph as a program to look at, or why it cannot be looked at.
+
+        ``None`` is the answer for one that was taken for the same trigger before, or, of a constant that ``find`` found
+        to be one, for any: an op that runs it comes first. ``depth`` counts the graphs around it.
+        """
+        digest = hashlib.sha256(data).digest()
+        seen = _TRIGGERS if graph is not None else (trigger,)
+        if any((digest, word) in self._seen for word in seen):
+            return None
+        if depth >= _DEEPEST or not self._left or len(data) > self._bytes_left:
+            return _TOO_MUCH
+        if graph is None:
+            try:
+                graph = decode_message(data, GraphDef)
+            except TfBundleError:
+                return f"a graph of {len(data)} bytes in a value cannot be read"
         self._left -= 1
         self._bytes_left -= len(data)
         self._seen.add((digest, trigger))
@@ -64,7 +75,21 @@ class EmbeddedGraphs:
 
 
 def _may_be_graph(data: bytes) -> bool:
-    return len(data) >= _SMALLEST and data[:1] in _FIRST_BYTES
+    """Return whether bytes begin as a graph does: with a field of a length that fits, which begins with another."""
+    if len(data) < _SMALLEST or data[:1] not in _FIRST_BYTES:
+        return False
+    size = shift = 0
+    for position in range(1, 6):
+        size |= (data[position] & 127) << shift
+        shift += 7
+        if data[position] < 128:
+            break
+    else:
+        return False
+    if position + 1 + size > len(data):
+        return False
+    # A node begins with its name (or, in a hostile one, with any field), a library with a function.
+    return not size or (data[position + 1] & 7 in (0, 1, 2, 5) and 0 < data[position + 1] >> 3 < 16)
 
 
 def _has_ops(graph: GraphDef) -> bool:

@@ -14,11 +14,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from tfbundle.errors import TfBundleError
 from tfbundle.graph.collections import Collections
-from tfbundle.limits import MOST_OBJECTS
 from tfbundle.proto import AssetFileDef, MetaGraphDef, SavedObject, SavedObjectGraph, SaverDef, TensorInfo
 from tfbundle.scanning.reach import Entry
 
@@ -31,9 +31,12 @@ _LOAD_COLLECTIONS = {
     "table_initializer": "the initialiser of tables",
 }
 _LOAD_FUNCTIONS = ("_create_resource", "_initialize", "_destroy_resource")
+_FUNCTIONS = ("function", "bare_concrete_function")
 _ASSET_PATHS = "asset_filepaths"
 _ASSETS = "saved_model_assets"
 _SAVERS = "savers"
+# Objects of a model; the largest have about half as many.
+_MOST_OBJECTS = 80_000
 # Of the way that leads to an object the last steps are named.
 _LONGEST_WAY = 8
 
@@ -158,32 +161,32 @@ class _Objects:
 
     def add_to(self, found: EntryPoints) -> None:
         nodes = self._nodes
-        if len(nodes) > MOST_OBJECTS:
+        if len(nodes) > _MOST_OBJECTS:
             found.problems.append(
-                f"the object graph has {len(nodes)} objects, and more than {MOST_OBJECTS} are not read"
+                f"the object graph has {len(nodes)} objects, and more than {_MOST_OBJECTS} are not read"
             )
             return
-        ways = self._ways()
         for number, node in enumerate(nodes):
-            way = self._way(ways, number)
-            functions = _functions_of(node)
-            if functions:
-                found.call.append(Entry(f"the function {way}", functions=functions))
-            if node.WhichOneof("kind") == "resource":
+            kind = node.WhichOneof("kind")
+            if kind in _FUNCTIONS:
+                way = partial(self._way, number)
+                found.call.append(Entry("the function ", functions=_functions_of(node), of=way))
+            elif kind == "resource":
                 for child in (*node.children, *node.dependencies):
                     if child.local_name in _LOAD_FUNCTIONS:
-                        self._add(found.load, child.node_id, f"{child.local_name} of {way}")
-            for saveable in node.saveable_objects.values():
-                self._add(found.load, saveable.restore_function, f"the restore function of {way}")
-                self._add(found.call, saveable.save_function, f"the save function of {way}")
+                        self._add(found.load, child.node_id, f"{child.local_name} of ", number)
+            for name in node.saveable_objects:
+                saveable = node.saveable_objects[name]
+                self._add(found.load, saveable.restore_function, "the restore function of ", number)
+                self._add(found.call, saveable.save_function, "the save function of ", number)
         for name in self._concrete:
             found.captured[name] = [self._captured(number) for number in self._concrete[name].bound_inputs]
 
-    def _add(self, entries: list[Entry], number: int, label: str) -> None:
+    def _add(self, entries: list[Entry], number: int, label: str, owner: int) -> None:
         if 0 <= number < len(self._nodes):
             functions = _functions_of(self._nodes[number])
             if functions:
-                entries.append(Entry(label, functions=functions))
+                entries.append(Entry(label, functions=functions, of=partial(self._way, owner)))
 
     def _captured(self, number: int) -> Captured:
         if not 0 <= number < len(self._nodes):
@@ -195,6 +198,7 @@ class _Objects:
             return Captured(asset=self._assets[index] if 0 <= index < len(self._assets) else None)
         return Captured(node=node.constant.operation) if kind == "constant" else Captured()
 
+    @cached_property
     def _ways(self) -> Mapping[int, tuple[int, str]]:
         """Return for each object that the root leads to the object before it and the name of the step."""
         ways: dict[int, tuple[int, str]] = {0: (-1, "root")}
@@ -206,9 +210,10 @@ class _Objects:
                     waiting.append(child.node_id)
         return ways
 
-    def _way(self, ways: Mapping[int, tuple[int, str]], number: int) -> str:
+    def _way(self, number: int) -> str:
+        ways = self._ways
         if number not in ways:
-            return f"of object {number}, to which no name leads"
+            return f"object {number}, to which no name leads"
         steps: list[str] = []
         while number > 0 and len(steps) < _LONGEST_WAY:
             number, step = ways[number]

@@ -157,7 +157,10 @@ def _json(text: str | bytes, path: str, where: str, found: Collection) -> None:
 
 
 def _hdf5(content: Content, found: Collection) -> None:
-    findings, problem = bytes_findings(content.source.view(0, content.source.size), content.path)
+    try:
+        findings, problem = bytes_findings(content.source.view(0, content.source.size), content.path)
+    except ValueError as error:
+        findings, problem = [], f"a configuration in it cannot be read: {error}"
     found.files.append(content.path)
     found.findings += findings
     if problem is not None:
@@ -170,7 +173,7 @@ def _archive(content: Content, found: Collection, depth: int, *, is_zip: bool) -
         return
     found.files.append(content.path)
     members = zip_contents if is_zip else tar_contents
-    for member in members(content, found.leave_out, found.findings.append):
+    for member in members(content, found.archives, found.leave_out, found.findings.append):
         scan_file(member, found, depth + 1)
 
 
@@ -183,7 +186,7 @@ def _compressed(content: Content, kind: FileKind, found: Collection, depth: int)
     elif depth >= _DEEPEST:
         found.leave_out(content.path, "compressed files in it are too deep to be looked at")
     else:
-        inner = unpacked(content, found.leave_out)
+        inner = unpacked(content, found.archives, found.leave_out)
         if inner is not None:
             scan_file(inner, found, depth + 1)
 

@@ -37,6 +37,8 @@ from tfbundle.tensors.tensor_proto import decode_tensor
 
 _DEEPEST = 60
 _MOST_STEPS = 40_000
+# Bytes of all strings that are made.
+_MOST_BYTES = 16 << 20
 
 # Ops whose output is their first input.
 _PASSED_NAMES = """
@@ -64,14 +66,21 @@ _MAPS = frozenset(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "
 
 
 class Context:
-    """How a function was called: from where, and how what calls it was called. ``None`` is a call from outside."""
+    """How a function was called: from where, and how what calls it was called.
+
+    ``None`` in place of one is a call from outside, and ``OTHERS`` stands for all calls of which nothing is known.
+    """
 
     __slots__ = ("key", "parent", "site")
 
-    def __init__(self, site: Site, parent: Context | None) -> None:
+    def __init__(self, site: Site | None, parent: Context | None) -> None:
         self.site = site
         self.parent = parent
-        self.key: tuple[object, ...] = (site.block.name, site.node.name, None if parent is None else parent.key)
+        place = ("", "") if site is None else (site.block.name, site.node.name)
+        self.key: tuple[object, ...] = (*place, None if parent is None else parent.key)
+
+
+OTHERS = Context(None, None)
 
 
 class Folder:
@@ -83,12 +92,13 @@ class Folder:
         self._entries = entries
         self._fed = fed
         self._steps = _MOST_STEPS
+        self._bytes = _MOST_BYTES
         self._known: dict[tuple[object, ...], Value] = {}
 
     @property
     def is_exhausted(self) -> bool:
         """Whether something was left unknown because tracing it would have taken too long."""
-        return self._steps <= 0
+        return self._steps <= 0 or self._bytes <= 0
 
     def fold(self, block: Block, reference: str, context: Context | None, depth: int = 0) -> Value:
         """Return what the tensor that ``reference`` names in a block will hold."""
@@ -141,6 +151,8 @@ class Folder:
                 return scalar(Text(Hole("asset", given.asset)))
             return unknown() if given.node is None else self.fold(self._program.main, given.node, None, depth + 1)
         site, parent = context.site, context.parent
+        if site is None:
+            return unknown()
         source = argument_source(site.node, count, index)
         inputs = data_inputs(site.node)
         if isinstance(source, ElementOf):
@@ -202,9 +214,14 @@ class Folder:
         if op not in FOLDS and op not in OUTPUT_FOLDS:
             return unknown()
         # What is put together of many parts is no path.
-        values = [self.fold(block, name, context, depth) for name in inputs[:MOST_ITEMS]]
+        if len(inputs) > MOST_ITEMS:
+            return unknown()
+        values = [self.fold(block, name, context, depth) for name in inputs]
         result = fold_op(node, values, tensor.number) if values or op == "StringFormat" else None
-        return unknown() if result is None else result
+        if result is None or self._bytes <= 0:
+            return unknown()
+        self._bytes -= sum(item.size for item in result.flat if isinstance(item, Text))
+        return result
 
     def _result(self, name: str, index: int, context: Context, depth: int) -> Value:
         block = self._program.functions[name]
@@ -229,7 +246,7 @@ class Folder:
                 if found.node.op not in _PASSED or not inputs:
                     return found.node if block.function is None else None
                 reference = inputs[0]
-            elif found is None or context is None or block.function is None:
+            elif found is None or context is None or context.site is None or block.function is None:
                 return None
             else:
                 site = context.site

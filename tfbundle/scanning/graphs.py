@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from tfbundle.proto import NodeDef
+from tfbundle.proto import GraphDef, NodeDef
+from tfbundle.scanning.contexts import Ways
 from tfbundle.scanning.embedded import EmbeddedGraphs, string_constants
-from tfbundle.scanning.entry_points import EntryPoints
-from tfbundle.scanning.folding import Context, Folder
+from tfbundle.scanning.entry_points import EntryPoints, no_entry_points
+from tfbundle.scanning.folding import OTHERS, Context, Folder
 from tfbundle.scanning.judging import RULE_OF_CLASS, Judgement, judge
 from tfbundle.scanning.op_effects import CLASSES, Effect, effects
 from tfbundle.scanning.program import Block, Program, data_inputs, is_known
-from tfbundle.scanning.queues import queued_values
-from tfbundle.scanning.reach import Reach
+from tfbundle.scanning.reach import Entry, Reach
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.scanning.savers import undeclared_filename_tensors
 from tfbundle.scanning.values import UNKNOWN, Text, texts_of
 
 MOST_FINDINGS = 1000
 """Findings of one graph; beyond that nobody reads them, and the scan is not complete."""
-_MOST_CONTEXTS = 8
-_DEEPEST_CONTEXT = 20
 _WHEN = {
     "load": "when the model is loaded",
     "call": "when it is called",
@@ -47,7 +45,7 @@ class GraphScan:
     def __init__(
         self,
         program: Program,
-        entries: EntryPoints,
+        find_entries: Callable[[], EntryPoints],
         path: str,
         *,
         is_served: bool,
@@ -55,20 +53,22 @@ class GraphScan:
         trigger: str | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
-        """``is_served`` says that a loader runs what the entries say and no more, as of a SavedModel.
+        """Prepare a scan; ``find_entries`` returns what makes the program run.
+
+        ``is_served`` says that a loader runs that and no more, as of a SavedModel.
 
         ``trigger`` is when all of it runs, of a graph that a node runs, and ``within`` the nodes that hold it.
         """
         self._program = program
-        self._entries = entries
+        self._find_entries = find_entries
         self._path = path
         self._is_served = is_served
         self._embedded = embedded
         self._trigger = trigger
         self._within = within
-        self._contexts: dict[tuple[int, str], list[Context | None]] = {}
+        self._ways: dict[int, Ways] = {}
         self.findings: list[ScanFinding] = []
-        self.problems: list[str] = [*program.problems, *entries.problems]
+        self.problems: list[str] = list(program.problems)
 
     def run(self) -> None:
         """Look at every node."""
@@ -84,11 +84,24 @@ class GraphScan:
                 elif not is_known(node.op):
                     self._unknown(block, node)
             for node, data in string_constants(block.protos):
+                graph = self._embedded.find(data)
+                if graph is None:
+                    continue
+                if isinstance(graph, str):
+                    self.problems.append(graph)
+                    return
                 for group, _ in self._groups_of(block, node):
-                    self._scan_inside(data, node, group.trigger, is_certain=False)
+                    self._scan_inside(data, graph, node, group.trigger)
                     break
         if "_folders" in vars(self) and any(folder.is_exhausted for folder in self._folders):
             self.problems.append("some arguments were not traced to their end, which would take too long")
+
+    @cached_property
+    def _entries(self) -> EntryPoints:
+        """What makes the program run; most have nothing that this would matter for."""
+        entries = self._find_entries()
+        self.problems += entries.problems
+        return entries
 
     @cached_property
     def _folders(self) -> tuple[Folder, Folder]:
@@ -112,33 +125,33 @@ class GraphScan:
             _Group("unreachable" if self._is_served else "call", None, fed),
         ]
 
-    def _groups_of(self, block: Block, node: NodeDef) -> Iterator[tuple[_Group, str]]:
-        """Yield the ways in which a node comes to run, each with a label; the last only where there is no other."""
+    def _groups_of(self, block: Block, node: NodeDef) -> Iterator[tuple[_Group, Entry | None]]:
+        """Yield the ways in which a node comes to run, each with what makes it; the last where there is no other."""
         is_reached = False
         for group in self._groups:
             if group.reach is None:
                 if not is_reached:
-                    yield group, ""
+                    yield group, None
             else:
-                label = group.reach.label(block, node.name)
-                if label is not None:
+                entry = group.reach.entry(block, node.name)
+                if entry is not None:
                     is_reached = True
-                    yield group, label
+                    yield group, entry
 
     def _effect(self, block: Block, node: NodeDef, effect: Effect) -> None:
-        for group, label in self._groups_of(block, node):
+        for group, entry in self._groups_of(block, node):
             found: dict[Judgement, None] = {}
-            for context in self._contexts_of(group, block):
+            for context in self._contexts_of(group, block, effect):
                 texts = self._argument(block, node, effect, group.folder, context)
                 if node.op == "DatasetFromGraph":
                     for data in [text.data for text in texts]:
                         if data is not None:
-                            self._scan_inside(data, node, group.trigger, is_certain=True)
+                            self._scan_inside(data, None, node, group.trigger)
                 judgement = judge(effect, texts, is_open=not self._is_served)
                 if judgement is not None:
                     found[judgement] = None
             for judgement in found:
-                self._add(block, node, effect, group.trigger, label, judgement)
+                self._add(block, node, effect, group.trigger, entry, judgement)
             if found:
                 return
 
@@ -146,40 +159,45 @@ class GraphScan:
         self, block: Block, node: NodeDef, effect: Effect, folder: Folder, context: Context | None
     ) -> list[Text]:
         if effect.is_queue:
-            return queued_values(block, node, lambda name: folder.fold(block, name, context))
+            names = block.queued.get(node.name, ())
+            texts = dict.fromkeys(text for name in names for text in texts_of(folder.fold(block, name, context)))
+            return list(texts) or [UNKNOWN]
         if effect.attribute is not None:
             return _attribute_texts(node, effect.attribute)
         inputs = data_inputs(node)
         numbers = [number for number in effect.inputs if number < len(inputs)]
         return [text for number in numbers for text in texts_of(folder.fold(block, inputs[number], context))]
 
-    def _contexts_of(self, group: _Group, block: Block) -> list[Context | None]:
-        """Return the ways in which a block is called within a group, as far as they are worth telling apart."""
-        if block.name is None or group.reach is None:
+    def _contexts_of(self, group: _Group, block: Block, effect: Effect) -> list[Context | None]:
+        """Return the ways in which a block is called within a group, as far as they matter to what an op acts on."""
+        if block.name is None or not effect.inputs:
             return [None]
-        key = (id(group.reach), block.name)
-        if key not in self._contexts:
-            found = list(_ways_to(group.reach, block.name, frozenset()))
-            self._contexts[key] = found[:_MOST_CONTEXTS] or [None]
-        return self._contexts[key]
+        if group.reach is None:
+            return [OTHERS]
+        ways = self._ways.get(id(group.reach))
+        if ways is None:
+            ways = self._ways[id(group.reach)] = Ways(self._program, group.reach)
+        return ways.to(block.name)
 
-    def _add(self, block: Block, node: NodeDef, effect: Effect, trigger: str, label: str, judgement: Judgement) -> None:
+    def _add(
+        self, block: Block, node: NodeDef, effect: Effect, trigger: str, entry: Entry | None, judgement: Judgement
+    ) -> None:
         severity = judgement.loaded if trigger == "load" else judgement.called
         if trigger == "unreachable" and severity != "info":
             severity = "info" if effect.judged == "checkpoint" and effect.op_class == "reads" else "low"
-        message = f"{node.op} {_does(judgement.rule)}, {_when(trigger, label)}"
+        message = f"{node.op} {_does(judgement.rule)}, {_when(trigger, entry)}"
         if judgement.argument is not None:
             message += f": {judgement.argument}"
         self._report(judgement.rule, severity, message, block, node, trigger, judgement)
 
     def _unknown(self, block: Block, node: NodeDef) -> None:
-        for group, label in self._groups_of(block, node):
+        for group, entry in self._groups_of(block, node):
             # TensorFlow writes the definition of every op into its models. Plain graphs have none.
             is_hidden = self._program.definitions and node.op not in self._program.definitions
             severity = "info" if not is_hidden else "low" if group.trigger == "unreachable" else "medium"
             message = (
                 f"{node.op} is no op of TensorFlow's, so it needs native code that somebody else wrote, "
-                f"{_when(group.trigger, label)}"
+                f"{_when(group.trigger, entry)}"
             )
             self._report("unknown-op", severity, message, block, node, group.trigger)
             return
@@ -212,16 +230,16 @@ class GraphScan:
             )
         )
 
-    def _scan_inside(self, data: bytes, node: NodeDef, trigger: str, *, is_certain: bool) -> None:
-        """Look at a graph that the value of a node is, if it is one."""
-        found = self._embedded.take(data, trigger, len(self._within), is_certain=is_certain)
+    def _scan_inside(self, data: bytes, graph: GraphDef | None, node: NodeDef, trigger: str) -> None:
+        """Look at the graph that the value of a node is, decoded or not."""
+        found = self._embedded.take(data, graph, trigger, len(self._within))
         if not isinstance(found, Program):
             if found is not None:
                 self.problems.append(found)
             return
         inner = GraphScan(
             found,
-            self._embedded.no_entries,
+            no_entry_points,
             self._path,
             is_served=True,
             embedded=self._embedded,
@@ -238,30 +256,8 @@ def _does(rule: str) -> str:
     return next(CLASSES[op_class] for op_class, name in RULE_OF_CLASS.items() if name == rule)
 
 
-def _when(trigger: str, label: str) -> str:
-    return f"{_WHEN[trigger]} ({label})" if label else _WHEN[trigger]
-
-
-def _ways_to(reach: Reach, function: str, passed: frozenset[str]) -> Iterator[Context | None]:
-    """Yield the ways in which a function is called, up to a number of them."""
-    if function in reach.called:
-        yield None
-    if len(passed) >= _DEEPEST_CONTEXT:
-        return
-    count = 0
-    for site in reach.sites.get(function, ()):
-        name = site.block.name
-        if name is None:
-            yield Context(site, None)
-            count += 1
-        elif name not in passed and name != function:
-            for parent in _ways_to(reach, name, passed | {function}):
-                yield Context(site, parent)
-                count += 1
-                if count >= _MOST_CONTEXTS:
-                    return
-        if count >= _MOST_CONTEXTS:
-            return
+def _when(trigger: str, entry: Entry | None) -> str:
+    return _WHEN[trigger] if entry is None else f"{_WHEN[trigger]} ({entry})"
 
 
 def _attribute_texts(node: NodeDef, name: str) -> list[Text]:

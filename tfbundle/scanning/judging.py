@@ -19,6 +19,8 @@ _OTHER_JOB = re.compile(rb"/job:(?!localhost\b)", re.IGNORECASE)
 # Of a long argument so much is shown.
 _LONGEST = 300
 _MOST_SHOWN = 8
+# Bytes of the values that a finding keeps in full, for policies.
+_MOST_KEPT = 16 << 10
 
 RULE_OF_CLASS = {
     "reads": "reads-files",
@@ -84,7 +86,8 @@ def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | No
         return Judgement(rule, called, loaded, known[0] if known else describe(texts))
     if judged == "records" and is_open:
         called = loaded = "info"  # Records that are damaged are not read, so that no other file is.
-    arguments = tuple(str(text) for text in texts) if all(text.data is not None for text in texts) else ()
+    is_known = all(text.data is not None for text in texts) and sum(text.size for text in texts) <= _MOST_KEPT
+    arguments = tuple(map(str, texts)) if is_known else ()
     return Judgement(rule, called, loaded, describe(texts), arguments)
 
 
@@ -107,7 +110,7 @@ def describe(texts: list[Text]) -> str | None:
         return NOT_KNOWN
     if all(hole is not None and hole.kind == "caller" for hole in holes):
         return FROM_CALLER
-    shown = ", ".join(str(text) for text in texts[:_MOST_SHOWN])
+    shown = ", ".join(text.start(_LONGEST + 1) for text in texts[:_MOST_SHOWN])
     if len(texts) > _MOST_SHOWN:
         shown += f", and {len(texts) - _MOST_SHOWN} more"
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."

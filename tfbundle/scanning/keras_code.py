@@ -27,7 +27,10 @@ from tfbundle.scanning.report import ScanFinding
 # Marshalled short strings: a type, a length of one byte, and so many bytes.
 _MARSHALLED_NAME = re.compile(rb"[\xfa\xda\x7a\x5a](.)([A-Za-z_][\w.]*)", re.DOTALL)
 _MOST_NAMES = 20
-_MOST_OBJECTS = 1_000_000
+_MOST_OBJECTS = 200_000
+# Bytes of one configuration in a file of weights, and of all that may be one; unclosed ones are read several times.
+_LONGEST_JSON = 16 << 20
+_MOST_JSON = 64 << 20
 _MOST_FINDINGS = 1000
 _HOMES = ("keras", "tensorflow", "tf_keras", "keras_nlp", "keras_cv", "keras_hub", "keras_tuner")
 # Modules of Keras whose functions are made to be named in a configuration.
@@ -40,8 +43,7 @@ _DANGEROUS = re.compile(
 )
 _READERS = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
 _START = re.compile(rb'\{\s*"(?:class_name|module|name|config|registered_name)"\s*:')
-# In place of a configuration that is no JSON.
-_LAMBDA_TEXT = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
+_NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
 
 
 def metadata_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:
@@ -58,6 +60,7 @@ def text_findings(text: str | bytes, path: str, where: str) -> Iterator[ScanFind
 
     Raises ``ValueError`` where it is no JSON, or too deep.
     """
+    _check_size(text)
     try:
         value = json.loads(text)
     except RecursionError:
@@ -68,38 +71,42 @@ def text_findings(text: str | bytes, path: str, where: str) -> Iterator[ScanFind
 def bytes_findings(data: memoryview, path: str) -> tuple[list[ScanFinding], str | None]:
     """Return what is found in configurations somewhere in a file, and why one could not be read, if so."""
     findings: list[ScanFinding] = []
-    problem = None
     decoder = json.JSONDecoder()
+    left = _MOST_JSON
     position = 0
-    while len(findings) < _MOST_FINDINGS:
-        match = _START.search(data, position)
-        if match is None:
-            break
-        # JSON of Keras is ASCII, and what follows it in the file is not part of it.
-        text = bytes(data[match.start() : match.start() + _LONGEST_JSON]).decode("latin-1")
+    while (match := _START.search(data, position)) is not None:
+        start = match.start()
+        # JSON of Keras is ASCII. A string in HDF5 ends with a zero byte, or something binary follows.
+        end = _NOT_TEXT.search(data, start, start + _LONGEST_JSON + 1)
+        stop = min(len(data), start + _LONGEST_JSON) if end is None else end.start()
+        left -= stop - start
+        if left < 0 or len(findings) > _MOST_FINDINGS:
+            return findings[:_MOST_FINDINGS], "it has more configurations than are looked at"
+        text = bytes(data[start:stop]).decode("ascii")
         try:
+            _check_size(text)
             value, size = decoder.raw_decode(text)
-        except (ValueError, RecursionError):
-            if _LAMBDA_TEXT.search(data, match.start(), match.start() + _LONGEST_JSON):
-                problem = "a configuration in it cannot be read"
-            position = match.end()
+        except json.JSONDecodeError as error:
+            position = max(match.end(), start + error.pos)
             continue
+        except RecursionError:
+            return findings, "a configuration in it is nested too deeply"
         findings += _findings(value, path, "")
-        position = match.start() + size
-    return findings[:_MOST_FINDINGS], problem
+        position = start + size
+    return findings, None
 
 
-_LONGEST_JSON = 64 << 20
+def _check_size(text: str | bytes) -> None:
+    """Raise ``ValueError`` where a configuration would take far more memory than its bytes."""
+    count = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
+    if count > _MOST_OBJECTS:
+        raise ValueError(f"it has {count} objects, more than {_MOST_OBJECTS}")
 
 
 def _findings(value: Any, path: str, where: str) -> Iterator[ScanFinding]:
     waiting: list[tuple[Any, str]] = [(value, where)]
-    count = 0
     while waiting:
         item, name = waiting.pop()
-        count += 1
-        if count > _MOST_OBJECTS:
-            raise ValueError("it has too many objects")
         if isinstance(item, list):
             waiting += [(inner, name) for inner in item if isinstance(inner, dict | list)]
         elif isinstance(item, dict):

@@ -23,6 +23,7 @@ _HARMLESS = PURE | STATE
 # Ops beside those that call: a function with a gradient of its own is an IdentityN with the name of that gradient.
 _WITH_GRADIENT = frozenset(("IdentityN", "Identity"))
 _GRADIENT_TYPE = "_gradient_op_type"
+_NEVER_CALLS = _HARMLESS - CALLERS - _WITH_GRADIENT
 # Attributes of a function with the names of others, and with the name of what several functions implement alike, one
 # of which TensorFlow's optimizer chooses by the device.
 _DERIVED = ("forward_function_name", "backward_function_name")
@@ -43,8 +44,6 @@ class Block:
         """Take the nodes; ``function`` is ``None`` for the graph itself."""
         self.protos = protos
         self.function = function
-        self.cache: dict[tuple[str, ...], list[list[str]]] = {}
-        """The inputs of the nodes of some ops, which ``queues`` asks for."""
         self._outputs = outputs
 
     @property
@@ -59,6 +58,11 @@ class Block:
         for proto in self.protos:
             found.setdefault(proto.name, proto)
         return found
+
+    @cached_property
+    def queued(self) -> dict[str, list[str]]:
+        """What is put into the queue of each reader of files, by the reader's name (``queues``)."""
+        return queued_names(self)
 
     @cached_property
     def arguments(self) -> dict[str, int]:
@@ -95,6 +99,45 @@ class Block:
 def data_inputs(node: NodeDef) -> list[str]:
     """Return the tensors that a node takes, without the nodes that run before it."""
     return [name for name in node.input if not name.startswith("^")]
+
+
+# Readers take the names of files from queues: reader -> (ReaderRead) <- queue <- (QueueEnqueueMany) names.
+_READS = ("ReaderRead", "ReaderReadV2", "ReaderReadUpTo", "ReaderReadUpToV2")
+_ENQUEUES = ("QueueEnqueue", "QueueEnqueueV2", "QueueEnqueueMany", "QueueEnqueueManyV2")
+_BETWEEN = ("Identity", "Enter", "RefEnter", "Switch")
+_MOST_BETWEEN = 20
+
+
+def queued_names(block: Block) -> dict[str, list[str]]:
+    """Return by reader the tensors with names of files that are put into its queue."""
+    queues: dict[str, list[str]] = {}
+    readers: list[tuple[str, str]] = []
+    for node in block.protos:
+        if node.op in _READS or node.op in _ENQUEUES:
+            inputs = data_inputs(node)
+            first = _origin(block, inputs[0]) if len(inputs) > 1 else None
+            if first is None:
+                continue
+            if node.op in _ENQUEUES:
+                queues.setdefault(first, []).append(inputs[1])
+            else:
+                readers.append((first, _origin(block, inputs[1]) or ""))
+    found: dict[str, list[str]] = {}
+    for reader, queue in readers:
+        found.setdefault(reader, queues.get(queue, []))
+    return found
+
+
+def _origin(block: Block, reference: str) -> str | None:
+    for _ in range(_MOST_BETWEEN):
+        found = block.find(reference)
+        if not isinstance(found, Tensor):
+            return None
+        inputs = data_inputs(found.node)
+        if found.node.op not in _BETWEEN or not inputs:
+            return found.node.name
+        reference = inputs[0]
+    return None
 
 
 class Site(NamedTuple):
@@ -153,12 +196,11 @@ class Program:
         """Return the nodes of a block that call functions, with these."""
         if not self.functions:
             return []
-        passed = _HARMLESS - CALLERS - _WITH_GRADIENT
         names = self.functions
         found = []
         for proto in block.protos:
             op = proto.op
-            if op in passed and op not in names:
+            if op in _NEVER_CALLS and op not in names:
                 continue
             called = self.called_by(proto)
             if called:

@@ -7,7 +7,7 @@ is for its optimizer to decide, and not for a scanner.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tfbundle.scanning.program import Block, Program, Site
@@ -16,37 +16,41 @@ from tfbundle.scanning.program import Block, Program, Site
 class Entry(NamedTuple):
     """Something that makes a part of the program run.
 
-    ``label`` describes it for people, such as ``"the signature serving_default"``. ``nodes`` are those of the graph
-    that are fetched, and ``functions`` those that are called.
+    ``label`` describes it for people, such as ``"the signature serving_default"``; ``of`` completes it where that takes
+    longer than most need it. ``nodes`` are those of the graph that are fetched, ``functions`` those that are called.
     """
 
     label: str
     nodes: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
+    of: Callable[[], str] | None = None
+
+    def __str__(self) -> str:
+        return self.label if self.of is None else f"{self.label}{self.of()}"
 
 
 class Reach:
-    """What a list of entries makes run, each thing with the label of the first entry that does."""
+    """What a list of entries makes run, each thing with the first entry that does."""
 
     def __init__(self, program: Program, entries: Iterable[Entry]) -> None:
         self._program = program
-        self.nodes: dict[str, str] = {}
+        self.nodes: dict[str, Entry] = {}
         """Nodes of the graph."""
-        self.functions: dict[str, str] = {}
+        self.functions: dict[str, Entry] = {}
         self.called: set[str] = set()
         """Functions that an entry calls itself, so that their arguments come from outside."""
         self.sites: dict[str, list[Site]] = {}
         """Where each function is called."""
         for entry in entries:
             self.called.update(name for name in entry.functions if name in program.functions)
-            self._run_functions(entry.functions, entry.label)
-            self._run_nodes(entry.nodes, entry.label)
+            self._run_functions(entry.functions, entry)
+            self._run_nodes(entry.nodes, entry)
 
-    def label(self, block: Block, node_name: str) -> str | None:
-        """Return the label of what makes a node run, or ``None`` where nothing does."""
+    def entry(self, block: Block, node_name: str) -> Entry | None:
+        """Return what makes a node run, or ``None`` where nothing does."""
         return self.nodes.get(node_name) if block.name is None else self.functions.get(block.name)
 
-    def _run_nodes(self, names: Iterable[str], label: str) -> None:
+    def _run_nodes(self, names: Iterable[str], entry: Entry) -> None:
         nodes = self._program.main.nodes
         has_functions = bool(self._program.functions)
         waiting = [name for name in names if name in nodes]
@@ -54,26 +58,26 @@ class Reach:
             name = waiting.pop()
             if name in self.nodes:
                 continue
-            self.nodes[name] = label
+            self.nodes[name] = entry
             node = nodes[name]
             for reference in node.input:
-                before = reference.lstrip("^").partition(":")[0]
-                if before in nodes and before not in self.nodes:
+                before = reference if reference in nodes else reference.lstrip("^").partition(":")[0]
+                if before not in self.nodes and before in nodes:
                     waiting.append(before)
             if has_functions:
                 called = self._program.called_by(node)
                 for function in called:
                     self.sites.setdefault(function, []).append(Site(self._program.main, node))
-                self._run_functions(called, label)
+                self._run_functions(called, entry)
 
-    def _run_functions(self, names: Iterable[str], label: str) -> None:
+    def _run_functions(self, names: Iterable[str], entry: Entry) -> None:
         functions = self._program.functions
         waiting = [name for name in names if name in functions]
         while waiting:
             name = waiting.pop()
             if name in self.functions:
                 continue
-            self.functions[name] = label
+            self.functions[name] = entry
             block = functions[name]
             for node, called in self._program.calls(block):
                 for function in called:

@@ -18,6 +18,8 @@ MOST_ITEMS = 1024
 """Items of a value; names of files and addresses are few."""
 LONGEST_TEXT = 1 << 20
 """Bytes of a string that folding makes. Those that the graph itself has may be longer."""
+# What an open part counts for.
+_HOLE_SIZE = 64
 
 
 class Hole(NamedTuple):
@@ -58,10 +60,23 @@ class Text:
         """The hole that is all of it, or ``None``."""
         return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Hole) else None
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return sum(len(part) if isinstance(part, bytes) else _HOLE_SIZE for part in self.parts)
+
+    def start(self, length: int) -> str:
+        """Return the first characters, about ``length`` of them."""
+        shown: list[str] = []
+        for part in self.parts:
+            shown.append(part[:length].decode("utf-8", "surrogateescape") if isinstance(part, bytes) else str(part))
+            length -= len(shown[-1])
+            if length <= 0:
+                break
+        return "".join(shown)
+
     def __str__(self) -> str:
-        return "".join(
-            part.decode("utf-8", "surrogateescape") if isinstance(part, bytes) else str(part) for part in self.parts
-        )
+        return self.start(self.size)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Text) and self.parts == other.parts
@@ -76,17 +91,21 @@ CALLER = Text(Hole("caller"))
 
 def join_texts(texts: Iterable[Text]) -> Text:
     """Return the strings in a row; what would be too long is unknown."""
-    parts: list[bytes | Hole] = []
+    parts: list[Hole | list[bytes]] = []
     size = 0
     for part in (part for text in texts for part in text.parts):
-        size += len(part) if isinstance(part, bytes) else 1
+        size += len(part) if isinstance(part, bytes) else _HOLE_SIZE
         if size > LONGEST_TEXT:
             return UNKNOWN
-        if parts and isinstance(part, bytes) and isinstance(parts[-1], bytes):
-            parts[-1] += part
-        elif part:
-            parts.append(part)
-    return Text(*parts)
+        last = parts[-1] if parts else None
+        if isinstance(part, Hole):
+            if part != last:  # Several unknown parts in a row are one.
+                parts.append(part)
+        elif isinstance(last, list):
+            last.append(part)
+        else:
+            parts.append([part])
+    return Text(*(part if isinstance(part, Hole) else b"".join(part) for part in parts))
 
 
 def value_of(items: Iterable[object], shape: tuple[int, ...] | None = None) -> Value:
