@@ -93,6 +93,19 @@ def _run_graph(wanted: Wanted) -> str:
     return problem or ""
 
 
+def _run_program(wanted: Wanted) -> str:
+    report = attempt(lambda: tfbundle.scan(wanted.path))
+    exercise_command("scan", wanted.path)
+    if isinstance(report, TfBundleError):
+        raise report
+    demand(report.complete == wanted.values["complete"], f"it is complete, or is not: {report.not_scanned}")
+    op, argument = wanted.values["found"], wanted.values["argument"]
+    found = [(finding.op, finding.argument) for finding in report.findings]
+    demand(op is None or op in [name for name, _ in found], f"{op} is not found: {found[:5]}")
+    demand(argument is None or (op, argument) in found, f"{op} of {argument} is not found: {found[:5]}")
+    return report.not_scanned[0].reason if report.not_scanned else ""
+
+
 def _run_records(wanted: Wanted) -> str:
     problem, found = exercise_record_file(wanted.path)
     demand((problem is None) == wanted.opens or not wanted.values, f"it is whole, or is not: {problem}")
@@ -115,6 +128,7 @@ _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "folder": _run_folder,
     "foreign": _run_foreign,
     "graph": _run_graph,
+    "program": _run_program,
     "records": _run_records,
     "self-test": _run_action,
     "state": _run_state,
@@ -136,6 +150,8 @@ def prepare() -> None:
         "records-many-empty",
         "events-empty",
         "npz-void",
+        "program-two-functions-of-a-name",
+        "program-zip-damaged",
         *(name for name in ("safetensors-gap", "hdf5-links") if name in CASES),
     ):
         with tempfile.TemporaryDirectory() as folder:

@@ -38,6 +38,7 @@ def exercise_graph(path: Path) -> tuple[str | None, bytes | None]:
         else:
             found.append(loaded)
             look_everywhere(loaded)
+    attempt(lambda: tfbundle.scan(path))
     exercise_command("graph", path)
     exercise_command("check", path, path)
     exercise_command("info", path)

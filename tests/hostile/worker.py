@@ -27,7 +27,16 @@ SECONDS = 60
 
 def fill_catalogue() -> None:
     """Import the modules that add cases."""
-    from tests.hostile import bundles, foreign, graphs, old_checkpoints, others, streams, tables  # noqa: F401
+    from tests.hostile import (  # noqa: F401
+        bundles,
+        foreign,
+        graphs,
+        old_checkpoints,
+        others,
+        programs,
+        streams,
+        tables,
+    )
 
 
 def main() -> None:
