@@ -36,7 +36,7 @@ from tfbundle.scanning.values import (
 from tfbundle.tensors.tensor_proto import decode_tensor
 
 _DEEPEST = 60
-_MOST_STEPS = 40_000
+_MOST_STEPS = 20_000
 # Bytes of all strings that are made.
 _MOST_BYTES = 16 << 20
 
