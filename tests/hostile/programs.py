@@ -167,7 +167,7 @@ _add(
     argument="/tmp/hidden",
 )
 _add("circle", "functions that call each other in a circle", lambda: _circle(40), complete=True, found="ReadFile")
-_add("tree", "functions that call each other 3^50 times", lambda: _tree(50), complete=True, found="ReadFile")
+_add("tree", "functions that call each other 3^50 times", lambda: _tree(50), complete=False, found="ReadFile")
 _add(
     "many-ways",
     "a function that is called 5,000 times",

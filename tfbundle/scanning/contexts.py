@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from tfbundle.scanning.folding import OTHERS, Context
-from tfbundle.scanning.program import Program, Site
+from tfbundle.scanning.program import OTHERS, Context, Program, Site
 from tfbundle.scanning.reach import Reach
 
 _MOST = 32
@@ -42,7 +41,7 @@ class Ways:
                     if len(found) >= _MOST or _depth(context, function) >= _DEEPEST:
                         self._is_cut.add(function)
                         break
-                    found.append(Context(site, context))
+                    found.append(program.context(site, context))
                     waiting.append((function, found[-1]))
 
     def to(self, function: str) -> list[Context | None]:

@@ -18,7 +18,7 @@ from tfbundle.proto import NodeDef, TensorProto
 from tfbundle.scanning.calls import BRANCHES, LOOPS, ElementOf, argument_source
 from tfbundle.scanning.entry_points import EntryPoints
 from tfbundle.scanning.fold_ops import FOLDS, OUTPUT_FOLDS, fold_op
-from tfbundle.scanning.program import Block, Program, Site, Tensor, data_inputs
+from tfbundle.scanning.program import Block, Context, Program, Site, Tensor, data_inputs
 from tfbundle.scanning.values import (
     CALLER,
     MOST_ITEMS,
@@ -65,24 +65,6 @@ _SAME_ELEMENTS = frozenset(_SAME_ELEMENTS_NAMES.split())
 _MAPS = frozenset(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "ExperimentalMapDataset"))
 
 
-class Context:
-    """How a function was called: from where, and how what calls it was called.
-
-    ``None`` in place of one is a call from outside, and ``OTHERS`` stands for all calls of which nothing is known.
-    """
-
-    __slots__ = ("key", "parent", "site")
-
-    def __init__(self, site: Site | None, parent: Context | None) -> None:
-        self.site = site
-        self.parent = parent
-        place = ("", "") if site is None else (site.block.name, site.node.name)
-        self.key: tuple[object, ...] = (*place, None if parent is None else parent.key)
-
-
-OTHERS = Context(None, None)
-
-
 class Folder:
     """Traces tensors of a program."""
 
@@ -119,7 +101,7 @@ class Folder:
             if node.op in _PASSED and inputs:
                 reference = inputs[found.number] if node.op == "IdentityN" and found.number < len(inputs) else inputs[0]
                 continue
-            key = (block.name, None if context is None else context.key, node.name, found.number)
+            key = (block.name, None if context is None else context.number, node.name, found.number)
             known = self._known.get(key)
             if known is None:
                 self._known[key] = unknown()  # For a circle.
@@ -207,7 +189,8 @@ class Folder:
         if called:
             chosen = called if op in BRANCHES else called[:1]
             return alternatives(
-                self._result(name, tensor.number, Context(Site(block, node), context), depth) for name in chosen
+                self._result(name, tensor.number, self._program.context(Site(block, node), context), depth)
+                for name in chosen
             )
         if op == "ShardedFilename" and inputs:
             return self._sharded([self.fold(block, name, context, depth) for name in inputs])
@@ -310,7 +293,7 @@ class Folder:
                 called = self._program.called_by(node)
                 if not called:
                     return unknown()
-                return self._result(called[0], component, Context(Site(block, node), context), depth + 1)
+                return self._result(called[0], component, self._program.context(Site(block, node), context), depth + 1)
             elif node.op == "ConcatenateDataset":
                 return alternatives(self._element(block, name, component, context, depth + 1) for name in inputs[:2])
             else:

@@ -10,10 +10,10 @@ from tfbundle.proto import GraphDef, NodeDef
 from tfbundle.scanning.contexts import Ways
 from tfbundle.scanning.embedded import EmbeddedGraphs, string_constants
 from tfbundle.scanning.entry_points import EntryPoints, no_entry_points
-from tfbundle.scanning.folding import OTHERS, Context, Folder
+from tfbundle.scanning.folding import Folder
 from tfbundle.scanning.judging import RULE_OF_CLASS, Judgement, judge
 from tfbundle.scanning.op_effects import CLASSES, Effect, effects
-from tfbundle.scanning.program import Block, Program, data_inputs, is_known
+from tfbundle.scanning.program import OTHERS, Block, Context, Program, data_inputs, is_known
 from tfbundle.scanning.reach import Entry, Reach
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.scanning.savers import undeclared_filename_tensors

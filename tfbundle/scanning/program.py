@@ -147,6 +147,24 @@ class Site(NamedTuple):
     node: NodeDef
 
 
+class Context:
+    """How a function was called: from where, and how what calls it was called.
+
+    ``None`` in place of one is a call from outside, and ``OTHERS`` stands for all calls of which nothing is known.
+    ``number`` distinguishes the contexts of a program.
+    """
+
+    __slots__ = ("number", "parent", "site")
+
+    def __init__(self, site: Site | None, parent: Context | None, number: int) -> None:
+        self.site = site
+        self.parent = parent
+        self.number = number
+
+
+OTHERS = Context(None, None, 0)
+
+
 class Program:
     """A graph with its functions."""
 
@@ -167,6 +185,15 @@ class Program:
             else:
                 self.functions[name] = block
         self._library = graph.library
+        self._contexts: dict[tuple[int | None, str | None, str], Context] = {}
+
+    def context(self, site: Site, parent: Context | None) -> Context:
+        """Return the context of a call at ``site``; the same one each time."""
+        key = (None if parent is None else parent.number, site.block.name, site.node.name)
+        found = self._contexts.get(key)
+        if found is None:
+            found = self._contexts[key] = Context(site, parent, len(self._contexts) + 1)
+        return found
 
     @property
     def blocks(self) -> Iterator[Block]:
