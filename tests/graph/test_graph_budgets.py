@@ -8,7 +8,7 @@ import pytest
 
 import tfbundle
 from tests.support.expected import FIXTURES
-from tfbundle.formats.wire import walk_fields
+from tfbundle.formats.wire import message_fields, walk_fields
 from tfbundle.graph.attributes import Expansion
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.meta_graph import MetaGraph
@@ -21,7 +21,7 @@ from tfbundle.limits import (
     MOST_RESTORED_DIMENSIONS,
 )
 from tfbundle.open_tensors import open_tensors
-from tfbundle.proto import AttrValue, FunctionDef, GraphDef, MetaGraphDef, OpDef, TensorProto
+from tfbundle.proto import AttrValue, FunctionDef, GraphDef, MetaGraphDef, NodeDef, OpDef, TensorProto
 from tfbundle.storage.local import LocalSource
 
 MB = 1 << 20
@@ -138,23 +138,56 @@ def test_keys_of_variables_behind_long_names(variables: int, refused: bool, tmp_
         assert loaded.all_variables[2].stored_name.endswith("a/v..2/.ATTRIBUTES/VARIABLE_VALUE")
 
 
-def test_fields_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = LocalSource(str(FIXTURES / "tf-1.15.5" / "frozen" / "frozen.pb"))
-    reads: list[int] = []
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all reads of local files."""
+    found: list[int] = []
     read_at = LocalSource.read_at
 
     def count(self: LocalSource, offset: int, size: int) -> bytes:
-        reads.append(size)
+        found.append(size)
         return read_at(self, offset, size)
 
     monkeypatch.setattr(LocalSource, "read_at", count)
+    return found
+
+
+def test_fields_are_read_in_blocks(reads: list[int]) -> None:
+    source = LocalSource(str(FIXTURES / "tf-1.15.5" / "training" / "graph.pb"))
     fields = list(walk_fields(source, 0, source.size))
-    data = read_at(source, 0, source.size)
+    assert len(reads) <= 9  # Each has twice the bytes of the one before.
+    data = source.read_at(0, source.size)
     source.close()
-    assert GraphDef.FromString(b"".join(data[a.offset - 2 : a.offset + a.size] for a in fields[:1])).node
-    assert len(fields) > 5
-    assert len(fields) > 15
-    assert len(reads) <= 6  # Each has twice the bytes of the one before.
+    assert fields == list(message_fields(data, 0, len(data)))
+    assert len(fields) > 100
+
+
+@pytest.mark.parametrize("size", [9, 200, 5000, 100_000])
+def test_fields_apart_from_each_other(size: int, reads: list[int], tmp_path: Path) -> None:
+    """Where a value is long, the block behind it begins at the next field, whatever its size is."""
+    data = GraphDef(node=[NodeDef(name="a" * size), NodeDef(name="b"), NodeDef(name="c" * size)]).SerializeToString()
+    (tmp_path / "graph.pb").write_bytes(data)
+    source = LocalSource(str(tmp_path / "graph.pb"))
+    assert list(walk_fields(source, 0, len(data))) == list(message_fields(data, 0, len(data)))
+    source.close()
+    assert sum(reads) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("tf-1.15.5/training", 9),  # The state file too.
+        ("tf-1.15.5/training/model.ckpt-40.meta", 8),
+        ("tf-2.21.0/keras-saved-model/model", 5),
+        ("tf-1.15.5/frozen/frozen.pb", 4),
+        ("tf-1.15.5/training/graph.pbtxt", 3),
+        ("tf-1.15.5/saved-model-as-text/model", 3),
+    ],
+)
+def test_a_graph_is_loaded_by_few_reads(path: str, most: int, reads: list[int]) -> None:
+    """Each would be a request where the storage is not local."""
+    tfbundle.load_graph(FIXTURES / path)
+    assert 0 < len(reads) <= most
 
 
 def test_attributes_of_another_kind_than_their_op_requires_are_not_decoded(

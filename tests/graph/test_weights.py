@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tfbundle.errors import FormatError, MissingFileError, TfBundleError, Unsupp
 from tfbundle.graph.weights import GraphWeights
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_REPETITION
 from tfbundle.open_tensors import open_tensors
-from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedModel
+from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedModel, TensorProto
 
 pytest.importorskip("click", reason="the command needs click, which is not installed")
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
@@ -551,3 +552,40 @@ def test_a_graph_is_not_replaced_by_its_export(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is what it is made from"):
         convert(path, path)
     assert path.read_bytes() == make_graph(w=MATRIX).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "wanted"),
+    [
+        ([b"ab", b"c"], (2,), 3),
+        ([b"ab", b"c"], (2, 3), 2 + 5),  # The last one stands for all that are left out.
+        ([b"abc"], (4,), 12),
+        ([], (4,), 0),
+        ([], (0,), 0),
+        ([b"ab"], (1 << 40,), 2 << 40),
+    ],
+)
+def test_the_size_of_strings_is_known_without_them(
+    values: list[bytes], shape: tuple[int, ...], wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = TensorProto(dtype=7, string_val=values)
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    graph = GraphDef()
+    graph.node.add(name="c", op="Const").attr["value"].tensor.CopyFrom(tensor)
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    with open_tensors(tmp_path / "graph.pb") as weights:
+        if prod(shape) < 1000:
+            assert sum(map(len, weights["c"].read().flat)) == wanted
+        monkeypatch.setattr("tfbundle.graph.weights.decode_constant", None)
+        assert weights["c"].nbytes == wanted
+
+
+def test_more_strings_than_elements_have_no_size(tmp_path: Path) -> None:
+    tensor = TensorProto(dtype=7, string_val=[b"a", b"b"])
+    tensor.tensor_shape.dim.add(size=1)
+    graph = GraphDef()
+    graph.node.add(name="c", op="Const").attr["value"].tensor.CopyFrom(tensor)
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    with open_tensors(tmp_path / "graph.pb") as weights, pytest.raises(tfbundle.FormatError, match="holds 2 values"):
+        weights["c"].nbytes  # noqa: B018

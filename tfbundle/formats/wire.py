@@ -10,20 +10,19 @@ fields. ``walk_fields`` steps over the fields of a message in a file, and fetche
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.formats.coding import Buffer, decode_varint
 from tfbundle.limits import LARGEST_FIELD_NUMBER
-from tfbundle.storage.base import Source
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # A tag takes at most five bytes, and the varint behind it ten.
 _HEAD_SIZE = 15
 # Short fields are read together: so many bytes at first, and twice as many each time that the next is near.
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 6, 1 << 12
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 10, 1 << 16
 
 
 class Field(NamedTuple):
@@ -35,40 +34,51 @@ class Field(NamedTuple):
     size: int
 
 
-def walk_fields(source: Source, offset: int, end: int) -> Iterator[Field]:
+class Readable(Protocol):
+    """Whatever bytes can be read of at offsets, such as an open file."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly ``size`` bytes from ``offset``."""
+
+
+def walk_fields(source: Readable, offset: int, end: int) -> Iterator[Field]:
     """Return the fields of the message at ``offset`` of a file up to ``end``, as ``message_fields`` has them."""
-    block, start, size = b"", offset, _SMALLEST_BLOCK
-    while offset < end:
-        if offset + _HEAD_SIZE > start + len(block) < end:
-            is_near = start < offset < start + len(block) + _LARGEST_BLOCK
-            size = min(2 * size, _LARGEST_BLOCK) if is_near else _SMALLEST_BLOCK
-            block, start = source.read_at(offset, min(size, end - offset)), offset
-        field = _decode_field(block, offset - start, end - start)
-        field = field._replace(offset=start + field.offset)
-        yield field
-        offset = field.offset + field.size
+    return message_fields(b"", offset, end, _Blocks(source, offset, end).at)
 
 
-def message_fields(data: Buffer, pos: int, end: int) -> Iterator[Field]:
+class _Blocks:
+    """Reads the blocks of a file that hold the heads of fields; they grow while the next one is near."""
+
+    def __init__(self, source: Readable, start: int, end: int) -> None:
+        self._source = source
+        self._end = end
+        self._behind = start  # Where a block begins that is no longer near.
+        self._size = _SMALLEST_BLOCK
+
+    def at(self, offset: int) -> bytes:
+        """Return a block that begins at ``offset``."""
+        self._size = min(2 * self._size, _LARGEST_BLOCK) if offset < self._behind else _SMALLEST_BLOCK
+        block = self._source.read_at(offset, min(self._size, self._end - offset))
+        self._behind = offset + len(block) + _LARGEST_BLOCK
+        return block
+
+
+def message_fields(
+    data: Buffer, pos: int, end: int, block_at: Callable[[int], Buffer] | None = None
+) -> Iterator[Field]:
     """Yield the fields of the serialized message ``data[pos:end]``, with offsets in ``data``.
 
     No value is looked at, so that what stands deep in a large message is found at the cost of its tags; ``data`` may
-    end before ``end``, with its last field still to come. Raises ``FormatError`` where the bytes are no message.
+    end before ``end``, with its last field still to come. Of a message that is not at hand ``block_at`` returns the
+    bytes at an offset, and ``data`` is empty. Raises ``FormatError`` where the bytes are no message.
     """
-    last = min(end, len(data)) - 1
+    start = 0
     while pos < end:
-        # As a rule the tag and the length, or the number, take a byte each.
-        if pos < last and 8 <= (tag := data[pos]) < 0x80 and (size := data[pos + 1]) < 0x80:
-            wire_type = tag & 7
-            if wire_type == BYTES and pos + 2 + size <= end:
-                yield Field(tag >> 3, BYTES, pos + 2, size)
-                pos += 2 + size
-                continue
-            if wire_type == VARINT:
-                yield Field(tag >> 3, VARINT, pos + 1, 1)
-                pos += 2
-                continue
-        field = _decode_field(data, pos, end)
+        if block_at is not None and pos + _HEAD_SIZE > start + len(data) < end:
+            data, start = block_at(pos), pos
+        field = _decode_field(data, pos - start, end - start)
+        if start:
+            field = field._replace(offset=start + field.offset)
         yield field
         pos = field.offset + field.size
 

@@ -7,6 +7,7 @@ allocated, before a constant is asked for by its name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.proto import NodeDef, TensorProto
@@ -70,6 +71,19 @@ def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:
 def decode_constant(node: NodeDef) -> Array:
     """Return the value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
     return decode_tensor(_find_value(node))
+
+
+def string_size(node: NodeDef) -> int:
+    """Return the bytes of all strings of a ``Const`` node, of which the last one may be repeated any number of times.
+
+    None of them is repeated for it; raises ``FormatError`` where there are more than elements.
+    """
+    proto = _find_value(node)
+    stated, count = len(proto.string_val), prod(decode_shape(proto.tensor_shape))
+    if proto.tensor_content or stated > count:
+        return sum(map(len, decode_tensor(proto).flat))
+    last = len(proto.string_val[-1]) if stated else 0
+    return sum(map(len, proto.string_val)) + (count - stated) * last
 
 
 def _find_value(node: NodeDef) -> TensorProto:

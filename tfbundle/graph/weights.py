@@ -21,7 +21,7 @@ import numpy as np
 
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.findings import Check, Finding
-from tfbundle.graph.constants import constant_facts, decode_constant
+from tfbundle.graph.constants import constant_facts, decode_constant, string_size
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
 from tfbundle.graph.restoring import VARIABLE_OPS
@@ -87,6 +87,13 @@ class ConstantStore:
     def ranges(self, name: str, record: int) -> tuple[Range, ...]:
         """Nothing: where in the file a value stands is not kept, and text has no bytes of it."""
         return ()
+
+    def string_size(self, name: str, record: int) -> int:
+        """Return the bytes of all strings; raises as ``read`` does where they make no sense."""
+        try:
+            return string_size(self._node(record))
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
 
     def copyable(self, name: str, record: int) -> tuple[()]:
         """Return nothing: constants lie in messages."""

@@ -17,7 +17,7 @@ from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileFacts, FileKind
-from tfbundle.identification.messages import first_fields, identify_message
+from tfbundle.identification.messages import Content, first_fields, identify_message
 from tfbundle.identification.msgpack import is_state_tree
 from tfbundle.identification.texts import identify_text
 from tfbundle.storage.base import Source
@@ -96,11 +96,12 @@ def identify_source(source: Source) -> FileKind:
         return FileKind.BZIP2
     if _SAFETENSORS.match(head):
         return FileKind.SAFETENSORS
+    content = Content(source, head)
     return (
         _identify_table(source)
-        or _identify_records(source, head)
+        or _identify_records(source, content, head)
         or identify_text(head)
-        or identify_message(source)
+        or identify_message(content)
         or _identify_weak(source, head)
     )
 
@@ -139,13 +140,13 @@ def _identify_table(source: Source) -> FileKind | None:
     return FileKind.V1_TABLE if value[:1] == b"\x0a" else FileKind.BUNDLE_INDEX
 
 
-def _identify_records(source: Source, head: bytes) -> FileKind | None:
+def _identify_records(source: Source, content: Content, head: bytes) -> FileKind | None:
     # A record opens with its length and the masked CRC of these eight bytes, which no other file has by chance.
     if len(head) < 12 or unmask(int.from_bytes(head[8:12], "little")) != crc32c(head[:8]):
         return None
     size = int.from_bytes(head[:8], "little")
     if 12 + size <= source.size:
-        found = first_fields(source, 12, 12 + size)
+        found = first_fields(content, 12, 12 + size)
         # Every event has a time, and few records of other kinds open with a double.
         if found and found[0][:2] == (1, FIXED64) and {field[:2] for field in found} <= _EVENT_FIELDS:
             return FileKind.EVENTS

@@ -39,8 +39,27 @@ _CAFFE_OLD_LAYER = {(4, BYTES), (5, VARINT)}
 # Core ML: a version, a description, and one of the kinds of models.
 _COREML_DESCRIPTION, _COREML_FIRST_MODEL = (2, BYTES), 200
 
+_KEPT_SIZE = 1 << 16
 
-def identify_message(source: Source) -> FileKind | None:
+
+class Content:
+    """The bytes of an open file, of which the first are kept, as most fields that are looked at lie there."""
+
+    def __init__(self, source: Source, head: bytes) -> None:
+        self._source = source
+        self._head = head
+        self.size = source.size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly ``size`` bytes from ``offset``; raises as ``Source.read_at`` does."""
+        if len(self._head) < offset + size <= _KEPT_SIZE:
+            self._head = self._source.read_at(0, min(self.size, _KEPT_SIZE))
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        return self._source.read_at(offset, size)
+
+
+def identify_message(source: Content) -> FileKind | None:
     """Return which message a file is, or ``None``."""
     found = first_fields(source, 0, source.size)
     kinds = {field[:2] for field in found}
@@ -71,7 +90,7 @@ def identify_message(source: Source) -> FileKind | None:
     return FileKind.META_GRAPH if meta_graph else _identify_of_others(source, found, kinds)
 
 
-def _is_graph_inside(source: Source, meta_graph: Field) -> bool:
+def _is_graph_inside(source: Content, meta_graph: Field) -> bool:
     """Return whether what may be a meta graph has a graph with nodes; a library of functions has none there."""
     for number, wire_type, offset, size in first_fields(source, meta_graph.offset, meta_graph.offset + meta_graph.size):
         if (number, wire_type) == (2, BYTES):
@@ -81,7 +100,7 @@ def _is_graph_inside(source: Source, meta_graph: Field) -> bool:
     return False
 
 
-def _identify_of_others(source: Source, found: list[Field], kinds: set[tuple[int, int]]) -> FileKind | None:
+def _identify_of_others(source: Content, found: list[Field], kinds: set[tuple[int, int]]) -> FileKind | None:
     if kinds == {(1, BYTES)} and all(_is_mindspore_value(source, value) for value in found):
         return FileKind.MINDSPORE
     if (1, BYTES) in kinds <= _PADDLE_FIELDS and _hold(source, found, 1, _PADDLE_BLOCK):
@@ -95,14 +114,14 @@ def _identify_of_others(source: Source, found: list[Field], kinds: set[tuple[int
     return None
 
 
-def _is_mindspore_value(source: Source, value: Field) -> bool:
+def _is_mindspore_value(source: Content, value: Field) -> bool:
     parts = first_fields(source, value.offset, value.offset + value.size)
     kinds = {part[:2] for part in parts}
     has_tensor = (2, BYTES) in kinds and _hold(source, parts, 2, _MINDSPORE_TENSOR)
     return (1, BYTES) in kinds <= _MINDSPORE_VALUE and (has_tensor or (3, BYTES) in kinds)
 
 
-def _is_graph(source: Source, found: list[Field]) -> bool:
+def _is_graph(source: Content, found: list[Field]) -> bool:
     """Return whether fields that a GraphDef has are a GraphDef's."""
     for number, _, offset, size in found:
         if number == 1:
@@ -118,7 +137,7 @@ def _is_graph(source: Source, found: list[Field]) -> bool:
     return _hold(source, found, 2, _LIBRARY_FIELDS) and _hold(source, found, 4, _VERSION_FIELDS)
 
 
-def _hold(source: Source, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
+def _hold(source: Content, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
     """Return whether the fields of this number are messages with no other fields than those allowed."""
     for field in found:
         if field.number == number and field.size:
@@ -128,7 +147,7 @@ def _hold(source: Source, found: list[Field], number: int, allowed: set[tuple[in
     return True
 
 
-def first_fields(source: Source, start: int, end: int) -> list[Field]:
+def first_fields(source: Content, start: int, end: int) -> list[Field]:
     """Return the first fields of what may be a message, or none where it is not one."""
     try:
         return list(islice(walk_fields(source, start, end), MOST_FIELDS))

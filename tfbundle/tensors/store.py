@@ -89,6 +89,9 @@ class TensorStore(Protocol):
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
         """Return where the tensor's bytes lie."""
 
+    def string_size(self, name: str, record: Any) -> int | None:
+        """Return the bytes of all strings of a tensor without ranges, or ``None`` where it has to be read for that."""
+
     def copyable(self, name: str, record: Any) -> Sequence[Copyable]:
         """Return what the tensor consists of, if all of that can be copied as it is, or nothing."""
 

@@ -107,8 +107,10 @@ class Tensor:
         """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
         if self.dtype.hasobject:
             ranges = self.ranges
-            # Of a constant in a graph nothing says where it lies.
-            return sum(place.size for place in ranges) if ranges else sum(map(len, self.read().flat))
+            if ranges:
+                return sum(place.size for place in ranges)
+            size = self._open().string_size(self.name, self._record)
+            return sum(map(len, self.read().flat)) if size is None else size
         return self.size * self.dtype.itemsize
 
     @property

@@ -105,6 +105,10 @@ class V1Store:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
         return self.index.part(name, record)
 
+    def string_size(self, name: str, record: Record) -> None:
+        """Return ``None``: ranges say it."""
+        return
+
     def copyable(self, name: str, record: Record) -> tuple[()]:
         """Return nothing: V1 has values in messages."""
         return ()

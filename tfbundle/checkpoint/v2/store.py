@@ -119,6 +119,10 @@ class BundleStore:
             for _, (_, _, place) in self.stored_slices(name, record)
         )
 
+    def string_size(self, name: str, record: bytes) -> None:
+        """Return ``None``: ranges say it."""
+        return
+
     def copyable(self, name: str, record: bytes) -> list[Copyable]:
         """Return the stored slices of a tensor, unless their bytes are in the order of another machine."""
         if self.reader.swapped:

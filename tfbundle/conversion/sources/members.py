@@ -164,6 +164,10 @@ class MemberStore:
         """Return nothing: where a library finds the bytes is its own business."""
         return ()
 
+    def string_size(self, name: str, record: str) -> None:
+        """Return ``None``: no library says it without reading them."""
+        return
+
     def copyable(self, name: str, record: str) -> tuple[()]:
         """Return nothing: no library hands out the bytes as they lie in its file."""
         return ()
