@@ -735,6 +735,20 @@ def test_links_are_followed(logs: Path, tmp_path: Path) -> None:
     assert len(done.files) == 4
 
 
+@pytest.mark.parametrize("linked", [NAME, "events.out.tfevents.2"])
+def test_links_are_merged_in_their_place(logs: Path, tmp_path: Path, linked: str) -> None:
+    parts = [path.read_bytes() for path in sorted((logs / "train").iterdir())]
+    kept = tmp_path / "elsewhere.tfevents"
+    os.replace(logs / "train" / linked, kept)
+    os.symlink(kept, logs / "train" / linked)
+    before = kept.read_bytes()
+    done = edit_events(logs / "train", logs / "train", merge=True, overwrite=True)
+    assert done.removed == (str(logs / "train" / "events.out.tfevents.2"),)
+    assert snapshot(logs / "train") == {NAME: b"".join(parts)}
+    # The file that a link leads to is written where it is, or left alone.
+    assert kept.read_bytes() == (b"".join(parts) if linked == NAME else before)
+
+
 def test_no_temporary_file_is_an_event_file(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A TensorBoard that watches the folder reads whatever has tfevents in its name."""
     seen: set[str] = set()

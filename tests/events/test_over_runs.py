@@ -309,24 +309,43 @@ def test_names_that_are_taken_and_runs_without_hyperparameters(tmp_path: Path) -
     assert (empty.row_count, list(empty)) == (0, ["run", "group", "status", "start_time", "end_time"])
 
 
-@pytest.mark.parametrize(("count", "refused"), [(300, False), (1100, True)])
-def test_a_table_of_holes_is_refused(tmp_path: Path, count: int, refused: bool) -> None:
-    """Sessions that have ten names each of their own; one of as many with the same names is none of holes."""
+def write_session(folder: Path, names: list[str], tags: list[str]) -> None:
     from tfbundle.proto.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    def session(run: str, names: list[str]) -> None:
-        data = HParamsPluginData()
-        for name in names:
-            data.session_start_info.hparams[name].number_value = 1
-        value = Summary.Value(tag="_hparams_/session_start_info")
-        value.metadata.plugin_data.plugin_name = "hparams"
-        value.metadata.plugin_data.content = data.SerializeToString()
-        (tmp_path / run).mkdir(parents=True)
-        event = Event(summary=Summary(value=[value]))
-        (tmp_path / run / NAME).write_bytes(frames([event.SerializeToString()]))
+    data = HParamsPluginData()
+    for name in names:
+        data.session_start_info.hparams[name].number_value = 1
+    value = Summary.Value(tag="_hparams_/session_start_info")
+    value.metadata.plugin_data.plugin_name = "hparams"
+    value.metadata.plugin_data.content = data.SerializeToString()
+    values = [value, *(Summary.Value(tag=tag, simple_value=1) for tag in tags)]
+    folder.mkdir(parents=True)
+    (folder / NAME).write_bytes(frames([Event(summary=Summary(value=values)).SerializeToString()]))
 
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_table_that_is_full_is_never_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: int) -> None:
+    """Names and metrics that all sessions have count as often as they are stated."""
+    from tfbundle.events import hparams_table
+
+    monkeypatch.setattr(hparams_table, "MOST_TABLE_CELLS", 10)
+    monkeypatch.setattr(hparams_table, "LARGEST_TABLE_GROWTH", 1)
+    tags = ["a", "b", "c", "d"]
+    for trial in range(4):
+        write_session(tmp_path / f"trial{trial}", ["x", "y"], tags[: -absent or None] if trial else tags)
+    log = tfbundle.open_events(tmp_path)
+    if absent:
+        with pytest.raises(tfbundle.UnsupportedError, match="hardly any of them in common"):
+            log.hparams_table()
+    else:
+        assert log.hparams_table().row_count == 4
+
+
+@pytest.mark.parametrize(("count", "refused"), [(300, False), (1100, True)])
+def test_a_table_of_holes_is_refused(tmp_path: Path, count: int, refused: bool) -> None:
+    """Sessions that have a name each of their own."""
     for number in range(count):
-        session(f"own/{number}", [f"{number}-{name}" for name in range(1)])
+        write_session(tmp_path / f"{number}", [f"name {number}"], [])
     if refused:
         with pytest.raises(tfbundle.UnsupportedError, match="1100 sessions have 1100 hyperparameters"):
             tfbundle.open_events(tmp_path).hparams_table()

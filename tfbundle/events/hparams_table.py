@@ -69,14 +69,15 @@ def hparams_table(runs: Iterable[Run], tags: Names = None) -> ColumnTable:
     every = list(runs)
     found = [(run, run.hparams) for run in every]
     sessions = _find_sessions(every, {run.name: hparams for run, hparams in found if hparams is not None})
-    known = {metric.title: metric for session in sessions for metric in _metrics_of(session)}
+    measured = [_metrics_of(session) for session in sessions]
+    known = {metric.title: metric for metrics in measured for metric in metrics}
     if tags is not None:
         metrics = _choose(tags, known)
     else:
         listed = [Metric(*metric) for _, hparams in found if hparams is not None for metric in hparams.metrics]
         metrics = list(dict.fromkeys(listed)) or list(known.values())
     names = list(dict.fromkeys(name for session in sessions for name in session.hparams.values))
-    stated = sum(len(session.hparams.values) for session in sessions) + len(known)
+    stated = sum(len(session.hparams.values) for session in sessions) + sum(map(len, measured))
     _check_size(len(sessions), len(names) + len(metrics), stated)
     columns: dict[str, Array] = {
         "run": _texts([session.run.name for session in sessions]),

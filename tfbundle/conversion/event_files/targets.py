@@ -59,7 +59,7 @@ def find_targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge
         check_replaceable(target.location, overwrite=overwrite, sources=files)
     by_folder: defaultdict[Location, dict[Location, Location]] = defaultdict(dict)
     for file, given in sources.items():
-        by_folder[file.parent][file] = given
+        by_folder[given.parent.real()][file] = given  # A link is part of the run in whose folder it lies.
     removed: dict[Location, Location] = {}
     for folder in {target.location.parent.real(): None for target in targets}:
         here = by_folder[folder]
