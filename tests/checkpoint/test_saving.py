@@ -9,7 +9,12 @@ import tfbundle
 from tests.support.expected import FIXTURES
 from tfbundle.tensors.dtypes import data_type_number
 
-INDEXES = sorted(FIXTURES.glob("tf-*/*/*.index"))
+# All that TensorFlow wrote, those of SavedModels too, but for the parts of a save that was interrupted.
+INDEXES = sorted(
+    path
+    for path in FIXTURES.rglob("*.index")
+    if path.relative_to(FIXTURES).parts[0].startswith(("tf-", "programs-tf-")) and "_temp_" not in str(path)
+)
 # A checkpoint whose partitioned tensors lack slices, on purpose; as a whole they cannot be read.
 WITH_HOLES = "missing-slices"
 
@@ -38,9 +43,48 @@ def test_fixtures_are_written_again(tmp_path, index):
                     writer.add(name, tensor, shard=shard)
     assert len(list(tmp_path.iterdir())) == count + 1
     for path in tmp_path.iterdir():
-        # Slices in several shards are listed in the order of the merge, which their places do not tell.
+        # Slices in several shards are listed in the order of the merge, which their places do not tell; ``convert``
+        # takes it from the list, as the next test shows.
         if not (slices and count > 1 and path.suffix == ".index"):
             assert path.read_bytes() == (index.parent / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "index",
+    [path for path in INDEXES if WITH_HOLES not in str(path)],
+    ids=lambda path: "/".join(path.relative_to(FIXTURES).parts),
+)
+def test_every_fixture_is_converted_to_itself(tmp_path, index):
+    prefix = index.with_suffix("")
+    tfbundle.convert(prefix, tmp_path / prefix.name)
+    assert len(list(tmp_path.iterdir())) == 1 + len(list(prefix.parent.glob(f"{prefix.name}.data-*")))
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (index.parent / path.name).read_bytes(), path.name
+
+
+def test_the_fixtures_have_what_there_is():
+    """What the two tests above are to show, they can show only of files that have it."""
+    found = set()
+    for index in INDEXES:
+        with tfbundle.open_checkpoint(index.with_suffix("")) as checkpoint:
+            shards = len(list(index.parent.glob(f"{index.stem}.data-*")))
+            kinds = {tensor.data_type for tensor in checkpoint.values()}
+            slices = any(tensor.slices for tensor in checkpoint.values())
+        found |= {kind for kind in kinds if kind in ("DT_STRING", "DT_VARIANT", "DT_QINT8", "DT_INT4")}
+        facts = {"slices": slices, "merged": shards > 1, "merged slices": slices and shards > 1}
+        facts["many blocks"] = len(index.read_bytes()) > 300_000
+        found |= {name for name, has in facts.items() if has} | {index.relative_to(FIXTURES).parts[0]}
+    assert found >= {
+        "DT_STRING",
+        "DT_VARIANT",
+        "DT_QINT8",
+        "DT_INT4",
+        "slices",
+        "merged",
+        "merged slices",
+        "many blocks",
+    }
+    assert found >= {f"tf-{version}" for version in ("0.12.1", "1.2.1", "1.4.1", "1.15.5", "2.4.4", "2.15.1", "2.21.0")}
 
 
 ONE_SHARD = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,22 @@ def test_merged_shards(shards: list[dict[str, Any]]) -> None:
         assert contents(folder / "ours") == contents(folder / "theirs")
 
 
+def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
+    names = [f"model/block_{number // 10}/variable_{number % 10}" for number in range(100_000)]
+    values = np.arange(len(names), dtype=np.float32)
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "theirs" / "model"),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=tf.unstack(tf.constant(values)),
+    )
+    tfbundle.save(tmp_path / "ours" / "model", zip(names, values, strict=True))
+    assert contents(tmp_path / "ours") == contents(tmp_path / "theirs")
+    with tfbundle.open_checkpoint(tmp_path / "theirs" / "model") as checkpoint:
+        tfbundle.save(tmp_path / "copy" / "model", checkpoint)
+    assert contents(tmp_path / "copy") == contents(tmp_path / "theirs")
+
+
 @pytest.mark.parametrize("folder", ["run", "no/run"])
 def test_missing_folders_are_made_as_savev2_does(tmp_path: Path, folder: str) -> None:
     made = []
@@ -122,3 +140,58 @@ def test_saver_and_checkpoint_restore(tmp_path: Path) -> None:
         tfbundle.save(tmp_path / "plain", {"v": expected})
         tf.compat.v1.train.Saver().restore(session, str(tmp_path / "plain"))
         np.testing.assert_array_equal(session.run(variable), expected)
+
+
+@st.composite
+def sliced(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], list[tuple[str, tuple[slice, ...]]]]:
+    """A tensor, and the slices of a grid over it, each as TensorFlow and as ``add_slice`` take it."""
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)))
+    dtype = draw(st.sampled_from([dtype for dtype in DTYPES if not dtype.hasobject]))
+    values = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 2 if dtype.kind == "b" else 100, shape)
+    axes = []
+    for length in shape:
+        cuts = sorted({0, length, *draw(st.lists(st.integers(0, length), max_size=2))})
+        pairs = list(pairwise(cuts))
+        # A whole dimension is stated as such, or counted out.
+        whole = [("-", slice(None))] if len(pairs) == 1 and draw(st.booleans()) else None
+        axes.append(whole or [(f"{start},{stop - start}", slice(start, stop)) for start, stop in pairs])
+    boxes = [(":".join(text for text, _ in box), tuple(index for _, index in box)) for box in itertools.product(*axes)]
+    return np.asarray(values).astype(dtype), draw(st.permutations(boxes))
+
+
+def save_slices(prefix: Path, steps: list[tuple[str, np.ndarray[Any, Any], str, tuple[slice, ...]]]) -> None:
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=[name for name, _, _, _ in steps],
+        shape_and_slices=[f"{' '.join(map(str, value.shape))} {text}" for _, value, text, _ in steps],
+        tensors=[tf.constant(np.ascontiguousarray(value[index])) for _, value, _, index in steps],
+    )
+
+
+@given(st.dictionaries(NAMES, sliced(), min_size=1, max_size=4), st.integers(1, 3), st.randoms(use_true_random=False))
+@ANY_SETTINGS
+def test_slices(values: dict[str, Any], count: int, random: Any) -> None:
+    """Slices in any order and in several shards, as a partitioned ``Saver`` that is sharded writes them."""
+    steps = [(name, value, text, index) for name, (value, boxes) in values.items() for text, index in boxes]
+    random.shuffle(steps)
+    shards = [shard for number in range(count) if (shard := steps[number::count])]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "theirs").mkdir()
+        if len(shards) == 1:
+            save_slices(folder / "theirs" / "model", steps)
+        else:
+            parts = [folder / f"part-{number}" for number in range(len(shards))]
+            for part, shard in zip(parts, shards, strict=True):
+                save_slices(part, shard)
+            tf.raw_ops.MergeV2Checkpoints(
+                checkpoint_prefixes=list(map(str, parts)), destination_prefix=str(folder / "theirs" / "model")
+            )
+        with tfbundle.CheckpointWriter(folder / "ours" / "model", shards=len(shards)) as writer:
+            for number, shard in enumerate(shards):
+                for key, value, _, index in shard:
+                    writer.add_slice(key, value.shape, index, value[index], shard=number)
+        assert contents(folder / "ours") == contents(folder / "theirs")
+        found = tfbundle.load(folder / "ours" / "model")
+        for key, (value, _) in values.items():
+            np.testing.assert_array_equal(found[key], value)
