@@ -92,6 +92,26 @@ def test_merged_shards(shards: list[dict[str, Any]]) -> None:
         assert contents(folder / "ours") == contents(folder / "theirs")
 
 
+@given(
+    st.dictionaries(NAMES, arrays(), min_size=1, max_size=8), st.integers(1, 3), st.sampled_from([None, 1, 64, 4096])
+)
+@ANY_SETTINGS
+def test_both_readers_have_what_was_written(values: dict[str, Any], shards: int, shard_size: int | None) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        prefix = Path(name) / "model"
+        division = {"shards": shards} if shard_size is None else {"shard_size": shard_size}
+        tfbundle.save(prefix, values, **division)
+        ours, theirs = tfbundle.load(prefix), tf.train.load_checkpoint(str(prefix))
+        assert ours.keys() == set(theirs.get_variable_to_shape_map()) == values.keys()
+        for key, value in values.items():
+            other = np.asarray(theirs.get_tensor(key), object if value.dtype.hasobject else None)
+            assert ours[key].dtype == other.dtype == value.dtype
+            for found in (ours[key], other):
+                assert found.shape == value.shape
+                assert found.tobytes() == value.tobytes() if not value.dtype.hasobject else (found == value).all()
+        del theirs
+
+
 def test_a_hundred_thousand_entries(tmp_path: Path) -> None:
     names = [f"model/block_{number // 10}/variable_{number % 10}" for number in range(100_000)]
     values = np.arange(len(names), dtype=np.float32)

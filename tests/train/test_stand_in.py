@@ -17,6 +17,12 @@ EVENTS = FIXTURES / "events-tf-1.15.5" / "every-plugin-1"
 
 # What each script imports is as public scripts have it; what it prints says that the right thing was reached.
 SCRIPTS = {
+    "text": """
+import tensorflow as tf
+from tensorflow.python.util import compat
+for module in (tf.compat, tf.compat.v1.compat, compat):
+    print(module.as_str(b"a"), module.as_text("b"), module.as_bytes("c"), module.as_str_any(7))
+""",
     "tf.train": """
 import tensorflow as tf
 state = tf.train.get_checkpoint_state(FOLDER)

@@ -63,6 +63,7 @@ _ERROR_NAMES: _Names = {
     "UnimplementedError": "tfbundle.errors:UnsupportedError",
 }
 _MESSAGES = ("AttrValue", "Event", "GraphDef", "MetaGraphDef", "NodeDef", "Summary", "SummaryMetadata", "TensorProto")
+_TEXT_NAMES: _Names = {name: f"tfbundle.train.text:{name}" for name in ("as_bytes", "as_str", "as_str_any", "as_text")}
 _RECORDS: _Names = {"tf_record_iterator": f"{_TRAIN}:tf_record_iterator"}
 _UTILITIES = ("checkpoints_iterator", "init_from_checkpoint", "list_variables", "load_checkpoint", "load_variable")
 _MANAGEMENT = (
@@ -105,7 +106,9 @@ def _modules() -> dict[str, _Names]:
     }
     modules: dict[str, _Names] = {
         "": top,
+        "compat": _TEXT_NAMES,
         "compat.v1": dict(top),
+        "compat.v1.compat": _TEXT_NAMES,
         "contrib.framework": _trained(*_UTILITIES),
         "python.framework.tensor_util": {"MakeNdarray": f"{_TRAIN}:make_ndarray"},
         "python.lib.io.tf_record": _RECORDS,
@@ -113,6 +116,7 @@ def _modules() -> dict[str, _Names]:
         "python.pywrap_tensorflow": _trained("NewCheckpointReader"),
         "python.summary.summary_iterator": _trained("summary_iterator"),
         "python.tools.inspect_checkpoint": _trained("print_tensors_in_checkpoint_file"),
+        "python.util.compat": _TEXT_NAMES,
         "python.training.checkpoint_management": _trained(*_MANAGEMENT),
         "python.training.checkpoint_utils": _trained(*_UTILITIES),
         "python.training.py_checkpoint_reader": _trained("CheckpointReader", "NewCheckpointReader"),
