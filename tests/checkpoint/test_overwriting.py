@@ -14,7 +14,11 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tfbundle.checkpoint.v2 import writer
+from tfbundle.checkpoint.v2.index import read_header
+from tfbundle.formats.table.reader import Table
 from tfbundle.storage import staging
+from tfbundle.storage.locations import locate
 
 CALLS = ("open", "write", "rename", "replace", "link", "symlink", "unlink", "fsync", "close")
 
@@ -290,3 +294,25 @@ def test_names_of_other_shards_are_left_alone(tmp_path: Path) -> None:
     assert step_of(tmp_path / "model") == 1
     assert other.read_bytes() == b"mine"
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("count", [1, 126, 127, 128])
+def test_the_index_of_the_detour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """It differs from the index by the number of data files, which from 128 on takes a byte more."""
+    save(tmp_path / "model", 0, count)
+    seen = []
+
+    def put_in_place(data, index, detour, *, sync):
+        seen.extend(Table(locate(file.path).open(), verify=True) for file in (index, detour.index))
+        staging.put_in_place(data, index, detour, sync=sync)
+
+    monkeypatch.setattr(writer, "put_in_place", put_in_place)
+    save(tmp_path / "model", 1, count)
+    index, detour = (
+        [pair for keys, values in table.blocks() for pair in zip(keys, values, strict=True)] for table in seen
+    )
+    assert [read_header(table).num_shards for table in seen] == [count, count + 1]
+    assert index[0] != detour[0]
+    assert index[1:] == detour[1:]
+    assert len(index) == 5
+    assert step_of(tmp_path / "model") == 1

@@ -48,6 +48,8 @@ class DataFiles:
     def choose(self, size: int, shard: int | None) -> int:
         """Return the number of the file for ``size`` bytes, which is ``shard`` where the caller has chosen it."""
         if shard is None:
+            if self._shards == 1 and self._shard_size is None:
+                return 0
             if self._shard_size is not None:
                 full = self.files[-1].size
                 if full and full + size > self._shard_size:

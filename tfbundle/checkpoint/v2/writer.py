@@ -44,7 +44,8 @@ from tfbundle.checkpoint.v2.values import plain_bytes, plain_number, stored_byte
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
-from tfbundle.formats.table.builder import TableBuilder
+from tfbundle.formats.table.builder import TableBuilder, seal_block
+from tfbundle.formats.table.reader import TRAILER_SIZE
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
@@ -60,6 +61,8 @@ from tfbundle.tensors.tensor import Tensor
 
 # Appends the stored bytes of an array to a file, and returns the CRC-32C for its entry.
 _Payload: TypeAlias = "Callable[[Sink], int]"
+# Bytes of an array that is copied sooner than a view of it is made.
+_SMALL = 1 << 12
 
 
 class CheckpointWriter:
@@ -143,10 +146,11 @@ class CheckpointWriter:
             self._add_tensor(name, value, shard)
             return
         key = self._new_key(name)
-        number = plain_number(value.dtype) if type(value) is np.ndarray and data_type is None else None
-        array = value
-        if number is None:
-            number, array = to_array(name, value, data_type)
+        number = plain_number(value.dtype) if _is_plain(value) and data_type is None else None
+        if number is not None and value.nbytes <= _SMALL:
+            self._store_bytes(key, number, value.shape, value.tobytes(), shard)
+            return
+        number, array = to_array(name, value, data_type)
         self._store_array(key, number, array, shard)
 
     def _add_tensor(self, name: str, tensor: Tensor, shard: int | None) -> None:
@@ -254,7 +258,8 @@ class CheckpointWriter:
             raise ValueError("a CheckpointWriter is used in a with block, and not after it")
 
     def _new_key(self, name: str) -> bytes:
-        self._check_open()
+        if self._broken or not self._open:
+            self._check_open()
         key = check_name(name)
         if key in self._entries or key in self._partitioned:
             raise ValueError(f"the name {name!r} was given twice")
@@ -284,6 +289,20 @@ class CheckpointWriter:
         self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
         return shard
 
+    def _store_bytes(self, key: bytes, number: int, shape: tuple[int, ...], data: bytes, shard: int | None) -> None:
+        """Do what ``_store`` does for an array of few bytes, of which there may be very many."""
+        shard = self._data.choose(len(data), shard)
+        file = self._data.files[shard]
+        offset = file.size
+        self._entries[key] = encode_entry(number, shape, shard, offset, len(data), crc32c(data))
+        try:
+            file.write(data)
+            if self._written is not None:
+                self._written(len(data))
+        except BaseException:
+            self._broken = True
+            raise
+
     def _finish(self) -> None:
         if self._broken:
             self._check_open()
@@ -301,45 +320,41 @@ class CheckpointWriter:
             )
         self._data.finish(sync=self._sync)
         keys = sorted(self._entries)
+        blocks = self._build_index(keys, len(self._data))
+        index = self._stage(self._index_location, blocks)
+        detour = self._plan_detour(keys, blocks)
+        # Written before anything is renamed, so that a folder that takes no files is an error in time.
         found = find_note(self._location)
-        contents: list[bytes] | None = None if found is None else []
-        index = self._write_index(keys, len(self._data), contents)
-        detour = self._plan_detour(keys)
-        note = None
-        if found is not None and contents is not None:
-            # Written before anything is renamed, so that a folder that takes no files is an error in time.
-            note = self._stage(found[0])
-            note.write(encode_note(found[1], b"".join(contents)))
-            note.finish(sync=self._sync)
+        note = None if found is None else self._stage(found[0], [encode_note(found[1], b"".join(blocks))])
         put_in_place(self._data.files, index, detour, sync=self._sync)
         if note is not None:
             note.rename()
             sync_folder(note, sync=self._sync)
 
-    def _stage(self, target: Location) -> StagedFile:
+    def _stage(self, target: Location, parts: Iterable[bytes]) -> StagedFile:
+        """Return a complete file under a temporary name."""
         file = StagedFile(target, self._data.opened)
         self._beside.append(file)
+        for part in parts:
+            file.write(part)
+        file.finish(sync=self._sync)
         return file
 
-    def _write_index(self, keys: list[bytes], count: int, contents: list[bytes] | None = None) -> StagedFile:
-        """Write an index for ``count`` data files, whose bytes are also appended to ``contents``."""
-        index = self._stage(self._index_location)
-
-        def write(data: bytes) -> None:
-            index.write(data)
-            if contents is not None:
-                contents.append(data)
-
-        table = TableBuilder(write)
+    def _build_index(self, keys: list[bytes], count: int) -> list[bytes]:
+        """Return the blocks of an index that counts on ``count`` data files; the header is the first entry."""
+        blocks: list[bytes] = []
+        table = TableBuilder(blocks.append)
         table.add(b"", encode_header(count))
         for key in keys:
             table.add(key, self._entries[key])
         table.finish()
-        index.finish(sync=self._sync)
-        return index
+        return blocks
 
-    def _plan_detour(self, keys: list[bytes]) -> Detour | None:
-        """Return the detour that overwriting takes, or ``None`` where no data file replaces one."""
+    def _plan_detour(self, keys: list[bytes], blocks: list[bytes]) -> Detour | None:
+        """Return the detour that overwriting takes, or ``None`` where no data file replaces one.
+
+        ``blocks`` are those of the index; the index of the detour states another number of data files.
+        """
         base = self._index_location.name.removesuffix(INDEX_SUFFIX)
         shards = (parse_shard(name) for name in self._index_location.parent.list().names if name.startswith(base))
         used = {shard.total for shard in shards if shard is not None and shard.prefix == base}
@@ -349,7 +364,14 @@ class CheckpointWriter:
         if count > MOST_SHARDS:
             raise ValueError(f"{self.prefix} has files of {MOST_SHARDS} shards, and cannot be overwritten with as many")
         names = [self._data.location(number, count) for number in range(count)]
-        return Detour(self._write_index(keys, count), names[: len(self._data)], names[len(self._data) :])
+        old, new = encode_header(len(self._data)), encode_header(count)
+        if len(old) == len(new):
+            first = blocks[0][:-TRAILER_SIZE]
+            blocks = [seal_block(first.replace(old, new, 1)), *blocks[1:]]
+        else:
+            blocks = self._build_index(keys, count)
+        index = self._stage(self._index_location, blocks)
+        return Detour(index, names[: len(self._data)], names[len(self._data) :])
 
     @property
     def _index_location(self) -> Location:
@@ -372,6 +394,11 @@ class CheckpointWriter:
         if self._made_folder:
             remove_empty_folder(self._index_location.parent)
             self._made_folder = False
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is an array or a number of numpy, and of no class that has more to it, such as a mask."""
+    return type(value) is np.ndarray or isinstance(value, np.generic)
 
 
 def _payload_of_array(array: Array) -> _Payload:

@@ -124,11 +124,16 @@ class TableBuilder:
             self._block = BlockBuilder(self._interval)
 
     def _write_block(self, contents: bytes) -> BlockHandle:
-        crc = crc32c(_RAW, crc32c(contents))
-        self._write(contents + _RAW + pack("<I", mask(crc)))
+        self._write(seal_block(contents))
         handle = BlockHandle(self._offset, len(contents))
         self._offset += len(contents) + TRAILER_SIZE
         return handle
+
+
+def seal_block(contents: bytes) -> bytes:
+    """Return a block as it stands in the file: its contents, its type and the checksum of both."""
+    crc = crc32c(_RAW, crc32c(contents))
+    return contents + _RAW + pack("<I", mask(crc))
 
 
 def encode_handle(handle: BlockHandle) -> bytes:
