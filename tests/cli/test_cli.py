@@ -519,7 +519,7 @@ def test_verify_of_what_is_whole(tmp_path: Path) -> None:
     result = run("verify", tmp_path / "b")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
-        "file                    size  whole             state",
+        "file                    size  intact            state",
         "b.index                150 B  1 block           ok",
         "b.data-00000-of-00001  192 B  2 stored tensors  ok",
         f"{tmp_path / 'b'}: ok; 2 tensors, 192 B verified",
@@ -536,7 +536,7 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
     result = run("verify", tmp_path / "b")
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout.splitlines() == [
-        "file                    size  whole            state",
+        "file                    size  intact           state",
         "b.index                175 B  1 block          ok",
         "b.data-00000-of-00002  192 B  1 stored tensor  1 finding",
         "b.data-00001-of-00002      -  -                missing",
