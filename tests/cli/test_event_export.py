@@ -99,6 +99,23 @@ def test_a_pipe_whose_reader_left(tmp_path: Path, out: str) -> None:
     assert running.returncode == 141
 
 
+@needs_fifo
+def test_a_named_pipe_whose_reader_left(tmp_path: Path) -> None:
+    (tmp_path / "events.out.tfevents.1").write_bytes(frames(scalar("loss", step, 0.5) for step in range(20_000)))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def read_a_little() -> None:
+        with open(pipe, "rb", buffering=0) as file:
+            file.read(10)
+
+    reader = threading.Thread(target=read_a_little)
+    reader.start()
+    said = refusal("events", "export", tmp_path, "-o", pipe, "--format", "csv")
+    reader.join()
+    assert said == f"tfbundle: {pipe}: its reader closed it before all was written\n"
+
+
 @pytest.mark.parametrize("format", ["csv", "jsonl"])
 def test_nothing_reaches_a_terminal_as_it_is(tmp_path: Path, format: str) -> None:
     tag = 'evil\x1b]0;title\x07\x1b[2J\r\N{RIGHT-TO-LEFT OVERRIDE}"'

@@ -154,6 +154,27 @@ def test_refresh_notices_another_file_in_the_place_of_the_old_one(
             assert points(log)[count - 1 :] == [(count - 1, 2.0), (1000, 3.0)]
 
 
+# What a file shows that grew in place, or kept its size and time, is that its ends are as before.
+ONE_POINT = [
+    (how, changed, more)
+    for how in HOW
+    for changed, more in ((0, 10), (999, 10), (500, 0), (500, 10))
+    if (changed, more) != (500, 10) or how == "a new file"
+    if (changed, more) != (500, 0) or how != "in place at the same time"
+]
+
+
+@pytest.mark.parametrize(("how", "changed", "more"), ONE_POINT)
+def test_refresh_notices_a_file_that_differs_in_one_point(tmp_path: Path, how: str, changed: int, more: int) -> None:
+    path = write(tmp_path / "events.out.tfevents.1", range(1000), value=1.0)
+    assert path.stat().st_size > 20_000
+    with tfbundle.open_events(tmp_path) as log:
+        assert len(points(log)) == 1000
+        replace(path, frames(scalar(step, 2.0 if step == changed else 1.0) for step in range(1000 + more)), how)
+        assert log.refresh()
+        assert points(log) == [(step, 2.0 if step == changed else 1.0) for step in range(1000 + more)]
+
+
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("count", [50, 100, 300])
 @pytest.mark.parametrize("reader", [tfbundle.read_records, tfbundle.read_events])

@@ -78,6 +78,10 @@ class TableFile:
                     text = io.TextIOWrapper(file, encoding="utf-8", errors=ESCAPE_UNENCODABLE, newline="")
                     self._write_text(text, columns, rows)
                     text.detach()
+        except BrokenPipeError:
+            if self.is_stdout:
+                raise
+            raise click.ClickException(f"{self.out}: its reader closed it before all was written") from None
         except ValueError as error:
             if isinstance(error, TfBundleError):
                 raise
