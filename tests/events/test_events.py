@@ -510,6 +510,16 @@ def test_values_without_content_in_all_files_share_a_budget(tmp_path: Path, coun
                 log.load()
 
 
+def test_a_tag_whose_length_is_written_in_two_bytes_is_no_empty_value(tmp_path: Path) -> None:
+    """The first of the two is what it would be if the tag were all of the value."""
+    tensor = b"\x22\x7b" + bytes(123)
+    value = b"\x0a\x81\x00t" + b"\x42\x7d" + tensor
+    assert value[1] == len(value) - 2
+    summary = b"\x0a" + encode_varint(len(value)) + value
+    (tmp_path / "a.tfevents").write_bytes(frames([b"\x2a" + encode_varint(len(summary)) + summary]))
+    assert list(tfbundle.open_events(tmp_path).runs["."].tensors) == ["t"]
+
+
 @pytest.mark.parametrize("count", [10_000, 10_001])
 def test_unusual_events_are_limited_in_number(tmp_path: Path, count: int) -> None:
     unusual = b"\x10\x05" + scalar("loss", 5, 0.5).SerializeToString() + b"\x10\x07"

@@ -267,7 +267,7 @@ def test_damaged_records_with_padding_stay_damaged(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("window", [64, 1 << 20])
-@pytest.mark.parametrize("damaged", [[0], [0, 1], [0, 2], [0, 1, 2]])
+@pytest.mark.parametrize("damaged", [[0], [0, 1], [0, 2], [0, 1, 2], list(range(len(LONG)))])
 @pytest.mark.parametrize("padding", [1, 4096])
 def test_records_with_padding_follow_damaged_ones(
     monkeypatch: pytest.MonkeyPatch, padding: int, damaged: list[int], window: int
