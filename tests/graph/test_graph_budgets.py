@@ -12,7 +12,7 @@ from tfbundle.formats.wire import message_fields, walk_fields
 from tfbundle.graph.attributes import Expansion
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.meta_graph import MetaGraph
-from tfbundle.graph.required_variables import wanted_variables
+from tfbundle.graph.required_variables import required_variables
 from tfbundle.limits import (
     LARGEST_EXPANSION,
     LARGEST_KEYS,
@@ -217,7 +217,7 @@ def test_attributes_of_another_kind_than_their_op_requires_are_not_decoded(
     assert loaded.saver is not None
     (restored,) = loaded.saver.tensors
     assert (restored.name, restored.variable, restored.shape) == ("w", "v", None)
-    assert [item.data_type for item in wanted_variables(loaded.graph)] == ["DT_FLOAT"]
+    assert [item.data_type for item in required_variables(loaded.graph)] == ["DT_FLOAT"]
 
 
 @pytest.mark.parametrize(("lists", "refused"), [(MOST_OUTPUT_LISTS, False), (MOST_OUTPUT_LISTS + 1, True)])

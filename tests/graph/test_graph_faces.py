@@ -128,7 +128,7 @@ def test_what_was_pickled_still_works() -> None:
     graph = pickle.loads(pickle.dumps(meta().graph))
     assert graph["fc1/weights:0"].shape == (64, 12)
     assert graph.path == str(TF1 / "training" / "model.ckpt-40.meta")
-    # Of the ops that TensorFlow itself does not define the file tells.
+    # The file defines the ops that TensorFlow itself does not.
     assert [node.outputs for node in graph.nodes.values()] == [node.outputs for node in graph.nodes.values()]
     saver = pickle.loads(pickle.dumps(meta().saver))
     assert saver.tensors == meta().saver.tensors

@@ -123,6 +123,7 @@ def exercise_events(path: Path) -> tuple[str | None, dict[str, list[float]]]:
     _exercise_edits(path)
     exercise_command("events", "list", path)
     exercise_command("events", "show", path, "loss")
+    exercise_command("graph", path)
     exercise_command("info", path)
     return results[0]
 

@@ -24,7 +24,7 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import one_graph
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.node import format_partial_shape
-from tfbundle.graph.required_variables import WantedVariable, wanted_variables
+from tfbundle.graph.required_variables import RequiredVariable, required_variables
 from tfbundle.graph.saved_model import SavedModel
 from tfbundle.graph_sources import load_any_graph
 from tfbundle.limits import MOST_COMPARED_PARTS
@@ -147,14 +147,14 @@ def compare_graph(
     """
     loaded = one_graph(graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph))
     # TensorFlow 2 restores the objects along with the variables.
-    wanted = [item for item in wanted_variables(loaded) if OBJECT_GRAPH_KEY not in item.names]
+    wanted = [item for item in required_variables(loaded) if OBJECT_GRAPH_KEY not in item.names]
     if isinstance(checkpoint, Checkpoint):
         return _compare(loaded.path, wanted, checkpoint)
     with open_checkpoint(checkpoint) as opened:
         return _compare(loaded.path, wanted, opened)
 
 
-def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpoint) -> GraphComparison:
+def _compare(path: str | None, wanted: list[RequiredVariable], checkpoint: Checkpoint) -> GraphComparison:
     missing, mismatched = [], []
     matched: dict[str, None] = {}
     stored, coverage = StoredVariables(checkpoint), _Coverage()
@@ -192,7 +192,7 @@ def _compare(path: str | None, wanted: list[WantedVariable], checkpoint: Checkpo
     )
 
 
-def _whole_of(item: WantedVariable, checkpoint: Checkpoint) -> str | None:
+def _whole_of(item: RequiredVariable, checkpoint: Checkpoint) -> str | None:
     """Return the name of the partitioned tensor that has a variable as one of its slices."""
     if item.whole is None or item.whole not in checkpoint:
         return None
@@ -242,7 +242,9 @@ class _Coverage:
         return None if absent is None else str(absent)
 
 
-def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: Checkpoint) -> Iterator[MissingVariable]:
+def _suggest(
+    missing: list[RequiredVariable], unexpected: list[str], checkpoint: Checkpoint
+) -> Iterator[MissingVariable]:
     """Find for what is missing what it is probably called instead."""
     kinds: dict[str, Kind] = {}
     groups: defaultdict[tuple[str | None, Shape], list[str]] = defaultdict(list)
@@ -265,7 +267,7 @@ def _suggest(missing: list[WantedVariable], unexpected: list[str], checkpoint: C
         yield MissingVariable(item.names[0], item.variable, item.data_type, item.shape, suggestion)
 
 
-def _is_of_kind(kinds: Mapping[str, Kind], item: WantedVariable, name: str) -> bool:
+def _is_of_kind(kinds: Mapping[str, Kind], item: RequiredVariable, name: str) -> bool:
     return fits(*kinds[name], item)
 
 

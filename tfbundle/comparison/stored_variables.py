@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.checkpoint.chosen_names import KERAS_COPIES
-from tfbundle.graph.required_variables import WantedVariable
+from tfbundle.graph.required_variables import RequiredVariable
 
 # Of variables that share a name, and of their types and shapes, so many are compared with one that a graph requires.
 _MOST_SHARED = 100
@@ -73,7 +73,7 @@ class StoredVariables:
         """Return the tensor of this name, or those of the variables that are called so."""
         return [name] if name in self._checkpoint else self._keys.get(name, [])[:_MOST_SHARED]
 
-    def take(self, item: WantedVariable, used: set[str]) -> list[str]:
+    def take(self, item: RequiredVariable, used: set[str]) -> list[str]:
         """Return a tensor that may be the variable by its own name and that is not ``used``; nothing without one."""
         name = item.own_name
         if name is None:
@@ -107,7 +107,7 @@ class StoredVariables:
         return keys, by_kind
 
 
-def _fitting(by_kind: dict[Kind, list[str]], item: WantedVariable) -> Iterator[list[str]]:
+def _fitting(by_kind: dict[Kind, list[str]], item: RequiredVariable) -> Iterator[list[str]]:
     if item.data_type is not None and item.shape is not None and None not in item.shape:
         exact = by_kind.get((item.data_type, item.shape))  # type: ignore[arg-type]
         if exact is not None:
@@ -116,7 +116,7 @@ def _fitting(by_kind: dict[Kind, list[str]], item: WantedVariable) -> Iterator[l
         yield from (group for kind, group in islice(by_kind.items(), _MOST_SHARED) if fits(*kind, item))
 
 
-def fits(data_type: str, shape: tuple[int, ...], item: WantedVariable) -> bool:
+def fits(data_type: str, shape: tuple[int, ...], item: RequiredVariable) -> bool:
     """Return whether a type and a shape are those that are required, as far as these are known."""
     if item.data_type not in (None, data_type):
         return False

@@ -3,7 +3,7 @@
 * what the op restores that its ``SaverDef`` names, as this is what a program would run;
 * the variables that its collections or its saved objects list;
 * what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
-  them restore under different names is content with one of these;
+  them restore under different names needs only one of these;
 * its variable nodes, local ones included, as nothing says which they are.
 """
 
@@ -22,7 +22,7 @@ from tfbundle.graph.restoring import VARIABLE_OPS, RestoredTensor, find_restored
 _PART = re.compile(r"/part_\d+(?=/|\Z)")
 
 
-class WantedVariable(NamedTuple):
+class RequiredVariable(NamedTuple):
     """A variable, with the names under which it may be stored, and the parts of the tensor that are required.
 
     ``own_name`` is what a TensorFlow 2 program calls it, ``dense/kernel``, where it is stored under the way that leads
@@ -39,7 +39,7 @@ class WantedVariable(NamedTuple):
     whole: str | None = None
 
 
-def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
+def required_variables(graph: Graph | MetaGraph) -> Iterable[RequiredVariable]:
     """Return the variables that a graph requires, each stored name once."""
     if isinstance(graph, MetaGraph):
         if graph.saver is not None and graph.saver.tensors:
@@ -50,7 +50,7 @@ def wanted_variables(graph: Graph | MetaGraph) -> Iterable[WantedVariable]:
             variables = {variable.stored_name: variable for variable in graph.all_variables}
             own_names = _own_names(graph)
             return [
-                WantedVariable((name,), item.name, item.data_type, item.shape, own_name=own_names.get(name))
+                RequiredVariable((name,), item.name, item.data_type, item.shape, own_name=own_names.get(name))
                 for name, item in variables.items()
             ]
         graph = graph.graph
@@ -67,11 +67,11 @@ def _own_names(meta: MetaGraph) -> dict[str, str]:
     return {item.stored_name: item.own_name for item in variables if item.own_name not in ("", item.stored_name)}
 
 
-def _as_wanted(tensor: RestoredTensor, names: tuple[str, ...]) -> WantedVariable:
-    return WantedVariable(names, tensor.variable, tensor.data_type, tensor.shape, (tensor.part,))
+def _as_wanted(tensor: RestoredTensor, names: tuple[str, ...]) -> RequiredVariable:
+    return RequiredVariable(names, tensor.variable, tensor.data_type, tensor.shape, (tensor.part,))
 
 
-def _merged(items: Iterable[WantedVariable]) -> Iterable[WantedVariable]:
+def _merged(items: Iterable[RequiredVariable]) -> Iterable[RequiredVariable]:
     """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
     parts: dict[tuple[str, ...], dict[str, None]] = {}
     merged = {}
@@ -81,7 +81,7 @@ def _merged(items: Iterable[WantedVariable]) -> Iterable[WantedVariable]:
     return [item._replace(parts=tuple(parts[names])) for names, item in merged.items()]
 
 
-def _by_variable(tensors: list[RestoredTensor]) -> Iterable[WantedVariable]:
+def _by_variable(tensors: list[RestoredTensor]) -> Iterable[RequiredVariable]:
     groups: dict[tuple[bool, str], list[RestoredTensor]] = {}
     for tensor in tensors:
         key = (False, tensor.name) if tensor.variable is None else (True, tensor.variable)
@@ -91,9 +91,9 @@ def _by_variable(tensors: list[RestoredTensor]) -> Iterable[WantedVariable]:
     )
 
 
-def _variable_nodes(graph: Graph) -> Iterator[WantedVariable]:
+def _variable_nodes(graph: Graph) -> Iterator[RequiredVariable]:
     for name, node in graph.nodes.items():
         if node.op in VARIABLE_OPS:
             whole = _PART.sub("", name)
             data_type, shape = variable_type(node), variable_shape(node)
-            yield WantedVariable((name,), name, data_type, shape, whole=whole if whole != name else None)
+            yield RequiredVariable((name,), name, data_type, shape, whole=whole if whole != name else None)

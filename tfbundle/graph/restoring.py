@@ -228,7 +228,7 @@ class _Restores:
         return output.node if output is not None and output.node.op in VARIABLE_OPS else None
 
     def _shape(self, assign: Node, is_reshaped: bool, whole: Shape, variable: Node | None) -> Shape:
-        # Of a resource variable TensorFlow does not check the shape, but nobody wants it to change.
+        # Of a resource variable TensorFlow does not check the shape, but a program relies on it.
         is_loose = assign.op == "Assign" and stated(assign.proto.attr, "validate_shape", "b") is False
         if is_reshaped or is_loose or variable is None:
             return None

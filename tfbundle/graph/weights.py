@@ -5,7 +5,7 @@ says of type and shape is known at once; its value stays encoded in the message 
 each time. There are no checksums, so that a value is whole if it can be decoded.
 
 A constant may state one element for all of a shape, which costs no bytes in the file. Read whole it costs its full
-size, so what goes far beyond the file is handed out in pieces, or not at all.
+size, so what goes far beyond the file is returned in chunks, or not at all.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class ConstantStore:
         return part
 
     def chunks(self, name: str, record: int) -> Iterator[Array]:
-        """Return the elements from first to last; one that stands for all of them is repeated piece by piece."""
+        """Return the elements from first to last; one that stands for all of them is repeated in chunks."""
         values = self._decode(name, record)
         self._check_growth(name, values, values.nbytes, LARGEST_MESSAGE)
         return _repeat(values) if _repeats_one(values) else split(values)
@@ -212,9 +212,9 @@ def _repeats_one(values: Array) -> bool:
 
 def _repeat(values: Array) -> Iterator[Array]:
     """Yield the elements of an array that repeats one, as flat arrays of bounded size."""
-    piece = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
-    for start in range(0, values.size, len(piece)):
-        yield piece[: values.size - start]
+    chunk = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
+    for start in range(0, values.size, len(chunk)):
+        yield chunk[: values.size - start]
 
 
 def _states_one(node: NodeDef) -> bool:

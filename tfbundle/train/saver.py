@@ -19,7 +19,7 @@ from tfbundle.checkpoint.saving import save as save_checkpoint
 from tfbundle.errors import UnsupportedError
 from tfbundle.graph.loading import load_meta_graph
 from tfbundle.graph.meta_graph import MetaGraph
-from tfbundle.graph.required_variables import wanted_variables
+from tfbundle.graph.required_variables import required_variables
 from tfbundle.proto import MetaGraphDef, SaverDef
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder
@@ -272,7 +272,7 @@ def import_meta_graph(
 
 def _variables(meta_graph: MetaGraph) -> dict[str, str]:
     """Return the name of each variable that a graph restores by that under which it is stored."""
-    wanted = {item.names[0]: item for item in wanted_variables(meta_graph)}
+    wanted = {item.names[0]: item for item in required_variables(meta_graph)}
     # Parts of a partitioned variable are stored as one tensor, which has no variable's name.
     names = {
         stored: item.variable if item.variable and len(item.parts) == 1 and not item.parts[0] else stored

@@ -250,12 +250,12 @@ class _Block:
         fields: list[bytes] = []
         seen = 0
         try:
-            for piece in block._boundary.split(text[start : stop + len(seam)]):
-                found = kept.get(piece)
+            for part in block._boundary.split(text[start : stop + len(seam)]):
+                found = kept.get(part)
                 if found is None:
-                    field = piece.removesuffix(seam)
-                    found = (*block._encode_field(field), len(field) < len(piece))
-                    _keep(kept, piece, found)
+                    field = part.removesuffix(seam)
+                    found = (*block._encode_field(field), len(field) < len(part))
+                    _keep(kept, part, found)
                 wire, bit, is_last = found
                 if bit:
                     if bit & seen:

@@ -20,7 +20,7 @@ from tfbundle.formats.text.fallback import refuse
 
 M = TypeVar("M", bound=Message)
 
-_PIECE_SIZE = 1 << 20
+_CHUNK_SIZE = 1 << 20
 
 _UTF_16 = re.compile(rb"(?:[\t-~]\0){4}|(?:\0[\t-~]){4}")
 _UTF_32 = re.compile(rb"(?:[\t-~]\0\0\0){4}|(?:\0\0\0[\t-~]){4}")
@@ -74,8 +74,8 @@ def _check_encoding(text: bytes) -> None:
         return
     pos = 0
     while pos < len(text):
-        piece = text[pos : pos + _PIECE_SIZE]
+        chunk = text[pos : pos + _CHUNK_SIZE]
         try:
-            pos += codecs.utf_8_decode(piece, "strict", pos + len(piece) == len(text))[1]
+            pos += codecs.utf_8_decode(chunk, "strict", pos + len(chunk) == len(text))[1]
         except UnicodeDecodeError as error:
             raise refuse(text, pos + error.start, f"the text is not UTF-8 ({error.reason})").error() from None
