@@ -50,7 +50,10 @@ class Collection:
         is_served = isinstance(message, SavedModel)
         for meta in message.meta_graphs if isinstance(message, SavedModel) else [message]:
             self.findings += asset_findings(meta, path)
-            self.findings += metadata_findings(meta, path)
+            try:
+                self.findings += metadata_findings(meta, path)
+            except ValueError as error:
+                self.leave_out(path, f"the configuration of a Keras layer cannot be read: {error}")
             self._graph(meta.graph_def, meta, path, is_served=is_served)
 
     def _graph(self, graph: GraphDef, meta: MetaGraphDef | None, path: str, *, is_served: bool) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import operator
+import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,6 +27,8 @@ _INTEGERS = {3: (32, True), 4: (8, False), 5: (16, True), 6: (8, True), 9: (64, 
 _INTEGERS |= {22: (32, False), 23: (64, False)}
 _BOOL = 10
 _FLOATS = (1, 2, 14, 19)
+# What is not put into another string as it is.
+_ESCAPED = re.compile(rb"[^ !#-&(-\[\]-~]")
 # Characters that mean something to RE2. Patterns with others alone are literal.
 _SPECIAL = frozenset(b"\\.+*?()|[]{}^$")
 
@@ -112,9 +115,13 @@ def _string_format(node: NodeDef, values: Sequence[Value]) -> Value | None:
         item = value.item()
         if isinstance(item, float):
             return None
-        if isinstance(item, bool):
-            item = Text(b"1" if item else b"0")
-        texts += (item if isinstance(item, Text) else Text(str(item).encode()), Text(piece))
+        if isinstance(item, Text):
+            if item.data is not None and _ESCAPED.search(item.data):
+                return None
+            texts += (Text(b'"'), item, Text(b'"'))  # As TensorFlow puts strings into others.
+        else:
+            texts.append(Text(str(int(item)).encode()))
+        texts.append(Text(piece))
     return scalar(join_texts(texts))
 
 

@@ -43,11 +43,15 @@ _DANGEROUS = re.compile(
 )
 _READERS = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
 _START = re.compile(rb'\{\s*"(?:class_name|module|name|config|registered_name)"\s*:')
+_LAMBDA_TEXT = re.compile(r'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
 _NOT_TEXT = re.compile(rb"[^\t\n\r -~]")
 
 
 def metadata_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:
-    """Yield what is found in the configurations that older releases of Keras put into the objects of a SavedModel."""
+    """Yield what is found in the configurations that older releases of Keras put into the objects of a SavedModel.
+
+    Raises ``ValueError`` as ``text_findings`` does.
+    """
     if not meta.HasField("object_graph_def"):
         return
     for node in meta.object_graph_def.nodes:
@@ -72,6 +76,7 @@ def bytes_findings(data: memoryview, path: str) -> tuple[list[ScanFinding], str 
     """Return what is found in configurations somewhere in a file, and why one could not be read, if so."""
     findings: list[ScanFinding] = []
     decoder = json.JSONDecoder()
+    problem = None
     left = _MOST_JSON
     position = 0
     while (match := _START.search(data, position)) is not None:
@@ -87,13 +92,15 @@ def bytes_findings(data: memoryview, path: str) -> tuple[list[ScanFinding], str 
             _check_size(text)
             value, size = decoder.raw_decode(text)
         except json.JSONDecodeError as error:
+            if _LAMBDA_TEXT.search(text):
+                problem = "a configuration in it that mentions a Lambda is no JSON"
             position = max(match.end(), start + error.pos)
             continue
         except RecursionError:
             return findings, "a configuration in it is nested too deeply"
         findings += _findings(value, path, "")
         position = start + size
-    return findings, None
+    return findings, problem
 
 
 def _check_size(text: str | bytes) -> None:
