@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
 
 from tfbundle.comparison.pairing import Pair
 from tfbundle.errors import TfBundleError
@@ -32,12 +31,8 @@ def read_batches(
 
 
 def _read(tensors: TensorMapping, names: list[str]) -> dict[str, Array]:
-    """Return many tensors at once; none where the format cannot do that, or one of them is damaged."""
-    read_many: Any = getattr(tensors._store, "read_many", None)
-    if read_many is None or not names:
-        return {}
+    """Return many tensors at once; none where one of them is damaged."""
     try:
-        arrays: dict[str, Array] = read_many(names, mmap=False)
-        return arrays
+        return tensors._store.read_many(names, mmap=False) if names else {}
     except (TfBundleError, OSError):
         return {}

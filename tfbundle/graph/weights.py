@@ -33,7 +33,7 @@ from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
-from tfbundle.tensors.store import Facts, Range, Reopening
+from tfbundle.tensors.store import Facts, Range, Reopening, read_each
 
 _FORMAT = "graph"
 
@@ -113,6 +113,10 @@ class ConstantStore:
         self._check_growth(name, values, values.nbytes, _limit(values))
         array: Array = np.zeros(values.shape, values.dtype) if _repeats_zero(values) else values.copy()
         return array
+
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Return many constants by name, each of which must be there; with ``mmap`` they are read-only."""
+        return read_each(self, names, mmap=mmap)
 
     def read_selection(self, name: str, record: int, selection: Selection) -> Array:
         """Return the selected elements in ascending order, of a value that is decoded whole."""

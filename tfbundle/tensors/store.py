@@ -80,6 +80,11 @@ class TensorStore(Protocol):
     def read(self, name: str, record: Any) -> Array:
         """Return the whole tensor, verified, as an array of its own."""
 
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Return many tensors by name, each of which must be there; with ``mmap`` read-only, and views of the file
+        where the stored bytes are the array.
+        """
+
     def read_selection(self, name: str, record: Any, selection: Selection) -> Array:
         """Return the selected elements in ascending order, as an array of shape ``selection.counts``."""
 
@@ -105,6 +110,15 @@ class TensorStore(Protocol):
 
     def close(self) -> None:
         """Close the files."""
+
+
+def read_each(store: TensorStore, names: list[str], *, mmap: bool) -> dict[str, Array]:
+    """Return what ``read_many`` of a store does that gains nothing by reading many, and has no views."""
+    arrays = {}
+    for name in names:
+        arrays[name] = array = store.read(name, store.find(name))
+        array.flags.writeable = not mmap
+    return arrays
 
 
 Reopening = tuple[Callable[..., TensorStore], tuple[Any, ...]]

@@ -37,7 +37,7 @@ from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect, plan_reads
 from tfbundle.tensors.slices import find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range, Reopening
+from tfbundle.tensors.store import Facts, Range, Reopening, read_each
 
 # The first bytes of a large value that are looked at: they hold the tensor's name.
 _HEAD_SIZE = 16 << 10
@@ -184,11 +184,9 @@ class V1Store:
         return array
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Return many tensors by name, as ``view`` or ``read`` gives them; each must be there."""
-        read = self.view if mmap else self.read
-        records = self.records()
+        """Return many tensors by name, each of which must be there; with ``mmap`` they are read-only."""
         # In the order of the file, for neighbours share a block.
-        arrays = {name: read(name, records[name]) for name in sorted(names, key=encode_name)}
+        arrays = read_each(self, sorted(names, key=encode_name), mmap=mmap)
         return {name: arrays[name] for name in names}
 
     def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:

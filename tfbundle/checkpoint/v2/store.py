@@ -229,7 +229,7 @@ class BundleStore:
                 raise FormatError(f"{prod(stored.shape)} elements cannot lie in {stored.location.size} bytes")
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Return many tensors by name, as ``view`` or ``read`` gives them; each must be there.
+        """Return many tensors by name, each of which must be there; with ``mmap`` read-only, and views where there are.
 
         Raises ``FormatError`` if together they take far more bytes than the shards have.
         """
@@ -255,13 +255,6 @@ class BundleStore:
         if not self.verify:
             self.shards.check_in_place()
         return arrays
-
-    def view(self, name: str, record: bytes) -> Array:
-        """Return a read-only array.
-
-        It is a view of the mapped file where the stored bytes are the array, and otherwise an array of its own.
-        """
-        return self._view(name, record, self.stored_slices(name, record))
 
     def _view(self, name: str, record: bytes, slices: Slices) -> Array:
         whole = _whole(slices)

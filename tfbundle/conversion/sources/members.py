@@ -22,7 +22,7 @@ from tfbundle.tensors.arrays import Array, allocate, shaped
 from tfbundle.tensors.dtypes import DT_STRING, numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
-from tfbundle.tensors.store import Facts, Range, Reopening
+from tfbundle.tensors.store import Facts, Range, Reopening, read_each
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import ObjectGraph
@@ -180,6 +180,10 @@ class MemberStore:
     def part(self, name: str, record: str) -> VariablePart | None:
         """Return ``None`` but for averages of checkpoints: the tensors of other programs are whole."""
         return self._members[name].part
+
+    def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
+        """Return many tensors by name, each of which must be there; with ``mmap`` they are read-only."""
+        return read_each(self, names, mmap=mmap)
 
     def read(self, name: str, record: str) -> Array:
         """Return the whole tensor as an array of its own."""
