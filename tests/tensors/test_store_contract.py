@@ -104,7 +104,7 @@ def values_of(store: TensorStore) -> dict[str, Any]:
 
 
 def test_every_method_is_there(store: TensorStore) -> None:
-    assert len(METHODS) == 14
+    assert {"read", "read_many", "read_selection", "chunks", "close"} < set(METHODS)
     for name in METHODS:
         assert callable(getattr(store, name)), name
     assert isinstance(store.path, str)
