@@ -138,6 +138,10 @@ def test_a_folder_is_replaced_only_when_asked_and_only_by_its_kind(tmp_path: Pat
         with pytest.raises(ValueError, match=match):
             convert({"a": MATRIX}, tmp_path / name, overwrite=True)
     assert (tmp_path / "mine.zarr" / "notes.txt").read_text() == "mine"
+    write_bundle(out / "inside", {"b": MATRIX})
+    with pytest.raises(ValueError, match="made from"):
+        convert(out / "inside", out, overwrite=True)
+    assert (out / "inside.index").is_file()
     (tmp_path / "link.zarr").symlink_to(out)
     convert({"c": MATRIX}, tmp_path / "link.zarr", overwrite=True)
     assert (tmp_path / "link.zarr").is_symlink()

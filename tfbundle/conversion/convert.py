@@ -123,7 +123,7 @@ def convert(
         for output in [place, *outputs] if target.is_prefix else outputs:
             check_replaceable(output, overwrite=overwrite, sources=_places(tensors))
         if target.is_folder:
-            _check_folder(outputs[0], overwrite=overwrite)
+            _check_folder(outputs[0], _places(tensors), overwrite=overwrite)
         total, done = plan.nbytes, 0
 
         def count(nbytes: int) -> None:
@@ -145,12 +145,14 @@ def _places(tensors: TensorMapping) -> list[Location]:
     return [locate(file) for file in files]
 
 
-def _check_folder(out: Location, *, overwrite: bool) -> None:
+def _check_folder(out: Location, sources: list[Location], *, overwrite: bool) -> None:
     """Raise ``ValueError`` where something lies that no folder of arrays replaces, or not unasked."""
     if not out.is_folder():
         if out.is_file():
             raise ValueError(f"{out} is a file, and the output is a folder; choose another name")
         return
+    if any(source.real().is_below(out.real()) for source in sources):
+        raise ValueError(f"{out} holds what it is made from; choose another name")
     listing = out.list()
     if listing.names and identify_folder(listing) is not FileKind.ZARR_FOLDER:
         raise ValueError(f"{out} is a folder of other files; choose another name")
