@@ -251,3 +251,13 @@ def test_slices_with_a_hole_or_overlap_are_refused(tmp_path, start, length, mess
     with pytest.raises(ValueError, match=message):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_slice_that_is_everything_keeps_its_type(tmp_path):
+    """TensorFlow stores it as a plain tensor."""
+    with tfbundle.CheckpointWriter(tmp_path / "model") as writer:
+        writer.add_slice("q", (3,), slice(None), np.ones(3, np.int8), data_type="DT_QINT8")
+        writer.add_slice("s", (2,), slice(0, 2), ["a", "b"])
+    found = tfbundle.open_checkpoint(tmp_path / "model")
+    assert (found["q"].data_type, found["q"].slices) == ("DT_QINT8", ())
+    assert (found["s"].read().tolist(), found["s"].slices) == ([b"a", b"b"], ())
