@@ -28,9 +28,6 @@ __all__ = [
     "UnsupportedError",
 ]
 
-# Of an address such as gs://bucket/model.
-_LONGEST_SCHEME = 10
-
 
 class TfBundleError(Exception):
     """The base of every error that tfbundle raises about a file.
@@ -168,10 +165,6 @@ class MissingFileError(TfBundleError, FileNotFoundError):
 
     def __str__(self) -> str:
         text = super().__str__()
-        # TensorFlow accepts gs://bucket/model as a path.
-        scheme, colon, _ = (self.path or "").partition("://")
-        if colon and 1 < len(scheme) <= _LONGEST_SCHEME and scheme.isalnum():
-            text += "; only files on this machine are read, so copy them here first"
-        elif self.path is not None and self.path.startswith("~"):
+        if self.path is not None and self.path.startswith("~"):
             text += "; only shells expand ~, so pass os.path.expanduser(path)"
         return text

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from tfbundle.errors import FormatError
+from tfbundle.errors import FormatError, TruncatedError
 
 
 class FileStat(NamedTuple):
@@ -57,9 +57,16 @@ class Source(ABC):
     def view(self, offset: int, size: int) -> memoryview:
         """Return ``size`` bytes from ``offset`` as a read-only view, without a copy where the storage allows it."""
 
-    @abstractmethod
     def require(self, offset: int, size: int) -> None:
         """Raise ``TruncatedError`` unless the file has ``size`` bytes from ``offset``."""
+        self.check_open()
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise TruncatedError(
+                f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
+                "the file was cut short, or belongs to another checkpoint",
+                path=self.path,
+                offset=offset,
+            )
 
     @abstractmethod
     def check_unchanged(self) -> None:

@@ -171,10 +171,6 @@ class LocalSource(Source):
             _maps.add(mapped)
         return memoryview(mapped)[offset : offset + size]
 
-    def require(self, offset: int, size: int) -> None:
-        """Raise ``TruncatedError`` unless the file has ``size`` bytes from ``offset``."""
-        self._check(offset, size)
-
     def check_unchanged(self) -> None:
         """Raise ``FormatError`` if the open file was written to since it was opened."""
         # A deleted file keeps its bytes while it is open, so that its path alone would not be enough.
@@ -206,15 +202,8 @@ class LocalSource(Source):
         return descriptor
 
     def _check(self, offset: int, size: int) -> _Descriptor:
-        descriptor = self.check_open()
-        if offset < 0 or size < 0 or offset + size > self.size:
-            raise TruncatedError(
-                f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
-                "the file was cut short, or belongs to another checkpoint",
-                path=self.path,
-                offset=offset,
-            )
-        return descriptor
+        self.require(offset, size)
+        return self.check_open()
 
     def _named(self, error: OSError) -> OSError:
         """Return an error of the system, such as that of a failing disk, with the file's name."""

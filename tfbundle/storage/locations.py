@@ -1,12 +1,12 @@
 """The location that a path argument means.
 
-A path is a ``str``, ``bytes``, an ``os.PathLike``, or a location already. ``file:`` URLs are paths of the file system.
+A path is a ``str``, ``bytes``, an ``os.PathLike``, or a location already. ``file:`` URLs are paths of the file system;
+those of object stores and HTTP servers need the extra ``remote``.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -14,11 +14,9 @@ from urllib.request import url2pathname
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.folders import LocalLocation
+from tfbundle.storage.object_stores import SCHEMES, scheme_of
 
 StrPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes] | Location"
-
-# The two slashes are required: "C:\runs" is a drive, and "model:0" a file.
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def locate(path: StrPath) -> Location:
@@ -29,12 +27,16 @@ def locate(path: StrPath) -> Location:
     if isinstance(path, Location):
         return path
     text = os.fsdecode(path)
-    scheme = _URL.match(text)
+    scheme = scheme_of(text)
     if scheme is None:
         return LocalLocation(text)
-    if scheme[1].lower() != "file":
+    if scheme in SCHEMES:
+        from tfbundle.storage.remote_folders import RemoteLocation
+
+        return RemoteLocation.at(text)
+    if scheme != "file":
         raise UnsupportedError(
-            f"{text} is a {scheme[1]}: URL, which is not supported; copy the files to a local folder", path=text
+            f"{text} is a {scheme}: URL, which is not supported; copy the files to a local folder", path=text
         )
     parts = urlsplit(text)
     if parts.netloc not in ("", "localhost"):
@@ -42,5 +44,5 @@ def locate(path: StrPath) -> Location:
             f"{text} names a file of the host {parts.netloc}; pass file:///PATH for one of this machine", path=text
         )
     # A "?" or "#" has no meaning in the URL of a file, and such characters do occur in names.
-    rest = text[scheme.end() + len(parts.netloc) :]
+    rest = text[len("file://") + len(parts.netloc) :]
     return LocalLocation(url2pathname(rest) if os.name == "nt" else unquote(rest, errors="surrogateescape"))

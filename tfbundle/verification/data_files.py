@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbundle.checkpoint.find.listings import Listings
-from tfbundle.checkpoint.find.names import data_files_in, parse_shard
+from tfbundle.checkpoint.find.names import data_files_in, parse_shard, shard_path
 from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
@@ -42,7 +42,8 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
     prefix = store.prefix
     count = store.shards.count
     present = {}
-    for name in data_files_in(listings.of(prefix.parent), prefix.name):
+    listing = listings.of(prefix.parent)
+    for name in data_files_in(listing, prefix.name):
         parsed = parse_shard(name)
         if parsed is None or parsed.prefix != prefix.name:
             continue
@@ -52,6 +53,11 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
         else:
             message = f"{location} is not one of the {count} data files that the index names; it belongs to another one"
             findings.append(Finding("superfluous", message, location.path))
+    for shard in np.unique(claims.shard).tolist():  # A folder that may not be listed does not name them.
+        if 0 <= shard < count and shard not in present:
+            location = prefix.plus(shard_path("", shard, count))
+            if listing.is_file(location.name):
+                present[shard] = location
     for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
         path = store.shards.path(shard)
         message = f"the data file {path} is not there (shard {shard} of {count})"

@@ -1,0 +1,241 @@
+"""Checkpoints, graphs and listings by URL: what the same local files give, in few requests, and never a mixture."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.expected import FIXTURES
+from tests.support.http_server import Handler, Server, serving
+from tfbundle.storage.locations import locate
+
+obstore = pytest.importorskip("obstore", reason="object stores are read by obstore, which is not installed")
+
+TRAINING = "tf-1.15.5/training"
+PREFIX = f"{TRAINING}/model.ckpt-20"
+MODEL = "tf-2.21.0/keras-saved-model/model"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    for folder in (TRAINING, MODEL):
+        shutil.copytree(FIXTURES / folder, tmp_path / folder)
+    with serving(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of a server that speaks S3, with two fixtures in it."""
+    moto = pytest.importorskip("moto.server", reason="the server that speaks S3 is moto's, which is not installed")
+    import boto3
+
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        names = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ENDPOINT": endpoint}
+        for name, value in names.items():
+            patch.setenv(f"AWS_{name}", value)
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket="models")
+        for folder in (TRAINING, MODEL):
+            for path in (FIXTURES / folder).rglob("*"):
+                if path.is_file():
+                    key = path.relative_to(FIXTURES).as_posix()
+                    client.put_object(Bucket="models", Key=key, Body=path.read_bytes())
+        yield "s3://models"
+    running.stop()
+
+
+class Requests:
+    """Counts what is requested of any store."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        for name in ("get", "head", "list_with_delimiter"):
+            patch.setattr(obstore, name, self._counting(getattr(obstore, name)))
+
+    def _counting(self, function: Any) -> Any:
+        def count(*arguments: Any, **options: Any) -> Any:
+            self.count += 1
+            return function(*arguments, **options)
+
+        return count
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_checkpoints_of_an_http_server(server: Server) -> None:
+    wanted = tfbundle.load(FIXTURES / PREFIX)
+    for path in (PREFIX, f"{PREFIX}.index", f"{PREFIX}.data-00000-of-00001"):
+        assert same(tfbundle.load(f"{server.url}/{path}"), wanted)
+    latest = tfbundle.load(FIXTURES / TRAINING)
+    for path in (f"{TRAINING}/", f"{TRAINING}/checkpoint"):
+        assert same(tfbundle.load(f"{server.url}/{path}"), latest)
+    assert not tfbundle.diff(f"{server.url}/{PREFIX}", FIXTURES / PREFIX)
+    report = tfbundle.verify(f"{server.url}/{PREFIX}")
+    assert (report.ok, report.tensors) == (True, len(wanted))
+    graph = tfbundle.load_graph(f"{server.url}/{PREFIX}.meta")
+    assert graph.proto == tfbundle.load_graph(FIXTURES / f"{PREFIX}.meta").proto
+
+
+def test_checkpoints_of_a_bucket(bucket: str) -> None:
+    wanted = tfbundle.load(FIXTURES / PREFIX)
+    assert same(tfbundle.load(f"{bucket}/{PREFIX}"), wanted)
+    assert same(tfbundle.load(f"{bucket}/{TRAINING}"), tfbundle.load(FIXTURES / TRAINING))
+    assert same(tfbundle.load(f"{bucket}/{MODEL}"), tfbundle.load(FIXTURES / MODEL))
+    listed = tfbundle.list_checkpoints(f"{bucket}/{TRAINING}")
+    assert [item.step for item in listed] == [item.step for item in tfbundle.list_checkpoints(FIXTURES / TRAINING)]
+    assert [item.size for item in listed] == [item.size for item in tfbundle.list_checkpoints(FIXTURES / TRAINING)]
+    report, local = tfbundle.verify(f"{bucket}/{MODEL}"), tfbundle.verify(FIXTURES / MODEL)
+    assert (report.ok, report.tensors, report.nbytes) == (local.ok, local.tensors, local.nbytes)
+    model = tfbundle.load_saved_model(f"{bucket}/{MODEL}")
+    assert model.proto == tfbundle.load_saved_model(FIXTURES / MODEL).proto
+    with pytest.raises(tfbundle.MissingFileError, match=r"there is no checkpoint s3://models/absent"):
+        tfbundle.load(f"{bucket}/absent")
+
+
+def test_few_requests(bucket: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = Requests(monkeypatch)
+    with tfbundle.open_checkpoint(f"{bucket}/{PREFIX}") as checkpoint:
+        checkpoint["fc1/weights"].read()
+    assert requests.count <= 6
+    requests.count = 0
+    tfbundle.list_checkpoints(f"{bucket}/{TRAINING}")
+    assert requests.count <= 16
+    with tfbundle.open_checkpoint(f"{server.url}/{PREFIX}") as checkpoint:
+        checkpoint["fc1/weights"].read()
+    assert len(server.requests) <= 7
+    assert server.sent < 200_000
+
+
+def test_locations_pickle_and_know_their_places(server: Server) -> None:
+    folder = locate(f"{server.url}/{TRAINING}/")
+    file = folder.join("model.ckpt-20").plus(".index")
+    assert file.path == f"{server.url}/{PREFIX}.index"
+    assert (file.name, file.parent.is_folder(), file.is_file()) == ("model.ckpt-20.index", True, True)
+    assert file.beside("checkpoint").is_file()
+    assert pickle.loads(pickle.dumps(file)) == file
+    assert file.is_below(folder)
+    assert file.relative_to(folder) == "model.ckpt-20.index"
+    assert not folder.join("absent").is_file()
+    with pytest.raises(tfbundle.MissingFileError, match="there is no file http"):
+        folder.join("absent").open()
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:1/other", "/etc/passwd", "../../../../up", "s3://elsewhere/x"])
+def test_names_that_lead_out_are_nothing(name: str, server: Server) -> None:
+    """No request is made for what a state file names elsewhere."""
+    out = locate(f"{server.url}/{TRAINING}/").join(name)
+    assert not out.is_file()
+    assert not out.is_folder()
+    assert out.stat() is None
+    assert server.requests == []
+    with pytest.raises(tfbundle.MissingFileError):
+        out.open()
+
+
+@pytest.mark.parametrize("with_etags", [True, False])
+def test_an_object_that_is_replaced_meanwhile(with_etags: bool, server: Server) -> None:
+    server.with_etags = with_etags
+    with tfbundle.open_checkpoint(f"{server.url}/{PREFIX}") as checkpoint:
+        tensor = checkpoint["fc1/weights"]
+        for suffix in (".index", ".data-00000-of-00001"):
+            shutil.copy(FIXTURES / f"{TRAINING}/model.ckpt-30{suffix}", server.root / f"{PREFIX}{suffix}")
+        with pytest.raises(tfbundle.FormatError, match="was overwritten"):
+            tensor.read()
+
+
+def test_a_large_object_comes_in_ranges(server: Server) -> None:
+    values = np.arange(6 << 20, dtype=np.float32)  # 24 MiB
+    tfbundle.save(server.root / "large", {"x": values})
+    assert np.array_equal(tfbundle.load(f"{server.url}/large")["x"], values)
+    server.requests.clear()
+    read = np.empty(values.nbytes, np.uint8)
+    locate(f"{server.url}/large.data-00000-of-00001").open().read_into(0, memoryview(read))
+    assert np.array_equal(read.view(np.float32), values)
+    data = [span for method, path, span in server.requests if method == "GET"]
+    assert sorted(data) == ["bytes=0-8388607", "bytes=16777216-25165823", "bytes=8388608-16777215"]
+
+
+# Servers that misbehave.
+
+
+def reset(handler: Handler, name: str, start: int, end: int) -> bool:
+    if "data-" not in name:
+        return False
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    return True
+
+
+def short(handler: Handler, name: str, start: int, end: int) -> bool:
+    if "data-" not in name:
+        return False
+    handler._head(206, 4, {"Content-Range": f"bytes {start}-{start + 3}/{end}", "Last-Modified": "x"})
+    handler.wfile.write(b"1234")
+    return True
+
+
+def other_range(handler: Handler, name: str, start: int, end: int) -> bool:
+    if "data-" not in name or handler.command == "HEAD":
+        return False
+    facts = {"Content-Range": f"bytes {start + 1}-{end}/{end + 1}", "Last-Modified": handler.date_time_string(0)}
+    handler._head(206, end - start, facts)
+    handler.wfile.write(b"x" * (end - start))
+    return True
+
+
+def whole(handler: Handler, name: str, start: int, end: int) -> bool:
+    if "data-" not in name or handler.command == "HEAD":
+        return False
+    data = (handler.server.root / PREFIX).with_name(name).read_bytes()
+    handler._head(200, len(data), {"Last-Modified": handler.date_time_string(0)})
+    handler.wfile.write(data)
+    return True
+
+
+def forbidden(handler: Handler, name: str, start: int, end: int) -> bool:
+    handler._head(403, 0)
+    return True
+
+
+@pytest.mark.parametrize("misbehave", [reset, short, other_range, whole, forbidden], ids=lambda f: f.__name__)
+def test_servers_that_misbehave(misbehave: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfbundle.storage.object_stores._RETRIES", {"max_retries": 0})
+    server.misbehave = misbehave
+    with pytest.raises((OSError, tfbundle.TfBundleError), match=server.url):
+        tfbundle.load(f"{server.url}/{PREFIX}")
+
+
+def test_an_error_that_passes_is_tried_again(server: Server) -> None:
+    tries = []
+
+    def unavailable(handler: Handler, name: str, start: int, end: int) -> bool:
+        tries.append(name)
+        if len(tries) % 2:
+            handler._head(503, 0)
+            return True
+        return False
+
+    server.misbehave = unavailable
+    assert same(tfbundle.load(f"{server.url}/{PREFIX}"), tfbundle.load(FIXTURES / PREFIX))
+    assert len(tries) >= 4
+
+
+def test_a_query_is_refused() -> None:
+    with pytest.raises(tfbundle.UnsupportedError, match="has a query"):
+        tfbundle.load("https://host/model.index?signature=1")
