@@ -248,3 +248,11 @@ def test_embeddings_of_deeprec() -> None:
     assert find_slots([*variable, *slots, *others], None) == set(slots)
     scoped = [f"OptimizeLoss/emb/part_0/Adagrad-{table}" for table in tables]
     assert find_slots([*variable, *scoped], None) == set(scoped)
+
+
+@pytest.mark.parametrize("end", ["Adam", "m", "part_1/Adam", "Adam-keys", "x_slot_v"])
+def test_deep_scopes_of_many_names_take_no_time(end: str) -> None:
+    names = [f"{'Adam/' * 40}{number}/{end}" for number in range(20_000)]
+    start = time.process_time()
+    assert find_slots(dict.fromkeys(names), None) == frozenset()
+    assert time.process_time() - start < 1

@@ -73,7 +73,8 @@ _MOST_SCOPES = 32
 def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset[str]:
     """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or without one by the names."""
     if objects is None:
-        return frozenset(name for name in names if _is_slot_name(name, names))
+        known = _Names(names)
+        return frozenset(name for name in names if _is_slot_name(name, known))
     lists: dict[int, frozenset[int]] = {}
     numbers: set[int] = set()
     optimizers = {*objects.with_slots, *objects.with_child("_iterations")}
@@ -106,7 +107,19 @@ def _beta_powers(optimizer: Node) -> Iterator[int]:
         yield from (child.number for child in optimizer.children if _BETA_POWER.fullmatch(child.name))
 
 
-def _is_slot_name(name: str, names: Collection[str]) -> bool:
+class _Names(Container[str]):
+    """The names of all tensors, and what is asked about them for each of many scopes."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self.variables = {*names, *(name.removesuffix(AVERAGE) for name in names)}
+        self.last_parts = {name.rpartition("/")[2] for name in self.variables}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+def _is_slot_name(name: str, names: _Names) -> bool:
     table = _EMBEDDING_TABLE.search(name)
     if table is not None:
         return _is_slot_of_embedding(name[: table.start()], table[0], names)
@@ -120,25 +133,32 @@ def _is_slot_name(name: str, names: Collection[str]) -> bool:
     if _KERAS_SLOT.fullmatch(last):
         scopes = owner.split("/", _MOST_SCOPES)[:-1]
         is_called_so = any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
-        return is_called_so or _is_beside_settings(owner, scopes, names)
+        return is_called_so or (
+            names.last_parts.issuperset(_KERAS_SETTINGS) and _is_beside_settings(owner, scopes, names)
+        )
     match = _MESH_SLOT.search(name)
     return match is not None and _is_variable(name[: match.start()], names)
 
 
-def _is_slot_of_embedding(name: str, table: str, names: Collection[str]) -> bool:
+def _is_slot_of_embedding(name: str, table: str, names: _Names) -> bool:
     """Return whether one of the tables in which DeepRec saves an embedding is that of a slot, as ``w/Adam-keys``."""
     owner, _, last = name.rpartition("/")
     if _SAVER_SLOT.fullmatch(last) is None:
         return False
+    variable = owner.rpartition("/")[2]
+    if variable not in names.last_parts and variable + table not in names.last_parts:
+        return False
     return any(variable + table in names or variable in names for variable in _without_scopes(owner))
 
 
-def _is_variable(name: str, names: Collection[str]) -> bool:
+def _is_variable(name: str, names: _Names) -> bool:
     """Whether a variable was saved under this name, or what is left of it without scopes in front."""
-    return any(variable in names or variable + AVERAGE in names for variable in _without_scopes(name))
+    if name.rpartition("/")[2] not in names.last_parts:
+        return False  # So that scopes without end are not looked behind.
+    return any(map(names.variables.__contains__, _without_scopes(name)))
 
 
-def _is_beside_settings(owner: str, scopes: list[str], names: Collection[str]) -> bool:
+def _is_beside_settings(owner: str, scopes: list[str], names: Container[str]) -> bool:
     """Whether some of the scopes are those of a Keras optimizer, by its settings, and what follows is a variable."""
     pos = -1
     for scope in scopes:
@@ -158,20 +178,20 @@ def _is_part(owner: str, names: Container[str]) -> bool:
     if number is None:
         return False
     pos = owner.rfind("/")
+    part = f"part_{number[0]}"
     for _ in range(_MOST_SCOPES):
         variable, rest = owner[:pos], owner[pos + 1 :]
-        if pos <= 0:
+        if pos <= 0 or not (part.endswith(rest) or rest.endswith(part)):
             return False
-        if variable in names and f"{variable}/part_{number[0]}".endswith(rest):
+        if variable in names and f"{variable}/{part}".endswith(rest):
             return True
         pos = owner.rfind("/", 0, pos)
     return False
 
 
-def _without_scopes(name: str) -> Iterator[str]:
-    """Yield a name, and what is left of it as scopes are taken from its front."""
-    for _ in range(_MOST_SCOPES):
-        yield name
-        name = name.partition("/")[2]
-        if not name:
-            return
+def _without_scopes(name: str) -> list[str]:
+    """Return a name, and what is left of it as scopes are taken from its front."""
+    found = [name]
+    while len(found) < _MOST_SCOPES and (name := name.partition("/")[2]):
+        found.append(name)
+    return found
