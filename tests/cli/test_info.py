@@ -120,3 +120,10 @@ def test_state_of_folders_that_only_look_empty(tmp_path: Path) -> None:
     assert f"checkpoints lie in {model / 'variables'}" in run("state", model).stdout
     shutil.rmtree(model / "variables")
     assert "checkpoints lie in" not in run("state", model).stdout
+
+
+def test_models_of_others_can_be_scanned() -> None:
+    path = FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model"
+    assert f"tfbundle scan {path}" in run_json("info", path)["next"]
+    path = FIXTURES / "tf-2.21.0" / "many-keys"
+    assert not [line for line in run_json("info", path)["next"] if " scan " in line]

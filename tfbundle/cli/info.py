@@ -26,6 +26,8 @@ from tfbundle.natural_order import natural_key
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview
 
+# Models that come from elsewhere, which somebody may want to judge before they are loaded.
+_SCANNED = ("saved-model-folder", "saved-model", "saved-model-text", "keras", "keras-metadata")
 # How a kind is called in the table, where its word is longer than it need be.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
 _PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
@@ -131,6 +133,9 @@ def next_commands(found: Overview) -> list[str]:
             name = "verify"
         if name is not None:
             best.setdefault(name, item.path)
+    model = next((item.path for item in found.items if item.kind in _SCANNED), None)
+    if model is not None:
+        best["scan"] = model
     if sum(item.kind == "run" for item in found.items) > 1:
         best["events"] = found.path
     return [f"tfbundle {name} {shlex.quote(path)}" for name, path in best.items()]
