@@ -12,11 +12,11 @@ reader finds the old checkpoint or the new one at any moment (``staging`` has th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import count as count_from
 from math import prod
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +39,8 @@ from tfbundle.checkpoint.v2.encoding import (
     encode_variants,
 )
 from tfbundle.checkpoint.v2.model_note import encode_note, find_note
-from tfbundle.checkpoint.v2.stored_slices import COPIED
-from tfbundle.checkpoint.v2.values import plain_bytes, plain_number, stored_bytes, to_array
+from tfbundle.checkpoint.v2.payloads import Payload, payload_of_array, payload_of_chunks, payload_of_parts
+from tfbundle.checkpoint.v2.values import plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
@@ -49,7 +49,7 @@ from tfbundle.formats.table.reader import TRAILER_SIZE
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
-from tfbundle.storage.copying import CountingSink, Sink
+from tfbundle.storage.copying import CountingSink
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place, sync_folder
 from tfbundle.tensors.arrays import Array
@@ -59,8 +59,6 @@ from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, fi
 from tfbundle.tensors.store import Copyable, Facts
 from tfbundle.tensors.tensor import Tensor
 
-# Appends the stored bytes of an array to a file, and returns the CRC-32C for its entry.
-_Payload: TypeAlias = "Callable[[Sink], int]"
 # Bytes of an array that is copied sooner than a view of it is made.
 _SMALL = 1 << 12
 
@@ -169,7 +167,7 @@ class CheckpointWriter:
             _, array = to_array(name, tensor.read())
             self._store_array(self._new_key(name), number, array, shard)
         else:
-            payload = _payload_of_chunks(map(stored_bytes, tensor.chunks()))
+            payload = payload_of_chunks(map(stored_bytes, tensor.chunks()))
             self._store(self._new_key(name), number, tensor.shape, tensor.nbytes, payload, shard)
 
     def add_chunks(
@@ -182,7 +180,7 @@ class CheckpointWriter:
         key = self._new_key(name)
         number = check_chunk_type(name, dtype)
         dims = check_shape(name, shape)
-        payload = _payload_of_chunks(checked_chunks(name, number, dims, chunks))
+        payload = payload_of_chunks(checked_chunks(name, number, dims, chunks))
         self._store(key, number, dims, prod(dims) * numpy_dtype(number).itemsize, payload, shard)
 
     def add_slice(
@@ -269,12 +267,12 @@ class CheckpointWriter:
         if number in (DT_STRING, DT_VARIANT):
             encode = encode_strings if number == DT_STRING else encode_variants
             parts, crc = encode(array.reshape(-1).tolist())
-            return self._store(key, number, array.shape, sum(map(len, parts)), _payload_of_parts(parts, crc), shard)
-        payload = _payload_of_array(array)
+            return self._store(key, number, array.shape, sum(map(len, parts)), payload_of_parts(parts, crc), shard)
+        payload = payload_of_array(array)
         return self._store(key, number, array.shape, array.nbytes, payload, shard)
 
     def _store(
-        self, key: bytes, number: int, shape: tuple[int, ...], size: int, payload: _Payload, shard: int | None
+        self, key: bytes, number: int, shape: tuple[int, ...], size: int, payload: Payload, shard: int | None
     ) -> int:
         """Write an array that takes ``size`` bytes, and return the number of its shard."""
         shard = self._data.choose(size, shard)
@@ -399,44 +397,3 @@ class CheckpointWriter:
 def _is_plain(value: Any) -> bool:
     """Return whether a value is an array or a number of numpy, and of no class that has more to it, such as a mask."""
     return type(value) is np.ndarray or isinstance(value, np.generic)
-
-
-def _payload_of_array(array: Array) -> _Payload:
-    """Return the payload of numbers in memory, which pass the checksum while they are in the processor's cache."""
-
-    def write_all(sink: Sink) -> int:
-        if plain_number(array.dtype) is None:
-            data: bytes | memoryview = stored_bytes(array)
-        else:
-            data = plain_bytes(array)
-        if len(data) <= COPIED:
-            sink.write(data)
-            return crc32c(data)
-        crc = 0
-        for start in range(0, len(data), COPIED):
-            chunk = data[start : start + COPIED]
-            crc = crc32c(chunk, crc)
-            sink.write(chunk)
-        return crc
-
-    return write_all
-
-
-def _payload_of_parts(parts: Sequence[bytes], crc: int) -> _Payload:
-    def write_all(sink: Sink) -> int:
-        for part in parts:
-            sink.write(part)
-        return crc
-
-    return write_all
-
-
-def _payload_of_chunks(chunks: Iterable[memoryview]) -> _Payload:
-    def write_all(sink: Sink) -> int:
-        crc = 0
-        for chunk in chunks:
-            crc = crc32c(chunk, crc)
-            sink.write(chunk)
-        return crc
-
-    return write_all
