@@ -167,6 +167,15 @@ def test_archives_are_looked_into(tmp_path: Path, data: bytes) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_weights_do_not_use_up_what_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"variables/variables.data-0000{number}-of-00003", bytes(50 << 20))
+        archive.writestr("saved_model.pb", MODEL)
+    report = tfbundle.scan(tmp_path / "model.zip")
+    assert (report.complete, len(report.findings)) == (True, 1)
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "..\\x", "C:\\x"])
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_members_outside_of_their_archive(tmp_path: Path, name: str, make: Any) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.command import outcome, refusal, run_json
 from tests.support.expected import FIXTURES
+from tests.support.programs import constant, node
+from tfbundle.proto import GraphDef
 
 PROGRAMS = FIXTURES / "programs-tf-2.21.0"
 READS = PROGRAMS / "reads-a-file"
@@ -128,6 +130,18 @@ def test_baseline_counts_what_is_there_twice(tmp_path: Path) -> None:
     document["findings"] = []
     file.write_text(json.dumps(document), encoding="utf-8")
     assert outcome("scan", "--baseline", file, READS)[0] == 1
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """A path in a graph may hold anything; none of it reaches a terminal or a parser as it is."""
+    path = constant("path", b"/tmp/\xff\x1b[31m\n\xe2\x80\xae")
+    graph = GraphDef(node=[path, node("write\n", "WriteFile", "path", "path")])
+    (tmp_path / "graph.pb").write_bytes(graph.SerializeToString())
+    _, printed, _ = outcome("scan", tmp_path)
+    assert all(line.isprintable() for line in printed.splitlines())
+    assert len(run_json("scan", tmp_path, status=1)["findings"]) == 1
+    (result,) = sarif(tmp_path)["runs"][0]["results"]
+    assert result["properties"]["argument"].startswith("/tmp/")
 
 
 def sarif(*arguments: Any) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from tfbundle.scanning.report import ScanFinding
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file of an archive."""
 _MOST_BYTES = 128 << 20
+# Data of checkpoints that are larger are passed, so that they do not use this up.
+_SMALL = 1 << 20
 _MOST_MEMBERS = 10_000
 _TAR_HEAD, _TAR_MAGIC_OFFSET = 512, 257
 _LARGEST_GROWTH = 200
@@ -119,6 +121,8 @@ def _contents(
         if leads_outside(member.name):
             message = f"{member.name!r} would be unpacked outside of the folder"
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.name))
+        if member.size > _SMALL and not is_worth_reading(member.name):
+            continue
         size = min(member.size, LARGEST_MEMBER + 1)
         if size > LARGEST_MEMBER or size > budget.left or size > (1 << 20) + member.packed * _LARGEST_GROWTH:
             if is_worth_reading(member.name):
@@ -175,4 +179,4 @@ def _decompress(content: Content) -> bz2.BZ2File | lzma.LZMAFile | gzip.GzipFile
 def is_worth_reading(name: str) -> bool:
     """Return whether a file that is left out may hold a program, by its name; the data of checkpoints hold none."""
     lower = name.lower()
-    return not (".data-" in lower or lower.endswith((".npy", ".weights.h5", ".safetensors", ".index", ".npz")))
+    return not (".data-" in lower or lower.endswith((".npy", ".safetensors", ".index")))
