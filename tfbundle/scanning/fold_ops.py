@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from tfbundle.proto import NodeDef
+from tfbundle.scanning.fold_arrays import ARRAY_FOLDS, Fold, attribute, one_number, unpack, whole_numbers
 from tfbundle.scanning.values import LONGEST_TEXT, MOST_ITEMS, Text, Value, join_texts, scalar, value_of
-
-Fold = Callable[[NodeDef, Sequence[Value]], "Value | None"]
 
 # Bits of DT_INT32, UINT8, INT16, INT8, INT64, UINT16, UINT32, UINT64, and whether they are signed.
 _INTEGERS = {3: (32, True), 4: (8, False), 5: (16, True), 6: (8, True), 9: (64, True), 17: (16, False)}
@@ -33,14 +32,6 @@ _ESCAPED = re.compile(rb"[^ !#-&(-\[\]-~]")
 _SPECIAL = frozenset(b"\\.+*?()|[]{}^$")
 
 
-def _attribute(node: NodeDef, name: str, default: Any) -> Any:
-    if name not in node.attr:
-        return default
-    value = node.attr[name]
-    kind = value.WhichOneof("value")
-    return getattr(value, kind) if kind in ("s", "i", "b", "type", "f") else default
-
-
 def _texts(value: Value) -> list[Text] | None:
     items = list(value.flat)
     return items if all(isinstance(item, Text) for item in items) else None
@@ -51,22 +42,12 @@ def _data(value: Value) -> list[bytes] | None:
     return None if None in found else [data for data in found if data is not None]
 
 
-def _whole(value: Value) -> list[int] | None:
-    items = list(value.flat)
-    return [int(item) for item in items] if all(isinstance(item, int) for item in items) else None
-
-
-def _one(value: Value) -> int | None:
-    numbers = _whole(value)
-    return numbers[0] if numbers is not None and len(numbers) == 1 else None
-
-
 def _mapped(change: Callable[[bytes], bytes]) -> Fold:
     """Return a fold that changes each string by itself."""
 
     def fold(node: NodeDef, values: Sequence[Value]) -> Value | None:
         found = _data(values[0])
-        if found is None or _attribute(node, "encoding", b""):
+        if found is None or attribute(node, "encoding", b""):
             return None
         return value_of((Text(change(data)) for data in found), values[0].shape)
 
@@ -74,7 +55,7 @@ def _mapped(change: Callable[[bytes], bytes]) -> Fold:
 
 
 def _string_join(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    separator = Text(_attribute(node, "separator", b""))
+    separator = Text(attribute(node, "separator", b""))
     size = max((value.size for value in values), default=1)
     columns = []
     for value in values:
@@ -93,20 +74,20 @@ def _string_join(node: NodeDef, values: Sequence[Value]) -> Value | None:
 
 
 def _reduce_join(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    texts, axes = _texts(values[0]), _whole(values[1])
+    texts, axes = _texts(values[0]), whole_numbers(values[1])
     if texts is None or axes is None or (values[0].ndim > 1 and len(set(axes)) != values[0].ndim):
         return None
     if values[0].ndim == 0 or not axes:
         return values[0]
-    separator = Text(_attribute(node, "separator", b""))
+    separator = Text(attribute(node, "separator", b""))
     pieces = [piece for text in texts for piece in (separator, text)][1:]
     joined = join_texts(pieces)
-    return value_of([joined], (1,) * values[0].ndim if _attribute(node, "keep_dims", False) else ())
+    return value_of([joined], (1,) * values[0].ndim if attribute(node, "keep_dims", False) else ())
 
 
 def _string_format(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    template = _attribute(node, "template", b"%s")
-    placeholder = _attribute(node, "placeholder", b"%s")
+    template = attribute(node, "template", b"%s")
+    placeholder = attribute(node, "placeholder", b"%s")
     pieces = template.split(placeholder) if placeholder else [template]
     if len(pieces) != len(values) + 1 or any(value.ndim for value in values):
         return None
@@ -127,7 +108,7 @@ def _string_format(node: NodeDef, values: Sequence[Value]) -> Value | None:
 
 def _as_string(node: NodeDef, values: Sequence[Value]) -> Value | None:
     items: list[Any] = list(values[0].flat)
-    if _attribute(node, "width", -1) != -1 or _attribute(node, "fill", b""):
+    if attribute(node, "width", -1) != -1 or attribute(node, "fill", b""):
         return None
     texts: list[Text] = []
     for item in items:
@@ -149,7 +130,7 @@ def _wrap(number: int, data_type: int) -> int:
 
 
 def _cast(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    target = _attribute(node, "DstT", 0)
+    target = attribute(node, "DstT", 0)
     items: list[object] = []
     for item in values[0].flat:
         if isinstance(item, Text):
@@ -169,12 +150,12 @@ def _arithmetic(compute: Callable[[int, int], int]) -> Fold:
     """Return a fold of whole numbers, two by two."""
 
     def fold(node: NodeDef, values: Sequence[Value]) -> Value | None:
-        if _whole(values[0]) is None or _whole(values[1]) is None:
+        if whole_numbers(values[0]) is None or whole_numbers(values[1]) is None:
             return None
         left, right = np.broadcast_arrays(values[0], values[1])
         if left.size > MOST_ITEMS:
             return None
-        data_type = _attribute(node, "T", 9)
+        data_type = attribute(node, "T", 9)
         if data_type not in _INTEGERS:
             return None
         results = (compute(int(a), int(b)) for a, b in zip(left.flat, right.flat, strict=True))
@@ -193,8 +174,8 @@ def _add(node: NodeDef, values: Sequence[Value]) -> Value | None:
 
 
 def _substr(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    found, start, length = _data(values[0]), _one(values[1]), _one(values[2])
-    if found is None or start is None or length is None or _attribute(node, "unit", b"BYTE") != b"BYTE" or length < 0:
+    found, start, length = _data(values[0]), one_number(values[1]), one_number(values[2])
+    if found is None or start is None or length is None or attribute(node, "unit", b"BYTE") != b"BYTE" or length < 0:
         return None
     if any(abs(start) > len(data) for data in found):
         return None
@@ -218,12 +199,12 @@ def _regex_replace(node: NodeDef, values: Sequence[Value]) -> Value | None:
     pattern, rewrite = _data(values[1]), _data(values[2])
     if not pattern or not rewrite:
         return None
-    return _replace(values[0], pattern[0], rewrite[0], everywhere=_attribute(node, "replace_global", True))
+    return _replace(values[0], pattern[0], rewrite[0], everywhere=attribute(node, "replace_global", True))
 
 
 def _static_regex_replace(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    pattern, rewrite = _attribute(node, "pattern", b""), _attribute(node, "rewrite", b"")
-    return _replace(values[0], pattern, rewrite, everywhere=_attribute(node, "replace_global", True))
+    pattern, rewrite = attribute(node, "pattern", b""), attribute(node, "rewrite", b"")
+    return _replace(values[0], pattern, rewrite, everywhere=attribute(node, "replace_global", True))
 
 
 def _decode_base64(node: NodeDef, values: Sequence[Value]) -> Value | None:
@@ -244,13 +225,13 @@ def _encode_base64(node: NodeDef, values: Sequence[Value]) -> Value | None:
     if found is None:
         return None
     encoded = (base64.urlsafe_b64encode(data) for data in found)
-    is_padded = _attribute(node, "pad", False)
+    is_padded = attribute(node, "pad", False)
     return value_of((Text(data if is_padded else data.rstrip(b"=")) for data in encoded), values[0].shape)
 
 
 def _unicode_encode(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    points, splits = _whole(values[0]), _whole(values[1])
-    if points is None or splits is None or _attribute(node, "output_encoding", b"UTF-8") != b"UTF-8":
+    points, splits = whole_numbers(values[0]), whole_numbers(values[1])
+    if points is None or splits is None or attribute(node, "output_encoding", b"UTF-8") != b"UTF-8":
         return None
     if any(not 0 <= point < 0x110000 or 0xD800 <= point < 0xE000 for point in points):
         return None
@@ -260,111 +241,16 @@ def _unicode_encode(node: NodeDef, values: Sequence[Value]) -> Value | None:
 
 def _decode_raw(node: NodeDef, values: Sequence[Value]) -> Value | None:
     found = _data(values[0])
-    if found is None or len(found) != 1 or _attribute(node, "out_type", 0) != 4 or len(found[0]) > MOST_ITEMS:
+    if found is None or len(found) != 1 or attribute(node, "out_type", 0) != 4 or len(found[0]) > MOST_ITEMS:
         return None
     return value_of(found[0], (*values[0].shape, len(found[0])))
-
-
-def _pack(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    axis = _attribute(node, "axis", 0)
-    stacked: Value = np.stack(list(values), axis=axis)
-    return stacked
-
-
-def _concat(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    *parts, axis = values if node.op == "ConcatV2" else (*values[1:], values[0])
-    number = _one(axis)
-    return None if number is None else np.concatenate(parts, axis=number)
-
-
-def _reshape(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    shape = _whole(values[1])
-    return None if shape is None else values[0].reshape(shape)
-
-
-def _expand_dims(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    axis = _one(values[1])
-    return None if axis is None else np.expand_dims(values[0], axis)
-
-
-def _squeeze(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    axes = tuple(node.attr["squeeze_dims"].list.i) if "squeeze_dims" in node.attr else ()
-    return np.squeeze(values[0], axis=axes or None)
-
-
-def _gather(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    numbers = _whole(values[1])
-    if numbers is None or (len(values) > 2 and _one(values[2]) != 0) or not values[0].ndim:
-        return None
-    if not all(0 <= number < values[0].shape[0] for number in numbers):
-        return None
-    rows = values[0][np.array(numbers, dtype=np.int64)]
-    return rows.reshape((*values[1].shape, *values[0].shape[1:]))
-
-
-def _slice(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    starts, sizes = _whole(values[1]), _whole(values[2])
-    if starts is None or sizes is None or len(starts) != values[0].ndim or len(sizes) != len(starts):
-        return None
-    return values[0][
-        tuple(slice(start, None if size < 0 else start + size) for start, size in zip(starts, sizes, strict=True))
-    ]
-
-
-def _strided_slice(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    starts, ends, steps = (_whole(value) for value in values[1:4])
-    if starts is None or ends is None or steps is None or not len(starts) == len(ends) == len(steps):
-        return None
-    if _attribute(node, "ellipsis_mask", 0) or _attribute(node, "new_axis_mask", 0) or len(starts) > values[0].ndim:
-        return None
-    begins, stops = _attribute(node, "begin_mask", 0), _attribute(node, "end_mask", 0)
-    shrinks = _attribute(node, "shrink_axis_mask", 0)
-    index: list[int | slice] = []
-    for axis, (start, end, step) in enumerate(zip(starts, ends, steps, strict=True)):
-        if shrinks >> axis & 1:
-            index.append(start)
-        elif not step:
-            return None
-        else:
-            index.append(slice(None if begins >> axis & 1 else start, None if stops >> axis & 1 else end, step))
-    found = values[0][tuple(index)]
-    # An index of numbers alone takes an item out.
-    return scalar(found) if all(isinstance(part, int) for part in index) and len(index) == values[0].ndim else found
-
-
-def _fill(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    shape = _whole(values[0])
-    if shape is None or values[1].size != 1 or any(size < 0 for size in shape):
-        return None
-    count = 1
-    for size in shape:
-        count *= size
-    return value_of([values[1].item()] * count, tuple(shape)) if count <= MOST_ITEMS else None
-
-
-def _range(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    start, limit, step = (_one(value) for value in values[:3])
-    if start is None or limit is None or not step or len(range(start, limit, step)) > MOST_ITEMS:
-        return None
-    return value_of(range(start, limit, step))
-
-
-def _reverse(node: NodeDef, values: Sequence[Value]) -> Value | None:
-    axes = _whole(values[1])
-    return None if axes is None or node.op != "ReverseV2" else np.flip(values[0], axis=tuple(axes))
-
-
-def _unpack(node: NodeDef, values: Sequence[Value], index: int) -> Value | None:
-    axis = _attribute(node, "axis", 0)
-    parts = np.moveaxis(values[0], axis, 0)
-    return value_of(parts[index : index + 1].flat, parts.shape[1:])
 
 
 def _split_texts(node: NodeDef, values: Sequence[Value], index: int) -> Value | None:
     found, separators = _data(values[0]), _data(values[1])
     if index != 1 or found is None or separators is None or len(separators) != 1:
         return None
-    if _attribute(node, "maxsplit", -1) != -1:
+    if attribute(node, "maxsplit", -1) != -1:
         return None
     pieces = [piece for data in found for piece in data.split(separators[0] or None)]
     return value_of(map(Text, pieces)) if len(pieces) <= MOST_ITEMS else None
@@ -372,10 +258,11 @@ def _split_texts(node: NodeDef, values: Sequence[Value], index: int) -> Value | 
 
 OUTPUT_FOLDS: dict[str, Callable[[NodeDef, Sequence[Value], int], Value | None]] = {
     "StringSplitV2": _split_texts,
-    "Unpack": _unpack,
+    "Unpack": unpack,
 }
 """The same for ops with several outputs."""
 FOLDS: dict[str, Fold] = {
+    **ARRAY_FOLDS,
     "Add": _add,
     "AddV2": _add,
     "AsString": _as_string,
@@ -383,26 +270,13 @@ FOLDS: dict[str, Fold] = {
     "BitwiseOr": _arithmetic(operator.or_),
     "BitwiseXor": _arithmetic(operator.xor),
     "Cast": _cast,
-    "Concat": _concat,
-    "ConcatV2": _concat,
     "DecodeBase64": _decode_base64,
     "DecodeRaw": _decode_raw,
     "EncodeBase64": _encode_base64,
-    "ExpandDims": _expand_dims,
-    "Fill": _fill,
-    "Gather": _gather,
-    "GatherV2": _gather,
     "Mul": _arithmetic(operator.mul),
-    "Pack": _pack,
-    "Range": _range,
     "ReduceJoin": _reduce_join,
     "RegexReplace": _regex_replace,
-    "Reshape": _reshape,
-    "ReverseV2": _reverse,
-    "Slice": _slice,
-    "Squeeze": _squeeze,
     "StaticRegexReplace": _static_regex_replace,
-    "StridedSlice": _strided_slice,
     "StringFormat": _string_format,
     "StringJoin": _string_join,
     "StringLower": _mapped(bytes.lower),
