@@ -37,7 +37,7 @@ def assert_increased(model: Any, source: Any) -> None:
 
 
 def test_load_weights(tmp_path: Path) -> None:
-    keras = pytest.importorskip("tf_keras")
+    keras = pytest.importorskip("tf_keras", reason="Keras 2 reads the weights, and tf_keras is not installed")
     source, model = make(keras), make(keras)
     source.fit(np.ones((8, 3)), np.ones((8, 2)), verbose=0)
     source.save_weights(tmp_path / "source", save_format="tf")
@@ -48,7 +48,7 @@ def test_load_weights(tmp_path: Path) -> None:
 
 
 def test_the_saved_weights_of_keras_have_the_same_bytes(tmp_path: Path) -> None:
-    keras = pytest.importorskip("tf_keras")
+    keras = pytest.importorskip("tf_keras", reason="Keras 2 reads the weights, and tf_keras is not installed")
     (tmp_path / "copy").mkdir()
     make(keras).save_weights(tmp_path / "model", save_format="tf")
     with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
@@ -60,7 +60,7 @@ def test_the_saved_weights_of_keras_have_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_saved_model_of_keras_2(tmp_path: Path) -> None:
-    keras = pytest.importorskip("tf_keras")
+    keras = pytest.importorskip("tf_keras", reason="Keras 2 reads the weights, and tf_keras is not installed")
     source = make(keras)
     source.save(tmp_path / "model")
     prefix = tmp_path / "model" / "variables" / "variables"

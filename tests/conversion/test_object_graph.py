@@ -177,7 +177,7 @@ def test_what_is_cast_is_restored_into_variables_of_that_type(tf: Any, saved: Pa
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("choices", [{}, {"slots": False}, {"weights": True}, {"shards": 3}], ids=str)
 def test_keras_2_loads_weights(tf: Any, choices: dict[str, Any], tmp_path: Path) -> None:
-    keras = pytest.importorskip("tf_keras")
+    keras = pytest.importorskip("tf_keras", reason="Keras 2 reads the weights, and tf_keras is not installed")
 
     def layers() -> Any:
         return keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
