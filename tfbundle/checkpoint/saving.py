@@ -15,6 +15,7 @@ from tfbundle.checkpoint.v2.writer import CheckpointWriter
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.shared_bytes import check_shared_bytes
 from tfbundle.tensors.store import Copyable
 from tfbundle.tensors.tensor import Tensor
 
@@ -65,6 +66,8 @@ def save(
 
 def _in_stored_order(tensors: TensorMapping) -> Iterator[tuple[str, Tensor, Copyable | None]]:
     """Yield tensors in the order of their data, and with each what is stored, slice by slice, if that can be copied."""
+    if tensors.format == "v2":
+        check_shared_bytes(place for tensor in tensors.values() for place in tensor.ranges)
     found: list[tuple[tuple[str, int, int, int], tuple[str, Tensor, Copyable | None]]] = []
     # What has no bytes lies ahead of that which begins at the same offset.
     for name, tensor in tensors.items():

@@ -31,6 +31,7 @@ from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.shared_bytes import check_shared_bytes
 from tfbundle.tensors.tensor import Tensor
 
 # From patterns to the axes of the result, as ``numpy.transpose`` takes them.
@@ -188,6 +189,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
         items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
+    if source.format == "v2":
+        check_shared_bytes(place for line in planned for place in line.tensor.ranges)
     return Plan(planned, tuple(items), source)
 
 
