@@ -197,7 +197,7 @@ def test_format_argument(prefix: Path) -> None:
     other = "v2" if mine == "v1" else "v1"
     with tfbundle.open_checkpoint(prefix, format=mine) as checkpoint:
         assert checkpoint.format == mine
-    with pytest.raises(MissingFileError, match=f"{other} was asked for|no V1 checkpoint"):
+    with pytest.raises(MissingFileError, match=f"{other} was requested|no V1 checkpoint"):
         tfbundle.open_checkpoint(prefix, format=other)  # type: ignore[arg-type]
 
 

@@ -202,7 +202,7 @@ class TestNames:
         with tfbundle.open_checkpoint(path) as checkpoint:
             assert checkpoint.objects is not None
             (key,) = checkpoint.objects.keys_of("conv/kernel")
-            with pytest.raises(KeyError, match=f"a variable is called so, and stored as {key!r}"):
+            with pytest.raises(KeyError, match=f"a variable has this name, and is stored as {key!r}"):
                 checkpoint["conv/kernel"]
             with pytest.raises(KeyError, match="did you mean 'conv/kernel'"):
                 checkpoint["conv/kernal"]

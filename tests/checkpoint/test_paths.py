@@ -162,11 +162,11 @@ def test_the_format_that_is_not_there(tmp_path: Path) -> None:
     prefix = save(tmp_path / "new" / "m")
     old = save_v1(tmp_path / "old" / "m")
     assert "v1" in error_of(prefix, MissingFileError, format="v1").lower()
-    assert "v2 was asked for" in error_of(old, MissingFileError, format="v2")
+    assert "v2 was requested" in error_of(old, MissingFileError, format="v2")
     assert "v1" in error_of(f"{prefix}.index", MissingFileError, format="v1").lower()
     (tmp_path / "new" / "checkpoint").write_text('model_checkpoint_path: "m"')
     text = error_of(tmp_path / "new", MissingFileError, format="v1")
-    assert "v1 was asked for" in text
+    assert "v1 was requested" in text
     assert "not there" not in text
 
 
@@ -421,17 +421,17 @@ def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         MissingFileError,
-        match=r"; model.ckpt-20.data-00000-of-00001 lies there without an index.* weights.data-",
+        match=r"; model.ckpt-20.data-00000-of-00001 is there without an index.* weights.data-",
     ):
         tfbundle.load("weights")
     (finding,) = tfbundle.verify("weights").findings
-    assert "; model.ckpt-20.data-00000-of-00001 lies there without an index" in finding.message
+    assert "; model.ckpt-20.data-00000-of-00001 is there without an index" in finding.message
     for path in ("model.ckpt-20", tmp_path / "model.ckpt-20", "model.ckpt-20.data-00000-of-00001"):
-        with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index lies there without data files"):
+        with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index is there without data files"):
             tfbundle.open_checkpoint(path)
     # With several that may be meant, or none, nothing is guessed.
     save(tmp_path / "other").with_suffix(".index").rename(tmp_path / "gone")
-    with pytest.raises(MissingFileError, match=r"copy it beside the index\Z"):
+    with pytest.raises(MissingFileError, match=r"copy it next to the index\Z"):
         tfbundle.load("weights")
     shutil.copy("weights.index", "more.index")
     with pytest.raises(MissingFileError, match=r"copy it from where"):

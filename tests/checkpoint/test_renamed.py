@@ -73,9 +73,9 @@ def missing(path: Path) -> str:
 )
 def test_a_data_file(prefix: Path, name: str) -> None:
     os.rename(prefix.parent / DATA, prefix.parent / name)
-    assert f"{name} lies there: rename it to {DATA}" in missing(prefix)
+    assert f"{name} is there: rename it to {DATA}" in missing(prefix)
     (finding,) = (finding for finding in tfbundle.verify(prefix).findings if finding.kind == "missing")
-    assert f"{name} lies there: rename it to {DATA}" in finding.message
+    assert f"{name} is there: rename it to {DATA}" in finding.message
     os.rename(prefix.parent / name, prefix.parent / DATA)
     assert tfbundle.load(prefix)["v"].tolist() == VALUE.tolist()
 
@@ -111,9 +111,9 @@ def test_how_much_of_a_download_is_there(prefix: Path, size: int, is_whole: bool
 def test_of_several_the_one_that_is_long_enough(prefix: Path) -> None:
     os.rename(prefix.parent / DATA, prefix.parent / f"{DATA} (2)")
     (prefix.parent / f"{DATA} (1)").write_bytes(bytes(10))
-    assert f"; {DATA} (2) lies there: rename it" in missing(prefix)
+    assert f"; {DATA} (2) is there: rename it" in missing(prefix)
     (prefix.parent / f"{DATA} (3)").write_bytes(bytes(400))
-    assert f"{DATA} (2), {DATA} (3) lie there: rename the right one" in missing(prefix)
+    assert f"{DATA} (2), {DATA} (3) are there: rename the right one" in missing(prefix)
 
 
 def test_by_its_size_alone(prefix: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_shard_of_several(tmp_path: Path) -> None:
     write_bundle(tmp_path / "m", {"v": VALUE, "w": VALUE}, num_shards=2)
     os.rename(tmp_path / "m.data-00000-of-00002", tmp_path / "m.data-00000-of-00002.1")
     text = missing(tmp_path / "m")
-    assert "m.data-00000-of-00002.1 lies there: rename it to m.data-00000-of-00002, or read" in text
+    assert "m.data-00000-of-00002.1 is there: rename it to m.data-00000-of-00002, or read" in text
 
 
 def test_the_files_of_another_checkpoint_are_not_taken(prefix: Path) -> None:
@@ -167,7 +167,7 @@ def test_an_index_and_its_data(prefix: Path, form: str) -> None:
     assert f"{prefix.parent / index} is the index of a V2 checkpoint: rename it to m.index" in missing(prefix.parent)
     (prefix.parent / "checkpoint").write_text('model_checkpoint_path: "m"')
     assert f"{index} is an index: rename it" in missing(prefix.parent)
-    with pytest.raises(UnsupportedError, match=r"give it the name m\.index"):
+    with pytest.raises(UnsupportedError, match=r"rename it to m\.index"):
         tfbundle.load(prefix.parent / index)
 
 
@@ -219,7 +219,7 @@ def model(tmp_path: Path) -> Path:
 def test_the_variables_folder_of_a_saved_model(model: Path, name: str) -> None:
     os.rename(model / "variables", model / name)
     text = missing(model)
-    assert f"the folder {model / name} holds variables.index: rename the folder to variables" in text
+    assert f"the folder {model / name} contains variables.index: rename the folder to variables" in text
 
 
 def test_the_variables_of_a_saved_model(model: Path) -> None:
@@ -229,11 +229,11 @@ def test_the_variables_of_a_saved_model(model: Path) -> None:
     for path in list((model / "variables").iterdir()):
         path.rename(path.with_name(path.name.replace("variables", "weights").removesuffix(".1")))
     index = model / "variables" / "weights.index"
-    assert f"{index} lies there: rename it to variables.index, and its data files" in missing(model)
+    assert f"{index} is there: rename it to variables.index, and its data files" in missing(model)
     for path in list((model / "variables").iterdir()):
         path.rename(model / path.name)
     text = missing(model)
-    assert f"{model / 'weights.index'} lies there: move it and its data files to the folder variables, as va" in text
+    assert f"{model / 'weights.index'} is there: move it and its data files to the folder variables, as va" in text
     for path in model.glob("weights*"):
         path.unlink()
     assert missing(model).endswith("variables.index is not there")
@@ -309,7 +309,7 @@ def test_so_many_files_are_opened(model: Path, others: int, is_found: bool) -> N
     for number in range(others):
         (model / "variables" / f"a{number:03}").touch()
     os.rename(model / "variables" / "variables.index", model / "variables" / "weights.index")
-    assert ("weights.index lies there: rename it" in missing(model)) is is_found
+    assert ("weights.index is there: rename it" in missing(model)) is is_found
 
 
 def test_variables_that_may_not_be_listed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -671,6 +671,6 @@ def test_a_pickled_v1_tensor_whose_file_is_gone(tmp_path: Path, count: int) -> N
         pickled = pickle.dumps(checkpoint[f"a{count - 1}"])
     assert pickle.loads(pickled).read().tolist() == [0, 1, 2]
     (tmp_path / names[-1]).unlink()
-    error, message = (MissingFileError, "no file") if count == 1 else (FormatError, "no longer holds 'a1'.*deleted")
+    error, message = (MissingFileError, "no file") if count == 1 else (FormatError, "no longer contains 'a1'.*deleted")
     with pytest.raises(error, match=message):
         pickle.loads(pickled).read()

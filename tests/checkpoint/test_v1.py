@@ -428,7 +428,7 @@ def test_tensors_pickle_and_notice_another_file(tmp_path: Path) -> None:
     assert two.read().tolist() == [3]
     assert one._store is two._store
     write_v1(path, {"a": np.float32([1, 9]), "b": np.float32([3])})  # The same sizes everywhere.
-    with pytest.raises(FormatError, match="holds another 'a'"):
+    with pytest.raises(FormatError, match="contains a different 'a'"):
         pickle.loads(pickled)[0].read()
 
 

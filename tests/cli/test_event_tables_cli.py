@@ -181,7 +181,7 @@ def test_what_aggregate_refuses(logs: Path) -> None:
     )
     out = logs / "run_wide_seed0" / NAME
     message = refusal("events", "aggregate", logs, "--group", ".*", "-o", out, "--format", "csv")
-    assert "is what it is made from" in message
+    assert "is a source of the output" in message
     assert "--overwrite" in message
 
 

@@ -85,13 +85,13 @@ def test_weights(folder: Path) -> None:
     inputs = average_inputs(folder, decay=0.5)[1]
     assert [(item.step, item.weight) for item in inputs] == [(1, 0.25), (2, 0.5), (10, 1.0)]
     for arguments, match in (
-        ({"weights": [1]}, "1 weights for 3"),
+        ({"weights": [1]}, "length 1, but there are 3 sources"),
         ({"weights": [0, 0, 0]}, "not all 0"),
-        ({"weights": [1, -1, 1]}, "from 0"),
+        ({"weights": [1, -1, 1]}, "at least 0"),
         ({"weights": [1, float("nan"), 1]}, "finite"),
-        ({"decay": 0}, "more than 0"),
+        ({"decay": 0}, "greater than 0"),
         ({"decay": 1.5}, "at most 1"),
-        ({"decay": 0.5, "weights": [1, 1, 1]}, "one of them"),
+        ({"decay": 0.5, "weights": [1, 1, 1]}, "only one of them"),
         ({"last": 2}, "folder alone"),
     ):
         with pytest.raises(ValueError, match=match):
@@ -146,7 +146,7 @@ def test_a_source_is_not_replaced_unasked(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
         np.savez(tmp_path / name, w=np.ones(3))
     for name in ("a.npz", "b.npz"):
-        with pytest.raises(ValueError, match="what it is made from"):
+        with pytest.raises(ValueError, match="a source of the output"):
             average([tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / name)
 
 

@@ -139,7 +139,7 @@ def test_a_folder_is_replaced_only_when_asked_and_only_by_its_kind(tmp_path: Pat
             convert({"a": MATRIX}, tmp_path / name, overwrite=True)
     assert (tmp_path / "mine.zarr" / "notes.txt").read_text() == "mine"
     write_bundle(out / "inside", {"b": MATRIX})
-    with pytest.raises(ValueError, match="made from"):
+    with pytest.raises(ValueError, match="a source of the output"):
         convert(out / "inside", out, overwrite=True)
     assert (out / "inside.index").is_file()
     (tmp_path / "link.zarr").symlink_to(out)

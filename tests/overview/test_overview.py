@@ -247,13 +247,13 @@ INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00
 @pytest.mark.parametrize(
     ("renamed", "words"),
     [
-        ({"variables": "variables (1)"}, "holds variables.index: rename the folder to variables"),
-        ({"variables": "Variables"}, "holds variables.index: rename the folder to variables"),
+        ({"variables": "variables (1)"}, "contains variables.index: rename the folder to variables"),
+        ({"variables": "Variables"}, "contains variables.index: rename the folder to variables"),
         ({INDEX: "variables.index", DATA: "variables.data-00000-of-00001"}, "its data files to the folder variables"),
         ({INDEX: INDEX + ".txt"}, "variables.index.txt is an index: rename it to variables.index"),
         ({INDEX: INDEX + " (1)", DATA: DATA + " (1)"}, "variables.index (1) is an index: rename it to variables.index"),
-        ({INDEX: "variables/model.index"}, "model.index lies there: rename it to variables.index, and its data files"),
-        ({DATA: DATA + " (1)"}, "(1) lies there: rename it to variables.data-00000-of-00001"),
+        ({INDEX: "variables/model.index"}, "model.index is there: rename it to variables.index, and its data files"),
+        ({DATA: DATA + " (1)"}, "(1) is there: rename it to variables.data-00000-of-00001"),
         ({DATA: "variables/VARIABLES.DATA-00000-OF-00001"}, "rename it to variables.data-00000-of-00001"),
         ({"variables": "../elsewhere"}, "variables.index is not there"),
         ({INDEX: "../index", DATA: "../data"}, "variables.index is not there"),

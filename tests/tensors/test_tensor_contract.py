@@ -494,7 +494,7 @@ def test_numbers(tmp_path: Path) -> None:
                 continue
             assert_same(np.array([checkpoint[name], checkpoint[name]]), np.array([value, value]))
         for number in (int, float, complex):
-            with pytest.raises(TypeError, match=r"'vector' has the shape \[2\]"):
+            with pytest.raises(TypeError, match=r"'vector' has shape \[2\]"):
                 number(checkpoint["vector"])
 
 

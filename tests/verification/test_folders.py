@@ -363,7 +363,7 @@ def test_many_incomplete_checkpoints_take_no_more_than_each(tmp_path: Path) -> N
     report = tfbundle.verify(tmp_path)
     assert time.process_time() - start < 5  # 0.7 s; with a look at all names for each it takes 15 s.
     assert len(report.findings) == len(report.checkpoints) == 1000
-    assert sum("copy it beside the index" in finding.message for finding in report.findings) == 20
+    assert sum("copy it next to the index" in finding.message for finding in report.findings) == 20
 
 
 @pytest.mark.parametrize("other", ["b.index", "b.data-00000-of-00001"])

@@ -1,7 +1,7 @@
 """A checkpoint as a mapping from names to lazy tensors, and the function that opens one.
 
-This is the face of the wing: it joins what finds the files (``paths``) with what reads them (``stores``), and adds
-nothing to the formats.
+This module connects the search for the files (``find.paths``) with the stores that read them (``stores``). It contains
+nothing that is specific to a format.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(TensorMapping):
-    """An open checkpoint: the names of its tensors, each with a ``Tensor`` that reads itself when asked.
+    """An open checkpoint: a mapping from the names of its tensors to lazy ``Tensor`` objects.
 
     Names are in the order of the file, which is that of their bytes. A checkpoint is a context manager; arrays that
-    were read stay valid after it is closed, and reading from it then is a ``ValueError``. Any number of threads may
-    use one.
+    were read stay valid after it is closed, and reading from it then raises ``ValueError``. Any number of threads may
+    use it.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Checkpoint(TensorMapping):
         lost: tuple[Finding, ...] | None = None,
         partial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """``open_checkpoint`` makes these; ``lost`` and ``partial`` are ``None`` where nothing was salvaged."""
+        """Hold an open store; ``lost`` and ``partial`` are ``None`` unless the checkpoint was salvaged."""
         self._store: BundleStore | V1Store = store
         self._lost = lost
         self._partial = partial
@@ -55,33 +55,32 @@ class Checkpoint(TensorMapping):
 
     @property
     def format(self) -> Format:
-        """``"v2"`` for an index with data files, ``"v1"`` for a table that holds the values itself."""
+        """``"v2"`` for an index with data files, ``"v1"`` for tables that contain the values themselves."""
         return self._files.format
 
     @property
     def lost(self) -> tuple[Finding, ...]:
-        """What ``salvage=True`` could not hand out, and why; ``()`` if everything is there.
+        """What ``salvage=True`` could not recover, and why; ``()`` if nothing is missing.
 
-        Each finding names its tensor, where that is known: of a part of the index that is lost, nobody can say what it
-        listed.
+        Each finding names its tensor where it is known. The names in a lost part of the index are not.
         """
         return self._lost or ()
 
     @property
     def partial(self) -> Mapping[str, Tensor]:
-        """With ``salvage=True``, those of the lost tensors that are partitioned, and have slices that are intact.
+        """With ``salvage=True``, the lost tensors that are partitioned and still have intact slices.
 
-        ``tensor.slices`` are the intact ones. A region in them can be read, as ``tensor[tensor.slices[0].index]``;
-        reading anything else, or the whole, is a ``FormatError``.
+        ``tensor.slices`` are the intact ones. A region inside them can be read, as ``tensor[tensor.slices[0].index]``;
+        reading any other region, or the whole tensor, raises ``FormatError``.
         """
         return MappingProxyType(self._partial or {})
 
     @cached_property
     def objects(self) -> ObjectGraph | None:
-        """The graph of the objects that were saved, or ``None`` for a checkpoint that stores none.
+        """The graph of the saved objects, or ``None`` for a checkpoint that stores none.
 
-        Raises ``FormatError`` where what is stored is no such graph, and as ``Tensor.read`` does, for it lies among
-        the data; the other tensors are none the worse for it.
+        Raises ``FormatError`` if the stored value is not such a graph, and the errors of ``Tensor.read``, because the
+        graph is stored as a tensor. Other tensors stay readable.
         """
         from tfbundle.checkpoint.objects import read_object_graph
 
@@ -91,8 +90,9 @@ class Checkpoint(TensorMapping):
     def slots(self) -> frozenset[str]:
         """The names of the tensors that are optimizer slots.
 
-        The object graph says which; for a checkpoint without one, the names do (``w/Adam``, ``w/Momentum``,
-        ``beta1_power`` and others that ``tfbundle.checkpoint.slots`` lists), if the optimizers kept their usual names.
+        The object graph identifies them. In a checkpoint without one they are recognised by name (``w/Adam``,
+        ``w/Momentum``, ``beta1_power`` and others listed in ``tfbundle.checkpoint.slots``), provided that the
+        optimizers kept their default names.
         """
         from tfbundle.checkpoint.slots import find_slots
 
@@ -100,10 +100,10 @@ class Checkpoint(TensorMapping):
 
     @cached_property
     def weights(self) -> frozenset[str]:
-        """The names of the tensors that are the model's weights alone.
+        """The names of the tensors that are weights of the model.
 
-        Optimizer slots, counters, settings, metrics, moving averages beside their variables and the object graph are
-        left out; ``tfbundle.checkpoint.weights`` has the rules.
+        Optimizer slots, counters, settings, metrics, moving averages whose variables are stored too, and the object
+        graph are not included; ``tfbundle.checkpoint.weights`` documents the rules.
         """
         from tfbundle.checkpoint.weights import find_weights
 
@@ -127,28 +127,27 @@ def _reopen(prefix: Location, format: Format, verify: bool, salvage: bool) -> Ch
 def open_checkpoint(
     path: StrPath, *, format: Format | None = None, verify: bool = True, salvage: bool = False
 ) -> Checkpoint:
-    """Open a checkpoint; tensors are read when they are asked for.
+    """Open a checkpoint, whose tensors are read on request.
 
-    ``path`` is a prefix, any of the checkpoint's files, its folder, or a SavedModel. Where a V2 and a V1 checkpoint
-    share the name, V2 is opened unless ``format="v1"`` asks for the other. ``verify=False`` leaves the checksums
-    unread, which saves little time. Whatever is read without them, slices included, is handed out only while no other
-    checkpoint has taken the place of this one; a writer that has renamed its data files and not yet the index stays
-    unnoticed until it has.
+    ``path`` is a prefix, any of the checkpoint's files, its folder, or a SavedModel. If a V2 and a V1 checkpoint have
+    the same name, V2 is opened unless ``format="v1"`` is passed. ``verify=False`` skips the checksums, which saves
+    little time. Values that are read without them, slices included, are returned only as long as the checkpoint has not
+    been replaced; a writer that has renamed its data files but not yet the index is not detected until it renames that.
 
-    ``salvage=True`` opens a damaged checkpoint, with those tensors that are intact; ``Checkpoint.lost`` says what is
-    missing and why. All data is read and verified at once. Of an index what counts is the block, which has one checksum
-    for up to 256 KB of names. A partitioned tensor is lost if one of its slices is; ``Checkpoint.partial`` has what
-    the others hold.
+    ``salvage=True`` opens a damaged checkpoint with the tensors that are intact; ``Checkpoint.lost`` lists what is
+    missing and why. All data is read and verified immediately. An index is salvaged block by block: each block has one
+    checksum for up to 256 KB of names. A partitioned tensor is lost if any of its slices is; ``Checkpoint.partial``
+    provides the others.
 
-    Raises ``MissingFileError`` where there is no such checkpoint or a folder does not say which, ``FormatError`` where
-    the index is damaged (with ``salvage`` where it is something else), and ``UnsupportedError`` where the file is of
-    another kind.
+    Raises ``MissingFileError`` if there is no such checkpoint or a folder does not determine one, ``FormatError`` if
+    the index is damaged (with ``salvage``, if it is not an index), and ``UnsupportedError`` if the file is of another
+    kind.
     """
     if format not in (None, "v1", "v2"):
-        raise ValueError(f"format is 'v1', 'v2' or None, not {format!r}")
+        raise ValueError(f"format must be 'v1', 'v2' or None, not {format!r}")
     if salvage:
         if not verify:
-            raise ValueError("salvage=True hands out what has been verified, which verify=False forbids")
+            raise ValueError("salvage=True returns verified tensors only; it cannot be combined with verify=False")
         from tfbundle.checkpoint.salvage.salvage import find_damaged, salvage_store
 
         files = find_damaged(path, format)

@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint, all or chosen by name, as a dict of arrays."""
+"""Tensors of a checkpoint, all or selected by name, as a dict of arrays."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ def load(
 ) -> dict[str, Array]:
     """Read tensors into a dict of numpy arrays.
 
-    ``names`` chooses: a str is the tensor of that name if there is one, else a glob over whole names (``*`` crosses
-    ``/``); a compiled pattern or a function of a name chooses too; a list has exact names, a dict ``{stored: wanted}``
-    exact names with the names to use instead. Without it every tensor is read. The arrays are the caller's own.
+    ``names`` selects tensors. A str is the tensor of that name if there is one, else a glob over whole names (``*``
+    matches ``/`` too); a compiled pattern or a function selects by name; a list has exact names, and a dict
+    ``{stored: wanted}`` maps exact names to the names to use instead. By default every tensor is read. The caller owns
+    the arrays.
 
     Object-based checkpoints (TensorFlow 2) store tensors under keys such as
     ``layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE``. The variables' own names, such as ``dense/kernel``,
-    are taken as well, also in lists and globs; what was chosen by such a name is called so.
+    are accepted as well, also in lists and globs; a tensor that was selected by such a name is returned under it.
 
-    ``slots=False`` leaves optimizer slots out, whatever ``names`` says; ``Checkpoint.slots`` has their names.
+    ``slots=False`` leaves out optimizer slots, even if ``names`` selects them; ``Checkpoint.slots`` has their names.
 
-    ``mmap=True`` gives read-only arrays: views of the mapped file where the stored bytes are the array (perhaps not
-    aligned), and arrays of their own for the rest (strings, slices, another byte order, V1). The checksums are still
-    verified unless ``verify=False``. Before Python 3.13 each map keeps a descriptor: with more data files than half of
-    those that the process may have, the rest are arrays of their own too. A mapped file must not be cut short while its
-    views are in use.
+    ``mmap=True`` returns read-only arrays: views of the mapped file where the stored bytes are the array (not
+    necessarily aligned), and copies for the rest (strings, slices, another byte order, V1). The checksums are still
+    verified unless ``verify=False``. Before Python 3.13 each map keeps a file descriptor: once the maps use half of the
+    descriptors that the process may open, the tensors of further data files are copies too. A mapped file must not be
+    truncated while its views are in use.
 
-    Raises ``KeyError`` where a name or pattern means nothing, or several variables of one name, and what
-    ``open_checkpoint`` and ``Tensor.read`` raise.
+    Raises ``KeyError`` if a name or pattern matches nothing, or a name several variables, and the errors of
+    ``open_checkpoint`` and ``Tensor.read``.
     """
     with open_checkpoint(path, format=format, verify=verify) as checkpoint:
         wanted = select_names(checkpoint, names)

@@ -1,10 +1,10 @@
-"""The average of several checkpoints, as training scripts take of the last few.
+"""The average of several checkpoints, which training scripts often compute from the last few.
 
     tfbundle.average("run/", "averaged.safetensors", last=10)
 
-The average is a mapping of tensors like that of a checkpoint, and ``convert`` writes it; so everything that ``convert``
-does can be done on the way. A tensor is read from all sources at once, a chunk at a time (``mean``), so that memory
-does not grow with the tensors. Integers, strings and whatever else has no average come from the newest.
+The average is a mapping of tensors, as a checkpoint is, and ``convert`` writes it, so every option of ``convert`` is
+available. A tensor is read from all sources in parallel, a chunk at a time (``mean``), so that memory use does not grow
+with the size of the tensors. Integers, strings and other types without an average are copied from the newest source.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from tfbundle.tensors.tensor import Tensor
 
 Source: TypeAlias = "StrPath | TensorMapping | Mapping[str, Any]"
 
-# Of files of other programs, such as model-1000.weights.h5.
+# The suffix of a file of another program, such as model-1000.weights.h5.
 _SUFFIX = re.compile(r"(?:\.weights)?\.[A-Za-z]\w*\Z")
 
 
 class Input(NamedTuple):
-    """A source of an average: its path (or what it is), step and time where known, bytes, and its share of the sum."""
+    """A source of an average: its path (or description), step, time and size if known, and its weight."""
 
     path: str
     step: int | None
@@ -62,16 +62,16 @@ def average(
 ) -> Converted:
     """Write the average of several checkpoints to ``out``.
 
-    ``sources`` are checkpoints, or whatever else ``convert`` takes, oldest first; or a folder, of which the ``last``
-    complete checkpoints are taken (all without it). ``weights`` has a number for each; ``decay`` weighs each source
-    that many times as much as the one after it, from 0 to 1. The newest source is that of the highest step, where all
-    names end in one, or else the last. ``choices`` are the other arguments of ``convert``; ``weights_alone`` stands
-    for its ``weights``.
+    ``sources`` are checkpoints, or other sources that ``convert`` accepts, oldest first; or a folder, of which the
+    ``last`` complete checkpoints are averaged (by default all). ``weights`` has one number for each source. ``decay``,
+    greater than 0 and at most 1, is the weight of each source relative to the next newer one. The newest source is the
+    one with the highest step if all names end in a step, or else the last. ``choices`` are the other arguments of
+    ``convert``; ``weights_alone`` is its ``weights``.
 
     Floats and complex numbers are averaged in float64 and complex128, those of 16 bits and less in float32. All other
-    tensors, such as steps, are those of the newest source. Raises ``UnsupportedError`` with the names of tensors that
-    are absent in a source, or differ in shape or type, unless they are excluded; ``ValueError`` for weights and counts
-    that make no sense; and what ``convert`` raises.
+    tensors, such as steps, are copied from the newest source. Raises ``UnsupportedError`` with the names of tensors
+    that are absent from a source, or differ in shape or type, unless they are excluded; ``ValueError`` for invalid
+    weights and counts; and the errors of ``convert``.
     """
     with open_average(sources, last=last, weights=weights, decay=decay) as (tensors, _):
         return convert(tensors, out, weights=weights_alone, **choices)
@@ -85,10 +85,10 @@ def open_average(
     weights: Sequence[float] | None = None,
     decay: float | None = None,
 ) -> Iterator[tuple[MemberTensors, list[Input]]]:
-    """Yield the average as a mapping of tensors, which are computed when they are read, and what goes into it.
+    """Yield the average as a mapping of tensors, which are computed when they are read, and the list of its inputs.
 
-    The arguments are those of ``average``. A tensor that has no average raises ``UnsupportedError`` when it is asked
-    for its type or read. Raises ``ValueError`` as ``average`` does, and what opening the sources raises.
+    The arguments are those of ``average``. A tensor that has no average raises ``UnsupportedError`` when its type is
+    accessed or it is read. Raises ``ValueError`` as ``average`` does, and the errors of opening the sources.
     """
     paths, inputs = average_inputs(sources, last=last, weights=weights, decay=decay)
     with ExitStack() as stack:
@@ -103,19 +103,19 @@ def average_inputs(
     weights: Sequence[float] | None = None,
     decay: float | None = None,
 ) -> tuple[list[Source], list[Input]]:
-    """Return the sources that ``average`` would take, oldest first, and what is known of each, with its weight.
+    """Return the sources that ``average`` would use, oldest first, and the description and weight of each.
 
-    Raises ``ValueError`` where there are too few, and for weights that make no sense.
+    Raises ``ValueError`` if there are too few sources, and for invalid weights.
     """
     facts: list[tuple[Source, str, int | None, float | None, int | None]]
     if isinstance(sources, Sequence) and not isinstance(sources, str | bytes):
         if last is not None:
-            raise ValueError("last takes checkpoints of a folder; pass the folder alone")
+            raise ValueError("last selects checkpoints of a folder; pass the folder alone, not a list")
         facts = [_describe(source) for source in sources]
     else:
         listed = [one for one in list_checkpoints(sources) if one.complete]
         if last is not None and not 1 <= last <= len(listed):
-            raise ValueError(f"last is {last}, and {locate(sources)} has {len(listed)} complete checkpoints")
+            raise ValueError(f"last is {last}, but {locate(sources)} has {len(listed)} complete checkpoints")
         chosen = listed[-last:] if last is not None else listed
         facts = [(one.prefix, one.prefix, one.step, one.time, one.size) for one in chosen]
     if not facts:
@@ -142,7 +142,7 @@ def _describe(source: Source) -> tuple[Source, str, int | None, float | None, in
     location = locate(source)
     try:
         listed = describe_checkpoint(find_checkpoint(location))
-    except (TfBundleError, OSError):  # It is a file of another program, or whoever opens it says what it is.
+    except (TfBundleError, OSError):  # It is a file of another program, or opening it will raise the error.
         facts = location.stat()
         step = step_of(_SUFFIX.sub("", location.name))
         return source, location.path, step, facts and facts.mtime, facts and facts.size
@@ -151,18 +151,18 @@ def _describe(source: Source) -> tuple[Source, str, int | None, float | None, in
 
 def _shares(count: int, weights: Sequence[float] | None, decay: float | None) -> list[float]:
     if weights is not None and decay is not None:
-        raise ValueError("weights and decay both say how to weigh the sources; pass one of them")
+        raise ValueError("weights and decay both set the weights of the sources; pass only one of them")
     if decay is not None:
         if not 0 < decay <= 1:
-            raise ValueError(f"decay is more than 0 and at most 1, not {decay}")
+            raise ValueError(f"decay must be greater than 0 and at most 1, not {decay}")
         return [decay ** (count - 1 - number) for number in range(count)]
     if weights is None:
         return [1.0] * count
     shares = [float(weight) for weight in weights]
     if len(shares) != count:
-        raise ValueError(f"there are {len(shares)} weights for {count} sources")
+        raise ValueError(f"weights has length {len(shares)}, but there are {count} sources")
     if not all(np.isfinite(share) and share >= 0 for share in shares) or not sum(shares):
-        raise ValueError(f"weights are finite numbers from 0, and not all 0: {shares}")
+        raise ValueError(f"weights must be finite numbers of at least 0, and not all 0: {shares}")
     return shares
 
 

@@ -1,12 +1,12 @@
-"""Any source of tensors written to any target, renamed, cast and thinned out on the way.
+"""Conversion of any source of tensors to any target, with tensors selected, renamed and cast on the way.
 
     import tfbundle
 
     tfbundle.convert("run/model.ckpt-1000", "model.safetensors")
     tfbundle.convert("run/", "weights.npz", cast="bfloat16=float32", rename={r"^model/": ""}, dry_run=True).items
 
-What is to be written is planned first, and what cannot be done is refused before anything is written. Tensors then pass
-through in pieces of about a megabyte, so that a checkpoint need not fit into memory (those of a V1 checkpoint one at a
+The output is planned first, and whatever is impossible is refused before anything is written. Tensors are then copied
+in chunks of about a megabyte, so that a checkpoint need not fit into memory (those of a V1 checkpoint one tensor at a
 time). Each output appears under its name only once it is complete and on disk.
 """
 
@@ -40,8 +40,8 @@ __all__ = ["Converted", "convert"]
 class Converted:
     """What a conversion wrote, or with ``dry_run`` would write.
 
-    ``path`` is the output and ``files`` all files of it; ``tensors`` counts what was written and ``nbytes`` the bytes
-    of the values. ``items`` has a line for every tensor of the source, those that were left out included.
+    ``path`` is the output and ``files`` are its files; ``tensors`` is the number of tensors written and ``nbytes`` the
+    size of their values in bytes. ``items`` has one item for every tensor of the source, including those left out.
     """
 
     path: str
@@ -54,7 +54,7 @@ class Converted:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many tensors were left out, by the reason."""
+        """The number of tensors that were left out, by reason."""
         return dict(Counter(item.action for item in self.items if item.new_name is None))
 
     def __repr__(self) -> str:
@@ -86,31 +86,32 @@ def convert(
 
     ``source`` is the path of a checkpoint, a frozen graph, a SavedModel, or a ``.npz``, ``.safetensors`` or HDF5 file
     (``.h5``, ``.weights.h5``, ``.keras``); or an open checkpoint, or any mapping of arrays. ``to`` is
-    ``"checkpoint"``, ``"npz"``, ``"safetensors"``, ``"hdf5"`` or ``"zarr"``; without it the suffix of ``out`` decides,
-    and a name without one is the prefix of a checkpoint. A checkpoint is written in TensorFlow's format V2.
+    ``"checkpoint"``, ``"npz"``, ``"safetensors"``, ``"hdf5"`` or ``"zarr"``. By default the suffix of ``out`` decides,
+    and a name without a suffix is the prefix of a checkpoint. Checkpoints are written in TensorFlow's format V2.
 
-    * ``names`` chooses and renames as for ``load``; without it all tensors are written. The object graph of a
-      TensorFlow 2 checkpoint goes into checkpoints, where it follows all other changes, and into other formats only
-      where ``names`` chooses it. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
+    * ``names`` selects and renames as in ``load``; by default all tensors are written. The object graph of a
+      TensorFlow 2 checkpoint is updated and written to checkpoints, and is written to other formats only if ``names``
+      selects it. ``exclude`` leaves out a name, a glob or exact names, ``slots=False`` optimizer slots
       (``Checkpoint.slots``), and ``weights=True`` everything but the model's weights (``Checkpoint.weights``).
-    * ``averages=True`` writes moving averages under the names of their variables, in place of them.
+    * ``averages=True`` writes moving averages under the names of their variables, in place of the variables.
     * ``rename`` is ``{old: new}``, where an old name that no tensor has is a regular expression with its replacement; a
-      list of such pairs, dicts or functions, in order; or a function from the old name to the new one.
-    * ``cast`` is ``"float32"`` for all floating-point tensors (``"int32"`` likewise for all integers),
+      list of such pairs, dicts or functions, applied in order; or a function from the old name to the new one.
+    * ``cast`` is ``"float32"`` for all floating-point tensors (or ``"int32"`` for all integers),
       ``"bfloat16=float32"`` for those of a type, ``"*/kernel=float16"`` for those of a name or glob, several of these,
-      or ``{"bfloat16": "float32"}``; types are called as in TensorFlow.
+      or ``{"bfloat16": "float32"}``; types have their TensorFlow names.
     * ``transpose`` is ``{pattern: axes}``, such as ``{"*/kernel": (1, 0)}``.
-    * ``transform`` is called with the new name and the tensor; it returns the tensor to leave it as it is, an array to
-      write in its place, or ``None`` to leave it out. It is called twice for what it changes: to plan, and to write.
+    * ``transform`` is called with the new name and the tensor. It returns the tensor to leave it unchanged, an array to
+      write in its place, or ``None`` to leave it out. It is called twice for each tensor that it changes: to plan, and
+      to write.
 
-    ``shards`` divides the output into so many files, ``shard_size`` into files of at most so many bytes. What a
-    checkpoint, a graph or a run owns is replaced only with ``overwrite=True``. ``dry_run=True`` plans and checks, and
-    writes nothing. ``progress`` is called with the bytes written and the bytes to be written.
+    ``shards`` is the number of files to write, ``shard_size`` the largest size of a file in bytes. Files of an existing
+    checkpoint, graph or run are replaced only with ``overwrite=True``. ``dry_run=True`` plans and checks, and writes
+    nothing. ``progress`` is called with the number of bytes written and the total.
 
     Every tensor is verified unless the checkpoint was opened with ``verify=False``. Raises ``UnsupportedError`` with
-    the names of all tensors that the format cannot hold, or that would lose integers by a cast; ``ValueError`` for
-    arguments that make no sense and names that collide; ``KeyError`` for names that match nothing; and what reading
-    raises. Whatever is raised, a file that was at ``out`` before is still there, unchanged.
+    the names of all tensors that the format cannot store, or whose integers a cast would change; ``ValueError`` for
+    invalid arguments and colliding names; ``KeyError`` for names that match nothing; and the errors of reading. On any
+    error, a file that was at ``out`` before is still there, unchanged.
     """
     place = locate(out)
     target = target_of(place, to)
@@ -140,21 +141,21 @@ def convert(
 
 
 def _places(tensors: TensorMapping) -> list[Location]:
-    """Return the files that are read, as far as they have names."""
+    """Return the files that are read and have names."""
     files = tensors.files if isinstance(tensors, MemberTensors) else (tensors.prefix,)
     return [locate(file) for file in files]
 
 
 def _check_folder(out: Location, sources: list[Location], *, overwrite: bool) -> None:
-    """Raise ``ValueError`` where something lies that no folder of arrays replaces, or not unasked."""
+    """Raise ``ValueError`` if ``out`` is something that a folder of arrays must not replace."""
     if not out.is_folder():
         if out.is_file():
             raise ValueError(f"{out} is a file, and the output is a folder; choose another name")
         return
     if any(source.real().is_below(out.real()) for source in sources):
-        raise ValueError(f"{out} holds what it is made from; choose another name")
+        raise ValueError(f"{out} contains a source of the output; choose another name")
     listing = out.list()
     if listing.names and identify_folder(listing) is not FileKind.ZARR_FOLDER:
         raise ValueError(f"{out} is a folder of other files; choose another name")
     if listing.names and not overwrite:
-        raise ValueError(f"{out} is there already; choose another name, or replace it with overwrite=True")
+        raise ValueError(f"{out} already exists; choose another name, or replace it with overwrite=True")

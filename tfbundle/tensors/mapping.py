@@ -1,6 +1,6 @@
-"""Names with their lazy tensors: what a checkpoint is, and the constants of a graph as well.
+"""Lazy tensors by name: the interface of a checkpoint, and of the constants of a graph.
 
-``ls``, ``show``, ``diff``, ``fingerprint`` and ``convert`` take either, and so work on this.
+``ls``, ``show``, ``diff``, ``fingerprint`` and ``convert`` accept either, and therefore use only this interface.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class TensorMapping(Mapping[str, Tensor]):
-    """The names of tensors, each with a ``Tensor`` that reads itself when asked.
+    """A mapping from names to lazy ``Tensor`` objects.
 
-    Names are in the order of the file. It is a context manager; arrays that were read stay valid after it is closed,
-    and reading from it then is a ``ValueError``. Any number of threads may use one.
+    Names are in the order of the file. The mapping is a context manager; arrays that were read stay valid after it is
+    closed, and reading from it then raises ``ValueError``. Any number of threads may use it.
     """
 
     _store: TensorStore
@@ -36,7 +36,7 @@ class TensorMapping(Mapping[str, Tensor]):
     @property
     @abstractmethod
     def prefix(self) -> str:
-        """The path that its files have in common, or that of its only file."""
+        """The path that its files have in common, or the path of its only file."""
 
     @property
     @abstractmethod
@@ -46,12 +46,12 @@ class TensorMapping(Mapping[str, Tensor]):
     @property
     @abstractmethod
     def lost(self) -> tuple[Finding, ...]:
-        """What ``salvage=True`` could not hand out, and why; ``()`` if everything is there."""
+        """What ``salvage=True`` could not recover, and why; ``()`` if nothing is missing."""
 
     @property
     @abstractmethod
     def objects(self) -> ObjectGraph | None:
-        """The graph of the objects that were saved, or ``None`` where none is stored."""
+        """The graph of the saved objects, or ``None`` if none is stored."""
 
     @property
     @abstractmethod
@@ -61,17 +61,17 @@ class TensorMapping(Mapping[str, Tensor]):
     @property
     @abstractmethod
     def weights(self) -> frozenset[str]:
-        """The names of the tensors that are the model's weights alone."""
+        """The names of the tensors that are weights of the model."""
 
     def __getitem__(self, name: str) -> Tensor:
-        """Return the tensor of this name; a ``KeyError`` that suggests the closest names where there is none."""
+        """Return the tensor of this name; raise a ``KeyError`` that suggests the closest names if there is none."""
         record = self._find(name)
         if record is None:
             raise KeyError(self.describe_unknown(name))
         return Tensor(self._store, name, record)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the tensor of this name, or ``default``, without the search for close names."""
+        """Return the tensor of this name, or ``default`` without searching for close names."""
         record = self._find(name)
         return default if record is None else Tensor(self._store, name, record)
 
@@ -85,7 +85,7 @@ class TensorMapping(Mapping[str, Tensor]):
         return len(self._store.records())
 
     def items(self) -> ItemsView[str, Tensor]:
-        """Names with their tensors, in the order of the file."""
+        """Return the names with their tensors, in the order of the file."""
         return _Items(self)
 
     def values(self) -> ValuesView[Tensor]:
@@ -93,11 +93,11 @@ class TensorMapping(Mapping[str, Tensor]):
         return _Values(self)
 
     def __bool__(self) -> bool:
-        # One without tensors is one all the same.
+        # A checkpoint without tensors is still a checkpoint.
         return True
 
     def __eq__(self, other: object) -> bool:
-        # Each look-up makes a tensor of its own, so that mappings of them are never equal by their items.
+        # Each look-up creates a new tensor, so mappings would never be equal by their items.
         return self is other
 
     def __hash__(self) -> int:
@@ -112,7 +112,7 @@ class TensorMapping(Mapping[str, Tensor]):
         self.close()
 
     def close(self) -> None:
-        """Close the files. Looking a tensor up or reading it is a ``ValueError`` then."""
+        """Close the files. Looking up or reading a tensor raises ``ValueError`` afterwards."""
         self._closed = True
         self._store.close()
 
@@ -121,12 +121,12 @@ class TensorMapping(Mapping[str, Tensor]):
 
     def _find(self, name: object) -> Any:
         if self._closed:
-            raise ValueError(f"{self.prefix} is closed; look tensors up before close(), or open it again")
+            raise ValueError(f"{self.prefix} is closed; look up tensors before close(), or open it again")
         return self._store.find(name) if isinstance(name, str) else None
 
     def describe_unknown(self, name: object) -> str:
-        """Return that there is no tensor of this name, and which one may have been meant."""
-        from tfbundle.suggestions import suggest_names  # Most names are there.
+        """Return the message that there is no tensor of this name, with suggestions."""
+        from tfbundle.suggestions import suggest_names  # Most names exist.
 
         try:
             variables = self.objects.variable_names if self.objects is not None else {}
@@ -134,14 +134,14 @@ class TensorMapping(Mapping[str, Tensor]):
             variables = {}
         keys = [key for key, variable in variables.items() if variable == name and key in self]
         if keys:
-            hint = f"; a variable is called so, and stored as {' or as '.join(map(repr, keys[:3]))}"
+            hint = f"; a variable has this name, and is stored as {' or as '.join(map(repr, keys[:3]))}"
         else:
             hint = suggest_names(name, self._store.records(), also=dict.fromkeys(variables.values()))
         return f"there is no tensor {name!r} in {self.prefix}{hint}"
 
 
 class _Items(ItemsView[str, Tensor]):
-    # Goes through the entries once, and does not look each name up again; what is known of all at once comes along.
+    # Iterates over the entries once instead of looking up each name, and passes on the facts that the store has of all.
     _mapping: TensorMapping
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:

@@ -1,15 +1,15 @@
-"""One tensor of a checkpoint: known at once, read when asked for.
+"""One tensor of a checkpoint, whose values are read on request.
 
 The contract, whatever the file's format:
 
-1. Making a ``Tensor`` and asking for its name, shape or dtype reads no tensor data.
+1. Creating a ``Tensor`` and accessing its name, shape or dtype reads no tensor data.
 2. ``read()`` returns an array that the caller owns, in native byte order, after its checksum has been verified.
 3. ``tensor[index]`` equals ``tensor.read()[index]`` for every basic index, and reads only the bytes that it needs.
 4. There is no cursor: any number of threads may read one tensor.
-5. A tensor pickles as the place where it lies. The copy reopens the file when it is first read, and raises
-   ``FormatError`` if another checkpoint has taken that place since.
+5. A tensor pickles as a reference to its file. The copy reopens the file when it is first read, and raises
+   ``FormatError`` if the checkpoint has been replaced since.
 
-How bytes become arrays is the business of a ``TensorStore``; each format implements one.
+A ``TensorStore`` turns bytes into arrays; each format implements one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Origin(NamedTuple):
-    """Where a pickled tensor comes from: how to open its store again, and what it has to be recognised by there."""
+    """Where a pickled tensor comes from: how to reopen its store, and the fingerprint that it must have there."""
 
     reopen: Callable[..., TensorStore]
     arguments: tuple[Any, ...]
@@ -40,15 +40,15 @@ class Origin(NamedTuple):
 
 
 class Tensor:
-    """A tensor in a checkpoint: its facts at hand, its values in the file.
+    """A tensor in a checkpoint: its metadata is in memory, its values are in the file.
 
-    ``tensor.read()`` or ``np.asarray(tensor)`` gives the whole array; ``tensor[10:20, :]`` reads a part, for which
-    integers, slices with any step, ``...`` and ``np.newaxis`` will do. In a V2 checkpoint the checksum covers a tensor
-    as a whole, so that a part **cannot be verified** (except of strings, which are always read whole); call ``read()``
-    where that matters more than speed. Parts of V1 tensors are verified.
+    ``tensor.read()`` or ``np.asarray(tensor)`` returns the whole array; ``tensor[10:20, :]`` reads a part of it.
+    Indices may be integers, slices with any step, ``...`` and ``np.newaxis``. In a V2 checkpoint the checksum covers
+    the whole tensor, so a part **cannot be verified** (except of strings, which are always read whole); call
+    ``read()`` where that matters more than speed. Parts of V1 tensors are verified.
 
-    Attributes that describe the tensor raise ``FormatError`` if what the file says of it makes no sense; the
-    other tensors of the checkpoint stay readable.
+    Attributes that describe the tensor raise ``FormatError`` if its metadata in the file is invalid; the other tensors
+    of the checkpoint stay readable.
     """
 
     __slots__ = ("_facts", "_origin", "_record", "_store", "name")
@@ -64,7 +64,7 @@ class Tensor:
         facts: Facts | None = None,
         origin: Origin | None = None,
     ) -> None:
-        """Checkpoints make these; an unpickled one has an origin, and opens its store when it is first read."""
+        """Refer to a tensor in ``store``; an unpickled one has an origin, and opens its store when it is first read."""
         self.name = name
         self._store = store
         self._record = record
@@ -74,7 +74,7 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The length of each dimension; ``()`` for a scalar."""
-        # Listings ask for the shapes of a hundred thousand tensors, so this does without a call where it can.
+        # Listings access the shapes of a hundred thousand tensors, so this avoids a call where it can.
         facts = self._facts
         return (self._known() if facts is None else facts).shape
 
@@ -90,10 +90,10 @@ class Tensor:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The numpy dtype of what ``read()`` returns.
+        """The numpy dtype of the array that ``read()`` returns.
 
         bfloat16, float8, float4, int4 and int2 are those of ``ml_dtypes``; quantised types are plain integers;
-        strings and variants are ``object``. Raises ``UnsupportedError`` for a type that no array holds.
+        strings and variants are ``object``. Raises ``UnsupportedError`` for a type that no array can hold.
         """
         return numpy_dtype(self._known().data_type)
 
@@ -104,7 +104,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that the values take: of the array, or for strings and variants of what the file stores."""
+        """The size of the values in bytes: in the array, or for strings and variants in the file."""
         if self.dtype.hasobject:
             ranges = self.ranges
             if ranges:
@@ -120,7 +120,7 @@ class Tensor:
 
     @property
     def region(self) -> TensorSlice | None:
-        """Where in a larger tensor these values belong, or ``None`` for a tensor of its own.
+        """Where in a larger tensor these values belong, or ``None`` for a separate tensor.
 
         TensorFlow 1 stores the slots of each part of a partitioned variable as one slice of a tensor of the variable's
         shape, ``whole_shape``. ``shape`` and values are those of the part: ``whole[tensor.region.index] = tensor``.
@@ -130,48 +130,48 @@ class Tensor:
 
     @property
     def whole_shape(self) -> tuple[int, ...]:
-        """The shape of the tensor of which this one is a part (``region``), and otherwise its own."""
+        """The shape of the tensor that this one is a part of (``region``), or else its own shape."""
         part = self._open().part(self.name, self._record)
         return self.shape if part is None else part.shape
 
     @property
     def ranges(self) -> tuple[Range, ...]:
-        """Where the tensor lies: file, offset, size and checksum of each stored slice; ``()`` in a graph."""
+        """Where the tensor is stored: file, offset, size and checksum of each slice; ``()`` in a graph."""
         return self._open().ranges(self.name, self._record)
 
     def copyable(self) -> Sequence[Copyable]:
-        """Return the stored arrays that the tensor consists of, to be copied as they are.
+        """Return the stored arrays that the tensor consists of, to be copied unchanged.
 
-        There are none where the file has the values in another form than the checkpoints that are written here.
+        The sequence is empty if the file stores the values in another form than the checkpoints written by tfbundle.
         """
         return self._open().copyable(self.name, self._record)
 
     def read(self) -> Array:
-        """Return the tensor as an array that the caller owns, without dimensions for a scalar.
+        """Return the tensor as an array that the caller owns, with shape ``()`` for a scalar.
 
         Its checksum is verified unless the checkpoint was opened with ``verify=False``. Raises ``ChecksumError``
-        where it does not match, ``TruncatedError`` and ``MissingFileError`` where bytes or a file are not there,
-        and ``FormatError`` where slices are missing, or the file was replaced while it was read.
+        if it does not match, ``TruncatedError`` or ``MissingFileError`` if bytes or a file are missing, and
+        ``FormatError`` if slices are missing, or the file was replaced while it was read.
         """
         return self._open().read(self.name, self._record)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return the part that a basic index selects, as an array that the caller owns (a numpy scalar if all
-        integers).
+        """Return the part that a basic index selects, as an array that the caller owns.
 
-        The bytes of numbers in a V2 checkpoint are not verified: the checksum is one over the whole tensor. Raises
-        ``FormatError`` once another checkpoint has taken the place of this one, and otherwise as ``read`` does;
-        ``TypeError`` for an index that is not a basic one, and ``IndexError`` as numpy does.
+        If the index consists of integers alone, the result is a numpy scalar. The bytes of numbers in a V2 checkpoint
+        are not verified, because one checksum covers the whole tensor. Raises ``FormatError`` once the checkpoint has
+        been replaced, ``TypeError`` for an index that is not a basic one, ``IndexError`` as numpy does, and otherwise
+        the errors of ``read``.
         """
         selection = parse_index(index, self.shape)
         return selection.finish(self._open().read_selection(self.name, self._record, selection))
 
     def chunks(self) -> Iterator[Array]:
-        """All elements in C order, as flat arrays of about a megabyte, one after the other.
+        """Return an iterator over all elements in C order, as flat arrays of about a megabyte.
 
-        For tensors that should not lie in memory whole; strings, and what a V1 checkpoint holds, do all the same. What
-        ``read()`` raises for damage is raised here by the last step, so that the arrays count only once the iterator
-        is at its end.
+        For tensors that should not be in memory whole; strings and tensors of V1 checkpoints are nevertheless. The
+        errors that ``read()`` raises for damage may be raised as late as by the last step, so the arrays must not be
+        trusted until the iterator is exhausted.
         """
         return self._open().chunks(self.name, self._record)
 
@@ -200,7 +200,7 @@ class Tensor:
         return complex(self._read_scalar())
 
     def __bool__(self) -> bool:
-        # A tensor is a thing that is there. Its truth as an array would need the file.
+        # A tensor object always exists. Its truth value as an array would require reading the file.
         return True
 
     def __repr__(self) -> str:
@@ -222,7 +222,7 @@ class Tensor:
 
     def _read_scalar(self) -> Array:
         if self.shape:
-            raise TypeError(f"{self.name!r} has the shape {list(self.shape)}, so that it is no single number")
+            raise TypeError(f"{self.name!r} has shape {list(self.shape)}; only a scalar converts to a Python number")
         return self.read()
 
     def _known(self) -> Facts:
@@ -235,20 +235,20 @@ class Tensor:
     def _open(self) -> TensorStore:
         store = self._store
         if store is None:
-            assert self._origin is not None  # A tensor has the one or the other.
+            assert self._origin is not None  # A tensor has a store or an origin.
             function, arguments, fingerprint = self._origin
             store = function(*arguments)
             found = store.find(self.name)
             if found is None:
                 raise FormatError(
-                    f"{store.path} no longer holds {self.name!r}, which it did when the tensor was pickled; "
+                    f"{store.path} no longer contains {self.name!r}, as it did when the tensor was pickled; "
                     "a file of the checkpoint was deleted or replaced since",
                     path=store.path,
                     tensor=self.name,
                 )
             if found != self._record or store.fingerprint(self.name, self._record) != fingerprint:
                 raise FormatError(
-                    f"{store.path} holds another {self.name!r} than when the tensor was pickled; "
+                    f"{store.path} contains a different {self.name!r} than when the tensor was pickled; "
                     "the checkpoint was replaced since",
                     path=store.path,
                     tensor=self.name,

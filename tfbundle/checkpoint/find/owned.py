@@ -1,8 +1,8 @@
-"""Which files belong to a checkpoint, a graph or a run, so that no output takes their place unasked.
+"""The files that belong to a checkpoint, a graph or a run, which no output replaces unless the caller allows it.
 
-What is known by its name (``model.index``, ``model.data-00000-of-00001``, ``events.out.tfevents...``) is owned whatever
-it holds, for it may be damaged. State files, graphs and old checkpoints may have any name, and are known by content.
-A file may have several names: the names beside it that lead to the same file count as well.
+Files with a typical name (``model.index``, ``model.data-00000-of-00001``, ``events.out.tfevents...``) are owned
+whatever they contain, because they may be damaged. State files, graphs and V1 checkpoints may have any name, and are
+recognised by content. A file may have several names: other names in its folder that lead to the same file count too.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _OWNED_KINDS = frozenset(
 
 
 def check_replaceable(out: Location, *, overwrite: bool, sources: Iterable[Location] = ()) -> None:
-    """Raise ``ValueError`` if ``out`` is there and belongs to a checkpoint or run, unless ``overwrite`` allows it.
+    """Raise ``ValueError`` if ``out`` exists and belongs to a checkpoint or run, unless ``overwrite`` is true.
 
-    ``sources`` are files from which the output is made, or the prefix of a checkpoint; their folders are searched too,
-    for another name of ``out``.
+    ``sources`` are the files that the output is made from, or the prefix of a checkpoint; their folders are searched
+    too, for another name of ``out``.
     """
     if overwrite or not out.is_file():
         return
@@ -50,14 +50,14 @@ def check_replaceable(out: Location, *, overwrite: bool, sources: Iterable[Locat
 
 
 def _owner_of(out: Location, sources: list[Location]) -> str | None:
-    """Return what an existing file is to a checkpoint or run, or ``None``."""
+    """Return the role of an existing file in a checkpoint or run, or ``None``."""
     try:
         place = out.place()
     except (TfBundleError, OSError):
-        return None  # A link that leads nowhere.
+        return None  # A broken link.
     for source in sources:
         if source.is_file() and source.place() == place:
-            return "what it is made from"
+            return "a source of the output"
     for name in (out.name, out.real().name):
         if (role := _role(name)) is not None:
             return role
@@ -73,7 +73,7 @@ def _owner_of(out: Location, sources: list[Location]) -> str | None:
     try:
         kind = kind_of(out)
     except (TfBundleError, OSError):
-        return None  # A device, or what may not be read.
+        return None  # A device, or a file that may not be read.
     return kind.value if kind in _OWNED_KINDS else None
 
 

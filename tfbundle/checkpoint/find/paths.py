@@ -1,8 +1,8 @@
-"""From the path that a person gave to the checkpoint it means.
+"""Resolution of a path from the caller to a checkpoint.
 
-Any member of a checkpoint will do, so will its folder, and a SavedModel. What is meant is never guessed: a folder opens
-the checkpoint that its state file names or the only one there is, and anything else is an error that says what was
-found and what to pass instead.
+The path may be any member of a checkpoint, its folder, or a SavedModel. The choice is never a guess: a folder opens the
+checkpoint that its state file names, or its only one. In all other cases an error states what was found and what to
+pass instead.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.suggestions import closest_names
 
-# Beyond this many, a list of candidates helps nobody.
+# A longer list of candidates is not useful.
 _MOST_LISTED = 10
-# How many files of a folder are opened to see whether one is a checkpoint.
+# How many files of a folder are opened to determine whether one is a checkpoint.
 _MOST_OPENED = 100
 
 
 def find_checkpoint(path: StrPath, format: Format | None = None) -> CheckpointFiles:
-    """Return the checkpoint that ``path`` means.
+    """Return the checkpoint at ``path``.
 
-    ``path`` is a prefix, a member file (``.index``, ``.data-*``, ``.meta``, the state file, a V1 file), a folder, a
-    SavedModel's folder or file; a prefix that exists comes first, whatever else has its name. Raises
-    ``MissingFileError`` where there is no such checkpoint or a folder does not say which, and ``UnsupportedError`` or
-    ``FormatError`` where the path is a file of another kind.
+    ``path`` is a prefix, a member file (``.index``, ``.data-*``, ``.meta``, the state file, a V1 file), a folder, or a
+    SavedModel's folder or file. An existing prefix takes precedence over a file or folder with the same name. Raises
+    ``MissingFileError`` if there is no such checkpoint or a folder does not determine one, and ``UnsupportedError`` or
+    ``FormatError`` if the path is a file of another kind.
     """
     location = locate(path)
     if not location.path:
@@ -80,7 +80,7 @@ def find_checkpoint(path: StrPath, format: Format | None = None) -> CheckpointFi
     if location.is_file():
         return _from_file(location, format)
     found = find_files(location, format)
-    # A prefix may be empty: that of ".index".
+    # A prefix may be empty, as for ".index".
     for prefix in (prefix_of(location), v1_prefix_of(location)):
         if found is None and prefix is not None:
             found = find_files(prefix, format)
@@ -90,7 +90,7 @@ def find_checkpoint(path: StrPath, format: Format | None = None) -> CheckpointFi
 
 
 def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
-    # A state file, or any other, may have the name of a prefix.
+    # A state file, or any other file, may have the name of a prefix.
     found = find_files(location, "v2") if format != "v1" else None
     if found is not None:
         return found
@@ -102,15 +102,15 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
     kind = kind_of(location)
     if kind is FileKind.BUNDLE_INDEX and prefix is None:
         raise UnsupportedError(
-            f"{location} is {kind.value}, but is not called one; give it the name {index_name_for(location.name)}, "
-            "with its data files beside it as PREFIX.data-00000-of-00001",
+            f"{location} is {kind.value}, but is not named like one; rename it to {index_name_for(location.name)}, "
+            "with its data files next to it as PREFIX.data-00000-of-00001",
             path=location.path,
         )
     if kind is FileKind.V1_TABLE:
         found = find_files(location, format)
         if found is None:
-            raise MissingFileError(f"{location} is a v1 checkpoint, and v2 was asked for", path=location.path)
-        # A file of a sharded set means the whole set.
+            raise MissingFileError(f"{location} is a v1 checkpoint, but v2 was requested", path=location.path)
+        # A file of a sharded set represents the whole set.
         whole = v1_prefix_of(location)
         return (find_files(whole, "v1") if whole is not None else None) or found
     if format != "v2" and (found := find_shards_beside(location)) is not None:
@@ -119,7 +119,7 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
         return _from_state(read_checkpoint_state(location), location.parent, format)
     if is_saved_model(location):
         return _in_saved_model(location.parent, format)
-    # Many programs call notes of theirs .meta.
+    # Many programs use the suffix .meta for files of their own.
     is_member = not location.name.endswith(META_SUFFIX) or kind in (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT)
     if prefix is not None and is_member:
         _raise_orphan(location, prefix)
@@ -129,19 +129,19 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
 
 
 def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
-    if location.name.endswith(INDEX_SUFFIX) and location.is_file():  # Then only the asked-for format is absent.
+    if location.name.endswith(INDEX_SUFFIX) and location.is_file():  # Then only the requested format is absent.
         raise MissingFileError(
             f"there is no V1 checkpoint {prefix}; {location} belongs to a V2 checkpoint", path=prefix.path
         )
     raise MissingFileError(
-        f"the checkpoint of {location} has no index: {prefix}.index is not there, and only the index says which bytes "
-        f"are which tensor; {advise_missing_index(prefix)}",
+        f"the checkpoint of {location} has no index: {prefix}.index is not there, and only the index states where each "
+        f"tensor is stored; {advise_missing_index(prefix)}",
         path=prefix.path + INDEX_SUFFIX,
     )
 
 
 def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
-    # A prefix may share its name with a folder. What is no index of a checkpoint is called so, too.
+    # A prefix may share its name with a folder. The index suffix is also used by files that are not indexes.
     if folder.name:
         found = find_files(folder, format)
         if found is not None and (found.format == "v1" or holds_index(folder.plus(INDEX_SUFFIX))):
@@ -154,7 +154,7 @@ def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
         has_variables = find_files(variables_prefix(folder), format) is not None
         if has_variables or not (there.v2 or there.v1) or not is_placeholder_of_saved_model(folder):
             return _in_saved_model(folder, format)
-    listings = Listings()  # Of thousands of candidates, each is looked for in the same folder.
+    listings = Listings()  # Thousands of candidates may be searched for in the same folder.
     candidates = [prefix for prefix in (*there.v2, *there.v1) if find_files(prefix, format, listings) is not None]
     if len(candidates) > 1 or (candidates and is_placeholder(candidates[0].plus(INDEX_SUFFIX))):
         candidates = _without_strangers(candidates, folder)
@@ -182,7 +182,7 @@ def _in_saved_model(folder: Location, format: Format | None) -> CheckpointFiles:
 
 
 def _without_strangers(candidates: list[Location], folder: Location) -> list[Location]:
-    """Return the prefixes without those of which nothing is there but an index that is none, such as a web page."""
+    """Return the prefixes except those whose only file is an invalid index, such as a web page."""
     names = [name for name in folder.list().names if not name.endswith(INDEX_SUFFIX)]
     companions = {prefix_of_member(name) for name in names}
 
@@ -194,13 +194,13 @@ def _without_strangers(candidates: list[Location], folder: Location) -> list[Loc
 
 
 def _unnamed_v1(folder: Location) -> list[Location]:
-    """Return the V1 checkpoints that are found by their content alone."""
+    """Return the V1 checkpoints that are recognised by content alone."""
     kinds = _kinds_in(folder)
     return [location for location, kind in kinds if kind is FileKind.V1_TABLE and not is_sidecar(location.name)]
 
 
 def _kinds_in(folder: Location) -> Iterator[tuple[Location, FileKind]]:
-    """Yield the first regular files of a folder with what they are; what cannot be read is left out."""
+    """Yield the first regular files of a folder with their kinds; unreadable files are skipped."""
     listing = folder.list()
     for name in list(filter(may_be_renamed, listing.names))[:_MOST_OPENED]:
         location = folder.join(name)
@@ -214,7 +214,7 @@ def _kinds_in(folder: Location) -> Iterator[tuple[Location, FileKind]]:
 def _describe_folder(folder: Location, there: Folder, candidates: list[Location]) -> str:
     if candidates:
         return (
-            f"{folder} has {len(candidates)} checkpoints and no state file to say which is meant; "
+            f"{folder} has {len(candidates)} checkpoints and no state file to select one; "
             f"pass one of {_listed(map(_to_pass, candidates))}"
         )
     if is_incomplete_folder(folder.path):
@@ -237,12 +237,14 @@ def _describe_folder(folder: Location, there: Folder, candidates: list[Location]
     below = [folder.join(name) for name in listing.names if listing.is_folder(name)]
     below = [location for location in below if _has_checkpoint(location)]
     if below:
-        return f"{text}; checkpoints lie in {_listed(below)}"
+        return f"{text}; there are checkpoints in {_listed(below)}"
     return text if there.incomplete or orphans else text + _describe_others(folder)
 
 
 def _describe_renamed_saved_model(folder: Location, listing: Listing) -> str:
-    """Return which file in a folder is a SavedModel under another name, or is still compressed; ``""`` for none."""
+    """Return which file in a folder is a SavedModel that was renamed or is still compressed; ``""`` if there is
+    none.
+    """
     for wanted in SAVED_MODEL_NAMES:
         for name in listing.names:
             location = folder.join(name)
@@ -256,7 +258,7 @@ def _describe_renamed_saved_model(folder: Location, listing: Listing) -> str:
 
 
 def _describe_others(folder: Location) -> str:
-    """Return what a folder without checkpoints holds: an index with another name, or the first of a known kind."""
+    """Return what a folder without checkpoints contains: a renamed index, or the first file of a known kind."""
     others = ""
     for location, kind in _kinds_in(folder):
         if kind is FileKind.BUNDLE_INDEX:
@@ -280,20 +282,21 @@ def _from_state(state: CheckpointState, folder: Location, format: Format | None)
     if found is not None:
         prefix = found.prefix.anchored()
         found = find_files(prefix, format)
-        if found is None:  # It is there, so that only the asked-for format is absent.
+        if found is None:  # It exists, so only the requested format is absent.
             raise _other_format(prefix, format)
         return found
     there = scan_folder(folder)
     others = [*there.v2, *there.v1]
     listing = ""
     if others:
-        listing = f"; {state.folder} holds {_listed(map(_to_pass, others))}, pass one of them"
+        listing = f"; {state.folder} has {_listed(map(_to_pass, others))}, pass one of them"
     elif there.incomplete:
         listing = f"; {_listed(there.incomplete)} is incomplete: training stopped while it was being written"
     if len(state.model_checkpoint_path) > LONGEST_PATH:
         count = len(state.model_checkpoint_path)
         raise MissingFileError(
-            f"{state.path} names a path of {count} characters, which no system opens{listing}", path=state.path
+            f"{state.path} names a path of {count} characters, longer than any system can open{listing}",
+            path=state.path,
         )
     stored = folder.join(state.model_checkpoint_path)
     if not others and not there.incomplete and state.model_checkpoint_path and stored.parent == folder:
@@ -338,11 +341,11 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
 
 def _other_format(prefix: Location, format: Format | None) -> MissingFileError:
     other = "v1" if format == "v2" else "v2"
-    return MissingFileError(f"{prefix} is a {other} checkpoint, and {format} was asked for", path=prefix.path)
+    return MissingFileError(f"{prefix} is a {other} checkpoint, but {format} was requested", path=prefix.path)
 
 
 def _to_pass(prefix: Location) -> str:
-    """Return the path that means this checkpoint; a prefix that ends in a slash would mean a folder."""
+    """Return the path to pass for this checkpoint; a prefix that ends in a slash would be taken for a folder."""
     return prefix.plus(INDEX_SUFFIX).path if prefix.is_folder() else prefix.path
 
 

@@ -1,10 +1,10 @@
-"""Files of a checkpoint that lie where they belong, but under another name.
+"""Files of a checkpoint that are in the right folder, but under another name.
 
-Browsers number a second download (``NAME (1)``, ``NAME.1``), leave an unfinished one under a name of its own
-(``NAME.crdownload``), add what they take for the type (``NAME.txt``), or cut it off (``NAME.data``). File managers mark
-copies (``NAME - Copy``, ``NAME_1``), editors keep backups (``NAME~``), others keep the escapes or the query of a URL,
-and some files are still compressed (``NAME.gz``). Two names are alike if nothing is left between them once all that is
-taken away. Of an index the content has to agree, and of a data file the size.
+Browsers number a second download (``NAME (1)``, ``NAME.1``), leave an unfinished one under another name
+(``NAME.crdownload``), add a suffix for the assumed type (``NAME.txt``), or truncate the suffix (``NAME.data``). File
+managers mark copies (``NAME - Copy``, ``NAME_1``), editors keep backups (``NAME~``), other programs keep the escapes or
+the query of a URL, and some files are still compressed (``NAME.gz``). Two names are alike if they are equal without
+these additions. An index must also have matching content, and a data file a matching size.
 """
 
 from __future__ import annotations
@@ -49,37 +49,37 @@ _FEWEST_BYTES = 64
 
 
 def original_name(name: str) -> str:
-    """Return the name that a file had before it was downloaded, copied or compressed, as far as it shows."""
+    """Return the name that a file had before it was downloaded, copied or compressed, as far as it can be inferred."""
     return _ENDS.sub("", _COPY.sub("", _QUERY.sub("", unquote(name))))
 
 
 def _plain(name: str) -> str:
-    """Return what is equal for names that are alike."""
+    """Return a key that is equal for names that are alike."""
     return re.sub(r"[^a-z0-9]+", "-", original_name(name).casefold())
 
 
 def is_alike(name: str, other: str) -> bool:
-    """Return whether two names differ in nothing but what copying and downloading add, and in case."""
+    """Return whether two names differ only in case and in additions by copying and downloading."""
     return _plain(name) == _plain(other)
 
 
 def may_be_renamed(name: str) -> bool:
-    """Return whether a file may be another one under a new name; sidecars are not, except for copies and downloads."""
+    """Return whether a file may have been renamed; sidecars do not count, except for copies and downloads."""
     return not is_sidecar(name) or (not name.startswith((".", "~", "#")) and original_name(name) != name)
 
 
 def is_stray_copy(name: str, listing: Listing) -> bool:
-    """Return whether a sidecar is called like a file of a checkpoint that is not beside it, so that it may be meant."""
+    """Return whether a sidecar may represent a file of a checkpoint that is absent, by their names."""
     original = original_name(name)
     return may_be_renamed(name) and prefix_of_member(original) is not None and original not in listing
 
 
 def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int | None = None) -> str:
-    """Return what to do about a data file that is not there: it may lie beside its place, under another name.
+    """Return advice about a missing data file, which may be in the folder under another name.
 
-    ``needed`` is how many bytes the index says it has at least.
+    ``needed`` is its least size in bytes according to the index.
     """
-    otherwise = "copy it beside the index"
+    otherwise = "copy it next to the index"
     try:
         listing = prefix.parent.list()
     except OSError:
@@ -94,11 +94,11 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     if len(alike) == 1:
         return _advise_renaming(prefix.beside(alike[0]), listing, wanted, needed)
     if alike:
-        return f"{', '.join(alike[:3])} lie there: rename the right one to {wanted}"
+        return f"{', '.join(alike[:3])} are there: rename the right one to {wanted}"
     suffix = shard_path("", shard, count)
     others = [name for name in _free_names(listing) if name.endswith(suffix) and name != wanted]
     if len(others) == 1:
-        return f"{others[0]} lies there without an index: if it is of the same checkpoint, rename it to {wanted}"
+        return f"{others[0]} is there without an index: if it is of the same checkpoint, rename it to {wanted}"
     if not others and needed is not None and needed >= _FEWEST_BYTES:
         same = [name for name in _free_names(listing) if _size(listing, name) == needed]
         if len(same) == 1 and prefix_of_member(same[0]) is None:
@@ -113,14 +113,14 @@ def _advise_renaming(location: Location, listing: Listing, wanted: str, needed: 
         return packed
     size = _size(listing, name)
     if needed is not None and size < needed:
-        return f"{name} lies there, but is incomplete ({size} of {needed} bytes): download it again, as {wanted}"
+        return f"{name} is there, but is incomplete ({size} of {needed} bytes): download it again, as {wanted}"
     if needed is None and _UNFINISHED.search(name):
-        return f"{name} lies there, perhaps incomplete: download it again, or rename it to {wanted}"
-    return f"{name} lies there: rename it to {wanted}"
+        return f"{name} is there, perhaps incomplete: download it again, or rename it to {wanted}"
+    return f"{name} is there: rename it to {wanted}"
 
 
 def describe_packed(location: Location, wanted: str) -> str:
-    """Return what to do with a file that is compressed, and would be ``wanted`` without that; ``""`` for others."""
+    """Return advice about a compressed file that would be ``wanted`` if it were unpacked; ``""`` for other files."""
     try:
         kind = kind_of(location)
     except (TfBundleError, OSError):
@@ -129,9 +129,9 @@ def describe_packed(location: Location, wanted: str) -> str:
 
 
 def _free_names(listing: Listing, own: str | None = None) -> Iterator[str]:
-    """Yield the files in a folder that are not what an index lists, or such as other programs keep.
+    """Yield the files in a folder that belong neither to an index nor to other programs.
 
-    ``own`` is the prefix of an index that is about to be renamed, with whose files this will happen too.
+    ``own`` is the prefix of an index that is about to be renamed, together with its files.
     """
     for name in listing.names:
         shard = parse_shard(name)
@@ -146,7 +146,7 @@ def _size(listing: Listing, name: str) -> int:
 
 
 def advise_missing_index(prefix: Location) -> str:
-    """Return what to do about an index that is not there while its data files are."""
+    """Return advice about a missing index whose data files exist."""
     otherwise = "copy it from where the checkpoint was written"
     try:
         listing = prefix.parent.list()
@@ -165,15 +165,15 @@ def advise_missing_index(prefix: Location) -> str:
     if len(others) != 1:
         return otherwise
     return (
-        f"{others[0]} lies there without data files: if it is of the same checkpoint, rename it to "
+        f"{others[0]} is there without data files: if it is of the same checkpoint, rename it to "
         f"{index_path(prefix.name)}"
     )
 
 
 def describe_renamed_index(prefix: Location, listing: Listing) -> str:
-    """Return which file beside a prefix is its index under another name, and what to rename; ``""`` for none.
+    """Return which file next to a prefix is its index under another name, and what to rename; ``""`` if there is none.
 
-    ``listing`` is of the prefix's folder.
+    ``listing`` is that of the prefix's folder.
     """
     wanted = index_path(prefix.name)
     alike = [name for name in listing.names if name != wanted and is_alike(name, wanted)]
@@ -186,7 +186,7 @@ def describe_renamed_index(prefix: Location, listing: Listing) -> str:
 
 
 def _data_to_rename(prefix: Location, index: str, listing: Listing) -> list[str]:
-    """Return which data files have to be renamed with an index, and to what."""
+    """Return which data files have to be renamed together with an index, each with its new name."""
     renamed = []
     for name in _free_names(listing, prefix_of_member(index)):
         found = re.search(r"data-(\d{5,18})-of-(\d{5,18})", _plain(name))
@@ -198,7 +198,7 @@ def _data_to_rename(prefix: Location, index: str, listing: Listing) -> list[str]
 
 
 def _and_others(count: int) -> str:
-    return "" if not count else f" and {count} more data file{'' if count == 1 else 's'} likewise"
+    return "" if not count else f" and {count} more data file{'' if count == 1 else 's'} accordingly"
 
 
 def holds_index(location: Location) -> bool:
@@ -210,7 +210,7 @@ def holds_index(location: Location) -> bool:
 
 
 def index_name_for(name: str) -> str:
-    """Return what to call an index that is called otherwise."""
+    """Return the name to give to an index that has another name."""
     original = original_name(name)
     if not original.lower().endswith(INDEX_SUFFIX):
         return "PREFIX" + INDEX_SUFFIX

@@ -1,4 +1,4 @@
-"""The ``checkpoint`` file: which checkpoints of a folder training kept, and which is the latest.
+"""The ``checkpoint`` file, which lists the checkpoints of a folder that training kept, and the latest.
 
 It is a ``CheckpointState`` message in text form::
 
@@ -6,9 +6,9 @@ It is a ``CheckpointState`` message in text form::
     all_model_checkpoint_paths: "model.ckpt-20"
     all_model_checkpoint_paths: "model.ckpt-30"
 
-Relative paths are relative to the file's folder. Absolute ones go stale when the folder moves to another place, or to
-another machine; what they meant is then looked for in the folder where the state file lies now. Those of a copied
-folder still lead to the original, though the copy's own files are meant.
+Relative paths are relative to the file's folder. Absolute paths go stale when the folder moves to another place or
+machine; the checkpoints are then searched for in the folder that contains the state file now. Absolute paths in a
+copied folder still lead to the original, although the files of the copy are meant.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from tfbundle.storage.locations import StrPath, locate
 
 STATE_NAME = "checkpoint"
 
-# What backslashes become if they are taken for escapes, by the letter behind them.
+# The control characters that result if backslashes are taken for escapes, with the letter after the backslash.
 _CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
 _CONTROL = re.compile("[\a\b\f\n\r\t\v]")
-# On Windows, what is joined to a drive's letter is looked for on that drive and not in the folder.
+# On Windows, a path joined to a drive letter is searched for on that drive and not in the folder.
 _DRIVE = re.compile(r"[A-Za-z]:")
-# How many separators of a path are looked at, from its end: some may stand side by side, or beside dots.
+# How many separators of a path are examined, from its end: some may be adjacent, or next to dots.
 _MOST_SEPARATORS = 4 * MOST_FOLDERS
 
 
 class CheckpointState(NamedTuple):
-    """What a state file says, as it is written there; ``resolve`` finds what lies where it points today.
+    """The content of a state file, unchanged; ``resolve`` finds the checkpoints that its paths lead to now.
 
-    Times are seconds since 1970. The lists of paths and timestamps run in parallel, oldest first; the timestamps
-    are empty in files of TensorFlow before 1.12.
+    Times are seconds since 1970. The lists of paths and timestamps are parallel, oldest first; there are no timestamps
+    in files of TensorFlow before 1.12.
     """
 
     path: str
@@ -55,27 +55,28 @@ class CheckpointState(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The folder in which the state file lies."""
+        """The folder that contains the state file."""
         return locate(self.path).parent.path
 
     @property
     def resolved(self) -> str | None:
-        """The prefix of the latest checkpoint as it lies now, or ``None`` if it is not there."""
+        """The current prefix of the latest checkpoint, or ``None`` if it does not exist."""
         return self.resolve(self.model_checkpoint_path)
 
     @property
     def all_resolved(self) -> list[str | None]:
-        """The same for each of ``all_model_checkpoint_paths``."""
+        """The current prefix of each of ``all_model_checkpoint_paths``, or ``None`` for those that do not exist."""
         listings = Listings()
         paths = self.all_model_checkpoint_paths
         resolved = {path: self.resolve(path, listings) for path in dict.fromkeys(paths)}
         return [resolved[path] for path in paths]
 
     def resolve(self, stored: str, listings: Listings | None = None) -> str | None:
-        """Return where the checkpoint that is stored as ``stored`` lies now: there, or in the state file's own folder.
+        """Return the current prefix of the checkpoint with the path ``stored``: that path, or one in the state file's
+        folder.
 
-        The latter comes first where the folder is a copy of one that is still there. ``listings`` are the folders that
-        were listed already, where many paths are resolved.
+        The latter comes first if the folder is a copy of one that still exists. ``listings`` caches folder listings
+        when many paths are resolved.
         """
         found = self.find(stored, listings)
         return None if found is None else found.prefix.path
@@ -87,7 +88,7 @@ class CheckpointState(NamedTuple):
             return None
         state = locate(self.path)
         spellings = [stored]
-        # The first question is answered at a tenth of the cost of the second, which matters for megabytes of paths.
+        # The first test takes a tenth of the time of the second, which matters for megabytes of paths.
         if not stored.isprintable() and _CONTROL.search(stored):
             spellings.append(_CONTROL.sub(lambda match: "\\" + _CONTROLS[match[0]], stored))
         for spelling in spellings:
@@ -103,7 +104,7 @@ class CheckpointState(NamedTuple):
 
 
 def _find(candidate: Location, listings: Listings) -> CheckpointFiles | None:
-    """Return the checkpoint of this prefix, or that of which a file is called so."""
+    """Return the checkpoint with this prefix, or the one that has a file with this name."""
     found = find_files(candidate, None, listings)
     prefix = prefix_of_member(candidate.name)
     if prefix is not None and (found is None or found.format == "v1"):
@@ -112,10 +113,10 @@ def _find(candidate: Location, listings: Listings) -> CheckpointFiles | None:
 
 
 def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
-    """Return whether any folder that a stored path may lead to has a name that begins as the checkpoint's files would.
+    """Return whether any folder that a stored path may lead to has a name that begins like the checkpoint's files.
 
-    Most of what a long state file names is gone. Its paths have a few folders in common, so that this takes a
-    hundredth of the time of looking for each file.
+    Most checkpoints that a long state file names are gone. Its paths have a few folders in common, so this test takes a
+    hundredth of the time of a search for each file.
     """
     name = _last_part(stored)
     if name in ("", "."):
@@ -130,7 +131,7 @@ def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
         places += [folder.join(*end) for end in ends if _leads_on(listings.of(folder), end[0])]
         there = {id(here): here for here in map(listings.of, places) if not isinstance(here, Nothing)}
         found = listings.likely[state, head] = list(there.values())
-    # Where backslashes separate nothing, they are part of a name.
+    # Where backslashes are not separators, they are part of a name.
     names = {name, stored.rpartition("/")[2]}
     return any(_may_hold(here, name) for here in found for name in names)
 
@@ -140,20 +141,20 @@ def _last_part(stored: str) -> str:
 
 
 def _parts(stored: str) -> list[str]:
-    """Return the folders and the name in a path, as many of the last ones as are looked for."""
+    """Return the last folders and the name in a path, as many as are searched for."""
     parts = stored.replace("\\", "/").rsplit("/", _MOST_SEPARATORS)
     if len(parts) > _MOST_SEPARATORS:
-        del parts[0]  # What is left of the path, which may be a megabyte.
+        del parts[0]  # The rest of the path, which may be a megabyte.
     return [part for part in parts if part not in ("", ".") and not _DRIVE.match(part)]
 
 
 def _leads_on(listing: Listing, part: str) -> bool:
-    """Return whether the first part of a relative path is there."""
+    """Return whether the first part of a relative path exists."""
     return part == ".." or part in listing
 
 
 def _may_hold(listing: Listing, name: str) -> bool:
-    """Return whether a folder has a name that begins as the files of this checkpoint would."""
+    """Return whether a folder has a name that begins like the files of this checkpoint."""
     if isinstance(listing, Asked):
         return True
     base = prefix_of_member(name)
@@ -165,8 +166,8 @@ def _may_hold(listing: Listing, name: str) -> bool:
 def _candidates(state: Location, stored: str, listings: Listings) -> Iterator[Location]:
     """Yield the prefixes that a stored path may mean, the likeliest first."""
     folder = state.parent
-    # The folder may have moved together with folders below it, so longer and longer ends of the path are tried;
-    # also of relative paths and of gs://bucket/model.ckpt, for folders are flattened and downloaded too.
+    # The folder may have moved together with folders below it, so longer and longer suffixes of the path are tried;
+    # also of relative paths and of gs://bucket/model.ckpt, because folders are flattened and downloaded too.
     parts = _parts(stored)
     ends = range(1, min(len(parts), MOST_FOLDERS) + 1)
     if _last_part(stored) in ("", "."):
@@ -207,7 +208,7 @@ def _as_written(folder: Location, stored: str) -> Location | None:
 def _is_of_another_run(state: Location, prefix: Location, listings: Listings) -> bool:
     """Return whether an absolute prefix leads out of the state file's folder, into one that has a state file too.
 
-    TensorFlow writes a state file beside the checkpoints that it names, so that this one was copied from there.
+    TensorFlow writes a state file next to the checkpoints that it names, so this one was copied from there.
     """
     folder = prefix.parent
     if folder.path == state.parent.path or not listings.of(folder).is_file(state.name):
@@ -218,8 +219,8 @@ def _is_of_another_run(state: Location, prefix: Location, listings: Listings) ->
 def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> CheckpointState:
     """Read a state file, given its folder or the file itself.
 
-    ``latest_filename`` is the file's name in the folder where it is not ``checkpoint``. Raises ``MissingFileError``
-    where there is none and ``FormatError`` where it is not a ``CheckpointState``, or has more than 4 MiB.
+    ``latest_filename`` is the file's name in the folder if it is not ``checkpoint``. Raises ``MissingFileError`` if it
+    does not exist, and ``FormatError`` if it is not a ``CheckpointState`` or is larger than 4 MiB.
     """
     location = locate(path)
     if location.is_folder():
@@ -230,7 +231,7 @@ def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> 
     except FormatError:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise FormatError(
-                f"{location} is text in UTF-16, and a state file is in UTF-8; save it in that encoding",
+                f"{location} is text in UTF-16, but state files are in UTF-8; save it in that encoding",
                 path=location.path,
             ) from None
         kind = kind_of(location)
@@ -238,7 +239,7 @@ def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> 
         if kind is FileKind.STATE or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and is_called_so):
             raise
         raise FormatError(
-            f"{location} is {kind.value}, not a state file; pass the folder, or the file in it that is called "
+            f"{location} is {kind.value}, not a state file; pass the folder, or the file in it that is named "
             f"{STATE_NAME}",
             path=location.path,
         ) from None
@@ -256,11 +257,11 @@ def _parse(data: bytes, path: str) -> CheckpointStateProto:
 
     if len(data) > LARGEST_BY_HAND and data.count(b"\\") > len(data) // LARGEST_TEXT_GROWTH:
         # Protobuf takes seventy bytes of memory for each byte of such text.
-        raise FormatError(f"{path} is no state file: most of its {len(data)} bytes are escapes", path=path)
+        raise FormatError(f"{path} is not a state file: most of its {len(data)} bytes are escapes", path=path)
     try:
         return parse_text(data, CheckpointStateProto, path=path)
     except FormatError:
-        # In a path of Windows that was written by hand, "C:\\runs", a backslash begins no escape of text form.
+        # In a Windows path that was written by hand, "C:\\runs", a backslash does not begin an escape.
         if b"\\" not in data or len(data) > LARGEST_BY_HAND:
             raise
         with_backslashes = re.sub(rb"\\([\\\"'])?", lambda match: match[0] if match[1] else rb"\\", data)
@@ -272,10 +273,10 @@ def _parse(data: bytes, path: str) -> CheckpointStateProto:
 
 
 def find_state(folder: Location, latest_filename: str | None = None) -> CheckpointState | None:
-    """Return what a folder's state file says, or ``None`` where there is none.
+    """Return the content of a folder's state file, or ``None`` if it has none.
 
-    A V1 checkpoint that is called as the state file would be is none; there TensorFlow writes no state. Raises
-    ``FormatError`` where the file is something else.
+    A V1 checkpoint with the name of a state file does not count as one; TensorFlow writes no state file next to it.
+    Raises ``FormatError`` if the file is of another kind.
     """
     location = folder.join(latest_filename or STATE_NAME)
     if not location.is_file():
@@ -283,9 +284,9 @@ def find_state(folder: Location, latest_filename: str | None = None) -> Checkpoi
     try:
         return read_checkpoint_state(location)
     except MissingFileError:
-        if location.is_file():  # A link that leads nowhere.
+        if location.is_file():  # A broken link.
             raise
-        return None  # It was deleted just now.
+        return None  # It was deleted in the meantime.
     except FormatError:
         if kind_of(location) is FileKind.V1_TABLE:
             return None
@@ -295,9 +296,9 @@ def find_state(folder: Location, latest_filename: str | None = None) -> Checkpoi
 def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
     """Return the prefix of the checkpoint that a folder's state file names as the latest, or ``None``.
 
-    It is ``None`` where there is no state file, or no such checkpoint. Where the stored path is stale because the
-    folder moved, the prefix is the one in the folder. A state file that cannot be read raises ``FormatError``: it does
-    not mean that there is no checkpoint.
+    Returns ``None`` if there is no state file, or the checkpoint does not exist. If the stored path is stale because
+    the folder moved, the prefix is the one in the folder. A state file that cannot be read raises ``FormatError``,
+    because it does not mean that there is no checkpoint.
     """
     state = find_state(locate(checkpoint_dir), latest_filename)
     return None if state is None else state.resolved
