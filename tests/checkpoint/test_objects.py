@@ -354,7 +354,7 @@ class TestDamage:
             graph_of({"slots": [(number, "m", 1)]}, {}),
             graph_of({"slots": [(1, "m", number)]}, {}),
         ):
-            with pytest.raises(FormatError, match=f"node 0 of the object graph refers to node {number}, and it has 2"):
+            with pytest.raises(FormatError, match=f"node 0 of the object graph refers to node {number} of only 2"):
                 decode_object_graph(graph.SerializeToString())
 
     def test_no_nodes(self) -> None:

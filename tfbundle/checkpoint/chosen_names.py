@@ -1,15 +1,15 @@
-"""Which tensors a person means by names: exact names, globs, compiled patterns, functions, or names to rename.
+"""Selection of tensors by exact names, globs, compiled patterns, functions, or a mapping to new names.
 
-Object-based checkpoints (TensorFlow 2) store a variable under a key that says how to reach it from the saved object;
-the variable's own name, ``dense/kernel``, stands in the object graph. Both are taken everywhere, in this order:
+Object-based checkpoints (TensorFlow 2) store a variable under a key that describes how to reach it from the saved
+object; the variable's own name, ``dense/kernel``, is in the object graph. Both are accepted everywhere, in this order:
 
 1. a stored name, whatever characters it has (``w[0]/kernel`` is a name before it is a glob)
 2. a variable's own name
 3. for a pattern, the stored names that match it
 4. for a pattern that matches no stored name, the variables' names that match it
 
-Several variables may share a name. ``match_names`` returns all of them, as is right for leaving tensors out;
-``select_names`` returns one tensor for each name, as is right for handing them out.
+Several variables may share a name. ``match_names`` returns all of them, which is right for leaving tensors out;
+``select_names`` returns one tensor for each name, which is right for reading them.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tfbundle.tensors.tensor import Tensor
 # ``None`` is every tensor. A mapping has stored names, or those of variables, as keys and the names to use as values.
 Names: TypeAlias = "Pattern | Collection[str] | Mapping[str, str] | None"
 
-# A model that Keras 3 exported lists its variables under "variables", and stores all once more under this.
+# A model exported by Keras 3 lists its variables under "variables", and stores all of them again under this key.
 KERAS_COPIES = "_all_variables/"
-# Beyond this many, a list of keys helps nobody.
+# A longer list of keys is not useful.
 _MOST_LISTED = 10
 
 
 def select_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
-    """Return the stored names that ``names`` means, each with the name to use for it, and one tensor for each of these.
+    """Return the stored names that ``names`` selects, each with the name to use for it; the latter are unique.
 
-    A str is a name, or else a glob; a compiled pattern or a function chooses from all names; a collection has exact
-    names, and a mapping exact names with the names to use. A variable that was chosen by its own name is called so.
+    A str is a name, or else a glob; a compiled pattern or a function selects from all names; a collection has exact
+    names, and a mapping exact names with the names to use. A variable that is selected by its own name keeps that name.
 
-    Raises ``KeyError`` where a name or pattern means nothing, or several variables that differ, and ``ValueError``
-    where two names mean one tensor, or two tensors would have one name.
+    Raises ``KeyError`` if a name or pattern matches nothing, or a name several variables that differ, and
+    ``ValueError`` if two names select the same tensor, or two tensors would have the same name.
     """
     if names is None:
         return dict(zip(tensors, tensors, strict=True))
@@ -61,10 +61,10 @@ def select_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
 
 
 def match_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
-    """Return all stored names that ``names`` means, each with the name by which it was meant.
+    """Return all stored names that ``names`` selects, each with the name that selected it.
 
-    This is ``select_names`` but for variables that share a name, and copies of one: all of them are returned. Raises
-    ``KeyError`` where a name or pattern means nothing.
+    Unlike ``select_names``, this returns all variables that share a name, and all copies of a variable. Raises
+    ``KeyError`` if a name or pattern matches nothing.
     """
     if names is None:
         return dict(zip(tensors, tensors, strict=True))
@@ -77,15 +77,15 @@ def match_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
 
 
 def key_of(tensors: TensorMapping, name: str) -> str:
-    """Return the stored name that ``name`` means exactly: itself, or the key of the variable that is called so.
+    """Return the stored name that ``name`` denotes: itself, or the key of the variable with this name.
 
-    Raises ``KeyError`` where there is none, or more than one.
+    Raises ``KeyError`` if there is none, or more than one.
     """
     return name if name in tensors else _pick(tensors, name, _keys_of(tensors, name))
 
 
 def _match(tensors: TensorMapping, pattern: Pattern) -> dict[str, str]:
-    """Return the stored names that a pattern means, each with the name by which it does."""
+    """Return the stored names that a pattern selects, each with the name that matched."""
     if isinstance(pattern, str):
         if not is_glob(pattern):
             return dict.fromkeys(_keys_of(tensors, pattern), pattern)
@@ -103,7 +103,7 @@ def _match(tensors: TensorMapping, pattern: Pattern) -> dict[str, str]:
 
 
 def _keys_of(tensors: TensorMapping, name: str) -> list[str]:
-    """Return the stored names that ``name`` means exactly; a ``KeyError`` says what may have been meant instead."""
+    """Return the stored names that ``name`` denotes; raise a ``KeyError`` with suggestions if there is none."""
     if name in tensors:
         return [name]
     variables = _Variables(tensors)
@@ -119,7 +119,7 @@ def _keys_of(tensors: TensorMapping, name: str) -> list[str]:
 
 
 class _Variables:
-    """The variables' own names; none where no object graph is stored, or it cannot be read (``problem`` says why)."""
+    """The variables' own names; none if no object graph is stored, or it cannot be read (``problem`` states why)."""
 
     def __init__(self, tensors: TensorMapping) -> None:
         self._tensors = tensors
@@ -128,7 +128,7 @@ class _Variables:
         try:
             self._objects = tensors.objects
         except (TfBundleError, OSError) as error:
-            # The tensors may be readable all the same.
+            # The tensors may nevertheless be readable.
             self.problem = f"; the names of its variables cannot be read: {error}"
 
     @property
@@ -136,12 +136,12 @@ class _Variables:
         return () if self._objects is None else dict.fromkeys(self._objects.variable_names.values())
 
     def keys_of(self, name: str) -> list[str]:
-        """Return those keys of the variables of this name that are there."""
+        """Return the keys of the variables with this name, as far as they are stored."""
         return [] if self._objects is None else [key for key in self._objects.keys_of(name) if key in self._tensors]
 
 
 def _by_name(names: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the keys by what they are called."""
+    """Return the keys by name."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in names.items():
         keys[name].append(key)
@@ -149,7 +149,7 @@ def _by_name(names: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _pick(tensors: TensorMapping, variable: str, keys: list[str]) -> str:
-    """Return the one tensor that a variable's name means, which Keras may store twice."""
+    """Return the one tensor that a variable's name denotes, which Keras may store twice."""
     if len(keys) == 1:
         return keys[0]
     own = [key for key in keys if not key.startswith(KERAS_COPIES)]
@@ -161,5 +161,5 @@ def _pick(tensors: TensorMapping, variable: str, keys: list[str]) -> str:
 
 
 def _are_alike(tensors: list[Tensor]) -> bool:
-    """Return whether the same is stored of tensors, by their checksums."""
+    """Return whether tensors have equal values, by their checksums."""
     return len({(one.data_type, one.shape, *((part.size, part.crc) for part in one.ranges)) for one in tensors}) == 1

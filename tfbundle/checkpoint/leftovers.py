@@ -1,14 +1,14 @@
-"""What saves that were interrupted left in a folder, and what may be removed of it.
+"""Files that interrupted saves left in a folder, and which of them may be removed.
 
 ::
 
     NAME.tempstate<digits>                a file under its temporary name, of this package or of TensorFlow
     PREFIX_temp_<32 hex digits>, _temp    a folder in which TensorFlow collects a checkpoint
-    PREFIX.data-?????-of-00002            beside an index that counts on another number of files: empty, or a second
-                                          name of a file (the detour of an overwriting, which ``staging`` describes)
+    PREFIX.data-?????-of-00002            next to an index that states another number of files: empty, or a second
+                                          name of a file (a step of overwriting, which ``staging`` describes)
 
-A save that goes on has the same files. So nothing is removed that, or whose fellows of the same save, changed within
-the last hour.
+A save in progress has the same files. Nothing is removed, therefore, if any file of the same save changed within the
+last hour.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tfbundle.storage.changing import change_time, remove_tree
 from tfbundle.storage.locations import StrPath, locate
 
 YOUNGEST_AGE = 3600.0
-"""Seconds without a change after which what a save left may be removed."""
+"""Seconds without a change after which the files of a save may be removed."""
 
 
 class Leftover(NamedTuple):
-    """A file or folder of a save that was interrupted, or goes on.
+    """A file or folder of a save that was interrupted or is in progress.
 
-    ``size`` is in bytes, and ``time`` the last change of what belongs to the same save, in seconds since 1970.
+    ``size`` is in bytes, and ``time`` the last change of any file of the same save, in seconds since 1970.
     """
 
     path: str
@@ -40,12 +40,12 @@ class Leftover(NamedTuple):
     time: float
 
     def is_young(self, now: float | None = None) -> bool:
-        """Return whether it may belong to a save that goes on; ``now`` is the time, if not the present."""
+        """Return whether it may belong to a save in progress; ``now`` replaces the current time."""
         return (time.time() if now is None else now) - self.time < YOUNGEST_AGE
 
 
 def list_leftovers(folder: StrPath) -> list[Leftover]:
-    """Return what interrupted saves left in a folder, by name. Raises ``MissingFileError`` if there is no such."""
+    """Return what interrupted saves left in a folder, by name; raise ``MissingFileError`` if there is no folder."""
     location = locate(folder)
     listing = location.list()
     found: dict[str, Hashable] = {}
@@ -64,9 +64,9 @@ def list_leftovers(folder: StrPath) -> list[Leftover]:
 
 
 def remove_leftovers(folder: StrPath) -> list[Leftover]:
-    """Remove what interrupted saves left in a folder, and return that; what is young stays.
+    """Remove what interrupted saves left in a folder, except recent files, and return what was removed.
 
-    Raises as ``list_leftovers`` does, and ``OSError`` where a file cannot be removed.
+    Raises as ``list_leftovers`` does, and ``OSError`` if a file cannot be removed.
     """
     removed = []
     for leftover in list_leftovers(folder):
@@ -78,7 +78,7 @@ def remove_leftovers(folder: StrPath) -> list[Leftover]:
 
 
 def _unused_shards(folder: Location, listing: Listing) -> dict[str, Hashable]:
-    """Return the data files on which their index does not count, and that hold nothing of their own."""
+    """Return the data files that do not belong to their index and have no data that is not elsewhere."""
     shards = {name: shard for name in listing.names if (shard := parse_shard(name)) is not None}
     totals: dict[str, set[int]] = {}
     for shard in shards.values():
@@ -106,7 +106,7 @@ def _unused_shards(folder: Location, listing: Listing) -> dict[str, Hashable]:
 
 
 def _stated_count(prefix: Location, listing: Listing) -> int | None:
-    """Return how many data files the index of a prefix counts on, or ``None`` where it does not say."""
+    """Return how many data files the index of a prefix states, or ``None`` if it cannot be read."""
     if not listing.is_file(prefix.name + INDEX_SUFFIX):
         return None
     try:

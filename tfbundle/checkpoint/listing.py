@@ -1,8 +1,8 @@
-"""Every checkpoint that lies in a folder, whether or not the state file still knows of it.
+"""All checkpoints in a folder, whether or not the state file still lists them.
 
 Most are found by their names (``PREFIX.index``, ``PREFIX-00000-of-00002``). A V1 checkpoint in one file has no suffix:
-it is found by the graph beside it, by the state file, or by its content. Other files have such names too (shards of
-records, indexes of other programs), so that a name alone makes no checkpoint.
+it is found by its graph in the same folder, by the state file, or by its content. Other files have such names too
+(shards of records, indexes of other programs), so a name alone is not sufficient.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from tfbundle.storage.locations import StrPath, locate
 class ListedCheckpoint(NamedTuple):
     """A checkpoint in a folder.
 
-    ``step`` is the number at the end of its name, or ``None``. ``time`` is when it was saved, in seconds since 1970: as
-    the state file has it, otherwise when its files were last changed. ``size`` is that of its files in bytes, without
-    the graph (``.meta``). ``problem`` says why it is not complete, as far as its index and the sizes of its files show;
-    ``verify`` looks at every byte. ``in_state`` is whether the state file lists it.
+    ``step`` is the number at the end of its name, or ``None``. ``time`` is when it was saved, in seconds since 1970,
+    according to the state file or else to the last change of its files. ``size`` is the size of its files in bytes,
+    without the graph (``.meta``). ``problem`` states why it is incomplete, as far as its index and the sizes of its
+    files show; only ``verify`` checks every byte. ``in_state`` is whether the state file lists it.
     """
 
     prefix: str
@@ -58,28 +58,28 @@ class ListedCheckpoint(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all its files are there, and as long as its index says."""
+        """Whether all its files exist and have the sizes that its index requires."""
         return self.problem is None
 
 
-# The state file's time of each checkpoint that it lists, by place: the folder without links, and the name.
+# The time of each checkpoint in the state file, by place: the folder without links, and the name.
 Times = Mapping[tuple[Location, str], float | None]
 
 
 def list_checkpoints(folder: StrPath, latest_filename: str | None = None) -> list[ListedCheckpoint]:
     """Return every checkpoint in a folder, and those elsewhere that its state file lists, by step.
 
-    Checkpoints without a step come first. Where a V2 and a V1 checkpoint share a name, both are listed.
-    ``latest_filename`` is the name of the state file where it is not ``checkpoint``.
+    Checkpoints without a step come first. If a V2 and a V1 checkpoint have the same name, both are listed.
+    ``latest_filename`` is the name of the state file if it is not ``checkpoint``.
 
-    Raises ``MissingFileError`` where there is no such folder, and ``FormatError`` where the state file is none.
+    Raises ``MissingFileError`` if there is no such folder, and ``FormatError`` if the state file is invalid.
     """
     location = locate(folder)
     return list_with_state(location, find_state(location, latest_filename))
 
 
 def list_with_state(folder: Location, state: CheckpointState | None) -> list[ListedCheckpoint]:
-    """Return what ``list_checkpoints`` does for a folder whose state file says ``state``, or nothing."""
+    """Return the checkpoints in a folder as ``list_checkpoints`` does; ``state`` is its state file, if it has one."""
     listings = Listings()  # A folder may hold thousands, and is listed once.
     found, times = _find_with_times(folder, folder.list(), state, listings)
     members = _Members(listings)
@@ -88,9 +88,9 @@ def list_with_state(folder: Location, state: CheckpointState | None) -> list[Lis
 
 
 def find_all(folder: Location) -> list[CheckpointFiles]:
-    """Return every checkpoint in a folder, by step, without opening them; a damaged state file is left aside.
+    """Return every checkpoint in a folder, by step, without opening them; a damaged state file is ignored.
 
-    Raises ``MissingFileError`` where there is no such folder.
+    Raises ``MissingFileError`` if there is no such folder.
     """
     names = folder.list()
     try:
@@ -107,7 +107,7 @@ def find_all(folder: Location) -> list[CheckpointFiles]:
 
 
 def describe_checkpoint(files: CheckpointFiles) -> ListedCheckpoint:
-    """Return what ``list_checkpoints`` says of one checkpoint, without its state file."""
+    """Return the item of ``list_checkpoints`` for one checkpoint, without its state file."""
     listings = Listings()
     return _describe(files, {}, _place(files.prefix, listings), _Members(listings))
 
@@ -115,7 +115,7 @@ def describe_checkpoint(files: CheckpointFiles) -> ListedCheckpoint:
 def _find_with_times(
     folder: Location, names: Listing, state: CheckpointState | None, listings: Listings
 ) -> tuple[dict[tuple[tuple[Location, str], Format], CheckpointFiles], Times]:
-    """Return every checkpoint by place and format, and the times that the state file has."""
+    """Return every checkpoint by place and format, and the times in the state file."""
     resolved = {} if state is None else _resolve(state, listings)
     times: Times = {} if state is None else _times(state, folder, resolved, listings)
     found: dict[tuple[tuple[Location, str], Format], CheckpointFiles] = {}
@@ -125,7 +125,7 @@ def _find_with_times(
 
 
 def _resolve(state: CheckpointState, listings: Listings) -> dict[str, CheckpointFiles | None]:
-    """Return what a state file lists, as it is written there, and what lies there now."""
+    """Return each path that a state file lists, unchanged, with the checkpoint that it leads to now."""
     stored = dict.fromkeys((*state.all_model_checkpoint_paths, state.model_checkpoint_path))
     return {path: state.find(path, listings) for path in stored}
 
@@ -142,7 +142,7 @@ def _times(
         files = resolved[path]
         if files is not None:
             return _place(files.prefix, listings)
-        # What is not there may have left files without an index in the folder.
+        # A missing checkpoint may have left files without an index in the folder.
         return listings.real(folder), path.replace("\\", "/").rpartition("/")[2]
 
     places = {place(path): time for path, time in zip(stored, times, strict=True)}
@@ -152,7 +152,7 @@ def _times(
 
 
 def _place(prefix: Location, listings: Listings) -> tuple[Location, str]:
-    """Return a prefix as no other path spells it: the folder without links, and the name."""
+    """Return a prefix in canonical form: the folder without links, and the name."""
     return listings.real(prefix.parent), prefix.name
 
 
@@ -191,7 +191,7 @@ def _find(
 
 
 def _holds_table(location: Location, kind: FileKind) -> bool:
-    """Return whether a file is a table of this kind. Most files are none, and the last bytes show it."""
+    """Return whether a file is a table of this kind. The last bytes suffice to rule out most other files."""
     try:
         source = location.open()
         try:
@@ -221,7 +221,7 @@ def _describe(files: CheckpointFiles, times: Times, place: tuple[Location, str],
 
 
 class _Members:
-    """The indexes and data files of V2 checkpoints; each folder is looked through once."""
+    """The indexes and data files of V2 checkpoints; each folder is listed once."""
 
     def __init__(self, listings: Listings) -> None:
         """Take the folders' entries from ``listings``."""
@@ -229,7 +229,7 @@ class _Members:
         self._names: dict[Location, dict[str, list[str]]] = {}
 
     def take_look(self) -> bool:
-        """Return whether a folder may be searched once more for a file that is not there."""
+        """Return whether a folder may be searched once more for a missing file."""
         return self._listings.take_look()
 
     def is_there(self, location: Location) -> bool:
@@ -269,7 +269,7 @@ def _find_problem(files: CheckpointFiles, members: _Members) -> str | None:
 
 
 def _check_shards(store: BundleStore, members: _Members) -> None:
-    """Raise unless every shard is there, and as long as the entries need."""
+    """Raise ``TfBundleError`` unless every shard exists and is as long as its entries require."""
     for shard in range(store.shards.count):
         location = store.prefix.beside(shard_path(store.prefix.name, shard, store.shards.count))
         if not members.is_there(location) and not members.take_look():

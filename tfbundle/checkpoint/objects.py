@@ -1,13 +1,13 @@
-"""The objects behind a TensorFlow 2 checkpoint: which one owns a tensor, and what a person called its variable.
+"""The object graph of a TensorFlow 2 checkpoint: the owner of each tensor, and the name of its variable.
 
-A checkpoint of ``tf.train.Checkpoint``, of Keras weights or of a SavedModel stores, as a string tensor under a key
-of its own, the graph of the Python objects that were saved (``TrackableObjectGraph``)::
+A checkpoint of ``tf.train.Checkpoint``, of Keras weights or of a SavedModel stores the graph of the saved Python
+objects (``TrackableObjectGraph``) as a string tensor under a separate key::
 
     node 0 (what was saved) --"model"--> node 1 --"kernel"--> node 2
                             --"optimizer"--> node 3              attribute VARIABLE_VALUE: full name "dense/kernel",
                                                                  key "model/kernel/.ATTRIBUTES/VARIABLE_VALUE"
 
-Objects may refer to each other in circles, as a layer does to its model. So nodes go by their number, and a walk
+References may form cycles, as between a layer and its model. Nodes are therefore identified by number, and a walk
 through the graph follows each of them once.
 """
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from tfbundle.tensors.mapping import TensorMapping
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-# What the value of a variable is called among what its object saved.
+# The name of the attribute that is the value of a variable.
 VARIABLE_VALUE = "VARIABLE_VALUE"
 
 _CHILDREN = TrackableObjectGraph.TrackableObject.CHILDREN_FIELD_NUMBER
 _ATTRIBUTES = TrackableObjectGraph.TrackableObject.ATTRIBUTES_FIELD_NUMBER
 _SLOTS = TrackableObjectGraph.TrackableObject.SLOT_VARIABLES_FIELD_NUMBER
-# Every node and everything that is listed in one begins with one of these bytes: the tag of field 1, 2 or 3 with bytes,
-# or the first byte of that tag in a longer form than it needs.
+# Every node and every item in one begins with one of these bytes: the tag of field 1, 2 or 3 with bytes, or the first
+# byte of that tag in an overlong form.
 _TAGS = (b"\x0a", b"\x12", b"\x1a", b"\x8a", b"\x92", b"\x9a")
 
 
 class Child(NamedTuple):
-    """A reference to another object: what the owner calls it, and the number of its node."""
+    """A reference to another object: its name in the owner, and the number of its node."""
 
     name: str
     number: int
@@ -51,7 +51,7 @@ class Attribute(NamedTuple):
     """A value that an object saved.
 
     ``name`` is ``"VARIABLE_VALUE"`` for a variable, ``full_name`` the variable's own name, such as ``dense/kernel``
-    (empty for what is no variable), ``key`` the tensor's name in the checkpoint.
+    (empty for other values), ``key`` the tensor's name in the checkpoint.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Attribute(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A variable that an optimizer keeps for another: what it calls it, such as ``"m"``, and the nodes of both."""
+    """A variable that an optimizer keeps for another: its name, such as ``"m"``, and the nodes of both."""
 
     name: str
     original: int
@@ -77,9 +77,9 @@ class Node(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """A step of a walk: how deep it is, what the owner calls the object, and the number of the object's node.
+    """A step of a walk: its depth, the object's name in the owner, and the number of the object's node.
 
-    ``is_first`` is false where the object has its place elsewhere; its children are then not visited here.
+    ``is_first`` is false if the object has its place elsewhere in the tree; its children are then not visited here.
     """
 
     depth: int
@@ -89,7 +89,7 @@ class Visit(NamedTuple):
 
 
 class ObjectGraph(Sequence[Node]):
-    """The objects by number; number 0 is what was saved."""
+    """The objects by number; number 0 is the saved object."""
 
     def __init__(self, proto: TrackableObjectGraph) -> None:
         """Raise ``FormatError`` for a graph without nodes, or with references to nodes that it does not have."""
@@ -103,7 +103,7 @@ class ObjectGraph(Sequence[Node]):
         slots = []
         for number, node in enumerate(self._nodes):
             numbers: list[int] = []
-            # Asking for the fields that are there is several times faster than for each that could be.
+            # Listing the present fields is several times faster than accessing each possible field.
             for field, values in node.ListFields():
                 if field.number == _CHILDREN:
                     numbers += [child.node_id for child in values]
@@ -119,15 +119,15 @@ class ObjectGraph(Sequence[Node]):
                             names.setdefault(attribute.checkpoint_key, attribute.full_name)
             for other in numbers:
                 if not 0 <= other < count:
-                    raise FormatError(f"node {number} of the object graph refers to node {other}, and it has {count}")
+                    raise FormatError(f"node {number} of the object graph refers to node {other} of only {count}")
         self.with_slots = tuple(slots)
         """The numbers of the nodes that list slots."""
         self.variable_count = len(variables)
-        """How many variables there are. Those of some distribution strategies have no name of their own."""
+        """The number of variables. Those of some distribution strategies have no own name."""
         self.variable_names: Mapping[str, str] = FrozenDict(names)
         """The variable's own name for each key of the checkpoint that has one. Variables may share a name."""
         self._keys: dict[str, list[str]] | None = None
-        # A node may be referred to as often as the file is long, and be as long itself.
+        # A large node may be referred to many times, so each is converted once.
         self._made: dict[int, Node] = {}
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class ObjectGraph(Sequence[Node]):
         return made
 
     def __iter__(self) -> Iterator[Node]:
-        # Each is needed once, and so none is kept.
+        # Each node is needed only once here, so none is kept.
         return map(self._make, range(len(self)))
 
     def _make(self, number: int) -> Node:
@@ -180,16 +180,16 @@ class ObjectGraph(Sequence[Node]):
         return list(self._keys.get(variable_name, ()))
 
     def with_child(self, name: str) -> Iterator[int]:
-        """Yield the numbers of the nodes that call one of their children so."""
+        """Yield the numbers of the nodes that have a child with this name."""
         for number, node in enumerate(self._nodes):
             if any(child.local_name == name for child in node.children):
                 yield number
 
     def walk(self) -> Iterator[Visit]:
-        """Go through the objects as a tree, from the one that was saved, owners before what they own.
+        """Yield the objects as a tree from the saved object, owners before their children.
 
-        An object has its place where the shortest way leads, the first of several, as in the keys of the checkpoint;
-        all other references to it are visited too, but not followed. Slots are no part of the tree.
+        An object has its place at the end of the shortest path to it, the first of several, as in the keys of the
+        checkpoint; all other references to it are visited too, but not followed. Slots are not part of the tree.
         """
         places = self._places()
         yield Visit(0, "", 0, True)
@@ -206,7 +206,7 @@ class ObjectGraph(Sequence[Node]):
                 stack.pop()
 
     def _places(self) -> dict[int, tuple[int, int]]:
-        """For each object that can be reached, the owner at which it has its place, and which child it is there."""
+        """Return the owner of each reachable object in the tree, and which of its children the object is."""
         places = {0: (-1, -1)}
         queue = deque([0])
         while queue:
@@ -219,15 +219,16 @@ class ObjectGraph(Sequence[Node]):
 
 
 def read_object_graph(checkpoint: TensorMapping) -> ObjectGraph | None:
-    """Return the graph that a checkpoint stores, or ``None``; raises as ``Tensor.read`` and ``decode_object_graph``
-    do.
+    """Return the graph that a checkpoint stores, or ``None``.
+
+    Raises the errors of ``Tensor.read`` and ``decode_object_graph``.
     """
     if OBJECT_GRAPH_KEY not in checkpoint:
         return None
     tensor = checkpoint[OBJECT_GRAPH_KEY]
     path = checkpoint.prefix
     try:
-        if tensor.ranges:  # A partitioned one may have lost all of its slices.
+        if tensor.ranges:  # A partitioned tensor may have lost all of its slices.
             path = tensor.ranges[0].path
         if tensor.shape or tensor.data_type != "DT_STRING":
             raise FormatError(f"{OBJECT_GRAPH_KEY!r} is {tensor.data_type} of shape {list(tensor.shape)}, not a string")
@@ -238,16 +239,16 @@ def read_object_graph(checkpoint: TensorMapping) -> ObjectGraph | None:
 
 
 def decode_object_graph(data: bytes, tensors: int = 0) -> ObjectGraph:
-    """Return the graph from its bytes, out of a checkpoint that has so many tensors.
+    """Return the graph from its bytes; ``tensors`` is the number of tensors in the checkpoint.
 
-    Raises ``FormatError`` where they are none, and ``UnsupportedError`` where they are more than such a checkpoint can
-    need.
+    Raises ``FormatError`` if the bytes are not a graph, and ``UnsupportedError`` if they are more than such a
+    checkpoint can need.
     """
     if len(data) > LARGEST_OBJECT_GRAPH:
         raise UnsupportedError(
             f"the object graph has {len(data)} bytes, and more than {LARGEST_OBJECT_GRAPH} are not decoded"
         )
-    # Decoding takes memory for each node and reference, so these are counted before it, and rather more than less.
+    # Decoding takes memory for each node and reference, so an upper bound of their number is computed before.
     most = MOST_OBJECTS + MOST_OBJECTS_A_TENSOR * tensors
     if len(data) > 2 * most and sum(map(data.count, _TAGS)) > most:
         raise UnsupportedError(

@@ -1,7 +1,7 @@
 """``save``: a checkpoint from a dict of arrays, from pairs that come one at a time, or from an open checkpoint.
 
-Data lie in the order in which tensors are given, and the index is sorted, so that a checkpoint that is read in the
-order of its data and saved has the same bytes again. ``v2.writer`` writes the files.
+Data is in the order in which tensors are passed, and the index is sorted, so a checkpoint that is read in the order of
+its data and saved has the same bytes again. ``v2.writer`` writes the files.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def save(
 ) -> str:
     """Write a V2 checkpoint with the prefix ``path``, and return the prefix.
 
-    ``tensors`` are arrays, numbers, strings, lists of these or ``Tensor`` by name; or pairs of name and value, which
-    are taken one at a time. Those of an open checkpoint are written in the order of its data, so that its files come
-    out again byte for byte. Each goes to the data file of ``shards`` that has the fewest bytes; or with ``shard_size``
-    they fill one after the other, none of which exceeds so many bytes unless a single tensor does.
+    ``tensors`` maps names to arrays, numbers, strings, lists of these or ``Tensor``; or it yields pairs of name and
+    value, which are consumed one at a time. The tensors of an open checkpoint are written in the order of its data, so
+    that its files are reproduced byte for byte. Each tensor is written to the one of ``shards`` data files that has the
+    fewest bytes. With ``shard_size`` the files are filled one after the other, and none exceeds that many bytes unless
+    a single tensor does.
 
-    ``progress`` is called after each tensor, and within a large one, with the bytes of values that were written and
-    those of all; the latter are those given so far where ``tensors`` are pairs.
+    ``progress`` is called after each tensor, and during a large one, with the number of bytes of values written and the
+    total. If ``tensors`` are pairs, the total covers the pairs consumed so far.
 
-    Raises ``ValueError`` for names that are empty or given twice, ``TypeError`` for values that no tensor holds, and
-    what reading a ``Tensor`` raises; then nothing is left behind.
+    Raises ``ValueError`` for empty or duplicate names, ``TypeError`` for values that cannot be a tensor, and the errors
+    of reading a ``Tensor``. On any error, no files are left behind.
     """
     counter = None
     if progress is not None:
@@ -65,11 +66,11 @@ def save(
 
 
 def _in_stored_order(tensors: TensorMapping) -> Iterator[tuple[str, Tensor, Copyable | None]]:
-    """Yield tensors in the order of their data, and with each what is stored, slice by slice, if that can be copied."""
+    """Yield tensors in the order of their data, each with the stored slices that can be copied, one at a time."""
     if tensors.format == "v2":
         check_shared_bytes(place for tensor in tensors.values() for place in tensor.ranges)
     found: list[tuple[tuple[str, int, int, int], tuple[str, Tensor, Copyable | None]]] = []
-    # What has no bytes lies ahead of that which begins at the same offset.
+    # A tensor without bytes comes before one that begins at the same offset.
     for name, tensor in tensors.items():
         copyable = tensor.copyable()
         for stored in copyable:
@@ -83,9 +84,9 @@ def _in_stored_order(tensors: TensorMapping) -> Iterator[tuple[str, Tensor, Copy
 
 
 class _Counter:
-    """Calls a ``Progress`` with the bytes of values, while what is counted are those that are stored.
+    """Calls a ``Progress`` with the bytes of values, given the counts of bytes stored.
 
-    Strings are stored with their lengths, and a tensor without elements is a step of its own.
+    Strings are stored with their lengths, and a tensor without elements is a separate step.
     """
 
     def __init__(self, progress: Progress, total: int) -> None:

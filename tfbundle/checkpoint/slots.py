@@ -1,33 +1,33 @@
-"""Which tensors of a checkpoint are an optimizer's slots: what it accumulates for each variable as it trains.
+"""The tensors of a checkpoint that are optimizer slots: the values accumulated for each variable in training.
 
 A model runs without them, and with Adam they are two thirds of the bytes. Counters and settings (``iterations``,
-``learning_rate``, ``global_step``) are no slots, nor are moving averages of the weights, which are meant to be used in
-their place.
+``learning_rate``, ``global_step``) are not slots, nor are moving averages of the weights, which are meant to replace
+the weights.
 
-Object-based checkpoints say it, in one of two ways:
+Object-based checkpoints identify slots, in one of two ways:
 
 * Optimizers of TensorFlow and of Keras up to 2.10 (later ``keras.optimizers.legacy``) list ``slot_variables``.
-* Keras optimizers since then, those of Keras 3 included, have a child ``_iterations`` and a list ``_variables`` of
-  all that is theirs, or nearly all, beside lists such as ``_momentums``, which are all that the experimental ones of
-  2.9 have. What they hold under a name of its own is a counter or a setting; what is also in the list
-  ``_model_variables_moving_average`` are averages; the rest of the lists are slots.
+* Keras optimizers since then, including those of Keras 3, have a child ``_iterations`` and a list ``_variables`` of
+  (nearly) all their variables, besides lists such as ``_momentums``; the experimental optimizers of 2.9 have only the
+  latter. Variables that are direct children are counters or settings; members of the list
+  ``_model_variables_moving_average`` are averages; all other members of the lists are slots.
 
-Name-based ones do not, so that names have to do, as ``Saver`` and the optimizers make them. If ``w`` is a tensor of
-the checkpoint, these are slots, with any scope in front (``OptimizeLoss/w/Adam``)::
+In name-based checkpoints, slots are recognised by the names that ``Saver`` and the optimizers give them. If ``w`` is a
+tensor of the checkpoint, these are slots, after any scope (``OptimizeLoss/w/Adam``)::
 
-    w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which call slots after themselves
+    w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which name slots after themselves
     w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
-    x/w/m  training/x/w/accumulator ...           the same with a name of their own, beside x/decay, x/learning_rate
+    x/w/m  training/x/w/accumulator ...           the same with a custom name, next to x/decay, x/learning_rate
     w/adam_m  w/lamb_v  w/lans_m                  optimizers of BERT and its descendants
     w/adafactor_v  w/adafactor_vr  w/momentum     the same with Adafactor, and with momentum
     w/Adam-keys  w/Adam-values  w/Adam-freqs ...  DeepRec, which saves embeddings and their slots as tables
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
-    beta1_power  beta2_power                      how far Adam's averages have come; they belong to no one variable
+    beta1_power  beta2_power                      powers of Adam's decay rates; not of any single variable
 
-``w`` may also be there as ``w/ExponentialMovingAverage`` alone, where averages were saved in place of weights. A slot
-of a TensorFlow 1 optimizer with a name of its own is not recognised, for nothing distinguishes it from a moving average
-with a name of its own.
+``w`` may also be stored only as ``w/ExponentialMovingAverage``, if averages were saved in place of weights. A slot of a
+TensorFlow 1 optimizer with a custom name is not recognised, because nothing distinguishes it from a moving average with
+a custom name.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _KERAS_OPTIMIZER = re.compile(
     r"(?:Adadelta|Adafactor|Adagrad|Adam|AdamW|AdamWeightDecay|Adamax|Ftrl|LAMB|LazyAdam|Lion|Nadam|NovoGrad"
     r"|RMSprop|RectifiedAdam|SGD|SGDW|Yogi)(?:_\d+)?"
 )
-# What each of them saves in its scope, unless a schedule takes the rate's place.
+# The settings that each of them saves in its scope, unless a schedule replaces the rate.
 _KERAS_SETTINGS = ("decay", "learning_rate")
 
 # The tables of an embedding in DeepRec, with and without filters, partitions and versions.
@@ -63,15 +63,15 @@ _EMBEDDING_TABLE = re.compile(
 AVERAGE = "/ExponentialMovingAverage"
 _PART_NUMBER = re.compile(r"\d+\Z")
 
-# Lists of a Keras optimizer that hold no slots.
+# Lists of a Keras optimizer that do not contain slots.
 _OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
 
-# How many scopes in front of a variable's name are looked behind.
+# How many scopes before a variable's name are examined.
 _MOST_SCOPES = 32
 
 
 def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset[str]:
-    """Those of a checkpoint's ``names`` that are optimizer slots: by its object graph, or without one by the names."""
+    """Return the names of optimizer slots, by the object graph of a checkpoint, or without one by their form."""
     if objects is None:
         known = _Names(names)
         return frozenset(name for name in names if _is_slot_name(name, known))
@@ -95,7 +95,7 @@ def _keras_slots(optimizer: Node, objects: ObjectGraph, lists: dict[int, frozens
             lists[number] = frozenset(child.number for child in objects[number].children if child.name.isdecimal())
         return lists[number]
 
-    # A list belongs to one optimizer; one that many claim is read once.
+    # A list belongs to one optimizer; a list with several owners is read once.
     candidates = [number for name, number in own.items() if name not in _OTHER_LISTS and number not in lists]
     kept = set(own.values()).union(*(members(own[name]) for name in _OTHER_LISTS if name in own))
     for number in candidates:
@@ -108,7 +108,7 @@ def _beta_powers(optimizer: Node) -> Iterator[int]:
 
 
 class _Names(Container[str]):
-    """The names of all tensors, and what is asked about them for each of many scopes."""
+    """The names of all tensors, with the sets that are searched for each of many scopes."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
@@ -127,7 +127,7 @@ def _is_slot_name(name: str, names: _Names) -> bool:
     if _BETA_POWER.fullmatch(last):
         return True
     if last == "momentum" and owner in names:
-        return True  # A word that scopes are called as well, so that the variable has to be there by its full name.
+        return True  # Scopes may have this name as well, so the variable must be stored under its full name.
     if _SAVER_SLOT.fullmatch(last):
         return _is_variable(owner, names) or _is_part(owner, names)
     if _KERAS_SLOT.fullmatch(last):
@@ -141,7 +141,7 @@ def _is_slot_name(name: str, names: _Names) -> bool:
 
 
 def _is_slot_of_embedding(name: str, table: str, names: _Names) -> bool:
-    """Return whether one of the tables in which DeepRec saves an embedding is that of a slot, as ``w/Adam-keys``."""
+    """Return whether a table in which DeepRec saves an embedding belongs to a slot, as ``w/Adam-keys`` does."""
     owner, _, last = name.rpartition("/")
     if _SAVER_SLOT.fullmatch(last) is None:
         return False
@@ -152,14 +152,14 @@ def _is_slot_of_embedding(name: str, table: str, names: _Names) -> bool:
 
 
 def _is_variable(name: str, names: _Names) -> bool:
-    """Whether a variable was saved under this name, or what is left of it without scopes in front."""
+    """Return whether a variable was saved under this name, with or without the leading scopes."""
     if name.rpartition("/")[2] not in names.last_parts:
-        return False  # So that scopes without end are not looked behind.
+        return False  # This avoids the search through many scopes.
     return any(map(names.variables.__contains__, _without_scopes(name)))
 
 
 def _is_beside_settings(owner: str, scopes: list[str], names: Container[str]) -> bool:
-    """Whether some of the scopes are those of a Keras optimizer, by its settings, and what follows is a variable."""
+    """Return whether a scope is that of a Keras optimizer, by its settings, and a variable's name follows it."""
     pos = -1
     for scope in scopes:
         pos += len(scope) + 1
@@ -169,10 +169,10 @@ def _is_beside_settings(owner: str, scopes: list[str], names: Container[str]) ->
 
 
 def _is_part(owner: str, names: Container[str]) -> bool:
-    """Whether the owner of a slot is a part of a variable, by the name that Saver makes in a scope.
+    """Return whether the owner of a slot is a part of a variable, by the name that ``Saver`` makes in a scope.
 
-    It takes the slot's name ``dnn/dnn/w/part_0/Adam``, cuts off as many characters as ``dnn/w/part_0/`` has, and puts
-    what is left, here ``t_0/Adam``, behind the variable's name. How much is left depends on the scope's length.
+    ``Saver`` removes as many characters from the slot's name ``dnn/dnn/w/part_0/Adam`` as ``dnn/w/part_0/`` has, and
+    appends the rest, here ``t_0/Adam``, to the variable's name. The length of the rest depends on the scope's length.
     """
     number = _PART_NUMBER.search(owner)
     if number is None:
@@ -190,7 +190,7 @@ def _is_part(owner: str, names: Container[str]) -> bool:
 
 
 def _without_scopes(name: str) -> list[str]:
-    """Return a name, and what is left of it as scopes are taken from its front."""
+    """Return a name, and what remains of it as leading scopes are removed one by one."""
     found = [name]
     while len(found) < _MOST_SCOPES and (name := name.partition("/")[2]):
         found.append(name)

@@ -1,4 +1,4 @@
-"""From the files that were found to the store that reads them."""
+"""The choice of a store for the files that were found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_store(files: CheckpointFiles, verify: bool) -> BundleStore | V1Store:
-    """Open what ``find_checkpoint`` found; what is not a checkpoint at all is an error that says what it is."""
+    """Open the files that ``find_checkpoint`` found; an error about a file of another kind states the kind."""
     try:
         if files.format == "v2":
             return BundleStore.open(files.prefix, verify=verify)

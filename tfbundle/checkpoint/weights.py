@@ -1,21 +1,22 @@
-"""Which tensors of a checkpoint are the model's weights alone: what a program that only runs the model needs.
+"""The tensors of a checkpoint that are weights of the model, which are all that a program needs to run it.
 
-Beside the optimizer's slots (``slots``) a checkpoint holds what training needs to go on: counters, settings of the
-optimizer that may change, statistics of metrics, averages of the weights, and in TensorFlow 2 the graph of objects.
+Besides these and the optimizer's slots (``slots``), a checkpoint contains state for resuming training: counters,
+variable settings of the optimizer, statistics of metrics, averages of the weights, and in TensorFlow 2 the object
+graph.
 
-With an object graph, these are no weights:
+With an object graph, these are not weights:
 
-* what is no variable, such as settings that objects saved
-* variables that an optimizer has as children of its own (``iter``, ``_learning_rate``, ``beta_1``), or in its lists,
-  but for the trained variables that it lists too
-* ``save_counter`` and other counters: integers without dimensions, called as counters are
-* what Keras saves of metrics (``keras_api/metrics/...``), and the states of its random generators
+* values that are not variables, such as settings that objects saved
+* variables that are children of an optimizer (``iter``, ``_learning_rate``, ``beta_1``) or members of its lists, except
+  the trained variables that it also lists
+* ``save_counter`` and other counters: scalar integers with a typical name
+* the metrics of Keras (``keras_api/metrics/...``), and the states of its random generators
 
-Without one, names decide: numbers without dimensions that are called as counters are (``global_step``), stand beside a
-counter (``training/Ftrl/decay`` beside ``training/Ftrl/iter``) or scale a loss, and ``w/ExponentialMovingAverage``
-where ``w`` is there too. Where the average alone was saved, it stands for the weight, and is one.
+Without one, these are recognised by name: scalars with the name of a counter (``global_step``), scalars in the scope of
+a counter (``training/Ftrl/decay`` next to ``training/Ftrl/iter``), loss scales, and ``w/ExponentialMovingAverage`` if
+``w`` is stored too. If only the average was saved, it replaces the weight, and counts as one.
 
-Strings and variants are never weights; the graph of objects is one of these.
+Strings and variants are never weights; the object graph is a string.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from tfbundle.tensors.tensor import Tensor
 
 _COUNTER = re.compile(r"_?(?:global_)?(?:step|steps|epoch|epochs|iter|iteration|iterations|save_counter|save_count)")
 _RANDOM_STATE = re.compile(r"(?:seed_generator_state|_state_var|rng_state)")
-# A Keras optimizer keeps its settings beside its counter.
+# A Keras optimizer keeps its settings in the scope of its counter.
 _ITERATIONS = re.compile(r"(?:\A|/)(?:iter|iterations)\Z")
 _LOSS_SCALE = re.compile(r"(?:current_loss_scale|good_steps|loss_scale|num_good_steps|num_bad_steps)(?:_\d+)?")
 _METRICS = "keras_api/metrics/"
-# The one list of an optimizer that has the model's own variables.
+# The only list of an optimizer that contains the model's own variables.
 _TRAINED = "_trainable_variables"
 
 
 def find_weights(tensors: Mapping[str, Tensor], slots: frozenset[str], objects: ObjectGraph | None) -> frozenset[str]:
-    """Return the names of the tensors that are weights, given which ones are optimizer slots."""
+    """Return the names of the tensors that are weights, given the optimizer slots."""
     others = _bookkeeping_by_name(tensors) if objects is None else _bookkeeping(tensors, objects)
     texts = (name for name, tensor in tensors.items() if _is_text(tensor))
     return frozenset(tensors) - slots - frozenset(others) - frozenset(texts)
@@ -61,7 +62,7 @@ def _bookkeeping(tensors: Mapping[str, Tensor], objects: ObjectGraph) -> Iterato
 
 
 def _owned_by_optimizers(objects: ObjectGraph) -> Iterator[int]:
-    """Yield the numbers of the nodes that are an optimizer's, and not the model's."""
+    """Yield the numbers of the nodes that belong to an optimizer and not to the model."""
     for number in {*objects.with_slots, *objects.with_child("_iterations")}:
         children = {child.name: child.number for child in objects[number].children}
         trained = set(_members(objects, children[_TRAINED])) if _TRAINED in children else set()
@@ -93,7 +94,7 @@ def _bookkeeping_by_name(tensors: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def _is_number(tensors: Mapping[str, Tensor], name: str, kinds: str = "iuf") -> bool:
-    """Return whether a tensor has no dimensions, and is of one of some kinds of dtypes."""
+    """Return whether a tensor is a scalar with a dtype of one of the given kinds."""
     tensor = tensors.get(name)
     with suppress(TfBundleError):
         return tensor is not None and not tensor.shape and tensor.dtype.kind in kinds

@@ -1,8 +1,8 @@
-"""What lies in which folder, asked once for each, however many checkpoints are looked for.
+"""The entries of folders, listed once each however many checkpoints are searched for.
 
-A state file may name a hundred thousand checkpoints, in folders that go by thousands of names. Each name costs one look
-at the file system, and each folder is listed once. Where a single checkpoint is looked for, listing a large folder
-would cost more than asking for its few files by name (``Asked``).
+A state file may name a hundred thousand checkpoints, in folders with thousands of names. Each name costs one call of
+the file system, and each folder is listed once. For a single checkpoint, listing a large folder would cost more than
+checking its few files by name (``Asked``).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.limits import MOST_FOLDER_NAMES
 from tfbundle.storage.base import FileStat, Listing, Location
 
-# Of so many missing files it is said where they may be: each is looked for among all names of its folder.
+# For this many missing files, all names of their folders are searched for advice where they may be.
 _MOST_LOOKS = 20
 
 
 class Asked(Listing):
-    """A folder whose entries are asked for one by one, which works as well where it may not be listed."""
+    """A folder whose entries are checked one by one, which also works without permission to list it."""
 
     def __init__(self, folder: Location) -> None:
-        """Nothing is asked yet; there may be no such folder."""
+        """Accept any folder, even one that does not exist; nothing is read yet."""
         self._folder = folder
 
     @cached_property
     def names(self) -> list[str]:  # type: ignore[override]
-        """The base names, sorted; none where the folder may not be listed, or is not there."""
+        """The base names, sorted; none if the folder may not be listed or does not exist."""
         try:
             return self._folder.list().names
         except OSError:
@@ -38,7 +38,7 @@ class Asked(Listing):
         return self._folder.join(name).is_folder()
 
     def is_file(self, name: str) -> bool:
-        """Return whether there is such an entry, and it is no folder."""
+        """Return whether there is such an entry and it is not a folder."""
         return self._folder.join(name).is_file()
 
     def stat(self, name: str) -> FileStat | None:
@@ -50,7 +50,7 @@ class Asked(Listing):
 
 
 class Nothing(Listing):
-    """The entries of a folder that is not there."""
+    """The entries of a folder that does not exist."""
 
     names: list[str] = []  # noqa: RUF012 - shared, and never changed
 
@@ -67,14 +67,14 @@ class Nothing(Listing):
 
 
 class Listings:
-    """The entries of any folder, from memory where it was listed before, under whatever name."""
+    """The entries of any folder, cached once it has been listed under any name."""
 
     def __init__(self) -> None:
-        """Nothing is listed yet."""
+        """Start with an empty cache."""
         self._by_name: dict[Location, Listing] = {}
         self._by_place: dict[Hashable, Listing] = {}
         self._real: dict[Location, Location] = {}
-        # Folders that a path of a state file may lead to, by the state file and the path but for its name.
+        # Folders that a path in a state file may lead to, by the state file and the path without its name.
         self.likely: dict[tuple[Location, str], list[Listing]] = {}
         self._looks = _MOST_LOOKS
 
@@ -84,9 +84,9 @@ class Listings:
         return self._looks >= 0
 
     def of(self, folder: Location) -> Listing:
-        """Return the entries of a folder: none if it is not there, and asked one by one if it may not be listed.
+        """Return the entries of a folder: none if it does not exist, checked one by one if it may not be listed.
 
-        Raises ``FormatError`` for more names of folders than any state file has.
+        Raises ``FormatError`` for more names of folders than a valid state file has.
         """
         listing = self._by_name.get(folder)
         if listing is None:
@@ -112,7 +112,7 @@ class Listings:
         return listing
 
     def real(self, folder: Location) -> Location:
-        """Return the name of a folder without links, which is equal for two names of one place."""
+        """Return the name of a folder without links, which is equal for all names of the same folder."""
         found = self._real.get(folder)
         if found is None:
             found = self._real[folder] = folder.real()
@@ -120,7 +120,7 @@ class Listings:
 
 
 class Asking(Listings):
-    """For a single checkpoint: folders are not listed, but asked for a few names."""
+    """For a single checkpoint: folders are not listed, but checked for a few names."""
 
     def _find(self, folder: Location) -> Listing:
         return Asked(folder)

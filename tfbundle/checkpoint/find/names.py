@@ -1,4 +1,4 @@
-"""How the files of a checkpoint are called.
+"""The names of the files of a checkpoint.
 
 ::
 
@@ -29,14 +29,14 @@ Format = Literal["v1", "v2"]
 INDEX_SUFFIX = ".index"
 META_SUFFIX = ".meta"
 
-# TensorFlow writes five digits, and more where the number has more.
+# TensorFlow writes at least five digits.
 _SHARD = re.compile(r"\.data-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
 _V1_SHARD = re.compile(r"-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
-# Question marks stand for all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
+# Question marks represent all files of a sharded V1 checkpoint: one set of them in a state file, often two in prose.
 _V1_PATTERN = re.compile(r"-\?{5,}-of-(?:\d{5,}|\?{5,})\Z", re.ASCII)
 _TEMPORARY = re.compile(r"\.tempstate(\d+)\Z", re.ASCII)
 _INCOMPLETE = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
-# How names end, or begin, that copying, downloading and syncing programs and editors give to a file which is not whole.
+# Suffixes and prefixes that copying, downloading and syncing programs and editors give to incomplete files.
 _SIDECAR = re.compile(
     r"""
     _?\.gstmp\Z                                             # gsutil, gcloud
@@ -51,10 +51,10 @@ _SIDECAR = re.compile(
     """,
     re.VERBOSE,
 )
-# Android keeps downloads that are not finished, and deleted files, beside the others.
+# Android keeps unfinished downloads and deleted files next to the others.
 _HIDDEN = re.compile(r"\.(?:pending|trashed)-\d+-", re.ASCII)
-# Of macOS and AppleTalk; of NAS, with what was deleted there and how it was before; of copying and syncing programs, of
-# Windows and Linux, of version control.
+# Folders of macOS and AppleTalk, of NAS (deleted files and snapshots), of copying and syncing programs, of Windows and
+# Linux, and of version control.
 # fmt: off
 _SIDECAR_FOLDERS = frozenset({
     "#recycle", "#snapshot", "$RECYCLE.BIN", ".AppleDB", ".AppleDesktop", ".AppleDouble", ".DocumentRevisions-V100",
@@ -68,7 +68,7 @@ _STEP = re.compile(r"-(\d{1,19})\Z", re.ASCII)
 
 
 class CheckpointFiles(NamedTuple):
-    """A checkpoint that was found: its prefix, format, and for V1 the files that are there."""
+    """A checkpoint that was found: its prefix, format, and for V1 the files that exist."""
 
     prefix: Location
     format: Format
@@ -76,7 +76,7 @@ class CheckpointFiles(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """What the name of one of several files says: the prefix, its number, and how many there are in all."""
+    """The parts of the name of one of several files: the prefix, its number, and the number of files."""
 
     prefix: str
     number: int
@@ -89,17 +89,17 @@ def index_path(prefix: str) -> str:
 
 
 def shard_path(prefix: str, shard: int, count: int) -> str:
-    """Return the path of a data file of a V2 checkpoint with ``count`` of them."""
+    """Return the path of a data file of a V2 checkpoint with ``count`` data files."""
     return f"{prefix}.data-{shard:05d}-of-{count:05d}"
 
 
 def parse_shard(path: str) -> Shard | None:
-    """Return what the path of a V2 checkpoint's data file says, or ``None`` if it is called otherwise."""
+    """Return the parts of the path of a V2 checkpoint's data file, or ``None`` for another path."""
     return _parse(_SHARD, path)
 
 
 def parse_v1_shard(path: str) -> Shard | None:
-    """Return what the path of one file of a sharded V1 checkpoint says, or ``None`` if it is called otherwise."""
+    """Return the parts of the path of one file of a sharded V1 checkpoint, or ``None`` for another path."""
     return _parse(_V1_SHARD, path)
 
 
@@ -109,7 +109,7 @@ def _parse(pattern: re.Pattern[str], path: str) -> Shard | None:
 
 
 def data_files_in(listing: Listing, base: str) -> Iterator[str]:
-    """Yield the names in a folder that begin as those of the data files of a prefix with the name ``base`` do."""
+    """Yield the names in a folder that begin like those of the data files of a prefix with the name ``base``."""
     begin = f"{base}.data-"
     for name in islice(listing.names, bisect_left(listing.names, begin), None):
         if not name.startswith(begin):
@@ -118,7 +118,7 @@ def data_files_in(listing: Listing, base: str) -> Iterator[str]:
 
 
 def prefix_of_member(path: str) -> str | None:
-    """Return the prefix, if ``path`` is called like an index, a data file or a graph that belongs to a checkpoint."""
+    """Return the prefix if ``path`` has the name of an index, a data file or a graph of a checkpoint, or ``None``."""
     for suffix in (INDEX_SUFFIX, META_SUFFIX):
         if path.endswith(suffix):
             return path[: -len(suffix)]
@@ -127,32 +127,32 @@ def prefix_of_member(path: str) -> str | None:
 
 
 def prefix_of_v1_shard(path: str) -> str | None:
-    """Return the prefix, if ``path`` is called like one file of a sharded V1 checkpoint, or is a pattern of them."""
+    """Return the prefix if ``path`` is the name of a file, or a pattern, of a sharded V1 checkpoint, or ``None``."""
     match = _V1_SHARD.search(path) or _V1_PATTERN.search(path)
     return path[: match.start()] if match else None
 
 
 def is_incomplete_folder(folder: str) -> bool:
-    """Return whether a folder is called like those in which TensorFlow collects a checkpoint until it is complete."""
+    """Return whether a folder has the name of those in which TensorFlow collects a checkpoint until it is complete."""
     return _INCOMPLETE.search(folder.rstrip("/\\")) is not None
 
 
 def temporary_token(name: str) -> str | None:
-    """Return what distinguishes one save from others in the temporary name of a file, or ``None`` for another name.
+    """Return the part of a file's temporary name that identifies the save, or ``None`` for another name.
 
-    Files that ``storage.staging`` writes together have the first digits in common; each of TensorFlow's has its own.
+    Files that ``storage.staging`` writes together have the first digits in common; those of TensorFlow do not.
     """
     match = _TEMPORARY.search(name)
     return None if match is None else match[1][:13]
 
 
 def is_sidecar(name: str) -> bool:
-    """Return whether a file of this base name is what another program puts beside a file, or a copy in progress.
+    """Return whether a file with this base name is a companion file of another program, or a copy in progress.
 
-    Such a file is neither a checkpoint nor an event file, whatever else its name contains. Whoever passes its path
-    still means it.
+    Such a file is neither a checkpoint nor an event file, whatever else its name contains. If the caller passes its
+    path, it is read nevertheless.
     """
-    # macOS keeps in ._NAME what another file system cannot hold of NAME; Emacs' locks begin with the other.
+    # macOS keeps attributes of NAME in ._NAME on other file systems; locks of Emacs begin with the second.
     if name.startswith(("._", ".#")):
         return True
     # rsync's copies have a leading dot, and so have Hadoop's checksums and swap files. A checkpoint's name may begin
@@ -163,7 +163,7 @@ def is_sidecar(name: str) -> bool:
 
 
 def is_sidecar_folder(name: str) -> bool:
-    """Return whether a folder of this base name is where another program keeps sidecars or deleted files."""
+    """Return whether a folder with this base name is one where another program keeps sidecars or deleted files."""
     return name in _SIDECAR_FOLDERS or name.startswith(".Trash")
 
 
@@ -178,8 +178,8 @@ def find_files(
 ) -> CheckpointFiles | None:
     """Return the checkpoint with this prefix, or ``None``.
 
-    V2 wins where both formats share it and ``format`` asks for neither. ``listings`` are the folders that were listed
-    already, where many prefixes are looked for.
+    V2 takes precedence if both formats have the prefix and ``format`` is ``None``. ``listings`` caches folder listings
+    when many prefixes are searched for.
     """
     listing = (listings or Asking()).of(prefix.parent)
     base = prefix.name
@@ -187,7 +187,7 @@ def find_files(
         return CheckpointFiles(prefix, "v2")
     if format != "v2" and base:
         is_there = listing.is_file(base)
-        # A folder of which no list is at hand is listed only if the file is another's.
+        # A folder that is not listed yet is listed only if the file is not a V1 checkpoint.
         if is_there and isinstance(listing, Asked) and holds_v1_table(prefix):
             return CheckpointFiles(prefix, "v1", (prefix,))
         shards = _v1_shards(base, listing)
@@ -206,7 +206,7 @@ def find_shards_beside(location: Location) -> CheckpointFiles | None:
 
 
 def holds_v1_table(location: Location) -> bool:
-    """Return whether a file is of a V1 checkpoint, by its content."""
+    """Return whether a file belongs to a V1 checkpoint, by its content."""
     try:
         return kind_of(location) is FileKind.V1_TABLE
     except (TfBundleError, OSError):
@@ -214,17 +214,17 @@ def holds_v1_table(location: Location) -> bool:
 
 
 def _v1_shards(base: str, listing: Listing) -> list[str]:
-    # What is called PREFIX.data-00000-of-00001 belongs to a V2 checkpoint.
+    # A file named PREFIX.data-00000-of-00001 belongs to a V2 checkpoint.
     if base.endswith(".data"):
         return []
     names = listing.names
-    # All that begin with the base and a minus sign; "." is the character behind that.
+    # All names that begin with the base and a minus sign; "." is the next character after that.
     begun = names[bisect_left(names, base + "-") : bisect_left(names, base + ".")]
     return [name for name in begun if _V1_SHARD.fullmatch(name, len(base))]
 
 
 class Folder(NamedTuple):
-    """What a folder holds: checkpoints by prefix, data files whose index is not there, and incomplete checkpoints."""
+    """The contents of a folder: checkpoints by prefix, data files without an index, and incomplete checkpoints."""
 
     v2: tuple[Location, ...]
     v1: tuple[Location, ...]
@@ -235,9 +235,9 @@ class Folder(NamedTuple):
 def scan_folder(folder: Location, listing: Listing | None = None) -> Folder:
     """Return the checkpoints in a folder, by the names of their files; other names are left out.
 
-    A V1 checkpoint in one file has no suffix; it is found when its graph (``.meta``) lies beside it, or
-    when the state file names it. Sidecars of other programs are no files of a checkpoint. ``listing`` is the folder's,
-    if it is known. Raises as ``Location.list`` does.
+    A V1 checkpoint in one file has no suffix; it is found if its graph (``.meta``) is next to it. Sidecars of other
+    programs are not files of a checkpoint. ``listing`` is that of the folder, if it is known. Raises as
+    ``Location.list`` does.
     """
     listing = folder.list() if listing is None else listing
     v2, v1, orphans, incomplete = set(), set(), set(), set()
@@ -267,11 +267,11 @@ def holds_data(prefix: Location, listing: Listing) -> bool:
 
 
 def is_placeholder(location: Location) -> bool:
-    """Return whether a file is a web page, a Git LFS pointer or an error message in the place of what its name says."""
+    """Return whether a file is a web page, a Git LFS pointer or an error message instead of the named content."""
     try:
         return kind_of(location) in (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR)
     except (TfBundleError, OSError):
-        return False  # What cannot be read may be anything.
+        return False  # A file that cannot be read may be anything.
 
 
 def _by_step(prefix: str) -> tuple[str, int]:

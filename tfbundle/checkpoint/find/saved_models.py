@@ -1,8 +1,8 @@
-"""How a SavedModel's folder is laid out, as far as its checkpoint goes.
+"""The layout of a SavedModel's folder, as far as its checkpoint is concerned.
 
 ::
 
-    saved_model.pb  or  saved_model.pbtxt     the graphs; TensorFlow takes the first where both are there
+    saved_model.pb  or  saved_model.pbtxt     the graphs; TensorFlow reads the first if both exist
     variables/variables.index, .data-*        a V2 checkpoint
     fingerprint.pb  keras_metadata.pb  tfhub_module.pb      notes of TensorFlow, Keras and TensorFlow Hub
 """
@@ -22,7 +22,7 @@ SAVED_MODEL_NOTES = (FINGERPRINT_NAME, "keras_metadata.pb", "tfhub_module.pb")
 
 
 def is_saved_model(path: StrPath) -> bool:
-    """Return whether a path is a SavedModel's folder or file, or a note beside that, by the names."""
+    """Return whether a path is a SavedModel's folder or file, or a note next to that file, by their names."""
     location = locate(path)
     if location.is_folder():
         return any(location.join(name).is_file() for name in SAVED_MODEL_NAMES)
@@ -30,13 +30,13 @@ def is_saved_model(path: StrPath) -> bool:
 
 
 def is_saved_model_note(path: StrPath) -> bool:
-    """Return whether a path is a file that lies beside a SavedModel's and means it, by the names."""
+    """Return whether a path is a file next to a SavedModel's file that belongs to it, by their names."""
     location = locate(path)
     return location.name in SAVED_MODEL_NOTES and location.is_file() and is_saved_model(location.parent)
 
 
 def is_placeholder_of_saved_model(folder: Location) -> bool:
-    """Return whether the file that makes a folder that of a SavedModel is none, such as a web page or a broken link."""
+    """Return whether the file of a SavedModel in a folder is invalid, such as a web page or a broken link."""
     for name in SAVED_MODEL_NAMES:
         if folder.join(name).is_file():
             try:
@@ -50,7 +50,7 @@ def model_of_variables(prefix: Location) -> Location | None:
     """Return the folder of the SavedModel whose checkpoint has this prefix, or ``None`` for any other checkpoint."""
     if prefix.name != VARIABLES:
         return None
-    # Links and ".." would hide what the folder is called.
+    # Links and ".." would hide the name of the folder.
     folder = prefix.absolute().parent.real()
     return folder.parent if folder.name == VARIABLES and is_saved_model(folder.parent) else None
 
