@@ -1,8 +1,8 @@
-"""From the points of files to the series of a run.
+"""Combine the points of files into the series of a run.
 
-Each file has its points by tag; here those of one tag follow each other in the order of the files, and the metadata,
-which may stand on the tag's first value alone, says to which plugin they all belong. ``position`` says where a point
-stands among all of a run: the number of the file above the place in it.
+Each file has its points by tag. Here the points of one tag are joined in the order of the files, and the metadata,
+which only the tag's first value may have, determines the plugin of all of them. A ``position`` orders the points of a
+run: the high bits are the number of the file, the low bits the place within it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Stretch(NamedTuple):
 
 
 class Assembly:
-    """The series of a run, as its files are at one time.
+    """The series of a run, for one state of its files.
 
-    ``stretches`` has the points of each tag, file by file, the tags in the order in which they first appear.
+    ``stretches`` has the points of each tag, file by file, with the tags in the order of first appearance.
     """
 
     def __init__(self, files: list[EventFile], origin: Callable[[str, str], Origin], *, purge: bool) -> None:
@@ -67,11 +67,11 @@ class Assembly:
 
     @property
     def tags(self) -> KeysView[str]:
-        """All tags, in the order in which they first appear."""
+        """All tags, in the order of first appearance."""
         return self.stretches.keys()
 
     def _find_stretches(self) -> dict[str, list[Stretch]]:
-        """Return the points of each tag, file by file; the tags in the order in which they first appear."""
+        """Return the points of each tag, file by file, with the tags in the order of first appearance."""
         found: defaultdict[str, list[Stretch]] = defaultdict(list)
         for number, file in enumerate(self._files):
             for tag, points in file.tags.items():
@@ -81,7 +81,7 @@ class Assembly:
         return dict(sorted(found.items(), key=lambda item: first[item[0]]))
 
     def _find_metadata(self) -> dict[str, SummaryMetadata]:
-        """Return what stands on the first value of each tag that has any."""
+        """Return the metadata of the first value of each tag that has any."""
         found = {}
         for tag, stretches in self.stretches.items():
             for file in dict.fromkeys(stretch.file for stretch in stretches):
@@ -118,12 +118,12 @@ class Assembly:
         return plugins.SCALARS if metadata.data_class == DataClass.DATA_CLASS_SCALAR else plugins.TENSORS
 
     def series(self, kind: str) -> ByName[Any]:
-        """All series of a kind."""
+        """Return all series of a kind."""
         found = self._series.get(kind)
         if found is None:
             stretches = self._kinds[kind]
             found = ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
-            self._series[kind] = found  # Making the series of many tags takes time.
+            self._series[kind] = found  # Kept, because building the series of many tags takes time.
         return found
 
     def _make(self, kind: str, tag: str, stretches: list[Stretch]) -> Series:
@@ -135,7 +135,7 @@ class Assembly:
         kept = kept_by_purge(steps[order]) if self._purge else None
         if kept is not None:
             order = order[kept]
-        # Which stretch each point comes from, and which row of it.
+        # The stretch from which each point comes, and its row there.
         counts = [len(column.order) for column in columns]
         sources = np.repeat(np.arange(len(stretches), dtype=np.int32), counts)[order]
         rows = order - np.concatenate([[0], np.cumsum(counts)])[sources]
@@ -144,7 +144,7 @@ class Assembly:
         for number, column in enumerate(columns):
             places = np.flatnonzero(sources == number)
             if column.numbers is not None:
-                # Each column is in order, so that as many points are the same ones.
+                # Each column is in order, so an equal number of points means the same points.
                 whole = len(places) == len(column.order)
                 numbers.append((places, column.numbers if whole else column.numbers[rows[places]]))
             else:
@@ -174,7 +174,7 @@ def _read_value(stretch: Stretch, row: int) -> Summary.Value:
     if column.numbers is not None:
         return plugins.encode_number(column.numbers[row])
     if column.places is None:
-        raise ValueError("points without numbers need places")
+        raise ValueError("points without numbers require places")
     order = int(column.order[row])
     data = stretch.file.value_bytes(order, Place(*column.places[row].tolist()))
     try:

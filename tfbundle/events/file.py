@@ -1,7 +1,7 @@
-"""One event file: its points by tag, and its events of other kinds, read as far as the file goes and then further.
+"""One event file: its points by tag and its events of other kinds, read to the end and again as the file grows.
 
-The file is read once: all checksums are verified, numbers are decoded, and the offsets of everything else are noted.
-What was appended later is read from the end of the last complete record.
+The file is read once: all checksums are verified, numbers are decoded, and the offsets of everything else are recorded.
+Data that is appended later is read from the end of the last complete record.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from tfbundle.storage.base import Location, Source
 
 _DOUBLE = struct.Struct("<d")
 
-# A tree may have more files than a process may open; of all logs together these stay open between two reads.
+# A tree may have more files than a process may open; this many stay open between reads, over all logs.
 _MOST_OPEN = 32
 _recently_opened: deque[weakref.ref[EventFile]] = deque()
 _opening = threading.Lock()
 
 
 class Options(NamedTuple):
-    """What ``open_events`` was asked for; ``partial`` keeps what stands before damage, and the damage is a loss."""
+    """The arguments of ``open_events``; ``partial`` keeps the data before damage, and reports the rest as a loss."""
 
     purge: bool = False
     verify: bool = True
@@ -55,7 +55,7 @@ class Options(NamedTuple):
 
 
 class OtherEvent(NamedTuple):
-    """An event that is no summary: where its payload lies, its size and CRC-32C, its step, and which field it holds."""
+    """An event that is not a summary: its payload's offset, size and CRC-32C, its step, and the field that it has."""
 
     order: int
     size: int
@@ -65,14 +65,14 @@ class OtherEvent(NamedTuple):
 
 
 class EventFile:
-    """What has been read of a file so far.
+    """The contents of a file as far as it has been read.
 
-    ``tags`` has the points by the bytes of their tags, ``others`` the other events in order. ``count`` is the number of
-    events, ``truncation`` the incomplete record at the end, ``losses`` what ``salvage`` left out.
+    ``tags`` has the points by tag, as bytes, and ``others`` the other events in order. ``count`` is the number of
+    events, ``truncation`` the incomplete record at the end, ``losses`` the data that ``salvage`` left out.
     """
 
     def __init__(self, location: Location, options: Options, unusual: UnusualBudget | None = None) -> None:
-        """Note the file, which ``read`` opens; ``unusual`` is the budget of its log, by default one of its own."""
+        """Store the location, which ``read`` opens; ``unusual`` is the budget of the log, by default a separate one."""
         self.location = location
         self.path = location.path
         self._options = options
@@ -93,22 +93,23 @@ class EventFile:
         self._so_far: ReadSoFar | None = None
         self._opened: Source | Unpacked | None = None
         self._is_closed = False
-        self._is_given_up = False  # Whether no more of the file is read until another takes its place.
-        self._passed: list[Loss] = []  # Records of the last reading that are no events.
+        self._is_given_up = False  # Whether reading stops until the file is replaced.
+        self._passed: list[Loss] = []  # Records of the last read that are not events.
 
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
-        """Read what was appended since the last time, and return whether there was anything.
+        """Read data appended since the last call, and return whether there was any.
 
         ``progress`` is called repeatedly with the number of bytes read since its last call.
 
-        Raises ``Replaced`` if the file is another one now, or shorter, or compressed and longer, and what
-        ``read_events`` raises. What cannot be opened is an ``OSError`` or ``FormatError``, or with ``salvage`` lost.
+        Raises ``Replaced`` if the file was replaced, became shorter, or is compressed and became longer, and the errors
+        of ``read_events``. A file that cannot be opened raises ``OSError`` or ``FormatError``, or with ``salvage`` is a
+        loss.
         """
         before, start = self.count, self.position
         try:
             source, stream = self._open_stream()
         except (TfBundleError, OSError) as error:
-            # The link leads nowhere, or to a pipe; or the system refuses.
+            # A link may be broken or point to a pipe, or the system may deny access.
             if not (self._options.salvage or self._options.partial):
                 raise
             stat = self.location.stat()
@@ -134,7 +135,7 @@ class EventFile:
             done = stream.done()
             self._passed = []
             for window in reader.windows():
-                self._is_given_up = True  # Unless all of the window is taken; a part of it would be taken twice.
+                self._is_given_up = True  # Until the whole window is decoded; a part would be decoded twice.
                 self._take(window)
                 self._is_given_up = False
                 if progress is not None:
@@ -163,18 +164,18 @@ class EventFile:
             source.close()
 
     def _loss(self, source: Source, error: TfBundleError | OSError) -> Loss:
-        """Return all from the damage on as a loss."""
+        """Return everything from the damage on as a loss."""
         return Loss(self.position, max(0, source.size - self.position), self.count, error)
 
     def _note_bytes(self, source: Source) -> None:
-        """Note what was read, so that another file in its place is noticed."""
+        """Record which bytes were read, so that a replaced file is detected."""
         if not self._is_packed:
-            # Where its disk is broken, or it just became shorter, what was noted before has to do.
+            # If the disk fails or the file has just become shorter, the earlier record is kept.
             with suppress(OSError, TfBundleError):
                 self._so_far = ReadSoFar(source, self.position)
 
     def _open_stream(self) -> tuple[Source, Stream]:
-        """Return the file, and its bytes from ``position`` on."""
+        """Return the file and the stream of its bytes from ``position`` on."""
         source = self.location.open()
         try:
             return source, FileStream(source, self.position) if self.position else open_stream(source)
@@ -183,8 +184,8 @@ class EventFile:
             raise
 
     def _finish(self, start: int, before: int, truncation: Truncation | None, losses: list[Loss]) -> bool:
-        """Note how reading from ``start`` ended, when ``before`` events were known; return whether anything changed."""
-        # Damage that no whole record follows was not passed: where it ends will be seen when more is there.
+        """Record how reading from ``start``, after ``before`` events, ended; return whether anything changed."""
+        # Damage that no complete record follows was not passed: its end is determined when the file has grown.
         new = sorted([*losses, *self._passed], key=lambda loss: loss.offset)
         losses = [loss for loss in self.losses if loss.offset < start] + new
         changed = (self.count, truncation, _extent(losses)) != (before, self.truncation, _extent(self.losses))
@@ -192,7 +193,7 @@ class EventFile:
         return changed
 
     def _is_other(self, source: Source) -> bool:
-        """Return whether another file lies there than the one that was read, if any was."""
+        """Return whether the file is not the one that was read before, if any was."""
         if self._so_far is None:
             return self._version is not None
         return not self._so_far.goes_on_in(source)
@@ -222,7 +223,7 @@ class EventFile:
         return opened.read_at(place.start, place.length)
 
     def event(self, other: OtherEvent) -> Event:
-        """One of ``others`` as a message."""
+        """Return one of ``others`` as a message."""
         data = self._open().read_at(other.order, other.size)
         if self._options.verify and crc32c(data) != other.crc:
             raise self._overwritten(other.order)
@@ -234,7 +235,7 @@ class EventFile:
         opened = self._opened
         if opened is None:
             opened = Unpacked(self.location) if self._is_packed else self.location.open()
-            # Otherwise the checksum of each value shows it.
+            # With ``verify``, the checksum of each value detects a replaced file.
             if not self._options.verify and self._was_replaced(opened):
                 raise self._overwritten(0)
             self._opened = opened
@@ -246,9 +247,9 @@ class EventFile:
         return opened
 
     def release(self) -> None:
-        """Close the file until something of it is read again, from what then lies at the path."""
+        """Close the file; the next read opens the path again."""
         self._small = None
-        self._opened = None  # It closes with its last reader, who may be another thread.
+        self._opened = None  # It is closed after its last use, which may be in another thread.
 
     def close(self) -> None:
         """Close the file; a later read raises ``ValueError``."""
@@ -283,7 +284,7 @@ class EventFile:
                 if not isinstance(error, FormatError) or not (self._options.salvage or self._options.partial):
                     raise error from None
                 self._unusual.take_other(self.path)
-                error.__traceback__ = error.__context__ = None  # They hold the window.
+                error.__traceback__ = error.__context__ = None  # These reference the window.
                 self._passed.append(Loss(offset - HEADER_SIZE, end - start + FRAME_SIZE, window.number + number, error))
 
     def _take_single(self, record: memoryview, offset: int, crc: int) -> None:
@@ -338,7 +339,7 @@ class EventFile:
 
 
 class Replaced(TfBundleError):
-    """Another file lies at a path than the one that was read."""
+    """The file at a path is not the one that was read before."""
 
 
 def _extent(losses: list[Loss]) -> list[tuple[int, int]]:

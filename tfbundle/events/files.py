@@ -1,13 +1,13 @@
-"""Which event files lie below a path, and which runs they make.
+"""Find the event files below a path and group them into runs.
 
 A file is an event file if its name contains ``tfevents`` (TensorBoard, ``backend/event_processing/io_wrapper``), which
-takes in ``.v2`` and ``.profile-empty`` files, or if it opens with an event, whatever its name. What other programs put
-beside files (``._NAME`` of macOS, for example) is none. All event files of one folder are one run, named by the
-folder's path below the one that was opened, and are read in the order of their names, which begin with the time of
-their creation.
+includes ``.v2`` and ``.profile-empty`` files, or if it begins with an event, whatever its name. Files that other
+programs create next to a file (such as ``._NAME`` on macOS) are ignored. All event files of one folder form one run,
+named by the folder's path relative to the opened one. They are read in the order of their names, which contain the
+time of their creation.
 
-Links are followed, so that a folder that two names lead to is listed under both, as in TensorBoard. A link to a folder
-above itself is a circle, and is left out.
+Links are followed, so a folder with two names is listed under both, as in TensorBoard. A link to one of its own parent
+folders is a cycle and is left out.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from tfbundle.storage.locations import StrPath, locate
 
 ROOT = "."
 
-# What a file may hold that is not called as event files are.
+# The kinds of file that are opened although they are not named like event files.
 READABLE = (FileKind.EVENTS, FileKind.EMPTY)
-# How many files with other names are opened to see what they hold, in all of a tree; a folder of images has more.
+# How many files with other names are opened to determine their kind, in a whole tree; a folder of images has more.
 _MOST_LOOKED_INTO = 1000
-# The first field of an event is its wall time, a double with the number 1.
+# The first field of an event is its wall time, a double with field number 1.
 _WALL_TIME = b"\x09"
-# Links may give a folder many names, and the folders in it as many times more: so many for each are listed.
+# Links may give a folder many names, which multiply in the folders below it: at most so many per folder are listed.
 _MOST_NAMES = 1000
 
 
 class Found(NamedTuple):
-    """The event files of each run by the run's name, and the folders below that cannot be listed, with the reason."""
+    """The event files of each run by name, and the folders that cannot be listed, each with the error."""
 
     runs: dict[str, list[Location]]
     unreadable: dict[str, OSError]
 
 
 def find_runs(path: StrPath) -> Found:
-    """Return the event files below ``path``; the run in ``path`` itself is called ``"."``.
+    """Return the event files below ``path``; the run in ``path`` itself is named ``"."``.
 
-    ``path`` may also be one file. Raises ``MissingFileError`` where nothing lies at ``path``, ``OSError`` for a folder
-    that may not be read, ``UnsupportedError`` where links give a folder more than a thousand names, and ``FormatError``
-    for a file that holds something other than events.
+    ``path`` may also be a file. Raises ``MissingFileError`` if ``path`` does not exist, ``OSError`` if a folder cannot
+    be read, ``UnsupportedError`` if links give a folder more than a thousand names, and ``FormatError`` if a file does
+    not contain events.
     """
     location = locate(path)
     if not location.path:
@@ -69,7 +69,7 @@ def find_runs(path: StrPath) -> Found:
 
 
 class _Search:
-    """One walk through a tree of folders."""
+    """One traversal of a tree of folders."""
 
     def __init__(self, root: Location) -> None:
         self.runs: dict[str, list[Location]] = {}
@@ -77,7 +77,7 @@ class _Search:
         self._left = _MOST_LOOKED_INTO
         names: Counter[Hashable] = Counter()
         above: set[Hashable] = set()
-        # Folders to list, each with its run's name; and, without one, places of folders that are finished.
+        # Folders to list, each with the name of its run, and markers (places) for folders that are finished.
         waiting: list[tuple[Location, str] | Hashable] = [(root, ROOT)]
         while waiting:
             step = waiting.pop()
@@ -125,7 +125,7 @@ class _Search:
         return files
 
     def _holds_events(self, file: Location, listing: Listing, name: str) -> bool:
-        """Return whether a file with another name opens with an event."""
+        """Return whether a file with another name begins with an event."""
         if not self._left or prefix_of_member(name) is not None:
             return False
         stat = listing.stat(name)

@@ -1,4 +1,4 @@
-"""Event files of one run or many, opened by one call."""
+"""The event files of one or more runs, opened with one call."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class EventLog:
     """The runs below a path, by name. The files of a run are read on first access.
 
-    ``unreadable`` has the folders below the path that cannot be listed, with the reason.
+    ``unreadable`` maps each folder below the path that cannot be listed to the error.
     """
 
     def __init__(self, path: StrPath, options: Options | None = None) -> None:
-        """Find the runs at ``path``; raises as ``open_events`` does."""
+        """Find the runs at ``path``; raises the errors of ``open_events``."""
         self._location = locate(path)
         self.path = self._location.path
         self.unreadable: dict[str, OSError] = {}
@@ -44,22 +44,22 @@ class EventLog:
         return f"<EventLog {self.path!r}, {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Unpickled, it looks for the files and reads them again.
+        # Unpickling finds the files and reads them again.
         return EventLog, (self._location, self._options)
 
     @property
     def runs(self) -> ByName[Run]:
-        """The runs by name: the folder below ``path``, with ``"."`` for ``path`` itself.
+        """The runs by name: the folder's path relative to ``path``, and ``"."`` for ``path`` itself.
 
-        ``runs.select`` takes globs, compiled patterns and functions.
+        ``runs.select`` accepts globs, compiled patterns and functions.
         """
         return ByName("run", self._runs, self._runs.__getitem__)
 
     def load(self, progress: Progress | None = None, *, runs: Names = None) -> None:
-        """Read all files now, or those of some ``runs``, instead of on first access.
+        """Read all files now, or those of the selected ``runs``, instead of on first access.
 
-        ``progress`` is called with the bytes done and the bytes to do. ``runs`` is a name, a glob, a compiled pattern,
-        a function of a name, or several of these. Raises ``KeyError`` where one of them means no run.
+        ``progress`` is called with the number of bytes read so far and the total. ``runs`` is a name, a glob, a
+        compiled pattern, a predicate on names, or several of these. Raises ``KeyError`` if one of them matches no run.
         """
         chosen = list(self.runs.select(runs).values())
         total = sum(run.size for run in chosen)
@@ -75,9 +75,9 @@ class EventLog:
             run.load(advance)
 
     def refresh(self) -> bool:
-        """Read what was appended, look for files that are new, replaced or gone, and return whether anything changed.
+        """Read appended data, find files that are new, replaced or deleted, and return whether anything changed.
 
-        Afterwards the log equals one that is opened now. Series that were returned before stay as they are.
+        Afterwards the log equals one that is opened now. Series that were returned earlier do not change.
         """
         return self._look()
 
@@ -101,7 +101,7 @@ class EventLog:
             return changed
 
     def close(self) -> None:
-        """Close the files. Arrays stay valid; reading what was not read before raises ``ValueError``."""
+        """Close the files. Arrays stay valid; reading anything that was not read before raises ``ValueError``."""
         for run in self._runs.values():
             run.close()
 
@@ -120,31 +120,31 @@ class EventLog:
         return [(run.name, scalars[tag]) for run, scalars in found for tag in scalars if tag in chosen]
 
     def to_pandas(self, *, wide: bool = False, runs: Names = None, tags: Names = None) -> pandas.DataFrame:
-        """Return scalars as a table, all or those of some ``runs`` and ``tags``.
+        """Return the scalars as a table: all of them, or those of the selected ``runs`` and ``tags``.
 
         A long table has a row for each point, with the columns ``run``, ``tag``, ``step``, ``wall_time`` and ``value``
         (float64). A wide one has a row for each run and step, and a column for each tag. ``runs`` and ``tags`` are a
-        name, a glob, a compiled pattern, a function of a name, or several of these. Raises ``KeyError`` where one of
-        them means none, and ``UnsupportedError`` for complex numbers or without pandas.
+        name, a glob, a compiled pattern, a predicate on names, or several of these. Raises ``KeyError`` if one of them
+        matches nothing, and ``UnsupportedError`` for complex numbers or if pandas is not installed.
         """
         from tfbundle.events import tables
 
         return tables.to_pandas(self._scalars(runs, tags), wide=wide)
 
     def to_arrow(self, *, wide: bool = False, runs: Names = None, tags: Names = None) -> pyarrow.Table:
-        """Return scalars as a table of Arrow, with the columns and arguments of ``to_pandas``."""
+        """Return the scalars as an Arrow table, with the columns and arguments of ``to_pandas``."""
         from tfbundle.events import tables
 
         return tables.to_arrow(self._scalars(runs, tags), wide=wide)
 
     def aggregate(self, group: Group, *, tags: Names = None) -> ColumnTable:
-        """Mean, standard deviation and count by step over runs that a pattern groups; see ``over_runs``."""
+        """Return mean, standard deviation and count by step over groups of runs; see ``over_runs``."""
         from tfbundle.events.over_runs import aggregate_runs
 
         return aggregate_runs(self._runs.values(), group, tags)
 
     def hparams_table(self, tags: Names = None) -> ColumnTable:
-        """Hyperparameters and the last values of metrics, a row each session; see ``hparams_table``."""
+        """Return hyperparameters and the last values of metrics, one row per session; see ``hparams_table``."""
         from tfbundle.events.hparams_table import hparams_table
 
         return hparams_table(self._runs.values(), tags)
@@ -153,18 +153,18 @@ class EventLog:
 def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salvage: bool = False) -> EventLog:
     """Open the event files at ``path``: one file, the folder of a run, or a tree of runs.
 
-    Every point is there, in the order of the files; ``purge`` drops what TensorBoard's data server drops after a
-    restart: in each tag, every point that a later one with the same or a smaller step follows. All checksums are
-    verified, or with ``verify=False`` none. Any number of threads may use a log.
+    All points are kept, in the order of the files. With ``purge``, points that TensorBoard's data server drops after a
+    restart are dropped: in each tag, every point followed by one with the same or a smaller step. All checksums are
+    verified, or none with ``verify=False``. A log may be used from any number of threads.
 
-    Raises ``MissingFileError`` where nothing lies at ``path``. A damaged file raises ``ChecksumError`` or
-    ``FormatError`` when its run is first read, and one that the system does not read ``OSError``, unless ``salvage``
-    leaves out what is damaged or cannot be read (``run.losses``). An incomplete last record is no error
+    Raises ``MissingFileError`` if ``path`` does not exist. A damaged file raises ``ChecksumError`` or ``FormatError``
+    when its run is first read, and a file that the system fails to read raises ``OSError``. With ``salvage``, damaged
+    and unreadable data is left out instead (``run.losses``). An incomplete last record is not an error
     (``run.truncations``).
 
-    Compressed files are read too, though TensorFlow writes none. An image, or what else is no number, is read by
-    unpacking the file up to it, so that all of them in order cost the file once more; the first step back makes a
-    temporary copy that can be read in any order, about as large as the file. One that has grown is read again by
-    ``refresh``.
+    Compressed files are read too, although TensorFlow does not write any. To read an image, or any other value that is
+    not a number, the file is decompressed up to that value, so reading all of them in order decompresses the file once
+    more. The first read that goes backwards makes a temporary copy for random access, about as large as the file. A
+    compressed file that has grown is read again in full by ``refresh``.
     """
     return EventLog(path, Options(purge=purge, verify=verify, salvage=salvage))

@@ -1,6 +1,6 @@
 """A run: the event files of one folder, as series by kind and tag.
 
-The files are read on first access; ``assembly`` then makes series of their points.
+The files are read on first access; ``assembly`` then combines their points into series.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _WHATS = {
     "meta_graph_def": 9,
 }
 
-# The plugins in whose name TensorFlow 2 writes a RunMetadata (tf.summary.trace_export, and the callback of Keras).
+# The plugin names under which TensorFlow 2 writes a RunMetadata (tf.summary.trace_export and the Keras callback).
 _TRACE_PLUGINS = ("graph_run_metadata", "graph_run_metadata_graph")
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class Run:
-    """The event files of one folder. ``name`` is the folder below the one that was opened, ``"."`` for that itself."""
+    """The event files of one folder. ``name`` is its path relative to the opened folder, ``"."`` for that folder."""
 
     def __init__(
         self, name: str, files: list[Location], options: Options | None = None, unusual: UnusualBudget | None = None
     ) -> None:
-        """Note the files, which are read on first access; ``unusual`` is the budget of the log."""
+        """Store the files, which are read on first access; ``unusual`` is the budget of the log."""
         self.name = name
         self._options = options or Options()
         self._unusual = unusual or UnusualBudget()
         self._files = [self._file(file) for file in files]
-        self._lock = threading.RLock()  # Many threads may ask first.
+        self._lock = threading.RLock()  # Several threads may make the first access.
         self._is_read = False
         self._assembly: Assembly | None = None
 
@@ -63,10 +63,10 @@ class Run:
         return f"<Run {self.name!r}, {len(self._files)} file{'' if len(self._files) == 1 else 's'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Unpickled, it reads the files again.
+        # Unpickling reads the files again.
         return Run, (self.name, [file.location for file in self._files], self._options)
 
-    # What a run is made of.
+    # Files and damage.
 
     @property
     def paths(self) -> list[str]:
@@ -75,27 +75,27 @@ class Run:
 
     @property
     def size(self) -> int:
-        """The bytes of all files."""
+        """The total size of all files in bytes."""
         stats = (file.location.stat() for file in self._files)
         return sum(stat.size for stat in stats if stat is not None)
 
     @property
     def truncations(self) -> dict[str, Truncation]:
-        """The incomplete record at the end of each file that has one, by the file's path."""
+        """The incomplete record at the end of each file that has one, by file path."""
         return {file.path: file.truncation for file in self._read_files() if file.truncation is not None}
 
     @property
     def losses(self) -> dict[str, list[Loss]]:
-        """What ``salvage`` left out of each file that is damaged or cannot be read, by the file's path."""
+        """The data that ``salvage`` left out of each damaged or unreadable file, by file path."""
         return {file.path: file.losses for file in self._read_files() if file.losses}
 
     @property
     def event_count(self) -> int:
-        """How many events the files have, without those that ``salvage`` left out."""
+        """The number of events in the files, without those that ``salvage`` left out."""
         return sum(file.count - sum(loss.offset < file.position for loss in file.losses) for file in self._read_files())
 
     def load(self, progress: Callable[[int], None] | None = None) -> None:
-        """Read the files now unless they were read before.
+        """Read the files now, unless they have already been read.
 
         ``progress`` is called repeatedly with the number of bytes read since its last call.
         """
@@ -117,17 +117,17 @@ class Run:
 
     @property
     def images(self) -> ByName[ElementSeries[Images]]:
-        """Images as they are encoded; ``decode()`` of each gives pixels."""
+        """Images in encoded form; ``decode()`` returns the pixels."""
         return self._assemble().series(plugins.IMAGES)
 
     @property
     def audio(self) -> ByName[ElementSeries[Audio]]:
-        """Audio clips as they are encoded."""
+        """Audio clips in encoded form."""
         return self._assemble().series(plugins.AUDIO)
 
     @property
     def text(self) -> ByName[ElementSeries[Array]]:
-        """Texts: ``object`` arrays of ``str``."""
+        """Text: ``object`` arrays of ``str``."""
         return self._assemble().series(plugins.TEXT)
 
     @property
@@ -137,19 +137,19 @@ class Run:
 
     @property
     def tensors(self) -> ByName[ElementSeries[Array]]:
-        """Every tensor of any dtype and shape that is none of the above."""
+        """All other tensors, of any dtype and shape."""
         return self._assemble().series(plugins.TENSORS)
 
     @property
     def metadata(self) -> dict[str, SummaryMetadata]:
-        """The metadata of each tag that has any: what stands on its first value."""
+        """The metadata of each tag that has any, as attached to its first value."""
         return dict(self._assemble().metadata)
 
-    # Single things.
+    # Single objects.
 
     @property
     def graph(self) -> Graph | None:
-        """The last graph of the run; without one, the graph of the last meta graph."""
+        """The last graph of the run, or else the graph of the last meta graph."""
         from tfbundle.graph.graph import Graph
 
         found = self._last_event("graph_def")
@@ -172,7 +172,7 @@ class Run:
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
-        """Times and memory of single steps, and traces of TensorFlow 2, by the names that these were given."""
+        """Times and memory use of single steps, and traces of TensorFlow 2, by the names given when they were saved."""
         found = {}
         for event in self._other_events("tagged_run_metadata"):
             found[event.tagged_run_metadata.tag] = _decode(RunMetadata, event.tagged_run_metadata.run_metadata)
@@ -181,20 +181,18 @@ class Run:
 
     @property
     def hparams(self) -> HParams | None:
-        """What the hparams plugin wrote into this run; ``None`` where it did not."""
+        """The data of the hparams plugin in this run, or ``None``."""
         return decode_hparams(self.metadata)
 
     @property
     def custom_scalars(self) -> Any:
-        """The ``Layout`` of charts for the custom scalars plugin, the last one written; ``None`` without one."""
+        """The last ``Layout`` of charts written for the custom scalars plugin, or ``None``."""
         from tfbundle.proto.plugins.custom_scalar.layout_pb2 import Layout
 
         return next(iter(self._last_messages(Layout, "custom_scalars").values()), None)
 
     def _last_messages(self, message: type[AnyMessage], *plugin_names: str) -> dict[str, AnyMessage]:
-        """Return the last value of each tag of these plugins, which write serialized messages, one a tensor of
-        strings.
-        """
+        """Return the last message of each tag of these plugins, which store one serialized message per tensor."""
         found = {}
         tensors = self.tensors
         for tag, metadata in self.metadata.items():
@@ -213,10 +211,10 @@ class Run:
     # Messages.
 
     def events(self, tag: Names = None) -> Iterator[Event]:
-        """Yield the messages of all files in order; with ``tag``, those that have a value of it. Nothing is purged.
+        """Yield the messages of all files in order, or with ``tag`` those that have a value of it. Nothing is purged.
 
-        ``tag`` is a name, a glob, a compiled pattern, a function of a name, or several of these. Raises ``KeyError``
-        where one of them means no tag of the run.
+        ``tag`` is a name, a glob, a compiled pattern, a predicate on names, or several of these. Raises ``KeyError``
+        if one of them matches no tag of the run.
         """
         tags = None if tag is None else frozenset(choose("tag", self._assemble().tags, tag))
         return self._events(tags)
@@ -224,7 +222,7 @@ class Run:
     def _events(self, tags: frozenset[str] | None) -> Iterator[Event]:
         for file in self._read_files():
             if not file.count:
-                continue  # It may be one that cannot be opened.
+                continue  # The file may be one that cannot be opened.
             options = self._options
             with read_events(file.location, verify=options.verify, salvage=options.salvage) as events:
                 for event in events:
@@ -232,14 +230,14 @@ class Run:
                         yield event
 
     def _other_events(self, what: str) -> Iterator[Event]:
-        """Yield the events that hold this field, which are no summaries."""
+        """Yield the events with this field, which are not summaries."""
         for file in self._read_files():
             for other in file.others:
                 if other.what == _WHATS[what]:
                     yield file.event(other)
 
     def _last_event(self, what: str) -> tuple[Event, str] | None:
-        """Return the last event that holds this field, with the path of its file, or ``None``."""
+        """Return the last event with this field and the path of its file, or ``None``."""
         for file in reversed(self._read_files()):
             for other in reversed(file.others):
                 if other.what == _WHATS[what]:
@@ -249,7 +247,7 @@ class Run:
     # Reading.
 
     def refresh(self, found: list[Location]) -> bool:
-        """Read what was appended, where ``found`` are the files that are there now; return whether anything changed."""
+        """Read appended data and return whether anything changed; ``found`` are the files that exist now."""
         with self._lock:
             known = {file.path: file for file in self._files}
             files = [known.get(location.path) or self._file(location) for location in found]
@@ -272,7 +270,7 @@ class Run:
             return self._assembly
 
     def _forget(self) -> None:
-        """Drop what was made of an earlier state of the files."""
+        """Drop everything derived from an earlier state of the files."""
         self._assembly = None
         for file in self._files:
             file.release()
@@ -294,7 +292,7 @@ class Run:
                 changed = True
                 self._read_fresh(number, fresh)
             except BaseException:
-                # What was read of a damaged file so far must not be taken for the file.
+                # The part of a damaged file that was read must not pass for the whole file.
                 self._files[number] = self._file(file.location)
                 self._is_read = False
                 raise

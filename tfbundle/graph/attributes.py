@@ -1,12 +1,12 @@
-"""The attributes of a node, decoded one by one as they are asked for.
+"""The attributes of a node, each decoded on access.
 
-A node says with each attribute of which kind it is (``AttrValue``), so that no definition of the op is needed::
+Each attribute states its kind (``AttrValue``), so the op's definition is not needed to decode it::
 
     string   bytes               type    TensorFlow's name, such as "DT_FLOAT"
     int      int                 shape   a tuple with None for an unknown dimension, or None for an unknown rank
     float    float               tensor  a numpy array
     bool     bool                func    FunctionCall
-    list     a list of these     in a function's body, AttributePlaceholder for what the caller fills in
+    list     a list of these     in a function's body, AttributePlaceholder for values set by the caller
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from tfbundle.tensors.dtypes import data_type_name
 from tfbundle.tensors.tensor_proto import decode_tensor
 
 Shape = tuple[int | None, ...] | None
-"""The lengths of a tensor's dimensions, ``None`` for one that is not known; ``None`` where not even the rank is."""
+"""The sizes of a tensor's dimensions, with ``None`` for each unknown size; ``None`` if the rank is not known."""
 
 
 class FunctionCall(NamedTuple):
-    """A function that a node calls, such as a branch of a conditional, and the attributes that it is called with."""
+    """A function that a node calls, such as a branch of a conditional, and the attributes of the call."""
 
     name: str
     attributes: Attributes
 
 
 class AttributePlaceholder(NamedTuple):
-    """Stands in a function's body for the attribute ``name`` of whoever calls the function."""
+    """A placeholder in a function's body for the attribute ``name`` of the node that calls the function."""
 
     name: str
 
 
 class Attributes(Mapping[str, Any]):
-    """Names of attributes with their values, which are decoded again each time they are asked for.
+    """Attribute values by name, decoded on every access.
 
-    A value that makes no sense raises ``FormatError`` when it is asked for, and a tensor what ``decode_tensor`` does.
+    Access to an invalid value raises ``FormatError``, and to an invalid tensor the errors of ``decode_tensor``.
     """
 
     __slots__ = ("_path", "_proto")
 
     def __init__(self, proto: Mapping[str, AttrValue], path: str | None = None) -> None:
-        """Wrap the field of a message; ``path`` is for errors."""
+        """Wrap the field of a message; ``path`` is used in errors."""
         self._proto = proto
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
-        # A map field of protobuf would make an entry of each name that it does not have.
+        # A protobuf map field would create an entry for a missing name.
         if name not in self:
             raise KeyError(name)
         try:
@@ -70,7 +70,7 @@ class Attributes(Mapping[str, Any]):
         return len(self._proto)
 
     def __eq__(self, other: object) -> bool:
-        # Some decode to arrays, which do not compare to a single truth.
+        # Some values decode to arrays, which do not compare to a single bool.
         return isinstance(other, Attributes) and dict(self._proto) == dict(other._proto)
 
     __hash__ = None  # type: ignore[assignment]
@@ -86,17 +86,17 @@ class Attributes(Mapping[str, Any]):
 
 
 class Expansion:
-    """Decodes tensors that are kept together, whose elements may be made up only to a limit for all of them.
+    """Decodes tensors that are kept together, with one limit on the memory of their repeated elements.
 
-    A tensor may state some of its elements and leave out the rest, at no cost in the file. ``decode_tensor`` limits
-    what one may grow by; a list of them would take that many times.
+    A tensor may state only some of its elements, which costs nothing in the file. ``decode_tensor`` limits the growth
+    of one tensor; a list of them could take a multiple of that.
     """
 
     def __init__(self) -> None:
         self._left = LARGEST_EXPANSION
 
     def decode(self, proto: TensorProto) -> Array:
-        """Return the array; raises as ``decode_tensor`` does, and ``UnsupportedError`` beyond the limit."""
+        """Return the array; raises the errors of ``decode_tensor``, and ``UnsupportedError`` beyond the limit."""
         array = decode_tensor(proto)
         if any(array.strides):
             self._left -= max(0, array.nbytes - proto.ByteSize() * LARGEST_EXPANSION_GROWTH)
@@ -109,7 +109,7 @@ class Expansion:
 
 
 def decode_attribute(proto: AttrValue) -> Any:
-    """Return the value of an attribute, or ``None`` where it says nothing."""
+    """Return the value of an attribute, or ``None`` if it is empty."""
     kind = proto.WhichOneof("value")
     if kind is None:
         return None
@@ -138,26 +138,26 @@ def _decode(kind: str, value: Any) -> Any:
 
 
 def stated(attributes: Mapping[str, AttrValue], name: str, kind: str) -> Any:
-    """Return an attribute's value, or ``None`` where there is none of this kind.
+    """Return an attribute's value, or ``None`` if it is missing or has another kind.
 
-    What has another kind than its op requires may be of any size, and is not decoded.
+    A value of a kind that the op does not expect may be of any size, and is not decoded.
     """
-    # A map field of protobuf would make an entry of each name that it does not have.
+    # A protobuf map field would create an entry for a missing name.
     if name not in attributes or attributes[name].WhichOneof("value") != kind:
         return None
     return _decode(kind, getattr(attributes[name], kind))
 
 
 def decode_partial_shape(proto: TensorShapeProto) -> Shape:
-    """Return a shape of which not everything need be known.
+    """Return a shape whose rank or sizes may be unknown.
 
-    Raises ``FormatError`` for a length below -1, and for more dimensions than a tensor may have.
+    Raises ``FormatError`` for a size below -1, and for more dimensions than a tensor may have.
     """
     if proto.unknown_rank:
         return None
     if len(proto.dim) > LARGEST_RANK:
-        raise FormatError(f"no tensor has {len(proto.dim)} dimensions")
+        raise FormatError(f"a tensor cannot have {len(proto.dim)} dimensions")
     dims = [dim.size for dim in proto.dim]
     if any(size < -1 for size in dims):
-        raise FormatError(f"no tensor has the shape {dims}")
+        raise FormatError(f"a tensor cannot have the shape {dims}")
     return tuple(None if size < 0 else size for size in dims)

@@ -1,7 +1,6 @@
-"""What graphs and functions have in common: nodes by name, and tensors by name.
+"""The common part of graphs and functions: nodes by name, and tensors by name.
 
-Names are looked up in an index that is built when the first one is asked for; a graph of a hundred megabytes opens
-without it.
+The index of names is built on the first lookup, so that a graph of a hundred megabytes opens quickly.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ class Nodes(Mapping[str, Node]):
     """The nodes by name, in the order of the file."""
 
     def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
-        """Raise ``FormatError`` where two nodes share a name."""
+        """Index the nodes; raises ``FormatError`` if two have the same name."""
         self._body = body
         self._protos: dict[str, NodeDef] = {}
         for proto in protos:
             name = proto.name
             if name in self._protos:
-                raise FormatError(f"two nodes of {body} are called {name!r}", path=body.path)
+                raise FormatError(f"two nodes of {body} have the name {name!r}", path=body.path)
             self._protos[name] = proto
 
     def __getitem__(self, name: str) -> Node:
@@ -39,13 +38,13 @@ class Nodes(Mapping[str, Node]):
         return Node(self._protos[name], self._body)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return the node of this name, or ``default``, without the search for close names."""
+        """Return the node with this name, or ``default``, without a search for similar names."""
         proto = self._protos.get(name)
         return default if proto is None else Node(proto, self._body)
 
     def _hint(self, name: str) -> str:
         if ":" in name and name.rpartition(":")[0] in self._protos:
-            return "; that is a tensor, which the graph itself gives: graph[name]"
+            return "; this is the name of a tensor, see graph[name]"
         return suggest_names(name, self._protos)
 
     def __contains__(self, name: object) -> bool:
@@ -58,7 +57,7 @@ class Nodes(Mapping[str, Node]):
         return len(self._protos)
 
     def __eq__(self, other: object) -> bool:
-        # Each look-up makes a node of its own.
+        # Each lookup creates a new node.
         return isinstance(other, Nodes) and self._body is other._body
 
     def __hash__(self) -> int:
@@ -78,9 +77,9 @@ class Body(ABC):
     """Nodes that refer to each other by name."""
 
     path: str | None
-    """The file that it came from, or ``None``."""
+    """The file that the nodes were read from, or ``None``."""
     op_outputs: OpOutputs
-    """What is known of the outputs of ops."""
+    """The known outputs of ops."""
 
     def __init__(self, protos: Sequence[NodeDef], op_outputs: OpOutputs, graph_version: int, path: str | None) -> None:
         """``graph_version`` is the producer's version in the ``GraphDef``."""
@@ -91,28 +90,28 @@ class Body(ABC):
 
     @cached_property
     def nodes(self) -> Nodes:
-        """The nodes by name; ``FormatError`` where two share one."""
+        """The nodes by name; ``FormatError`` if two have the same name."""
         return Nodes(self._protos, self)
 
     @cached_property
     def op_counts(self) -> Counter[str]:
-        """How many nodes there are of each op, without those inside of functions."""
+        """The number of nodes of each op, without those inside functions."""
         return Counter(proto.op for proto in self._protos)
 
     @cached_property
     def constants(self) -> Constants:
-        """The values of the ``Const`` nodes by name, each decoded when it is asked for."""
+        """The values of the ``Const`` nodes by name, each decoded on access."""
         return Constants((node.proto for node in self.nodes.values()), str(self), self.path)
 
     def get(self, name: str) -> Output | None:
-        """Return the tensor of this name, or ``None``."""
+        """Return the tensor with this name, or ``None``."""
         place = self._place(name)
         if place is None or place[0] not in self.nodes:
             return None
         return self.nodes[place[0]].output(place[1])
 
     def __getitem__(self, name: str) -> Output:
-        """Return the tensor of this name; a ``KeyError`` where there is none, that suggests the closest names."""
+        """Return the tensor with this name, or raise a ``KeyError`` that suggests similar names."""
         found = self.get(name)
         if found is None:
             raise KeyError(self._unknown(name))
@@ -127,7 +126,7 @@ class Body(ABC):
         return f"the node {node_name!r} ({node.op}) has {len(node.outputs or ())} outputs, and no {name!r}{hint}"
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is a node or a tensor of this name."""
+        """Return whether a node or a tensor has this name."""
         return isinstance(name, str) and (name in self.nodes or self.get(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
@@ -147,11 +146,11 @@ class Body(ABC):
 
     @abstractmethod
     def full_name(self, name: str) -> str:
-        """Return the name of a tensor as inputs have it, in the form that names it alone."""
+        """Return the unambiguous form of a tensor name that appears among a node's inputs."""
 
     @abstractmethod
     def _place(self, name: str) -> tuple[str, int] | None:
-        """Return the node and the index that a tensor's name means, or ``None`` where it cannot mean any."""
+        """Return the node name and output index of a tensor name, or ``None`` if it is not valid."""
 
 
 def _has_outputs(node: Node) -> bool:

@@ -1,11 +1,11 @@
-"""The collections of a MetaGraphDef: named lists that TensorFlow 1 programs keep beside their graph.
+"""The collections of a MetaGraphDef: named lists that TensorFlow 1 programs keep with their graph.
 
 A collection is a list of one of five kinds (``CollectionDef``)::
 
-    node_list    names of nodes or tensors                                  -> str
-    bytes_list   serialized messages, which ones the collection's name says -> messages, or bytes where it does not
-    int64_list, float_list                                                  -> int, float
-    any_list     messages with the names of their types                     -> messages
+    node_list    names of nodes or tensors                                   -> str
+    bytes_list   serialized messages; the collection's name implies the type -> messages, or bytes for other names
+    int64_list, float_list                                                   -> int, float
+    any_list     messages with the names of their types                      -> messages
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.formats.message_budget import check_message
 from tfbundle.proto import CollectionDef
 
-# What TensorFlow's own modules register with ops.register_proto_function, by the collection's name. There are also
-# programs that put messages of these types into collections of their own; nothing in the file says.
+# The message types that TensorFlow registers with ops.register_proto_function, by collection name. Programs may also
+# put messages of these types into other collections, but the file does not record that.
 MESSAGE_NAMES = {
     "cond_context": "CondContextDef",
     "global_step": "VariableDef",
@@ -40,14 +40,14 @@ MESSAGE_NAMES = {
 
 
 class Collections(Mapping[str, list[Any]]):
-    """Names of collections with their decoded items.
+    """The decoded items of each collection, by name.
 
-    Items are decoded when a collection is asked for; ``FormatError`` where they are not of the type that the
-    collection's name stands for. The messages themselves are in ``MetaGraph.proto.collection_def``.
+    Items are decoded on access, which raises ``FormatError`` if they do not have the type that the collection's name
+    implies. The messages themselves are in ``MetaGraph.proto.collection_def``.
     """
 
     def __init__(self, protos: Mapping[str, CollectionDef], path: str | None = None) -> None:
-        """``path`` is for errors."""
+        """Wrap the field of a message; ``path`` is used in errors."""
         self._protos = protos
         self._path = path
 
@@ -79,7 +79,7 @@ class Collections(Mapping[str, list[Any]]):
 
 
 def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
-    """Return the items of the collection ``name``; raises ``FormatError`` where they are not of its type."""
+    """Return the items of the collection ``name``; raises ``FormatError`` if they do not have its type."""
     kind = proto.WhichOneof("kind")
     if kind is None:
         return []
@@ -93,8 +93,8 @@ def decode_collection(name: str, proto: CollectionDef) -> list[Any]:
 
 
 def _unpack(name: str, value: AnyMessage) -> Message:
-    """Return the message inside; the ``Any`` itself where its type is not one of TensorFlow's."""
-    # The types here are registered under a package of their own, so that Any.Unpack would not know them.
+    """Return the packed message, or the ``Any`` itself if it is not a TensorFlow message."""
+    # The types here are registered under a separate package, which Any.Unpack would not find.
     message_class = _message_classes().get(value.type_url.rpartition("/")[2])
     return value if message_class is None else _decode(name, value.value, message_class)
 
@@ -104,7 +104,7 @@ def _decode(name: str, data: bytes, message_class: type[Message]) -> Message:
     try:
         return message_class.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):
-        raise FormatError(f"an item of the collection {name!r} is no {message_class.DESCRIPTOR.name}") from None
+        raise FormatError(f"an item of the collection {name!r} is not a {message_class.DESCRIPTOR.name}") from None
 
 
 @cache

@@ -1,7 +1,7 @@
 """The constants of a graph: the weights of a frozen model.
 
-A ``Const`` node carries its value as a ``TensorProto`` in the attribute ``value``. Nothing is decoded, and nothing
-allocated, before a constant is asked for by its name.
+A ``Const`` node stores its value as a ``TensorProto`` in the attribute ``value``. Nothing is decoded or allocated
+until a constant is accessed by name.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ from tfbundle.tensors.tensor_proto import decode_tensor
 class Constants(Mapping[str, Array]):
     """The value of each ``Const`` node by the node's name, in the order of the file.
 
-    Arrays are read-only and decoded each time; one that repeats a single value takes no memory, as
-    ``decode_tensor`` does it. A value that makes no sense raises ``FormatError`` when it is asked for; the others stay
-    readable.
+    Arrays are read-only and decoded on every access; one that repeats a single value takes no memory, as in
+    ``decode_tensor``. Access to an invalid value raises ``FormatError``; the others stay readable.
     """
 
     def __init__(self, nodes: Iterable[NodeDef], owner: str, path: str | None) -> None:
-        """``graph.constants`` makes this; ``owner`` is what to call the graph, and ``path`` its file."""
+        """Collect the ``Const`` nodes; ``owner`` is how errors name the graph, and ``path`` its file."""
         self._protos = {node.name: node for node in nodes if node.op == "Const"}
         self._owner = owner
         self._path = path
@@ -49,7 +48,7 @@ class Constants(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._protos)
 
-    # Arrays do not compare to a single truth.
+    # Arrays do not compare to a single bool.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -61,22 +60,20 @@ class Constants(Mapping[str, Array]):
 
 
 def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:
-    """Return the ``DataType`` number and the shape of a ``Const`` node, without its value; ``FormatError`` if it has
-    none.
-    """
+    """Return the ``DataType`` number and shape of a ``Const`` node; ``FormatError`` if the node has no value."""
     proto = _find_value(node)
     return proto.dtype, decode_shape(proto.tensor_shape)
 
 
 def decode_constant(node: NodeDef) -> Array:
-    """Return the value of a ``Const`` node; raises as ``decode_tensor`` does, and ``FormatError`` where it has none."""
+    """Return the value of a ``Const`` node; ``FormatError`` if it has none, and the errors of ``decode_tensor``."""
     return decode_tensor(_find_value(node))
 
 
 def string_size(node: NodeDef) -> int:
-    """Return the bytes of all strings of a ``Const`` node, of which the last one may be repeated any number of times.
+    """Return the total size in bytes of all strings of a ``Const`` node, where the last one may be repeated.
 
-    None of them is repeated for it; raises ``FormatError`` where there are more than elements.
+    Repeated strings are counted without being created. Raises ``FormatError`` if there are more strings than elements.
     """
     proto = _find_value(node)
     stated, count = len(proto.string_val), prod(decode_shape(proto.tensor_shape))
@@ -87,7 +84,7 @@ def string_size(node: NodeDef) -> int:
 
 
 def _find_value(node: NodeDef) -> TensorProto:
-    # Asking a map of messages for a key that it lacks would add it.
+    # Reading a missing key of a protobuf map of messages would add it.
     if "value" not in node.attr or node.attr["value"].WhichOneof("value") != "tensor":
         raise FormatError(f"the node {node.name!r} is a Const without a value")
     proto = node.attr["value"].tensor

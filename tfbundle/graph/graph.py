@@ -1,8 +1,8 @@
-"""A ``GraphDef``: nodes, functions, and what is known of the tensors between them.
+"""A ``GraphDef``: nodes, functions, and the dtypes and shapes of their tensors as far as they are known.
 
-A tensor is called after the node that puts it out and which of its outputs it is, ``fc2/add:0``, and so TensorFlow's
-``get_tensor_by_name`` has it. In the body of a function the middle is the name of the output in the op's definition,
-and the number counts within it: ``add:z:0``, ``Split:output:2``.
+A tensor is named after the node that produces it and the index of the output, ``fc2/add:0``, as in TensorFlow's
+``get_tensor_by_name``. In the body of a function, the name of the output in the op's definition comes in between, and
+the number is an index within that output: ``add:z:0``, ``Split:output:2``.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _NAMED = re.compile(r"([^:]+):([^:]+):(\d{1,9})")
 class Graph(Body):
     """A graph of nodes.
 
-    ``graph["fc2/add:0"]`` is the tensor that ``get_tensor_by_name`` gave: its node, dtype and shape. ``:0`` may be left
-    out, as nodes do in their inputs. ``graph.nodes["fc2/add"]`` is what ``get_operation_by_name`` gave.
+    ``graph["fc2/add:0"]`` corresponds to ``get_tensor_by_name`` and has the tensor's node, dtype and shape. ``:0`` may
+    be omitted, as in the inputs of nodes. ``graph.nodes["fc2/add"]`` corresponds to ``get_operation_by_name``.
     """
 
     proto: GraphDef
-    """The message as the file has it."""
+    """The message as stored in the file."""
 
     def __init__(self, proto: GraphDef, *, op_definitions: Iterable[OpDef] = (), path: str | None = None) -> None:
-        """``op_definitions`` are those of the ``MetaGraphDef`` that the graph is part of; ``path`` is for errors."""
+        """``op_definitions`` come from the ``MetaGraphDef`` of the graph; ``path`` is used in errors."""
         self.proto = proto
         self._op_definitions = tuple(op_definitions)
         functions = (function.signature for function in proto.library.function)
@@ -46,7 +46,7 @@ class Graph(Body):
 
     @cached_property
     def functions(self) -> Mapping[str, Function]:
-        """The functions of the graph by name; ``FormatError`` where two share one."""
+        """The functions of the graph by name; ``FormatError`` if two have the same name."""
         protos = self.proto.library.function
         functions = {proto.signature.name: Function(proto, self) for proto in protos}
         if len(functions) != len(protos):
@@ -55,11 +55,11 @@ class Graph(Body):
 
     @cached_property
     def function_op_counts(self) -> Counter[str]:
-        """How many nodes of each op all of its functions have together, each function counted once."""
+        """The number of nodes of each op in all functions, with each function counted once."""
         return Counter(node.op for function in self.proto.library.function for node in function.node_def)
 
     def full_name(self, name: str) -> str:
-        """``NODE:0`` for ``NODE``."""
+        """Return ``NODE:0`` for ``NODE``."""
         return name if _NUMBERED.fullmatch(name) else f"{name}:0"
 
     def _place(self, name: str) -> tuple[str, int] | None:
@@ -85,7 +85,7 @@ def _restore(proto: GraphDef, op_definitions: tuple[OpDef, ...], path: str | Non
 class Argument(NamedTuple):
     """An input or an output of a function.
 
-    ``data_type`` is ``None`` where the caller chooses it, ``shape`` where none is stated.
+    ``data_type`` is ``None`` if the caller chooses it; ``shape`` is ``None`` if it is not stated.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Argument(NamedTuple):
 
 
 class FunctionSignature(NamedTuple):
-    """What a function takes and returns, by name and in order; as text ``f(x: float32[?,2]) -> (y: float32)``."""
+    """The inputs and outputs of a function, by name and in order; as text ``f(x: float32[?,2]) -> (y: float32)``."""
 
     name: str
     inputs: Mapping[str, Argument]
@@ -110,16 +110,16 @@ class FunctionSignature(NamedTuple):
 
 
 class Function(Body):
-    """A function of a graph: the body of a ``tf.function``, or a branch or a loop of one.
+    """A function of a graph: the body of a ``tf.function``, or of a branch or a loop in one.
 
-    ``function["add:z:0"]`` is a tensor of the body, as its nodes have it among their inputs; ``function["add:0"]`` is
-    understood too. The function's own inputs are in ``inputs``, and are no nodes.
+    ``function["add:z:0"]`` is a tensor of the body, named as in the inputs of its nodes; ``function["add:0"]`` is
+    accepted too. The inputs of the function itself are in ``inputs`` and are not nodes.
     """
 
     proto: FunctionDef
-    """The message as the file has it."""
+    """The message as stored in the file."""
     graph: Graph
-    """The graph that it belongs to."""
+    """The graph that the function belongs to."""
 
     def __init__(self, proto: FunctionDef, graph: Graph) -> None:
         """``graph.functions`` makes these."""
@@ -129,12 +129,12 @@ class Function(Body):
 
     @property
     def name(self) -> str:
-        """The function's name, which is the op of nodes that call it, or an attribute of theirs."""
+        """The function's name, which nodes that call it have as their op or in an attribute."""
         return self.proto.signature.name
 
     @cached_property
     def inputs(self) -> Mapping[str, Argument]:
-        """What it takes, by name and in order."""
+        """The inputs, by name and in order."""
         arguments = {}
         for index, arg in enumerate(self.proto.signature.input_arg):
             shape = None
@@ -149,15 +149,15 @@ class Function(Body):
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
-        """What it gives, by name and in order: a tensor of the body, or one of the inputs."""
+        """The outputs, by name and in order; each value names a tensor of the body or one of the inputs."""
         returns = self.proto.ret
         return FrozenDict({arg.name: returns.get(arg.name, "") for arg in self.proto.signature.output_arg})
 
     @cached_property
     def signature(self) -> FunctionSignature:
-        """What it takes and returns, with types and shapes as far as they are stated; raises as ``inputs`` does."""
+        """The inputs and outputs, with dtypes and shapes as far as they are stated; raises the errors of ``inputs``."""
         outputs = {}
-        shapes: dict[Output | None, Shape] = {None: None}  # Many may return one tensor.
+        shapes: dict[Output | None, Shape] = {None: None}  # Several outputs may return the same tensor.
         for arg in self.proto.signature.output_arg:
             returned = self.outputs[arg.name]
             if returned in self.inputs:
@@ -195,7 +195,7 @@ class Function(Body):
 
     def _unknown(self, name: str) -> str:
         if name in self.inputs:
-            return f"{name!r} is an input of {self} and no tensor of its body; see .inputs"
+            return f"{name!r} is an input of {self}, not a tensor of its body; see .inputs"
         return super()._unknown(name)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""A ``MetaGraphDef``: a graph with what the program knew of it, as in ``model.ckpt-1000.meta`` and in SavedModels."""
+"""A ``MetaGraphDef``: a graph and its metadata, as in ``model.ckpt-1000.meta`` and in SavedModels."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef
 
 
 class Saver:
-    """How the program saved its variables (``SaverDef``)."""
+    """The settings with which the program saved its variables (``SaverDef``)."""
 
     def __init__(self, proto: SaverDef, graph: Graph) -> None:
-        """``MetaGraph.saver`` makes this."""
+        """Create a saver, as ``MetaGraph.saver`` does."""
         self.proto = proto
         self._graph = graph
 
     @property
     def version(self) -> str:
-        """The checkpoint format that it writes: ``"V1"``, ``"V2"``, or ``"LEGACY"``, which is V1 too."""
+        """The checkpoint format that it writes: ``"V1"``, ``"V2"``, or ``"LEGACY"``, which is also V1."""
         number = self.proto.version
         known = SaverDef.CheckpointFormatVersion.values()
         return SaverDef.CheckpointFormatVersion.Name(number) if number in known else str(number)
 
     @property
     def max_to_keep(self) -> int:
-        """How many checkpoints it keeps; 0 for all."""
+        """The number of checkpoints to keep; 0 for all."""
         return self.proto.max_to_keep
 
     @property
     def keep_checkpoint_every_n_hours(self) -> float:
-        """One checkpoint in so many hours stays for good."""
+        """The interval in hours at which a checkpoint is kept permanently."""
         return self.proto.keep_checkpoint_every_n_hours
 
     @property
     def sharded(self) -> bool:
-        """Whether each device writes a file of its own."""
+        """Whether each device writes a separate file."""
         return self.proto.sharded
 
     @property
@@ -66,7 +66,7 @@ class Saver:
 
     @cached_property
     def tensors(self) -> tuple[RestoredTensor, ...]:
-        """What it restores, as the ops say behind ``restore_op_name``; it saves the same under the same names."""
+        """The tensors that ``restore_op_name`` restores; the saver saves the same ones under the same names."""
         return tuple(find_restored(self._graph, self.proto.restore_op_name))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,15 +78,15 @@ class Saver:
 
 
 class MetaGraph:
-    """A graph, and what belongs to it: collections, signatures, the saver."""
+    """A graph and its metadata: collections, signatures and the saver."""
 
     proto: MetaGraphDef
-    """The message as the file has it."""
+    """The message as stored in the file."""
     path: str | None
-    """The file that it came from, or ``None``."""
+    """The file that the message was read from, or ``None``."""
 
     def __init__(self, proto: MetaGraphDef, *, path: str | None = None) -> None:
-        """``path`` is for errors."""
+        """Wrap a message; ``path`` is used in errors."""
         self.proto = proto
         self.path = path
 
@@ -98,32 +98,32 @@ class MetaGraph:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """What distinguishes the graphs of a SavedModel, such as ``("serve",)``; empty in a ``.meta`` file."""
+        """The tags that distinguish the graphs of a SavedModel, such as ``("serve",)``; empty in a ``.meta`` file."""
         return tuple(self.proto.meta_info_def.tags)
 
     @property
     def tensorflow_version(self) -> str:
-        """The release that wrote it, such as ``"1.15.5"``; empty where it does not say."""
+        """The TensorFlow version that wrote it, such as ``"1.15.5"``; empty if not stated."""
         return self.proto.meta_info_def.tensorflow_version
 
     @property
     def step(self) -> int | None:
-        """The training step in the file's name, such as 1000 of ``model.ckpt-1000.meta``."""
+        """The training step in the file's name, such as 1000 in ``model.ckpt-1000.meta``, or ``None``."""
         return None if self.path is None else step_of(self.path.removesuffix(META_SUFFIX))
 
     @cached_property
     def collections(self) -> Collections:
-        """The collections by name, decoded when they are asked for: messages, names, numbers or bytes."""
+        """The collections by name, decoded on access: messages, names, numbers or bytes."""
         return Collections(self.proto.collection_def, self.path)
 
     @cached_property
     def saver(self) -> Saver | None:
-        """How the variables were saved, or ``None`` where the file does not say."""
+        """The saver of the variables, or ``None`` if the file has none."""
         return Saver(self.proto.saver_def, self.graph) if self.proto.HasField("saver_def") else None
 
     @cached_property
     def signatures(self) -> Mapping[str, Signature]:
-        """What callers may ask of the graph, by name; ``FormatError`` where types or shapes make no sense."""
+        """The signatures by name; ``FormatError`` if a dtype or shape is not valid."""
         protos = self.proto.signature_def
         expansion = Expansion()
         try:
@@ -133,17 +133,17 @@ class MetaGraph:
 
     @property
     def object_graph(self) -> SavedObjectGraph | None:
-        """The objects that a TensorFlow 2 program saved, or ``None``."""
+        """The object graph that a TensorFlow 2 program saved, or ``None``."""
         return self.proto.object_graph_def if self.proto.HasField("object_graph_def") else None
 
     def variables(self, scope: str | None = None, trainable: bool | None = None) -> list[str]:
-        """Return the names of variables, to be handed to ``tfbundle.load``.
+        """Return the names of variables, in the form that ``tfbundle.load`` accepts.
 
-        This is what ``get_collection`` gave: ``scope`` is a regular expression that a variable's name has to begin
-        with (``re.match``); ``trainable=True`` asks for those in ``TRAINABLE_VARIABLES``, and ``False`` for the others
-        in ``GLOBAL_VARIABLES``. A partitioned variable comes once, under the name of the whole. The variables of a
-        TensorFlow 2 program are those of its saved objects, chosen by their own names and given by their keys in the
-        checkpoint.
+        This corresponds to ``get_collection``: ``scope`` is a regular expression that must match at the start of a
+        variable's name (``re.match``). ``trainable=True`` selects the variables in ``TRAINABLE_VARIABLES``, and
+        ``False`` the others in ``GLOBAL_VARIABLES``. A partitioned variable is listed once, under its full name. The
+        variables of a TensorFlow 2 program are those of its saved objects; they are selected by variable name, and
+        their keys in the checkpoint are returned.
         """
         matches = re.compile(scope or "").match
         chosen = (
@@ -155,7 +155,7 @@ class MetaGraph:
 
     @cached_property
     def all_variables(self) -> tuple[Variable, ...]:
-        """Every variable with its dtype and shape, each part of a partitioned one by itself."""
+        """Every variable with its dtype and shape; the parts of a partitioned variable are listed separately."""
         try:
             listed = tuple(listed_variables(self.collections, self.graph))
             if not listed and self.object_graph is not None:

@@ -1,10 +1,10 @@
-"""A node of a graph, and the tensors that it puts out.
+"""A node of a graph, and the tensors that it outputs.
 
-Both are views of a ``NodeDef``: making one costs nothing, and each property is worked out when it is asked for.
+Both are views of a ``NodeDef``: creating one costs nothing, and each property is computed on access.
 
-Of which type a tensor is, the definition of its op says (``op_outputs``). Its shape no file says for certain: programs
-may have left what they worked out in the attribute ``_output_shapes``, and a few ops have it as an attribute of their
-own. Everything else would need the shape functions of TensorFlow, and stays unknown.
+The dtype of a tensor follows from the definition of its op (``op_outputs``). Its shape is not always in the file:
+programs may store the inferred shapes in the attribute ``_output_shapes``, and a few ops have the shape as an attribute
+of another name. Any other shape would require TensorFlow's shape functions and remains unknown.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ _SHAPED_OPS = {
     "Variable",
     "VariableV2",
 }
-# Up to this version of the graph format a placeholder of unknown shape said that it was a scalar.
+# Up to this version of the graph format, a placeholder of unknown shape was stored as a scalar.
 _LAST_VAGUE_PLACEHOLDER = 23
 
 
 class Surroundings(Protocol):
-    """What a node has to know of the graph, or the function, that it stands in."""
+    """The parts of a graph or function that its nodes use."""
 
     path: str | None
-    """The file that it came from, or ``None``."""
+    """The file that the graph was read from, or ``None``."""
     op_outputs: OpOutputs
-    """What is known of the outputs of ops."""
+    """The known outputs of ops."""
     graph_version: int
     """The producer's version in the ``GraphDef``."""
 
     @property
     def nodes(self) -> Mapping[str, Node]:
-        """All its nodes by name."""
+        """All nodes by name."""
 
     def full_name(self, name: str) -> str:
-        """Return the name of a tensor as inputs have it, in the form that names it alone."""
+        """Return the unambiguous form of a tensor name that appears among a node's inputs."""
 
 
 class Node:
@@ -59,10 +59,10 @@ class Node:
     __slots__ = ("_body", "proto")
 
     proto: NodeDef
-    """The message as the file has it."""
+    """The message as stored in the file."""
 
     def __init__(self, proto: NodeDef, body: Surroundings) -> None:
-        """``Graph.nodes`` makes these."""
+        """Create a node, as ``Graph.nodes`` does."""
         self.proto = proto
         self._body = body
 
@@ -73,37 +73,37 @@ class Node:
 
     @property
     def op(self) -> str:
-        """The kind of op, such as ``"MatMul"``, or the name of a function."""
+        """The op, such as ``"MatMul"``, or the name of a function."""
         return self.proto.op
 
     @property
     def device(self) -> str:
-        """Where it is to run, such as ``"/device:GPU:0"``; often empty."""
+        """The device that the node is assigned to, such as ``"/device:GPU:0"``; often empty."""
         return self.proto.device
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the tensors that it takes, in the form in which ``graph[name]`` knows them.
+        """The names of the input tensors, in the form that ``graph[name]`` accepts.
 
-        In a function's body some are the function's own inputs.
+        In the body of a function, some of them are inputs of the function.
         """
         return tuple(self._body.full_name(name) for name in self.proto.input if not name.startswith("^"))
 
     @property
     def control_inputs(self) -> tuple[str, ...]:
-        """The names of the nodes that run before it, though it takes nothing from them."""
+        """The names of nodes that must run first, although none of their outputs is an input."""
         return tuple(name[1:] for name in self.proto.input if name.startswith("^"))
 
     @property
     def attributes(self) -> Attributes:
-        """The attributes by name, decoded when they are asked for; ``tfbundle.graph.attributes`` says to what."""
+        """The attributes by name, decoded on access; ``tfbundle.graph.attributes`` lists the types of the values."""
         return Attributes(self.proto.attr, self._body.path)
 
     @property
     def outputs(self) -> tuple[Output, ...] | None:
-        """The tensors that it puts out, or ``None`` where nothing says how many these are.
+        """The output tensors, or ``None`` if their number is not known.
 
-        Raises ``FormatError`` where the attributes do not fit the op.
+        Raises ``FormatError`` if the attributes do not fit the op.
         """
         try:
             types = self._body.op_outputs.types(self.proto)
@@ -112,7 +112,7 @@ class Node:
         return None if types is None else tuple(Output(self, index, number) for index, number in enumerate(types))
 
     def output(self, index: int) -> Output | None:
-        """Return the output of this index, or ``None`` where it has fewer; raises as ``outputs`` does."""
+        """Return the output with this index, or ``None`` if there are fewer; raises the errors of ``outputs``."""
         try:
             exists, number = self._body.op_outputs.find(self.proto, index)
         except TfBundleError as error:
@@ -138,18 +138,18 @@ class Node:
         if proto.op == "Const" and "value" in proto.attr:
             return decode_partial_shape(proto.attr["value"].tensor.tensor_shape)
         if proto.op == "VarHandleOp":
-            return ()  # One handle; the attribute "shape" is that of the variable behind it.
+            return ()  # The output is one handle; the attribute "shape" is that of the variable it refers to.
         if proto.op not in _SHAPED_OPS or proto.attr.get("shape") is None:
             return None
         value = proto.attr["shape"]
         if value.WhichOneof("value") != "shape":
-            return None  # It is for the caller of a function to say.
+            return None  # The caller of the function determines it.
         shape = decode_partial_shape(value.shape)
         if shape == () and (
             proto.op == "Variable"
             or (proto.op == "Placeholder" and self._body.graph_version <= _LAST_VAGUE_PLACEHOLDER)
         ):
-            return None  # These mean a scalar, or anything.
+            return None  # Here an empty shape means either a scalar or an unknown shape.
         return shape
 
     def __repr__(self) -> str:
@@ -168,37 +168,37 @@ class Node:
 
 
 class Output:
-    """A tensor of a graph, such as ``"fc2/add:0"``: what one output of a node will hold when the graph runs."""
+    """A symbolic tensor of a graph, such as ``"fc2/add:0"``: one output of a node."""
 
     __slots__ = ("_number", "index", "node")
 
     node: Node
-    """The node that puts it out."""
+    """The node that outputs the tensor."""
     index: int
-    """Which of the node's outputs it is."""
+    """The index of the output."""
 
     def __init__(self, node: Node, index: int, number: int | None) -> None:
-        """``graph["NODE:INDEX"]`` makes these; ``number`` is that of the ``DataType``."""
+        """Create an output, as ``graph["NODE:INDEX"]`` does; ``number`` is the value of its ``DataType``."""
         self.node = node
         self.index = index
         self._number = number
 
     @property
     def name(self) -> str:
-        """``"NODE:INDEX"``."""
+        """The name, ``"NODE:INDEX"``."""
         return f"{self.node.name}:{self.index}"
 
     @property
     def data_type(self) -> str | None:
-        """TensorFlow's name of the type, such as ``"DT_FLOAT"``, or ``None`` where nothing says.
+        """TensorFlow's name of the dtype, such as ``"DT_FLOAT"``, or ``None`` if it is not known.
 
-        A reference to a variable's buffer, ``float32_ref`` in TensorFlow 1, is of the type of the variable.
+        A reference to a variable's buffer, ``float32_ref`` in TensorFlow 1, has the dtype of the variable.
         """
         return None if self._number is None else data_type_name(self._number)
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The numpy dtype; ``None`` where the type is not known, or is one of which there are no arrays."""
+        """The numpy dtype, or ``None`` if the dtype is not known or has no numpy equivalent."""
         try:
             return None if self._number is None else numpy_dtype(self._number)
         except UnsupportedError:
@@ -208,7 +208,7 @@ class Output:
 
     @property
     def shape(self) -> Shape:
-        """The lengths of the dimensions, with ``None`` for one that is not known; ``None`` where no rank is known."""
+        """The sizes of the dimensions, with ``None`` for each unknown size; ``None`` if the rank is not known."""
         return self.node._shape(self.index)
 
     def __repr__(self) -> str:
@@ -227,5 +227,5 @@ class Output:
 
 
 def format_partial_shape(shape: Shape) -> str:
-    """Return a shape for people: ``"[?,784]"``, or ``"?"`` where not even the rank is known."""
+    """Return a shape as readable text: ``"[?,784]"``, or ``"?"`` if the rank is not known."""
     return "?" if shape is None else f"[{','.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,10 +1,10 @@
-"""A SavedModel: a folder with graphs, the variables that they share, and the files that they read.
+"""A SavedModel: a folder of graphs, the variables that they share, and the files that they read.
 
 ::
 
     saved_model.pb  or  saved_model.pbtxt     the graphs, distinguished by their tags
     variables/variables.index, .data-*        a checkpoint
-    assets/                                   vocabularies and the like
+    assets/                                   vocabularies and similar files
     fingerprint.pb                            since TensorFlow 2.12
 """
 
@@ -28,7 +28,7 @@ _SERVE = "serve"
 
 
 class Asset(NamedTuple):
-    """A file that a model reads: its name, where it lies, and the tensor that is fed with its path."""
+    """A file that a model reads: its name, its path, and the tensor that is fed with the path."""
 
     name: str
     path: str
@@ -36,39 +36,38 @@ class Asset(NamedTuple):
 
     @property
     def exists(self) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
         return locate(self.path).is_file()
 
 
 class SavedModel:
-    """A SavedModel: its graphs, and what lies beside them."""
+    """A SavedModel: its graphs, assets, fingerprint and variables."""
 
     proto: SavedModelProto
-    """The message as the file has it."""
+    """The message as stored in the file."""
     path: str
-    """The file that it came from."""
+    """The file that the message was read from."""
 
     def __init__(self, proto: SavedModelProto, path: str) -> None:
-        """``load_saved_model`` makes these."""
+        """Create a SavedModel, as ``load_saved_model`` does."""
         self.proto = proto
         self.path = path
 
     @property
     def folder(self) -> str:
-        """The folder that is the SavedModel."""
+        """The folder of the SavedModel."""
         return locate(self.path).parent.path
 
     @cached_property
     def meta_graphs(self) -> tuple[MetaGraph, ...]:
-        """Its graphs, in the order of the file; each knows its ``tags``."""
+        """The graphs, in the order of the file; each has its ``tags``."""
         return tuple(MetaGraph(proto, path=self.path) for proto in self.proto.meta_graphs)
 
     def meta_graph(self, tags: str | Iterable[str] | None = None) -> MetaGraph:
-        """Return the graph with exactly these tags; without any, the only one, or else the one that is tagged
-        ``serve``.
+        """Return the graph with exactly these tags; by default the only graph, or else the one tagged ``serve``.
 
-        Raises ``KeyError`` where no graph has the tags, and ``UnsupportedError`` where without them it is not clear
-        which one is meant, or there is none at all.
+        Raises ``KeyError`` if no graph has the tags, and ``UnsupportedError`` if none are passed and the choice is
+        ambiguous or there is no graph.
         """
         there = " and ".join(str(list(meta.tags)) for meta in self.meta_graphs) or "none"
         if tags is None:
@@ -88,39 +87,39 @@ class SavedModel:
 
     @property
     def tensorflow_version(self) -> str:
-        """The release that wrote it, such as ``"2.21.0"``; empty where it does not say."""
+        """The TensorFlow version that wrote it, such as ``"2.21.0"``; empty if not stated."""
         return self.meta_graphs[0].tensorflow_version if self.meta_graphs else ""
 
     @property
     def object_graph(self) -> SavedObjectGraph | None:
-        """The objects that a TensorFlow 2 program saved, or ``None``."""
+        """The object graph that a TensorFlow 2 program saved, or ``None``."""
         return next((meta.object_graph for meta in self.meta_graphs if meta.object_graph is not None), None)
 
     @cached_property
     def assets(self) -> tuple[Asset, ...]:
-        """The files that its graphs read, once each; ``FormatError`` where one would lie outside of the folder."""
+        """The files that the graphs read, without repetition; ``FormatError`` if one would be outside of the folder."""
         assets: dict[str, Asset] = {}
         for meta in self.meta_graphs:
             definitions = list(meta.proto.asset_file_def)
-            # TensorFlow 1 has them in a collection.
+            # TensorFlow 1 stores them in a collection.
             listed = meta.collections.get("saved_model_assets", [])
             definitions += (item for item in listed if isinstance(item, AssetFileDef))
             for definition in definitions:
                 name = definition.filename
                 if locate(name).is_absolute or ".." in name.replace("\\", "/").split("/") or "\0" in name:
-                    raise FormatError(f"the asset {name!r} would lie outside of the SavedModel", path=self.path)
+                    raise FormatError(f"the asset {name!r} would be outside of the SavedModel", path=self.path)
                 path = locate(self.folder).join("assets", name).path
                 assets.setdefault(name, Asset(name, path, definition.tensor_info.name))
         return tuple(assets.values())
 
     @cached_property
     def fingerprint(self) -> FingerprintDef | None:
-        """What ``fingerprint.pb`` says, or ``None`` where there is none."""
+        """The contents of ``fingerprint.pb``, or ``None`` if it does not exist."""
         file = locate(self.folder).join("fingerprint.pb")
         return decode_message(file.read(LARGEST_NOTE), FingerprintDef, path=file.path) if file.is_file() else None
 
     def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:
-        """Open its variables; ``MissingFileError`` where it has none."""
+        """Open the checkpoint of its variables; raises ``MissingFileError`` if there is none."""
         return open_checkpoint(variables_prefix(self.folder), verify=verify)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
-"""Record files (TFRecord), from a path or a file object, compressed or not, in constant memory.
+"""Read record files (TFRecord) from a path or a file object, compressed or not, in constant memory.
 
-``reader`` finds and verifies the records, and says what the different ends of a file mean; here they become items, one
-after the other. An iterator that has reached the end of a file goes on when the file has grown, as TensorFlow's do.
+``reader`` finds and verifies the records, and defines how a file may end; here they become items, one at a time. An
+iterator that has reached the end of a file continues when the file has grown, as TensorFlow's iterators do.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Item = TypeVar("Item")
 
 
 class RecordIterator(Iterator[Item]):
-    """What the records of a file hold, one after the other.
+    """An iterator over the decoded records of a file.
 
-    ``truncation`` (``None``, or the incomplete record at the end) and ``losses`` (empty without ``salvage``) are
-    complete when all has been read. ``number`` is that of the last item's record, ``offset`` where its payload lies,
-    ``compression`` how the file is compressed (``"NONE"`` and so on).
+    ``truncation`` (the incomplete record at the end, or ``None``) and ``losses`` (empty without ``salvage``) are
+    complete when the file has been read to the end. ``number`` is the number of the last item's record, ``offset`` the
+    offset of its payload, and ``compression`` the file's compression, such as ``"NONE"``.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class RecordIterator(Iterator[Item]):
         salvage: bool = False,
         largest: int = LARGEST_RECORD,
     ) -> None:
-        """Open as ``read_records`` does; ``decode`` makes an item of a payload, or raises ``FormatError``."""
+        """Open as ``read_records`` does; ``decode`` turns a payload into an item, or raises ``FormatError``."""
         opened, self._owned = open_source(source)
         stream = open_stream(opened, compression)
         self.compression = stream.compression
         self._path = stream.path
-        # What can be opened again when it has grown.
+        # A file with a location can be opened again when it has grown.
         self._location: Location | None = None
         if isinstance(source, Location):
             self._location = source
@@ -71,12 +71,12 @@ class RecordIterator(Iterator[Item]):
 
     @property
     def losses(self) -> list[Loss]:
-        """What ``salvage`` left out."""
+        """The data that ``salvage`` left out."""
         return self._earlier_losses + self._reader.losses
 
     @property
     def done(self) -> int:
-        """How many bytes of the file were read up to now, as they are stored."""
+        """The number of stored (compressed) bytes of the file read so far."""
         return self._reader.done
 
     def __next__(self) -> Item:
@@ -102,7 +102,7 @@ class RecordIterator(Iterator[Item]):
             self._owned.close()
 
     def _reopen(self) -> bool:
-        """Go on behind the last whole record of an uncompressed file, if that file has grown."""
+        """Continue after the last complete record of an uncompressed file, if the file has grown."""
         reader = self._reader
         stat = self._location.stat() if self._location is not None and self.compression == "NONE" else None
         if (
@@ -115,10 +115,10 @@ class RecordIterator(Iterator[Item]):
         opened = self._location.open()
         if self._so_far is None or not self._so_far.goes_on_in(opened):
             opened.close()
-            return False  # Another file took its place.
+            return False  # The file was replaced.
         self._owned = opened
         self._size = self._owned.size
-        # Damage that no whole record follows was not passed: where it ends will be seen now.
+        # Damage that no complete record follows was not passed: its end is determined now.
         self._earlier_losses += [loss for loss in reader.losses if loss.offset < reader.position]
         self._reader = self._make_reader(FileStream(self._owned, reader.position), offset=reader.position)
         self._reader.count = reader.count
@@ -142,7 +142,7 @@ class RecordIterator(Iterator[Item]):
         self._is_at_end = True
         if self._owned is not None:
             if self.compression == "NONE":
-                with suppress(OSError, TfBundleError):  # What cannot be read again does not go on either.
+                with suppress(OSError, TfBundleError):  # A file that cannot be read again is not continued.
                     self._so_far = ReadSoFar(self._owned, self._reader.position)
             self._owned.close()
 
@@ -152,17 +152,17 @@ def read_records(
 ) -> RecordIterator[bytes]:
     """Return an iterator over the payloads of a TFRecord file, as ``bytes``.
 
-    ``source`` is a path, or a binary file object, which is read from where it stands and not closed. ``compression`` is
-    ``"NONE"``, ``"GZIP"``, ``"ZLIB"``, ``"SNAPPY"`` or ``"DEFLATE"`` (a raw deflate stream); by default the first bytes
-    show it, except for ``"DEFLATE"``. Both checksums of every record are verified; with ``verify=False`` neither is
-    looked at. Memory holds one window of the file, or one record where that is larger.
+    ``source`` is a path or a binary file object, which is read from its current position and not closed.
+    ``compression`` is ``"NONE"``, ``"GZIP"``, ``"ZLIB"``, ``"SNAPPY"`` or ``"DEFLATE"`` (a raw deflate stream); by
+    default it is detected from the first bytes, except for ``"DEFLATE"``. Both checksums of every record are verified,
+    or neither with ``verify=False``. One window of the file is held in memory, or one record if that is larger.
 
-    An incomplete last record ends the iteration; then ``.truncation`` says where it begins and how many bytes of it
-    there are: none if the compressed stream ends too early, behind a whole record. ``next`` after the end goes on if an
-    uncompressed file that was passed by its path has grown, as TensorFlow's iterators do; a file that took its place is
-    not read. Raises ``ChecksumError`` for
-    a damaged record, after those before it, and ``FormatError`` for a length of 2^60 bytes or more and for a compressed
-    stream that is damaged. With ``salvage`` damaged records are left out, and ``.losses`` lists them; the last one is
-    all from where the file cannot be read on, if its disk is broken there.
+    An incomplete last record ends the iteration; ``.truncation`` then gives its offset and the number of bytes present,
+    which is 0 if a compressed stream ends early but after a complete record. Calling ``next`` after the end continues
+    if an uncompressed file that was passed by path has grown, as in TensorFlow; a file that replaced it is not read.
+
+    Raises ``ChecksumError`` for a damaged record, after all records before it, and ``FormatError`` for a length of 2^60
+    bytes or more and for a damaged compressed stream. With ``salvage``, damaged records are left out and listed in
+    ``.losses``; if the rest of the file cannot be read, because of a failing disk for example, it is the last loss.
     """
     return RecordIterator(source, bytes, compression=compression, verify=verify, salvage=salvage)
