@@ -238,9 +238,9 @@ def graph_of(*nodes: NodeDef, **fields: Any) -> tfbundle.Graph:
 def test_two_nodes_of_one_name() -> None:
     graph = graph_of(NodeDef(name="n", op="A"), NodeDef(name="n", op="B"))
     assert graph.op_counts == {"A": 1, "B": 1}
-    with pytest.raises(tfbundle.FormatError, match=r"two nodes of a\.pb are called 'n'"):
+    with pytest.raises(tfbundle.FormatError, match=r"two nodes of a\.pb have the name 'n'"):
         _ = graph.nodes
-    with pytest.raises(tfbundle.FormatError, match="are called 'n'"):
+    with pytest.raises(tfbundle.FormatError, match="have the name 'n'"):
         graph["n:0"]
 
 
@@ -368,7 +368,7 @@ def test_collections_that_are_no_messages() -> None:
     meta = tfbundle.MetaGraph(proto, path="a.meta")
     assert meta.collections["empty"] == []
     with pytest.raises(
-        tfbundle.FormatError, match=r"an item of the collection 'variables' is no VariableDef .*a\.meta"
+        tfbundle.FormatError, match=r"an item of the collection 'variables' is not a VariableDef .*a\.meta"
     ):
         meta.collections["variables"]
     with pytest.raises(tfbundle.FormatError, match=r"a\.meta"):

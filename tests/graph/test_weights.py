@@ -542,7 +542,7 @@ def test_graphs_that_are_damaged(tmp_path: Path) -> None:
     assert (finding.kind, finding.path) == ("graph", str(path))
     graph = make_graph(w=MATRIX)
     graph.node.add().CopyFrom(graph.node[1])
-    with pytest.raises(FormatError, match=r"two nodes of .* are called 'w'"):
+    with pytest.raises(FormatError, match=r"two nodes of .* have the name 'w'"):
         open_tensors(write(path, graph))
     assert not tfbundle.verify(path)
 

@@ -320,7 +320,7 @@ def test_an_index_of_another_program(tmp_path: Path, size: int) -> None:
     """Such as times of lines in a log, of eight bytes and one each."""
     (tmp_path / "output.index").write_bytes(struct.pack(">qb", 1_662_041_974_144, 0) * (3 + size))
     (finding,) = tfbundle.verify(tmp_path / "output").findings
-    assert "was cut short or is not a checkpoint table" in finding.message
+    assert "is truncated or is not a checkpoint table" in finding.message
     (cause,) = tfbundle.verify(tmp_path / "output.index").causes
     assert "another program wrote it" in cause
 

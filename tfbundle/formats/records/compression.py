@@ -1,15 +1,15 @@
-"""The bytes of a record file, one after the other, whatever they are wrapped in.
+"""The bytes of a record file in order, decompressed if necessary.
 
 TensorFlow compresses record files as a whole (``core/lib/io/record_reader``, ``TFRecordOptions``)::
 
     NONE     the records themselves
     GZIP     one or several gzip members
     ZLIB     a zlib stream
-    SNAPPY   [length of what follows: uint32, big-endian] [a raw Snappy block], again and again
-    DEFLATE  a raw deflate stream, without a header, which nothing distinguishes from other bytes
+    SNAPPY   repeated: [length of the block: uint32, big-endian] [a raw Snappy block]
+    DEFLATE  a raw deflate stream, without a header that would identify it
 
-A stream hands out bytes in the order of the file and never holds more than a window of them. ``open_stream`` looks at
-the first bytes to distinguish the first four: a record opens with a checksum, which nothing else has by chance.
+A stream returns bytes in the order of the file and never holds more than a window of them. ``open_stream`` detects the
+first four forms from the first bytes: the header of a record has a checksum, which other data does not match by chance.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ COMPRESSIONS = ("NONE", "GZIP", "ZLIB", "SNAPPY", "DEFLATE")
 
 HEADER_SIZE = 12
 
-# How zlib is asked for each of its three forms.
+# The ``wbits`` argument of zlib for each of its three forms.
 _WINDOW_BITS = {"GZIP": 31, "ZLIB": 15, "DEFLATE": -15}
-# What is read or inflated at once.
+# Bytes that are read or inflated at a time.
 _CHUNK = 1 << 18
 
 
@@ -40,21 +40,21 @@ class Stream(Protocol):
 
     path: str | None
     compression: str
-    # Whether it ended in the middle of compressed data. Every record may be whole all the same.
+    # Whether the stream ended in the middle of compressed data, even if every record is complete.
     is_cut: bool
 
     def read_into(self, buffer: memoryview) -> int:
-        """Put some of the next bytes, at least one, at the start of ``buffer``, and say how many; 0 at the end."""
+        """Read one or more of the next bytes into the start of ``buffer``; return their number, 0 at the end."""
 
     def remaining(self) -> int | None:
-        """How many bytes are left at most, where that is known."""
+        """Return the maximum number of bytes left, or ``None`` if it is not known."""
 
     def done(self) -> int:
-        """How many bytes of the file were read, as they are stored."""
+        """Return the number of stored (compressed) bytes read so far."""
 
 
 class FileStream:
-    """A file as it is, from ``offset`` to the size that it had when it was opened."""
+    """An uncompressed file, from ``offset`` to the size that it had when it was opened."""
 
     compression = "NONE"
     is_cut = False
@@ -87,12 +87,12 @@ class FileStream:
 
 
 class _Copied:
-    """A stream whose bytes come in pieces of their own."""
+    """A stream that returns its bytes as new ``bytes`` objects."""
 
     is_cut = False
 
     def read(self, size: int) -> bytes:
-        """Return some of the next ``size`` bytes, at least one; none at the end."""
+        """Return between 1 and ``size`` of the next bytes; none at the end."""
         raise NotImplementedError
 
     def read_into(self, buffer: memoryview) -> int:
@@ -105,7 +105,7 @@ class _Copied:
 
 
 class ObjectStream(_Copied):
-    """A binary file object of the caller, from where it stands; it is neither sought nor closed."""
+    """A binary file object from the caller, read from its current position; there is no seek and no close."""
 
     compression = "NONE"
 
@@ -120,7 +120,7 @@ class ObjectStream(_Copied):
         if self._ahead:
             ahead, self._ahead = self._ahead[:size], self._ahead[size:]
             return ahead
-        data: object = self._file.read(size)  # A file in text mode, or that would block, gives no bytes.
+        data: object = self._file.read(size)  # A file in text mode, or one that would block, does not return bytes.
         if data is None:
             return b""
         if not isinstance(data, bytes):
@@ -142,7 +142,7 @@ class ObjectStream(_Copied):
 
 
 class _Inflated(_Copied):
-    """What a GZIP, ZLIB or raw deflate stream holds."""
+    """The contents of a GZIP, ZLIB or raw deflate stream."""
 
     def __init__(self, stream: FileStream | ObjectStream, compression: str) -> None:
         self.path = stream.path
@@ -172,7 +172,7 @@ class _Inflated(_Copied):
             if data:
                 return data
             if ended and not self._inflater.eof:
-                self.is_cut = self.done() > 0  # What was not even begun is not cut.
+                self.is_cut = self.done() > 0  # An empty stream is not cut.
                 return b""
 
     def done(self) -> int:
@@ -180,14 +180,14 @@ class _Inflated(_Copied):
 
 
 class _Unsnapped(_Copied):
-    """What a run of Snappy blocks holds."""
+    """The contents of a sequence of Snappy blocks."""
 
     compression = "SNAPPY"
 
     def __init__(self, stream: FileStream | ObjectStream) -> None:
         self.path = stream.path
         self._stream = stream
-        self._blocks = b""  # What was read of the stream, and not yet unpacked from ``_next`` on.
+        self._blocks = b""  # Bytes read from the stream; those from ``_next`` on are still compressed.
         self._next = 0
         self._data = b""
         self._pos = 0
@@ -199,8 +199,8 @@ class _Unsnapped(_Copied):
                 return b""
             length = int.from_bytes(self._blocks[self._next : self._next + 4], "big")
             left = self._stream.remaining()
-            # A block that is incomplete ends the stream, as an incomplete record does. Nothing is read of one that is
-            # longer than the file.
+            # An incomplete block ends the stream, as an incomplete record does. A block that is longer than the file
+            # is not read.
             is_there = left is None or self._next + 4 + length <= len(self._blocks) + left
             if not is_there or not self._fill(4 + length):
                 self.is_cut = True
@@ -218,7 +218,7 @@ class _Unsnapped(_Copied):
         return data
 
     def _fill(self, size: int) -> bool:
-        """Read on until ``size`` bytes are there from ``_next`` on; whether there are so many."""
+        """Read until ``size`` bytes are available from ``_next`` on; return whether they are."""
         missing = self._next + size - len(self._blocks)
         if missing <= 0:
             return True
@@ -234,9 +234,9 @@ class _Unsnapped(_Copied):
 
 
 def open_stream(source: Source | BinaryIO, compression: str | None = None) -> Stream:
-    """Return the bytes of ``source``, which is not closed at the end.
+    """Return a stream of the bytes of ``source``, which is not closed at the end.
 
-    ``compression`` is one of ``COMPRESSIONS``; by default the first bytes decide.
+    ``compression`` is one of ``COMPRESSIONS``; by default it is detected from the first bytes.
     """
     if compression is not None and compression not in COMPRESSIONS:
         raise ValueError(f"compression is one of {', '.join(COMPRESSIONS)}, not {compression!r}")
@@ -248,7 +248,7 @@ def open_stream(source: Source | BinaryIO, compression: str | None = None) -> St
 
 
 def _sniff(stream: FileStream | ObjectStream) -> str:
-    """How a stream is compressed; ``"NONE"`` for anything that is not a compressed record file."""
+    """Return the compression of a stream; ``"NONE"`` for anything that is not a compressed record file."""
     head = stream.peek(HEADER_SIZE)
     if is_header(head):
         return "NONE"
@@ -272,14 +272,14 @@ def _sniff(stream: FileStream | ObjectStream) -> str:
 
 
 def is_header(data: bytes) -> bool:
-    """Whether ``data`` opens with the header of a record: its length and that length's masked CRC."""
+    """Return whether ``data`` begins with the header of a record: its length and the masked CRC of the length."""
     if len(data) < HEADER_SIZE:
         return False
     return unmask(int.from_bytes(data[8:HEADER_SIZE], "little")) == crc32c(data[:8])
 
 
 def open_source(source: StrPath | BinaryIO) -> tuple[Source | BinaryIO, Source | None]:
-    """Return what to read a path or a file object from, and what of it is to be closed."""
+    """Return the object to read a path or file object from, and the source to close, if it was opened here."""
     if isinstance(source, (str, bytes, os.PathLike, Location)):
         opened = locate(source).open()
         return opened, opened

@@ -1,8 +1,8 @@
-"""Whether a file that was read up to a position goes on there, or another one took its place.
+"""Detect whether a file that was read up to a position continues there, or was replaced.
 
-A program that appends leaves the file and its first bytes as they are. One that writes a file again, in place or by
-making a new one, for which many file systems take the same inode, changes what was read: checksums of the first and the
-last bytes before the position show it.
+A program that appends to a file does not change the bytes already in it. A program that rewrites a file, in place or as
+a new file, which many file systems give the same inode, changes bytes that were read. Checksums of the first bytes and
+of the last bytes before the position detect this.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from tfbundle.formats.checksum import crc32c
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import FileIdentity
 
-# Bytes at the start and before the position whose checksum is noted.
+# Bytes at the start and before the position whose checksums are kept.
 _NOTED_SIZE = 1 << 12
 
 
 class ReadSoFar:
-    """What was read of a file: all up to ``position``, when it was the ``version`` of ``source``."""
+    """The part of a file that was read: all bytes up to ``position``, of a ``version`` of ``source``."""
 
     def __init__(self, source: Source, position: int) -> None:
-        """Note checksums of some of these bytes; raises as ``Source.read_at`` does."""
+        """Compute checksums of some of these bytes; raises the errors of ``Source.read_at``."""
         self.version = source.version
         self._position = position
         size = min(_NOTED_SIZE, position)
@@ -32,7 +32,7 @@ class ReadSoFar:
         if isinstance(before, FileIdentity) and isinstance(after, FileIdentity):
             if (before.device, before.inode) != (after.device, after.inode):
                 return False
-            # Written to without growing, it was rewritten in place.
+            # A file that was written to without growing was rewritten in place.
             if before != after and after.size <= before.size:
                 return False
         elif before != after:

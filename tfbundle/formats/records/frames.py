@@ -1,17 +1,17 @@
-"""The records in a stretch of bytes: where they begin, and whether their checksums hold, thousands at a time.
+"""Find and verify the records in a range of bytes, thousands at a time.
 
 A record (TensorFlow, ``core/lib/io/record_writer``; all little-endian)::
 
     [length: uint64] [masked CRC-32C of these 8 bytes] [payload: length bytes] [masked CRC-32C of the payload]
 
-Event files hold hundreds of thousands of records of some forty bytes, for which a step of Python each is too slow.
+Event files hold hundreds of thousands of records of about forty bytes, for which a Python step per record is too slow.
 
-- Where records begin: a record below 64 KiB has six zero bytes in its header, which numpy finds quickly. Of these
-  candidates only those with a right checksum stay, and as a rule each one of them begins where the last one ends. Where
-  that breaks off (a large record, a record inside of a record, damage), single steps go on.
-- Checksums: a CRC is linear. Among records of one length, the CRC of one is the CRC of another one, with a number for
-  each byte that differs mixed in. So records of one length become the rows of a matrix, and tables are looked up for
-  the columns that are not the same in all rows.
+- Boundaries: a record below 64 KiB has six zero bytes in its header, which numpy finds quickly. Candidates without a
+  valid checksum are dropped, and usually each of the others begins where the one before it ends. Where this chain
+  breaks (a large record, a record inside a record, damage), the search continues one record at a time.
+- Checksums: a CRC is linear. For two records of one length, the CRCs differ by the XOR of one table entry for each byte
+  that differs. So records of one length become the rows of a matrix, and tables are applied to the columns that are not
+  the same in all rows.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from tfbundle.limits import LARGEST_RECORD
 
 HEADER_SIZE = 12
 FRAME_SIZE = 16
-# How many bytes must follow the last record in a stretch, whatever they are: for rows of whole words, and for a varint
-# that is looked for where a record has ended.
+# The number of bytes, of any value, that must follow the last record in a range: rows consist of whole words, and a
+# varint may be read at the end of a record.
 PADDING = 16
-# Padding behind a message of the old Julia writer is at most this long.
+# Padding after a message of the old Julia writer is at most this long.
 LONGEST_PADDING = 1 << 12
 
-# Rows of a matrix are at most this long, and as many at least.
+# A matrix has rows of at most this length, and at least so many of them.
 LONGEST_ROW = 512
 FEWEST_ROWS = 16
 
 _HEADER = struct.Struct("<QI")
 
-# After so many steps over records of so many bytes at most, candidates are looked for, in spans that grow as long as
-# that pays. To step over larger ones is cheaper than to look at all their bytes.
+# After so many steps over records of at most so many bytes, candidates are searched for, in spans that grow as long as
+# this is worthwhile. Stepping over larger records is cheaper than examining all their bytes.
 _STEPS = 16
 _LARGEST_CHAINED = 1 << 10
 _SHORTEST_SPAN, _LONGEST_SPAN = 1 << 12, 1 << 20
@@ -51,9 +51,9 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Group(NamedTuple):
-    """Records of one length: their numbers in the stretch, and their payloads as the rows of a matrix.
+    """Records of one length: their numbers in the range, and their payloads as the rows of a matrix.
 
-    Rows have whole 8-byte words; what stands behind ``size`` bytes means nothing.
+    Rows consist of whole 8-byte words; bytes after the first ``size`` have no meaning.
     """
 
     size: int
@@ -62,10 +62,10 @@ class Group(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """Records in ``data``: where each payload begins, how long it is, its CRC-32C as stored, and whether that is right.
+    """Records in ``data``: the start and size of each payload, its stored CRC-32C, and whether that is correct.
 
-    Small records are in ``groups`` too; ``singles`` are the numbers of all others. ``end`` is the place behind the last
-    record, and ``needed`` the bytes from there that the next one takes as far as is known; 0 if its header is wrong.
+    Small records are also in ``groups``; ``singles`` are the numbers of all others. ``end`` is the position after the
+    last record, and ``needed`` the size of the next one as far as it is known, or 0 if its header is wrong.
     """
 
     starts: Numbers
@@ -78,7 +78,7 @@ class Frames(NamedTuple):
     needed: int
 
     def keep(self, which: np.ndarray[Any, np.dtype[np.bool_]]) -> Frames:
-        """Return the same with only those records ``fine`` that are in ``which``, and no others in ``groups``."""
+        """Return the same, with only the records in ``which`` still ``fine``, and no others in ``groups``."""
         fine = self.fine & which
         groups = [
             Group(group.size, group.numbers[fine[group.numbers]], group.rows[fine[group.numbers]])
@@ -89,16 +89,16 @@ class Frames(NamedTuple):
         )
 
     def first(self, count: int) -> Frames:
-        """Return the same up to the record with this number, which is the first to leave out."""
+        """Return the records before the record with number ``count``."""
         starts, sizes, crcs, fine, groups, singles, *_ = self.keep(np.arange(len(self.fine)) < count)
         end = int(starts[count]) - HEADER_SIZE
         return Frames(starts[:count], sizes[:count], crcs[:count], fine[:count], groups, singles, end, 0)
 
 
 def find_frames(data: memoryview, pos: int, end: int, *, verify: bool = True) -> Frames:
-    """Return the complete records in ``data[pos:end]``, of which the first begins at ``pos``; ``PADDING`` bytes follow.
+    """Return the complete records in ``data[pos:end]``, the first of which begins at ``pos``; ``PADDING`` bytes follow.
 
-    Without ``verify`` no checksum is looked at, and all records are ``fine``.
+    Without ``verify`` no checksum is checked, and all records are ``fine``.
     """
     parts: list[Numbers] = []
     steps: list[int] = []
@@ -133,7 +133,7 @@ def find_frames(data: memoryview, pos: int, end: int, *, verify: bool = True) ->
 
 
 def _needed(data: memoryview, pos: int, end: int, verify: bool) -> int:
-    """Return the bytes of the record at ``pos``, of its header where that is not there, and 0 where it is wrong."""
+    """Return the size of the record at ``pos``, of its header if that is incomplete, or 0 if the header is wrong."""
     if end - pos < HEADER_SIZE:
         return HEADER_SIZE
     length: int
@@ -155,7 +155,7 @@ def _header_crc(length: int) -> int:
 
 
 def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
-    """Where the complete records in ``data[pos:end]`` begin, from ``pos`` on, as far as one follows the other."""
+    """Return the starts of the complete records in ``data[pos:end]`` that follow each other from ``pos`` on."""
     zero = np.frombuffer(data, np.uint8, end - pos, pos) == 0
     # Bytes 2 to 7 of a header are zero.
     pairs = zero[:-1] & zero[1:]
@@ -169,7 +169,7 @@ def _find_chain(data: memoryview, pos: int, end: int) -> Numbers:
         return np.zeros(0, np.int64)
     linked = found[1:] == behind[:-1]
     count = len(found) if linked.all() else int(linked.argmin()) + 1
-    # Only the last one of a chain can reach beyond the end.
+    # Only the last record of a chain can extend past the end.
     chain: Numbers = found[: count - 1] if behind[count - 1] > end else found[:count]
     return chain
 
@@ -184,20 +184,19 @@ def _short_header_crcs() -> Numbers:
 
 
 def find_header(data: memoryview, within: int, budget: int, *, is_end: bool = False) -> tuple[int | None, int]:
-    """Return the first place in ``data[:within]`` where a record begins that is whole, or that may go on behind
-    ``data``, behind which nothing follows if ``is_end``.
+    """Return the first position in ``data[:within]`` of a record that is complete or may continue after ``data``.
 
-    A record is whole, too, if its checksum covers padding up to the next header or the end. Records are checked until
-    these were of ``budget`` bytes; how many bytes it was comes second.
+    If ``is_end``, nothing follows ``data``. A record also counts as complete if its checksum covers padding up to the
+    next header or the end. Records are checked until more than ``budget`` bytes were; their number is returned too.
     """
     within = max(0, within - HEADER_SIZE + 1)
-    # The header behind the padding of the last one may lie beyond.
+    # The header after the padding of the last record may be beyond ``within``.
     places = np.arange(max(0, min(within + FRAME_SIZE + LONGEST_PADDING, len(data) - HEADER_SIZE + 1)))
     if not within or not len(places):
         return None, 0
     lengths = np.ndarray(len(places), "<u8", data, strides=(1,))
     stored = np.ndarray(len(places), "<u4", data[8:], strides=(1,))
-    # Damage is often zeros, each of which could be the length of an empty record; but these all have one checksum.
+    # Damage often consists of zeros, which could be lengths of empty records; but these all have the same checksum.
     places = np.flatnonzero((lengths < LARGEST_RECORD) & ((lengths != 0) | (stored == mask(crc32c(bytes(8))))))
     if not len(places):
         return None, 0
@@ -218,7 +217,7 @@ def find_header(data: memoryview, within: int, budget: int, *, is_end: bool = Fa
             return place, spent
         padded = _end_of_padding(data, headers, place, end, is_end=is_end)
         if padded is None:
-            # Padding may end behind what was searched for headers.
+            # Padding may end after the bytes that were searched for headers.
             if not is_end and end + 4 + LONGEST_PADDING > seen and not _is_header_next(headers, place):
                 return place, spent
         else:
@@ -234,7 +233,7 @@ def _is_followed_by_crc(data: memoryview, place: int, end: int) -> bool:
 
 
 def _end_of_padding(data: memoryview, headers: list[int], place: int, end: int, *, is_end: bool) -> int | None:
-    """Return where padding behind ``end`` may end, given the places of ``headers``; ``None`` where it does not."""
+    """Return where padding after ``end`` may end, given the positions of ``headers``, or ``None``."""
     if _is_header_next(headers, place):
         return None
     number = bisect_right(headers, end + 4)
@@ -243,13 +242,13 @@ def _end_of_padding(data: memoryview, headers: list[int], place: int, end: int, 
 
 
 def _is_header_next(headers: list[int], place: int) -> bool:
-    """Return whether a header has no record; its own checksum would pass for that of padding of the one before."""
+    """Return whether another header follows directly; its checksum would pass for that of padding."""
     number = bisect_right(headers, place)
     return number < len(headers) and headers[number] == place + HEADER_SIZE
 
 
 def next_header(data: memoryview) -> int | None:
-    """Return the first place in ``data`` where 12 bytes are the header of a record, whatever follows it."""
+    """Return the first position in ``data`` of the 12-byte header of a record, whatever follows it."""
     places = np.arange(max(0, len(data) - HEADER_SIZE + 1))
     if not len(places):
         return None
@@ -263,13 +262,13 @@ def next_header(data: memoryview) -> int | None:
 
 
 def _at(data: memoryview, dtype: str, places: Numbers) -> Any:
-    """Return the numbers of type ``dtype`` that stand at ``places``, at any alignment."""
+    """Return the numbers of type ``dtype`` at the positions ``places``, at any alignment."""
     size = np.dtype(dtype).itemsize
     return np.ndarray(len(data) - size + 1, dtype, data, strides=(1,))[places].astype(np.int64)
 
 
 def cut_rows(data: memoryview, places: Numbers, size: int) -> Bytes:
-    """``size`` bytes from each of ``places`` as the rows of a matrix."""
+    """Return ``size`` bytes from each of ``places`` as the rows of a matrix."""
     items = np.ndarray(len(data) - size + 1, f"V{size}", data, strides=(1,))[places]
     rows: Bytes = items.view(np.uint8).reshape(len(places), size)
     return rows
@@ -281,7 +280,7 @@ def _verify(
     fine = np.full(len(starts), crcs is None)
     groups = []
     singles = []
-    # Sorting 16-bit numbers takes numpy no comparisons.
+    # numpy sorts 16-bit numbers without comparisons.
     order = np.argsort(np.minimum(sizes, LONGEST_ROW + 1).astype(np.uint16), kind="stable")
     cuts = np.flatnonzero(np.diff(np.minimum(sizes[order], LONGEST_ROW + 1))) + 1
     for numbers in np.split(order, cuts):
@@ -304,7 +303,7 @@ def _verify(
 
 
 def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """Return the CRC-32C of the first ``size`` bytes of each row of a matrix, which has rows, of whole 8-byte words."""
+    """Return the CRC-32C of the first ``size`` bytes of each row of a non-empty matrix of whole 8-byte words."""
     crcs = np.full(len(rows), crc32c(rows[0, :size].tobytes()), np.uint32)
     tables = _tables()
     for start, column in zip(range(0, size, 8), rows.view("<u8").T, strict=False):
@@ -313,14 +312,14 @@ def crc32c_rows(rows: Bytes, size: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
         octets = others.astype("<u8", copy=False).view(np.uint8)
         for place in range(start, min(start + 8, size)):
             if differing[place - start]:
-                # Every byte has a place in its table; with mode 'clip', numpy does not check.
+                # Every byte is a valid index; with mode 'clip', numpy does not check it.
                 crcs ^= tables[size - 1 - place].take(octets[place - start :: 8], mode="clip")
     return crcs
 
 
 @cache
 def _tables() -> list[np.ndarray[Any, np.dtype[np.uint32]]]:
-    """Return what a byte adds to a CRC, in a table for each number of bytes behind it, as many as rows may have."""
+    """Return what a byte contributes to a CRC, in a table for each possible number of bytes after it in a row."""
     nothing = crc32c(b"\0")
     first = np.array([crc32c(bytes((byte,))) ^ nothing for byte in range(256)], np.uint32)
     tables = [first]

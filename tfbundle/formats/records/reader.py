@@ -1,22 +1,22 @@
-"""Read a stream of records (TFRecord) window by window, up to where it ends or is damaged.
+"""Read a stream of records (TFRecord) window by window, up to its end or to damage.
 
-Three ways in which a file may end or break are three different answers, as in TensorBoard's Rust server:
+A file may end or be damaged in three ways, which are reported differently, as in TensorBoard's Rust server:
 
-- it ends in the middle of a record, or of its compression: a program is still writing, or was stopped. ``truncation``
-  says where the incomplete record begins and how much of it is there;
-- a checksum is wrong: ``ChecksumError`` with the number and the place of the record, after all records before it.
-  With ``salvage`` the reader goes on at the next record that is whole, and ``losses`` says what it left out;
-- a length that no file can have: ``FormatError``. Nothing is allocated for what is not there.
+- it ends in the middle of a record or of compressed data, because a program is still writing or was stopped.
+  ``truncation`` states where the incomplete record begins and how many bytes of it are present;
+- a checksum is wrong: ``ChecksumError`` with the number and offset of the record, after all records before it. With
+  ``salvage`` the reader continues at the next complete record, and ``losses`` lists the bytes left out;
+- a length is larger than a record can have: ``FormatError``. Nothing is allocated for bytes that do not exist.
 
-An old Julia writer pads its messages: the length is that of the message, while the checksum covers the padding too.
-To TensorFlow such a record is damaged. ``salvage`` looks for the next header, and reads the record if the checksum
-before that header is right for all bytes up to there.
+An old Julia writer pads its messages: the length is that of the message, but the checksum covers the padding too.
+TensorFlow considers such a record damaged. ``salvage`` searches for the next header, and reads the record if the
+checksum before that header matches all bytes up to it.
 
-What the system does not hand out is an ``OSError``, after all records before it; with ``salvage`` a loss up to the
-end.
+Bytes that the system cannot read raise ``OSError``, after all records before them; with ``salvage`` they are a loss up
+to the end.
 
 Bytes are read in windows, all into one buffer; ``frames`` finds and verifies the records in each. Offsets count from
-the start of the records, which for a compressed file is not the place in the file.
+the start of the records; for a compressed file these are not offsets in the file.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ from tfbundle.limits import (
     MOST_INFLATED_RECORDS,
 )
 
-# Bytes that are read at once; the matrices of a window this small stay in the processor's cache.
+# Bytes that are read at a time; the matrices of a window this small stay in the processor's cache.
 _WINDOW = 1 << 21
-# Behind damage the next record is as a rule near.
+# After damage, the next record is usually near.
 _SHORTEST_SEARCH = 1 << 12
 
 
 class Truncation(NamedTuple):
-    """A incomplete record at the end: the ``offset`` at which it begins, and the ``size`` of what is there.
+    """An incomplete record at the end: its ``offset``, and the ``size`` of the part that is present.
 
-    Where a compressed stream was cut behind a whole record, or no more of it can be unpacked, ``size`` is 0.
+    ``size`` is 0 if a compressed stream was cut after a complete record, or no more of it can be decompressed.
     """
 
     offset: int
@@ -64,9 +64,9 @@ class Truncation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Bytes that were left out because they are damaged, or cannot be read: where they begin, how many, and why.
+    """Bytes that were left out because they are damaged or unreadable: their offset, their number, and the error.
 
-    ``number`` is that of the record there; a stretch without a right length in it counts as one.
+    ``number`` is the number of the record there; a range without a valid length counts as one record.
     """
 
     offset: int
@@ -76,7 +76,7 @@ class Loss(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Verified records in a stretch of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``.
+    """Verified records in a range of a file: ``data[0]`` is the byte ``offset``, record 0 the record ``number``.
 
     ``data`` is overwritten by the next window.
     """
@@ -88,10 +88,10 @@ class Window(NamedTuple):
 
 
 class RecordReader:
-    """Goes through a stream once, window by window.
+    """Reads through a stream once, window by window.
 
-    ``position`` is the offset behind the last record that was handed out or skipped, ``count`` the number of records up
-    to there; ``truncation`` and ``losses`` are filled in as they are met.
+    ``position`` is the offset after the last record that was returned or skipped, ``count`` the number of records up to
+    there; ``truncation`` and ``losses`` are filled in during the reading.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class RecordReader:
         salvage: bool = False,
         largest: int = LARGEST_RECORD,
     ) -> None:
-        """Read ``stream`` from where it stands, which is the byte ``offset`` of the records.
+        """Read ``stream`` from its current position, which is the byte ``offset`` of the records.
 
-        Without ``verify`` no checksum is looked at, neither of lengths nor of payloads. Records of more than
-        ``largest`` bytes are refused.
+        Without ``verify`` no checksum is checked, neither of lengths nor of payloads. Records of more than ``largest``
+        bytes are rejected.
         """
         self.position = offset
         self.count = 0
@@ -116,23 +116,21 @@ class RecordReader:
         self._verify = verify
         self._salvage = salvage
         self._largest = largest
-        # What was read and not yet handed out is ``_buffer[_start:_end]``, which begins at ``position``.
+        # Bytes that were read and not yet returned are ``_buffer[_start:_end]``, which begins at ``position``.
         self._buffer = memoryview(bytearray(PADDING))
         self._start = self._end = 0
-        self._half = 0  # Bytes at the end that were read, and in which no record begins.
-        self._spent = 0  # Bytes that were read or checked while records were looked for.
+        self._half = 0  # Bytes at the end that were read and in which no record begins.
+        self._spent = 0  # Bytes that were read or checked in the search for records.
         self._problem: TfBundleError | OSError | None = None  # Why no more can be read.
         self._is_padded = False  # Whether a record with padding was found.
 
     @property
     def done(self) -> int:
-        """How many bytes of the file were read, as they are stored."""
+        """The number of stored (compressed) bytes of the file read so far."""
         return self._stream.done()
 
     def windows(self) -> Iterator[Window]:
-        """Yield the windows; in each one all records that are ``fine`` have right checksums. Raises as the module
-        says.
-        """
+        """Yield the windows, in which all ``fine`` records have valid checksums; raises as the module describes."""
         wanted = HEADER_SIZE
         while self._fill(wanted) or self._skip_overlong():
             frames = find_frames(self._buffer[self._start :], 0, self._size, verify=self._verify)
@@ -154,7 +152,7 @@ class RecordReader:
                     self._skip_damage(damage)
                 wanted = HEADER_SIZE
         size = self._half + self._size + (self._stream.remaining() or 0)
-        # Whoever keeps the error, or the iterator, does not keep a large record that is incomplete.
+        # A reference to the error or the iterator must not keep a large incomplete record in memory.
         self._buffer, self._start, self._end = memoryview(b""), 0, 0
         if self._problem is not None:
             if not self._salvage:
@@ -164,11 +162,11 @@ class RecordReader:
             self.truncation = Truncation(self.position, size)
 
     def _fill(self, wanted: int) -> bool:
-        """Read a window, or ``wanted`` bytes if that is more; return whether so much is there."""
+        """Read a window, or ``wanted`` bytes if that is more; return whether so many bytes are available."""
         left = self._stream.remaining()
         if left is not None and wanted > left + self._size:
-            return False  # Nothing is allocated for what is not there.
-        # Between records that are damaged a few bytes are done at a time, for which not all others are moved.
+            return False  # Nothing is allocated for bytes that do not exist.
+        # Among damaged records, a few bytes are processed at a time, for which the others need not be moved.
         if self._size >= max(wanted, _WINDOW // 2):
             return True
         goal = max(wanted, _WINDOW)
@@ -176,7 +174,7 @@ class RecordReader:
         try:
             self._make_room(min(goal, max(_WINDOW, self._size) if left is None else self._size + left))
             while self._size < goal:
-                # Where the size of the stream is not known, the buffer grows only as fast as the stream has bytes.
+                # If the size of the stream is not known, the buffer grows only as bytes arrive.
                 if self._end + PADDING >= len(self._buffer):
                     self._make_room(min(goal, 2 * self._size))
                 got = self._stream.read_into(self._buffer[self._end : -PADDING])
@@ -189,7 +187,7 @@ class RecordReader:
         return self._size >= wanted
 
     def _reach(self, wanted: int) -> bool:
-        """Read until ``wanted`` bytes are there; return whether the stream ended before."""
+        """Read until ``wanted`` bytes are available; return whether the stream ended before that."""
         left = self._stream.remaining()
         self._fill(wanted if left is None else min(wanted, self._size + left))
         return self._size < wanted
@@ -207,8 +205,8 @@ class RecordReader:
     def _check_growth(self, size: int, stored: int) -> None:
         if size > max(LARGEST_INFLATED, stored * LARGEST_INFLATED_GROWTH):
             raise FormatError(
-                f"{self._where(self.count, self.position)} has grown to {size} bytes, from {stored} compressed ones; "
-                "no more is taken into memory",
+                f"{self._where(self.count, self.position)} takes {size} bytes so far, from {stored} compressed bytes; "
+                "no more is read into memory",
                 path=self._stream.path,
                 offset=self.position,
             )
@@ -218,7 +216,7 @@ class RecordReader:
         return self._end - self._start
 
     def _make_room(self, size: int) -> None:
-        """Move what is there to the start of a buffer that ``size`` bytes fit into."""
+        """Move the buffered bytes to the start of a buffer with room for ``size`` bytes."""
         kept = self._buffer[self._start : self._end]
         if len(self._buffer) < size + PADDING:
             self._buffer = memoryview(bytearray(size + PADDING))
@@ -249,7 +247,7 @@ class RecordReader:
         )
 
     def _bad_header(self) -> FormatError:
-        """Return what is wrong with the header at ``position``."""
+        """Return the error for the header at ``position``."""
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         length = int.from_bytes(head[:8], "little")
         where = self._where(self.count, self.position)
@@ -272,16 +270,16 @@ class RecordReader:
         )
 
     def _before_damage(self, frames: Frames) -> tuple[Frames, ChecksumError]:
-        """Return the records before the first damaged one, and what is wrong with that."""
+        """Return the records before the first damaged one, and the error for that one."""
         bad = int(frames.fine.argmin())
         damage = self._damaged(self._buffer[self._start :], frames, bad)
         return frames.first(bad), damage
 
     def _salvaged(self, frames: Frames) -> tuple[Frames, ChecksumError | None]:
-        """All records but the damaged ones; and what is wrong with the one behind them, if its end is not certain.
+        """Return all undamaged records, and the error for a last damaged one whose end is not certain.
 
-        Of a damaged record bytes may be gone, so that its length leads into another one. Where it leads to a header
-        the damage did not change how many bytes there are.
+        A damaged record may have lost bytes, so that its length leads into another record. If it leads to a header, the
+        damage did not change the number of bytes.
         """
         self._fill(frames.end + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
@@ -298,7 +296,7 @@ class RecordReader:
         return frames.keep(frames.fine), uncertain
 
     def _find_padded(self) -> Window | None:
-        """Return the record at ``position`` if it has padding that its checksum covers, and pass it; else ``None``."""
+        """Return and pass the record at ``position`` if its checksum covers padding, or return ``None``."""
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
         length = int.from_bytes(head[:8], "little")
         if not is_header(head) or length > self._size or self._budget <= 0:
@@ -306,7 +304,7 @@ class RecordReader:
         self._reach(length + FRAME_SIZE + LONGEST_PADDING + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
         if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])):
-            return None  # A header without its record, whose own checksum would pass for that of padding.
+            return None  # A header without a record, whose checksum would pass for that of padding.
         behind = length + FRAME_SIZE
         limit = behind + LONGEST_PADDING + HEADER_SIZE
         found = next_header(data[behind:limit])
@@ -325,9 +323,9 @@ class RecordReader:
         return window
 
     def _skip_overlong(self) -> bool:
-        """Go on to a record inside of one that is longer than the rest of the file, as where bytes of it are gone.
+        """Continue at a record inside one that is longer than the rest of the file, which may have lost bytes.
 
-        Where there is none, or too many were looked for, that record is merely incomplete.
+        If there is none, or too many bytes were searched, the longer record is merely incomplete.
         """
         if not self._salvage or self._problem is not None or self._size < HEADER_SIZE or self._budget <= 0:
             return False
@@ -336,7 +334,7 @@ class RecordReader:
         start = self.position
         error = FormatError(
             f"{self._where(self.count, start)} is damaged: it is longer than the rest of the file, but other records "
-            "begin before its end, so that bytes of it are gone",
+            "begin before its end, so some of its bytes are missing",
             path=self._stream.path,
             offset=start,
         )
@@ -349,7 +347,7 @@ class RecordReader:
         return False
 
     def _skip_damage(self, error: FormatError) -> None:
-        """Go on to the next whole record behind a header that is wrong, or behind one whose record is damaged."""
+        """Continue at the next complete record after a wrong header, or after a header whose record is damaged."""
         if not self._salvage:
             raise error
         start = self.position
@@ -360,11 +358,11 @@ class RecordReader:
         else:
             self._seek_header()
         self.losses.append(Loss(start, self.position - start, self.count, error))
-        # The damaged record counts as one, however many there were.
+        # The damaged range counts as one record, however many it had.
         self.count += 1
 
     def _seek_header(self) -> bool:
-        """Pass one byte, and all others up to the next record; whether there is one."""
+        """Pass one byte, and all others up to the next record; return whether there is one."""
         self._pass(1)
         span = _SHORTEST_SEARCH
         while self._fill(HEADER_SIZE):
@@ -386,5 +384,5 @@ class RecordReader:
 
     @property
     def _budget(self) -> int:
-        """How many bytes may still be checked while records are looked for."""
+        """The number of bytes that may still be checked in the search for records."""
         return MOST_HEADER_PASSES * (self.position + self._size) - self._spent

@@ -1,12 +1,12 @@
-"""What a compressed file of records holds, read at any offset.
+"""The contents of a compressed record file, readable at any offset.
 
-Reads that go forward unpack the stream as it comes, and nothing is kept. With the first step back the stream starts
-once more, and from there on what it gives is kept in blocks that are compressed one by one::
+Forward reads decompress the stream without keeping anything. At the first read that goes backwards, the stream starts
+again, and from then on its contents are kept in separately compressed blocks::
 
-    offset     0          64 KiB     128 KiB ...            a block's place in the scratch file is in a list
+    offset     0          64 KiB     128 KiB ...            each block's position in the scratch file is in a list
     scratch    [deflate]  [deflate]  [deflate] ...          about as large as the file itself, on disk if it is large
 
-So every byte of the stream is unpacked twice at most, and a read costs its own blocks, whatever the order.
+So every byte of the stream is decompressed at most twice, and a read costs only its own blocks, in any order.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.scratch import open_scratch
 
 _BLOCK = 1 << 16
-# Blocks that stay unpacked, and bytes of packed ones that stay in memory.
+# Blocks that are kept decompressed, and bytes of compressed blocks that are kept in memory.
 _MOST_BLOCKS = 16
 _LARGEST_IN_MEMORY = 4 << 20
 _FAST = 1  # zlib's level.
 
 
 class Unpacked:
-    """The bytes in a compressed file, read at offsets as from a ``Source``, by any thread."""
+    """The decompressed bytes of a file, read at offsets as from a ``Source``, from any thread."""
 
     def __init__(self, location: Location) -> None:
         self.path = location.path
@@ -42,12 +42,12 @@ class Unpacked:
         self._blocks: _Blocks | None = None
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
+        """Return exactly ``size`` bytes from ``offset``, or raise ``TruncatedError``."""
         with self._lock:
             try:
                 return self._read_at(offset, size)
             except BaseException:
-                # Where the stream stands is not certain any more.
+                # The position of the stream is no longer certain.
                 self._stream = self._blocks = None
                 raise
 
@@ -71,7 +71,7 @@ class Unpacked:
         end = offset + size
         block = memoryview(bytearray(_BLOCK))
         while self._position < end:
-            # The last block may be shorter, and then nothing follows it.
+            # Only the last block may be shorter.
             start = self._position
             while self._position < start + _BLOCK and self._fill(stream, block[self._position - start :]):
                 pass
@@ -101,7 +101,7 @@ class _Blocks:
 
     def __init__(self, scratch: IO[bytes]) -> None:
         self._scratch = scratch
-        weakref.finalize(self, scratch.close)  # With its last reader, who may be another thread.
+        weakref.finalize(self, scratch.close)  # Closed after its last use, which may be in another thread.
         self._ends = [0]
         self._recent: OrderedDict[int, bytes] = OrderedDict()
 

@@ -1,12 +1,12 @@
-"""Records as they are written: one, or thousands of one length at a time.
+"""Encode records: one, or thousands of one length at a time.
 
 ::
 
     [length: uint64] [masked CRC-32C of these 8 bytes] [payload: length bytes] [masked CRC-32C of the payload]
 
-The inverse of ``frames``, and of the same form as there: payloads of one length are the rows of a matrix, whose
-checksums are found together. ``RecordRun`` puts records of many lengths, made in any order, into the order in which
-they are to stand.
+This is the inverse of ``frames`` and works in the same way: payloads of one length are the rows of a matrix, whose
+checksums are computed together. ``RecordRun`` puts records of different lengths, encoded in any order, into the order
+in which they are to be written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def encode_record(payload: bytes) -> bytes:
 
 
 def encode_records(payloads: Bytes) -> Bytes:
-    """Return the records of ``payloads``, a row each, which has ``FRAME_SIZE`` bytes more than a row of these."""
+    """Return the record of each row of ``payloads`` as a row that is ``FRAME_SIZE`` bytes longer."""
     count, size = payloads.shape
     records = np.empty((count, size + FRAME_SIZE), np.uint8)
     records[:, :HEADER_SIZE] = np.frombuffer(_header(size), np.uint8)
@@ -51,10 +51,10 @@ def _crcs(payloads: Bytes) -> Numbers:
 
 
 class RecordRun:
-    """Records that follow each other: each has its size first, and then its bytes, in any order."""
+    """Consecutive records, whose sizes are given first and whose bytes are set in any order."""
 
     def __init__(self, sizes: Numbers) -> None:
-        """Make room for records of ``sizes``, frames included; a record of no bytes is left out."""
+        """Allocate room for records of ``sizes``, frames included; a record of size 0 is left out."""
         ends = np.cumsum(sizes)
         self._starts = ends - sizes
         self.data = memoryview(bytearray(int(ends[-1]) if len(ends) else 0))

@@ -1,17 +1,17 @@
-"""The contents of one block of a sorted table, as keys and values.
+"""Decode the contents of one block of a sorted table into keys and values.
 
 ::
 
     contents  [entry]* [restart offsets: uint32 LE]* [their count: uint32 LE]
     entry     [shared: varint][unshared: varint][value size: varint][key's last bytes][value]
 
-Keys are sorted, and each shares its first bytes with the one before it, except at a restart point, which holds a
-whole key; restart points make binary search possible. A run is what lies between two of them, 16 entries as TensorFlow
-writes them.
+Keys are sorted, and each shares its first bytes with the one before it, except at a restart point, which has a whole
+key; restart points make binary search possible. A run is the entries from one restart point to the next, 16 as
+TensorFlow writes them.
 
-An entry can be found only by way of the one before it, but all runs of a block can be walked at the same time: the
-first entry of each, then the second of each, as columns of numpy. That way is taken by large blocks and gives up where
-anything is out of the ordinary; then one entry after the other is decoded, which has the one place for every error.
+An entry can be located only through the one before it, but all runs of a block can be decoded at the same time: the
+first entry of each, then the second of each, as numpy columns. Large blocks are decoded this way, unless they have
+anything unusual; all others are decoded one entry at a time, and only that code raises errors.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 # One restart offset and the count of them.
 SMALLEST_BLOCK = 8
 
-# With fewer runs than this, columns are not worth their making.
+# With fewer runs than this, columns are not worth their cost.
 _FEWEST_RUNS = 200
-# A longer run would make for many short columns.
+# A longer run would result in many short columns.
 _LONGEST_RUN = 64
 # Runs times the entries of the longest one. A block may have one long run among very many short ones.
 _MOST_PLACES = 1 << 18
-# Keys of more bytes than this cannot come of sizes below 128.
+# Keys of more bytes than this cannot result from sizes below 128.
 _LONGEST_KEY = 254
-# Writers close a block at 256 KiB. In a larger one the first entry out of order has to be the last that is decoded.
+# Writers end a block at 256 KiB. In a larger one, decoding must stop at the first entry that is out of order.
 _LARGEST_PLAIN = 1 << 20
-# What the keys of a block may take as rows of equal width.
+# The largest size in bytes of a block's keys as rows of equal width.
 _LARGEST_MATRIX = 16 << 20
 
-# Writers put a restart point at every sixteenth entry. Where as many bytes lie between two of them, looking up one name
-# after the other would take the square of the time.
+# Writers put a restart point at every sixteenth entry. With so many bytes between two of them, looking up every name
+# would take quadratic time.
 _FAR_APART = 16 << 10
 
 _UINT32 = Struct("<I")
 
 
 def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
-    """All keys and all values of a block's contents, in order.
+    """Return all keys and all values of a block's contents, in order.
 
-    Keys must ascend strictly, and each restart offset must lead to an entry that holds a whole key.
+    Keys must ascend strictly, and each restart offset must point to an entry with a whole key.
     """
     limit = _entries_end(data)
     if len(data) - 4 - limit >= 4 * _FEWEST_RUNS and len(data) <= _LARGEST_PLAIN:
@@ -66,7 +66,7 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[bytes]]:
 
 
 def _decode_entries(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]]:
-    """``decode_block``, one entry after the other."""
+    """Decode a block one entry at a time."""
     keys: list[bytes] = []
     values: list[bytes] = []
     whole = set()
@@ -90,7 +90,7 @@ def _decode_entries(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]]:
         else:
             whole.add(pos)
             key = data[start:middle]
-        # At once and not in the end, for a compressed block may hold millions of entries that say nothing.
+        # Checked here and not at the end, because a compressed block may hold millions of empty entries.
         if key <= last and keys:
             raise FormatError(f"keys are not in order: {key!r} follows {last!r}", offset=pos)
         last = key
@@ -100,15 +100,15 @@ def _decode_entries(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]]:
     restarts = Struct(f"<{(len(data) - 4 - limit) // 4}I").unpack_from(data, limit)
     # A block without entries still has its one restart offset, 0.
     if not whole.issuperset(restarts) and (keys or any(restarts)):
-        raise FormatError("a restart offset does not lead to a whole key", offset=limit)
-    # What iteration yields has to be what a search finds.
+        raise FormatError("a restart offset does not point to a whole key", offset=limit)
+    # Iteration and search must find the same entries.
     if keys and (restarts[:1] != (0,) or any(map(operator.ge, restarts, restarts[1:]))):
         raise FormatError("restart offsets do not ascend from the first entry", offset=limit)
     return keys, values
 
 
 class _Entries(NamedTuple):
-    """The entries of all runs: arrays with a row for each run, and a column for each place in it."""
+    """The entries of all runs: arrays with a row for each run and a column for each position in it."""
 
     there: np.ndarray[Any, np.dtype[np.bool_]]
     shared: Bytes
@@ -118,10 +118,10 @@ class _Entries(NamedTuple):
 
 
 def _decode_runs(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]] | None:
-    """``decode_block`` by columns, but for the order of the keys; ``None`` if a block is not a plain one."""
+    """Decode a block by columns without checking the order of the keys; ``None`` if the block is unusual."""
     import numpy as np
 
-    # However far behind its place something is read for a row, there are bytes.
+    # Reads for a row may extend past its end, and need bytes there.
     padded = np.frombuffer(data + bytes(_LONGEST_KEY), np.uint8)
     entries = _walk_runs(padded, limit, np.frombuffer(data, "<u4", offset=limit)[:-1].astype(np.int64))
     if entries is None:
@@ -134,7 +134,7 @@ def _decode_runs(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]] | N
     rows = _expand_keys(padded, entries, width)[there]
     lengths = lengths[there].astype(np.int64)
     keys: list[bytes] = rows.view(f"S{width}")[:, 0].tolist()
-    # numpy's strings lose zeros at their ends.
+    # numpy strings lose trailing zeros.
     for number in np.flatnonzero((rows[np.arange(len(rows)), lengths - 1] == 0) & (lengths > 0)).tolist():
         keys[number] = rows[number, : lengths[number]].tobytes()
     middle = (start + unshared)[there]
@@ -143,7 +143,7 @@ def _decode_runs(data: bytes, limit: int) -> tuple[list[bytes], list[bytes]] | N
 
 
 def _walk_runs(padded: Bytes, limit: int, restarts: Column) -> _Entries | None:
-    """Where the entries lie, if each run ends where the next one starts, and no entry shares what is not there."""
+    """Return the entries, or ``None`` unless each run ends where the next starts and all shared sizes are valid."""
     import numpy as np
 
     stops = np.append(restarts[1:], limit)
@@ -157,7 +157,7 @@ def _walk_runs(padded: Bytes, limit: int, restarts: Column) -> _Entries | None:
         if len(columns) == _LONGEST_RUN or (len(columns) + 1) * len(restarts) > _MOST_PLACES:
             return None
         sizes = triples[pos]
-        # Rows whose run is over stay at its end, and what is read there does not count.
+        # Rows whose run has ended stay at its end, and the bytes read there are ignored.
         sizes[~there] = 0
         shared, unshared, size = sizes.T
         if (sizes >= 0x80).any() or (shared > length).any():
@@ -171,10 +171,10 @@ def _walk_runs(padded: Bytes, limit: int, restarts: Column) -> _Entries | None:
 
 
 def _expand_keys(padded: Bytes, entries: _Entries, width: int) -> Bytes:
-    """Return the keys, each ``width`` bytes with zeros behind the key."""
+    """Return the keys, each padded to ``width`` bytes with zeros."""
     import numpy as np
 
-    # Row i holds the bytes from i - width on, so that a key's own bytes can be had where they belong in it.
+    # Row i has the bytes from i - width on, so that a key's unshared bytes are available at their positions in the key.
     windows = np.lib.stride_tricks.sliding_window_view(np.append(np.zeros(width, np.uint8), padded), width)
     columns = np.arange(width, dtype=np.uint8)
     keys = np.empty((*entries.there.shape, width), np.uint8)
@@ -187,7 +187,7 @@ def _expand_keys(padded: Bytes, entries: _Entries, width: int) -> Bytes:
 
 
 def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
-    """Return the value under ``wanted`` by binary search over the restart points, or ``None``."""
+    """Return the value of the key ``wanted`` by binary search over the restart points, or ``None``."""
     limit = _entries_end(data)
     low, high = 0, (len(data) - 4 - limit) // 4 - 1
     while low < high:
@@ -214,12 +214,12 @@ def find_in_block(data: bytes, wanted: bytes) -> bytes | None:
 
 
 def is_sparse(data: bytes) -> bool:
-    """Whether a search between two restart points of a block may take as long as decoding all of it."""
+    """Return whether a search between two restart points of a block may take as long as decoding all of it."""
     return len(data) > _FAR_APART and len(data) // max(1, _UINT32.unpack_from(data, len(data) - 4)[0]) > _FAR_APART
 
 
 def _entries_end(data: bytes) -> int:
-    """Where a block's entries stop and its restart offsets begin."""
+    """Return the offset at which a block's entries end and its restart offsets begin."""
     if len(data) < 4:
         raise TruncatedError("a block is too short for its count of restart points", offset=0)
     limit: int = len(data) - 4 - 4 * _UINT32.unpack_from(data, len(data) - 4)[0]
@@ -229,7 +229,7 @@ def _entries_end(data: bytes) -> int:
 
 
 def decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]:
-    """Return the three sizes in front of an entry (shared, unshared, value), and the position behind them."""
+    """Return the three sizes at the start of an entry (shared, unshared, value) and the position after them."""
     shared, pos = decode_varint(data, pos, limit, 32)
     unshared, pos = decode_varint(data, pos, limit, 32)
     value_size, pos = decode_varint(data, pos, limit, 32)
@@ -239,8 +239,8 @@ def decode_sizes(data: bytes, pos: int, limit: int) -> tuple[int, int, int, int]
 def _key_at_restart(data: bytes, restart: int, limit: int) -> bytes:
     pos = _UINT32.unpack_from(data, limit + 4 * restart)[0]
     if pos >= limit:
-        raise FormatError("a restart offset lies outside of its block", offset=limit + 4 * restart)
+        raise FormatError("a restart offset is outside of its block", offset=limit + 4 * restart)
     shared, unshared, _, start = decode_sizes(data, pos, limit)
     if shared or start + unshared > limit:
-        raise FormatError("a restart offset does not lead to a whole key", offset=pos)
+        raise FormatError("a restart offset does not point to a whole key", offset=pos)
     return data[start : start + unshared]

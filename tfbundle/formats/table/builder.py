@@ -1,13 +1,13 @@
-"""Builds sorted tables, byte for byte as TensorFlow's ``TableBuilder`` does (``reader`` has the drawing of the file).
+"""Build sorted tables, byte for byte as TensorFlow's ``TableBuilder`` does (``reader`` has the drawing of the file).
 
-A block is complete with the entry that brings it to the block size, and before an entry that is as large as two blocks.
-Between two blocks the index block has the shortest key that distinguishes them::
+A block ends with the entry that brings it to the block size, and before an entry that is as large as two blocks.
+Between two blocks, the index block has the shortest key that separates them::
 
     last key of a block    model/layer_1/kernel
     first key of the next  model/layer_4/bias          separator: model/layer_2
 
-so the handle of a block is written only once the first key behind it is known. Behind the last block stands the
-shortest key that follows it. Blocks are not compressed, as in every released TensorFlow.
+The handle of a block is therefore written only when the first key after it is known. For the last block, the index
+block has the shortest key that follows it. Blocks are not compressed, as in every released TensorFlow.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class TableBuilder:
         block_size: int = BLOCK_SIZE,
         restart_interval: int = RESTART_INTERVAL,
     ) -> None:
-        """Hand the table's bytes to ``write`` in order."""
+        """Pass the table's bytes to ``write`` in order."""
         self._write = write
         self._block_size = block_size
         self._interval = restart_interval
@@ -88,14 +88,14 @@ class TableBuilder:
         self._block = BlockBuilder(restart_interval)
         self._index = BlockBuilder(1)
         self._last_key: bytes | None = None
-        # The block that has been written, and whose separator is not known yet.
+        # The block that has been written and whose separator is not known yet.
         self._pending: BlockHandle | None = None
 
     def add(self, key: bytes, value: bytes) -> None:
         """Append an entry. Raises ``ValueError`` unless ``key`` follows all keys before it."""
         last = self._last_key
         if last is not None and key <= last:
-            raise ValueError(f"the keys of a table ascend, and {key!r} does not follow {last!r}")
+            raise ValueError(f"the keys of a table must ascend, but {key!r} does not follow {last!r}")
         if len(key) + len(value) >= 2 * self._block_size:
             self._end_block()
         if self._pending is not None:
@@ -108,7 +108,7 @@ class TableBuilder:
             self._end_block()
 
     def finish(self) -> None:
-        """Write what is left: the last block, the metaindex block, which is empty, the index block and the footer."""
+        """Write the last block, the empty metaindex block, the index block and the footer."""
         self._end_block()
         metaindex = self._write_block(BlockBuilder(self._interval).finish())
         if self._pending is not None:
@@ -131,18 +131,18 @@ class TableBuilder:
 
 
 def seal_block(contents: bytes) -> bytes:
-    """Return a block as it stands in the file: its contents, its type and the checksum of both."""
+    """Return a block as stored in the file: its contents, its type and the checksum of both."""
     crc = crc32c(_RAW, crc32c(contents))
     return contents + _RAW + pack("<I", mask(crc))
 
 
 def encode_handle(handle: BlockHandle) -> bytes:
-    """Return a block handle as it stands in the index block and the footer."""
+    """Return a block handle as stored in the index block and the footer."""
     return encode_varint(handle.offset) + encode_varint(handle.size)
 
 
 def shared_size(before: bytes, key: bytes) -> int:
-    """Return how many bytes two keys have in common at their beginnings."""
+    """Return the length of the common prefix of two keys."""
     size = min(len(before), len(key))
     # As numbers, the first byte in which they differ is found without a loop.
     differing = int.from_bytes(before[:size], "big") ^ int.from_bytes(key[:size], "big")
@@ -150,7 +150,7 @@ def shared_size(before: bytes, key: bytes) -> int:
 
 
 def shortest_separator(before: bytes, key: bytes) -> bytes:
-    """Return the key that LevelDB puts between two: at or behind ``before``, ahead of ``key``, and short."""
+    """Return LevelDB's separator of two keys: a short key that is at least ``before`` and less than ``key``."""
     shared = shared_size(before, key)
     if shared < min(len(before), len(key)):
         byte = before[shared]

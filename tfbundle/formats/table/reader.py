@@ -1,4 +1,4 @@
-"""Sorted string tables: the format of ``.index`` files and of V1 checkpoints (LevelDB's, ``doc/table_format.md``).
+"""Read sorted string tables, the LevelDB format of ``.index`` files and V1 checkpoints (``doc/table_format.md``).
 
 ::
 
@@ -7,11 +7,11 @@
     footer  [metaindex handle][index handle][zeros to 40 bytes][magic, 8 bytes LE]
     handle  [offset: varint64][size: varint64]
 
-Keys are sorted; ``block`` says what a block's contents are. The index block maps a key at or behind each data block's
-last one to that block's handle.
+Keys are sorted; ``block`` describes the contents of a block. The index block has one entry for each data block: a
+separator key, which is not less than the block's last key, and the block's handle.
 
-A lookup searches the index block, then one data block. Only a key that is found that way is trusted at once: before
-a key counts as absent the whole table is scanned, because search in a table that is not sorted proves nothing.
+A lookup searches the index block, then one data block. A key that is found is trusted. Before a key is reported as
+missing, the whole table is scanned, because a failed search in a table that is not sorted proves nothing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ TRAILER_SIZE = 5
 
 RAW, SNAPPY = 0, 1
 
-# A lookup touches one block; keeping a few makes lookups of neighbours cheap without holding a large table.
+# A lookup reads one block; keeping a few makes lookups of neighbouring keys cheap without holding a large table.
 _BLOCKS_KEPT = 8
-# Where a block has so many bytes for each key that is looked for, searching takes less time than decoding all of it.
+# If a block has so many bytes for each wanted key, searching takes less time than decoding all of it.
 _FAR_APART = 2 << 10
 
 _UINT32 = Struct("<I")
@@ -46,14 +46,14 @@ _UINT64 = Struct("<Q")
 
 
 class BlockHandle(NamedTuple):
-    """Where a block lies: its offset in the file, and the size of its contents without the trailer."""
+    """The position of a block: its offset in the file, and the size of its contents without the trailer."""
 
     offset: int
     size: int
 
 
 class Directory(NamedTuple):
-    """What the index block says: each data block's handle, and a key at or behind its last one; both ascend."""
+    """The contents of the index block: the separator key and the handle of each data block; both ascend."""
 
     separators: list[bytes]
     handles: list[BlockHandle]
@@ -67,7 +67,7 @@ class Footer(NamedTuple):
 
 
 def decode_handle(data: bytes, pos: int, end: int) -> tuple[BlockHandle, int]:
-    """Return a block handle, and the position behind it."""
+    """Return a block handle and the position after it."""
     offset, pos = decode_varint(data, pos, end)
     size, pos = decode_varint(data, pos, end)
     return BlockHandle(offset, size), pos
@@ -77,12 +77,12 @@ def decode_footer(data: bytes) -> Footer:
     """Return the footer of a table from the file's last 48 bytes."""
     if len(data) != FOOTER_SIZE:
         raise TruncatedError(
-            f"a table ends in {FOOTER_SIZE} bytes of footer, and the file has only {len(data)} bytes; it was cut short "
-            "or is not a checkpoint table"
+            f"a table ends with a footer of {FOOTER_SIZE} bytes, but the file has only {len(data)} bytes; it is "
+            "truncated or is not a checkpoint table"
         )
     if _UINT64.unpack_from(data, FOOTER_SIZE - 8)[0] != MAGIC:
         raise FormatError(
-            "the file does not end in a table's magic number; it was cut short or is not a checkpoint table",
+            "the file does not end with the magic number of a table; it is truncated or is not a checkpoint table",
             offset=FOOTER_SIZE - 8,
         )
     metaindex, pos = decode_handle(data, 0, FOOTER_SIZE - 8)
@@ -91,7 +91,7 @@ def decode_footer(data: bytes) -> Footer:
 
 
 def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> bytes:
-    """Return the contents of a block, decompressed. ``verify=False`` leaves its checksum unread."""
+    """Return the contents of a block, decompressed. With ``verify=False`` its checksum is not checked."""
     offset, size = handle
     if offset + size + TRAILER_SIZE > source.size:
         raise FormatError(
@@ -129,7 +129,7 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
 
 
 def _located(error: FormatError, source: Source, handle: BlockHandle) -> FormatError:
-    """Return an error about a place in a block's contents, as one about a place in the file."""
+    """Return an error at an offset in a block's contents as one at an offset in the file."""
     return type(error)(
         f"{source.path} is damaged: {error.message} (in the block at offset {handle.offset}, at {error.offset})",
         path=source.path,
@@ -138,7 +138,7 @@ def _located(error: FormatError, source: Source, handle: BlockHandle) -> FormatE
 
 
 def read_footer(source: Source) -> Footer:
-    """Return the footer of a table; raises ``FormatError`` where the file does not end in one."""
+    """Return the footer of a table; raises ``FormatError`` if the file does not end with one."""
     tail = min(source.size, FOOTER_SIZE)
     try:
         return decode_footer(source.read_at(source.size - tail, tail))
@@ -148,7 +148,7 @@ def read_footer(source: Source) -> Footer:
 
 
 def read_directory(source: Source, *, verify: bool = True) -> Directory:
-    """Where the data blocks of a table lie, from its index block."""
+    """Return the positions of the data blocks of a table, from its index block."""
     index = read_footer(source).index_handle
     try:
         separators, values = decode_block(read_block(source, index, verify=verify))
@@ -159,10 +159,10 @@ def read_directory(source: Source, *, verify: bool = True) -> Directory:
         raise error if error.path else _located(error, source, index) from None
     end = 0
     for handle in handles:
-        # Blocks are written one behind the other. A table whose blocks overlap could name one a million times.
+        # Blocks are written one after the other. An index with overlapping blocks could list one a million times.
         if handle.offset < end:
             raise FormatError(
-                f"{source.path} is damaged: its index block names overlapping data blocks",
+                f"{source.path} is damaged: its index block lists overlapping data blocks",
                 path=source.path,
                 offset=handle.offset,
             )
@@ -173,14 +173,14 @@ def read_directory(source: Source, *, verify: bool = True) -> Directory:
 class Table(Mapping[bytes, bytes]):
     """A sorted string table in an open file; tables never change once they are written.
 
-    A lookup reads one block. Iteration goes through all blocks in order, and raises ``FormatError`` where the keys
-    do not ascend from the first to the last. Values are handed out as they are read and not kept.
+    A lookup reads one block. Iteration reads all blocks in order, and raises ``FormatError`` if the keys do not ascend
+    from the first to the last. Values are returned as they are read and not kept.
     """
 
     def __init__(self, source: Source, *, verify: bool = True, directory: Directory | None = None) -> None:
         """Read the footer and the index block, unless ``directory`` is known from elsewhere.
 
-        Raises ``FormatError`` where the file is no table.
+        Raises ``FormatError`` if the file is not a table.
         """
         self.source = source
         self._verify = verify
@@ -193,14 +193,14 @@ class Table(Mapping[bytes, bytes]):
 
     @property
     def footer(self) -> Footer:
-        """Where the index block and the metaindex block lie, read again."""
+        """The positions of the index block and the metaindex block, read again on each access."""
         return read_footer(self.source)
 
     def __repr__(self) -> str:
         return f"<Table {self.source.path!r}, {len(self.handles)} blocks>"
 
     def __getitem__(self, key: bytes) -> bytes:
-        """Return the value under ``key``; ``KeyError`` only after the whole table has proved to be in order."""
+        """Return the value of ``key``; ``KeyError`` only after the whole table was verified to be in order."""
         value = self.find(key)
         if value is None:
             len(self)  # Scans the table once.
@@ -217,7 +217,7 @@ class Table(Mapping[bytes, bytes]):
         return self._length
 
     def find(self, key: bytes) -> bytes | None:
-        """Return the value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        """Return the value of ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
         number = bisect_left(self.separators, key)
         if number == len(self.separators):
             return None
@@ -234,9 +234,9 @@ class Table(Mapping[bytes, bytes]):
         return map(self.block, range(len(self.handles)))
 
     def find_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        """Return the values under those of many keys that are there, with each block read once.
+        """Return the values of those of ``keys`` that the table has, with each block read once.
 
-        A key is left out only after the whole table has proved to be in order.
+        A key is left out only after the whole table was verified to be in order.
         """
         wanted: defaultdict[int, list[bytes]] = defaultdict(list)
         for key in keys:
@@ -258,15 +258,15 @@ class Table(Mapping[bytes, bytes]):
     def block(self, number: int) -> tuple[list[bytes], list[bytes]]:
         """Return the keys and values of one data block.
 
-        Keys must lie between the index block's keys for the block before and this one; since those ascend, the blocks
-        are then in order among themselves.
+        Its keys must be between the separators of the preceding block and of this one; since separators ascend, the
+        blocks are then in order.
         """
         try:
             keys, values = decode_block(self._block(number))
             if keys and keys[-1] > self.separators[number]:
-                raise FormatError(f"key {keys[-1]!r} lies behind the index block's key for its block", offset=0)
+                raise FormatError(f"key {keys[-1]!r} is after the index block's key for its block", offset=0)
             if keys and number and keys[0] <= self.separators[number - 1]:
-                raise FormatError(f"key {keys[0]!r} lies before the index block's key for its block", offset=0)
+                raise FormatError(f"key {keys[0]!r} is before the index block's key for its block", offset=0)
         except FormatError as error:
             raise error if error.path else _located(error, self.source, self.handles[number]) from None
         return keys, values
@@ -281,7 +281,7 @@ class Table(Mapping[bytes, bytes]):
         return pairs
 
     def _block(self, number: int) -> bytes:
-        self.source.check_open()  # What was kept would answer, and everything else not.
+        self.source.check_open()  # Otherwise lookups in kept blocks would still succeed.
         with self._lock:
             data = self._kept.get(number)
         if data is None:
