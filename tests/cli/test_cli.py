@@ -101,7 +101,7 @@ def test_any_other_import_error_is_not_hidden() -> None:
         (["ls", "no\nwhere"], "there is no checkpoint no\\nwhere"),
         (["show", "nowhere", "x"], "there is no checkpoint nowhere"),
         (["ls", "x", "--colour"], "--colour"),
-        (["convert", "x", "y.pt"], "has the suffix of no format"),
+        (["convert", "x", "y.pt"], "does not name an output format"),
         (["ls", os.curdir], "no checkpoint"),
     ],
 )
@@ -432,7 +432,7 @@ def test_show_reads_a_part(tmp_path: Path, text: str, index: tuple[Any, ...], da
         np.vectorize(bytes.decode, [object])(wanted).tolist() if np.size(wanted) else wanted.tolist()
     )
     lines = run("show", tmp_path / "b", "m", *arguments).stdout.splitlines()
-    assert lines[5] == f"values, a part of shape [{','.join(map(str, np.shape(MATRIX[index])))}], not verified"
+    assert lines[5] == f"values (part of shape [{','.join(map(str, np.shape(MATRIX[index])))}], not verified)"
 
 
 @pytest.mark.parametrize(
@@ -545,8 +545,8 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
         "finding   tensor  bytes  offset  file",
         "checksum  a          96       0  b.data-00000-of-00002",
         "",
-        "next: copy or download b.data-00000-of-00002 again from where it was written",
-        f"next: save what is intact, 1 of 3 known tensors: tfbundle convert {tmp_path / 'b'} OUT.npz --salvage",
+        "next: copy or download b.data-00000-of-00002 again from the original location",
+        f"next: save intact tensors, 1 of 3 known tensors: tfbundle convert {tmp_path / 'b'} OUT.npz --salvage",
         f"{tmp_path / 'b'}: 2 findings; 3 tensors, 96 B verified",
     ]
     report = run_json("verify", tmp_path / "b", status=1)

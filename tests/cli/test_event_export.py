@@ -113,7 +113,7 @@ def test_a_named_pipe_whose_reader_left(tmp_path: Path) -> None:
     reader.start()
     said = refusal("events", "export", tmp_path, "-o", pipe, "--format", "csv")
     reader.join()
-    assert said == f"tfbundle: {pipe}: its reader closed it before all was written\n"
+    assert said == f"tfbundle: {pipe}: the reader closed it before everything was written\n"
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl"])

@@ -89,9 +89,9 @@ def test_a_folder_without_runs_says_what_lies_there(tmp_path: Path, command: str
     said = refusal("events", command, logs, *rest.get(command, []))
     assert f"no event files below {logs}" in said
     if with_files:
-        assert re.search(r"\(it holds .*state file.*\); try 'tfbundle state ", said)
+        assert re.search(r"\(it contains .*state file.*\); try 'tfbundle state ", said)
     else:
-        assert "which holds no files; pass a folder" in said
+        assert "which has no files; pass a folder" in said
 
 
 @pytest.mark.parametrize("salvage", [[], ["--salvage"]])
@@ -229,7 +229,7 @@ def test_several_tags_and_an_expanded_glob(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "loss.txt").write_text("")
     monkeypatch.chdir(tmp_path)
     said = refusal("events", "show", tmp_path / "logs", "loss.txt")
-    assert "did you mean 'loss'?; there is a file of this name: quote a pattern" in said
+    assert "did you mean 'loss'?; a file of this name exists: quote patterns" in said
 
 
 def write_records(path: Path, *records: bytes) -> None:
@@ -266,7 +266,7 @@ BAD = {
     "scalar": "run 'bad': 'z' is a scalar, but its value at step 1",
     "no event": "left out 18 bytes at offset 33, record 1: the record is not an Event message",
     "placeholder": "is a Git LFS pointer, a placeholder",
-    "garbage": "left out 500 bytes at offset 0, record 0, and all behind it; --salvage",
+    "garbage": "left out 500 bytes at offset 0, record 0, and everything after it; --salvage",
 }
 
 
@@ -320,7 +320,7 @@ def test_what_lies_in_a_folder_is_summed_up(tmp_path: Path, count: int) -> None:
     (tmp_path / "again").write_bytes(contents[0])
     said = refusal("events", tmp_path)
     assert re.search(r"HDF5 file[^;]* \(2\);", said)
-    kinds = said.partition(" (it holds ")[2].partition("); try")[0].split("; ")
+    kinds = said.partition(" (it contains ")[2].partition("); try")[0].split("; ")
     assert len(kinds) == count
     assert (kinds[-1] == "1 more") == (count == 6)
     assert f"try 'tfbundle info {tmp_path}'" in said

@@ -175,7 +175,7 @@ def test_what_aggregate_refuses(logs: Path) -> None:
         "events", "aggregate", logs, "--group", ".*", "--tag", "lost"
     )
     assert "add -o FILE" in refusal("events", "aggregate", logs, "--group", ".*", "--format", "csv")
-    assert "does not say which format" in refusal("events", "aggregate", logs, "--group", ".*", "-o", "x.txt")
+    assert "is not a table format" in refusal("events", "aggregate", logs, "--group", ".*", "-o", "x.txt")
     assert "Parquet needs a file" in refusal(
         "events", "aggregate", logs, "--group", ".*", "-o", "-", "--format", "parquet"
     )
@@ -219,7 +219,7 @@ def test_hparams_of_runs_that_have_none(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(frame(scalar("loss", 1, 1)))
     status, output, errors = outcome("events", "hparams", tmp_path)
     assert (status, output.split()) == (0, ["run", "group", "status", "start_time", "end_time"])
-    assert "has nothing of this kind; 'tfbundle events list'" in errors
+    assert "has no such data; 'tfbundle events list'" in errors
 
 
 @pytest.mark.parametrize("arguments", [["aggregate", "--group", ".*"], ["hparams"]], ids=lambda one: one[0])

@@ -110,7 +110,7 @@ def test_list_of_a_truncated_and_of_a_damaged_file(logs: Path) -> None:
     path.write_bytes(data[:-1] + b"?")
     result = run("events", logs)
     assert result.exit_code == 1
-    assert f"left out {len(data)} bytes at offset 0, record 0, and all behind it; --salvage" in result.stderr
+    assert f"left out {len(data)} bytes at offset 0, record 0, and everything after it; --salvage" in result.stderr
     assert "train" in result.stdout
     result = run("events", logs, "--salvage")
     assert result.exit_code == 1
@@ -138,7 +138,7 @@ def test_every_subcommand_names_damage_and_goes_on(logs: Path, tmp_path: Path, a
     arguments = [{"LOGS": str(logs)}.get(one, one.replace("OUT", str(tmp_path / "out"))) for one in arguments]
     result = run("events", *arguments)
     assert result.exit_code == 1
-    assert "record 8, and all behind it; --salvage" in result.stderr
+    assert "record 8, and everything after it; --salvage" in result.stderr
     result = run("events", *arguments, "--salvage")
     assert result.exit_code == 1
     assert "record 8" in result.stderr

@@ -180,7 +180,7 @@ def test_variables_that_share_a_name(tmp_path: Path) -> None:
         meta.object_graph_def.nodes.add().variable.name = "shared"
     (tmp_path / "model.meta").write_bytes(meta.SerializeToString())
     keys = [f"{key}/.ATTRIBUTES/VARIABLE_VALUE" for key in ("x", "y")]
-    message = f"2 variables are called shared; pass one of {', '.join(keys)}"
+    message = f"2 variables are named shared; pass one of {', '.join(keys)}"
     assert message in refusal("graph", tmp_path / "model.meta", "shared")
     assert run_json("graph", tmp_path / "model.meta", keys[1])["name"] == keys[1]
 
@@ -221,7 +221,7 @@ def test_strange_graphs_stay_on_their_lines(tmp_path: Path) -> None:
         assert (printed.exit_code, printed.stderr) == (0, "")
         assert not set(printed.stdout) & {"\x1b", "\r", "\t"}
         assert all(len(line) < 300 for line in printed.stdout.splitlines())
-    assert "output       not known: nothing defines this op\n" in printed.stdout
+    assert "output       not known: the op has no known definition\n" in printed.stdout
     attributes = run_json("graph", path, "a\nb\x1b[31m")["attributes"]
     assert "a tensor cannot have the shape [-5]" in attributes["bad\n"]["error"]
     assert attributes["text"] == "\x1b[0m\n\udcff"

@@ -73,7 +73,7 @@ def test_state_of_a_folder_above(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (1, "")
     assert result.stdout.splitlines() == [
         f"0 checkpoints; there is no {tmp_path / 'checkpoint'}",
-        f"checkpoints lie in {tmp_path / 'run'}",
+        f"checkpoints found in {tmp_path / 'run'}",
     ]
     assert run_json("state", tmp_path, status=1)["elsewhere"] == [str(tmp_path / "run")]
     assert run_json("state", tmp_path / "run")["elsewhere"] == []
@@ -117,9 +117,9 @@ def test_state_of_folders_that_only_look_empty(tmp_path: Path) -> None:
     (tmp_path / "m-1.index.gz").rename(tmp_path / "m-1.tar.gz")
     assert "m-1.tar.gz is a gzip file: unpack it first" in run("state", tmp_path).stdout
     model = shutil.copytree(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", tmp_path / "model")
-    assert f"checkpoints lie in {model / 'variables'}" in run("state", model).stdout
+    assert f"checkpoints found in {model / 'variables'}" in run("state", model).stdout
     shutil.rmtree(model / "variables")
-    assert "checkpoints lie in" not in run("state", model).stdout
+    assert "checkpoints found in" not in run("state", model).stdout
 
 
 def test_models_of_others_can_be_scanned() -> None:

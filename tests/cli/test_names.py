@@ -105,8 +105,8 @@ def test_slots_that_are_left_out(tmp_path: Path) -> None:
 def test_a_glob_that_the_shell_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bundle(tmp_path / "b", {"conv/w": MATRIX})
     monkeypatch.chdir(tmp_path)
-    assert "quote a pattern" in refusal("ls", "b", "b.index", "b.data-00000-of-00001")
-    assert "quote a pattern" not in refusal("ls", "b", "conw/v")
+    assert "quote patterns" in refusal("ls", "b", "b.index", "b.data-00000-of-00001")
+    assert "quote patterns" not in refusal("ls", "b", "conw/v")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_glob_that_the_shell_expanded(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("verfy", "did you mean 'verify'?"),
         ("lss", "did you mean 'ls'?"),
-        ("b.index", "'tfbundle info b.index' says what lies there. See"),
+        ("b.index", "'tfbundle info b.index' identifies it. See"),
         ("zzz", "No such command 'zzz'."),
     ],
 )

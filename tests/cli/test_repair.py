@@ -49,7 +49,7 @@ def test_a_broken_state_file_is_made_again(folder: Path, data: bytes) -> None:
     assert tfbundle.read_checkpoint_state(folder).all_model_checkpoint_paths == PATHS
     assert tfbundle.latest_checkpoint(folder) == str(folder / PATHS[-1])
     assert {**contents(folder), "checkpoint": b""} == {**before, "checkpoint": b""}
-    assert "right as it is" in outcome("state", "--repair", folder)[1]
+    assert "needs no repair" in outcome("state", "--repair", folder)[1]
 
 
 @pytest.mark.parametrize(("answer", "written"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])

@@ -262,4 +262,4 @@ def test_the_largest_index_that_is_hashed(tmp_path: Path, monkeypatch: pytest.Mo
     report = tfbundle.verify(model)
     assert [finding.kind for finding in report.findings] == ([] if less else ["checksum"])
     assert report.not_checked == ((str(model / "fingerprint.pb"),) if less else ())
-    assert ("not checked: the hash in fingerprint.pb, for the index" in run("verify", model).stdout) is bool(less)
+    assert ("not checked: the hash in fingerprint.pb, because the index" in run("verify", model).stdout) is bool(less)

@@ -1,4 +1,4 @@
-"""What several commands take: a path, its format, names of tensors, and whether a program will read the answer."""
+"""Arguments and options that several commands share: a path, its format, names of tensors, and JSON output."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
     from tfbundle.tensors.mapping import TensorMapping
 
-# A name with an index behind it. Names with brackets of their own are looked for first.
+# A name followed by an index. Names that contain brackets themselves are tried first.
 _WITH_INDEX = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)
 
 path_argument = click.argument("path", type=PATH)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 format_option = click.option(
     "--format",
     type=click.Choice(["v1", "v2"]),
-    help="Which one to take where a V1 and a V2 checkpoint share a name.  [default: v2]",
+    help="The format to read if a V1 and a V2 checkpoint share a name.  [default: v2]",
 )
 names_option = click.option(
     "--names",
     multiple=True,
     metavar="GLOB",
     shell_complete=complete_tensors,
-    help="Take only the tensors that GLOB matches; may be repeated.",
+    help="Include only tensors that match GLOB; may be repeated.",
 )
 exclude_option = click.option(
     "--exclude",
     multiple=True,
     metavar="GLOB",
     shell_complete=complete_tensors,
-    help="Leave out the tensors that GLOB matches; may be repeated.",
+    help="Exclude tensors that match GLOB; may be repeated.",
 )
 
 
 def open_tensors(path: str, format: Format | None, *, salvage: bool = False) -> TensorMapping:
-    """Return what ``path`` means, as a mapping of lazy tensors; with ``salvage`` of those that are intact."""
+    """Return the tensors of ``path`` as a mapping of lazy tensors; with ``salvage``, only those that are intact."""
     from tfbundle import open_tensors as opening
 
     return opening.open_tensors(path, format=format, salvage=salvage)
 
 
 def find_name(checkpoint: TensorMapping, text: str) -> str:
-    """Return the name of the tensor that a person calls ``text``: as it is printed, or as it is, or by its variable."""
+    """Return the name of the tensor that ``text`` means: a name as printed, a name as stored, or a variable's name."""
     name = _exact_name(checkpoint, text)
     return _key_of(checkpoint, _spellings(text)[0]) if name is None else name
 
 
 def find_part(checkpoint: TensorMapping, text: str) -> tuple[str, str | None]:
-    """Return the name that ``text`` means, and an index behind it, as in ``conv1/kernel[0:2,:]``, if there is one.
+    """Return the name that ``text`` means, and the index that follows it, as in ``conv1/kernel[0:2,:]``, if any.
 
-    A tensor or variable whose name is all of ``text`` comes first.
+    A tensor or variable whose whole name is ``text`` takes precedence.
     """
     match = _WITH_INDEX.fullmatch(text)
     if match is None or _exact_name(checkpoint, text) is not None or text in variable_names(checkpoint).values():
@@ -67,7 +67,7 @@ def find_part(checkpoint: TensorMapping, text: str) -> tuple[str, str | None]:
 
 
 def _spellings(text: str) -> tuple[str, str]:
-    """Return what ``text`` may mean: as it would be printed first, if that is how it is printed."""
+    """Return both readings of ``text``: as an escaped name and as a literal one, the likelier first."""
     meant = unescape_name(text)
     return (meant, text) if escape_name(meant) == text else (text, meant)
 
@@ -86,14 +86,14 @@ def _key_of(checkpoint: TensorMapping, variable: str) -> str:
 
 
 def choose_copies(checkpoint: TensorMapping, names: Mapping[str, str]) -> dict[str, str]:
-    """Return what ``match_names`` found, with one of the copies in which a variable may be stored."""
+    """Return the result of ``match_names``, with one copy of each variable that is stored several times."""
     return {name if name == called else _key_of(checkpoint, called): called for name, called in names.items()}
 
 
 def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, str]:
-    """Return the tensors that one of the globs means, in their order, each with the name by which it was meant.
+    """Return the tensors that match any of the globs, in stored order, each with the name that matched.
 
-    Each glob has to mean some; a glob that is a name means the tensor of that name.
+    Raises ``ClickException`` if a glob matches nothing. A glob that equals a name matches only that tensor.
     """
     from tfbundle.checkpoint import chosen_names
 
@@ -108,7 +108,7 @@ def match_names(checkpoint: TensorMapping, globs: Sequence[str]) -> dict[str, st
 
 
 def match_in_either(first: TensorMapping, second: TensorMapping, globs: Sequence[str]) -> frozenset[str]:
-    """Return the tensors of two checkpoints that one of the globs means; each has to mean some in one of the two."""
+    """Return the tensors of two checkpoints that match any of the globs; each must match in at least one of them."""
     found: set[str] = set()
     for glob in globs:
         problem = None
@@ -123,16 +123,16 @@ def match_in_either(first: TensorMapping, second: TensorMapping, globs: Sequence
 
 
 def hint_of_expansion(glob: str) -> str:
-    """Return what to do where a shell put the names of files in place of a pattern."""
+    """Return advice for when a shell may have expanded a pattern to file names; else an empty string."""
     from tfbundle.storage.locations import locate
 
     location = locate(glob)
     is_there = location.is_file() or location.is_folder()
-    return "; there is a file of this name: quote a pattern, or the shell expands it" if is_there else ""
+    return "; a file of this name exists: quote patterns, so that the shell does not expand them" if is_there else ""
 
 
 def variable_names(checkpoint: TensorMapping) -> Mapping[str, str]:
-    """Return the names of the variables by tensor, if it is a checkpoint of objects and its data are there."""
+    """Return the names of variables by tensor, if the checkpoint stores objects and its data files exist."""
     from tfbundle.errors import TfBundleError
 
     try:

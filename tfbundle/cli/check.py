@@ -1,4 +1,4 @@
-"""``tfbundle check``: whether a checkpoint has the variables that a graph requires."""
+"""``tfbundle check``: compare the variables of a checkpoint with those that a graph requires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfbundle.comparison.graph_check import GraphComparison, MismatchedVariable, MissingVariable
 
 _HEADERS = ("", "name", "graph", "checkpoint")
-# What is not used does no harm, and may be all of a large checkpoint.
+# Unused tensors do no harm, and may be a large part of a checkpoint.
 _MOST_UNEXPECTED = 20
 
 
@@ -25,9 +25,9 @@ _MOST_UNEXPECTED = 20
 def command(graph: str, checkpoint: str, as_json: bool) -> None:
     """Compare the variables that GRAPH requires with those in CHECKPOINT.
 
-    GRAPH is what 'tfbundle graph' takes. Variables of TensorFlow 2 match by their own names where their keys differ, as
-    those of a SavedModel and of a checkpoint do. The exit status is 1 if a variable is missing, or has another
-    dtype or shape; tensors that the graph does not use are listed, and do no harm.
+    GRAPH is any path that 'tfbundle graph' accepts. TensorFlow 2 variables are matched by variable name if their keys
+    differ, as the keys of a SavedModel and a checkpoint do. The exit status is 1 if a variable is missing or has a
+    different dtype or shape. Tensors that the graph does not use are listed, but are not errors.
     """
     from tfbundle.comparison.graph_check import compare_graph
 
@@ -48,7 +48,7 @@ def command(graph: str, checkpoint: str, as_json: bool) -> None:
 
 
 def _missing_cells(item: MissingVariable) -> tuple[str, ...]:
-    hint = f"- (is it {escape_name(item.suggestion)} ?)" if item.suggestion else "-"
+    hint = f"- (perhaps {escape_name(item.suggestion)})" if item.suggestion else "-"
     return "missing", escape_name(item.name), describe(item.data_type, item.shape), hint
 
 

@@ -1,4 +1,4 @@
-"""What ``convert`` and ``average`` both take and print: how tensors are chosen, named and written."""
+"""Options and output that ``convert`` and ``average`` share: how tensors are chosen, named and written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A number of bytes, with a unit or without."""
+    """A number of bytes, with or without a unit."""
 
     name = "size"
 
@@ -39,65 +39,66 @@ class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         unit = _UNITS.get(text[-1:], 1)
         number = text if unit == 1 else text[:-1]
         if not (number.isascii() and number.isdigit() and len(number) < 16):
-            self.fail(f"'{value}' is no size such as 500M or 2G.", param, ctx)
+            self.fail(f"'{value}' is not a size, such as 500M or 2G.", param, ctx)
         return int(number) * unit
 
 
 _OPTIONS = (
-    click.option("--to", type=click.Choice(FORMATS), help="The format, if the suffix of OUT does not say it."),
+    click.option("--to", type=click.Choice(FORMATS), help="The output format.  [default: by the suffix of OUT]"),
     names_option,
     exclude_option,
     click.option(
         "--no-slots",
         is_flag=True,
-        help="Leave out optimizer slots: those that TensorFlow 2 stores as such, and of TensorFlow 1 what is called "
-        "like one, such as w/Adam and w/Momentum.",
+        help="Exclude optimizer slots: those recorded as such by TensorFlow 2, and those recognized by name in "
+        "TensorFlow 1 checkpoints, such as w/Adam and w/Momentum.",
     ),
     click.option(
         "--weights",
         "weights_alone",
         is_flag=True,
-        help="Write the model's weights alone, without slots, counters and settings.",
+        help="Write only the model's weights, without slots, counters or settings.",
     ),
     click.option("--averages", is_flag=True, help="Write moving averages under the names of their variables."),
     click.option(
         "--rename",
         multiple=True,
         metavar="OLD=NEW",
-        help="Rename the tensor OLD, or replace what the regular expression OLD finds in names by NEW (\\1 is its "
-        "first group); may be repeated, in order.",
+        help="Rename the tensor OLD, or replace matches of the regular expression OLD in names with NEW (\\1 is its "
+        "first group); may be repeated, applied in order.",
     ),
     click.option(
         "--rename-file",
         metavar="FILE",
-        help='Rename as a JSON file says, {"OLD": "NEW", ...}, or in order [["OLD", "NEW"], ...], before any --rename.',
+        help='Apply the renames in a JSON file, {"OLD": "NEW", ...} or, in order, [["OLD", "NEW"], ...], before any '
+        "--rename.",
     ),
     click.option(
         "--cast",
         multiple=True,
         metavar="TYPE|FROM=TO",
-        help="Convert all floating-point tensors to TYPE (or all integers, if it is one), or those of the type, name "
-        "or glob FROM; may be repeated.",
+        help="Convert all floating-point tensors to TYPE (all integer tensors if TYPE is an integer type), or only "
+        "those whose type or name matches FROM; may be repeated.",
     ),
     click.option(
         "--transpose", multiple=True, metavar="GLOB=AXES", help="Reorder axes, as in '*/kernel=1,0'; may be repeated."
     ),
-    click.option("--shards", type=click.IntRange(min=1), help="Divide the output into so many files."),
+    click.option("--shards", type=click.IntRange(min=1), help="Divide the output into this many files."),
     click.option("--shard-size", type=Size(), help="Divide the output into files of at most this size, such as 2G."),
-    click.option("--overwrite", is_flag=True, help="Replace files, even those of a checkpoint, a graph or a run."),
+    click.option("--overwrite", is_flag=True, help="Replace existing files, even those of a checkpoint, graph or run."),
     click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and write nothing."),
 )
 
 
 def conversion_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that both commands have; ``read_choices`` makes arguments of them."""
+    """Add the options that both commands have; ``read_choices`` turns them into arguments."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def check_format(out: str, to: str | None) -> None:
-    """Raise a usage error where neither the option nor the suffix of ``out`` says the format."""
+    """Raise a usage error if neither the option nor the suffix of ``out`` determines the format."""
     from tfbundle.conversion.targets.choosing import target_of
     from tfbundle.storage.locations import locate
 
@@ -105,12 +106,12 @@ def check_format(out: str, to: str | None) -> None:
         target_of(locate(out), to)
     except ValueError:
         raise click.UsageError(
-            f"'{out}' has the suffix of no format that is written; end it with {SUFFIXES}, or pass --to."
+            f"the suffix of '{out}' does not name an output format; end it with {SUFFIXES}, or pass --to."
         ) from None
 
 
 def read_choices(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``convert`` that the options mean; ``names`` and ``exclude`` are globs yet."""
+    """Return the options as arguments of ``convert``; ``names`` and ``exclude`` are still globs."""
     rules = read_renames(options.pop("rename_file"), options.pop("rename"))
     pairs = (_pair(text, "--transpose GLOB=AXES") for text in options.pop("transpose"))
     axes = {pattern: _parse_axes(text) for pattern, text in pairs}
@@ -119,7 +120,7 @@ def read_choices(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def choose_names(source: TensorMapping, choices: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``convert`` with the tensors that the globs mean in place of the globs."""
+    """Return the arguments of ``convert`` with each glob replaced by the tensors that it matches."""
     names, exclude = choices["names"], choices["exclude"]
     return {
         **choices,
@@ -130,7 +131,7 @@ def choose_names(source: TensorMapping, choices: dict[str, Any]) -> dict[str, An
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn the errors of arguments into those of the command."""
+    """Convert errors about arguments into errors of the command."""
     try:
         yield
     except (ValueError, KeyError) as error:
@@ -140,12 +141,12 @@ def refusals() -> Iterator[None]:
 
 
 def left_out(done: Converted, *, no_slots: bool) -> dict[str, int]:
-    """Return how many tensors were left out by the reason; without slots a zero shows that none was recognised."""
+    """Return how many tensors were left out, by reason; with ``no_slots``, 0 shows that no slot was recognized."""
     return {**({_SLOT: 0} if no_slots else {}), **done.left_out}
 
 
 def facts_of(done: Converted, *, no_slots: bool) -> dict[str, Any]:
-    """Return the result for JSON."""
+    """Return the result as JSON fields."""
     facts: dict[str, Any] = {
         "path": done.path,
         "format": done.format,
@@ -176,7 +177,7 @@ def print_plan(done: Converted) -> None:
 
 
 def print_result(done: Converted, say: Callable[[str], None] = print_line, *, no_slots: bool) -> None:
-    """Print what was left out, and what was written."""
+    """Print how many tensors were left out, and how many were written."""
     for reason, count in left_out(done, no_slots=no_slots).items():
         say(f"{count_of(count, 'tensor')} {reason}")
     verb = "would be written: " if done.dry_run else ""
@@ -193,12 +194,12 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
 def _parse_axes(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isascii() and part.strip().isdigit() and len(part) < 9 for part in parts):
-        raise click.UsageError(f"'{text}' are no axes such as 1,0 or 3,2,0,1.")
+        raise click.UsageError(f"'{text}' is not a list of axes, such as 1,0 or 3,2,0,1.")
     return tuple(int(part) for part in parts)
 
 
 def read_renames(path: str | None, rules: Sequence[str]) -> list[Any]:
-    """Return the rules of a JSON file, if there is one, and those of ``--rename`` behind them."""
+    """Return the rules of a JSON file, if there is one, followed by those of ``--rename``."""
     return [*_read_mapping(path), *(_pair(text, "--rename OLD=NEW") for text in rules)]
 
 
@@ -215,7 +216,7 @@ def _read_mapping(path: str | None) -> list[Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
             ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-            raise click.ClickException(f"{path} has the name {twice!r} twice in one object; only one can count")
+            raise click.ClickException(f"{path} has the name {twice!r} twice in one object; remove one of them")
         return found
 
     try:
@@ -225,7 +226,7 @@ def _read_mapping(path: str | None) -> list[Any]:
     steps = rules if isinstance(rules, list) else [rules]
     if not all(map(_is_step, steps)):
         raise click.ClickException(
-            f'{path} is expected to hold one object of names, {{"OLD": "NEW", ...}}, or a list of pairs, '
+            f'{path} does not contain an object of names, {{"OLD": "NEW", ...}}, or a list of pairs, '
             '[["OLD", "NEW"], ...]'
         )
     return steps

@@ -1,4 +1,4 @@
-"""``tfbundle diff``: what differs in two checkpoints, tensor by tensor."""
+"""``tfbundle diff``: the differences between two checkpoints, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 def command(
     a: str, b: str, as_json: bool, format: Format | None, names: tuple[str, ...], exclude: tuple[str, ...]
 ) -> None:
-    """Compare the tensors of two checkpoints by value, however they are stored; of a frozen graph its constants.
+    """Compare the tensors of two checkpoints by value.
 
-    Lines that begin with - are tensors of A alone, those with + of B alone, those with ~ differ, and those with !
-    cannot be read. NaN equals NaN. The same model saved as a SavedModel and as a checkpoint is compared by the names of
-    its variables.
+    The format, sharding and compression of the files do not matter. For a frozen graph, its constants are compared. A
+    model saved both as a SavedModel and as a checkpoint is compared by the names of its variables. NaN equals NaN.
 
-    The exit status is 0 if nothing differs and 1 if something does, or could not be read.
+    Each line begins with a mark: - for a tensor that only A has, + for one that only B has, ~ for one that differs, and
+    ! for one that cannot be read.
+
+    The exit status is 0 if the tensors are equal, and 1 if any differ or cannot be read.
     """
     import tfbundle
 
@@ -83,9 +85,9 @@ def _describe(change: Change) -> str:
             f"{python_name(data_type)} {format_shape(shape)}"
             for data_type, shape in zip(change.data_types, change.shapes, strict=True)
         )
-        return f"{before} is {after}"
+        return f"{before} became {after}"
     text = f"{change.differing:,} of {count_of(math.prod(change.shapes[0]), 'element')}"
     if change.largest_absolute is not None:
         text += f", by at most {change.largest_absolute:.6g}"
         text += f" (relative {change.largest_relative:.6g})"
-    return f"{text}, {change.nans:,} NaN in one alone" if change.nans else text
+    return f"{text}, {change.nans:,} NaN in only one" if change.nans else text

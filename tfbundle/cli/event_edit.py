@@ -1,4 +1,4 @@
-"""``tfbundle events edit``: event files written again, with other tags and steps."""
+"""``tfbundle events edit``: rewrite event files with different tags and steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tfbundle.cli.output import (
 if TYPE_CHECKING:
     from tfbundle.conversion.event_files.edit import EditedEvents
 
-# Lines about one damaged file.
+# The largest number of warnings about one damaged file.
 _MOST_LOSSES = 20
 
 
@@ -37,25 +37,25 @@ _MOST_LOSSES = 20
     multiple=True,
     metavar="TAG",
     shell_complete=complete_tags,
-    help="Drop this tag, or a glob of tags; may be repeated.",
+    help="Drop tags that match this name or glob; may be repeated.",
 )
 @click.option(
     "--rename",
     multiple=True,
     metavar="OLD=NEW",
-    help="Rename the tag OLD, or replace what the regular expression OLD finds in tags by NEW (\\1 is its first "
-    "group); may be repeated, in order.",
+    help="Rename the tag OLD, or replace matches of the regular expression OLD in tags with NEW (\\1 is its first "
+    "group); may be repeated, applied in order.",
 )
 @click.option(
-    "--rename-file", metavar="FILE", help='Rename as a JSON file says, {"OLD": "NEW", ...}, before any --rename.'
+    "--rename-file", metavar="FILE", help='Apply the renames in a JSON file, {"OLD": "NEW", ...}, before any --rename.'
 )
-@click.option("--first-step", type=int, metavar="STEP", help="Cut the points before this step.")
-@click.option("--last-step", type=int, metavar="STEP", help="Cut the points behind this step.")
-@click.option("--shift-steps", type=int, default=0, metavar="N", help="Add this to the steps that are left.")
-@click.option("--shift-time", type=float, default=0.0, metavar="SECONDS", help="Add this to all wall times.")
-@click.option("--purge", is_flag=True, help="Drop what TensorBoard drops after a restart.")
-@click.option("--merge", is_flag=True, help="Write the files of each run into one.")
-@click.option("--overwrite", is_flag=True, help="Replace event files; needed to edit a run in its place.")
+@click.option("--first-step", type=int, metavar="STEP", help="Drop points before this step.")
+@click.option("--last-step", type=int, metavar="STEP", help="Drop points after this step.")
+@click.option("--shift-steps", type=int, default=0, metavar="N", help="Add N to all remaining steps.")
+@click.option("--shift-time", type=float, default=0.0, metavar="SECONDS", help="Add SECONDS to all wall times.")
+@click.option("--purge", is_flag=True, help="Drop the points that TensorBoard drops after a restart.")
+@click.option("--merge", is_flag=True, help="Merge the files of each run into one.")
+@click.option("--overwrite", is_flag=True, help="Replace existing event files; required to edit a run in place.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and write nothing.")
 @salvage_option
 @json_option
@@ -69,16 +69,16 @@ def edit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Write event files again, with changes.
+    """Edit event files: rename, drop, cut, shift and merge.
 
-    OUT is a folder, in which runs and files have the names that they have in LOGDIR, or for a single file a name that
-    contains tfevents. What does not change is copied byte for byte.
+    OUT is a folder, in which runs and files keep their names from LOGDIR. For a single event file, OUT may also be a
+    file name that contains tfevents. Unchanged records are copied byte for byte.
 
     \b
     tfbundle events edit logs clean --exclude 'debug/*' --purge --dry-run
     tfbundle events edit logs clean --rename '^model/=' --rename 'layer_(\\d+)=layer/\\1'
     tfbundle events edit logs/run merged --merge --first-step 1000 --shift-steps -1000
-    """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
+    """  # noqa: D301 - click does not wrap a paragraph that begins with this character on its own line.
     from tfbundle.conversion.event_files.edit import edit_events
 
     rules = read_renames(rename_file, rename)
@@ -149,7 +149,7 @@ def _print_result(done: EditedEvents) -> None:
 
 
 def _report_troubles(done: EditedEvents) -> None:
-    """Print on stderr what of the source was not read."""
+    """Print on stderr which parts of the source were not read."""
     for path, found in done.truncations.items():
         print_warning(f"{escape_name(path)}: an incomplete record of {found.size} bytes at offset {found.offset}")
     for path, losses in done.losses.items():

@@ -1,4 +1,4 @@
-"""``tfbundle events export``, ``images`` and ``audio``: what event files hold, in other formats."""
+"""``tfbundle events export``, ``images`` and ``audio``: the contents of event files, in other formats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tfbundle.events.series import ScalarSeries
     from tfbundle.storage.base import Location
 
-# Bytes of a name; most file systems allow 255.
+# The longest name, in bytes; most file systems allow 255.
 _LONGEST_PART = 200
 _SUFFIXES = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "wav"))
 _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECASE)
@@ -45,7 +45,7 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d) *(?:\.|\Z)", re.IGNORECAS
 
 @click.command()
 @logdir_argument
-@click.option("-o", "--out", required=True, help="The file to write; - is stdout.")
+@click.option("-o", "--out", required=True, help="The file to write, or - for stdout.")
 @format_option
 @run_option
 @tag_option
@@ -64,7 +64,10 @@ def export(
     salvage: bool,
     as_json: bool,
 ) -> None:
-    """Write scalars to a table of run, tag, step, wall_time and value: CSV, JSON lines or Parquet."""
+    """Write scalars to a CSV, JSON Lines or Parquet table.
+
+    The columns are run, tag, step, wall_time and value.
+    """
     file = TableFile(out, format, as_json=as_json)
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     log, found, _ = opened
@@ -72,7 +75,7 @@ def export(
         demand_tags(log, found, "scalars", tags)
         chosen = choose_scalars(found, tags)
         for _, series in chosen:
-            _ = series.values  # Whatever is wrong with one shows before anything is written.
+            _ = series.values  # Errors are raised before anything is written.
         _write_scalars(file, chosen, overwrite=overwrite)
         points = sum(len(series) for _, series in chosen)
         if as_json:
@@ -99,11 +102,11 @@ def _write_scalars(file: TableFile, chosen: list[tuple[Run, ScalarSeries]], *, o
 def _rows(chosen: list[tuple[Run, ScalarSeries]]) -> Iterator[tuple[Any, ...]]:
     for run, series in chosen:
         columns = series.steps.tolist(), series.wall_times.tolist(), series.values.tolist()
-        yield from zip(repeat(run.name), repeat(series.tag), *columns, strict=False)  # The names go on for ever.
+        yield from zip(repeat(run.name), repeat(series.tag), *columns, strict=False)  # The names repeat forever.
 
 
 def _media_command(kind: str, about: str) -> click.Command:
-    """Return a command that writes the values of a kind to files, as they are stored."""
+    """Return a command that writes the values of a kind to files, exactly as they are stored."""
 
     @click.command(kind, help=about)
     @logdir_argument
@@ -120,8 +123,8 @@ def _media_command(kind: str, about: str) -> click.Command:
     return command
 
 
-images = _media_command("images", "Write images, as they are stored, to FOLDER/RUN/TAG/STEP-N.png.")
-audio = _media_command("audio", "Write audio, as it is stored, to FOLDER/RUN/TAG/STEP-N.wav.")
+images = _media_command("images", "Write images, exactly as stored, to FOLDER/RUN/TAG/STEP-N.png.")
+audio = _media_command("audio", "Write audio clips, exactly as stored, to FOLDER/RUN/TAG/STEP-N.wav.")
 
 
 def _write_media(
@@ -134,8 +137,8 @@ def _write_media(
     log, runs, _ = opened
     written: list[str] = []
     made: set[Location] = set()
-    # Tags that differ only in what a file system does not allow, or does not say apart, share a folder, where their
-    # files are counted on.
+    # Tags that differ only in characters that a file system forbids or does not distinguish share a folder, where the
+    # numbers of their files continue.
     counts: Counter[tuple[str, int]] = Counter()
     with log:
         chosen = set(demand_tags(log, runs, kind, tags))
@@ -168,11 +171,11 @@ def _make_folder(top: Location, parts: list[str]) -> None:
     try:
         make_folders_below(top, parts)
     except FileExistsError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}; remove it, or use another folder") from None
+        raise click.ClickException(f"{error.filename}: {error.strerror}; remove it, or choose another folder") from None
 
 
 def _fit(part: str, encoding: str) -> str:
-    """Return a name that file systems can encode, and that is not too long for them; two long ones stay apart."""
+    """Return a name that file systems can encode and that is not too long; long names remain distinct."""
     data = part.encode(encoding, "replace")
     if len(data) <= _LONGEST_PART:
         return data.decode(encoding)
@@ -181,10 +184,10 @@ def _fit(part: str, encoding: str) -> str:
 
 
 def _safe(part: str) -> str:
-    """Return a part of a name as the name of a folder, on any system, which never leads elsewhere."""
+    """Return part of a name as a folder name that is valid on any system, and never leads elsewhere."""
     encoding = sys.getfilesystemencoding()
     part = re.sub(r"[^\w .=,()+-]", "_", _fit(part, encoding))
-    # Windows drops dots and spaces at the end, and opens its devices by their names in any folder.
+    # Windows drops trailing dots and spaces, and reserves the names of devices in every folder.
     kept = part.rstrip(". ")
     return ("_" if _DEVICE.match(kept) else "") + kept + "_" * (len(part) - len(kept)) or "_"
 

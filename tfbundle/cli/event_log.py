@@ -1,4 +1,4 @@
-"""What the subcommands of ``tfbundle events`` share: options, opening a log, and what to say of its troubles."""
+"""What the subcommands of ``tfbundle events`` share: options, opening a log, and reporting its problems."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ run_option = click.option(
     multiple=True,
     metavar="RUN",
     shell_complete=complete_runs,
-    help="Only this run, or a glob of runs; may be repeated.",
+    help="Include only runs that match this name or glob; may be repeated.",
 )
 tag_option = click.option(
     "--tag",
@@ -42,14 +42,14 @@ tag_option = click.option(
     multiple=True,
     metavar="TAG",
     shell_complete=complete_tags,
-    help="Only this tag, or a glob of tags; may be repeated.",
+    help="Include only tags that match this name or glob; may be repeated.",
 )
-purge_option = click.option("--purge", is_flag=True, help="Drop what TensorBoard drops after a restart.")
-salvage_option = click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
+purge_option = click.option("--purge", is_flag=True, help="Drop the points that TensorBoard drops after a restart.")
+salvage_option = click.option("--salvage", is_flag=True, help="Skip damaged records and continue after them.")
 
 
 class OpenedLog(NamedTuple):
-    """A log, those of its runs that were chosen and can be shown, and what cannot: the name of a run, and why."""
+    """A log, its chosen runs that can be read, and the name and error of each run that cannot."""
 
     log: EventLog
     runs: list[Run]
@@ -59,15 +59,15 @@ class OpenedLog(NamedTuple):
 def open_log(
     logdir: str, names: tuple[str, ...], *, purge: bool = False, salvage: bool = False, may_be_empty: bool = False
 ) -> OpenedLog:
-    """Return a log, and those of its runs that have these names, or all; their files have been read.
+    """Return a log and the runs that match these names, or all of them, with their files read.
 
-    Raises ``ClickException`` where there is no run, unless one may still appear.
+    Raises ``ClickException`` if there is no run, unless one may still appear.
     """
     from tfbundle.events.file import Options
     from tfbundle.events.log import EventLog
 
     _check_kind(logdir)
-    # One damaged file does not keep the others from being shown: it counts up to its damage, which is named.
+    # A damaged file does not hide the others: it is read up to the damage, which is reported.
     log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=True))
     if not log.runs:
         _report_folders(log)
@@ -89,7 +89,7 @@ def open_log(
 
 
 def _check_kind(path: str) -> None:
-    """Refuse a file of another kind, and name the command that reads it."""
+    """Raise ``ClickException`` for a file of another kind, naming the command that reads it."""
     from tfbundle.cli.next_commands import next_step
     from tfbundle.events.files import READABLE
     from tfbundle.identification.files import is_event_file_name, kind_of
@@ -101,7 +101,7 @@ def _check_kind(path: str) -> None:
 
 
 def _what_lies_at(logdir: str) -> str:
-    """Say that there are no event files, what there is instead, and which command shows it."""
+    """Return an error message: there are no event files, what there is instead, and the command that shows it."""
     from collections import Counter
 
     from tfbundle.cli.info import next_commands
@@ -109,38 +109,38 @@ def _what_lies_at(logdir: str) -> str:
 
     found = overview(logdir)
     if not found.items and not found.others:
-        return f"no event files below {logdir}, which holds no files; pass a folder with files named *tfevents*"
+        return f"no event files below {logdir}, which has no files; pass a folder with files named *tfevents*"
     kinds = Counter(item.description for item in found.items)
     parts = [f"{kind} ({number:,})" if number > 1 else kind for kind, number in islice(kinds.items(), _MOST_KINDS)]
     if len(kinds) > len(parts):
         parts.append(f"{len(kinds) - len(parts):,} more")
     if found.others:
-        parts.append(count_of(found.others, "file of no known kind", "files of no known kind"))
+        parts.append(count_of(found.others, "file of an unknown kind", "files of an unknown kind"))
     command = next(iter(next_commands(found)), f"tfbundle info {shlex.quote(logdir)}")
-    return f"no event files below {logdir} (it holds {'; '.join(parts)}); try '{command}'"
+    return f"no event files below {logdir} (it contains {'; '.join(parts)}); try '{command}'"
 
 
 def choose_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
-    """Return the runs that have these names, or all."""
+    """Return the runs that match these names, or all of them; raises ``ClickException`` if a name matches none."""
     choose_names(names, log.runs, "run", log.path)
     return match_runs(log, names)
 
 
 def match_runs(log: EventLog, names: tuple[str, ...]) -> list[Run]:
-    """Return the runs that have these names, or all; of a live log, a name may have no run yet."""
+    """Return the runs that match these names, or all of them; in a live log, a name may not match any run yet."""
     chosen = {name for pattern in names for name in _match(pattern, log.runs)}
     return [run for name, run in log.runs.items() if not names or name in chosen]
 
 
 def _match(pattern: str, names: Collection[str]) -> list[str]:
-    """Return the names that a pattern means, as it is or as names are printed."""
+    """Return the names that a pattern matches, taken literally or as an escaped name."""
     return select(pattern, names) or select(unescape_name(pattern), names)
 
 
 def choose_names(patterns: tuple[str, ...], names: Collection[str], what: str, where: str) -> list[str]:
-    """Return the names that the patterns mean, names or globs; ``what`` is what they name, such as ``run``.
+    """Return the names that match any of the patterns (names or globs); ``what`` is their kind, such as ``run``.
 
-    Raises ``ClickException`` where a pattern means none.
+    Raises ``ClickException`` if a pattern matches nothing.
     """
     chosen: dict[str, None] = {}
     for pattern in patterns:
@@ -155,7 +155,7 @@ def choose_names(patterns: tuple[str, ...], names: Collection[str], what: str, w
 
 
 def demand_tags(log: EventLog, runs: list[Run], kind: str, tags: tuple[str, ...]) -> list[str]:
-    """Return the tags of a kind that are meant; refuse one of which none of the runs has anything of this kind."""
+    """Return the matching tags of a kind; raises ``ClickException`` for one that none of the runs has."""
     there = dict.fromkeys(tag for run in runs for tag in getattr(run, kind))
     return choose_names(tags, there, "tag", f"the {kind} of {log.path}")
 
@@ -163,7 +163,7 @@ def demand_tags(log: EventLog, runs: list[Run], kind: str, tags: tuple[str, ...]
 def choose_scalars(runs: Iterable[Run], tags: tuple[str, ...]) -> list[tuple[Run, ScalarSeries]]:
     """Return the scalars with these tags, or all, run by run.
 
-    A tag that one of the runs has is that tag in all of them, before it is a pattern.
+    A name that is a tag in any of the runs is never treated as a pattern.
     """
     runs = list(runs)
     there = dict.fromkeys(tag for run in runs for tag in run.scalars)
@@ -172,7 +172,7 @@ def choose_scalars(runs: Iterable[Run], tags: tuple[str, ...]) -> list[tuple[Run
 
 
 def suggestion(things: str, name: str, names: Collection[str]) -> str:
-    """Return the end of a message about a name that is not there: the closest names, or else what there is."""
+    """Return the end of a message about a name that was not found: the closest names, or else all known ones."""
     close = closest_names(name, names, count=3)
     if close:
         return f"; did you mean {' or '.join(_quoted(other) for other in close)}?"
@@ -180,7 +180,7 @@ def suggestion(things: str, name: str, names: Collection[str]) -> str:
 
 
 def known(things: str, names: Collection[str]) -> str:
-    """Return the end of a message that lists names: no more of them than anyone reads."""
+    """Return the end of a message that lists the first few names."""
     shown = [_quoted(name) for name in islice(names, _MOST_LISTED)]
     if len(names) > len(shown):
         shown.append(f"{len(names) - len(shown):,} more")
@@ -194,12 +194,12 @@ def _quoted(name: str) -> str:
 
 
 def report_troubles(opened: OpenedLog, *, salvage: bool) -> None:
-    """Print on stderr where files end in the middle of a record, and what was left out; then the status is 1."""
+    """Print truncated files, skipped data and unreadable runs on stderr; raises ``Exit(1)`` if any data is damaged."""
     for run in opened.runs:
         for path, found in run.truncations.items():
             what = f"an incomplete record of {found.size} bytes at offset {found.offset}"
             if not found.size:
-                what = "the compressed stream ends too early, and records may be lost"
+                what = "the compressed stream is truncated, and records may be lost"
             print_warning(f"{escape_name(path)}: {what}")
         for path, losses in run.losses.items():
             for loss in losses[:_MOST_LOSSES]:
@@ -216,11 +216,11 @@ def report_troubles(opened: OpenedLog, *, salvage: bool) -> None:
 
 def _describe_loss(loss: Loss, path: str, *, salvage: bool) -> str:
     if not isinstance(loss.error, ChecksumError) and not loss.offset:
-        return _reason(loss.error, path)  # Nothing of the file could be read.
+        return _reason(loss.error, path)  # The file could not be read at all.
     what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
     if not isinstance(loss.error, ChecksumError):
         return f"{what}: {_reason(loss.error, path)}"
-    return what if salvage else f"{what}, and all behind it; --salvage reads what is whole there"
+    return what if salvage else f"{what}, and everything after it; --salvage reads the intact records there"
 
 
 def _report_folders(log: EventLog) -> None:
@@ -229,7 +229,7 @@ def _report_folders(log: EventLog) -> None:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """Return why something cannot be read; the file's name stands before that already."""
+    """Return why something cannot be read, without the name of the file, which the caller prints."""
     if isinstance(error, OSError) and not isinstance(error, TfBundleError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     reason = str(error.args[0] if error.args else error)  # Without the path and offset that follow in parentheses.

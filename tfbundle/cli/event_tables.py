@@ -1,4 +1,4 @@
-"""``tfbundle events aggregate`` and ``hparams``: tables over runs, printed or written as CSV, JSON lines or Parquet."""
+"""``tfbundle events aggregate`` and ``hparams``: tables over runs, printed or written as CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from tfbundle.events.column_table import ColumnTable
     from tfbundle.events.run import Run
 
-# Columns that have seconds since 1970.
+# Columns of times, in seconds since 1970.
 _TIMES = ("start_time", "end_time")
 _OPTIONS = (
-    click.option("-o", "--out", help="Write the table to this file; - is stdout."),
+    click.option("-o", "--out", help="Write the table to this file, or to stdout for -."),
     format_option,
     overwrite_option,
 )
@@ -56,7 +56,7 @@ def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--group",
     required=True,
     metavar="REGEX",
-    help="What the whole name of a run has to match; parentheses in it are the name of the run's group.",
+    help="A pattern that the whole name of a run must match; its parenthesized part is the name of the group.",
 )
 @run_option
 @tag_option
@@ -65,15 +65,16 @@ def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @salvage_option
 @json_option
 def aggregate(logdir: str, group: str, **options: Any) -> None:
-    """Mean, standard deviation and count by step over runs, such as those of several seeds.
+    """Average scalars over groups of runs, such as runs with several seeds.
 
-    Of each group of runs, tag and step there is a row. count says how many runs have a number at the step, and std is
-    that of a sample (of n - 1); NaN counts as no number.
+    The table has one row for each group, tag and step, with the mean, standard deviation and count of the values. count
+    is the number of runs with a value at the step, and std is the sample standard deviation (n - 1). NaN values are
+    ignored.
 
     \b
     tfbundle events aggregate logs --group 'run_(.*)_seed\\d+' --tag loss
     tfbundle events aggregate logs --group '(.*)/seed\\d+' -o means.parquet
-    """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
+    """  # noqa: D301 - click does not wrap a paragraph that begins with this character on its own line.
     from tfbundle.events.over_runs import aggregate_runs
 
     _answer(logdir, lambda runs, tags: aggregate_runs(runs, group, tags), **options)
@@ -88,10 +89,10 @@ def aggregate(logdir: str, group: str, **options: Any) -> None:
 @salvage_option
 @json_option
 def hparams(logdir: str, **options: Any) -> None:
-    """Hyperparameters and the last values of metrics, a row for each run that has some.
+    """List hyperparameters and the last values of metrics, one row for each run.
 
-    Metrics are those that the experiment lists, or else all scalars; --tag chooses others. A metric of a run below is
-    called as that run and its tag, such as validation/epoch_loss.
+    The metrics are those that the experiment lists, or all scalars if it lists none; use --tag to choose others. A
+    metric of a nested run is named after the run and the tag, such as validation/epoch_loss.
     """
     from tfbundle.events.hparams_table import hparams_table
 
@@ -114,7 +115,7 @@ def _answer(
     from tfbundle.storage.locations import locate
 
     if out is None and format is not None:
-        raise click.UsageError(f"--format {format} is that of a file; add -o FILE, or -o - for stdout")
+        raise click.UsageError(f"--format {format} needs an output file; add -o FILE, or -o - for stdout")
     file = None if out is None else TableFile(out, format, as_json=as_json)
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     with opened.log:
@@ -130,9 +131,7 @@ def _answer(
         elif file is None:
             _print(table)
             if not table.row_count:
-                print_warning(
-                    f"{escape_name(logdir)} has nothing of this kind; 'tfbundle events list' says what it has"
-                )
+                print_warning(f"{escape_name(logdir)} has no such data; 'tfbundle events list' lists its contents")
         elif not file.is_stdout:
             print_line(f"{escape_name(file.out)}: {count_of(table.row_count, 'row')}")
         report_troubles(opened, salvage=salvage)
@@ -145,7 +144,7 @@ def _print(table: ColumnTable) -> None:
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None or value != value:  # NaN is not what it is.
+    if value is None or value != value:  # NaN is not equal to itself.
         return "-"
     if name in _TIMES:
         with suppress(ValueError, OverflowError, OSError):

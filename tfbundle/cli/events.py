@@ -1,4 +1,4 @@
-"""``tfbundle events``: what event files hold, scalars as statistics and plots, and all of it in other formats.
+"""``tfbundle events``: list, plot, export and edit the contents of event files.
 
 ``tfbundle events LOGDIR`` is short for ``tfbundle events list LOGDIR``.
 """
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries, Series
 
-# Seconds between two looks at files that are being written.
+# Seconds between polls of files that are being written.
 _PAUSE = 1.0
-# Characters of a text that a table has room for.
+# The longest text shown in a table, in characters.
 _LONGEST_TEXT = 50
 
 
 class _DefaultGroup(click.Group):
-    """A group that takes what is no command of its own for the arguments of ``list``."""
+    """A group that passes its arguments to ``list`` if the first is not a subcommand."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -61,14 +61,14 @@ class _DefaultGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-_follow_option = click.option("--follow", is_flag=True, help="Go on and print each new point of a live run.")
+_follow_option = click.option("--follow", is_flag=True, help="Keep running, and print each new point of a live run.")
 
 
 @click.group(cls=_DefaultGroup)
 def command() -> None:
-    """Training curves: list, show, export, images, audio, edit, aggregate, hparams.
+    """Read and edit event files: list, show, export, images, audio, edit, aggregate, hparams.
 
-    'tfbundle events LOGDIR' lists runs and tags. LOGDIR is an event file, the folder of a run, or a tree of runs.
+    'tfbundle events LOGDIR' lists runs and tags. LOGDIR is an event file, the folder of a run, or a folder of runs.
     """
 
 
@@ -80,7 +80,10 @@ def command() -> None:
 @_follow_option
 @json_option
 def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool, follow: bool, as_json: bool) -> None:
-    """List runs and tags: kind, count, steps, last value. The exit status is 1 if a file is damaged."""
+    """List runs and tags: kind, count, steps, last value.
+
+    The exit status is 1 if a file is damaged.
+    """
     opened = open_log(logdir, runs, purge=purge, salvage=salvage, may_be_empty=follow)
     log, chosen, problems = opened
     with log:
@@ -117,9 +120,9 @@ def show(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Show scalars: a plot (with 'tfbundle[plot]' installed) and statistics; with --json all their points.
+    """Plot scalars and print their statistics.
 
-    TAG is a tag or a glob of tags.
+    TAG is a tag or a glob. Plots require the extra 'tfbundle[plot]'. With --json, all points are printed instead.
     """
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     log, chosen, problems = opened
@@ -156,7 +159,7 @@ command.add_command(hparams)
 
 
 def _check_values(run: Run, series: ScalarSeries, problems: list[tuple[str, TfBundleError]]) -> bool:
-    """Return whether the values of a series can be read; if not, the reason is among the problems."""
+    """Return whether the values of a series can be read; if not, add the reason to ``problems``."""
     try:
         _ = series.values
     except TfBundleError as error:
@@ -188,7 +191,7 @@ def _print_statistics(found: list[tuple[Run, ScalarSeries]]) -> None:
 
 
 def _by_tag(run: Run) -> list[tuple[str, str, Any]]:
-    """Return all series of a run, each with its kind and tag, as a person would sort them."""
+    """Return all series of a run, each with its kind and tag, in natural order of tags."""
     return sorted(_all_series(run), key=lambda item: natural_key(item[1]))
 
 
@@ -235,12 +238,12 @@ def _describe_problems(problems: list[tuple[str, TfBundleError]]) -> list[dict[s
 def _steps(series: Series) -> str:
     if not len(series):
         return "-"
-    lowest, highest = int(series.steps.min()), int(series.steps.max())  # After a restart the last is not the highest.
+    lowest, highest = int(series.steps.min()), int(series.steps.max())  # Steps go back after a restart.
     return f"{lowest}" if lowest == highest else f"{lowest}..{highest}"
 
 
 def _last(kind: str, series: Any) -> str:
-    """Return the last point, if it is one number or one string."""
+    """Return the last point as a cell, if it is a single number or string."""
     if not len(series) or kind not in ("scalars", "text", "tensors"):
         return "-"
     if kind == "scalars":
@@ -249,7 +252,7 @@ def _last(kind: str, series: Any) -> str:
     try:
         element = series[-1]
     except TfBundleError:
-        return "-"  # 'events show' says what is wrong with it.
+        return "-"  # 'events show' reports the error.
     if element.size != 1:
         return "-"
     value = element.reshape(-1)[0]
@@ -260,12 +263,12 @@ def _last(kind: str, series: Any) -> str:
     except UnicodeDecodeError:
         return "-"
     if not text or not text.replace("\n", " ").isprintable():
-        return "-"  # A message, as plugins keep some.
+        return "-"  # A serialized message of a plugin.
     return escape_name(text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}...")
 
 
 def _last_number(series: ScalarSeries) -> Any:
-    """Return the last value, or ``None`` where there is none that can be read."""
+    """Return the last value, or ``None`` if there is none or it cannot be read."""
     try:
         return series.values[-1] if len(series) else None
     except TfBundleError:
@@ -295,7 +298,7 @@ def _statistics(series: ScalarSeries) -> tuple[str, ...]:
 
 
 def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
-    """Print each point that is new, until somebody stops it."""
+    """Print each new point until interrupted."""
     seen = {(run.name, series.tag): series for run, series in choose_scalars(choose_runs(log, runs), tags)}
     while True:
         sys.stdout.flush()
@@ -315,7 +318,7 @@ def _follow(log: EventLog, runs: tuple[str, ...], tags: tuple[str, ...], as_json
 
 
 def _count_shared(before: ScalarSeries | None, series: ScalarSeries) -> int:
-    """How many points at the start of a series were there before: as a rule all, but for a purge or another file."""
+    """Return how many leading points of a series are unchanged: all, unless points were purged."""
     if before is None:
         return 0
     count = min(len(before), len(series))

@@ -1,4 +1,4 @@
-"""How findings are printed: those of tensors in a table, others one a line, and of many only the first."""
+"""Printing of findings: those about tensors in a table, others one per line, and only the first of many."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from tfbundle.cli.wording import for_command
 if TYPE_CHECKING:
     from tfbundle.findings import Finding
 
-# What is said of a tensor by where it lies; for the other kinds the message says more.
+# Kinds that a tensor's location describes fully; for other kinds, the message says more.
 _SAID_BY_PLACE = {
     "checksum": "checksum",
     "truncated": "truncated",
     "missing": "missing",
     "index": "in a damaged block",
 }
-# Of more findings than these the first are enough to see what is wrong, and --json has them all.
+# The first findings are enough to see the problem, and --json prints all of them.
 _MOST_SHOWN = 20
 
 
 def common_folder(paths: Iterable[str]) -> str:
-    """Return the folder in which all files lie, as their paths begin with it, so that it is not printed each time."""
+    """Return the folder that the paths of all files begin with, so that it need not be printed each time."""
     from tfbundle.storage.folders import common_folder
 
     return common_folder(paths)
 
 
 def brief(text: str, folder: str) -> str:
-    """Return a message on one line, without the folder that all paths have in common."""
+    """Return a message as one line, without the folder that all paths share."""
     return one_line(text.replace(folder, "") if folder else text)
 
 
 def print_findings(findings: Sequence[Finding], folder: str) -> None:
-    """Print what is wrong; of tensors where it is, and of everything else the message."""
+    """Print findings: a table of locations for tensors, and the message for everything else."""
     tensors: list[Finding] = []
     others: list[Finding] = []
     for finding in findings:
@@ -57,4 +57,4 @@ def print_findings(findings: Sequence[Finding], folder: str) -> None:
         print_table(["finding", "tensor", "bytes", "offset", "file"], rows, ["bytes", "offset"])
     left_out = max(0, len(others) - _MOST_SHOWN) + max(0, len(tensors) - _MOST_SHOWN)
     if left_out:
-        print_line(f"and {left_out:,} more, which --json lists in full")
+        print_line(f"and {left_out:,} more; --json lists all of them")

@@ -1,4 +1,4 @@
-"""``tfbundle fingerprint``: the SHA-256 of each tensor and of the whole, which do not depend on how they are stored."""
+"""``tfbundle fingerprint``: the SHA-256 of each tensor and of all together, independent of how they are stored."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @names_option
 @exclude_option
 def command(path: str, as_json: bool, format: Format | None, names: tuple[str, ...], exclude: tuple[str, ...]) -> None:
-    """Print a SHA-256 of each tensor, and of the whole checkpoint last.
+    """Print a SHA-256 for each tensor, then one for the whole checkpoint.
 
-    They depend on names, types, shapes and values alone: a copy that is sharded otherwise has the same.
+    The hashes depend only on names, dtypes, shapes and values. A copy with different sharding has the same hashes.
     """
     import tfbundle
 

@@ -1,4 +1,4 @@
-"""``tfbundle graph``: what a graph holds, and one node of it."""
+"""``tfbundle graph``: the contents of a graph, or one of its nodes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from tfbundle.graph.node import Node
     from tfbundle.graph.variables import Variable
 
-# Inputs or outputs of a function beyond this are not listed in a table; with its name, or --json, all are.
+# The widest list of a function's inputs or outputs in a table; its name as NODE, or --json, shows all of them.
 _WIDEST_ARGUMENTS = 64
-# Beyond this many, a list of keys helps nobody.
+# A longer list of keys would not help.
 _MOST_LISTED = 10
 _TRAINABLE = {True: "yes", False: "no", None: "?"}
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
@@ -48,12 +48,13 @@ _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "Sav
 @click.argument("node", required=False, shell_complete=complete_nodes)
 @json_option
 def command(path: str, node: str | None, as_json: bool) -> None:
-    """Show what a graph holds: ops, variables, collections, signatures, functions.
+    """Show the contents of a graph: ops, variables, collections, signatures, functions.
 
-    PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, as text or binary, a checkpoint that has one of them, or
-    an event file or a run's folder, of which it is the last graph. With NODE, show that node: op, inputs, attributes
-    and outputs. NODE may also be one of its tensors, such as fc2/add:0, a function, or a variable by its own name, such
-    as dense/kernel, or by its key in the checkpoint.
+    PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, in text or binary form, or a checkpoint with one of
+    them. It may also be an event file or the folder of a run, whose last graph is shown.
+
+    With NODE, only that node is shown: op, inputs, attributes and outputs. NODE may also be the name of a tensor, such
+    as fc2/add:0, of a function, or of a variable, such as dense/kernel or its key in the checkpoint.
     """
     from tfbundle.graph.graph import Function
     from tfbundle.graph.loading import one_graph
@@ -83,7 +84,7 @@ def command(path: str, node: str | None, as_json: bool) -> None:
 
 
 def _find(loaded: Graph | MetaGraph, text: str) -> Node | Function | Variable:
-    """Return what a person calls ``text``, as it is printed or as it is: a node, a function, or a variable."""
+    """Return the node, function or variable that ``text`` names, escaped or literally."""
     from tfbundle.graph.graph import Graph
 
     graph = loaded if isinstance(loaded, Graph) else loaded.graph
@@ -100,7 +101,7 @@ def _find(loaded: Graph | MetaGraph, text: str) -> Node | Function | Variable:
         found = [] if isinstance(loaded, Graph) else find_variables(loaded, name)
         if len(found) > 1:
             keys = ", ".join(escape_name(variable.stored_name) for variable in found[:_MOST_LISTED])
-            raise click.ClickException(f"{len(found)} variables are called {text}; pass one of {keys}")
+            raise click.ClickException(f"{len(found)} variables are named {text}; pass one of {keys}")
         if found:
             return found[0]
     try:
@@ -119,7 +120,7 @@ def _print_summary(facts: Facts) -> None:
     if facts["assets"]:
         print_line()
         rows = [(escape_name(asset["name"]), "yes" if asset["exists"] else "no") for asset in facts["assets"]]
-        print_table(("asset", "there"), rows)
+        print_table(("asset", "exists"), rows)
 
 
 def _print_graph(graph: Facts) -> None:
@@ -235,7 +236,7 @@ def _print_node(facts: Facts) -> None:
     for name, value in facts["attributes"].items():
         print_fact("attribute", f"{escape_name(name)} = {format_attribute(value)}")
     if facts["outputs"] is None:
-        print_fact("output", "not known: nothing defines this op")
+        print_fact("output", "not known: the op has no known definition")
     for output in facts["outputs"] or ():
         print_fact("output", f"{escape_name(output['name'])} {output['dtype'] or '?'} {_shape(output['shape'])}")
 

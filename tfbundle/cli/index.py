@@ -1,6 +1,6 @@
-"""The index that a person types: ``0:10,:``, ``...,-1``, ``::2,3``.
+"""An index as typed on the command line: ``0:10,:``, ``...,-1``, ``::2,3``.
 
-A grammar of its own and nothing of Python's, so that nothing typed is ever run::
+It has its own grammar, and is never evaluated as Python::
 
     index   items | "[" items "]"
     items   item ("," item)*
@@ -19,13 +19,13 @@ _ITEM = re.compile(rf"\s*(?:(\.\.\.)|({_INTEGER})|({_INTEGER})?\s*:\s*({_INTEGER
 
 
 def parse_index(text: str) -> tuple[Item, ...]:
-    """Return the index that ``text`` means, in brackets or not; raises ``ValueError`` if it is none."""
+    """Return the index that ``text`` means, with or without brackets; raises ``ValueError`` if it is not an index."""
     items: list[Item] = []
     bare = text.strip()
     for part in (bare[1:-1] if bare.startswith("[") and bare.endswith("]") else bare).split(","):
         match = _ITEM.fullmatch(part)
         if match is None:
-            raise ValueError(f"'{text}' is not an index; one is integers, slices and ..., such as 0:10,: or ...,-1")
+            raise ValueError(f"'{text}' is not an index; use integers, slices and ..., such as 0:10,: or ...,-1")
         dots, integer, *bounds = match.groups()
         if dots:
             items.append(...)

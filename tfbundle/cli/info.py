@@ -1,4 +1,4 @@
-"""``tfbundle info``: what a path is, what lies below a folder, and which command comes next."""
+"""``tfbundle info``: identify a path or the contents of a folder, and name the next command to run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tfbundle.natural_order import natural_key
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview
 
-# Models that come from elsewhere, which somebody may want to judge before they are loaded.
+# Models that may come from an untrusted source, and are worth scanning before they are loaded.
 _SCANNED = ("saved-model-folder", "saved-model", "saved-model-text", "keras", "keras-metadata")
-# How a kind is called in the table, where its word is longer than it need be.
+# Shorter labels for some kinds in the table.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
 _PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
-# What is wrong has a line of its own; of more of them nobody reads all.
+# Each problem is printed on its own line, up to this many.
 _MOST_PROBLEMS = 50
 _MOST_ROWS = 1000
 
@@ -40,11 +40,11 @@ _MOST_ROWS = 1000
 @path_argument
 @json_option
 def command(path: str, as_json: bool) -> None:
-    """Say what PATH is, or what lies below it, and which command comes next.
+    """Identify PATH or its contents, and name the next command to run.
 
-    PATH may be anything: a file, a checkpoint's prefix, or a folder, of which everything below is found by its content:
-    checkpoints, SavedModels, graphs, runs, files of records and of other programs, and what is damaged or has a wrong
-    name. The exit status is 1 if something is wrong.
+    PATH may be a file, the prefix of a checkpoint, or a folder. A folder is searched recursively, and files are
+    identified by content: checkpoints, SavedModels, graphs, runs, TFRecord files, files of other programs, and files
+    that are damaged or misnamed. The exit status is 1 if a problem is found.
     """
     from tfbundle.overview.walk import overview
 
@@ -93,19 +93,19 @@ def _print_tree(found: Overview) -> None:
     if rows:
         print_table(("kind", "path", "step", "size", "state"), rows, numbers=("step", "size"))
     if len(items) > len(rows):
-        print_line(f"and {len(items) - len(rows):,} more, which --json lists")
+        print_line(f"and {len(items) - len(rows):,} more; --json lists all of them")
     wrong = [item for item in items if item.problem]
     for item in wrong[:_MOST_PROBLEMS]:
         print_line(f"{one_line(_short(item.path, root))}: {one_line(item.problem or '')}")
     if len(wrong) > _MOST_PROBLEMS:
-        print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems, which --json lists")
+        print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems; --json lists all of them")
     counts = Counter(_LABELS.get(item.kind, item.kind) for item in items)
     parts = [count_of(number, *_PLURALS.get(kind, (kind,))) for kind, number in counts.items()]
     parts.append(f"{count_of(found.others, 'other file')} ({format_size(found.others_size)})")
     folders = count_of(found.folders, "folder")
     print_line(f"{one_line(found.path)}: {found.description}; {', '.join(parts)} in {folders}")
     if not found.complete:
-        print_line("there is more than what was read; pass a folder below, or one of the files")
+        print_line("the folder is too large, so not everything was read; pass a subfolder, or one of the files")
 
 
 def _cells(item: Item, root: str) -> tuple[str, ...]:
@@ -119,14 +119,14 @@ def _cells(item: Item, root: str) -> tuple[str, ...]:
 
 
 def _short(path: str, root: str) -> str:
-    """Return a path as it is called below the root, whose own name is a dot."""
+    """Return a path relative to the root; the root itself is a dot."""
     return path[len(root) :] if path.startswith(root) and path != root else "." if path + "/" == root else path
 
 
 def next_commands(found: Overview) -> list[str]:
-    """Return a command for each kind that was found, with one of its paths."""
+    """Return one command for each kind of item found, with one of its paths."""
     best: dict[str, str] = {}
-    # Of several checkpoints the latest is the one that is probably meant.
+    # Of several checkpoints, the latest is probably the one of interest.
     for item in sorted(found.items, key=lambda item: -(item.step or 0)):
         name = COMMANDS.get(item.kind)
         if item.kind in ("checkpoint", "run", "saved-model-folder") and item.problem:

@@ -1,4 +1,4 @@
-"""``tfbundle ls``: what a checkpoint holds, from its index alone."""
+"""``tfbundle ls``: list the contents of a checkpoint, from its index alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHARD = re.compile(r"-(\d+)-of-\d+\Z")
 
 
 class Row(NamedTuple):
-    """What is listed of a tensor; ``error`` says why the rest is not known."""
+    """The listed facts of a tensor; ``error`` gives the reason if they are not known."""
 
     name: str
     variable: str | None = None
@@ -53,7 +53,7 @@ class Row(NamedTuple):
         return sorted({int(match[1]) for match in map(_SHARD.search, self.files) if match})
 
 
-# Where two are equal, the order of the file decides. The largest come first.
+# Ties keep the order of the file. The largest tensors come first.
 _ORDERS: dict[str, Callable[[Row], Any]] = {
     "name": lambda row: natural_key(row.name),
     "size": lambda row: -(row.nbytes or 0),
@@ -66,9 +66,9 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @click.command()
 @path_argument
 @click.argument("globs", nargs=-1, metavar="[GLOB]...", shell_complete=complete_tensors)
-@click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="By what to sort.", show_default=True)
-@click.option("--no-slots", is_flag=True, help="Leave out optimizer slots, and say how many they are.")
-@click.option("--weights", is_flag=True, help="List the weights alone, without slots, counters and settings.")
+@click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="The sort order.", show_default=True)
+@click.option("--no-slots", is_flag=True, help="Exclude optimizer slots, and print how many there are.")
+@click.option("--weights", is_flag=True, help="List only the weights, without slots, counters or settings.")
 @json_option
 @format_option
 def command(
@@ -80,12 +80,14 @@ def command(
     as_json: bool,
     format: Format | None,
 ) -> None:
-    """List the tensors: name, shape, dtype, size, shard. Of a frozen graph, its constants.
+    """List tensors: name, shape, dtype, size, shard.
 
-    With GLOBs only those whose names match one (* crosses /); a GLOB that is a tensor's name means that tensor. The
-    index alone is read, so that data files need not be there. Where they are, a checkpoint of TensorFlow 2 has the
-    names of its variables, too, and a GLOB that matches no tensor's name is matched with these. The exit status is 1 if
-    an entry of the index is not valid.
+    With GLOBs, only tensors whose names match one of them are listed. * matches / too, and a GLOB that equals the name
+    of a tensor matches only that tensor. For a frozen graph, its constants are listed.
+
+    Only the index is read, so the data files need not exist. If they do, the names of TensorFlow 2 variables are listed
+    too, and a GLOB that matches no tensor name is matched against them. The exit status is 1 if an entry of the index
+    is invalid.
     """
     with open_tensors(path, format) as checkpoint:
         variables = variable_names(checkpoint)
@@ -143,7 +145,7 @@ def command(
 
 
 def describe(tensor: Tensor, variable: str | None) -> Row:
-    """Return what the index says of a tensor, beside the name of its variable."""
+    """Return what the index states about a tensor, with the name of its variable."""
     from tfbundle.tensors.dtypes import python_name
 
     try:

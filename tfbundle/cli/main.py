@@ -1,14 +1,14 @@
-"""The group of all commands, and what they have in common: how they end.
+"""The group of all commands, and their exit statuses.
 
 ::
 
-    0    good
-    1    the command did its work, and found something wrong
-    2    it could not: a line on stderr, that begins with "tfbundle: ", says why
-    130  Ctrl-C      141  the reader of a pipe left
+    0    success
+    1    the command ran, and found a problem
+    2    the command failed; one line on stderr, beginning with "tfbundle: ", gives the reason
+    130  interrupted by Ctrl-C      141  the reader of a pipe closed it
 
-A command is a module with a click command called ``command``; it is imported when it is asked for. What is slow to
-import (numpy, rich, the library itself) it imports in its function.
+A command is a module with a click command named ``command``, and is imported on first use. Modules that are slow to
+import (numpy, rich, the library itself) are imported inside its functions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COMMANDS = (
 )
 
 _PROGRAM = "tfbundle"
-# What a shell sets to ask for its script, or for what could be typed next.
+# The variable that a shell sets to request its completion script, or completions.
 _COMPLETION = "_TFBUNDLE_COMPLETE"
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -69,13 +69,13 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was typed; of one that is none say what may have been meant."""
+        """Find the command by its name; fail with a suggestion if there is no such command."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
             ctx.fail(f"No such command '{args[0]}'{_suggest(args[0]) or '.'}")
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **settings: Any) -> NoReturn:  # type: ignore[override]
-        """Run a command and leave the process, or in tests the runner, with its exit status."""
+        """Run a command and exit the process, or in tests the runner, with its exit status."""
         instruction = os.environ.get(_COMPLETION)
         if instruction:
             from tfbundle.cli.completion import run_completion
@@ -84,9 +84,9 @@ class Commands(click.Group):
         sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
 
     def _run(self, arguments: list[str]) -> int:
-        if sys.stdout is None:  # As Python has it where whoever started it has closed it.
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is open for as long as we are.
-        # What the terminal's encoding lacks is escaped, as everything else that cannot be printed.
+        if sys.stdout is None:  # The parent process closed it.
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open until the process exits.
+        # Characters that the terminal's encoding lacks are escaped, like all others that cannot be printed.
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors=ESCAPE_UNENCODABLE)
@@ -130,16 +130,16 @@ def _suggest(text: str) -> str:
     if close:
         return f"; did you mean {' or '.join(map(repr, close))}?"
     location = locate(text)
-    return f"; 'tfbundle info {text}' says what lies there" if location.is_file() or location.is_folder() else ""
+    return f"; 'tfbundle info {text}' identifies it" if location.is_file() or location.is_folder() else ""
 
 
 def _first_path(arguments: list[str]) -> str | None:
-    """Return what is probably the path that a command was given, for an error that does not say which file it is."""
+    """Return the argument that is probably the path, for an error that does not name its file."""
     return next((argument for argument in arguments[1:] if not argument.startswith("-")), None)
 
 
 def _drop_output() -> None:
-    """Discard what stdout still holds, which Python would otherwise write at its end, and complain."""
+    """Discard what stdout still buffers; otherwise Python would try to write it at exit, and report the failure."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # noqa: TID251 - it is a device.
 
@@ -153,14 +153,14 @@ def _refuse(message: str) -> int:
 @click.version_option(__version__, prog_name="tfbundle", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Read what TensorFlow writes beside a model, without TensorFlow.
+    """Read TensorFlow checkpoints, graphs and event files without TensorFlow.
 
-    To begin, 'tfbundle info PATH' says what any file or folder is, and which command comes next. Elsewhere PATH is a
-    checkpoint's prefix, any of its files, its folder, or a SavedModel. For ls, show, verify, diff, fingerprint and
-    convert it may be a frozen graph, too.
+    Start with 'tfbundle info PATH': it identifies any file or folder, and names the next command to run. For the other
+    commands, PATH is the prefix of a checkpoint, any of its files, its folder, or a SavedModel. The commands ls, show,
+    verify, diff, fingerprint and convert also accept a frozen graph.
 
-    For completion in bash: eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)"; zsh_source and fish_source are for the
-    other shells.
+    To enable completion in bash: eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)". For other shells, use zsh_source or
+    fish_source instead.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

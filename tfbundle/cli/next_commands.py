@@ -1,4 +1,4 @@
-"""Which command shows more of a file or folder, by its kind."""
+"""The command that shows more about a file or folder, by kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 
 from tfbundle.identification.kinds import FileKind
 
-# By the word of ``identify``, or of an overview.
+# By the kind that ``identify`` or an overview returns.
 COMMANDS = {
     "checkpoint": "ls",
     "v1-table": "ls",
@@ -25,9 +25,9 @@ COMMANDS = {
 
 
 def next_step(kind: FileKind, path: str) -> str:
-    """Return what to do with a file of this kind that was passed to another command."""
+    """Return advice for a file of this kind that was passed to the wrong command."""
     if kind in (FileKind.UNKNOWN, FileKind.TEXT):
-        return "it may be damaged, or of another program"
-    # An index is a checkpoint where its data files lie beside it, and a file like any other where they do not.
+        return "it may be damaged, or belong to another program"
+    # An index is part of a checkpoint if its data files are next to it.
     command = "ls" if kind is FileKind.BUNDLE_INDEX else COMMANDS.get(kind.word)
     return kind.advice if command is None else f"use 'tfbundle {command} {shlex.quote(path)}'"

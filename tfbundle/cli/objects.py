@@ -1,4 +1,4 @@
-"""``tfbundle objects``: the tree of objects behind a TensorFlow 2 checkpoint, with the tensor of each variable."""
+"""``tfbundle objects``: the object tree of a TensorFlow 2 checkpoint, with the tensor of each variable."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import Attribute, Node, ObjectGraph
     from tfbundle.tensors.mapping import TensorMapping
 
-# Beyond this depth lines are not indented further, and beyond this many lines nobody needs the branches drawn.
+# Lines are not indented beyond this depth, and branches of more lines than this are not drawn.
 _DEEPEST = 100
 _MOST_DRAWN = 2000
-# Tensors that one value may consist of: a table has two.
+# The most tensors that one value may consist of; a table has two.
 _MOST_PARTS = 16
 
 
 class Line(NamedTuple):
-    """A line of the tree: how deep it stands, its text, and whether it is, or holds, a value."""
+    """A line of the tree: its depth, its text, and whether it shows a value."""
 
     depth: int
     text: str
@@ -35,22 +35,22 @@ class Line(NamedTuple):
 
 @click.command()
 @path_argument
-@click.option("--all", "show_all", is_flag=True, help="Show objects without values, and every reference, too.")
+@click.option("--all", "show_all", is_flag=True, help="Also show objects without values, and every reference.")
 @json_option
 def command(path: str, show_all: bool, as_json: bool) -> None:
     """Show the objects that a TensorFlow 2 checkpoint was saved from.
 
-    Each value stands with the name of its variable, its dtype, shape and key, and optimizer slots are called so. An
-    object stands once, where its key says; with --all, an arrow leads to its number from wherever else it is used.
+    Each value is shown with the name of its variable, dtype, shape and key; optimizer slots are marked. Each object
+    appears once, at the path that its key gives. With --all, an arrow shows its number wherever else it is referenced.
     """
     from tfbundle.checkpoint.checkpoint import open_checkpoint
 
-    # Not the constants of a SavedModel without variables, which has objects too.
+    # ``open_tensors`` would return the constants of a SavedModel without variables, which has objects too.
     with open_checkpoint(path) as checkpoint:
         graph = checkpoint.objects
         if graph is None:
             raise UnsupportedError(
-                f"{checkpoint.prefix} stores no objects, as its tensors were saved by name; 'tfbundle ls' lists them"
+                f"{checkpoint.prefix} stores no objects; its tensors were saved by name: list them with 'tfbundle ls'"
             )
         if as_json:
             print_json({"path": checkpoint.prefix, "nodes": [_node_facts(checkpoint, node) for node in graph]})
@@ -114,7 +114,7 @@ def _tensor_facts(checkpoint: TensorMapping, key: str) -> dict[str, Any]:
             tensor = checkpoint[key]
             return {"shape": tensor.shape, "dtype": python_name(tensor.data_type)}
     except TfBundleError:
-        pass  # 'tfbundle ls' says what is wrong with its entry.
+        pass  # 'tfbundle ls' reports the error.
     return {"shape": None, "dtype": None}
 
 
@@ -131,9 +131,9 @@ def _node_facts(checkpoint: TensorMapping, node: Node) -> dict[str, Any]:
 
 
 def _with_values(lines: list[Line]) -> list[Line]:
-    """Return the lines that are values, and those above them."""
+    """Return the lines with values, and their ancestors."""
     kept = []
-    above = 0  # Lines before, of a smaller depth than this, lead to what is kept.
+    above = 0  # Earlier lines of smaller depth are ancestors of a kept line.
     for line in reversed(lines):
         if line.has_value or line.depth < above or line.depth == 0:
             kept.append(line)

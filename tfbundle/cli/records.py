@@ -15,14 +15,14 @@ from tfbundle.formats.records.compression import COMPRESSIONS
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--compression", type=click.Choice(COMPRESSIONS), help="By default the first bytes decide.")
-@click.option("--salvage", is_flag=True, help="Leave out damaged records and go on behind them.")
-@click.option("--dump", is_flag=True, help="Print a JSON line a record: number, offset, size, and its bytes in base64.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="The compression.  [default: detected]")
+@click.option("--salvage", is_flag=True, help="Skip damaged records and continue after them.")
+@click.option("--dump", is_flag=True, help="Print one JSON line per record: number, offset, size and data (Base64).")
 @json_option
 def command(file: str, compression: str | None, salvage: bool, dump: bool, as_json: bool) -> None:
-    """Count the records of a TFRecord file, and verify all checksums.
+    """Count the records of a TFRecord file, and verify their checksums.
 
-    The exit status is 1 if the last record is truncated, or if salvaging left anything out; 2 at a damaged record.
+    The exit status is 1 if the last record is truncated or --salvage skipped any data, and 2 if a record is damaged.
     """
     from tfbundle.formats.records.tfrecord import read_records
     from tfbundle.storage.locations import locate
@@ -67,7 +67,7 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
                     f"the last record, at offset {truncation.offset}, is truncated ({truncation.size} bytes left)"
                 )
             else:
-                print_line("the compressed stream ends too early, and records may be lost")
+                print_line("the compressed stream is truncated, and records may be lost")
         for loss in losses:
             print_line(f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}")
     if truncation is not None or losses:
@@ -75,7 +75,7 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
 
 
 def _check_kind(file: str, compression: str | None) -> None:
-    """Raise where a file is known to be of another kind, of which any record would be called damaged."""
+    """Raise ``UnsupportedError`` if a file is known to be of another kind; its records would all look damaged."""
     from tfbundle.checkpoint.find.names import prefix_of_member
     from tfbundle.cli.next_commands import next_step
     from tfbundle.errors import MissingFileError, UnsupportedError
@@ -88,19 +88,19 @@ def _check_kind(file: str, compression: str | None) -> None:
         raise MissingFileError("the path is empty; pass a file of records", path=location.path)
     if location.is_folder():
         raise UnsupportedError(
-            f"{location} is a folder, not a file of records; 'tfbundle info {shlex.quote(file)}' lists what is in it",
+            f"{location} is a folder, not a file of records; 'tfbundle info {shlex.quote(file)}' lists its contents",
             path=location.path,
         )
     if compression is not None:
         return
     kind = kind_of(location)
-    # The data file of a checkpoint may hold any bytes, so that its name has to say what it is.
+    # The data file of a checkpoint may contain any bytes, so only its name identifies it.
     if kind is FileKind.UNKNOWN and (prefix := prefix_of_member(location.path)) is not None:
         command = f"'tfbundle ls {shlex.quote(prefix)}'"
         raise UnsupportedError(
             f"{location} is a data file of a checkpoint, not a file of records; use {command}", path=location.path
         )
-    # What is damaged at its first record is of no known kind.
+    # A file whose first record is damaged cannot be identified.
     if kind not in (FileKind.TFRECORD, FileKind.EVENTS, FileKind.UNKNOWN, FileKind.EMPTY, *PACKED):
         raise UnsupportedError(
             f"{location} is {kind.value}, not a file of records; {next_step(kind, file)}", path=location.path

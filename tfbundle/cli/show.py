@@ -1,4 +1,4 @@
-"""``tfbundle show``: one tensor, from where it lies to what is in it."""
+"""``tfbundle show``: one tensor, from its location in the files to its values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tfbundle.tensors.store import Range
     from tfbundle.tensors.tensor import Tensor
 
-# Of a tensor in many ranges, the first are printed.
+# If a tensor consists of more ranges than this, only the first are printed.
 _MOST_RANGES = 20
 
 
@@ -40,11 +40,12 @@ _MOST_RANGES = 20
 @json_option
 @format_option
 def command(path: str, name: str, index: str | None, as_json: bool, format: Format | None) -> None:
-    """Show one tensor: facts, statistics and values.
+    """Show one tensor: metadata, statistics and values.
 
-    NAME may be written as ls prints it, and may be that of a variable of TensorFlow 2, such as dense/kernel. INDEX
-    chooses a part of the values, such as 0:10,: or ...,-1, and may stand in brackets, also directly behind the name.
-    Only that part is read then, and as a checksum covers a whole tensor, it is not verified.
+    NAME is a tensor name as printed by ls, or the name of a TensorFlow 2 variable, such as dense/kernel. INDEX selects
+    a part of the values, such as 0:10,: or ...,-1. It may be enclosed in brackets, and may directly follow the name, as
+    in dense/kernel[0:10,:]. With INDEX, only that part is read; it is not verified, because a checksum covers the whole
+    tensor.
     """
     with open_tensors(path, format) as checkpoint:
         key, behind = (find_name(checkpoint, name), None) if index is not None else find_part(checkpoint, name)
@@ -56,7 +57,7 @@ def command(path: str, name: str, index: str | None, as_json: bool, format: Form
             verified = chosen is None and checkpoint.format != "graph"
             print_json({**_json_facts(tensor), "verified": verified, **_json_values(tensor, chosen)})
         else:
-            # Facts are good to know even if the values turn out to be damaged.
+            # The metadata is useful even if the values turn out to be damaged.
             _print_facts(tensor)
             _print_values(tensor, chosen)
 
@@ -129,7 +130,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
     width = shutil.get_terminal_size((100, 0)).columns
     if chosen is not None:
         part = read_part(tensor, chosen)
-        print_line(f"values, a part of shape {format_shape(part.shape)}, not verified")
+        print_line(f"values (part of shape {format_shape(part.shape)}, not verified)")
         print_lines(format_values(part, threshold=FEW, width=width))
         return
     for label, value in _gather(tensor).items():
@@ -142,7 +143,7 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
 
 
 def _gather(tensor: Tensor) -> dict[str, Any]:
-    """Return the statistics of a tensor, which verifies it in passing."""
+    """Return the statistics of a tensor; reading all of its values verifies them, too."""
     from tfbundle.cli.statistics import gather
 
     with progress_bar("reading") as progress:

@@ -1,4 +1,4 @@
-"""``tfbundle state``: the checkpoints in a folder, and what its state file knows of them."""
+"""``tfbundle state``: the checkpoints in a folder, and the entries of its state file."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from tfbundle.storage.base import Location
 
 _HEADERS = ("", "checkpoint", "format", "step", "time (UTC)", "size", "in state", "complete")
-# Of folders elsewhere, and of findings, the first say enough.
+# The largest number of problems, and of other folders, to print.
 _MOST_SHOWN = 20
 
 
 @click.command()
 @click.argument("path", metavar="DIR", type=PATH)
-@click.option("--clean", is_flag=True, help="Remove what interrupted saves left, if it is older than an hour.")
-@click.option("--repair", is_flag=True, help="Write the state file again where it has stale paths, or is gone.")
-@click.option("--dry-run", is_flag=True, help="With --clean or --repair, only show what would be done.")
+@click.option("--clean", is_flag=True, help="Remove leftovers of interrupted saves that are older than an hour.")
+@click.option("--repair", is_flag=True, help="Rewrite the state file if it has stale paths or is missing.")
+@click.option("--dry-run", is_flag=True, help="With --clean or --repair, only print what would be done.")
 @click.option("--yes", is_flag=True, help="With --repair, do not ask before writing.")
 @json_option
 def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """List the checkpoints in DIR, by step.
+    """List the checkpoints in DIR by step.
 
-    An asterisk marks the one that the state file, DIR/checkpoint, names as the latest. If the state file has another
-    name, give its path. The exit status is 1 if a checkpoint is not complete, if a file is not what its name says, if
-    something is not there though the state file lists it, or if DIR has no checkpoint.
+    An asterisk marks the latest checkpoint according to the state file, DIR/checkpoint. If the state file has another
+    name, pass its path instead of DIR. The exit status is 1 if a checkpoint is incomplete, if a file does not match its
+    name, if a checkpoint that the state file lists does not exist, or if DIR has no checkpoints.
     """
     from tfbundle.checkpoint.find.names import scan_folder
     from tfbundle.checkpoint.find.state import STATE_NAME, find_state
@@ -48,21 +48,21 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
     folder, name = (given.parent, given.name) if given.is_file() else (given, STATE_NAME)
     if clean or repair:
         if as_json:
-            raise click.UsageError("--json lists, and goes without --clean and --repair")
+            raise click.UsageError("--json cannot be combined with --clean or --repair")
         if clean:
             _clean(folder, dry_run=dry_run)
         if repair:
             _repair(folder, name, dry_run=dry_run, yes=yes)
         return
     if dry_run or yes:
-        raise click.UsageError("--dry-run and --yes go with --clean or --repair")
+        raise click.UsageError("--dry-run and --yes need --clean or --repair")
     listed = list_checkpoints(folder.path, name)
     state_file = folder.join(name)
     state = find_state(folder, name)
     missing = [] if state is None else _find_missing(state)
     latest = _find_latest(state, listed)
     incomplete = [location.path for location in scan_folder(folder).incomplete]
-    # What the state file names in vain has a row of its own.
+    # A missing checkpoint that the state file names has its own row.
     elsewhere_said = ("checkpoint", "run", "state") if missing else ("checkpoint", "run")
     problems = [item for item in folder_problems(folder) if item.kind not in elsewhere_said]
     leftovers = list_leftovers(folder)
@@ -96,7 +96,7 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
     else:
         rows = [_cells(item, folder, is_latest=item is latest) for item in listed]
         stored = state.model_checkpoint_path if state is not None else None
-        rows += [("*" if path == stored else "", escape_name(path), *"----", "yes", "not there") for path in missing]
+        rows += [("*" if path == stored else "", escape_name(path), *"----", "yes", "missing") for path in missing]
         if rows:
             print_table(_HEADERS, rows, numbers=("step", "size"))
         _print_problems(listed, problems)
@@ -118,7 +118,7 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
 
 
 def _clean(folder: Location, *, dry_run: bool) -> None:
-    """Remove leftovers, and say which stay."""
+    """Remove leftovers, and print which were removed and which were kept."""
     from tfbundle.checkpoint.leftovers import list_leftovers, remove_leftovers
     from tfbundle.storage.locations import locate
 
@@ -139,7 +139,7 @@ def _repair(folder: Location, name: str, *, dry_run: bool, yes: bool) -> None:
     target = folder.join(name)
     text = plan_repair(folder, name)
     if text is None:
-        print_line(f"{one_line(target.path)} is right as it is")
+        print_line(f"{one_line(target.path)} needs no repair")
         return
     print_line(f"{one_line(target.path)} would be:" if dry_run else f"{one_line(target.path)}:")
     for line in text.splitlines():
@@ -152,7 +152,7 @@ def _repair(folder: Location, name: str, *, dry_run: bool, yes: bool) -> None:
 
 
 def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> None:
-    """Print what is wrong, a line each, as a message has no place in a column."""
+    """Print problems, one per line, because a message does not fit into a column."""
     from tfbundle.storage.locations import locate
 
     lines = [f"{locate(item.prefix).name}: {item.problem}" for item in listed if item.problem]
@@ -164,7 +164,7 @@ def _print_problems(listed: list[ListedCheckpoint], problems: list[Item]) -> Non
 
 
 def _print_reason(folder: Location) -> None:
-    """Print what lies in a folder instead of checkpoints, as the error of opening it says."""
+    """Print what a folder contains instead of checkpoints, as the error of opening it reports."""
     from tfbundle.checkpoint.find.paths import find_checkpoint
     from tfbundle.errors import TfBundleError
 
@@ -178,13 +178,13 @@ def _print_reason(folder: Location) -> None:
 
 def _print_elsewhere(elsewhere: list[str]) -> None:
     for path in elsewhere[:_MOST_SHOWN]:
-        print_line(f"checkpoints lie in {one_line(path)}")
+        print_line(f"checkpoints found in {one_line(path)}")
     if len(elsewhere) > _MOST_SHOWN:
         print_line(f"and in {count_of(len(elsewhere) - _MOST_SHOWN, 'more folder')}; 'tfbundle info' lists all")
 
 
 def _find_elsewhere(folder: Location) -> list[str]:
-    """Return the folders below that have checkpoints."""
+    """Return the folders below ``folder`` that have checkpoints."""
     from tfbundle.checkpoint.find.saved_models import variables_prefix
     from tfbundle.overview.walk import overview
     from tfbundle.storage.locations import locate

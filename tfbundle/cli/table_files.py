@@ -1,4 +1,4 @@
-"""Tables that a command writes to a file or to stdout: CSV, JSON lines or Parquet."""
+"""Tables that a command writes to a file or to stdout: CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("csv", "jsonl", "parquet")
 
-format_option = click.option("--format", type=click.Choice(FORMATS), help="By default what the suffix says.")
+format_option = click.option("--format", type=click.Choice(FORMATS), help="The format.  [default: by the suffix]")
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace the file even if a checkpoint, a graph or a run owns it."
+    "--overwrite", is_flag=True, help="Replace the file even if it belongs to a checkpoint, a graph or a run."
 )
 
 
 class TableFile:
-    """Where a table goes: the file ``out``, or for ``-`` stdout, in a ``format``."""
+    """The destination of a table: the file ``out``, or stdout for ``-``, in a ``format``."""
 
     def __init__(self, out: str, format: str | None, *, as_json: bool) -> None:
-        """Note where; raises a usage error where the format is not said, or nobody could read it there."""
+        """Note the destination; raises a usage error if the format is not known, or cannot be written there."""
         from tfbundle.storage.replacing import is_stdout, is_terminal
 
         if not out:
@@ -41,7 +41,7 @@ class TableFile:
         self.out = out
         self.format = format or out.rpartition(".")[2].lower()
         if self.format not in FORMATS:
-            raise click.UsageError(f"'{out}' does not say which format; add --format csv, jsonl or parquet")
+            raise click.UsageError(f"the suffix of '{out}' is not a table format; add --format csv, jsonl or parquet")
         self.is_stdout = out == "-" or is_stdout(out)
         if self.is_stdout and as_json:
             raise click.UsageError("--json needs a file to write to, not stdout")
@@ -58,7 +58,7 @@ class TableFile:
         sources: Iterable[Location],
         overwrite: bool,
     ) -> None:
-        """Write the rows, or for Parquet what ``to_arrow`` returns; ``sources`` are the files that it is made of."""
+        """Write the rows, or for Parquet the result of ``to_arrow``; ``sources`` are the files that were read."""
         from tfbundle.checkpoint.find.owned import check_replaceable
         from tfbundle.storage.locations import locate
         from tfbundle.storage.replacing import replacement
@@ -81,7 +81,7 @@ class TableFile:
         except BrokenPipeError:
             if self.is_stdout:
                 raise
-            raise click.ClickException(f"{self.out}: its reader closed it before all was written") from None
+            raise click.ClickException(f"{self.out}: the reader closed it before everything was written") from None
         except ValueError as error:
             if isinstance(error, TfBundleError):
                 raise
@@ -91,7 +91,7 @@ class TableFile:
         if self.format == "csv":
             writer = csv.writer(file, lineterminator="\n")
             table = chain([columns], rows)
-            # A terminal gets no text as it is.
+            # Text is never written to a terminal unescaped.
             writer.writerows(map(_escaped, table) if self._is_shown else table)
             return
         for row in rows:
@@ -104,7 +104,7 @@ def _escaped(row: Sequence[Any]) -> list[Any]:
 
 
 class _Stdout:
-    """Stdout as a file, whose troubles are named as those of everything that is printed."""
+    """Stdout as a file, with the same errors as everything else that is printed."""
 
     def write(self, text: str) -> None:
         print_as_is(text)

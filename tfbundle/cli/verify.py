@@ -1,4 +1,4 @@
-"""``tfbundle verify``: every checksum, and whatever else a checkpoint's files show."""
+"""``tfbundle verify``: check every checksum, and everything else that a checkpoint's files reveal."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
     from tfbundle.findings import CheckedFile, Report
 
-# Beyond this many files only those with findings are listed.
+# Of more files than this, only those with findings are listed.
 _MOST_FILES = 20
 _MOST_NAMED = 3
 
 _CONTENT = {"index": "block", "data": "stored tensor", "v1": "stored tensor", "graph": "node", "events": "event"}
 _RECORDS = ("events", "records")
 _WORDS = {True: "ok", False: "damaged"}
-# What another copy of the file mends, and whose message has no advice of its own.
+# Kinds of findings that a new copy of the file fixes, and whose messages give no advice.
 _RENEWED = ("index", "checksum", "truncated", "record", "graph")
-# What keeps tensors of a checkpoint from being read, and the files of which it does.
+# Kinds of findings that make tensors of a checkpoint unreadable, and the kinds of files to which this applies.
 _SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "unreadable", "wrong-file")
 _OF_CHECKPOINT = ("index", "data", "v1")
 
@@ -39,16 +39,16 @@ _OF_CHECKPOINT = ("index", "data", "v1")
 @path_argument
 @json_option
 @format_option
-@click.option("--all", "every", is_flag=True, help="Check every checkpoint in the folder and below it.")
+@click.option("--all", "every", is_flag=True, help="Check every checkpoint in the folder and its subfolders.")
 def command(path: str, as_json: bool, format: Format | None, every: bool) -> None:
-    """Check every checksum, and list the damage and what probably caused it.
+    """Verify every checksum, and report damage with its probable cause.
 
-    PATH may be a checkpoint, a SavedModel, a graph, an event file or another file of records. A folder means the
-    checkpoint that its state file names, or all of them where there is no state file; its graph.pbtxt, and the event
-    files in it and below. Other checkpoints there are listed as not checked, and --all checks them too. A graph has no
-    checksums; its constants are decoded.
+    PATH may be a checkpoint, a SavedModel, a graph, an event file or a TFRecord file. For a folder, the checkpoint that
+    its state file names is checked, or every checkpoint in it if there is no state file, together with graph.pbtxt and
+    all event files in the folder and its subfolders. Other checkpoints are listed as not checked; use --all to check
+    them too. Graphs have no checksums; their constants are decoded instead.
 
-    The exit status is 0 if nothing is wrong, 1 if something is, and 2 if PATH is neither a file nor a folder.
+    The exit status is 0 if no problem is found, 1 if any is, and 2 if PATH does not exist or is not a file or folder.
     """
     import tfbundle
 
@@ -66,7 +66,7 @@ def command(path: str, as_json: bool, format: Format | None, every: bool) -> Non
 
 
 def _is_nothing(path: str, report: Report) -> bool:
-    """Return whether nothing at the path can be checked: it is not there, or it is a pipe or a device."""
+    """Return whether nothing at the path can be checked: it does not exist, or it is a pipe or a device."""
     location = locate(path)
     if location.is_folder() or report.files:
         return False
@@ -98,11 +98,11 @@ def _print_not_checked(paths: Sequence[str], folder: str, every: bool) -> None:
     hashes = [path for path in paths if locate(path).name == FINGERPRINT_NAME]
     others = [path for path in paths if path not in hashes]
     for path in hashes:
-        print_line(f"not checked: the hash in {brief(path, folder)}, for the index is too large to compute it")
+        print_line(f"not checked: the hash in {brief(path, folder)}, because the index is too large to hash")
     if others:
         names = ", ".join(brief(name, folder) for name in others[:_MOST_NAMED])
         more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
-        # With --all only folders are left that cannot be listed.
+        # With --all, only folders that cannot be listed remain.
         what = count_of(len(others), "unreadable folder" if every else "model")
         hint = "" if every else f" (--all checks {'it' if len(others) == 1 else 'them'})"
         print_line(f"not checked: {what}, {names}{more}{hint}")
@@ -143,7 +143,7 @@ def _state_of(file: CheckedFile, findings: int, *, is_missing: bool) -> str:
         return "missing"
     if findings:
         return count_of(findings, "finding")
-    # Where the index is lost, nothing says what should be in a data file.
+    # Without the index, the expected contents of a data file are unknown.
     return "unchecked" if file.kind == "data" and file.size and not file.whole else "ok"
 
 
@@ -160,16 +160,16 @@ def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
         names = [brief(name, folder) for name in again][:_MOST_NAMED]
         if len(again) > len(names):
             names.append(f"{len(again) - len(names):,} others")
-        yield f"copy or download {' and '.join(names)} again from where it was written"
+        yield f"copy or download {' and '.join(names)} again from the original location"
     for item in report.checkpoints[:_MOST_NAMED] if _loses_tensors(report) else ():
         if item.recoverable and not item.ok:
             source = path if len(report.checkpoints) == 1 else item.prefix
             which = f"{item.recoverable:,} of {count_of(item.tensors, 'known tensor')}"
-            yield f"save what is intact, {which}: tfbundle convert {one_line(shlex.quote(source))} OUT.npz --salvage"
+            yield f"save intact tensors, {which}: tfbundle convert {one_line(shlex.quote(source))} OUT.npz --salvage"
 
 
 def _loses_tensors(report: Report) -> bool:
-    """Return whether something is wrong with the files of a checkpoint, and not only with graphs or event files."""
+    """Return whether any finding is about the files of a checkpoint, rather than graphs or event files alone."""
     kinds = {file.path: file.kind for file in report.files}
     return any(
         finding.kind in _SALVAGED
