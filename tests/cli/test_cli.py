@@ -746,4 +746,4 @@ def test_a_broken_state_file_says_where(tmp_path: Path) -> None:
     assert "line 1, column" in refusal("state", tmp_path)
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-1"', encoding="utf-16")
     for arguments in (("state", tmp_path), ("ls", tmp_path), ("ls", tmp_path / "checkpoint")):
-        assert "checkpoint is text in UTF-16, and a state file is in UTF-8" in refusal(*arguments)
+        assert "checkpoint is text in UTF-16, but state files are in UTF-8" in refusal(*arguments)
