@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import shutil
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,8 +176,8 @@ def test_a_large_object_comes_in_ranges(server: Server) -> None:
 def reset(handler: Handler, name: str, start: int, end: int) -> bool:
     if "data-" not in name:
         return False
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
     return True
 
 
