@@ -249,6 +249,19 @@ class TestFilesWithoutAName:
             tfbundle.open_checkpoint(tmp_path)
         assert str(tmp_path / ".index") in str(caught.value)
 
+    def test_what_to_pass_is_no_stranger(self, tmp_path: Path) -> None:
+        # A web page and a note of that suffix are no checkpoints; a damaged index that has its data is one.
+        for name in ("whole-1", "damaged-2"):
+            write_checkpoint(tmp_path / name)
+        (tmp_path / "damaged-2.index").write_bytes(b"\xff" * 300)
+        (tmp_path / "page-3.index").write_text("<!DOCTYPE html><html></html>")
+        (tmp_path / "note-4.index").write_text("nothing of a table")
+        write_state(tmp_path, "gone-9")
+        with pytest.raises(MissingFileError, match=r"damaged-2, .*whole-1, pass one of them") as caught:
+            tfbundle.open_checkpoint(tmp_path)
+        assert "page-3" not in str(caught.value)
+        assert "note-4" not in str(caught.value)
+
     @pytest.mark.parametrize("stored", [".", None])
     def test_as_tensorflow_saves_and_reads(
         self, tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str | None

@@ -286,7 +286,7 @@ def _from_state(state: CheckpointState, folder: Location, format: Format | None)
             raise _other_format(prefix, format)
         return found
     there = scan_folder(folder)
-    others = [*there.v2, *there.v1]
+    others = _without_strangers([*there.v2, *there.v1], folder)
     listing = ""
     if others:
         listing = f"; {state.folder} has {_listed(map(_to_pass, others))}, pass one of them"
