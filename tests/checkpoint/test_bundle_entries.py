@@ -142,7 +142,7 @@ LIES: dict[str, tuple[Saved, type[TfBundleError], str]] = {
     "slice outside of the tensor": (
         Saved(MATRIX, slices=HALVES, lies={"slices": [HALVES[0], ((3, 4), FULL)]}),
         FormatError,
-        "4 elements from 3",
+        "4 elements from index 3",
     ),
     "slice with a negative start": (corrupt(slices=[((-1, 3), FULL)]), FormatError, "from -1"),
     "slice with a negative length": (corrupt(slices=[((0, -3), FULL)]), FormatError, "-3 elements"),

@@ -1,4 +1,4 @@
-"""Arrays in memory: what every format needs of numpy beyond numpy itself."""
+"""Arrays in memory: operations that every format needs and numpy does not provide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 
 
 def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
-    """Return an array to be filled; ``UnsupportedError`` for a shape that numpy has none of."""
+    """Return an array to be filled; raise ``UnsupportedError`` for a shape that numpy does not support."""
     dtype = numpy_dtype(data_type)
     try:
         return np.empty(shape, dtype)
@@ -27,7 +27,7 @@ def allocate(data_type: int, shape: tuple[int, ...]) -> Array:
 
 
 def shaped(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return the array in another shape; ``UnsupportedError`` for one that numpy has none of."""
+    """Return the array in another shape; raise ``UnsupportedError`` for a shape that numpy does not support."""
     try:
         return array.reshape(shape)
     except ValueError:
@@ -35,9 +35,9 @@ def shaped(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def swap_bytes(array: Array) -> Array:
-    """Reverse the bytes of each number of a contiguous array in place, the two halves of complex ones apart.
+    """Reverse the bytes of each number of a contiguous array in place, and those of complex numbers by halves.
 
-    The types of ``ml_dtypes`` cannot do this by themselves with every numpy.
+    The types of ``ml_dtypes`` do not support ``byteswap`` with every version of numpy.
     """
     size = array.itemsize // 2 if array.dtype.kind == "c" else array.itemsize
     array.reshape(-1).view(f"u{size}").byteswap(inplace=True)
@@ -45,7 +45,7 @@ def swap_bytes(array: Array) -> Array:
 
 
 def split(array: Array) -> Iterator[Array]:
-    """Yield an array that is in memory, as flat views of it."""
+    """Yield the elements of an array in memory, as flat views of it."""
     flat = array.reshape(-1)
     step = max(1, CHUNK // flat.itemsize)
     for start in range(0, len(flat), step):

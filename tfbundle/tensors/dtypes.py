@@ -1,7 +1,7 @@
 """TensorFlow's data types and the numpy dtypes that hold them.
 
 The numbers and names are those of the ``DataType`` enum (TensorFlow, ``core/framework/types.proto``). numpy has no
-bfloat16, float8, int4 or int2; for these ``ml_dtypes`` is imported when one is first met. Quantised types become
+bfloat16, float8, int4 or int2; for these ``ml_dtypes`` is imported on first use. Quantised types become
 the plain integers that they are stored as, and strings ``object`` arrays of ``bytes``.
 """
 
@@ -18,7 +18,7 @@ DT_STRING = 7
 DT_RESOURCE = 20
 DT_VARIANT = 21
 
-# What a variable reference adds to the number of the type it refers to.
+# The offset of a reference type's number from the number of the type it refers to.
 _REFERENCE = 100
 
 _NAMES = {
@@ -57,15 +57,15 @@ _NAMES = {
     33: ("DT_FLOAT4_E2M1FN", "float4_e2m1fn"),
 }
 
-# How many bits of its byte an element of a small type has.
+# How many bits of its byte an element of a small type uses.
 SHORT_TYPES = {"int4": 4, "uint4": 4, "float4_e2m1fn": 4, "int2": 2, "uint2": 2}
 
-# TensorFlow's Python names where they are not the enum's in lower case.
+# TensorFlow's Python names that are not the enum's names in lower case.
 _PYTHON_NAMES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16"}
 
 
 def data_type_name(number: int) -> str:
-    """TensorFlow's name of a data type, such as ``"DT_FLOAT"``; ``"DT_57"`` for a number that it does not use."""
+    """Return TensorFlow's name of a data type, such as ``"DT_FLOAT"``; ``"DT_57"`` for an unknown number."""
     if number in _NAMES:
         return _NAMES[number][0]
     if number - _REFERENCE in _NAMES:
@@ -87,20 +87,18 @@ def data_type_number(name: str) -> int:
 @cache
 def _numbers() -> dict[str, int]:
     stored = {number: names for number, names in _NAMES.items() if names[1]}
-    # Several types are plain integers to numpy; what comes last wins, and that is the type of the same name.
+    # Several types are plain integers to numpy; the last one wins, and that is the type with the same name.
     numbers = {python_name(name): number for number, (name, _) in stored.items()}
     return numbers | {name: number for number, (name, _) in stored.items()}
 
 
 def without_reference(number: int) -> int:
-    """Return the number of a data type, or of the one that it is a reference to."""
+    """Return the number of a data type, or for a reference that of the type it refers to."""
     return number - _REFERENCE if number > _REFERENCE else number
 
 
 def python_name(data_type: str) -> str:
-    """Return what TensorFlow calls a type in Python: ``"float32"`` for ``"DT_FLOAT"``, ``"qint8"`` for
-    ``"DT_QINT8"``.
-    """
+    """Return TensorFlow's Python name of a type: ``"float32"`` for ``"DT_FLOAT"``, ``"qint8"`` for ``"DT_QINT8"``."""
     return _PYTHON_NAMES.get(data_type) or data_type.removeprefix("DT_").lower()
 
 
@@ -111,9 +109,9 @@ def numpy_dtypes() -> dict[str, np.dtype[Any]]:
 
 @cache
 def data_type_of(dtype: np.dtype[Any]) -> int | None:
-    """Return the number of the type that holds the values of a numpy dtype, in whatever byte order; else ``None``.
+    """Return the number of the type for the values of a numpy dtype in any byte order, or ``None``.
 
-    Objects have none here: whether they are strings, their values say.
+    It is ``None`` for objects, because only their values show whether they are strings.
     """
     for number, (_, name) in _NAMES.items():
         if name == dtype.name and not dtype.hasobject and not _NAMES[number][0].startswith(("DT_Q",)):
@@ -125,14 +123,14 @@ def data_type_of(dtype: np.dtype[Any]) -> int | None:
 def numpy_dtype(number: int) -> np.dtype[Any]:
     """Return the numpy dtype of a stored tensor, in native byte order.
 
-    ``UnsupportedError`` for resources, which exist in a running program alone, and ``FormatError`` for a number
-    that stands for no type or for a reference, which cannot be stored.
+    Raises ``UnsupportedError`` for resources, which exist only in a running program, and ``FormatError`` for a number
+    that is not a type, or is a reference, which cannot be stored.
     """
     if number not in _NAMES:
         raise FormatError(f"{number} is not the number of a data type that can be stored")
     name, numpy_name = _NAMES[number]
     if not numpy_name:
-        raise UnsupportedError(f"{name} names a thing in a running program; a file holds no value of it")
+        raise UnsupportedError(f"{name} refers to an object in a running program; files do not contain its value")
     try:
         return np.dtype(numpy_name)
     except TypeError:
@@ -143,16 +141,12 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
 
 
 def cast(array: np.ndarray[Any, np.dtype[Any]], dtype: Any) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return the array in another dtype; what a file holds is no reason for the warnings of numpy about signalling
-    NaNs.
-    """
+    """Return the array in another dtype, without numpy's warnings about signalling NaNs in the file."""
     with np.errstate(invalid="ignore"):
         return array.astype(dtype)
 
 
 def clear_unused_bits(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """Return the array without the bits that a type of less than a byte leaves unused, which are no part of its
-    values.
-    """
+    """Return the array with the bits cleared that a type of less than a byte leaves unused."""
     bits = SHORT_TYPES.get(array.dtype.name)
     return array if bits is None else (array.view(np.uint8) & np.uint8((1 << bits) - 1)).view(array.dtype)

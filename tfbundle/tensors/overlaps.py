@@ -8,17 +8,17 @@ along each dimension gives 1 inside and 0 elsewhere. Where boxes meet, the numbe
     |   +---+---+   |        .             .    if the boxes  .             .
     +---+---+---+---+       -1 . . . . . . 1    tile it      -1 . . . . . . 1
 
-So tilings are proved by sorting corners. Otherwise boxes leave holes, or overlap. Sorted along a dimension, a box can
-meet only those that begin before it ends::
+Tilings are therefore proved by sorting corners. Otherwise boxes leave holes, or overlap. Sorted along a dimension, a
+box can meet only those that begin before it ends::
 
     |--a--|                         a meets b, and b meets c: two pairs are compared
        |--b--|
              |---c---|
 
-That settles boxes in a row. Where boxes are long in every dimension, most pairs would have to be compared; such boxes
-are cut in two at a plane first, with boxes that cross it on either side, until few are left on each. Boxes can be laid
-out so that no plane separates many. The effort is therefore limited, far beyond what any grid takes, and what many
-tensors of one checkpoint take is counted together (``Effort``).
+This suffices for boxes in a row. Where boxes are long in every dimension, most pairs would have to be compared; such
+boxes are first divided by a plane, with boxes that cross it on both sides, until few are left on each. Boxes can be
+arranged so that no plane separates many. The effort is therefore limited, far beyond the needs of any grid, and the
+limit applies to all tensors of one checkpoint together (``Effort``).
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from tfbundle.limits import OVERLAP_EFFORT
 
 Column = np.ndarray[Any, np.dtype[np.int64]]
 
-# So many corners are sorted to find out whether boxes tile a box; with more, the other way is as fast.
+# At most this many corners are sorted to find out whether boxes tile a box; with more, the sweep is as fast.
 _MOST_CORNERS = 1 << 18
-# So few boxes are compared at no one's expense.
+# Up to this many boxes are compared without counting the effort.
 _FEW_BOXES = 64
-# With so many pairs for each box, comparing them is cheaper than cutting.
+# Up to this many pairs for each box, comparing them is cheaper than cutting.
 _FEW_PAIRS = 64
-# Sorting a number takes as long as so many comparisons.
+# Sorting a number takes as long as this many comparisons.
 _SORTING = 16
-# So many pairs are compared at once, so that they stay in the processor's cache.
+# This many pairs are compared at a time, so that they stay in the processor's cache.
 _BATCH = 1 << 16
 
 
 class _Boxes(NamedTuple):
-    """Boxes by number, with their starts and ends: a row a box and a column a dimension."""
+    """Boxes by number, with their starts and ends: one row per box and one column per dimension."""
 
     number: Column
     starts: Column
@@ -56,19 +56,19 @@ class _Boxes(NamedTuple):
 
 
 class Effort:
-    """How many comparisons of coordinates are left for the tensors of one checkpoint together."""
+    """The number of comparisons of coordinates that are left for all tensors of one checkpoint."""
 
     def __init__(self) -> None:
-        """Start with as many as one tensor may take."""
+        """Start with the number that one tensor may take."""
         self.left = OVERLAP_EFFORT
 
 
 def find_overlap(starts: Column, ends: Column, effort: Effort | None = None) -> tuple[int, int] | None:
     """Return the numbers of two boxes that overlap, or ``None``.
 
-    ``starts`` and ``ends`` have a row for each box, of which none is empty, and a column for each dimension. Raises
-    ``UnsupportedError`` where the boxes are laid out so that finding out would take more than what is left of
-    ``effort``, from which it is taken.
+    ``starts`` and ``ends`` have a row for each box and a column for each dimension; no box is empty. The comparisons
+    are deducted from ``effort``. Raises ``UnsupportedError`` if the boxes are arranged so that the search would take
+    more than is left.
     """
     if len(starts) < 2 or _is_tiling(starts, ends):
         return None
@@ -95,7 +95,7 @@ def find_overlap(starts: Column, ends: Column, effort: Effort | None = None) -> 
 
 
 def _is_tiling(starts: Column, ends: Column) -> bool:
-    """Return whether boxes tile a box, by the numbers at their corners; ``False`` too where there are too many."""
+    """Return whether boxes tile a box, by the numbers at their corners; ``False`` if there are too many corners."""
     # Along the other dimensions all boxes are the same.
     axes = np.flatnonzero((starts != starts[0]).any(axis=0) | (ends != ends[0]).any(axis=0)).tolist()
     if not axes or len(starts) << len(axes) > _MOST_CORNERS:
@@ -114,12 +114,12 @@ def _is_tiling(starts: Column, ends: Column) -> bool:
     order = np.argsort(place, axis=None, kind="stable")
     changes = np.flatnonzero(np.diff(place.ravel()[order], prepend=-1))
     sums = np.add.reduceat(np.broadcast_to(sign, place.shape).ravel()[order], changes)
-    # Along each line through corners the numbers add up to 0, so that what is not 0 are at least the corners of a box.
+    # Along each line through corners the numbers add up to 0, so the nonzero ones are at least the corners of a box.
     return int(np.count_nonzero(sums)) == len(sign) == int(np.abs(sums).sum())
 
 
 def _count_pairs(boxes: _Boxes, axis: int) -> int:
-    """Return how many pairs overlap as far as one dimension shows."""
+    """Return how many pairs overlap in one dimension."""
     starts, ends = np.sort(boxes.starts[:, axis]), boxes.ends[:, axis]
     count = len(starts)
     return int(np.searchsorted(starts, ends, side="left").sum()) - count * (count + 1) // 2
@@ -145,7 +145,7 @@ def _cut(boxes: _Boxes) -> list[_Boxes] | None:
 
 
 def _sweep(boxes: _Boxes, axis: int) -> tuple[int, int] | None:
-    """Compare the pairs that overlap in one dimension in the others."""
+    """Return a pair of boxes that overlap, of those that overlap along ``axis``, or ``None``."""
     boxes = boxes.rows(np.argsort(boxes.starts[:, axis], kind="stable"))
     reach = np.searchsorted(boxes.starts[:, axis], boxes.ends[:, axis], side="left")
     others = reach - np.arange(1, len(reach) + 1)

@@ -1,16 +1,16 @@
 """Slots of partitioned variables, which TensorFlow 1 stores as one slice of a larger tensor.
 
-A partitioned variable ``w`` is one tensor of several slices. Its optimizer's slots are made for each part alone, under
-names such as ``w/part_0/Adam`` or ``w/t_0/Ftrl`` (``Saver`` cuts the names of an Estimator's slots as it can), and each
-is stored under a name of its own, as the one slice of a tensor that has the shape of the whole variable::
+A partitioned variable ``w`` is one tensor of several slices. Its optimizer creates slots for each part separately, with
+names such as ``w/part_0/Adam`` or ``w/t_0/Ftrl`` (``Saver`` truncates the names of an Estimator's slots). Each slot is
+stored under a separate name, as the only slice of a tensor with the shape of the whole variable::
 
     w               shape [5, 2]   slices [0:3, 0:2] and [3:5, 0:2]
     w/part_0/Adam   shape [5, 2]   slice  [0:3, 0:2]
     w/part_1/Adam   shape [5, 2]   slice  [3:5, 0:2]
 
-Nothing of such a tensor is missing: it is a part, and ``Tensor.region`` says where it belongs. A tensor of one slice is
-such a part if the variable to which its name leads has the same shape, and the same slice among its own; any other that
-does not cover its shape is incomplete.
+Such a tensor is not incomplete: it is a part, and ``Tensor.region`` is where it belongs. A tensor of one slice is such
+a part if the variable that its name refers to has the same shape and the same slice; any other tensor whose slice does
+not cover its shape is incomplete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tfbundle.tensors.slices import TensorSlice
 from tfbundle.tensors.store import Facts
 
-# How many scopes of a name are looked at.
+# How many scopes of a name are examined.
 _MOST_SCOPES = 32
 
 
@@ -49,8 +49,8 @@ def tiling(facts: Facts | None) -> Tiling | None:
 def find_part(name: str, facts: Facts, tiling_of: Callable[[str], Tiling | None]) -> VariablePart | None:
     """Return the part that a tensor is, or ``None`` for any other.
 
-    ``facts`` are what the file states of it, and ``tiling_of`` returns how another tensor is partitioned, or ``None``
-    where there is none, or it is not partitioned.
+    ``facts`` are those that the file states for the tensor. ``tiling_of`` returns how another tensor is partitioned, or
+    ``None`` if it does not exist or is not partitioned.
     """
     if len(facts.slices) != 1 or facts.slices[0].lengths == facts.shape:
         return None
@@ -64,7 +64,7 @@ def find_part(name: str, facts: Facts, tiling_of: Callable[[str], Tiling | None]
 
 
 def _owners(name: str) -> Iterator[str]:
-    """Yield what the variable of a slot may be called: the scopes around it, also without those in front."""
+    """Yield the possible names of a slot's variable: the scopes around it, with and without the leading ones."""
     scopes = name.split("/", _MOST_SCOPES)[:-1]
     for end in range(len(scopes), 0, -1):
         yield "/".join(scopes[:end])

@@ -1,9 +1,9 @@
 """From an index expression to the byte ranges that it needs.
 
-``tensor[2:9, ::-1, 4]`` becomes a ``Selection``: for each dimension a start, a count and a positive step, plus what
-turns the block that is read into what numpy would return (axes to flip, the final shape). ``plan_reads`` then lays the
-selection over an array in a file and yields the spans to read: neighbours whose gap is smaller than a disk page are
-read in one go, and no span exceeds a fixed window, so that a slice of a huge tensor needs little memory.
+``tensor[2:9, ::-1, 4]`` becomes a ``Selection``: for each dimension a start, a count and a positive step, and the axes
+to flip and the final shape, which turn the block that is read into numpy's result. ``plan_reads`` then maps the
+selection to an array in a file and yields the spans to read: neighbours whose gap is smaller than a disk page are read
+together, and no span exceeds a fixed window, so that a slice of a huge tensor needs little memory.
 
 Pure arithmetic on Python integers, which cannot overflow; nothing here does I/O.
 """
@@ -27,8 +27,8 @@ class Selection(NamedTuple):
     """A regular grid of elements: along dimension ``i``, ``starts[i] + k * steps[i]`` for ``k < counts[i]``.
 
     ``flips`` are the dimensions that come out in reverse order, ``shape`` is the result's shape after integers have
-    dropped their dimensions and ``np.newaxis`` has added some. ``scalar`` says that numpy would return a scalar and
-    not an array without dimensions.
+    dropped their dimensions and ``np.newaxis`` has added some. ``scalar`` is true if numpy would return a scalar and
+    not an array of shape ``()``.
     """
 
     starts: tuple[int, ...]
@@ -40,7 +40,7 @@ class Selection(NamedTuple):
 
     @property
     def grid(self) -> tuple[Any, ...]:
-        """The selection as an index of an array that is in memory, which gives an array even without dimensions."""
+        """The selection as an index of an array in memory, whose result is an array even without dimensions."""
         axes = zip(self.starts, self.counts, self.steps, strict=True)
         return (*(slice(start, start + count * step, step) for start, count, step in axes), ...)
 
@@ -53,9 +53,9 @@ class Selection(NamedTuple):
 
 
 class Span(NamedTuple):
-    """One read: ``size`` bytes at ``offset`` from the array's start, which hold ``target`` of the block.
+    """One read: ``size`` bytes at ``offset`` from the array's start, which contain ``target`` of the block.
 
-    The elements lie in the span as an array of shape ``counts`` with ``strides`` in bytes.
+    The elements are in the span as an array of shape ``counts`` with ``strides`` in bytes.
     """
 
     offset: int
@@ -99,7 +99,7 @@ def parse_index(index: Any, shape: tuple[int, ...]) -> Selection:
                 chosen = chosen[::-1]
             starts.append(chosen.start if chosen else 0)
             counts.append(len(chosen))
-            # Where no step is taken, it may be larger than any array.
+            # With a single element, the step may be larger than any array.
             steps.append(chosen.step if len(chosen) > 1 else 1)
             result.append(len(chosen))
         else:
@@ -168,7 +168,7 @@ def plan_reads(selection: Selection, shape: tuple[int, ...], itemsize: int) -> I
         strides[axis] = strides[axis + 1] * shape[axis + 1]
     base = sum(start * stride for start, stride in zip(starts, strides, strict=True))
     jumps = tuple(step * stride for step, stride in zip(steps, strides, strict=True))
-    # From the first to behind the last byte of one element of the dimensions before ``axis``.
+    # From the first byte to the end of one element of the dimensions before ``axis``.
     extents = [itemsize] * (rank + 1)
     for axis in range(rank - 1, -1, -1):
         extents[axis] = (counts[axis] - 1) * jumps[axis] + extents[axis + 1]

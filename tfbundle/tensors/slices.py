@@ -1,9 +1,9 @@
-"""Slices of partitioned tensors: which box of the tensor each one is, and whether together they are all of it.
+"""Slices of partitioned tensors: the box of each slice, and whether the slices cover the tensor.
 
-A partitioned tensor is stored in slices. Each is a box: a start and a length a dimension. Slices may tile the
-tensor in any way, not just along one axis, so that "complete" takes a proof: no two boxes overlap, and their volumes
-add up to the tensor's. Where they do not, the first region that no box covers is found by cutting the tensor along
-the boxes' edges, one dimension after another.
+A partitioned tensor is stored in slices. Each is a box: a start and a length for each dimension. Slices may tile the
+tensor in any way, not only along one axis, so completeness must be proved: no two boxes overlap, and their volumes add
+up to the tensor's. If they do not, the first region that no box covers is found by cutting the tensor along the edges
+of the boxes, one dimension after another.
 
 Pure arithmetic; nothing here does I/O.
 """
@@ -33,7 +33,7 @@ _EXTENT = re.compile(r"(\d{1,18}),(\d{1,18})|-")
 class TensorSlice:
     """A box of a tensor: along dimension ``i`` the elements ``starts[i]`` up to ``starts[i] + lengths[i]``.
 
-    ``extents`` is how the file states it: a (start, length) a dimension, with length -1 for a whole dimension.
+    ``extents`` is the form in the file: a (start, length) for each dimension, with length -1 for a whole dimension.
     """
 
     starts: tuple[int, ...]
@@ -45,7 +45,7 @@ class TensorSlice:
 
     @property
     def volume(self) -> int:
-        """How many elements the box has."""
+        """The number of elements in the box."""
         return prod(self.lengths)
 
     @property
@@ -60,7 +60,7 @@ def _describe_box(starts: Sequence[int], lengths: Sequence[int]) -> str:
 
 
 def check_count(slices: Sized, rank: int) -> None:
-    """Raise ``UnsupportedError`` if a tensor is stated to have more slices, or extents in them, than any has."""
+    """Raise ``UnsupportedError`` if a tensor has more slices, or extents in them, than the limits allow."""
     if len(slices) > MOST_SLICES:
         raise UnsupportedError(f"it has {len(slices)} slices, and more than {MOST_SLICES} are not read")
     if len(slices) * rank > MOST_EXTENTS:
@@ -75,7 +75,7 @@ def decode_extents(message: TensorSliceProto) -> tuple[Extent, ...]:
 
 
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:
-    """Return the box that ``extents`` mean in a tensor of ``shape``; ``FormatError`` if it does not lie inside."""
+    """Return the box of ``extents`` in a tensor of ``shape``; raise ``FormatError`` if it is not inside."""
     if len(extents) != len(shape):
         raise FormatError(f"a slice has {len(extents)} dimensions, and its tensor has {len(shape)}")
     starts, lengths = [], []
@@ -83,15 +83,16 @@ def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSli
         if length == FULL and start == 0:
             length = whole
         if start < 0 or length < 0 or start + length > whole:
-            raise FormatError(f"a slice takes {length} elements from {start} of a dimension that has {whole}")
+            raise FormatError(f"a slice has {length} elements from index {start} of a dimension of length {whole}")
         starts.append(start)
         lengths.append(length)
     return TensorSlice(tuple(starts), tuple(lengths), tuple(extents))
 
 
 def parse_extents(text: str) -> tuple[Extent, ...] | None:
-    """Return the (start, length) of each dimension in a text such as ``0,5:-``, as TensorFlow writes a slice, or
-    ``None``.
+    """Return the (start, length) of each dimension in TensorFlow's text form of a slice, such as ``0,5:-``.
+
+    Returns ``None`` for any other text.
     """
     extents = []
     for dimension in text.split(":"):
@@ -103,21 +104,20 @@ def parse_extents(text: str) -> tuple[Extent, ...] | None:
 
 
 def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) -> TensorSlice | None:
-    """Return the first of several boxes that slices do not have all of; the slices must be disjoint, and at least
-    one.
+    """Return the first box that the slices do not cover, or ``None``; there must be slices, and they must be disjoint.
 
-    Raises ``UnsupportedError`` where boxes and slices are laid out so that finding out would take too long.
+    Raises ``UnsupportedError`` if boxes and slices are arranged so that the search would take too long.
     """
     known = {(one.starts, one.lengths) for one in slices}
     others = [box for box in boxes if box.volume and (box.starts, box.lengths) not in known]
     if not others:
         return None
     starts, ends = _edges(slices)
-    # Only slices that begin before a box ends, and end behind its start, can meet it. Sorted along one dimension, these
-    # lie together; the dimension in which they begin at the most places leaves the fewest.
+    # Only slices that begin before a box ends, and end after its start, can meet it. Sorted along one dimension, these
+    # are adjacent; the dimension in which they begin at the most places leaves the fewest.
     axis = max(range(starts.shape[1]), key=lambda axis: len(np.unique(starts[:, axis])), default=None)
     if axis is None:
-        return None  # A tensor without dimensions has one box, and a slice is all of it.
+        return None  # A tensor without dimensions has one box, and a slice covers it.
     order = np.argsort(starts[:, axis], kind="stable")
     starts, ends = starts[order], ends[order]
     reach = np.maximum.accumulate(ends[:, axis])
@@ -135,15 +135,15 @@ def find_uncovered(boxes: Iterable[TensorSlice], slices: Sequence[TensorSlice]) 
 
 
 def _edges(boxes: Sequence[TensorSlice]) -> tuple[Column, Column]:
-    """Return the starts and the ends of boxes: a row a box and a column a dimension."""
+    """Return the starts and the ends of boxes: one row per box and one column per dimension."""
     starts = np.array([box.starts for box in boxes], np.int64)
     return starts, starts + np.array([box.lengths for box in boxes], np.int64)
 
 
 def check_disjoint(slices: Sequence[TensorSlice], effort: Effort | None = None) -> None:
-    """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if that takes too long to say.
+    """Raise ``FormatError`` if two slices of one tensor overlap, ``UnsupportedError`` if the check takes too long.
 
-    ``effort`` is what may be spent on all tensors of the checkpoint.
+    ``effort`` limits the comparisons for all tensors of the checkpoint.
     """
     boxes = [box for box in slices if box.volume]
     if len(boxes) < 2:
@@ -156,9 +156,7 @@ def check_disjoint(slices: Sequence[TensorSlice], effort: Effort | None = None) 
 
 
 def incomplete(gap: str | None, count: int) -> FormatError:
-    """Return the error about a tensor of which a region, as ``find_gap`` says it, is in none of its ``count``
-    slices.
-    """
+    """Return the error about a tensor whose region ``gap``, from ``find_gap``, is in none of its ``count`` slices."""
     return FormatError(
         f"its region {gap} is in none of the {count} slices that are there; other regions can be read by slicing, "
         "other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
@@ -166,8 +164,7 @@ def incomplete(gap: str | None, count: int) -> FormatError:
 
 
 def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | None:
-    """Return the first box that no slice covers, in numpy's notation, or ``None`` where the slices are the whole
-    tensor.
+    """Return the first box that no slice covers, in numpy's notation, or ``None`` if the slices cover the tensor.
 
     The slices must be disjoint.
     """
@@ -185,9 +182,7 @@ def find_gap(slices: Sequence[TensorSlice], shape: tuple[int, ...]) -> str | Non
 
 
 def _first_incomplete(slices: Sequence[TensorSlice], axis: int, whole: int, section: int) -> tuple[int, int]:
-    """Return the first stretch of a dimension, between two edges of boxes, where boxes cover less than the
-    cross-section.
-    """
+    """Return the first interval of a dimension, between two edges, where boxes do not cover the cross-section."""
     change: dict[int, int] = {0: 0, whole: 0}
     for box in slices:
         start, end = box.starts[axis], box.starts[axis] + box.lengths[axis]

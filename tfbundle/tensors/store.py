@@ -1,4 +1,4 @@
-"""What a format does for its tensors: the one interface that V2, V1 and the constants of a graph implement."""
+"""The interface between tensors and formats, which V2, V1 and the constants of a graph implement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Facts(NamedTuple):
-    """What is known of a tensor without reading it: its ``DataType`` number, shape, and slices if it has any."""
+    """The metadata of a tensor, known without reading it: its ``DataType`` number, shape, and slices if it has any."""
 
     data_type: int
     shape: tuple[int, ...]
@@ -25,8 +25,8 @@ class Facts(NamedTuple):
 class Range(NamedTuple):
     """A stored slice of a tensor: ``size`` bytes at ``offset`` of the file ``path``.
 
-    ``crc`` is the CRC-32C that the checkpoint states for the slice (for strings, by their own rule), or ``None``
-    where the format has none for it alone.
+    ``crc`` is the CRC-32C that the checkpoint states for the slice (for strings, computed by a separate rule), or
+    ``None`` if the format has no checksum for the slice alone.
     """
 
     path: str
@@ -36,11 +36,11 @@ class Range(NamedTuple):
 
 
 class Copyable(NamedTuple):
-    """A stored array that can be copied as it is, because another checkpoint would have the same bytes for it.
+    """A stored array that can be copied unchanged, because another checkpoint would have the same bytes for it.
 
-    ``box`` is the slice that it is of a tensor of ``whole_shape``, or ``None`` where it is a whole tensor. It takes
-    ``size`` bytes at ``offset`` of the data file with the number ``shard``. ``copy`` appends these to a ``Sink``, and
-    returns their CRC-32C; for damage it raises what reading raises, after the last of them.
+    ``box`` is its slice of a tensor of ``whole_shape``, or ``None`` for a whole tensor. It has ``size`` bytes at
+    ``offset`` of the data file with the number ``shard``. ``copy`` appends these to a ``Sink`` and returns their
+    CRC-32C; for damage it raises the errors of reading, after the last byte.
     """
 
     box: TensorSlice | None
@@ -53,14 +53,14 @@ class Copyable(NamedTuple):
 
 
 class TensorStore(Protocol):
-    """What a format does for the tensors of one file, checkpoint or graph that is open.
+    """Access to the tensors of one open file, checkpoint or graph.
 
-    A record is whatever the format keeps of one tensor. Two records, with their fingerprints, are equal if and only if
-    the files say the same of both, checksums included. After ``close`` every read is a ``ValueError``.
+    A record is the format's data about one tensor. Two records, with their fingerprints, are equal if and only if the
+    files state the same for both, including checksums. After ``close`` every read raises ``ValueError``.
     """
 
     path: str
-    """The name by which messages call it."""
+    """The name to use in messages."""
 
     def records(self) -> Mapping[str, Any]:
         """Return the record of every tensor by name, in the order of the file."""
@@ -72,17 +72,18 @@ class TensorStore(Protocol):
         """Return type, shape and slices."""
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """Return what ``facts`` says of every tensor, in the order of the file; ``None`` where it has to be asked."""
+        """Return the facts of every tensor in the order of the file, or ``None`` where ``facts`` must be called."""
 
     def part(self, name: str, record: Any) -> VariablePart | None:
-        """Return where the tensor belongs that is a part of another, or ``None``."""
+        """Return where a tensor belongs that is a part of another, or ``None`` for other tensors."""
 
     def read(self, name: str, record: Any) -> Array:
-        """Return the whole tensor, verified, as an array of its own."""
+        """Return the whole tensor, verified, as an array that the caller owns."""
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Return many tensors by name, each of which must be there; with ``mmap`` read-only, and views of the file
-        where the stored bytes are the array.
+        """Return many tensors by name, each of which must exist.
+
+        With ``mmap`` the arrays are read-only, and views of the file where the stored bytes are the array.
         """
 
     def read_selection(self, name: str, record: Any, selection: Selection) -> Array:
@@ -92,28 +93,26 @@ class TensorStore(Protocol):
         """Yield the elements in C order, as flat arrays of bounded size where the format allows it."""
 
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
-        """Return where the tensor's bytes lie."""
+        """Return where the tensor's bytes are."""
 
     def string_size(self, name: str, record: Any) -> int | None:
-        """Return the bytes of all strings of a tensor without ranges, or ``None`` where it has to be read for that."""
+        """Return the total size of the strings of a tensor without ranges, or ``None`` if it must be read for that."""
 
     def copyable(self, name: str, record: Any) -> Sequence[Copyable]:
-        """Return what the tensor consists of, if all of that can be copied as it is, or nothing."""
+        """Return the stored arrays of the tensor if all of them can be copied unchanged, or an empty sequence."""
 
     def fingerprint(self, name: str, record: Any) -> Any:
-        """Return what distinguishes a tensor from another with the same record, or ``None`` where the record says it
-        all.
-        """
+        """Return a value that distinguishes tensors with equal records, or ``None`` if records suffice."""
 
     def reopening(self) -> Reopening:
-        """Return a picklable function with its arguments that opens the same store again."""
+        """Return a picklable function and its arguments, which reopen the same store."""
 
     def close(self) -> None:
         """Close the files."""
 
 
 def read_each(store: TensorStore, names: list[str], *, mmap: bool) -> dict[str, Array]:
-    """Return what ``read_many`` of a store does that gains nothing by reading many, and has no views."""
+    """Implement ``read_many`` for a store that has no views and no advantage in reading many tensors together."""
     arrays = {}
     for name in names:
         arrays[name] = array = store.read(name, store.find(name))

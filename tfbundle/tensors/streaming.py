@@ -1,16 +1,16 @@
-"""The elements of a tensor from first to last, in arrays of bounded size, so that a large one never lies in memory.
+"""The elements of a tensor from first to last, in arrays of bounded size, so that a large one is never in memory whole.
 
-The arrays are flat, and one behind the other they are the whole tensor in C order. How the stored slices give that::
+The arrays are flat, and concatenated they are the whole tensor in C order. They are read from the slices as follows::
 
     unpartitioned    ================  one slice is in order already; its checksum runs along and is compared at its end
 
-    cut along the    ================  so are slices that follow each other; each is compared at its own end
+    cut along the    ================  slices follow each other in order; each is compared at its own end
     first dimension  ================
 
     cut in any       ======|=========  neighbours alternate, so every slice is verified first, and then bands of rows
-    other way        ======|====|====  are read across them; the bytes pass twice, and no slice is held
+    other way        ======|====|====  are read across them; the bytes are read twice, and no slice is kept in memory
 
-In the last case the files must stay as they are from one reading to the other, which is asked at every band.
+In the last case the files must not change between the two passes, which is checked for every band.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def in_order(boxes: Sequence[TensorSlice], shape: tuple[int, ...]) -> list[int] | None:
-    """Return the numbers of the boxes in the order of their elements, or ``None`` where elements of several alternate.
+    """Return the numbers of the boxes in the order of their elements, or ``None`` if elements of several alternate.
 
     The boxes must tile the tensor.
     """
@@ -42,7 +42,7 @@ def stream_bands(shape: tuple[int, ...], itemsize: int, read: Callable[[Selectio
     """Yield the elements of a tensor with dimensions, by reading boxes that are contiguous in C order."""
     if 0 in shape:
         return
-    # One element of the dimension ``cut`` fits into a band, and several perhaps.
+    # One element of the dimension ``cut`` fits into a band, and perhaps several.
     cut = 0
     while cut < len(shape) - 1 and prod(shape[cut + 1 :]) * itemsize > CHUNK:
         cut += 1

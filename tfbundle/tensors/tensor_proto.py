@@ -1,18 +1,17 @@
 """``TensorProto``, a tensor inside a message, as a numpy array.
 
 Constants of a graph, values of an event and slices of a V1 checkpoint are stored this way (TensorFlow,
-``core/framework/tensor.proto``). Elements stand in one of two places::
+``core/framework/tensor.proto``). Elements are in one of two places::
 
     tensor_content   the bytes of the array, row by row; strings as [length: varint]* [bytes]*
-    a typed field    which one the data type says: packed floats, packed varints, raw bytes, strings
+    a typed field    the one for the data type: packed floats, packed varints, raw bytes, strings
 
-A typed field may hold fewer elements than the shape asks for: the last one then repeats, and none at all mean
+A typed field may have fewer elements than the shape requires: the last one is then repeated, and an empty field means
 zeros.
 
 Typed fields are decoded from their serialized bytes with numpy. That is fast for the hundreds of megabytes
 that a V1 checkpoint may hold in one, and exact: a Python float would turn a signalling NaN into a quiet one.
-Bytes that no serializer writes in one stroke (an unpacked field, one in several pieces) pass through protobuf
-first.
+Unusual serializations (an unpacked field, or one in several parts) are normalised by protobuf first.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ from tfbundle.tensors.shapes import decode_shape
 
 _Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
-# Varints are decoded in stretches, so that the intermediate arrays of eight bytes an element stay small.
+# Varints are decoded in stretches, so that the intermediate arrays of eight bytes per element stay small.
 _STRETCH = 1 << 18
 
-# How the eight groups of seven bits in a 64-bit word move together: first in pairs, then in fours, then all.
+# The steps that join the eight groups of seven bits in a 64-bit word: first in pairs, then in fours, then all.
 _ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _PUSHES = tuple(
     (np.uint64(low), np.uint64(high), np.uint64(shift))
@@ -49,7 +48,7 @@ _PUSHES = tuple(
     )
 )
 
-# The field in which the elements of a data type stand, for the types that are not in ``int_val``.
+# The field that contains the elements of a data type, for the types that are not in ``int_val``.
 _VALUE_FIELDS = {
     "DT_FLOAT": TensorProto.FLOAT_VAL_FIELD_NUMBER,
     "DT_DOUBLE": TensorProto.DOUBLE_VAL_FIELD_NUMBER,
@@ -68,7 +67,7 @@ _VALUE_FIELDS = {
     "DT_FLOAT8_E5M2FNUZ": TensorProto.FLOAT8_VAL_FIELD_NUMBER,
     "DT_FLOAT4_E2M1FN": TensorProto.FLOAT8_VAL_FIELD_NUMBER,
 }
-# The fields whose bytes are the array's; complex numbers are two floats in turn. All others hold varints.
+# The fields whose bytes are the array's; complex numbers are pairs of floats. All others contain varints.
 _STORED_AS_BYTES = {
     TensorProto.FLOAT_VAL_FIELD_NUMBER,
     TensorProto.DOUBLE_VAL_FIELD_NUMBER,
@@ -79,14 +78,14 @@ _STORED_AS_BYTES = {
 
 
 def decode_tensor(proto: TensorProto) -> Array:
-    """Return the array that a message holds; read-only, so that it may share the message's bytes.
+    """Return the array in a message; it is read-only, so that it may share the message's bytes.
 
     An array that repeats a single value, such as the zeros of a huge constant, is a broadcast view (its
     strides are 0) and takes no memory; ``.copy()`` makes it a plain, writable array, of ``.nbytes`` bytes.
 
-    Raises ``FormatError`` where type, shape and elements do not fit together. Raises ``UnsupportedError`` for
-    resources and variants, for a shape that numpy cannot have, and where an array states several of its elements and
-    leaves out far more (``limits.LARGEST_EXPANSION``).
+    Raises ``FormatError`` if type, shape and elements are inconsistent. Raises ``UnsupportedError`` for resources and
+    variants, for a shape that numpy does not support, and for an array that states several of its elements and leaves
+    out far more (``limits.LARGEST_EXPANSION``).
     """
     dtype = _array_dtype(proto.dtype)
     shape = decode_shape(proto.tensor_shape)
@@ -164,9 +163,9 @@ def _decode_strings(content: bytes, count: int) -> Array:
 def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
     """Return the elements in the typed field of a serialized ``TensorProto``, ``data[pos:end]``, all in a row.
 
-    The message's own type and shape are not asked. Integers are cut to the low bits that their type has, as
-    TensorFlow does. The array may be a read-only view of ``data``. Raises ``FormatError`` where the bytes are
-    no ``TensorProto``, and ``UnsupportedError`` for a type without an array form.
+    The message's own type and shape are ignored. Integers are truncated to the low bits of their type, as in
+    TensorFlow. The array may be a read-only view of ``data``. Raises ``FormatError`` if the bytes are not a
+    ``TensorProto``, and ``UnsupportedError`` for a type without an array form.
     """
     dtype = _array_dtype(data_type)
     if data_type == DT_STRING:
@@ -179,7 +178,7 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
         found = _find_once(data, pos, end, number)
     except _Unusual:
         proto = _decode_proto(data[pos:end])
-        proto.DiscardUnknownFields()  # One may have the wanted number, with another wire type.
+        proto.DiscardUnknownFields()  # One may have the same number with another wire type.
         data = proto.SerializeToString()
         pos, end = 0, len(data)
         found = _find_once(data, pos, end, number)
@@ -193,10 +192,9 @@ def decode_values(data: bytes, pos: int, end: int, data_type: int) -> Array:
 
 
 def find_stored_array(data: bytes, pos: int, end: int, data_type: int) -> Field | None:
-    """Return the field whose bytes are the very array of elements, if the serialized ``TensorProto`` has it in that
-    form.
+    """Return the field whose bytes are exactly the array of elements, or ``None`` if there is no such field.
 
-    ``data`` may end anywhere behind the tags of the fields.
+    ``data`` may end anywhere after the tags of the fields.
     """
     number = _VALUE_FIELDS.get(data_type_name(data_type))
     if number not in _STORED_AS_BYTES or sys.byteorder == "big":
@@ -208,7 +206,7 @@ def find_stored_array(data: bytes, pos: int, end: int, data_type: int) -> Field 
 
 
 class _Unusual(Exception):
-    """A field is there in a form that protobuf has to sort out."""
+    """A field has a form that protobuf must normalise."""
 
 
 def _find_once(data: bytes, pos: int, end: int, wanted: int) -> Field | None:
@@ -232,7 +230,7 @@ def _view(data: bytes, offset: int, size: int, dtype: np.dtype[Any]) -> Array:
     """Return stored little-endian bytes as an array of ``dtype``."""
     raw = np.frombuffer(data, np.uint8, size, offset)
     if dtype == np.bool_:
-        return np.not_equal(raw, 0)  # A byte of another value than 0 and 1 is no valid numpy bool.
+        return np.not_equal(raw, 0)  # Only the bytes 0 and 1 are valid as a numpy bool.
     if sys.byteorder == "big" and dtype.itemsize > 1:
         part = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
         raw = raw.reshape(-1, part)[:, ::-1].reshape(-1)
@@ -240,7 +238,7 @@ def _view(data: bytes, offset: int, size: int, dtype: np.dtype[Any]) -> Array:
 
 
 def _decode_varints(data: _Bytes, dtype: np.dtype[Any]) -> Array:
-    """Packed varints as elements of ``dtype``."""
+    """Return packed varints as elements of ``dtype``."""
     if len(data) and data[-1] >= 0x80:
         raise TruncatedError("a varint runs past the end of its field")
     count = sum(int(np.count_nonzero(data[i : i + _STRETCH] < 0x80)) for i in range(0, len(data), _STRETCH))
@@ -251,7 +249,7 @@ def _decode_varints(data: _Bytes, dtype: np.dtype[Any]) -> Array:
         ends = np.flatnonzero(stretch < 0x80)
         if not len(ends):
             raise FormatError("a varint is longer than ten bytes", offset=start)
-        # The last varint of a stretch may go on behind it.
+        # The last varint of a stretch may continue after it.
         stretch = stretch[: ends[-1] + 1]
         start += len(stretch)
         array[done : done + len(ends)] = _narrow(_join_groups(stretch, ends, dtype), dtype)
@@ -260,11 +258,10 @@ def _decode_varints(data: _Bytes, dtype: np.dtype[Any]) -> Array:
 
 
 def _join_groups(data: _Bytes, ends: np.ndarray[Any, np.dtype[np.intp]], dtype: np.dtype[Any]) -> Array:
-    """Return the varints whose last bytes stand at ``ends``, as unsigned numbers with the low bits that ``dtype``
-    needs.
+    """Return the varints with their last bytes at ``ends``, as unsigned numbers with the low bits of ``dtype``.
 
-    Eight bytes are fetched from where each varint begins, cut to its length, and their groups of seven bits pushed
-    together two by two. Only numbers of 64 bits have more; bits above these are dropped, as protobuf does.
+    Eight bytes are fetched from the start of each varint, truncated to its length, and their groups of seven bits are
+    joined pairwise. Only numbers of 64 bits have more bytes; bits above these are dropped, as in protobuf.
     """
     if len(ends) == len(data):
         return data
@@ -290,13 +287,13 @@ def _join_groups(data: _Bytes, ends: np.ndarray[Any, np.dtype[np.intp]], dtype: 
 
 
 def _narrow(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Unsigned numbers as elements of ``dtype``: their low bits, which for 16-bit floats are the float's."""
+    """Return unsigned numbers as elements of ``dtype``: their low bits, which for 16-bit floats are the float's."""
     if dtype == np.bool_:
         nonzero: Array = values != 0
         return nonzero
     if dtype.kind in "iu":
         return values.astype(dtype)
-    # What is left are 16-bit floats, and the integers of ml_dtypes.
+    # The remaining types are 16-bit floats and the integers of ml_dtypes.
     if dtype.itemsize == 2:
         return values.astype(np.uint16).view(dtype)
     return values.astype(np.int8).astype(dtype)

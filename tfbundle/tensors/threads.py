@@ -1,7 +1,7 @@
 """Large tensors on several processors at once.
 
-Reading files and CRC-32C over many bytes both release the interpreter's lock, so that threads do them side by side.
-The calling thread works too, and where the system gives no more threads it does all of the work.
+Reading files and computing CRC-32C over many bytes both release the interpreter's lock, so threads run them in
+parallel. The calling thread works too, and if the system cannot start more threads, it does all of the work.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# More threads than this wait for the memory, and not for a processor.
+# With more threads than this, memory bandwidth is the limit.
 _MOST_THREADS = 4
-# Less work than this is done before the threads have begun.
+# Less work than this is done before threads have started.
 _LEAST_BYTES = 8 << 20
-# With less than this for each job, it is the interpreter that they wait for.
+# With fewer bytes per job, the threads mostly wait for the interpreter.
 _LEAST_BYTES_EACH = 64 << 10
 
 
 def run_together(jobs: Sequence[Callable[[], T]], nbytes: int) -> list[T]:
-    """Return what the jobs return, which together read ``nbytes``.
+    """Return the results of the jobs, which together read ``nbytes``.
 
-    Raises what the first of them raises, first by its place in ``jobs``; those behind it may not have run.
+    Raises the error of the first job that failed, in the order of ``jobs``; those after it may not have run.
     """
     if nbytes < max(_LEAST_BYTES, _LEAST_BYTES_EACH * len(jobs)):
         return [job() for job in jobs]
@@ -47,7 +47,7 @@ def run_together(jobs: Sequence[Callable[[], T]], nbytes: int) -> list[T]:
                 waiting.clear()
 
     started = []
-    with suppress(RuntimeError):  # The system gives no more threads.
+    with suppress(RuntimeError):  # The system cannot start more threads.
         for _ in range(min(_MOST_THREADS, os.cpu_count() or 1, len(jobs)) - 1):
             thread = threading.Thread(target=work)
             thread.start()
@@ -60,6 +60,6 @@ def run_together(jobs: Sequence[Callable[[], T]], nbytes: int) -> list[T]:
         waiting.clear()
     if errors:
         first = errors[min(errors)]
-        errors.clear()  # Its traceback leads here; nothing should lead back.
+        errors.clear()  # The traceback refers to this frame; this avoids a reference cycle.
         raise first
     return [results[number] for number in range(len(jobs))]
