@@ -300,7 +300,7 @@ def test_names_that_collide_or_match_nothing_are_found_before_a_byte_is_written(
     for settings, error, message in (
         ({"rename": {"debug/a": "loss"}}, ValueError, "run 'train': 'loss', 'debug/a' would all be called 'loss'"),
         ({"rename": lambda tag: "same"}, ValueError, "would all be called 'same'"),
-        ({"rename": {"loss": ""}}, ValueError, "a name is a str that is not empty"),
+        ({"rename": {"loss": ""}}, ValueError, "a name must be a non-empty str"),
         ({"rename": lambda tag: "\ud800" + tag}, ValueError, "surrogates not allowed"),
         ({"rename": {"nothing": "x"}}, KeyError, "no tag is called 'nothing'"),
         ({"rename": {"[": "x"}}, KeyError, "no tag is called '\\['"),

@@ -67,11 +67,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
         "'step'.*exactly",
         ["--cast=int64=float32"],
     ),
-    "integers that do not fit": ({"cast": "int8"}, UnsupportedError, "'step'.*no room", ["--cast=int8"]),
+    "integers that do not fit": ({"cast": "int8"}, UnsupportedError, "'step'.*out of range", ["--cast=int8"]),
     "a float that is no integer's": (
         {"cast": {"large": "int16"}},
         UnsupportedError,
-        "'large'.*no room",
+        "'large'.*out of range",
         ["--cast=large=int16"],
     ),
     "not a number as an integer": ({"cast": {"nan": "int64"}}, UnsupportedError, "'nan'", ["--cast=nan=int64"]),

@@ -85,13 +85,13 @@ def npy(header: bytes, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes
     [
         (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }\n", bytes(8)), "does not take"),
         (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", bytes(8)), "does not take"),
-        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n"), "shape|makes no sense"),
-        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 62, 8), }\n"), "makes no sense|shape"),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }\n"), "shape|header is invalid"),
+        (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1 << 62, 8), }\n"), "header is invalid|shape"),
         (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }\n"), "shape"),
         (npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4000000000), }\n", b"x"), "does not take"),
-        (npy(b"(" * 5000), "makes no sense"),
+        (npy(b"(" * 5000), "header is invalid"),
         (npy(b"x" * 20_000), "more than 10000"),
-        (npy(b"{}", version=b"\x02\x00"), "makes no sense"),
+        (npy(b"{}", version=b"\x02\x00"), "header is invalid"),
         (b"\x93NUMPY\x01\x00\xff\xff", "more than 10000"),
         (b"\x93NUM", "cannot be read"),
         (b"", "cannot be read"),
@@ -111,7 +111,7 @@ def test_archives_that_grow_are_refused(tmp_path: Path) -> None:
         for _ in range(200):
             file.write(bytes(1_000_000))
     assert (tmp_path / "x.npz").stat().st_size < 1 << 20
-    with open_source(tmp_path / "x.npz") as source, pytest.raises(UnsupportedError, match="grows more than"):
+    with open_source(tmp_path / "x.npz") as source, pytest.raises(UnsupportedError, match="expands more than"):
         source["w"].read()
     # Zeros that fit into the bound are read.
     np.savez_compressed(tmp_path / "y.npz", w=np.zeros(1 << 23, np.uint8))
@@ -122,7 +122,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", w=MATRIX, v=MATRIX)
     data = bytearray((tmp_path / "x.npz").read_bytes())
     (tmp_path / "cut.npz").write_bytes(data[:-30])
-    with pytest.raises(FormatError, match="no complete ZIP"):
+    with pytest.raises(FormatError, match="not a complete ZIP"):
         open_source(tmp_path / "cut.npz")
     place = data.index(MATRIX.tobytes()) + 5
     data[place] ^= 1
@@ -192,11 +192,11 @@ def test_safetensors_in_shards(tmp_path: Path) -> None:
         with pytest.raises(error, match=match):
             open_source(index)
 
-    refused(FormatError, "no file of its folder", t0="../model-00001-of-00003.safetensors")
-    refused(FormatError, "no file of its folder", t0="..")
-    refused(FormatError, "no file of its folder", t0="")
+    refused(FormatError, "not a file of its folder", t0="../model-00001-of-00003.safetensors")
+    refused(FormatError, "not a file of its folder", t0="..")
+    refused(FormatError, "not a file of its folder", t0="")
     refused(FormatError, "no weight_map", t0=3)
-    refused(FormatError, "which it has not", t9="model-00001-of-00003.safetensors")
+    refused(FormatError, "but it does not", t9="model-00001-of-00003.safetensors")
     refused(MissingFileError, "gone.safetensors", t0="gone.safetensors")
 
 
@@ -216,10 +216,10 @@ def test_damaged_safetensors(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     from tfbundle.conversion.sources.safetensors import open_store
 
-    with pytest.raises(FormatError, match="no valid safetensors"):
+    with pytest.raises(FormatError, match="not a valid safetensors"):
         open_store(str(tmp_path / "x.safetensors"))
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", 1 << 40) + header)
-    with pytest.raises(FormatError, match="no valid safetensors"):
+    with pytest.raises(FormatError, match="not a valid safetensors"):
         open_store(str(tmp_path / "x.safetensors"))
 
 
@@ -269,7 +269,7 @@ def test_hdf5_that_grows_or_is_damaged(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("w", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024))
-    with open_source(tmp_path / "x.h5") as source, pytest.raises(UnsupportedError, match="grows more than"):
+    with open_source(tmp_path / "x.h5") as source, pytest.raises(UnsupportedError, match="expands more than"):
         source["w"].read()
     with h5py.File(tmp_path / "y.h5", "w") as file:
         file.create_dataset("w", (100,), "f4", external=[("/etc/passwd", 0, 400)])
@@ -279,7 +279,7 @@ def test_hdf5_that_grows_or_is_damaged(tmp_path: Path) -> None:
         file["w"] = MATRIX
     data = (tmp_path / "z.h5").read_bytes()
     (tmp_path / "z.h5").write_bytes(data[: len(data) // 2])
-    with pytest.raises(FormatError, match="no complete HDF5"):
+    with pytest.raises(FormatError, match="not a complete HDF5"):
         open_source(tmp_path / "z.h5")
 
 
@@ -386,10 +386,10 @@ def test_hdf5_is_what_h5py_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "match"),
     [
-        ({"w": MATRIX, "w/Adam": MATRIX}, "cannot make a group"),
-        ({"/w": MATRIX}, "no path"),
-        ({"a//b": MATRIX}, "no path"),
-        ({"a/./b": MATRIX}, "no path"),
+        ({"w": MATRIX, "w/Adam": MATRIX}, "cannot be .* group too"),
+        ({"/w": MATRIX}, "not a valid .* path"),
+        ({"a//b": MATRIX}, "not a valid .* path"),
+        ({"a/./b": MATRIX}, "not a valid .* path"),
         ({"w": np.zeros(2, ml_dtypes.float8_e5m2)}, "float8_e5m2"),
         ({"w": ["text"]}, "string"),
     ],

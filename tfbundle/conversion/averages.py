@@ -1,12 +1,13 @@
-"""Which tensors are moving averages of which variables, so that they can take their place.
+"""The tensors that are moving averages of variables, and the variables that they can replace.
 
-In TensorFlow 1 names tell: ``tf.train.ExponentialMovingAverage`` saves ``w/ExponentialMovingAverage`` beside ``w``,
-with the scope in front in which it was made. In TensorFlow 2 the object graph tells, in one of two ways:
+In TensorFlow 1 they are recognised by name: ``tf.train.ExponentialMovingAverage`` saves ``w/ExponentialMovingAverage``
+with ``w``, after the scope in which it was created. In TensorFlow 2 the object graph identifies them, in one of two
+ways:
 
 * The optimizers of TensorFlow Addons list a slot ``average`` for each variable.
 * Keras optimizers with ``use_ema=True`` have a list ``_model_variables_moving_average``. Those of Keras 3 have the
-  variables in the same order in ``_trainable_variables``; those of Keras 2 have no such list, and call the average of
-  ``dense/kernel`` by the full name ``Adam/average/dense/kernel``.
+  variables in the same order in ``_trainable_variables``; those of Keras 2 have no such list, and the full name of the
+  average of ``dense/kernel`` is ``Adam/average/dense/kernel``.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ _SLOT = "average"
 _LIST = "_model_variables_moving_average"
 _VARIABLES = "_trainable_variables"
 _KERAS_2_NAME = re.compile(r"(?:[^/]+/)?average/(?P<variable>.+)", re.DOTALL)
-# How many scopes in front of a variable's name are looked behind.
+# How many scopes before a variable's name are examined.
 _MOST_SCOPES = 32
 
 
 def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> dict[str, str]:
     """Return the stored name of each moving average with that of its variable, which need not be stored.
 
-    ``excluded`` are names that are left aside. Raises ``KeyError`` where there are no averages, and
-    ``UnsupportedError`` for averages of parts of a variable, and those of which nothing says whose they are.
+    Names in ``excluded`` are ignored. Raises ``KeyError`` if there are no averages, and ``UnsupportedError`` for
+    averages of a part of a variable, and for averages whose variable cannot be determined.
     """
     names = [name for name in source if name.endswith(AVERAGE) and name != AVERAGE and name not in excluded]
     found = {name: _variable_of(name, source) for name in names}
@@ -43,7 +44,8 @@ def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> dict[s
             if len(variables) != 1:
                 reason = f"there are {len(variables)} of its name" if variables else "there is none of its name"
                 raise UnsupportedError(
-                    f"it is a moving average, and nothing says of which variable: {reason}; leave it out (--exclude)",
+                    f"it is a moving average, but its variable cannot be determined: {reason}; leave it out "
+                    "(--exclude)",
                     path=source.prefix,
                     tensor=average,
                 )
@@ -57,7 +59,7 @@ def _variable_of(average: str, source: TensorMapping) -> str:
     tensor = source[average]
     if tensor.region is not None:
         raise UnsupportedError(
-            f"it is the moving average of the part {tensor.region} of a variable, and parts are not put together; "
+            f"it is the moving average of the part {tensor.region} of a variable, and parts cannot be combined; "
             "leave it out (--exclude)",
             path=source.prefix,
             tensor=average,
@@ -73,7 +75,7 @@ def _variable_of(average: str, source: TensorMapping) -> str:
 
 
 def _by_objects(objects: ObjectGraph) -> Iterator[tuple[str, list[str]]]:
-    """Yield each moving average with the variables whose it may be."""
+    """Yield each moving average with the variables that it may belong to."""
     for number in objects.with_slots:
         for slot in objects[number].slots:
             average, variable = _key(objects, slot.number), _key(objects, slot.original)
@@ -102,7 +104,7 @@ _LISTS = (_LIST, _VARIABLES)
 
 
 def _members(objects: ObjectGraph, number: int) -> dict[str, int]:
-    """Return the nodes in a list, by their places."""
+    """Return the nodes in a list, by position."""
     return {child.name: child.number for child in objects[number].children if child.name.isdecimal()}
 
 

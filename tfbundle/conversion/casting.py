@@ -1,10 +1,10 @@
-"""Which tensors become which type, and their values as that type.
+"""Casts: the new types of tensors, and their values as these types.
 
-A cast is for a kind of types (``"float32"``: all floating-point tensors), for one type (``"bfloat16=float32"``), or for
-tensors by name (``"*/kernel=float16"``). The most special one counts: a name before a type, a type before a kind.
+A cast applies to a kind of types (``"float32"``: all floating-point tensors), to one type (``"bfloat16=float32"``), or
+to tensors by name (``"*/kernel=float16"``). The most specific one applies: a name before a type, a type before a kind.
 
-Floats may lose precision, as everybody who casts them expects. Integers may not: a value that the target has no room
-for, or that a float would round, is an error, and it is found before a byte is written.
+Floats may lose precision, as expected of a cast. Integers may not: a value that is out of range for the new type, or
+that a float would round, is an error, which is detected before anything is written.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Finder: TypeAlias = Callable[[Pattern], Collection[str]]
 
 
 class Casts:
-    """The casts that a person asked for."""
+    """The casts requested by the caller."""
 
     def __init__(self, cast: Cast | None, find: Finder) -> None:
-        """Resolve ``cast``; ``find`` returns the stored names that a pattern means, or raises ``KeyError``.
+        """Resolve ``cast``; ``find`` returns the stored names that a pattern matches, or raises ``KeyError``.
 
-        Raises ``ValueError`` for types that do not exist or between which nothing is converted, and ``KeyError`` for
-        patterns that match no tensor.
+        Raises ``ValueError`` for unknown types and pairs of types without a conversion, and ``KeyError`` for patterns
+        that match no tensor.
         """
         patterns: dict[Any, str] = {}
         self._by_type = {} if cast is None else resolve_casts(cast, patterns)
@@ -47,7 +47,7 @@ class Casts:
     def dtype_of(self, tensor: Tensor) -> np.dtype[Any]:
         """Return the dtype to write a tensor as.
 
-        Raises ``ValueError`` where a cast by name would convert what cannot be converted.
+        Raises ``ValueError`` if a cast by name has no conversion from the tensor's type.
         """
         stored = python_name(tensor.data_type)
         target = self._by_name.get(tensor.name)
@@ -60,10 +60,10 @@ class Casts:
 
 
 def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[str, np.dtype[Any]]:
-    """Return for each type to be replaced, by TensorFlow's name, the dtype that replaces it.
+    """Return the new dtype for each type to be replaced, by TensorFlow's name.
 
-    Casts of tensors by name are put into ``patterns``; without it they are a ``ValueError``, as are types that do not
-    exist and pairs between which nothing is converted.
+    Casts of tensors by name are added to ``patterns``; without it they raise ``ValueError``, as do unknown types and
+    pairs of types without a conversion.
     """
     types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
     targets = _targets()
@@ -81,7 +81,7 @@ def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[st
         if isinstance(what, str) and (what in types or not what or patterns is None):
             of_types[what] = new
         else:
-            assert patterns is not None  # What is no type was an error otherwise.
+            assert patterns is not None  # Otherwise it was treated as a type.
             patterns[what] = new
     casts = {**of_kinds, **of_types}
     for old, new in casts.items():
@@ -92,14 +92,14 @@ def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[st
 
 
 def _targets() -> dict[str, np.dtype[Any]]:
-    # Quantised types are integers to numpy, and mean nothing without the scale that a graph has for them.
+    # Quantised types are integers to numpy, and meaningless without their scale, which is in the graph.
     types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
     return {name: dtype for name, dtype in types.items() if dtype.name == name and dtype.kind != "b"}
 
 
 def _check_type(name: str, types: Collection[str]) -> None:
     if name not in types:
-        raise ValueError(f"there is no type {name!r} to cast; there are {', '.join(types)}")
+        raise ValueError(f"there is no type {name!r} to cast; the types are {', '.join(types)}")
 
 
 def _check_pair(old: str, new: str) -> None:
@@ -117,7 +117,7 @@ def kind_of(name: str) -> str | None:
 
 
 def may_lose(old: np.dtype[Any], new: np.dtype[Any]) -> bool:
-    """Return whether a cast between two dtypes can lose integers, so that the values have to be seen."""
+    """Return whether a cast between two dtypes can change integers, so that the values must be checked."""
     if old == new or "integer" not in (kind_of(old.name), kind_of(new.name)) or old.kind == "b":
         return False
     if kind_of(old.name) != "integer":
@@ -126,12 +126,12 @@ def may_lose(old: np.dtype[Any], new: np.dtype[Any]) -> bool:
     if kind_of(new.name) == "integer":
         smallest, largest = _limits(new)
         return low < smallest or high > largest
-    # Floats hold all integers below a power of two; the types of ml_dtypes are so short that looking costs nothing.
+    # Floats represent all integers below a power of two; the types of ml_dtypes are so narrow that all are checked.
     return new.isbuiltin != 1 or high > 1 << (np.finfo(new).nmant + 1)
 
 
 def check_values(values: Array, dtype: np.dtype[Any], name: str) -> None:
-    """Raise ``UnsupportedError`` if the cast of ``values`` to ``dtype`` would lose integers of the tensor ``name``."""
+    """Raise ``UnsupportedError`` if casting ``values`` to ``dtype`` would change integers of the tensor ``name``."""
     if not values.size:
         return
     values = _plain(values)
@@ -142,11 +142,11 @@ def check_values(values: Array, dtype: np.dtype[Any], name: str) -> None:
         else:
             with np.errstate(invalid="ignore"):  # NaNs do not fit.
                 whole = np.trunc(values.astype(np.float64))
-            # One more than the largest integer is a power of two, which floats hold exactly.
+            # The largest integer plus one is a power of two, which floats represent exactly.
             fits = bool(((whole >= low) & (whole < float(high + 1))).all())
         if not fits:
             raise UnsupportedError(
-                f"it has values that {dtype.name} has no room for; cast it to a wider type, or leave it out",
+                f"it has values that are out of range for {dtype.name}; cast it to a wider type, or leave it out",
                 tensor=name,
             )
     elif kind_of(values.dtype.name) == "integer" and not _are_exact(values, dtype):
@@ -168,7 +168,7 @@ def _are_exact(values: Array, dtype: np.dtype[Any]) -> bool:
 
 
 def converted(values: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """Return ``values`` as another type; raises as ``check_values`` does."""
+    """Return ``values`` as another type; raise ``UnsupportedError`` as ``check_values`` does."""
     if values.dtype == dtype:
         return values
     if may_lose(values.dtype, dtype):
@@ -182,7 +182,7 @@ def converted(values: Array, dtype: np.dtype[Any], name: str) -> Array:
 
 
 def _plain(values: Array) -> Array:
-    """Return small integers of ``ml_dtypes`` as numpy's, which compare and cast everywhere."""
+    """Return small integers of ``ml_dtypes`` as ``int64``, which every numpy can compare and cast."""
     is_foreign = kind_of(values.dtype.name) == "integer" and values.dtype.isbuiltin != 1
     return values.astype(np.int64) if is_foreign else values
 

@@ -3,10 +3,10 @@
 ::
 
     stream 1   |-----------|-----------|------|      chunks end where each source's slices end,
-    stream 2   |-------|-------|-------|------|      and are cut to what all of them have
+    stream 2   |-------|-------|-------|------|      and are cut to the shortest of them
     sum        |-------|---|---|-------|------|      float64; float32 for 16 bits and less
 
-While a chunk is summed, threads read the next one of each stream: reading and checksums release the interpreter's lock.
+While a chunk is summed, threads read the next one of each stream. Reading and checksums release the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tfbundle.tensors.arrays import Array
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-# More threads than this wait for the memory or the disk, and not for a processor.
+# With more threads than this, the memory or the disk is the limit.
 _MOST_THREADS = 4
-# Of more streams, chunks that are read ahead take more memory than they save time.
+# With more streams, reading ahead takes more memory than the saved time is worth.
 _MOST_STREAMS = 32
 
 
@@ -52,7 +52,7 @@ def _means(streams: Sequence[Iterator[Array]], weights: Sequence[float], dtype: 
     wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float32 if dtype.itemsize <= 2 else np.float64)
     is_mean = len(set(weights)) == 1
     total = wide.type(len(weights) if is_mean else sum(weights))
-    # numpy casts as it adds, which saves an array; it does not know how to with the types of ml_dtypes.
+    # numpy casts while it adds, which saves an array, but not from the types of ml_dtypes.
     is_builtin = dtype.isbuiltin == 1
     room = np.empty(0, wide)
     for parts in aligned(streams):
@@ -73,9 +73,10 @@ def _means(streams: Sequence[Iterator[Array]], weights: Sequence[float], dtype: 
 
 
 def aligned(streams: Sequence[Iterator[Array]]) -> Iterator[list[Array]]:
-    """Yield arrays of one length from several streams of flat arrays, which together have the same length.
+    """Yield arrays of equal length from several streams of flat arrays, whose total lengths are equal.
 
-    Ends with the first stream that ends; each is asked for what is behind its last array, where it is verified.
+    Ends with the first stream that ends; all others are then advanced past their last array too, where sources verify
+    their checksums.
     """
     rests: list[Array | None] = [None] * len(streams)
     while True:

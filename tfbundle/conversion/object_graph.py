@@ -1,7 +1,7 @@
 """The object graph of a TensorFlow 2 checkpoint after tensors were renamed or dropped.
 
-TensorFlow restores by the graph: it walks from the saved object along the names of children, and each object's
-attributes say under which key its tensor is stored. So a tensor has its name in several places, which stay together::
+TensorFlow restores by the graph: it walks from the saved object along the names of children, and the attributes of each
+object state the keys of its tensors. A tensor therefore has its name in several places, which must stay consistent::
 
     key of the tensor   model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE
     checkpoint_key      the same, in an attribute of the variable's node
@@ -10,13 +10,13 @@ attributes say under which key its tensor is stored. So a tensor has its name in
 
 Rules:
 
-* A renamed key is renamed in its attribute. Where the new key is a path of the same length, the children on the way are
-  renamed too, if everything below agrees, so that ``Checkpoint(net=...)`` restores what was saved as ``model``. Where
-  all keys behind a path change their place (``model/...`` to ``...``, or the reverse), so does the object there: it is
-  referred to by the new path, and what takes the place of another object hands its children on to it.
-* An object that lost all its tensors is cut off: no owner and no optimizer refers to it any more. Otherwise TensorFlow
-  would take a variable that has no value for restored.
-* Nodes keep their numbers, for everything refers to them by number.
+* A renamed key is renamed in its attribute. If the new key is a path of the same length, the children along the path
+  are renamed too, provided that all keys below agree, so that ``Checkpoint(net=...)`` restores an object that was saved
+  as ``model``. If all keys below a path move (``model/...`` to ``...``, or the reverse), the object moves as well: the
+  new path refers to it, or to an existing object that receives its children.
+* An object that lost all its tensors is removed from its owners and optimizers. Otherwise TensorFlow would consider a
+  variable without a value restored.
+* Nodes keep their numbers, because all references are by number.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tfbundle.proto import TrackableObjectGraph
 
 
 def rewrite_objects(objects: ObjectGraph, names: Mapping[str, str]) -> bytes:
-    """Return the serialized graph for a checkpoint that holds the tensors ``names``, from old key to new key.
+    """Return the serialized graph for a checkpoint with the tensors ``names``, which maps old keys to new keys.
 
-    The graph itself is not in ``names``. Unchanged names give the bytes of an equal graph.
+    The graph itself is not in ``names``. If no name changes, the result is an equal graph.
     """
     proto = TrackableObjectGraph()
     proto.CopyFrom(objects.proto)
@@ -58,7 +58,7 @@ def rewrite_objects(objects: ObjectGraph, names: Mapping[str, str]) -> bytes:
 
 
 def _owners_of_kept(proto: TrackableObjectGraph) -> set[int]:
-    """Return the numbers of the nodes from which one with attributes can be reached."""
+    """Return the numbers of the nodes that lead to a node with attributes."""
     owners: dict[int, list[int]] = {}
     for number, node in enumerate(proto.nodes):
         for child in node.children:

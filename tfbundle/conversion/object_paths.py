@@ -1,11 +1,11 @@
-"""Where objects are found in a graph after their keys have changed, so that TensorFlow finds them by the new keys.
+"""Paths of objects in a graph after their keys have changed, so that TensorFlow finds them by the new keys.
 
 A key is a path of children, ``model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE``::
 
-    model/... -> net/...          the child "model" is called "net", if all behind it agrees
-    model/... -> ...              the children of "model" become the root's, and "model" goes
-    model/... -> a/b/...          the object at "model" is found at "a/b", and "a" is a new object
-    layer_1/... -> layers/1/...   likewise
+    model/... -> net/...          the child "model" is renamed to "net", if all keys below it agree
+    model/... -> ...              the children of "model" become the root's, and "model" is removed
+    model/... -> a/b/...          the object at "model" moves to "a/b", and "a" is a new object
+    layer_1/... -> layers/1/...   the same
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _Path: TypeAlias = "tuple[str, ...]"
 
 
 def move_objects(proto: TrackableObjectGraph, objects: ObjectGraph, names: Mapping[str, str]) -> None:
-    """Refer to objects by the paths that their keys have from now on, where these are longer or shorter."""
+    """Move objects to the paths of their new keys, where these are longer or shorter."""
     children = [{child.name: child.number for child in node.children} for node in objects]
-    # By path: for each child behind it, where to its keys move, or None for those that do not move at this place.
+    # By path, for each child below it: the paths that its keys move to, or None for keys that do not move here.
     moves: dict[_Path, dict[str, set[_Path | None]]] = {}
     for old, new in names.items():
         old_path, new_path = _path(old), _path(new)
@@ -51,18 +51,18 @@ def move_objects(proto: TrackableObjectGraph, objects: ObjectGraph, names: Mappi
 
 
 class _Tree:
-    """The children of each object by name, while they change."""
+    """The children of each object by name, which change as objects move."""
 
     def __init__(self, children: list[dict[str, int]]) -> None:
         self._children = children
         self._changed: set[int] = set()
-        # The objects that take the place of others, whose slots they list from now on.
+        # The objects that replace others, and take over their slots.
         self._heirs: dict[int, int] = {}
 
     def move(self, path: _Path, target: _Path, moved: Collection[str], keyed: Collection[str]) -> None:
-        """Have ``target`` lead to the children ``moved`` of the object at ``path``, or to it if that is all it has.
+        """Make ``target`` refer to the children ``moved`` of the object at ``path``, or to it if these are all it has.
 
-        ``keyed`` are its children with keys behind them; the others go along, for they are other names of these.
+        ``keyed`` are its children that lead to keys; the others move too, because they are other names of these.
         """
         number = self._walk(path)
         if number is None:
@@ -87,7 +87,7 @@ class _Tree:
             self._heirs.setdefault(place, number)
 
     def write(self, proto: TrackableObjectGraph) -> None:
-        """Put what has changed into the graph."""
+        """Apply the changes to the graph."""
         while len(proto.nodes) < len(self._children):
             proto.nodes.add()
         for number in sorted(self._changed):
@@ -111,7 +111,7 @@ class _Tree:
         return number
 
     def _make(self, path: _Path) -> int:
-        """Return the object at the end of a path, which is made where there is none."""
+        """Return the object at the end of a path, which is created if it does not exist."""
         number = 0
         for name in path:
             if name not in self._children[number]:
@@ -122,7 +122,7 @@ class _Tree:
 
 
 def rename_children(proto: TrackableObjectGraph, objects: ObjectGraph, names: Mapping[str, str]) -> None:
-    """Rename the children on the way to renamed keys, where all keys on the same way agree."""
+    """Rename the children along the paths of renamed keys, where all keys of a path agree."""
     children = [{child.name: child.number for child in node.children} for node in objects]
     wanted: dict[tuple[int, str], set[str]] = {}
     for old, new in names.items():
@@ -137,7 +137,7 @@ def rename_children(proto: TrackableObjectGraph, objects: ObjectGraph, names: Ma
             for child in node.children
             if len(found := wanted.get((number, child.local_name), {child.local_name})) == 1
         }
-        # Two children of one name would be one.
+        # Two children with the same name would become one.
         taken = [renamed.get(child.local_name, child.local_name) for child in node.children]
         if len(set(taken)) == len(taken):
             for child in node.children:

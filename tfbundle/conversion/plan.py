@@ -1,12 +1,12 @@
-"""What a conversion does with each tensor: which are written, under which names, as which types and shapes.
+"""The plan of a conversion: the tensors to write, with their names, types and shapes.
 
-All of this is known before a byte is written, so that a refusal costs nothing and names everything that stands in the
-way at once. The steps, in this order::
+The plan is complete before anything is written, so that a refusal is cheap and can name all problems together. The
+steps, in this order::
 
     names, exclude, slots, weights, averages    which tensors, by their stored names
-    rename                                      what they are called
+    rename                                      their new names
     cast, transpose                             type and axes, by stored names
-    transform                                   whatever else, a function of the new name and the tensor
+    transform                                   any other change, by a function of the new name and the tensor
 
 Only casts that might lose integers, and tensors that ``transform`` changes, are read for the plan.
 """
@@ -34,13 +34,13 @@ from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.shared_bytes import check_shared_bytes
 from tfbundle.tensors.tensor import Tensor
 
-# From patterns to the axes of the result, as ``numpy.transpose`` takes them.
+# From patterns to the axes of the result, as ``numpy.transpose`` accepts them.
 Transpose: TypeAlias = "Mapping[Any, Sequence[int]]"
-# Takes the new name and the tensor; returns the tensor itself, an array, or ``None`` to leave it out.
+# Called with the new name and the tensor; returns the tensor itself, an array, or ``None`` to leave it out.
 Transform: TypeAlias = Callable[[str, Tensor], Any]
 
 _EXCLUDED = "left out: excluded"
-# What each key of a variable contains that TensorFlow restores by the object graph.
+# The part that all keys have in common that TensorFlow restores by the object graph.
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _MOST_LISTED = 3
 
@@ -48,8 +48,8 @@ _MOST_LISTED = 3
 class Item(NamedTuple):
     """A line of the plan.
 
-    ``name`` is the stored name and ``new_name`` the one to write, ``None`` for a tensor that is left out; ``dtype`` is
-    TensorFlow's name of the type that is written (or was stored), and ``action`` what happens, in words.
+    ``name`` is the stored name and ``new_name`` the one to write, or ``None`` for a tensor that is left out; ``dtype``
+    is TensorFlow's name of the type that is written (or was stored), and ``action`` describes the changes.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Planned:
-    """A tensor to write: ``name`` is what to call it, ``dtype`` its type and ``shape`` its shape in the output."""
+    """A tensor to write, with its ``name``, ``dtype`` and ``shape`` in the output."""
 
     name: str
     tensor: Tensor
@@ -73,24 +73,24 @@ class Planned:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its elements as they will be written; of strings, those that are stored."""
+        """The size of its elements in bytes as they will be written; for strings, as they are stored."""
         return self.tensor.nbytes if self.dtype.hasobject else prod(self.shape) * self.dtype.itemsize
 
     @property
     def is_copied(self) -> bool:
-        """Whether the values are written as they are stored."""
+        """Whether the values are written unchanged."""
         return self.axes is None and self.transform is None and self.dtype == self.tensor.dtype
 
     @property
     def type_name(self) -> str:
-        """The type to write, as TensorFlow calls it: the stored one if it stays, for it may be a string."""
+        """TensorFlow's name of the type to write: the stored type if it does not change, since it may be a string."""
         stays = self.transform is None and self.dtype == self.tensor.dtype
         return python_name(self.tensor.data_type) if stays else _type_name(self.dtype)
 
     def chunks(self) -> Iterator[Array]:
         """Yield its elements in C order, as flat arrays of bounded size in native byte order.
 
-        What is transposed or transformed is in memory whole.
+        Tensors that are transposed or transformed are in memory whole.
         """
         if self.axes is None and self.transform is None:
             for values in self.tensor.chunks():
@@ -115,7 +115,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be written, in the source's order, and a line for every tensor of the source."""
+    """The tensors to write, in the source's order, and one item for every tensor of the source."""
 
     tensors: list[Planned]
     items: tuple[Item, ...]
@@ -123,13 +123,13 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all values that will be written."""
+        """The size of all values to write, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a caller asked for, as ``convert`` documents it."""
+    """The choices of the caller, as documented in ``convert``."""
 
     names: Names = None
     rename: Rename | None = None
@@ -143,13 +143,13 @@ class Choices:
 
 
 def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = False) -> Plan:
-    """Return what ``choices`` mean for the tensors of ``source``.
+    """Return the plan for the tensors of ``source``.
 
-    The object graph of a TensorFlow 2 checkpoint is no weight; it is planned only if ``names`` asks for it, or for a
-    target that ``keeps_objects``, where it is rewritten for what happens to the tensors.
+    The object graph of a TensorFlow 2 checkpoint is planned only if ``names`` selects it, or for a target that
+    ``keeps_objects``, where it is updated for the changes to the tensors.
 
-    Raises ``ValueError`` for collisions and choices that make no sense, ``KeyError`` for names that match nothing,
-    ``UnsupportedError`` for casts that lose integers, and what reading raises.
+    Raises ``ValueError`` for collisions and invalid choices, ``KeyError`` for names that match nothing,
+    ``UnsupportedError`` for casts that would change integers, and the errors of reading.
     """
     excluded = match_names(source, choices.exclude) if choices.exclude is not None else ()
     averages: Mapping[str, str] = averages_of(source, excluded) if choices.averages else {}
@@ -176,7 +176,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
             continue
         if name in new_names:
             try:
-                tensor.dtype  # noqa: B018 - asking is what raises for what is no tensor.
+                tensor.dtype  # noqa: B018 - the access raises for a value that is not a tensor.
             except UnsupportedError as error:
                 problems.setdefault(error.message, []).append(name)
                 continue
@@ -197,14 +197,14 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
 def _plan_graph(
     source: TensorMapping, tensor: Tensor, new_names: Mapping[str, str], averages: Mapping[str, str]
 ) -> Planned:
-    """Return the object graph, as it is where all tensors keep their names."""
+    """Return the object graph to write, unchanged if all tensors keep their names."""
     names = dict(new_names)
     for average, variable in averages.items():
-        if average in names:  # What TensorFlow restores into the variable is the average from now on.
+        if average in names:  # TensorFlow restores the average into the variable from now on.
             names[variable] = names.pop(average)
     if all(names.get(name) == name for name in source if name != OBJECT_GRAPH_KEY):
         return Planned(tensor.name, tensor, tensor.dtype, tensor.shape)
-    assert source.objects is not None  # It is read from the tensor that is there.
+    assert source.objects is not None  # The tensor that contains it exists.
     keys = {value.key for node in source.objects for value in node.attributes}
     refused = [new for old, new in names.items() if old in keys and _ATTRIBUTES in old and _ATTRIBUTES not in new]
     if refused:
@@ -221,7 +221,7 @@ def _plan_graph(
 def _choose(
     source: TensorMapping, choices: Choices, averages: Mapping[str, str], excluded: Collection[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what is chosen with its names so far, and what is left out with the reason."""
+    """Return the chosen tensors with their names so far, and the tensors left out with the reasons."""
     chosen = select_names(source, choices.names)
     left_out: dict[str, str] = {}
     if choices.names is None and OBJECT_GRAPH_KEY in chosen:
@@ -243,7 +243,7 @@ def _with_averages(
     called = dict(chosen)
     for average, variable in averages.items():
         if average in called:
-            # A variable that was chosen under another name hands this name on.
+            # A variable that was chosen under another name passes this name on.
             called[average] = called.pop(variable, variable)
             if variable in source:
                 left_out[variable] = "left out: its moving average takes its place"
@@ -267,7 +267,7 @@ def _plan_one(
     if axes is None:
         return Planned(name, tensor, dtype, tensor.shape)
     if len(axes) != len(tensor.shape):
-        raise ValueError(f"{tensor.name!r} has the shape {list(tensor.shape)}, which {list(axes)} cannot transpose")
+        raise ValueError(f"{tensor.name!r} has shape {list(tensor.shape)}; transpose has the wrong axes {list(axes)}")
     return Planned(name, tensor, dtype, tuple(tensor.shape[axis] for axis in axes), axes)
 
 
@@ -282,18 +282,18 @@ def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple
 
 
 def _find(source: TensorMapping, pattern: Any, purpose: str) -> Collection[str]:
-    """Return the stored names that a pattern means; ``KeyError`` where there are none."""
+    """Return the stored names that a pattern matches; raise ``KeyError`` if there are none."""
     if not (isinstance(pattern, str | re.Pattern) or callable(pattern)):
         raise ValueError(f"{purpose} expects a name, a glob, a compiled pattern or a function, not {pattern!r}")
     return match_names(source, pattern)
 
 
 def _variable_keys(source: TensorMapping, name: str) -> list[str]:
-    """Return the stored names of the variables that are called ``name``."""
+    """Return the stored names of the variables that are named ``name``."""
     try:
         return source.objects.keys_of(name) if source.objects is not None else []
     except TfBundleError:
-        return []  # The object graph is damaged, and stored names will do.
+        return []  # The object graph is damaged; stored names still work.
 
 
 def _item(line: Planned, *, by_average: bool) -> Item:
@@ -319,7 +319,7 @@ def _describe(problems: Mapping[str, Sequence[str]]) -> str:
 def _left_out(tensor: Tensor, reason: str) -> Item:
     try:
         return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
-    except TfBundleError:  # It is damaged or no tensor, and nobody wants it.
+    except TfBundleError:  # It is damaged or not a tensor, but it is left out anyway.
         return Item(tensor.name, None, "unknown", (), 0, reason)
 
 

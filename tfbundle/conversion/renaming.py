@@ -1,16 +1,16 @@
-r"""What tensors are to be called: exact names, regular expressions, functions, and several of these in order.
+r"""New names of tensors, from exact names, regular expressions, functions, and sequences of these.
 
 ::
 
-    {"a": "b", "b": "a"}               one step: every name is looked up as it was before it
-    {re.compile(r"^bert/"): ""}        a compiled pattern replaces what it finds, as re.sub does, with \1 and \g<name>
-    {r"layer_(\d+)/": r"layers.\1."}   so does a str, if no tensor is called so
-    [(old, new), {...}, function]      steps in order, each on the names that the one before made
+    {"a": "b", "b": "a"}               one step: every name is looked up as it was before the step
+    {re.compile(r"^bert/"): ""}        a compiled pattern replaces its matches, as re.sub does, with \1 and \g<name>
+    {r"layer_(\d+)/": r"layers.\1."}   a str does so too, if no tensor has that name
+    [(old, new), {...}, function]      steps in order, each applied to the names from the previous step
     str.lower                          a function from the old name to the new one
 
-A name that exists is that name, whatever characters it has; only what is no name is a regular expression. In one step a
-name that is given exactly is not changed by the patterns beside it. A name or pattern that finds nothing is an error,
-and so are two tensors with one name.
+A str that is an existing name is always taken as that name, whatever characters it has; otherwise it is a regular
+expression. In one step, patterns do not change a name that is listed exactly. A name or pattern that matches nothing is
+an error, and so are two tensors with the same name.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MOST_LISTED = 10
 
 
 def rename_all(names: Mapping[str, str], rename: Rename | None, keys_of: Callable[[str], list[str]]) -> dict[str, str]:
-    """Return ``names``, from stored names to what tensors are called so far, with the names that they are to have.
+    """Return the new name for each stored name in ``names``, which maps stored names to the names so far.
 
-    ``keys_of`` returns the stored names of the variables that a name means, for checkpoints of TensorFlow 2.
+    ``keys_of`` returns the stored names of the variables with a name, for checkpoints of TensorFlow 2.
 
-    Raises ``KeyError`` for a name or pattern that finds nothing, and ``ValueError`` for a rule that is none, a name
-    that is empty or no ``str``, and tensors that would have one name.
+    Raises ``KeyError`` for a name or pattern that matches nothing, and ``ValueError`` for an invalid rule, a name that
+    is empty or not a ``str``, and tensors that would have the same name.
     """
     called = apply_rules(names, rename, keys_of)
     check_distinct(called)
@@ -43,7 +43,7 @@ def rename_all(names: Mapping[str, str], rename: Rename | None, keys_of: Callabl
 def apply_rules(
     names: Mapping[str, str], rename: Rename | None, keys_of: Callable[[str], list[str]], *, what: str = "tensor"
 ) -> dict[str, Any]:
-    """Return what ``rename_all`` does, and do not compare the names with each other; ``what`` is what they name."""
+    """Return the names as ``rename_all`` does, without checking for duplicates; ``what`` is the kind of named thing."""
     called: dict[str, Any] = dict(names)
     for step in _steps(rename):
         called = _by_function(called, step) if callable(step) else _by_rules(called, step, keys_of, what)
@@ -56,7 +56,7 @@ def _steps(rename: Rename | None) -> list[Any]:
     if callable(rename) or isinstance(rename, Mapping):
         return [rename]
     if isinstance(rename, str):
-        raise ValueError(f"rename is a dict, a list of pairs or a function, not the name {rename!r}")
+        raise ValueError(f"rename must be a dict, a list of pairs or a function, not the name {rename!r}")
     steps: list[Any] = []
     for step in rename:
         if callable(step) or isinstance(step, Mapping):
@@ -64,7 +64,7 @@ def _steps(rename: Rename | None) -> list[Any]:
         elif not isinstance(step, str) and len(step) == 2:
             steps.append({step[0]: step[1]})
         else:
-            raise ValueError(f"a step of rename is a pair (old, new), a dict or a function, not {step!r}")
+            raise ValueError(f"a step of rename must be a pair (old, new), a dict or a function, not {step!r}")
     return steps
 
 
@@ -75,7 +75,7 @@ def _by_function(called: Mapping[str, str], function: Callable[[str], str]) -> d
 def _by_rules(
     called: Mapping[str, str], rules: Mapping[Any, str], keys_of: Callable[[str], list[str]], what: str
 ) -> dict[str, str]:
-    """Return the names after one step: exact names first, and on what is left the patterns in their order."""
+    """Return the names after one step: exact names first, then the patterns in order on the remaining names."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in called.items():
         by_name[name].append(key)
@@ -101,9 +101,7 @@ def _by_rules(
                 found = True
                 result[key] = _substitute(pattern, new, name)
         if not found:
-            raise KeyError(
-                f"no {what} is called {text!r} or matches it, so that none can be renamed{_hint(text, called)}"
-            )
+            raise KeyError(f"no {what} is called {text!r} or matches it, so none can be renamed{_hint(text, called)}")
     return result
 
 
@@ -116,7 +114,7 @@ def _compile(text: str, names: Iterable[str], what: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise KeyError(
-            f"no {what} is called {text!r}, and it is no regular expression ({error})"
+            f"no {what} is called {text!r}, and it is not a regular expression ({error})"
             f"{suggest_names(text, dict.fromkeys(names))}"
         ) from None
 
@@ -125,15 +123,15 @@ def _substitute(pattern: re.Pattern[str], new: Any, name: str) -> str:
     try:
         return pattern.sub(new, name)
     except (re.error, IndexError, TypeError) as error:
-        raise ValueError(f"{new!r} cannot replace what {pattern.pattern!r} finds: {error}") from None
+        raise ValueError(f"{new!r} cannot replace the matches of {pattern.pattern!r}: {error}") from None
 
 
 def check_distinct(called: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for a new name that is empty or no ``str``, and for one that several would have."""
+    """Raise ``ValueError`` for a new name that is empty or not a ``str``, and for a name of several tensors."""
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in called.items():
         if not isinstance(name, str) or not name:
-            raise ValueError(f"{key!r} would be called {name!r}, and a name is a str that is not empty")
+            raise ValueError(f"{key!r} would be called {name!r}, but a name must be a non-empty str")
         keys[name].append(key)
     shared = {name: owners for name, owners in keys.items() if len(owners) > 1}
     if shared:

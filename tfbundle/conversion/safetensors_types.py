@@ -1,9 +1,8 @@
-"""What the format safetensors calls the types of numpy and ml_dtypes."""
+"""The names of the types of numpy and ml_dtypes in the safetensors format."""
 
 from __future__ import annotations
 
-# Readers before 0.7 do not know C64, those before 0.8 not the
-# FNUZ types.
+# Readers before 0.7 do not support C64, those before 0.8 do not support the FNUZ types.
 DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",

@@ -1,7 +1,7 @@
-"""ZIP archives, as ``.npz`` and ``.keras`` files are: opened within bounds, and their members as files.
+"""ZIP archives, such as ``.npz`` and ``.keras`` files: opened within bounds, with their members as files.
 
-zipfile reads the directory at the end whole, whatever size it states, and inflates by methods that neither numpy nor
-Keras use, of which some know no bound. So the size is bounded, and other methods are refused.
+zipfile reads the whole directory at the end, whatever its size, and supports compression methods that neither numpy nor
+Keras uses, some of which have no bound on their output. The size is therefore bounded, and other methods are refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.storage.base import Source
 
-# The directory takes about a hundred bytes a member, and its members a microsecond each for every one of these.
+# The directory takes about a hundred bytes per member, and each of these bytes about a microsecond to parse.
 _LARGEST_DIRECTORY = 16 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = 30
@@ -23,16 +23,16 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError
 
 
 class SourceFile(io.RawIOBase):
-    """A part of an open source as a file that Python's libraries and h5py read."""
+    """A part of an open source as a file object for Python's libraries and h5py."""
 
     def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
-        """Without ``size`` the part goes to the end."""
+        """Start at ``start``; without ``size`` the part extends to the end."""
         self._source = source
         self._start = start
         self._size = source.size - start if size is None else size
         self._pos = 0
         self.largest: int | None = None
-        """How many bytes may be asked for at once."""
+        """The most bytes that one read may request."""
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -43,7 +43,7 @@ class SourceFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
+        """Set the position and return it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._pos, io.SEEK_END: self._size}[whence]
         if origin + offset < 0:
             raise ValueError("a position before the start of a file")
@@ -55,7 +55,7 @@ class SourceFile(io.RawIOBase):
         return self._pos
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to ``size`` bytes, or all that are left."""
+        """Return up to ``size`` bytes, or all remaining bytes."""
         left = max(0, self._size - self._pos)
         count = left if size is None or size < 0 else min(size, left)
         if self.largest is not None and count > self.largest:
@@ -67,7 +67,7 @@ class SourceFile(io.RawIOBase):
         return data
 
     def readinto(self, buffer: Any) -> int:
-        """Fill as much of ``buffer`` as there is, and return how many bytes that is."""
+        """Read into ``buffer`` as far as there are bytes, and return their number."""
         view = memoryview(buffer).cast("B")
         count = min(len(view), max(0, self._size - self._pos))
         self._source.read_into(self._start + self._pos, view[:count])
@@ -78,19 +78,19 @@ class SourceFile(io.RawIOBase):
 def open_archive(source: Source) -> zipfile.ZipFile:
     """Return the archive in an open file.
 
-    Raises ``FormatError`` where it is none or is damaged, and ``UnsupportedError`` where it has too many members.
+    Raises ``FormatError`` if it is not an archive or is damaged, and ``UnsupportedError`` if it has too many members.
     """
     file = SourceFile(source)
     file.largest = _LARGEST_DIRECTORY
     path = source.path
     try:
         archive = zipfile.ZipFile(file)  # type: ignore[arg-type, unused-ignore]
-        # Python before 3.12 asks for the last character of each name.
+        # Python before 3.12 accesses the last character of each name.
         names = [info.filename for info in archive.infolist()]
     except UnsupportedError:
         raise
     except (*BROKEN, UnicodeDecodeError, IndexError) as error:
-        raise FormatError(f"{path} is no complete ZIP archive: {error}", path=path) from None
+        raise FormatError(f"{path} is not a complete ZIP archive: {error}", path=path) from None
     file.largest = None
     if "" in names:
         raise FormatError(f"{path} has a member without a name", path=path)
@@ -102,13 +102,13 @@ def open_archive(source: Source) -> zipfile.ZipFile:
 
 
 def check_method(info: zipfile.ZipInfo) -> None:
-    """Raise ``UnsupportedError`` for a member that is compressed otherwise than by deflation, or encrypted."""
+    """Raise ``UnsupportedError`` for a member that is encrypted, or compressed by another method than deflate."""
     if info.compress_type not in _METHODS or info.flag_bits & 1:
         raise UnsupportedError("its member of the archive is encrypted, or compressed by an unusual method")
 
 
 def part_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source) -> SourceFile:
-    """Return a member that is stored as it is, as a part of the archive; its checksum has been verified."""
+    """Return an uncompressed member as a part of the archive, after verifying its checksum."""
     with archive.open(info) as member:
         while member.read(1 << 20):
             pass

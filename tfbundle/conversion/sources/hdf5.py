@@ -1,12 +1,12 @@
 """HDF5 files, such as Keras weights (``.h5``, ``.weights.h5``) and the weights in a ``.keras`` archive.
 
-h5py reads them. A tensor is a dataset, called by its path without the first slash, and looked at when it is first asked
-for. What leads elsewhere, to other files or back to a group, is not followed. A dataset may state any shape without
-storing a byte of it, compressed ones may grow without end, and strings may all be one: what grows too far is refused
-before it is read, or as it grows. Keras marks bfloat16, which HDF5 has no type for, by an attribute.
+h5py reads them. A tensor is a dataset, named by its path without the first slash, and opened on first access. Links to
+other files, or back to a group, are not followed. A dataset may state any shape without storing any bytes, compressed
+data may expand without limit, and all strings may share storage. Excessive expansion is therefore refused before or
+while the data is read. Keras marks bfloat16, for which HDF5 has no type, by an attribute.
 
-The weights in a ``.keras`` archive are stored as they are, and read where they lie. In an archive that somebody packed
-again they are compressed, and inflated to a temporary file first.
+The weights in a ``.keras`` archive are normally not compressed, and are read in place. In an archive that was packed
+again they may be compressed, and are first inflated to a temporary file.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _WEIGHTS = "model.weights.h5"
 _BROKEN = (*BROKEN, KeyError, TypeError, OverflowError, MemoryError)
 _MOST_DATASETS = 1 << 17
 _DEEPEST = 255
-# A chunk is in memory whole, and inflated each time that a part of it is read.
+# A chunk is in memory whole, and inflated each time a part of it is read.
 _LARGEST_CHUNK = LARGEST_EXPANSION
 
 
 def open_hdf5(location: Location) -> MemberTensors:
     """Return the datasets of an HDF5 file or ``.keras`` archive.
 
-    Raises ``UnsupportedError`` without h5py, and ``FormatError`` where the file is damaged.
+    Raises ``UnsupportedError`` if h5py is not installed, and ``FormatError`` if the file is damaged.
     """
     return MemberTensors(open_store(location.path), "hdf5")
 
@@ -74,7 +74,7 @@ def open_store(path: str) -> MemberStore:
         except TfBundleError:
             raise
         except _BROKEN as error:
-            raise FormatError(f"{path} is no complete HDF5 file: {error}", path=path) from None
+            raise FormatError(f"{path} is not a complete HDF5 file: {error}", path=path) from None
         return MemberStore(path, members, opened.pop_all().close, (open_store, (location.absolute().path,)))
 
 
@@ -102,7 +102,7 @@ class _Datasets:
         self._file = file
         self._path = source.path
         self._version = source.version
-        # Strings lie in heaps, and any number of them may be one.
+        # Strings are stored in heaps, and any number of elements may share one.
         self._most_text = max(LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH * source.size)
         self._text_step = max(1, LARGEST_EXPANSION // max(1, source.size))
 
@@ -143,7 +143,7 @@ class _Datasets:
 
     def _member(self, dataset: Any, name: str) -> Member:
         if dataset.external or dataset.is_virtual:
-            return unsupported("its values lie in another file, which is not followed", self._version)
+            return unsupported("its values are in another file, and such links are not followed", self._version)
         if dataset.shape is None:
             return unsupported("it is an empty dataset without a shape", self._version)
         dtype = dataset.dtype
@@ -165,7 +165,7 @@ class _Datasets:
         return Member(number, shape, self._text(dataset) if is_varied else _reader(dataset, target), self._version)
 
     def _text(self, dataset: Any) -> Callable[[], Iterator[Array]]:
-        """Return what reads strings of any lengths, so few at once that they cannot take too much."""
+        """Return a function that reads variable-length strings, few at a time so that memory use is bounded."""
 
         def chunks() -> Iterator[Array]:
             size = 0
@@ -178,7 +178,7 @@ class _Datasets:
                         size += sum(map(len, values))
                         if size > self._most_text:
                             raise UnsupportedError(
-                                f"its strings take more than {self._most_text} bytes; what grows more than "
+                                f"its strings take more than {self._most_text} bytes; data that expands more than "
                                 f"{LARGEST_EXPANSION_GROWTH} times is not read"
                             )
                         yield values
@@ -207,7 +207,7 @@ def _reader(dataset: Any, target: np.dtype[Any] | None) -> Callable[[], Iterator
                 return
             row = max(1, dataset.size // dataset.shape[0]) * max(1, dataset.dtype.itemsize)
             step = max(1, CHUNK // row)
-            # Rows of one chunk of the file are read together, for it is inflated each time.
+            # Rows of one chunk of the file are read together, because it is inflated for each read.
             if dataset.chunks is not None:
                 step = max(step, min(dataset.chunks[0], max(1, _LARGEST_CHUNK // row)))
             for first in range(0, dataset.shape[0], step):

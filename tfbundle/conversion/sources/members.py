@@ -1,8 +1,8 @@
-"""Tensors that no checkpoint holds, with the face that those of a checkpoint have.
+"""Tensors from other sources than checkpoints, with the same interface.
 
-A file of another program lists its tensors when it is opened: a ``Member`` each, with type, shape and a function that
-reads it. That is all that ``Tensor`` needs, so that ``convert`` and everything else that takes a mapping of tensors
-works on it.
+A file of another program lists its tensors when it is opened, each as a ``Member`` with type, shape and a function that
+reads it. ``Tensor`` needs nothing else, so ``convert`` and everything else that accepts a mapping of tensors works on
+it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tfbundle.tensors.slices import TensorSlice
 
 
-# What a short string takes in memory beside its bytes.
+# The overhead of a short string in memory, in bytes.
 _STRING_SIZE = 48
 
 
@@ -38,10 +38,9 @@ _STRING_SIZE = 48
 class Member:
     """One tensor of a file: TensorFlow's number of its type, its shape, and how to read it.
 
-    ``chunks`` yields flat arrays in native byte order that are the elements in C order. ``problem`` says why there is
-    no tensor, for what is damaged or cannot be one. ``version`` differs between states of a file. ``part`` says where a
-    part of a partitioned variable belongs. A partitioned one has ``slices``, and ``select`` then reads what lies in one
-    of them.
+    ``chunks`` yields flat arrays in native byte order, which are the elements in C order. ``problem`` states why a
+    member is not a readable tensor. ``version`` differs between states of a file. ``part`` is where a part of a
+    partitioned variable belongs. A partitioned tensor has ``slices``, and ``select`` reads elements inside one of them.
     """
 
     data_type: int
@@ -55,31 +54,31 @@ class Member:
 
 
 def failed(problem: TfBundleError, version: Any = None) -> Member:
-    """Return a member that has a name and no tensor, because it is damaged or of another kind."""
+    """Return a member that has a name but no tensor, because it is damaged or of another kind."""
     return Member(DT_STRING, (), lambda: iter(()), version, problem)
 
 
 def unsupported(problem: str, version: Any = None) -> Member:
-    """Return a member that is something else than a tensor."""
+    """Return a member that is not a tensor."""
     return failed(UnsupportedError(problem), version)
 
 
 def check_shape(shape: Iterable[Any], dtype: np.dtype[Any], stored: int, name: str, path: str) -> tuple[int, ...]:
-    """Return a shape that a file states, after comparing its bytes with the ``stored`` ones.
+    """Return a shape that a file states, after comparing its size with the ``stored`` bytes.
 
-    Raises ``FormatError`` for what is no shape, and ``UnsupportedError`` for what grows far beyond the bytes that are
-    stored, as only zeros and attacks do.
+    Raises ``FormatError`` for an invalid shape, and ``UnsupportedError`` for data that would expand far beyond the
+    stored bytes, as only zeros and crafted files do.
     """
     lengths = tuple(shape)
-    # Strings become objects of Python.
+    # Strings become Python objects.
     itemsize = dtype.itemsize + (_STRING_SIZE if dtype.kind in "SUO" else 0)
     if len(lengths) > LARGEST_RANK or not all(type(length) is int and 0 <= length < 1 << 62 for length in lengths):
         raise FormatError(f"it states the shape {str(lengths)[:100]}", path=path, tensor=name)
     nbytes = prod(lengths) * itemsize
     if nbytes > max(LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH * stored):
         raise UnsupportedError(
-            f"it takes {nbytes} bytes and is stored in {stored}; what grows more than {LARGEST_EXPANSION_GROWTH} times "
-            "is not read",
+            f"it takes {nbytes} bytes and is stored in {stored}; data that expands more than "
+            f"{LARGEST_EXPANSION_GROWTH} times is not read",
             path=path,
             tensor=name,
         )
@@ -87,10 +86,10 @@ def check_shape(shape: Iterable[Any], dtype: np.dtype[Any], stored: int, name: s
 
 
 class LazyMembers(Mapping[str, Member]):
-    """Members of which the names are known, and the rest when it is asked for."""
+    """Members whose names are known, and whose metadata is read on first access."""
 
     def __init__(self, names: Iterable[str], make: Callable[[str], Member], version: Any) -> None:
-        """``make`` returns a member, or raises ``TfBundleError`` for one that is damaged."""
+        """Call ``make`` for each member on first access; it raises ``TfBundleError`` for a damaged one."""
         self._made: dict[str, Member | None] = dict.fromkeys(names)
         self._make = make
         self._version = version
@@ -101,7 +100,7 @@ class LazyMembers(Mapping[str, Member]):
             try:
                 member = self._make(name)
             except TfBundleError as error:
-                member = failed(error, self._version)  # The others are none the worse for it.
+                member = failed(error, self._version)  # The other members stay readable.
             self._made[name] = member
         return member
 
@@ -122,7 +121,7 @@ class MemberStore:
         close: Callable[[], object] = lambda: None,
         reopening: Reopening | None = None,
     ) -> None:
-        """``close`` closes the file; ``reopening`` is a picklable function with arguments that opens it again."""
+        """Use ``close`` to close the file; ``reopening`` is a picklable function and its arguments, which reopen it."""
         self.path = path
         self._members = members
         self._close = close
@@ -130,22 +129,22 @@ class MemberStore:
         self._closed = False
 
     def close(self) -> None:
-        """Close the file. A later read is a ``ValueError``."""
+        """Close the file. A later read raises ``ValueError``."""
         self._closed = True
         self._close()
 
     def reopening(self) -> Reopening:
-        """Return how another process opens this store; raises ``TypeError`` for arrays in memory."""
+        """Return how another process opens this store; raise ``TypeError`` for arrays in memory."""
         if self._reopening is None:
-            raise TypeError(f"the tensors of {self.path} are in memory, and do not pickle; pickle the arrays")
+            raise TypeError(f"the tensors of {self.path} are in memory and cannot be pickled; pickle the arrays")
         return self._reopening
 
     def records(self) -> dict[str, str]:
-        """Return the record of each member, in the order of the file; its name is all that has to be kept of it."""
+        """Return the record of each member, which is its name, in the order of the file."""
         return {name: name for name in self._members}
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """Return ``None`` for each member: nothing is gained by asking for all at once."""
+        """Return ``None`` for each member, because reading all together has no advantage."""
         return repeat(None, len(self._members))
 
     def find(self, name: str) -> str | None:
@@ -153,7 +152,7 @@ class MemberStore:
         return name if name in self._members else None
 
     def facts(self, name: str, record: str) -> Facts:
-        """Return type and shape; raises ``UnsupportedError`` for what is no tensor, ``FormatError`` for damage."""
+        """Return type and shape; raise ``UnsupportedError`` if it is not a tensor, ``FormatError`` if it is damaged."""
         self._check_open()
         member = self._members[name]
         if member.problem is not None:
@@ -161,32 +160,32 @@ class MemberStore:
         return Facts(member.data_type, member.shape, member.slices)
 
     def ranges(self, name: str, record: str) -> tuple[Range, ...]:
-        """Return nothing: where a library finds the bytes is its own business."""
+        """Return an empty tuple, because libraries do not report where the bytes are."""
         return ()
 
     def string_size(self, name: str, record: str) -> None:
-        """Return ``None``: no library says it without reading them."""
+        """Return ``None``, because libraries do not report it without reading the strings."""
         return
 
     def copyable(self, name: str, record: str) -> tuple[()]:
-        """Return nothing: no library hands out the bytes as they lie in its file."""
+        """Return an empty tuple, because libraries do not return the stored bytes."""
         return ()
 
     def fingerprint(self, name: str, record: str) -> Any:
-        """Return what differs between states of the file."""
+        """Return a value that differs between states of the file."""
         member = self._members[name]
         return member.data_type, member.shape, member.version
 
     def part(self, name: str, record: str) -> VariablePart | None:
-        """Return ``None`` but for averages of checkpoints: the tensors of other programs are whole."""
+        """Return ``None`` except for averages of checkpoints, because the tensors of other programs are whole."""
         return self._members[name].part
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Return many tensors by name, each of which must be there; with ``mmap`` they are read-only."""
+        """Return many tensors by name, each of which must exist; with ``mmap`` they are read-only."""
         return read_each(self, names, mmap=mmap)
 
     def read(self, name: str, record: str) -> Array:
-        """Return the whole tensor as an array of its own."""
+        """Return the whole tensor as an array that the caller owns."""
         facts = self.facts(name, record)
         array = shaped(allocate(facts.data_type, (prod(facts.shape),)), facts.shape)
         flat = array.reshape(-1)
@@ -210,7 +209,7 @@ class MemberStore:
             raise ValueError(f"{self.path} is closed; read before close(), or open it again")
 
     def chunks(self, name: str, record: str) -> Iterator[Array]:
-        """Yield the elements from first to last; raises ``FormatError`` where the file has fewer or more."""
+        """Yield the elements from first to last; raise ``FormatError`` if the file has fewer or more."""
         facts, member = self.facts(name, record), self._members[name]
         self._check_open()
         dtype, count, wanted = numpy_dtype(facts.data_type), 0, prod(facts.shape)
@@ -225,7 +224,7 @@ class MemberStore:
         if count != wanted:
             more = " or more" if count > wanted else ""
             raise FormatError(
-                f"it has {count} elements{more}, and its shape {list(facts.shape)}", path=self.path, tensor=name
+                f"it has {count} elements{more}, but its shape is {list(facts.shape)}", path=self.path, tensor=name
             )
 
 
@@ -240,10 +239,10 @@ class MemberTensors(TensorMapping):
         model: TensorMapping | None = None,
         files: tuple[str, ...] | None = None,
     ) -> None:
-        """``open_source`` makes these.
+        """Represent the tensors of a store.
 
-        ``model`` has the object graph and slots of what is made from a checkpoint; ``files`` are the paths that are
-        read, where they are not that of the store.
+        ``model`` has the object graph and slots of tensors that are made from a checkpoint; ``files`` are the paths
+        that are read, if they differ from that of the store.
         """
         self.files = (store.path,) if files is None else files
         self._store: MemberStore = store
@@ -262,17 +261,17 @@ class MemberTensors(TensorMapping):
 
     @property
     def lost(self) -> tuple[Finding, ...]:
-        """Nothing: such files are not salvaged."""
+        """Always empty, because such files are not salvaged."""
         return ()
 
     @property
     def objects(self) -> ObjectGraph | None:
-        """Nothing for a file: objects are stored in checkpoints."""
+        """The object graph of the model, or ``None`` for a file, because only checkpoints store objects."""
         return None if self._model is None else self._model.objects
 
     @property
     def slots(self) -> frozenset[str]:
-        """The names that are those of optimizer slots of TensorFlow 1."""
+        """The names that optimizer slots of TensorFlow 1 have."""
         if self._model is not None:
             return self._model.slots
         from tfbundle.checkpoint.slots import find_slots
@@ -281,7 +280,7 @@ class MemberTensors(TensorMapping):
 
     @property
     def weights(self) -> frozenset[str]:
-        """The names of the tensors that are no slots, counters or settings."""
+        """The names of the tensors that are not slots, counters or settings."""
         from tfbundle.checkpoint.weights import find_weights
 
         return self._model.weights if self._model is not None else find_weights(self, self.slots, None)

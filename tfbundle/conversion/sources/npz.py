@@ -1,8 +1,8 @@
-"""``.npz`` archives of numpy: a ZIP archive with one ``.npy`` member a tensor.
+"""``.npz`` archives of numpy: a ZIP archive with one ``.npy`` member per tensor.
 
-numpy's own functions parse the headers, each when its tensor is first asked for; the elements are read in chunks.
-Objects are pickles, which run code when they are loaded, and are refused. The ZIP format states sizes twice and lets
-members overlap, so that a small archive may claim to be a huge one: what grows too far is refused before it is read.
+numpy's own functions parse each header on first access; the elements are read in chunks. Objects are pickles, which run
+code when they are loaded, and are refused. The ZIP format states sizes twice and lets members overlap, so a small
+archive may claim to be a huge one. Excessive expansion is refused before anything is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tfbundle.storage.locations import locate
 from tfbundle.tensors.arrays import CHUNK, Array
 
 _SUFFIX = ".npy"
-# numpy's own bound; its parser is Python's.
+# numpy's own bound, because it uses Python's parser.
 _LONGEST_HEADER = 10_000
 _UNPARSED = (
     ValueError,
@@ -51,7 +51,7 @@ _UNPARSED = (
 def open_npz(location: Location) -> MemberTensors:
     """Return the tensors of an archive.
 
-    Raises ``FormatError`` where it is damaged or its members overlap.
+    Raises ``FormatError`` if it is damaged or its members overlap.
     """
     return MemberTensors(open_store(location.path), "npz")
 
@@ -81,7 +81,7 @@ def open_store(path: str) -> MemberStore:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: str, version: Any) -> Member:
     if not info.filename.endswith(_SUFFIX):
-        return unsupported("it is no array of numpy", version)
+        return unsupported("it is not a numpy array", version)
     check_method(info)
     try:
         with archive.open(info) as file:
@@ -119,13 +119,13 @@ def _read_header(file: IO[bytes]) -> tuple[Any, Any, np.dtype[Any]]:
     return _parse_header(version, stated + file.read(size))
 
 
-@lru_cache(maxsize=1024)  # Archives have few shapes for their many members.
+@lru_cache(maxsize=1024)  # The many members of an archive have few distinct shapes.
 def _parse_header(version: tuple[int, int], header: bytes) -> tuple[Any, Any, np.dtype[Any]]:
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
         shape, fortran_order, dtype = read(io.BytesIO(header))
     except _UNPARSED as error:
-        raise FormatError(f"its .npy header makes no sense: {str(error)[:200]}") from None
+        raise FormatError(f"its .npy header is invalid: {str(error)[:200]}") from None
     return shape, fortran_order, dtype
 
 

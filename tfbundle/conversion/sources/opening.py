@@ -1,4 +1,4 @@
-"""From what a person passes to tensors: a checkpoint, a graph, a file of another program, or arrays in memory."""
+"""Opening of any source of tensors: a checkpoint, a graph, a file of another program, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfbundle.tensors.mapping import TensorMapping
 
 
 def opened(source: StrPath | TensorMapping | Mapping[str, Any]) -> AbstractContextManager[TensorMapping]:
-    """Return the tensors of ``source`` as a context, which closes at its end what was opened here."""
+    """Return the tensors of ``source`` as a context manager, which closes what was opened here."""
     if isinstance(source, TensorMapping):
         return nullcontext(source)
     if isinstance(source, Mapping):
@@ -28,11 +28,11 @@ def opened(source: StrPath | TensorMapping | Mapping[str, Any]) -> AbstractConte
 
 
 def open_source(path: StrPath, *, format: Format | None = None, salvage: bool = False) -> TensorMapping:
-    """Return the tensors that ``path`` means: those of ``open_tensors``, or of a file of another program.
+    """Return the tensors at ``path``: those of ``open_tensors``, or of a file of another program.
 
-    That is a ``.npz``, ``.safetensors`` or HDF5 file, a ``.keras`` archive, or the index of safetensors files, by the
-    content. Raises as ``open_tensors`` does, ``FormatError`` where such a file is damaged, and ``UnsupportedError``
-    where reading it needs a library that is not installed. ``format`` and ``salvage`` are for checkpoints.
+    The latter is a ``.npz``, ``.safetensors`` or HDF5 file, a ``.keras`` archive, or the index of safetensors files,
+    recognised by content. Raises the errors of ``open_tensors``, ``FormatError`` if such a file is damaged, and
+    ``UnsupportedError`` if the library that reads it is not installed. ``format`` and ``salvage`` are for checkpoints.
     """
     location = locate(path)
     if format is None and location.is_file() and not location.plus(INDEX_SUFFIX).is_file():
@@ -46,7 +46,7 @@ def _open_other(location: Location) -> TensorMapping | None:
     try:
         kind = kind_of(location)
     except FormatError:
-        return None  # No regular file; whoever opens it says so.
+        return None  # Not a regular file; opening it will raise the error.
     if kind is FileKind.NUMPY_ARCHIVE:
         from tfbundle.conversion.sources.npz import open_npz
 

@@ -1,8 +1,8 @@
 """``.safetensors`` files, one or many with an index.
 
-The safetensors library validates the header: its size, that offsets leave no gaps and fit shapes and types. After that
-the bytes are read here, in chunks, and with the types of ``ml_dtypes`` that the library has no numpy arrays for. JSON
-takes two bytes for what takes fifty in memory, so that what is no header or index of so many tensors is refused before
+The safetensors library validates the header: its size, and that offsets leave no gaps and fit shapes and types. The
+bytes are then read here, in chunks, and with the types of ``ml_dtypes`` that the library has no numpy arrays for. Two
+bytes of JSON may take fifty in memory, so text that cannot be the header or index of so many tensors is refused before
 it is parsed.
 """
 
@@ -36,7 +36,7 @@ _LARGEST_INDEX = 16 << 20
 _MOST_BRACKETS = 100
 # Keys of all objects in a header: each tensor has four.
 _MOST_KEYS = 500_000
-# Bytes a comma of a header, of which a tensor has about seven in as many words and numbers.
+# The least number of bytes per comma of a header, which has about seven commas per tensor.
 _FEWEST_BYTES_A_COMMA = 5
 _SMALL_HEADER = 1 << 20
 _METADATA = "__metadata__"
@@ -46,8 +46,8 @@ _INDEX_SUFFIX = ".index.json"
 def open_safetensors(location: Location) -> MemberTensors:
     """Return the tensors of a file, or of all files that an index names.
 
-    Raises ``UnsupportedError`` without the safetensors library, ``FormatError`` for what it refuses, and
-    ``MissingFileError`` for a shard that is not there.
+    Raises ``UnsupportedError`` if the safetensors library is not installed, ``FormatError`` for files that it refuses,
+    and ``MissingFileError`` for a missing shard.
     """
     return MemberTensors(open_store(location.path), "safetensors")
 
@@ -77,21 +77,21 @@ def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Membe
         if isinstance(error, FormatError):
             raise
         raise FormatError(
-            f"{path} is no index of safetensors files: it has no weight_map of names", path=path
+            f"{path} is not an index of safetensors files: it has no weight_map of names", path=path
         ) from None
     shards: dict[str, dict[str, Member]] = {}
     for file in dict.fromkeys(weight_map.values()):
         place = location.beside(file)
         # A name with separators or dots would lead out of the folder.
         if place.name != file or file in ("", ".", "..") or "\\" in file:
-            raise FormatError(f"{path} names {file!r}, which is no file of its folder", path=path)
+            raise FormatError(f"{path} names {file!r}, which is not a file of its folder", path=path)
         if not place.is_file():
             raise MissingFileError(f"{path} names the file {file}, which is not there", path=place.path)
         shards[file] = _members(place, sources)
     members = {}
     for name, file in weight_map.items():
         if name not in shards[file]:
-            raise FormatError(f"{path} says that {file} has {name!r}, which it has not", path=path, tensor=name)
+            raise FormatError(f"{path} states that {file} has {name!r}, but it does not", path=path, tensor=name)
         members[name] = shards[file][name]
     return members
 
@@ -109,14 +109,14 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
     source = location.open()
     sources.callback(source.close)
     size = int.from_bytes(source.read_at(0, min(8, source.size)), "little")
-    # The library says what is wrong with a size that the file does not have.
+    # The library reports a size that is larger than the file.
     header = source.read_at(8, size) if 8 + size <= source.size else b""
     _check_header(header, path)
     try:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
     except (SafetensorError, ValueError, OverflowError) as error:
-        raise FormatError(f"{path} is no valid safetensors file: {error}", path=path) from None
+        raise FormatError(f"{path} is not a valid safetensors file: {error}", path=path) from None
     source.check_unchanged()
     entries = json.loads(header)
     known = numpy_dtypes()
@@ -134,7 +134,7 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
         try:
             shape = check_shape(facts["shape"], dtype, end - first, name, path)
         except TfBundleError as error:
-            members[name] = failed(error, source.version)  # The others are none the worse for it.
+            members[name] = failed(error, source.version)  # The other members stay readable.
             continue
         members[name] = _member(source, number, shape, dtype, 8 + size + first, end - first)
     return members
@@ -148,7 +148,7 @@ def _check_header(header: bytes, path: str) -> None:
             f"the header of {path} has {keys} keys, and more than {_MOST_KEYS} are not parsed", path=path
         )
     if len(header) > _SMALL_HEADER and commas * _FEWEST_BYTES_A_COMMA > len(header):
-        raise FormatError(f"{path} is no valid safetensors file: its header is no list of tensors", path=path)
+        raise FormatError(f"{path} is not a valid safetensors file: its header is not a list of tensors", path=path)
 
 
 def _member(

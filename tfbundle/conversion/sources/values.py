@@ -1,4 +1,4 @@
-"""Arrays of other programs as tensors: which of TensorFlow's types they have, and their elements as it has them."""
+"""Arrays of other programs as tensors: their types in TensorFlow, and their elements in its form."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PLACE = "the mapping"
 
 
 def tensors_of(arrays: Mapping[str, Any]) -> MemberTensors:
-    """Return a mapping of arrays, numbers, strings, or whatever ``numpy.asarray`` takes, as a mapping of tensors.
+    """Return a mapping of arrays, or of any values that ``numpy.asarray`` accepts, as a mapping of tensors.
 
-    Raises ``TypeError`` for names that are no ``str``, and ``ValueError`` for arrays of a type that TensorFlow has none
-    of.
+    Raises ``TypeError`` for names that are not ``str``, and ``ValueError`` for arrays of a type that TensorFlow does
+    not have.
     """
     members = {}
     for name, value in arrays.items():
         if not isinstance(name, str):
-            raise TypeError(f"the names of tensors are str, not {name!r}")
+            raise TypeError(f"the names of tensors must be str, not {name!r}")
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         member = member_of(array)
         if member.problem is not None:
@@ -39,12 +39,12 @@ def member_of(array: Array) -> Member:
     if number is None:
         return unsupported(f"TensorFlow has no type for {array.dtype}")
     if array.dtype.hasobject and not all(isinstance(value, bytes | str) for value in array.flat):
-        return unsupported("it holds Python objects that are neither str nor bytes")
+        return unsupported("it contains Python objects that are neither str nor bytes")
     return Member(number, array.shape, lambda: split(native(np.ascontiguousarray(array))))
 
 
 def number_of(dtype: np.dtype[Any]) -> int | None:
-    """Return the number of TensorFlow's type for a numpy dtype, or ``None`` where there is none."""
+    """Return the number of TensorFlow's type for a numpy dtype, or ``None`` if there is none."""
     return DT_STRING if dtype.hasobject or dtype.kind in "SU" else data_type_of(dtype)
 
 
@@ -66,8 +66,8 @@ def native(array: Array) -> Array:
 
 
 def _check_characters(array: Array) -> None:
-    """Raise ``FormatError`` for numbers that are no characters, of which numpy makes no ``str``."""
+    """Raise ``FormatError`` for numbers that are not characters, which numpy cannot convert to ``str``."""
     codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
     is_escape = (codes >= 0xDC80) & (codes <= 0xDCFF)
     if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF) & ~is_escape)).any():
-        raise FormatError("it has text with numbers that are no characters of Unicode")
+        raise FormatError("it has text with numbers that are not Unicode characters")

@@ -1,1 +1,1 @@
-"""The formats that are written, one module each."""
+"""The output formats, one module each."""

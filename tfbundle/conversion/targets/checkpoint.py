@@ -1,15 +1,15 @@
 """Checkpoints in TensorFlow's format V2: ``PREFIX.index`` and ``PREFIX.data-NNNNN-of-NNNNN``.
 
-What is stored in slices stays in slices, under keys with the tensor's new name. From a V2 source the stored values, a
-slice or a whole tensor each, are written in the order of its data files, and divided among as many, unless another
-number is asked for::
+Tensors that are stored in slices stay in slices, under keys with the tensor's new name. The stored values of a V2
+source, each a slice or a whole tensor, are written in the order of its data files and to as many files, unless another
+number is requested::
 
     source   data-00000-of-00002  [b] [w slice 0] [a]     data-00001-of-00002  [w slice 1]
     output   the same, in the same order
 
-so that a copy without any change has the same bytes. Other sources, those of V1 included, are written in their own
-order. A slot of a part of a variable (``Tensor.region``) is written as the part that it is, as long as the variable
-with its parts is written under the name that belongs to it; otherwise it is a tensor of its own.
+so that a copy without changes has the same bytes. Other sources, including V1, are written in their own order. A slot
+of a part of a variable (``Tensor.region``) is written as a part if the partitioned variable is written under the
+matching name; otherwise it becomes a separate tensor.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class CheckpointTarget:
     keeps_objects: bool = True
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor no checkpoint holds, or ``None``."""
+        """Return the property of a tensor that no checkpoint can store, or ``None``."""
         if tensor.dtype.kind not in "OSU" and data_type_of(tensor.dtype) is None:
             return str(tensor.dtype)
         try:
@@ -56,19 +56,19 @@ class CheckpointTarget:
         return None
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the index and the data files; ``ValueError`` for a prefix that is the name of such a file."""
+        """Return the index and the data files; raise ``ValueError`` for a prefix that is the name of such a file."""
         if prefix_of_member(out.name) is not None:
-            raise ValueError(f"{out} is no prefix; leave out .index or .data-00000-of-00001")
+            raise ValueError(f"{out} is not a prefix; leave out .index or .data-00000-of-00001")
         count, _ = _arrange(plan, layout)
         return [out.plus(INDEX_SUFFIX), *(out.plus(shard_path("", number, count)) for number in range(count))]
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
-        """Write the data files and then the index; those of another number of shards are removed when it stands."""
+        """Write the data files and then the index; then remove the data files of another number of shards."""
         shards, values = _arrange(plan, layout)
         is_text = False
 
         def written(nbytes: int) -> None:
-            if not is_text:  # Strings are planned by their bytes, and stored with their lengths.
+            if not is_text:  # Strings are planned by their bytes, but stored with their lengths.
                 count(nbytes)
 
         with CheckpointWriter(out, shards=shards, sync=True, written=written) as writer:
@@ -81,7 +81,7 @@ class CheckpointTarget:
 
 
 def _remove_others(out: Location, count: int) -> None:
-    """Remove the data files of a checkpoint of another number of shards, of which this one has taken the place."""
+    """Remove the data files of a replaced checkpoint with another number of shards."""
     for name in out.parent.list().names:
         shard = parse_shard(name)
         if shard is not None and shard.prefix == out.name and shard.total != count:
@@ -89,9 +89,9 @@ def _remove_others(out: Location, count: int) -> None:
 
 
 class _Value(NamedTuple):
-    """What one entry of the index places: a tensor, or with ``part`` one slice of a tensor of ``shape``.
+    """The value of one entry of the index: a tensor, or with ``part`` one slice of a tensor of ``shape``.
 
-    ``shard`` is ``None`` where the writer chooses, and ``copyable`` what is to be copied as it is.
+    ``shard`` is ``None`` if the writer chooses it, and ``copyable`` the stored array to copy unchanged.
     """
 
     planned: Planned
@@ -102,7 +102,7 @@ class _Value(NamedTuple):
 
 
 def _arrange(plan: Plan, layout: Layout) -> tuple[int, list[_Value]]:
-    """Return the number of data files, and what to write in order."""
+    """Return the number of data files, and the values to write in order."""
     tilings = {planned.name: _tiling_of(planned) for planned in plan.tensors}
     groups = divide(plan.tensors, layout)
     if groups is not None:
@@ -121,9 +121,9 @@ def _arrange(plan: Plan, layout: Layout) -> tuple[int, list[_Value]]:
 
 
 def _slices_as_listed(values: list[_Value]) -> list[_Value]:
-    """Return values, which are in the order of each shard, in one in which slices are as the index lists them.
+    """Return values reordered so that slices are in the order of the index.
 
-    The order within each shard stays; where the two contradict each other, so does that of all.
+    The order within each shard is kept; if the two orders contradict each other, nothing is reordered.
     """
     sorter: TopologicalSorter[int] = TopologicalSorter()
     last: dict[int | None, int] = {}
@@ -148,7 +148,7 @@ def _in_stored_order(
 ) -> list[tuple[Range | None, _Value]]:
     found = [pair for planned in tensors for pair in _values_of(planned, tilings)]
     if all(stored is not None for stored, _ in found):
-        # What has no bytes comes before what begins at the same offset.
+        # A value without bytes comes before one that begins at the same offset.
         found.sort(key=lambda pair: (_shard_of(pair[0]), pair[0].offset, pair[0].size) if pair[0] else ())
     return found
 
@@ -159,7 +159,7 @@ def _shard_of(stored: Range | None) -> int:
 
 
 def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[tuple[Range | None, _Value]]:
-    """Yield what of a tensor is stored by itself, with the place where the source has it."""
+    """Yield the values of a tensor that are stored separately, each with its range in the source."""
     tensor = planned.tensor
     ranges = tensor.ranges
     copyable = tensor.copyable() if planned.is_copied else ()
@@ -169,14 +169,14 @@ def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[
             raise incomplete(gap, len(tensor.slices)).locate(
                 path=ranges[0].path if ranges else None, tensor=tensor.name
             )
-        # Of what lies compressed in a table there are no ranges.
+        # Slices that are compressed in a table have no ranges.
         places: Iterable[Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
         for part, place, stored in zip(tensor.slices, places, copyable or repeat(None), strict=False):
             yield place, _Value(planned, None, part, tensor.shape, stored)
         return
     first = ranges[0] if ranges else None
     region = tensor.region
-    # What has lost its slices is put together before it is written.
+    # A tensor that does not keep its slices is assembled before it is written.
     whole = copyable[0] if len(copyable) == 1 else None
     if region is not None and _keeps_slices(planned):
         facts = Facts(0, tensor.whole_shape, (region,))
@@ -214,5 +214,5 @@ def _write(writer: CheckpointWriter, value: _Value) -> None:
 
 
 def _index(part: TensorSlice) -> tuple[slice, ...]:
-    """Return a slice as the source states it: whole dimensions are not counted out where it did not."""
+    """Return a slice in the form of the source, with whole dimensions as ``slice(None)`` where it has them so."""
     return tuple(slice(None) if length == FULL else slice(start, start + length) for start, length in part.extents)

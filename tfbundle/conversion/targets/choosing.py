@@ -1,4 +1,4 @@
-"""Which format an output has: the one that is named, or the one that the suffix means.
+"""The choice of an output format, by its name or by the suffix of the output.
 
 A name without a suffix is the prefix of a checkpoint: ``averaged``, ``model.ckpt``, ``model.ckpt-1000``, ``v1.5``.
 """
@@ -23,12 +23,12 @@ _SUFFIX = re.compile(r"\.(?!ckpt(?:[-_.]|\Z))[^.]*[A-Za-z][^.]*\Z")
 
 
 def target_of(out: Location, to: str | None = None) -> Target:
-    """Return the format called ``to``, or the one of the suffix of ``out``; ``ValueError`` where there is none."""
+    """Return the format named ``to``, or that of the suffix of ``out``; raise ``ValueError`` if there is none."""
     if to is not None:
         for target in _TARGETS:
             if target.name == to:
                 return target
-        raise ValueError(f"to is {' or '.join(repr(target.name) for target in _TARGETS)}, not {to!r}")
+        raise ValueError(f"to must be {' or '.join(repr(target.name) for target in _TARGETS)}, not {to!r}")
     name = out.bare().name.lower()
     for target in _TARGETS:
         if target.suffixes and name.endswith(target.suffixes):
@@ -37,15 +37,15 @@ def target_of(out: Location, to: str | None = None) -> Target:
         return _TARGETS[0]
     suffixes = [suffix for target in _TARGETS for suffix in target.suffixes]
     raise ValueError(
-        f"{out} has the suffix of no format that is written; end it with {' or '.join(suffixes)}, or pass to"
+        f"{out} does not have the suffix of an output format; end it with {' or '.join(suffixes)}, or pass to"
     )
 
 
 def _can_be_prefix(out: Location) -> bool:
-    """Return whether nothing but a file is at ``out``, so that it is no pipe, device or folder."""
+    """Return whether ``out`` does not exist or is a regular file, not a pipe, device or folder."""
     if not out.name or out.is_folder() or is_stdout(out):
         return False
     try:
         return out.name not in out.parent.list() or out.is_file()
     except (TfBundleError, OSError):
-        return True  # Whoever writes says that there is no such folder.
+        return True  # Writing will raise the error that there is no such folder.

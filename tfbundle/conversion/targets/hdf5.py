@@ -1,8 +1,8 @@
-"""HDF5 files by h5py: one dataset a tensor, contiguous and little-endian, in the groups that its name spells.
+"""HDF5 files by h5py: one dataset per tensor, contiguous and little-endian, in the groups of its name.
 
-h5py lays the datasets out and says where each begins; the elements are then written to these places, in pieces, so that
-no dataset is in memory whole. HDF5 has no bfloat16: it is stored as two opaque bytes with the attribute ``dtype``, as
-Keras writes and reads it. No times are stored, so that the same tensors make the same file.
+h5py allocates the datasets and reports their offsets; the elements are then written there in chunks, so that no dataset
+is in memory whole. HDF5 has no bfloat16: it is stored as two opaque bytes with the attribute ``dtype``, as Keras writes
+and reads it. No times are stored, so that equal tensors produce equal files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tfbundle.storage.replacing import replacement
 
 _MARKED = "bfloat16"
 _MOST_DIMENSIONS = 32
-# Each level of a name is a group of its own.
+# Each level of a name is a separate group.
 _DEEPEST = 255
 
 
@@ -35,7 +35,7 @@ class Hdf5:
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor HDF5 cannot hold under its name, or ``None``."""
+        """Return the property of a tensor that HDF5 cannot store, or ``None``."""
         if tensor.dtype.hasobject or (tensor.dtype.num >= 256 and tensor.dtype.name != _MARKED):
             return tensor.type_name
         try:
@@ -46,13 +46,13 @@ class Hdf5:
         if len(parts) > _DEEPEST:
             return f"a name of {len(parts)} levels"
         if "\0" in tensor.name or not all(part not in ("", ".") for part in parts):
-            return "a name that is no path of HDF5"
+            return "a name that is not a valid HDF5 path"
         if goes_on(tensor.name, names):
-            return "a name that goes on behind another tensor's, which HDF5 cannot make a group"
+            return "a name below another tensor's name, which cannot be an HDF5 group too"
         return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the file; raises ``UnsupportedError`` where h5py is not installed."""
+        """Return the file; raise ``UnsupportedError`` if h5py is not installed."""
         _library(out)
         return one_file(out, layout, self.name)
 
@@ -70,7 +70,7 @@ class Hdf5:
 
 
 def _lay_out(h5py: Any, file: Any, tensor: Planned) -> int | None:
-    """Add a dataset, and return where its elements lie in the file; ``None`` if it has none."""
+    """Add a dataset, and return the offset of its elements in the file, or ``None`` if it has none."""
     is_marked = tensor.dtype.name == _MARKED
     dtype = np.dtype("V2") if is_marked else tensor.dtype.newbyteorder("<")
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

@@ -1,4 +1,4 @@
-"""``.npz``, numpy's own: a ZIP archive, not compressed, with one ``.npy`` member a tensor.
+"""``.npz`` archives of numpy: an uncompressed ZIP archive with one ``.npy`` member per tensor.
 
 ::
 
@@ -6,8 +6,8 @@
     ...
     [central directory]
 
-Members are written as ``numpy.savez`` writes them, but in pieces, and dated 1980, so that the same tensors make the
-same file. ``numpy.load`` reads them without pickle; hence no strings, and none of the types that numpy itself lacks.
+Members are written as ``numpy.savez`` writes them, but in chunks, and dated 1980, so that equal tensors produce equal
+files. ``numpy.load`` reads them without pickle; strings and types that numpy itself lacks are therefore refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Npz:
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor ``numpy.load`` would not read, or ``None``."""
+        """Return the property of a tensor that ``numpy.load`` would not read, or ``None``."""
         # numpy counts its own types from 0, and those of other packages from 256.
         if tensor.dtype.num >= 256 or tensor.dtype.hasobject:
             return tensor.type_name

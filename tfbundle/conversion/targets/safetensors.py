@@ -1,4 +1,4 @@
-"""``.safetensors``: a JSON header that says where everything lies, and the elements (huggingface/safetensors).
+"""``.safetensors``: a JSON header with types, shapes and offsets, and the elements (huggingface/safetensors).
 
 ::
 
@@ -7,15 +7,16 @@
     header   {NAME: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...}
 
 Offsets count from the end of the header; there are no gaps. Tensors with larger elements come first, as the library
-writes them, so that each is aligned in a mapped file. The library itself wants all tensors in memory before it writes.
+writes them, so that each is aligned in a mapped file. The library itself requires all tensors in memory before it
+writes.
 
-Divided into shards, as Hugging Face's libraries have it::
+Divided into shards, in the layout of Hugging Face's libraries::
 
     model-00001-of-00002.safetensors   model-00002-of-00002.safetensors
     model.safetensors.index.json       {"metadata": {"total_size": BYTES}, "weight_map": {NAME: FILE, ...}}
 
-Shards and index replace others together (``storage.staging``): whoever reads finds the old ones or the new. Shards that
-the old index named and the new one does not are then removed.
+Shards and index replace existing ones together (``storage.staging``): readers find either the old files or the new.
+Shards that only the old index named are then removed.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
 
 # The library refuses to read a longer header.
 _LARGEST_HEADER = 100_000_000
-# Of an index that is replaced; no index has more.
+# The largest index to replace that is parsed; no valid index is larger.
 _LARGEST_INDEX = 16 << 20
-# Where a name would stand, this stands for facts about the file.
+# The key in the header for metadata of the file.
 _RESERVED = "__metadata__"
 
 
@@ -55,7 +56,7 @@ class Safetensors:
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor the format has no room for, or ``None``."""
+        """Return the property of a tensor that the format cannot store, or ``None``."""
         if tensor.dtype.name not in DTYPES:
             return tensor.type_name
         if tensor.name == _RESERVED:
@@ -67,14 +68,14 @@ class Safetensors:
         return None
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the file, or the index and the shards; ``UnsupportedError`` for more tensors than a file takes."""
+        """Return the file, or the index and the shards; raise ``UnsupportedError`` for too many tensors per file."""
         shards = divide(plan.tensors, layout)
         for tensors in [plan.tensors] if shards is None else shards:
             _header(_in_order(tensors))
         return [out] if shards is None else [_index(out), *(location for location, _ in _files(out, shards))]
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
-        """Write the file; or all shards and the index, which then take the place of those that were there."""
+        """Write the file, or all shards and the index, which then replace the existing ones together."""
         shards = divide(plan.tensors, layout)
         if shards is None:
             with replacement(out) as file:
@@ -112,7 +113,7 @@ def _stage_index(
     opened: OpenFiles,
     staged: list[StagedFile],
 ) -> StagedFile:
-    """Write an index that says that the tensors of each file are in the one of ``names`` at its place."""
+    """Write an index in which the tensors of each of ``files`` are in the corresponding one of ``names``."""
     weight_map = {tensor.name: name.name for (_, tensors), name in zip(files, names, strict=True) for tensor in tensors}
     index = {"metadata": {"total_size": plan.nbytes}, "weight_map": dict(sorted(weight_map.items()))}
     staged.append(StagedFile(_index(out), opened))
@@ -122,13 +123,13 @@ def _stage_index(
 
 
 def _shards_of(index: Location) -> set[str]:
-    """Return the files beside an index that are shards by their names and its own."""
+    """Return the shards next to an index that it lists."""
     pattern = re.compile(re.escape(_stem(index)) + r"-\d{5}-of-\d{5}\.safetensors")
     try:
         named = set(json.loads(index.read(_LARGEST_INDEX))["weight_map"].values())
         return {name for name in index.parent.list().names if name in named and pattern.fullmatch(name)}
     except (TfBundleError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return set()  # There is none, or nothing can be said of what it names.
+        return set()  # There is no index, or it cannot be read.
 
 
 def _index(out: Location) -> Location:
@@ -157,7 +158,7 @@ def _in_order(tensors: Sequence[Planned]) -> list[Planned]:
 
 
 def _header(tensors: Sequence[Planned]) -> bytes:
-    """Return what comes before the elements; ``UnsupportedError`` for more tensors than readers take."""
+    """Return the bytes before the elements; raise ``UnsupportedError`` for more tensors than readers accept."""
     entries = {}
     end = 0
     for tensor in tensors:
@@ -171,7 +172,7 @@ def _header(tensors: Sequence[Planned]) -> bytes:
     header += b" " * (-len(header) % 8)
     if len(header) > _LARGEST_HEADER:
         raise UnsupportedError(
-            f"{len(tensors)} tensors make a header of {len(header)} bytes, and readers of .safetensors take no more "
+            f"{len(tensors)} tensors have a header of {len(header)} bytes, and readers of .safetensors accept no more "
             f"than {_LARGEST_HEADER}; divide them into shards"
         )
     return struct.pack("<Q", len(header)) + header

@@ -1,7 +1,7 @@
-"""How tensors are divided among files: into so many of about equal size, or into files of a largest size.
+"""The division of tensors among files: a number of files of about equal size, or files of a largest size.
 
 Tensors stay whole and in order, so that a shard is a run of neighbours. A tensor that is larger than the largest size
-has a file of its own.
+has a separate file.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from tfbundle.conversion.targets.target import Layout
 
 
 def divide(tensors: Sequence[Planned], layout: Layout) -> list[list[Planned]] | None:
-    """Return the tensors of each shard, or ``None`` where they are not to be divided.
+    """Return the tensors of each shard, or ``None`` if they are not divided.
 
-    Raises ``ValueError`` for a layout that makes no sense, such as more shards than tensors.
+    Raises ``ValueError`` for an invalid layout, such as more shards than tensors.
     """
     if layout.shards is not None and layout.shard_size is not None:
-        raise ValueError("shards and shard_size both say how to divide the output; pass one of them")
+        raise ValueError("shards and shard_size both set how to divide the output; pass only one of them")
     if layout.shard_size is not None:
         if layout.shard_size < 1:
-            raise ValueError(f"shard_size is a number of bytes from 1, not {layout.shard_size}")
+            raise ValueError(f"shard_size must be a number of bytes of at least 1, not {layout.shard_size}")
         return _by_size(tensors, layout.shard_size)
     if layout.shards is None:
         return None
     if not 1 <= layout.shards <= max(1, len(tensors)):
-        raise ValueError(f"shards is a number from 1 to that of the tensors, {len(tensors)}, not {layout.shards}")
+        raise ValueError(f"shards must be from 1 to the number of tensors, {len(tensors)}, not {layout.shards}")
     return _by_count(tensors, layout.shards)
 
 
@@ -48,7 +48,7 @@ def _by_count(tensors: Sequence[Planned], count: int) -> list[list[Planned]]:
     number = done = 0
     for place, tensor in enumerate(tensors):
         rest, left = len(tensors) - place, count - number - 1
-        # The next shard begins where its share does, and no later than its last chance to get a tensor.
+        # The next shard begins where its share of the bytes does, but early enough that every shard gets a tensor.
         is_due = bool(shards[number]) and done + tensor.nbytes / 2 > total * (number + 1) / count
         if left and shards[number] and (is_due or rest <= left):
             number += 1

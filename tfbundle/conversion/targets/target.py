@@ -1,4 +1,4 @@
-"""What a format does to be written: the interface of the modules beside this one."""
+"""The interface of output formats, which the other modules of this package implement."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from tfbundle.tensors.tensor import Tensor
 
 Count = Callable[[int], None]
 
-# By what to replace types that many formats lack.
+# Replacements for types that many formats lack.
 _WAYS_OUT = {"int4": "int8", "int2": "int8", "uint4": "uint8", "uint2": "uint8", "complex128": "complex64"}
 
 
 class Layout(NamedTuple):
-    """How the output is divided: into so many files, or into files of at most so many bytes each."""
+    """How the output is divided: the number of files, or the most bytes in each file."""
 
     shards: int | None = None
     shard_size: int | None = None
 
 
 class Target(Protocol):
-    """A format to write."""
+    """An output format."""
 
     name: str
     suffixes: tuple[str, ...]
     is_prefix: bool
-    """Whether the output is what the names of several files begin with, and no file itself."""
+    """Whether the output is the common prefix of several files, and not a file itself."""
     is_folder: bool
     """Whether the output is a folder."""
     keeps_objects: bool
-    """Whether it holds the object graph of a TensorFlow 2 checkpoint."""
+    """Whether it stores the object graph of a TensorFlow 2 checkpoint."""
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor the format cannot hold, or ``None``; ``names`` are those of all tensors."""
+        """Return the property of a tensor that the format cannot store, or ``None``; ``names`` are all names."""
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the files that will be written, the main one first; ``ValueError`` for a layout that it lacks."""
+        """Return the files to write, the main one first; raise ``ValueError`` for an unsupported layout."""
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
-        """Write all tensors, and call ``count`` with the number of bytes each time."""
+        """Write all tensors, and call ``count`` with the number of bytes after each write."""
 
 
 def check_held(target: Target, plan: Plan) -> None:
-    """Raise ``UnsupportedError`` that names all tensors that the target cannot hold."""
+    """Raise an ``UnsupportedError`` with the names of all tensors that the target cannot store."""
     names = {tensor.name for tensor in plan.tensors}
     refused: dict[str, list[Tensor]] = {}
     for planned in plan.tensors:
@@ -69,13 +69,13 @@ def _describe(target: Target, refused: dict[str, list[Tensor]], count: int) -> s
     ways = [f"cast {' '.join(casts)} (--cast)"] if casts else []
     many = sum(map(len, refused.values()))
     return (
-        f"a file of the format {target.name} cannot hold {many} of the {count} tensors ({'; '.join(groups)}); "
+        f"the format {target.name} cannot store {many} of the {count} tensors ({'; '.join(groups)}); "
         f"{' or '.join([*ways, 'leave them out (--exclude)'])}"
     )
 
 
 def write_raw(tensor: Planned, sink: Sink) -> None:
-    """Append the bytes of a tensor's elements in C order, little-endian; those that stay are copied as they are."""
+    """Append the bytes of a tensor's elements in C order, little-endian; unchanged tensors are copied."""
     import sys
 
     copyable = tensor.tensor.copyable() if tensor.is_copied and sys.byteorder == "little" else ()
@@ -87,7 +87,7 @@ def write_raw(tensor: Planned, sink: Sink) -> None:
 
 
 def raw_chunks(tensor: Planned) -> Iterator[memoryview]:
-    """Yield the bytes of a tensor's elements in C order, little-endian, in pieces of bounded size."""
+    """Yield the bytes of a tensor's elements in C order, little-endian, in chunks of bounded size."""
     import sys
 
     for array in tensor.chunks():
@@ -95,14 +95,14 @@ def raw_chunks(tensor: Planned) -> Iterator[memoryview]:
 
 
 def one_file(out: Location, layout: Layout, name: str) -> list[Location]:
-    """Return the only output of a format that has no shards; ``ValueError`` where shards are asked for."""
+    """Return the only output of a format without shards; raise ``ValueError`` if shards are requested."""
     if layout.shards not in (None, 1) or layout.shard_size is not None:
-        raise ValueError(f"a file of the format {name} is not divided into shards; leave out shards")
+        raise ValueError(f"output in the format {name} is not divided into shards; leave out shards")
     return [out]
 
 
 def goes_on(name: str, names: Collection[str]) -> bool:
-    """Return whether another tensor's name is a folder of this one's, as ``w`` is of ``w/Adam``."""
+    """Return whether another tensor's name is a parent of this name, as ``w`` is of ``w/Adam``."""
     place = name.find("/")
     while place >= 0:
         if name[:place] in names:

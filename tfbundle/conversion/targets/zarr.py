@@ -1,4 +1,4 @@
-"""Zarr folders by the zarr library: one array a tensor, in the groups that its name spells, in Zarr's format 2.
+"""Zarr folders by the zarr library: one array per tensor, in the groups of its name, in Zarr's format 2.
 
 ::
 
@@ -7,9 +7,9 @@
     out.zarr/dense/kernel/.zarray     shape, type and chunks as JSON
     out.zarr/dense/kernel/0.0         a chunk: its elements in C order, not compressed
 
-Chunks have a few megabytes and are runs of rows, so that a tensor passes through from first to last, one chunk at a
-time. Format 2 is read by every version of the library, and unlike format 3 it has a settled form for strings. Neither
-has types for bfloat16 and its kin.
+Chunks have a few megabytes and are runs of rows, so that a tensor is written from first to last, one chunk at a time.
+Format 2 is read by every version of the library, and unlike format 3 it has a stable form for strings. Neither has
+types for bfloat16 and similar types.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tfbundle.storage.replacing_folders import folder_replacement
 from tfbundle.tensors.arrays import Array
 
 _CHUNK_BYTES = 8 << 20
-# Elements of a chunk of strings.
+# The number of elements in a chunk of strings.
 _CHUNK_STRINGS = 1 << 16
 _MOST_DIMENSIONS = 32
-# File systems have no longer names, and a tensor's name spells folders.
+# File systems do not allow longer names, and the parts of a tensor's name are folders.
 _LONGEST_PART = 255
 _DEEPEST = 255
 
@@ -46,7 +46,7 @@ class Zarr:
     keeps_objects: bool = False
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
-        """Return what of a tensor Zarr cannot hold under its name, or ``None``."""
+        """Return the property of a tensor that Zarr cannot store, or ``None``."""
         # numpy counts its own types from 0, and those of other packages from 256.
         if tensor.dtype.num >= 256 or (tensor.dtype.hasobject and tensor.type_name != "string"):
             return tensor.type_name
@@ -57,15 +57,15 @@ class Zarr:
         if len(parts) > _DEEPEST:
             return f"a name of {len(parts)} levels"
         if any(part in (b"", b".", b"..") or part.startswith(b".z") or len(part) > _LONGEST_PART for part in parts):
-            return "a name that is no path of Zarr"
+            return "a name that is not a valid Zarr path"
         if "\0" in tensor.name or "\\" in tensor.name:
-            return "a name that is no path of Zarr"
+            return "a name that is not a valid Zarr path"
         if goes_on(tensor.name, names):
-            return "a name that goes on behind another tensor's, which Zarr cannot make a group"
+            return "a name below another tensor's name, which cannot be a Zarr group too"
         return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
 
     def outputs(self, out: Location, plan: Plan, layout: Layout) -> list[Location]:
-        """Return the folder; raises ``UnsupportedError`` where the zarr library is not installed."""
+        """Return the folder; raise ``UnsupportedError`` if the zarr library is not installed."""
         _library(out)
         return one_file(out.bare(), layout, self.name)
 
@@ -87,7 +87,7 @@ def _write(zarr: Any, group: Any, tensor: Planned, count: Count) -> None:
         dtype=zarr.dtype.VariableLengthBytes() if is_text else tensor.dtype.newbyteorder("<"),
         chunks=tuple(max(1, length) for length in chunk),
         compressors=None,
-        # Otherwise chunks of zeros are left out, and negative zeros count as such.
+        # Otherwise chunks of zeros are omitted, including those of negative zeros.
         config={"write_empty_chunks": True},
     )
     values = iter([tensor.read().reshape(-1)]) if is_text else tensor.chunks()
@@ -139,7 +139,7 @@ def _blocks(
                 rows = min(chunk[axis], shape[axis] - first)
                 block = take(rows * prod(shape[axis + 1 :])).reshape(rows, *shape[axis + 1 :])
                 yield (*index, slice(first, first + rows)), block
-    # What is behind the last element is where a source finds that its checksum does not match.
+    # A source verifies its checksum after the last element, so the iterator must be exhausted.
     for _ in values:
         pass
 
@@ -148,7 +148,7 @@ def _library(out: Location) -> Any:
     try:
         import zarr  # type: ignore[import-not-found, unused-ignore]
 
-        zarr.dtype.VariableLengthBytes  # noqa: B018 - older versions have no such type, and write otherwise.
+        zarr.dtype.VariableLengthBytes  # noqa: B018 - older versions lack this type and write another format.
     except (ImportError, AttributeError):
         raise UnsupportedError(
             f"writing Zarr folders such as {out} needs the zarr library, version 3.1 or newer: pip install "
