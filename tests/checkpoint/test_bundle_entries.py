@@ -144,7 +144,7 @@ LIES: dict[str, tuple[Saved, type[TfBundleError], str]] = {
         FormatError,
         "4 elements from index 3",
     ),
-    "slice with a negative start": (corrupt(slices=[((-1, 3), FULL)]), FormatError, "from -1"),
+    "slice with a negative start": (corrupt(slices=[((-1, 3), FULL)]), FormatError, "from index -1"),
     "slice with a negative length": (corrupt(slices=[((0, -3), FULL)]), FormatError, "-3 elements"),
     "slice of another rank": (corrupt(slices=[((0, 3),)]), FormatError, "1 dimensions"),
     "slice of another shape": (
