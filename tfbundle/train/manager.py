@@ -44,7 +44,7 @@ class CheckpointManager:
         keep_checkpoint_every_n_hours: float | None = None,
         checkpoint_name: str = "ckpt",
     ) -> None:
-        """Go on with what the state file in ``directory`` says; the folder is made when something is saved.
+        """Continue with the state file in ``directory``; the folder is created when something is saved.
 
         ``max_to_keep`` of ``None`` keeps all. Raises ``ValueError`` if it is not positive, and ``FormatError`` for a
         damaged state file.

@@ -1,4 +1,4 @@
-"""Makes the state file of a folder again, or its paths right, from the checkpoints that lie there.
+"""Restores the state file of a folder, or corrects its paths, from the checkpoints in the folder.
 
 ::
 
@@ -75,7 +75,7 @@ def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateP
 
 
 def _read_state(folder: Location, latest_filename: str | None) -> CheckpointState | None:
-    """Return what the state file says, or ``None`` where it is not there, or says nothing that could be kept."""
+    """Return the content of the state file, or ``None`` if it does not exist or has nothing to keep."""
     location = folder.join(latest_filename or STATE_NAME)
     try:
         state = find_state(folder, latest_filename)
@@ -93,7 +93,7 @@ def _read_state(folder: Location, latest_filename: str | None) -> CheckpointStat
 
 
 def _led_to(state: CheckpointState, folder: Location, stored: str, listings: Listings) -> str | None:
-    """Return a path as it should be stored, or ``None`` if nothing lies where it leads."""
+    """Return a path as it should be stored, or ``None`` if it leads to nothing."""
     found = state.resolve(stored, listings)
     if found is None:
         return None

@@ -1,1 +1,1 @@
-"""What is intact in a damaged checkpoint."""
+"""Recovery of the intact tensors of a damaged checkpoint."""

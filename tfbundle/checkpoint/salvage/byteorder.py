@@ -1,7 +1,7 @@
-"""The byte order of a bundle whose header is lost, as the data files show it.
+"""The byte order of a bundle whose header is lost, inferred from the data files.
 
-Strings show it for certain, for the numbers that their checksums run over have that order too. Numbers show it as a
-rule, for few are as large or small as weights and steps are with their bytes swapped.
+Strings determine it with certainty, because their checksums cover numbers in that byte order. Numbers usually indicate
+it, because swapped bytes rarely produce values in the usual range of weights and steps.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tfbundle.errors import TfBundleError
 from tfbundle.tensors.arrays import Array, swap_bytes
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 
-# So many slices are tried, and none that is larger.
+# At most this many slices are tried, and none that is larger.
 _MOST_TRIED = 100
 _LARGEST_TRIED = 1 << 20
-# What a weight is held to be. One float in six is as large if its bits are random, so that many have to agree, and ten
-# for each that does not; an integer of eight bytes, of which four are zeros, is worth as many.
+# The largest plausible weight. One random float in six is in this range, so many votes must agree, and ten for each
+# that does not. An integer of eight bytes, of which four are zeros, counts as many votes.
 _LARGEST_WEIGHT = 1e6
 _FEWEST_VOTES = 24
 _VOTES_OF_INTEGER_BYTE = 3
@@ -30,12 +30,12 @@ _MAJORITY = 10
 
 
 def has_byteorder(data_type: int) -> bool:
-    """Whether numbers of a type are others with their bytes swapped; raises as ``numpy_dtype`` does."""
+    """Return whether swapping bytes changes the values of a type; raise the errors of ``numpy_dtype``."""
     return data_type not in (DT_STRING, DT_VARIANT) and numpy_dtype(data_type).itemsize > 1
 
 
 def ask_strings(slices: Iterable[StoredSlice], readers: Mapping[ByteOrder, SliceReader]) -> ByteOrder | None:
-    """Return the byte order of the reader that finds the checksum of some strings right."""
+    """Return the byte order of the reader for which the checksum of some strings matches, or ``None``."""
     for stored in _some(slices):
         for order, reader in readers.items():
             with suppress(TfBundleError, OSError):
@@ -45,9 +45,9 @@ def ask_strings(slices: Iterable[StoredSlice], readers: Mapping[ByteOrder, Slice
 
 
 def ask_numbers(slices: Iterable[StoredSlice], reader: SliceReader) -> ByteOrder | None:
-    """Return the byte order in which alone numbers are of a usual size; ``None`` unless many agree, and nearly all.
+    """Return the only byte order in which numbers are in the usual range; ``None`` unless nearly all of many agree.
 
-    ``reader`` takes them for little-endian.
+    ``reader`` reads them as little-endian.
     """
     little = big = 0
     for stored in _some(slices):
@@ -69,7 +69,7 @@ def _some(slices: Iterable[StoredSlice]) -> Iterator[StoredSlice]:
 
 
 def _are_usual(values: Array) -> Array:
-    """Which numbers are of a usual size, as nearly all weights and steps are, and few with their bytes swapped."""
+    """Return which numbers are in the usual range of weights and steps, as few are with their bytes swapped."""
     with np.errstate(all="ignore"):
         sizes = np.abs(values.astype(np.float64))
     largest = 2.0 ** (4 * values.itemsize) if "int" in values.dtype.name else _LARGEST_WEIGHT

@@ -1,9 +1,9 @@
-"""Everything in a damaged checkpoint that is intact, and what was lost and why.
+"""The intact tensors of a damaged checkpoint, and which tensors are lost and why.
 
-What is left of the index gives names and places (``v2``, ``v1``). Then the checksum of every
-tensor is verified, and only those that pass are handed out. A checkpoint in good order comes back whole, with
-nothing lost. A partitioned tensor has a checksum for each of its slices; one of which some pass is lost as a whole,
-and handed out apart, by regions.
+The remains of the index provide names and places (``v2``, ``v1``). The checksum of every tensor is then verified, and
+only tensors that pass are returned. An undamaged checkpoint is returned whole, with nothing lost. A partitioned tensor
+has a checksum for each of its slices; if only some of them pass, the tensor is lost, but returned separately for
+reading by region.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from tfbundle.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
-# What a damaged table may look like.
+# The kinds that a damaged table may be identified as.
 _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.TEXT, FileKind.UNKNOWN)
 
 
 def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
-    """Return the checkpoint that ``path`` means, even if it no longer looks like one.
+    """Return the checkpoint at ``path``, even if it is no longer recognised as one.
 
-    Raises as ``find_checkpoint`` does.
+    Raises the errors of ``find_checkpoint``.
     """
     try:
         return find_checkpoint(path, format)
     except (FormatError, UnsupportedError):
         if format == "v2":
             raise
-        # A V1 checkpoint is called anything, and without its footer nothing shows it.
+        # A V1 checkpoint may have any name, and cannot be recognised without its footer.
         location = locate(path).anchored()
         whole = v1_prefix_of(location)
         files = (find_files(whole, "v1") if whole is not None else None) or find_files(location, "v1")
@@ -52,16 +52,16 @@ def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
 
 
 class Remains(NamedTuple):
-    """A store of what is left, with values that are yet to be checked, and findings of what is lost."""
+    """A store of the remaining tensors, whose values are not yet verified, and findings about what is lost."""
 
     store: BundleStore | V1Store
     findings: list[Finding]
 
 
 def open_remains(files: CheckpointFiles) -> Remains:
-    """Return what is left of a checkpoint's index.
+    """Return the remains of a checkpoint's index.
 
-    Raises what ``open_store`` raises where the files are of another kind or of a newer format.
+    Raises the errors of ``open_store`` if the files are of another kind or of a newer format.
     """
     if files.format == "v2":
         from tfbundle.checkpoint.salvage.v2 import salvage_bundle
@@ -74,12 +74,12 @@ def open_remains(files: CheckpointFiles) -> Remains:
     store, findings = remains
     if not store.records() and findings and kind_of(findings[0].path or store.path) not in _TABLES:
         store.close()
-        open_store(files, verify=True).close()  # Says what the file is.
+        open_store(files, verify=True).close()  # Raises an error that states the kind of file.
     return remains
 
 
 class Salvage(NamedTuple):
-    """A store of the tensors that are intact, what was lost, and lost tensors of which some slices are intact."""
+    """A store of the intact tensors, findings about lost ones, and lost tensors with some intact slices."""
 
     store: BundleStore | V1Store
     lost: tuple[Finding, ...]
@@ -87,7 +87,7 @@ class Salvage(NamedTuple):
 
 
 def salvage_store(files: CheckpointFiles) -> Salvage:
-    """Return what is intact of a checkpoint; raises as ``open_remains`` does."""
+    """Return the intact tensors of a checkpoint; raise the errors of ``open_remains``."""
     remains, findings = open_remains(files)
     records: Mapping[str, Any] = remains.records()
     lost = list(findings)
@@ -117,21 +117,21 @@ def _restrict(store: BundleStore | V1Store, names: list[str], damaged: DamagedSl
 
 
 class Budget:
-    """How many bytes may still be read."""
+    """The number of bytes that may still be read."""
 
     def __init__(self, store: BundleStore | V1Store, listings: Listings) -> None:
-        """For a few passes over all of the checkpoint's files; ``listings`` are folders that were listed already."""
+        """Allow a few passes over all of the checkpoint's files; ``listings`` caches folder listings."""
         self._left = FREE_SIZE + MOST_PASSES * sum(_sizes(store, listings))
 
     def spend(self, size: int) -> None:
-        """Count bytes; ``FormatError`` when there were too many."""
+        """Count bytes; raise ``FormatError`` if there are too many."""
         self._left -= size
         if self._left < 0:
-            raise FormatError("it was not checked, for tensors claim many times as many bytes as the files have")
+            raise FormatError("it was not checked, because tensors claim many times as many bytes as the files have")
 
 
 def _sizes(store: BundleStore | V1Store, listings: Listings) -> Iterator[int]:
-    """Yield the sizes of the files that are there, for a header may state a million."""
+    """Yield the sizes of the existing files, because a header may state a million."""
     if not isinstance(store, BundleStore):
         yield from (table.source.size for table in store.files)
         return
@@ -143,7 +143,7 @@ def _sizes(store: BundleStore | V1Store, listings: Listings) -> Iterator[int]:
 
 
 class _Checked(NamedTuple):
-    """What is wrong with a tensor, the numbers of its slices that are damaged, and whether it has others."""
+    """The finding about a tensor, the numbers of its damaged slices, and whether it has intact ones."""
 
     finding: Finding | None
     damaged: frozenset[int] = frozenset()

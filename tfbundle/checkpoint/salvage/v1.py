@@ -1,7 +1,7 @@
-"""What is left of a V1 checkpoint: its files as far as they are there, and in each the blocks that are intact.
+"""The remains of a V1 checkpoint: the existing files, and the intact blocks of each.
 
-What a file holds is stated in its first block, and its values show neither type nor shape. So a file without its meta
-is lost, and a file without its footer is as good as its blocks, which ``formats/table/damaged`` finds.
+The first block of a file lists its contents, and the values show neither type nor shape. A file without its meta is
+therefore lost, but of a file without its footer every intact block can be used, which ``formats/table/damaged`` finds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tfbundle.tensors.slices import DamagedSlices
 
 
 def open_salvaged_v1(prefix: Location, files: tuple[Location, ...], damaged: DamagedSlices) -> V1Store:
-    """Return the store of a damaged V1 checkpoint, shared by all unpickled tensors that lie in it."""
+    """Return the store of a damaged V1 checkpoint, shared by all of its unpickled tensors."""
     key = (files, damaged)
     store = _shared.get(key)
     if store is None or not store.is_current():
@@ -35,9 +35,9 @@ _shared: WeakValueDictionary[tuple[tuple[Location, ...], DamagedSlices], V1Store
 
 
 def salvage_v1(prefix: Location, files: Sequence[Location]) -> tuple[V1Store, list[Finding]]:
-    """Return what is left of a checkpoint, with values that are yet to be checked, and findings of what is lost.
+    """Return the remains of a checkpoint, whose values are not yet verified, and findings about what is lost.
 
-    Raises only where no file is there, or where one cannot be opened at all.
+    Raises ``TfBundleError`` only if no file exists, or one cannot be opened at all.
     """
     findings: list[Finding] = []
     try:
@@ -71,13 +71,13 @@ def restrict_v1(store: V1Store, names: Iterable[str], damaged: DamagedSlices) ->
 
 
 def _name_lost(files: V1Files, number: int) -> Iterator[Finding]:
-    """Yield a finding for each tensor that has values in a file whose meta is lost, as far as its blocks show."""
+    """Yield a finding for each tensor with values in a file whose meta is lost, as far as its blocks show."""
     path = files.paths[number]
     names: dict[bytes, None] = {}
     try:
         table = files.table(number)
     except (TfBundleError, OSError):
-        return  # It is not even a file, or may not be read.
+        return  # It is not a file, or may not be read.
     for handle in table.handles:
         for key in list_keys(table.source, handle):
             try:
@@ -90,7 +90,7 @@ def _name_lost(files: V1Files, number: int) -> Iterator[Finding]:
 
 
 class _TableOpener:
-    """Opens tables, also those without a footer; ``findings`` get what is lost of each, once."""
+    """Opens tables, also without a footer, and adds to ``findings`` what is lost of each, once."""
 
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = findings
@@ -101,7 +101,7 @@ class _TableOpener:
             return SliceTable(source)
         except FormatError as error:
             directory, gaps = scan_table(source)
-            if source.path not in self._scanned:  # A file is opened again where there are many.
+            if source.path not in self._scanned:  # With many files, one may be opened again.
                 self._scanned.add(source.path)
                 self._findings.append(finding_of(error, "index"))
                 for gap in gaps:

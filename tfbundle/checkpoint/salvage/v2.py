@@ -1,11 +1,11 @@
-"""What is left of a V2 checkpoint's index, as a store that reads the tensors that it still knows.
+"""The remains of a V2 checkpoint's index, as a store that reads the tensors that are still listed.
 
-Blocks of the index that are intact are used, and found even where the footer is lost (``formats/table/damaged``).
-Nothing is taken from a damaged block, but for names to report: a name or a type there may be wrong, though the bytes
-that they belong to are right.
+Intact blocks of the index are used, and found even if the footer is lost (``formats/table/damaged``). Damaged blocks
+are used only for the names in findings, because a name or a type in them may be wrong even if the tensor's bytes are
+right.
 
-The header is one entry among others. Without it the names of the data files show how many there are, and what is in
-them their byte order (``byteorder``).
+The header is one entry of the index. Without it, the number of data files is inferred from their names, and the byte
+order from their contents (``byteorder``).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Entries = tuple[list[bytes], list[bytes]]
 
 
 def open_salvaged_bundle(prefix: Location, damaged: DamagedSlices) -> BundleStore:
-    """Return the store of a damaged V2 checkpoint, shared by all unpickled tensors that lie in it."""
+    """Return the store of a damaged V2 checkpoint, shared by all of its unpickled tensors."""
     key = (prefix, damaged)
     store = _shared.get(key)
     if store is None or not store.is_current():
@@ -50,10 +50,9 @@ _shared: WeakValueDictionary[tuple[Location, DamagedSlices], BundleStore] = Weak
 
 
 def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
-    """Return what is left of a checkpoint, with values that are yet to be checked, and findings of what is lost.
+    """Return the remains of a checkpoint, whose values are not yet verified, and findings about what is lost.
 
-    Raises ``MissingFileError`` where there is no index, and ``UnsupportedError`` where the header asks for a newer
-    reader.
+    Raises ``MissingFileError`` if there is no index, and ``UnsupportedError`` if the header requires a newer reader.
     """
     prefix = prefix.anchored()
     source = prefix.plus(INDEX_SUFFIX).open()
@@ -64,7 +63,7 @@ def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
     records = decode_tensors(blocks, Parents(table))
     if header is None:
         header = _infer_header(BundleIndex(table, Header(shards.count, "little"), records), shards, findings)
-    if findings:  # Otherwise all entries are there, and what looks like a slice is a tensor with a strange name.
+    if findings:  # Otherwise no entry is missing, and a key that looks like a slice is a tensor's unusual name.
         findings += _drop_orphans(records, source.path)
     index = BundleIndex(table, header, records)
     reader = SliceReader(shards, header.byteorder, verify=True)
@@ -78,7 +77,7 @@ def restrict_bundle(store: BundleStore, names: Iterable[str], damaged: DamagedSl
 
 
 def _read_intact_blocks(source: Source, findings: list[Finding]) -> tuple[Table, list[_Entries]]:
-    """Return a table of the blocks that are intact, and what is in them; ``findings`` get the others."""
+    """Return a table of the intact blocks and their entries; ``findings`` receives the others."""
     try:
         table = Table(source)
     except FormatError as error:
@@ -108,7 +107,7 @@ def _read_intact_blocks(source: Source, findings: list[Finding]) -> tuple[Table,
 
 
 def _name_lost(source: Source, handle: BlockHandle) -> Iterator[Finding]:
-    """Yield a finding for each name that can be made out in a damaged block."""
+    """Yield a finding for each name that can be read in a damaged block."""
     for name in dict.fromkeys(map(_owner, list_keys(source, handle))):
         if name:
             message = f"{name!r} stands in a damaged block of the index, so that nothing certain is known of it"
@@ -125,7 +124,7 @@ def _find_header(table: Table) -> Header | None:
 
 
 def _count_shards(prefix: Location) -> int:
-    """Return how many data files the checkpoint has, by the names of those that are there."""
+    """Return how many data files the checkpoint has, by the names of the existing ones."""
     try:
         names = prefix.parent.list().names
     except MissingFileError:
@@ -135,14 +134,14 @@ def _count_shards(prefix: Location) -> int:
         for shard in map(parse_shard, names)
         if shard is not None and shard.prefix == prefix.name and shard.total <= MOST_SHARDS
     )
-    # The fullest set, where there are several.
+    # If there are several sets, the most complete one.
     return max(counts, key=lambda count: (counts[count] / count if count else 0, count), default=0)
 
 
 def _infer_header(index: BundleIndex, shards: Shards, findings: list[Finding]) -> Header:
-    """Return the header as the data files suggest it.
+    """Return the header that the data files suggest.
 
-    Where these leave the byte order open, numbers are taken out of the index's records.
+    If they do not determine the byte order, numbers are removed from the index's records.
     """
     readers: dict[ByteOrder, SliceReader] = {
         order: SliceReader(shards, order, verify=True) for order in ("little", "big")
@@ -166,7 +165,7 @@ def _infer_header(index: BundleIndex, shards: Shards, findings: list[Finding]) -
 
 
 def _drop_numbers(records: dict[str, bytes], path: str) -> Iterator[Finding]:
-    """Take out what one byte order or the other would make a wrong value of."""
+    """Remove the tensors whose values depend on the byte order."""
     for name, record in list(records.items()):
         with suppress(TfBundleError):
             if has_byteorder(decode_facts(record).data_type):
@@ -176,7 +175,7 @@ def _drop_numbers(records: dict[str, bytes], path: str) -> Iterator[Finding]:
 
 
 def _slices_of(index: BundleIndex, want: Callable[[int], bool]) -> Iterator[StoredSlice]:
-    """Yield the stored slices of the tensors whose data types are wanted."""
+    """Yield the stored slices of the tensors whose data types ``want`` accepts."""
     for name, record in index.records().items():
         with suppress(TfBundleError):
             if want(decode_facts(record).data_type):
@@ -184,7 +183,7 @@ def _slices_of(index: BundleIndex, want: Callable[[int], bool]) -> Iterator[Stor
 
 
 def _drop_orphans(records: dict[str, bytes], path: str) -> Iterator[Finding]:
-    """Take out slices whose tensors' own entries are lost: without these nothing states the whole shape."""
+    """Remove slices whose tensor's own entry is lost, because only that states the whole shape."""
     orphans: Counter[str] = Counter()
     for name in [name for name in records if name.startswith("\0")]:
         owner = _owner(encode_name(name))
@@ -197,7 +196,7 @@ def _drop_orphans(records: dict[str, bytes], path: str) -> Iterator[Finding]:
 
 
 def _owner(key: bytes) -> str:
-    """Return the name of the tensor to which a key belongs, be it its own or a slice's."""
+    """Return the name of the tensor that a key belongs to, which may be its own key or that of a slice."""
     if key.startswith(b"\0"):
         try:
             return decode_name(decode_slice_key(key)[0])

@@ -30,7 +30,7 @@ _META_KEY = b""
 
 
 class Part(NamedTuple):
-    """What one file says of a tensor: the file's number, the meta's statement, and its slices' blocks.
+    """One file's data about a tensor: the file's number, the entry in its meta, and the blocks of its slices.
 
     There are no ``blocks`` where the statement makes no sense, and they are ``None`` where it and others list too many
     slices.
@@ -75,7 +75,7 @@ class V1Index:
         self._effort = Effort()
 
     def check_disjoint(self, name: str, slices: list[StoredSlice]) -> None:
-        """Raise ``FormatError`` if slices of a tensor overlap; ``UnsupportedError`` if that takes too long to say."""
+        """Raise ``FormatError`` if slices of a tensor overlap; ``UnsupportedError`` if the check takes too long."""
         if name not in self._disjoint:
             check_disjoint([stored.box for stored in slices], self._effort)
             self._disjoint.add(name)
@@ -177,7 +177,7 @@ class V1Index:
         return None if facts is None else find_part(name, facts, self._tiling_of)
 
     def _tiling_of(self, name: str) -> Tiling | None:
-        """Return how another tensor is partitioned, which is asked for by each of its parts' slots."""
+        """Return how another tensor is partitioned, which the slots of each of its parts request."""
         if name not in self._owners:
             record = self._records.get(name)
             self._owners[name] = tiling(None if record is None else self._stated(record))
@@ -197,9 +197,9 @@ class V1Index:
 
 
 def read_parts(files: V1Files, number: int, parts: dict[bytes, list[Part]]) -> None:
-    """Add what a file says to what is known of each tensor."""
+    """Add the parts of each tensor in a file to ``parts``."""
     table = files.table(number)
-    # A slice takes a few bytes in the meta, and a hundred times as many once it is looked for.
+    # A slice takes a few bytes in the meta, and a hundred times as many once it is searched for.
     allowed = FREE_SLICES
     listed = 0
     for name, statement in _read_meta(table):
@@ -224,7 +224,7 @@ def records_of(parts: dict[bytes, list[Part]]) -> dict[str, Record]:
 
 
 def _read_meta(table: SliceTable) -> list[tuple[bytes, bytes]]:
-    """Return the name of each tensor in a file, with what the file says of it."""
+    """Return the name of each tensor in a file, with its entry in the meta."""
     path = table.source.path
     value = table.find(_META_KEY)
     if value is None:

@@ -39,12 +39,12 @@ from tfbundle.tensors.selection import Selection, intersect, plan_reads
 from tfbundle.tensors.slices import find_gap, incomplete
 from tfbundle.tensors.store import Facts, Range, Reopening, read_each
 
-# The first bytes of a large value that are looked at: they hold the tensor's name.
+# The first bytes of a large value that are examined: they contain the tensor's name.
 _HEAD_SIZE = 16 << 10
 
 
 def open_v1(prefix: Location, files: tuple[Location, ...], verify: bool) -> V1Store:
-    """Return the store of a V1 checkpoint, shared by all unpickled tensors that lie in it."""
+    """Return the store of a V1 checkpoint, shared by all of its unpickled tensors."""
     key = (files, verify)
     store = _shared.get(key)
     if store is None or not store.is_current():
@@ -178,7 +178,7 @@ class V1Store:
         return split(self.read(name, record))
 
     def view(self, name: str, record: Record) -> Array:
-        """Return a read-only array; the values of a V1 checkpoint do not lie in the file as an array."""
+        """Return a read-only array; the values of a V1 checkpoint are not stored as an array."""
         array = self.read(name, record)
         array.flags.writeable = False
         return array
@@ -254,7 +254,7 @@ class V1Store:
         return array
 
     def _find_array(self, table: SliceTable, key: bytes, facts: Facts, stored: StoredSlice) -> int | None:
-        """Return where in the file the elements of a large slice lie as an array, verified; else ``None``."""
+        """Return where in the file the elements of a large slice are as an array, verified, or ``None``."""
         extents, dtype = stored.box.extents, numpy_dtype(facts.data_type)
         place = table.place(encode_slice_key(key, extents))
         if place is None:
