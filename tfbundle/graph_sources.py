@@ -1,12 +1,12 @@
-"""From a path to a graph, whatever holds it: a graph's own file, a SavedModel, a checkpoint, or the events of a run.
+"""Load a graph from any source: a graph file, a SavedModel, a checkpoint, or the events of a run.
 
-Files that hold graphs come first, so that nothing of events is loaded where there is one. A program that writes
-summaries may write its graph into them too. Of a run it is, in this order of preference, and the last of each::
+Graph files are tried first, so that the code for events is loaded only if there is none. A program that writes
+summaries may also write its graph to them. The graph of a run is the last of the first kind that exists::
 
-    meta_graph_def         TensorFlow 1: a MetaGraphDef, which says more than its graph does
+    meta_graph_def         TensorFlow 1: a MetaGraphDef, which has more information than its graph
     graph_def              TensorFlow 1, and tf.summary.graph: a GraphDef
-    tagged RunMetadata     tf.summary.trace_export, Keras: the graphs of all functions that ran, which are joined as in
-                           TensorBoard, under the scopes graph_1, graph_2, ... if there are several
+    tagged RunMetadata     tf.summary.trace_export, Keras: the graphs of all functions that ran; several are joined as
+                           in TensorBoard, under the scopes graph_1, graph_2, ...
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from tfbundle.storage.locations import StrPath, locate
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
 
-# What a run in the folder itself is called.
+# The name of a run in the folder itself.
 _ROOT = "."
 # All files of a run are read to find its graph.
 _MOST_RUNS = 100
-# Beyond this many, a list of runs helps nobody.
+# At most so many runs are listed in a message.
 _MOST_LISTED = 10
 
 
 def load_any_graph(path: StrPath) -> Loaded:
-    """Return the graph that ``path`` means, which is what ``load_graph`` takes, or an event file, or a run's folder.
+    """Return the graph at ``path``: any path that ``load_graph`` accepts, an event file, or a run's folder.
 
-    Of several runs below a folder the one in the folder itself comes first, and else the only one that has a graph.
-    Raises as ``load_graph`` does, and ``UnsupportedError`` where several runs have one.
+    Of several runs below a folder, the run in the folder itself is preferred, or else the only one that has a graph.
+    Raises the errors of ``load_graph``, and ``UnsupportedError`` if several runs have a graph.
     """
     location = locate(path)
     if location.is_file() and _is_event_file(location):
@@ -60,10 +60,10 @@ def _is_event_file(file: Location) -> bool:
 
 
 def _find_in_runs(location: Location, error: MissingFileError | None) -> Loaded:
-    """Return the graph in the event files at a path; ``error`` says why there is none in other files."""
+    """Return the graph in the event files at a path; ``error`` is the reason why other files have none."""
     from tfbundle.events.log import open_events
 
-    # What is damaged elsewhere in a file is no reason not to show its graph, which has a checksum of its own.
+    # Damage elsewhere in a file must not prevent reading its graph, which has a separate checksum.
     with open_events(location, salvage=True) as log:
         if error is not None and not log.runs:
             raise error
@@ -95,7 +95,7 @@ def _find_in_runs(location: Location, error: MissingFileError | None) -> Loaded:
     if there.v1 or there.v2:
         raise error
     raise MissingFileError(
-        f"there is no graph in {location}: its event files hold none{state}; tfbundle.open_events reads them",
+        f"there is no graph in {location}: its event files contain none{state}; tfbundle.open_events reads them",
         path=location.path,
     )
 
@@ -115,7 +115,7 @@ def _graph_of(run: Run) -> Loaded | None:
 
 
 def _join(protos: Sequence[GraphDef]) -> GraphDef:
-    """Return one graph with the nodes of several, each under a scope of its own."""
+    """Return one graph with the nodes of several, each under a separate scope."""
     joined = GraphDef()
     joined.versions.CopyFrom(protos[0].versions)
     functions = set()

@@ -88,14 +88,14 @@ def test_an_error_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("x is damaged; salvage=True reads what is whole", "--salvage reads"),
         ("(slots=False or --no-slots if it is an optimizer's)", "(--no-slots if"),
         ('pass format="v1"', "pass --format v1"),
-        ("to_pandas needs pandas: pip install pandas", 'pip install "tfbundle[tables]"'),
-        ("to_arrow needs pyarrow: pip install pyarrow", 'pip install "tfbundle[tables]"'),
+        ("to_pandas requires pandas: pip install pandas", 'pip install "tfbundle[tables]"'),
+        ("to_arrow requires pyarrow: pip install pyarrow", 'pip install "tfbundle[tables]"'),
         ("tfbundle.read_records reads it", "'tfbundle records' reads it"),
         ("tfbundle.read_events reads it", "'tfbundle events' reads it"),
         ("tfbundle.open_checkpoint reads it", "'tfbundle ls' reads it"),
         ("tfbundle.read_checkpoint_state reads it", "'tfbundle state' reads it"),
-        ("it is 9 MB; tfbundle.load_graph(path).constants decodes each by itself (g.pb)", "it is 9 MB (g.pb)"),
-        ("not made up, but tfbundle.load_graph(path).constants has it as a view", "not made up"),
+        ("it is 9 MB; tfbundle.load_graph(path).constants decodes each one separately (g.pb)", "it is 9 MB (g.pb)"),
+        ("it would take 9 bytes; tfbundle.load_graph(path).constants has it as a view", "9 bytes"),
         ("so pass os.path.expanduser(path)", "not within quotes"),
         ("model.ckpt-1 is truncated (12 bytes left)", "model.ckpt-1 is truncated (12 bytes left)"),
         ("pip install pandasx", "pip install pandasx"),
@@ -109,10 +109,10 @@ def test_messages_in_the_words_of_the_command(message: str, words: str) -> None:
 
 def test_a_message_at_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
-        raise UnsupportedError("to_pandas needs pandas: pip install pandas")
+        raise UnsupportedError("to_pandas requires pandas: pip install pandas")
 
     monkeypatch.setattr("tfbundle.cli.ls.open_tensors", refuse)
-    assert refusal("ls", "m") == 'tfbundle: to_pandas needs pandas: pip install "tfbundle[tables]"\n'
+    assert refusal("ls", "m") == 'tfbundle: to_pandas requires pandas: pip install "tfbundle[tables]"\n'
     frozen = refusal("objects", FIXTURES / "tf-1.15.5" / "frozen" / "frozen.pb")
     assert "tfbundle.load_graph" not in frozen
     assert "the commands ls" in frozen

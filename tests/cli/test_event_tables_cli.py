@@ -170,7 +170,7 @@ def test_aggregate_as_json_and_files(logs: Path, tmp_path: Path) -> None:
 
 def test_what_aggregate_refuses(logs: Path) -> None:
     assert "no run's whole name matches 'wide'" in refusal("events", "aggregate", logs, "--group", "wide")
-    assert "group is no regular expression" in refusal("events", "aggregate", logs, "--group", "(")
+    assert "group is not a valid regular expression" in refusal("events", "aggregate", logs, "--group", "(")
     assert "no tag 'lost'; did you mean 'loss'" in refusal(
         "events", "aggregate", logs, "--group", ".*", "--tag", "lost"
     )

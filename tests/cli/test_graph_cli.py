@@ -236,7 +236,7 @@ def test_what_graph_refuses(tmp_path: Path) -> None:
     assert "HTML page" in refusal("graph", tmp_path / "page")
     bad = NodeDef(name="n", op="Split", attr={"num_split": AttrValue(i=-1)})
     (tmp_path / "bad.pb").write_bytes(GraphDef(node=[bad]).SerializeToString())
-    assert "says that it has -1 outputs" in refusal("graph", tmp_path / "bad.pb", "n")
+    assert "claims to have -1 outputs" in refusal("graph", tmp_path / "bad.pb", "n")
 
 
 OBJECTS = FIXTURES / "tf-2.21.0" / "plain-objects"
@@ -254,7 +254,7 @@ OBJECTS = FIXTURES / "tf-2.21.0" / "plain-objects"
         ("graph", OBJECTS / "objects", "or read its tensors with 'tfbundle ls'"),
         ("graph", TRAINING / "checkpoint", "is a checkpoint state file, not a graph; 'tfbundle state' reads it"),
         ("graph", FIXTURES / "tf-2.21.0" / "names" / "EXPECTED.json", "a text file, not a graph; pass a graph's file"),
-        ("graph", EVENTS_2 / "truncated-tails", "its event files hold none; 'tfbundle events' reads them"),
+        ("graph", EVENTS_2 / "truncated-tails", "its event files contain none; 'tfbundle events' reads them"),
         ("graph", EVENTS_2 / "restarts" / EVENT_FILE, "an event file without a graph; 'tfbundle events' reads it"),
         ("graph", EVENTS_2 / "compressed-records" / "records.gzip", "is a gzip file, not a graph; unpack it first"),
         ("records", OBJECTS / "objects.index", "not a file of records; use 'tfbundle ls {folder}/objects.index'"),

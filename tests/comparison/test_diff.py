@@ -291,7 +291,7 @@ def test_command(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         "- gone\\n",
         "+ new",
-        "~ t  float32 [6,4] is float32 [4]",
+        "~ t  float32 [6,4] became float32 [4]",
         "~ v  1 of 2 elements, by at most inf (relative inf)",
         "1 tensor removed, 1 added, 2 changed, 1 the same",
     ]

@@ -75,7 +75,7 @@ def test_shapes_and_types_that_differ() -> None:
     result = tfbundle.compare_graph(FIXTURES / "tf-1.15.5" / "saved-model-of-two" / "model", TRAINING)
     (item,) = result.mismatched
     assert (item.name, item.data_type, item.found_data_type) == ("global_step", "DT_INT32", "DT_INT64")
-    assert "'global_step' is DT_INT64 [], and the graph requires DT_INT32 []" in str(result)
+    assert "'global_step' is DT_INT64 [], but the graph requires DT_INT32 []" in str(result)
 
 
 def test_a_frozen_graph_wants_nothing() -> None:
@@ -257,7 +257,7 @@ def test_parts_as_tensorflow_restores_them(tf: Any, tmp_path: Path) -> None:
                 assert len(result.matched) + len(result.mismatched) == 1
     (item,) = tfbundle.compare_graph(tmp_path / "halves.meta", tmp_path / "one of the rows").mismatched
     assert item.absent == "[0:5, 0:6]"
-    assert str(item) == "'emb' was saved in part, and not all of [0:5, 0:6], which the graph requires"
+    assert str(item) == "'emb' was saved in part, without all of [0:5, 0:6], which the graph requires"
 
 
 @pytest.mark.parametrize(

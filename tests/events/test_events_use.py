@@ -221,7 +221,7 @@ def test_pickled_numbers_need_no_file_and_the_rest_notices_another_one(logs: Pat
     numbers, elements = (pickle.dumps(one) for one in (run.scalars["loss"], run.images["image"]))
     Path(run.paths[0]).write_bytes(packed(7))
     assert len(pickle.loads(numbers).values) == 40
-    with pytest.raises(tfbundle.FormatError, match="'image' of run 'train' has different points now"):
+    with pytest.raises(tfbundle.FormatError, match="'image' of run 'train' no longer has the points"):
         pickle.loads(elements)
 
 

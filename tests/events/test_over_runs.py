@@ -125,9 +125,9 @@ def test_what_groups_nothing_is_refused(tmp_path: Path) -> None:
     for group, tags, error, message in (
         ("wide", None, KeyError, "no run's whole name matches 'wide'; there is 'run_wide_seed0'"),
         (lambda name: None, None, KeyError, "no run's whole name"),
-        ("(", None, ValueError, "group is no regular expression"),
-        (3, None, ValueError, "group is no regular expression"),
-        (lambda name: 3, None, ValueError, "group returned 3 for the run"),
+        ("(", None, ValueError, "group is not a valid regular expression"),
+        (3, None, ValueError, "group is not a valid regular expression"),
+        (lambda name: 3, None, ValueError, "but returned 3 for the run"),
         (".*", "lost", KeyError, "no tag 'lost'; did you mean 'loss'"),
     ):
         with pytest.raises(error, match=re.escape(message)):
@@ -335,7 +335,7 @@ def test_a_table_that_is_full_is_never_too_large(tmp_path: Path, monkeypatch: py
         write_session(tmp_path / f"trial{trial}", ["x", "y"], tags[: -absent or None] if trial else tags)
     log = tfbundle.open_events(tmp_path)
     if absent:
-        with pytest.raises(tfbundle.UnsupportedError, match="hardly any of them in common"):
+        with pytest.raises(tfbundle.UnsupportedError, match="hardly any in common"):
             log.hparams_table()
     else:
         assert log.hparams_table().row_count == 4

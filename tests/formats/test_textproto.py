@@ -376,9 +376,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("string", "words"),
         [
-            (rb'"a\"', "this string ends in a single backslash; a backslash itself is written"),
-            (rb"'a\'", "this string ends in a single backslash; a backslash itself is written"),
-            (rb'"C:\Users"', "this string has an invalid escape sequence; a backslash itself is written"),
+            (rb'"a\"', "this string ends with a single backslash; a literal backslash is written"),
+            (rb"'a\'", "this string ends with a single backslash; a literal backslash is written"),
+            (rb'"C:\Users"', "this string has an invalid escape sequence; a literal backslash is written"),
             (rb'"\u12"', "this string has an invalid escape sequence"),
             (rb'"\N{DASH}"', "this string has an invalid escape sequence"),
         ],
@@ -396,7 +396,7 @@ class TestErrors:
         # Where the text is large, the missing brace is found before text_format is asked.
         text = b"graph_def {\n" + b'  node {\n    name: "a"\n  }\n' * 60_000
         message = self.fail(text, proto.MetaGraphDef)
-        assert 'line 180001, column 4: the text ends before the "}" that would close the message of line 1' in message
+        assert 'line 180001, column 4: the text ends before the "}" that closes the message of line 1' in message
 
     @pytest.mark.parametrize("printed", [True, False])
     def test_depth(self, printed: bool) -> None:

@@ -183,7 +183,7 @@ def test_a_damaged_fingerprint(tmp_path: Path) -> None:
     shutil.copy(OF_TWO / "saved_model.pb", tmp_path)
     (tmp_path / "fingerprint.pb").write_bytes(b"\x0a\xff")
     saved = tfbundle.load_saved_model(tmp_path)
-    with pytest.raises(tfbundle.FormatError, match=r"fingerprint\.pb is not a whole FingerprintDef"):
+    with pytest.raises(tfbundle.FormatError, match=r"fingerprint\.pb is not a valid FingerprintDef"):
         _ = saved.fingerprint
 
 
@@ -191,7 +191,7 @@ def test_objects_that_refer_to_none(tmp_path: Path) -> None:
     objects: Any = {"nodes": [{"children": [{"node_id": 9, "local_name": "a"}]}]}
     proto = SavedModelProto(saved_model_schema_version=1, meta_graphs=[MetaGraphDef(object_graph_def=objects)])
     (tmp_path / "saved_model.pb").write_bytes(proto.SerializeToString())
-    with pytest.raises(tfbundle.FormatError, match=r"refer to object 9, and there are 1 .*saved_model\.pb"):
+    with pytest.raises(tfbundle.FormatError, match=r"refer to object 9, but there are only 1 .*saved_model\.pb"):
         tfbundle.load_meta_graph(tmp_path).variables()
 
 

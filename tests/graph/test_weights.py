@@ -292,7 +292,7 @@ def test_graphs_that_are_not_frozen(tmp_path: Path) -> None:
     for command in (["ls", text], ["show", text, "w"], ["convert", text, tmp_path / "out.npz"]):
         said = refusal(*command)
         assert said.endswith(
-            f"{text} is a graph that requires 19 variables, and their values are not in it; pass the checkpoint "
+            f"{text} is a graph that requires 19 variables, whose values it does not contain; pass the checkpoint "
             "that was saved with it\n"
         )
     assert tfbundle.verify(text).ok  # Nothing is wrong with the graph itself.
@@ -421,13 +421,13 @@ def test_one_value_for_many(tmp_path: Path) -> None:
         assert weights["huge"].nbytes == 1 << 42
         for name, most in (("large", LARGEST_REPETITION), ("huge", LARGEST_MESSAGE)):
             for read in (weights[name].read, lambda name=name: weights[name][:]):
-                with pytest.raises(UnsupportedError, match=f"more than {most} are not made up") as caught:
+                with pytest.raises(UnsupportedError, match=f"more than the limit of {most}") as caught:
                     read()
                 assert (caught.value.path, caught.value.tensor) == (str(path), name)
         assert weights["huge"][5, ::1000].tolist() == [0.0] * 1049
         assert weights["strings"].read().tolist() == [b""] * 9
         assert sum(map(len, weights["large"].chunks())) == large
-        with pytest.raises(UnsupportedError, match=f"more than {LARGEST_MESSAGE} are not made up"):
+        with pytest.raises(UnsupportedError, match=f"more than the limit of {LARGEST_MESSAGE}"):
             weights["huge"].chunks()
     assert run_json("verify", path)["ok"]
     assert run("convert", path, tmp_path / "out.npz", "--names", "large").exit_code == 0
@@ -536,7 +536,7 @@ def test_graphs_that_are_damaged(tmp_path: Path) -> None:
     path = tmp_path / "frozen.pb"
     at = data.index(b"head/fc/biases") - 1
     path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
-    with pytest.raises(FormatError, match="cut short or damaged"):
+    with pytest.raises(FormatError, match="truncated or damaged"):
         open_tensors(path)
     (finding,) = tfbundle.verify(path).findings
     assert (finding.kind, finding.path) == ("graph", str(path))

@@ -1,4 +1,4 @@
-"""Small tensors of two checkpoints read many at a time, as a model's thousands of biases and counters allow it."""
+"""Read the small tensors of two checkpoints, such as thousands of biases and counters, many at a time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tfbundle.errors import TfBundleError
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.mapping import TensorMapping
 
-# Larger tensors are compared chunk by chunk. So many small ones are in memory at once: at most a GiB of both, and
-# rarely more than some MiB.
+# Larger tensors are compared chunk by chunk. At most so many small ones are in memory at a time: up to 1 GiB for both
+# checkpoints, but rarely more than a few MiB.
 _SMALL = 64 << 10
 _BATCH = 8192
 
@@ -19,7 +19,7 @@ _BATCH = 8192
 def read_batches(
     first: TensorMapping, second: TensorMapping, pairs: Iterable[Pair]
 ) -> Iterator[tuple[Pair, tuple[Array, Array] | None]]:
-    """Return each pair with the values of both, or ``None`` where they are to be read from the tensors themselves."""
+    """Yield each pair with the values of both, or with ``None`` if they are to be read from the tensors themselves."""
     remaining = iter(pairs)
     while batch := list(islice(remaining, _BATCH)):
         small = [pair for pair in batch if 0 < pair.nbytes <= _SMALL]
@@ -31,7 +31,7 @@ def read_batches(
 
 
 def _read(tensors: TensorMapping, names: list[str]) -> dict[str, Array]:
-    """Return many tensors at once; none where one of them is damaged."""
+    """Return the values of many tensors; empty if one of them is damaged."""
     try:
         return tensors._store.read_many(names, mmap=False) if names else {}
     except (TfBundleError, OSError):

@@ -1,11 +1,12 @@
-"""Two checkpoints, or frozen graphs, compared by the values of their tensors.
+"""Compare two checkpoints or frozen graphs by the values of their tensors.
 
-How the values are stored (format, shards, slices, byte order) makes no difference. Numbers are compared as numbers: a
-NaN equals a NaN, and zero equals negative zero. Equal checksums prove nothing, so that all values are read; they pass
-in chunks, two tensors side by side, and no tensor lies in memory whole unless its format demands it (``Tensor.chunks``
-says which). Small tensors are read many at a time.
+The way in which values are stored (format, shards, slices, byte order) makes no difference. Numbers are compared as
+numbers: NaN equals NaN, and zero equals negative zero. Equal checksums prove nothing, so all values are read. They are
+read in chunks, two tensors in parallel, and no tensor is held in memory as a whole unless its format requires it (see
+``Tensor.chunks``). Small tensors are read many at a time.
 
-Which tensors belong together is in ``pairing``. A tensor that cannot be read is reported, and the others are compared.
+``pairing`` determines which tensors are compared. A tensor that cannot be read is reported, and the others are
+compared.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ _MOST_SHOWN = 3
 
 @dataclass(frozen=True)
 class Change:
-    """A tensor that both checkpoints have, and that is not the same in them.
+    """A tensor that is in both checkpoints but differs.
 
-    ``data_types`` and ``shapes`` are those of the first and the second checkpoint. Where both agree, ``differing`` is
-    how many of the elements differ, and ``None`` otherwise, for then no values were compared.
+    ``data_types`` and ``shapes`` are those of the first and the second checkpoint. If both agree, ``differing`` is the
+    number of elements that differ; otherwise no values were compared, and it is ``None``.
 
-    ``largest_absolute`` is the largest difference of two numbers (an ``int`` for integers), ``largest_relative`` the
-    largest one divided by the larger magnitude of the two, ``inf`` where infinity meets a finite number. Both are
-    ``None`` for strings and variants, and where nothing but NaN meets numbers; ``nans`` counts the latter.
+    ``largest_absolute`` is the largest absolute difference of two numbers (an ``int`` for integers).
+    ``largest_relative`` is the largest difference divided by the larger magnitude of the two numbers, and ``inf`` for
+    an infinity and a finite number. Both are ``None`` for strings and variants, and if all differences are between NaN
+    and a number; ``nans`` counts these.
 
-    ``other_name`` is its name in the second checkpoint where that is another one, as tensors of TensorFlow 2 are also
+    ``other_name`` is the name in the second checkpoint if it is different, because tensors of TensorFlow 2 are also
     paired by the names of their variables.
     """
 
@@ -60,11 +62,11 @@ class Change:
 
 @dataclass(frozen=True, repr=False)
 class Diff:
-    """In what two checkpoints differ; true if in anything, or if a tensor could not be read.
+    """The differences of two checkpoints; true if there are any, or if a tensor could not be read.
 
     ``added`` are the tensors that only the second has, ``removed`` those that only the first has, ``changed`` those
-    that are different, and ``same`` counts the others. ``unreadable`` has a finding for each tensor that could not be
-    compared, because it is damaged in one of them or its data are missing.
+    that differ, and ``same`` is the number of equal ones. ``unreadable`` has a finding for each tensor that could not
+    be compared, because it is damaged in one of the checkpoints or its data are missing.
     """
 
     added: tuple[str, ...]
@@ -96,16 +98,16 @@ def diff(
     """Compare two checkpoints by name and value.
 
     Each is an open checkpoint, or a path: a checkpoint's prefix, one of its files, its folder, or a SavedModel. Either
-    may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``names`` are the tensors to
-    compare, and ``exclude`` those to leave out: a str is a name, or else a glob (``*`` crosses ``/``); a compiled
-    pattern or a function chooses from all names; a list has exact names. Each has to mean some in one of the two.
-    Tensors that only one of the two has by their names are paired by the names of their variables, if both store an
-    object graph; the object graphs themselves, which hold the keys, are then left aside.
+    may also be a frozen graph or a frozen SavedModel, whose tensors are its constants. ``names`` are the tensors to
+    compare, and ``exclude`` those to leave out: a str is a name, or else a glob (``*`` also matches ``/``); a compiled
+    pattern or a function selects from all names; a list has exact names. Each must match a tensor in at least one of
+    the two. Tensors whose names are in only one of the two are paired by the names of their variables, if both store an
+    object graph; the object graphs themselves, which contain the keys, are then not compared.
 
-    ``format`` is ``"v1"`` or ``"v2"``, for checkpoints that share a prefix; by default it is V2. ``progress`` is called
-    with the bytes of values that were compared, and those that there are. Every value is verified, if it has a
-    checksum; one that cannot be read is in ``Diff.unreadable``. Raises what opening raises, and ``KeyError`` for names
-    that mean nothing.
+    ``format`` is ``"v1"`` or ``"v2"``, for checkpoints that share a prefix; the default is V2. ``progress`` is called
+    with the number of bytes of values compared so far and the total. Every value that has a checksum is verified;
+    values that cannot be read are in ``Diff.unreadable``. Raises the errors of opening, and ``KeyError`` for names that
+    match nothing.
     """
     with ExitStack() as stack:
         first, second = (
@@ -138,7 +140,7 @@ def diff(
 
 
 def _compare(pair: Pair, arrays: tuple[Array, Array] | None, count: Callable[[int], None]) -> Change | None:
-    """Compare a pair, whose values are ``arrays`` if they were read already."""
+    """Compare a pair; ``arrays`` are the values if they have already been read."""
     a, b = pair.first, pair.second
     other_name = None if a.name == b.name else b.name
     if not pair.is_comparable:
@@ -147,7 +149,7 @@ def _compare(pair: Pair, arrays: tuple[Array, Array] | None, count: Callable[[in
     if arrays is not None:
         count(arrays[0].nbytes)
         if not arrays[0].dtype.hasobject and arrays[0].tobytes() == arrays[1].tobytes():
-            return None  # Nearly all of a million small tensors, as a rule.
+            return None  # The usual result for small tensors, of which there may be a million.
         found = _compare_values(*(array.reshape(-1) for array in arrays))
     else:
         for ours, theirs in _side_by_side(a.chunks(), b.chunks()):
@@ -160,9 +162,9 @@ def _compare(pair: Pair, arrays: tuple[Array, Array] | None, count: Callable[[in
 
 
 def _side_by_side(a: Iterator[Array], b: Iterator[Array]) -> Iterator[tuple[Array, Array]]:
-    """Return two runs of flat arrays with the same elements in all, cut so that each pair has the same length.
+    """Yield the elements of two sequences of flat arrays, cut so that each pair of arrays has the same length.
 
-    Both runs are followed to their ends, where they raise if what they gave was damaged.
+    Both sequences are read to their ends, where they raise if the values were damaged.
     """
     left = right = None
     while True:
@@ -173,7 +175,7 @@ def _side_by_side(a: Iterator[Array], b: Iterator[Array]) -> Iterator[tuple[Arra
         length = min(len(left), len(right))
         yield left[:length], right[:length]
         left, right = left[length:], right[length:]
-        # An empty array is used up; taking the next one is what notices the end.
+        # An empty array is used up; requesting the next one detects the end.
         left, right = (rest if len(rest) else None for rest in (left, right))
 
 
@@ -240,8 +242,8 @@ def _compare_floats(a: Array, b: Array) -> _Difference:
     with np.errstate(all="ignore"):
         distance = np.abs(a - b)
         relative = distance / np.maximum(np.abs(a), np.abs(b))
-    # Infinity divided by infinity is no number; what differs by infinity does so relative to anything. Halves of a
-    # complex number may be infinite both, and then their difference is none either.
+    # Infinity divided by infinity is NaN, but an infinite difference is also infinite relative to any number. If both
+    # parts of a complex number are infinite, the difference is NaN too.
     distance[np.isnan(distance)] = np.inf
     relative[~np.isfinite(distance)] = np.inf
     return _Difference(differing, float(distance.max()), float(relative.max()), nans)

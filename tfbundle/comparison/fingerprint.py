@@ -1,8 +1,8 @@
-"""Fingerprints, which are equal if two checkpoints hold the same tensors, however they are stored.
+"""Fingerprints, which are equal if two checkpoints have the same tensors, however they are stored.
 
-A SHA-256 for each tensor, and one for the whole checkpoint, over nothing but names, types, shapes and values. Sharding,
-slices, order, padding, compression, format and byte order have no part in it, so that a copy that was stored otherwise
-proves equal.
+Each tensor and the whole checkpoint have a SHA-256 over names, dtypes, shapes and values only. Sharding, slices, order,
+padding, compression, format and byte order are not included, so a copy that is stored in a different way has the same
+fingerprint.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _CHECKPOINT_DOMAIN = b"tfbundle checkpoint 1\0"
 class Fingerprint:
     """The fingerprint of a checkpoint: ``sha256`` of the whole, and of each tensor by name in ``tensors``.
 
-    All are 64 hexadecimal digits. ``unreadable`` has a finding for each tensor that could not be read; these have no
-    fingerprint, and the whole then has none either: ``sha256`` is ``None``.
+    All are 64 hexadecimal digits. ``unreadable`` has a finding for each tensor that could not be read and therefore has
+    no fingerprint; ``sha256`` is then ``None``.
     """
 
     sha256: str | None
@@ -64,35 +64,37 @@ def fingerprint(
     format: Format | None = None,
     progress: Progress | None = None,
 ) -> Fingerprint:
-    """Return the SHA-256 of every tensor and of the whole checkpoint, whatever way it is stored.
+    """Return the SHA-256 of every tensor and of the whole checkpoint, independent of how it is stored.
 
     ``source`` is an open checkpoint, or a path: a checkpoint's prefix, one of its files, its folder, or a SavedModel.
-    It may be a frozen graph, or a SavedModel that is frozen, whose tensors are its constants. ``format`` is ``"v1"`` or
-    ``"v2"``, for checkpoints that share a prefix; by default it is V2. ``progress`` is called with the bytes of values
-    that were hashed, and those that there are. ``names`` are the tensors to hash, and ``exclude`` those to leave out: a
-    str is a name, or else a glob (``*`` crosses ``/``); a compiled pattern or a function chooses from all names; a list
-    has exact names. The whole is then that of the chosen ones. Every value is verified, if it has a
-    checksum; one that cannot be read is in ``Fingerprint.unreadable``. Raises what opening raises, and ``KeyError`` for
-    names that mean nothing.
+    It may also be a frozen graph or a frozen SavedModel, whose tensors are its constants. ``format`` is ``"v1"`` or
+    ``"v2"``, for checkpoints that share a prefix; the default is V2. ``progress`` is called with the number of bytes of
+    values hashed so far and the total.
 
-    A tensor's fingerprint is that of these bytes, in which each number is 8 bytes, little-endian, unsigned::
+    ``names`` are the tensors to hash, and ``exclude`` those to leave out: a str is a name, or else a glob (``*`` also
+    matches ``/``); a compiled pattern or a function selects from all names; a list has exact names. The fingerprint of
+    the whole then covers only the selected tensors. Every value that has a checksum is verified; tensors that cannot be
+    read are in ``Fingerprint.unreadable``. Raises the errors of opening, and ``KeyError`` for names that match nothing.
+
+    A tensor's fingerprint is the SHA-256 of these bytes, in which each number is 8 bytes, little-endian, unsigned::
 
         "tfbundle tensor 1", NUL
         length of the name in bytes, the name as it is stored
-        length of the type's name, the type's name in ASCII, as in "DT_FLOAT"
-        number of dimensions, and the length of each
+        length of the dtype's name, the dtype's name in ASCII, such as "DT_FLOAT"
+        number of dimensions, and the size of each
         the elements in C order
 
-    Numbers are hashed as they are in memory on a little-endian machine: complex ones the real part first, booleans as
-    one byte, types of less than a byte as one byte whose other bits are zero. Strings are their length and their
-    bytes; variants the length and the bytes of their message, ``VariantTensorDataProto``, with fields in the order of
-    their numbers. NaNs with other bits and zeros with another sign are other values here.
+    Numbers are hashed as they are in memory on a little-endian machine: complex numbers with the real part first,
+    booleans as one byte, and types of less than a byte as one byte whose other bits are zero. Strings are hashed as
+    their length and their bytes; variants as the length and the bytes of their message, ``VariantTensorDataProto``,
+    with fields in the order of their numbers. NaNs with different bits are different values here, and so are positive
+    and negative zero.
 
-    The checkpoint's fingerprint is that of::
+    The checkpoint's fingerprint is the SHA-256 of::
 
         "tfbundle checkpoint 1", NUL
         number of tensors
-        each tensor's fingerprint, as 32 bytes, in the order of the bytes of the names
+        each tensor's fingerprint, as 32 bytes, in byte order of the names
     """
     with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source, format=format) as opened:
         chosen = match_names(opened, names).keys()
@@ -121,7 +123,7 @@ def fingerprint(
 
 
 def _size_of(tensor: Tensor) -> int:
-    """Return the size of a tensor in bytes, or 0 where its entry makes no sense."""
+    """Return the size of a tensor in bytes, or 0 if its entry is not valid."""
     try:
         return tensor.nbytes
     except (TfBundleError, OSError):

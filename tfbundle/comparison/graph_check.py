@@ -1,8 +1,8 @@
-"""Whether a checkpoint has what a graph requires: the answer to "Key ... not found in checkpoint", before it is asked.
+"""Check that a checkpoint has the variables of a graph, to find "Key ... not found in checkpoint" before a restore.
 
-``graph/required_variables`` says what a graph requires, and ``stored_variables`` which tensors may be a variable. One
-that is nothing but a node called like a part of a partitioned variable (``w/part_0``, ``w/part_0/Adam``) also matches
-such a slice of the whole.
+``graph/required_variables`` finds the variables that a graph requires, and ``stored_variables`` the tensors that may
+be one of them. A variable that is known only as a node with the name of a part of a partitioned variable (``w/part_0``,
+``w/part_0/Adam``) also matches such a slice of the whole.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from tfbundle.limits import MOST_COMPARED_PARTS
 from tfbundle.tensors.slices import TensorSlice, find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.tensors.tensor import Tensor
 
-# Whoever misses more than these will see from the first ones what is wrong.
+# If more variables are missing, the first suggestions are enough to recognize the problem.
 _MOST_SUGGESTIONS = 100
-# So many pairs of names are compared for all of them together, which takes a second or two.
+# The number of pairs of names that are compared for all suggestions together, which takes a second or two.
 _MOST_COMPARED = 5000
-# Getting slices ready to be compared takes as long as comparing them with so many parts.
+# Preparing slices for comparison takes as long as comparing them with so many parts.
 _PREPARATION = 64
-# Beyond this many lines of a kind a summary is no summary.
+# The largest number of lines of a kind in a summary.
 _MOST_SHOWN = 20
 
 
 class MissingVariable(NamedTuple):
-    """A variable that the graph requires and the checkpoint has not.
+    """A variable that the graph requires and the checkpoint lacks.
 
-    ``name`` is the name that is looked for, ``variable`` the node that would take it; type and shape are ``None`` where
-    the graph does not say. ``suggestion`` is a tensor of a like name, of that type and shape, that nothing else
-    requires.
+    ``name`` is the required name, ``variable`` the node that it would be assigned to; dtype and shape are ``None`` if
+    the graph does not state them. ``suggestion`` is a tensor with a similar name and the same dtype and shape that the
+    graph does not use otherwise.
     """
 
     name: str
@@ -60,10 +60,10 @@ class MissingVariable(NamedTuple):
 
 
 class MismatchedVariable(NamedTuple):
-    """A variable that the checkpoint holds with another type or shape than the graph requires, or only a part of.
+    """A variable that the checkpoint has with a different dtype or shape, or only in part.
 
-    ``absent`` is a part that the graph requires and that was not saved, or not all of it, in numpy's notation; ``None``
-    where type or shape are wrong.
+    ``absent`` is a part that the graph requires and that was not saved, or not completely, in numpy's notation; it is
+    ``None`` if the dtype or the shape is wrong.
     """
 
     name: str
@@ -76,16 +76,16 @@ class MismatchedVariable(NamedTuple):
 
     def __str__(self) -> str:
         if self.absent is not None:
-            return f"{self.name!r} was saved in part, and not all of {self.absent}, which the graph requires"
+            return f"{self.name!r} was saved in part, without all of {self.absent}, which the graph requires"
         found = _describe(self.found_data_type, self.found_shape)
-        return f"{self.name!r} is {found}, and the graph requires {_describe(self.data_type, self.shape)}"
+        return f"{self.name!r} is {found}, but the graph requires {_describe(self.data_type, self.shape)}"
 
 
 class GraphComparison(NamedTuple):
-    """What a graph requires and a checkpoint has, side by side.
+    """The result of comparing the variables of a graph with the tensors of a checkpoint.
 
     ``graph`` and ``checkpoint`` are their paths, ``matched`` the names of the tensors that match, ``unexpected`` those
-    of tensors that the graph does not use, which keeps nobody from restoring.
+    of tensors that the graph does not use, which does not prevent a restore.
     """
 
     graph: str | None
@@ -97,7 +97,7 @@ class GraphComparison(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether all that the graph requires is there, with the right types and shapes."""
+        """Whether the checkpoint has all variables that the graph requires, with the right dtypes and shapes."""
         return not self.missing and not self.mismatched
 
     def __str__(self) -> str:
@@ -113,7 +113,7 @@ class GraphComparison(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """The numbers in a line."""
+        """The counts in one line."""
         if not self.matched and self.ok:
             return f"{self.graph or 'the graph'} requires no variables, as if it were frozen"
         matched, missing, mismatched = len(self.matched), len(self.missing), len(self.mismatched)
@@ -139,11 +139,11 @@ def compare_graph(
 ) -> GraphComparison:
     """Compare the variables of a graph with the tensors of a checkpoint: names, dtypes and shapes.
 
-    Either is a path or what was opened from one. Of a SavedModel it is the graph that ``load_graph`` would choose. A
-    graph that uses the names of variables matches an object-based checkpoint too, which knows these names, and so do
-    the SavedModel and the checkpoint of one TensorFlow 2 model, whose keys differ.
+    Either is a path or an opened object. For a SavedModel, the graph that ``load_graph`` would choose is compared. A
+    graph that uses the names of variables also matches an object-based checkpoint, which stores these names, and so do
+    the SavedModel and the checkpoint of one TensorFlow 2 model, although their keys differ.
 
-    Raises what ``load_graph`` and ``open_checkpoint`` raise.
+    Raises the errors of ``load_graph`` and ``open_checkpoint``.
     """
     loaded = one_graph(graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph))
     # TensorFlow 2 restores the objects along with the variables.
@@ -193,7 +193,7 @@ def _compare(path: str | None, wanted: list[RequiredVariable], checkpoint: Check
 
 
 def _whole_of(item: RequiredVariable, checkpoint: Checkpoint) -> str | None:
-    """Return the name of the partitioned tensor that has a variable as one of its slices."""
+    """Return the name of the partitioned tensor that has a variable as one of its slices, or ``None``."""
     if item.whole is None or item.whole not in checkpoint:
         return None
     tensor = checkpoint[item.whole]
@@ -202,18 +202,18 @@ def _whole_of(item: RequiredVariable, checkpoint: Checkpoint) -> str | None:
 
 
 class _Coverage:
-    """Finds parts of partitioned tensors that were not saved; the same tensor may be asked for many times."""
+    """Finds parts of partitioned tensors that were not saved; the same tensor may be checked many times."""
 
     def __init__(self) -> None:
-        # The shape of each tensor that has slices, and these where some are missing.
+        # The shape of each tensor that has slices, and the slices themselves if some are missing.
         self._slices: dict[str, tuple[tuple[int, ...], Sequence[TensorSlice]]] = {}
         self._boxes: dict[str, set[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
         self._left = MOST_COMPARED_PARTS
 
     def find_absent(self, tensor: Tensor, parts: Iterable[str]) -> str | None:
-        """Return a part of the tensor that is required and not covered by its slices; ``None`` if it is whole.
+        """Return a required part of the tensor that its slices do not cover, or ``None`` if there is none.
 
-        Raises ``UnsupportedError`` where too many parts would have to be compared with too many slices.
+        Raises ``UnsupportedError`` if too many parts would have to be compared with too many slices.
         """
         if tensor.name not in self._slices:
             region = tensor.region
@@ -232,12 +232,12 @@ class _Coverage:
             try:
                 box = locate_slice(extents or (), shape)
             except FormatError:
-                return part  # It lies outside.
+                return part  # It is outside of the tensor.
             if (box.starts, box.lengths) not in self._boxes[tensor.name]:
                 boxes.append(box)
         self._left -= (len(boxes) + _PREPARATION) * len(slices)
         if self._left < 0:
-            raise UnsupportedError("the graph reads more parts of partitioned tensors than are compared")
+            raise UnsupportedError("the graph reads too many parts of partitioned tensors to compare")
         absent = find_uncovered(boxes, slices)
         return None if absent is None else str(absent)
 
@@ -245,11 +245,11 @@ class _Coverage:
 def _suggest(
     missing: list[RequiredVariable], unexpected: list[str], checkpoint: Checkpoint
 ) -> Iterator[MissingVariable]:
-    """Find for what is missing what it is probably called instead."""
+    """Yield the missing variables, each with a suggestion of the tensor that was probably meant."""
     kinds: dict[str, Kind] = {}
     groups: defaultdict[tuple[str | None, Shape], list[str]] = defaultdict(list)
     for name in unexpected if missing else ():
-        # What an optimizer keeps for a variable is of its type and shape, and never what is meant.
+        # A slot of an optimizer has the dtype and shape of its variable, but is never the variable itself.
         if name not in checkpoint.slots:
             tensor = checkpoint[name]
             kinds[name] = tensor.data_type, tensor.shape

@@ -1,7 +1,7 @@
-"""Which tensor was probably meant by a name that is missing: one with a scope more or less, as a rule.
+"""Find the tensor that was probably meant by a missing name: usually one with a scope more or less.
 
-Each name costs the same, however many there are: those that extend it or are extended by it lie together in sorted
-lists, and of those that are merely like it, only a few of about its length are compared.
+The cost of a name does not depend on the number of tensors: names that extend it, or that it extends, are adjacent in
+sorted lists, and of names that are merely similar, only a few of about the same length are compared.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from itertools import islice
 
 from tfbundle.suggestions import closest_names
 
-# How alike two names are, from 0 to 1, before one is suggested for the other.
+# The smallest similarity, from 0 to 1, for which one name is suggested for another.
 _LIKENESS = 0.8
-# Names that extend another, or are extended by it, of which the one with the closest length is suggested.
+# The largest number of names related by extension from which the one with the closest length is suggested.
 _MOST_RELATED = 100
-# A name of this length is nothing that a person gave.
+# Longer names are not chosen by users.
 _LONGEST_NAME = 500
-# The end that keys of object-based checkpoints share says nothing.
+# The suffix that all keys of object-based checkpoints share is ignored.
 _KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class LikelyNames:
-    """Names among which one may be meant by another."""
+    """An index of names for finding the one that was probably meant by another name."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
@@ -42,14 +42,14 @@ class LikelyNames:
             self._by_part[True, last].append(name)
 
     def closest(self, wanted: str, is_possible: Callable[[str], bool], most: int) -> str | None:
-        """Return the name that was probably meant, of those that are possible, or ``None``.
+        """Return the possible name that was probably meant, or ``None``.
 
-        So many others at ``most`` are compared with it letter by letter.
+        At ``most`` so many others are compared with it letter by letter.
         """
         wanted = wanted.removesuffix(_KEY_END)
         if len(wanted) > _LONGEST_NAME:
             return None
-        # A moving average is called after its variable, and saved in its place or beside it.
+        # A moving average is named after its variable, and saved instead of it or in addition to it.
         for related in (
             [name[::-1] for name in _related(self._backward, wanted[::-1])],
             list(_related(self._forward, wanted)),
@@ -66,7 +66,7 @@ class LikelyNames:
 
 
 def _related(names: list[str], wanted: str) -> Iterator[str]:
-    """Yield some of the sorted names that begin with ``wanted`` and a slash, and those that it begins with so."""
+    """Yield some of the sorted names that begin with ``wanted`` and a slash, and those that are a prefix of it."""
     start = bisect_left(names, f"{wanted}/")
     for name in islice(names, start, start + _MOST_RELATED):
         if not name.startswith(f"{wanted}/"):
@@ -81,6 +81,6 @@ def _related(names: list[str], wanted: str) -> Iterator[str]:
 
 
 def _near(names: list[str], length: int, most: int) -> list[str]:
-    """Return some of the names, which are sorted by their length, that are about as long."""
+    """Return some of the names, which are sorted by length, that are about ``length`` long."""
     place = bisect_left(names, length, key=len)
     return names[max(place - most // 2, 0) : place + most // 2]

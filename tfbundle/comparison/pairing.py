@@ -1,8 +1,8 @@
-"""Which tensors of two checkpoints belong together: those of one name, and of TensorFlow 2 those of one variable.
+"""Pair the tensors of two checkpoints by name, and those of TensorFlow 2 also by variable name.
 
-A checkpoint of objects names its tensors by the way from the saved object to the variable, so that the same model has
-other names as a SavedModel than as a checkpoint. The variables' own names are then the same. A model that Keras 3
-exported stores each variable twice; one of the two is compared.
+An object-based checkpoint names its tensors by the path from the saved object to the variable, so a model has different
+names as a SavedModel and as a checkpoint. The names of the variables are then the same. A model exported by Keras 3
+stores each variable twice; one of the two copies is compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tfbundle.tensors.tensor import Tensor
 
 
 class Pair(NamedTuple):
-    """A tensor as both checkpoints have it; its type and shape agree if ``is_comparable``, and take ``nbytes``."""
+    """A tensor in both checkpoints, of ``nbytes`` bytes; its dtypes and shapes are equal if ``is_comparable``."""
 
     first: Tensor
     second: Tensor
@@ -34,10 +34,11 @@ class Pair(NamedTuple):
 
 
 class Partners(NamedTuple):
-    """Which tensors of the first checkpoint are compared, and with what.
+    """The tensors of the first checkpoint to compare, and their partners in the second.
 
-    ``ours`` and ``theirs`` are the chosen names of each. A name of ``ours`` has a partner if it is in ``theirs``, or in
-    ``renamed`` with the name that its variable has there. ``added`` and ``removed`` are the names without a partner.
+    ``ours`` and ``theirs`` are the selected names of each. A name in ``ours`` has a partner if it is in ``theirs``, or
+    in ``renamed``, which has the name of the same variable there. ``added`` and ``removed`` are the names without a
+    partner.
     """
 
     ours: Collection[str]
@@ -47,14 +48,14 @@ class Partners(NamedTuple):
     removed: tuple[str, ...]
 
     def partner_of(self, name: str) -> str | None:
-        """Return the name in the second checkpoint of what is called ``name`` in the first; ``None`` for nothing."""
+        """Return the partner in the second checkpoint of ``name`` in the first, or ``None``."""
         if name not in self.ours or (self.renamed and name == OBJECT_GRAPH_KEY):
             return None
         return name if name in self.theirs else self.renamed.get(name)
 
 
 def find_partners(first: TensorMapping, second: TensorMapping, names: Names, exclude: Names) -> Partners:
-    """Pair the chosen names; raises ``KeyError`` where ``names`` or ``exclude`` mean nothing in either."""
+    """Pair the selected names; raises ``KeyError`` if ``names`` or ``exclude`` match nothing in either."""
     ours, theirs = _chosen(first, second, names, exclude)
     removed = [name for name in ours if name not in theirs]
     added = [name for name in theirs if name not in ours]
@@ -73,9 +74,9 @@ def find_partners(first: TensorMapping, second: TensorMapping, names: Names, exc
 def iterate_pairs(
     first: TensorMapping, second: TensorMapping, partners: Partners, unreadable: list[Finding]
 ) -> Iterator[Pair]:
-    """Yield the pairs in the order of the first checkpoint, one at a time, as there may be millions.
+    """Yield the pairs in the order of the first checkpoint, one at a time, because there may be millions.
 
-    A finding is added to ``unreadable`` for each of which not even type and shape are known.
+    A finding is added to ``unreadable`` for each pair whose dtype or shape cannot be read.
     """
     others = _Lookup(second)
     for name, tensor in first.items():
@@ -93,7 +94,7 @@ def iterate_pairs(
 
 
 class _Lookup:
-    """Hands out each tensor once; those that are asked for in the order of the file are not held in memory."""
+    """Returns each tensor once; tensors that are requested in the order of the file are not held in memory."""
 
     def __init__(self, tensors: TensorMapping) -> None:
         self._items = iter(tensors.items())
@@ -113,7 +114,7 @@ def _chosen(
     first: TensorMapping, second: TensorMapping, names: Names, exclude: Names
 ) -> tuple[Collection[str], Collection[str]]:
     if names is None and exclude is None:
-        # There may be millions, of which a copy would take as much memory as the index.
+        # There may be millions, and a copy would take as much memory as the index.
         return first._store.records().keys(), second._store.records().keys()
     ours, theirs = _match(first, second, names)
     if exclude is not None:
@@ -124,10 +125,10 @@ def _chosen(
 
 
 def _match(first: TensorMapping, second: TensorMapping, names: Names) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the tensors of each that ``names`` mean, by name."""
+    """Return the names of each that ``names`` match."""
     found: list[dict[str, str]] = []
     error = None
-    # Each exact name of a list may be in one of the two alone.
+    # Each exact name of a list may be in only one of the two.
     wanted = [names] if names is None or isinstance(names, str) or not isinstance(names, Collection) else list(names)
     missing = [0] * len(wanted)
     for tensors in (first, second):
@@ -145,16 +146,16 @@ def _match(first: TensorMapping, second: TensorMapping, names: Names) -> tuple[d
 
 
 class _Variable(NamedTuple):
-    """The key of a variable, and all keys under which the same values are stored, itself among them."""
+    """The key of a variable, and all keys under which the same values are stored, including that key."""
 
     key: str
     copies: list[str]
 
 
 def _variables(tensors: TensorMapping, names: list[str]) -> dict[str, _Variable]:
-    """Return the variables among ``names`` by their own names; nothing where no object graph can be read.
+    """Return the variables among ``names`` by variable name; empty if no object graph can be read.
 
-    Of variables that share a name nothing says which is which, so that they are left out.
+    Variables that share a name cannot be distinguished and are left out.
     """
     try:
         known = tensors.objects.variable_names if tensors.objects is not None else {}

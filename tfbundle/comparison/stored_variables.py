@@ -1,9 +1,9 @@
-"""Which tensors of a checkpoint may be a variable that a graph requires.
+"""Find the tensors of a checkpoint that may be a variable that a graph requires.
 
-A checkpoint of objects stores a variable under the way that leads to it from the saved object, so that the same model
-has other keys as a SavedModel than as a checkpoint; the variables' own names (``dense/kernel``) are then the same.
-Variables may share a name, and each tensor stands for one of them, that of its type and shape first. A model that
-Keras 3 exported stores each variable twice; both stand for one tensor, and one for both.
+An object-based checkpoint stores a variable under its path from the saved object, so a model has different keys as a
+SavedModel and as a checkpoint; the names of the variables (``dense/kernel``) are then the same. Variables may share a
+name, and each tensor is then used for one of them, preferably one with its dtype and shape. A model exported by Keras 3
+stores each variable twice; both copies match a single tensor, and a single tensor matches both.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.checkpoint.chosen_names import KERAS_COPIES
 from tfbundle.graph.required_variables import RequiredVariable
 
-# Of variables that share a name, and of their types and shapes, so many are compared with one that a graph requires.
+# The largest number of variables that share a name, and of their kinds, that are compared with a required variable.
 _MOST_SHARED = 100
 
 Kind = tuple[str, tuple[int, ...]]
 
 
 class StoredFacts(NamedTuple):
-    """The type of a tensor, its shape, and that of the whole of which it may be a part."""
+    """The dtype of a tensor, its shape, and the shape of the whole that it may be a part of."""
 
     data_type: str
     shape: tuple[int, ...]
@@ -33,30 +33,30 @@ class StoredFacts(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What a variable has to have in common with it."""
+        """The dtype and shape that a variable must have to match."""
         return self.data_type, self.whole_shape
 
 
 class StoredVariables:
-    """The tensors of a checkpoint by name, and by the names of TensorFlow 2's variables."""
+    """The tensors of a checkpoint by name, and by the names of TensorFlow 2 variables."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
-        # Of those that were asked for: nothing at first, and the facts when they are asked for again.
+        # Facts of requested tensors: ``None`` after the first request, and the facts after the second.
         self._facts: dict[str, StoredFacts | None] = {}
-        # By the name of a variable, those of its tensors that were not taken: all, the next last, and by their kind.
+        # By variable name, the tensors that were not taken yet: all, with the next one last, and grouped by kind.
         self._left: dict[str, tuple[list[str], dict[Kind, list[str]]]] = {}
 
     def facts(self, key: str) -> StoredFacts:
-        """Return the type and shapes of a tensor.
+        """Return the dtype and shapes of a tensor.
 
-        One that variables share may have many slices, and is not decoded for each of them.
+        A tensor that variables share may have many slices, and is not decoded for each variable.
         """
         known = self._facts.get(key)
         if known is None:
             tensor = self._checkpoint[key]
             known = StoredFacts(tensor.data_type, tensor.shape, tensor.whole_shape)
-            # Of a million tensors nearly all are asked for once.
+            # Nearly all of a million tensors are requested only once.
             self._facts[key] = known if key in self._facts else None
         return known
 
@@ -70,11 +70,11 @@ class StoredVariables:
         return dict(keys)
 
     def named(self, name: str) -> list[str]:
-        """Return the tensor of this name, or those of the variables that are called so."""
+        """Return the tensor with this name, or else those of the variables with this name."""
         return [name] if name in self._checkpoint else self._keys.get(name, [])[:_MOST_SHARED]
 
     def take(self, item: RequiredVariable, used: set[str]) -> list[str]:
-        """Return a tensor that may be the variable by its own name and that is not ``used``; nothing without one."""
+        """Return a tensor that is not ``used`` and belongs to a variable with the same name, or an empty list."""
         name = item.own_name
         if name is None:
             return []
@@ -90,11 +90,11 @@ class StoredVariables:
                 key = group.pop()
                 if key not in used:
                     return [key]
-        # A copy is stored once where the graph was exported from what was saved.
+        # If the graph was exported from the saved objects, the checkpoint has the variable only once.
         return self._keys[name][:_MOST_SHARED] if item.names[0].startswith(KERAS_COPIES) else []
 
     def copies_of_taken(self) -> Iterator[str]:
-        """Yield the copies of the variables that were taken by their own names."""
+        """Yield the copies of variables that were taken by variable name."""
         for name in self._left:
             yield from (key for key in self._keys[name] if key.startswith(KERAS_COPIES))
 
@@ -117,7 +117,7 @@ def _fitting(by_kind: dict[Kind, list[str]], item: RequiredVariable) -> Iterator
 
 
 def fits(data_type: str, shape: tuple[int, ...], item: RequiredVariable) -> bool:
-    """Return whether a type and a shape are those that are required, as far as these are known."""
+    """Return whether a dtype and a shape match those that are required, as far as these are known."""
     if item.data_type not in (None, data_type):
         return False
     if item.shape is None:

@@ -1,6 +1,7 @@
-"""Runs and series by their names, and what chooses some of them.
+"""Runs and series by name, and their selection by names and patterns.
 
-A name that exists is that name; what is none is a pattern: a glob, a compiled pattern or a function (``matching``).
+A string that is an existing name selects that name. Anything else is a pattern: a glob, a compiled pattern or a
+function (``matching``).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from tfbundle.suggestions import suggest_names
 
 Item = TypeVar("Item")
 
-# What a caller may pass to choose runs or tags: one pattern or several; ``None`` is all.
+# The ways to select runs or tags: one or more patterns, or ``None`` for all.
 Names: TypeAlias = "Pattern | Iterable[Pattern] | None"
 
 
 class ByName(Mapping[str, Item], Generic[Item]):
-    """Runs or series by name, in order; each is made on first access. ``what`` is "run" or "tag", for messages."""
+    """Runs or series by name, in order; each is created on first access. ``what`` is "run" or "tag", for messages."""
 
     def __init__(self, what: str, names: Iterable[str], make: Callable[[str], Item]) -> None:
         self._what = what
@@ -53,19 +54,18 @@ class ByName(Mapping[str, Item], Generic[Item]):
         return list(self._names)
 
     def select(self, names: Names) -> ByName[Item]:
-        """Return those that ``names`` mean, in their order here.
+        """Return the items that ``names`` match, in the order of this mapping.
 
-        ``names`` is a name, a glob (``*`` crosses ``/``), a compiled pattern, a function of a name, or several of
-        these; ``None`` is all. Raises ``KeyError`` where one of them means none.
+        ``names`` is a name, a glob (``*`` also matches ``/``), a compiled pattern, a predicate on names, or several of
+        these; ``None`` selects all. Raises ``KeyError`` if one of them matches nothing.
         """
         return ByName(self._what, choose(self._what, self._names, names), self.__getitem__)
 
 
 def choose(what: str, known: Collection[str], names: Names) -> list[str]:
-    """Return those of the ``known`` names that ``names`` mean, in their order; ``what`` is "run" or "tag", for
-    messages.
+    """Return the ``known`` names that ``names`` match, in their order; ``what`` is "run" or "tag", for messages.
 
-    Raises ``KeyError`` where one of the patterns means none.
+    Raises ``KeyError`` if one of the patterns matches nothing.
     """
     if names is None:
         return list(known)
@@ -81,9 +81,9 @@ def choose(what: str, known: Collection[str], names: Names) -> list[str]:
 
 
 def _refusal(what: str, name: object, known: Collection[str]) -> str:
-    """Return why there is nothing of this name, and what may have been meant."""
+    """Return the error message for an unknown name, with suggestions."""
     if isinstance(name, str) and not is_glob(name):
         end = suggest_names(name, known) if known else "; there are none"
     else:
-        end = f"; select({name!r}) takes patterns"
+        end = f"; select({name!r}) accepts patterns"
     return f"no {what} {name!r}{end}"

@@ -1,4 +1,4 @@
-"""A table as columns of numpy arrays, which becomes one of pandas or Arrow where these are installed."""
+"""A table of numpy columns, which converts to pandas or Arrow if these are installed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Categories(NamedTuple):
-    """A column in which few names stand in many rows: ``names``, and which of them (int32) each row has."""
+    """A column of few distinct names in many rows: ``names``, and the index (int32) of the name in each row."""
 
     codes: Array
     names: list[str]
 
 
 class ColumnTable(Mapping[str, Array]):
-    """Columns of one length by their names, in order.
+    """Columns of equal length by name, in order.
 
-    Numbers are float64 or int64 arrays, and text is an ``object`` array of ``str``, with ``None`` where there is none.
+    Numbers are float64 or int64 arrays, and text is an ``object`` array of ``str``, with ``None`` for missing values.
     """
 
     def __init__(self, columns: Mapping[str, Array | Categories]) -> None:
@@ -52,12 +52,12 @@ class ColumnTable(Mapping[str, Array]):
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         first = next(iter(self._columns.values()), None)
         return 0 if first is None else len(first.codes if isinstance(first, Categories) else first)
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows, as Python's numbers and strings."""
+        """Yield the rows, as Python numbers and strings."""
         return zip(*(self[name].tolist() for name in self), strict=True)
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -65,7 +65,7 @@ class ColumnTable(Mapping[str, Array]):
         try:
             import pandas
         except ImportError:
-            raise UnsupportedError("to_pandas needs pandas: pip install pandas") from None
+            raise UnsupportedError("to_pandas requires pandas: pip install pandas") from None
         return pandas.DataFrame(
             {
                 name: pandas.Categorical.from_codes(column.codes, column.names)
@@ -80,7 +80,7 @@ class ColumnTable(Mapping[str, Array]):
         try:
             import pyarrow
         except ImportError:
-            raise UnsupportedError("to_arrow needs pyarrow: pip install pyarrow") from None
+            raise UnsupportedError("to_arrow requires pyarrow: pip install pyarrow") from None
         columns = {}
         for name, column in self._columns.items():
             if isinstance(column, Categories):

@@ -1,7 +1,4 @@
-"""Thousands of events at once.
-
-Rows of one layout (``stacks``) are decoded together, column by column.
-"""
+"""Decode thousands of events together: rows of one layout (``stacks``), column by column."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from tfbundle.tensors.arrays import Array
 
 
 def decode_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, TagPoints]) -> list[int]:
-    """Decode the summaries in ``group``, whose rows lie at ``offsets`` in the file and have ``crcs``, into ``tags``.
+    """Decode the summaries in ``group``, whose rows are at ``offsets`` in the file and have ``crcs``, into ``tags``.
 
-    Returns the numbers of the rows that are no summaries, or not simple, or too few of a kind.
+    Returns the numbers of the rows that are not summaries, are not simple, or share their layout with too few others.
     """
     stacks, others = find_stacks(group)
     for layout, rows, bounds in stacks:
@@ -30,7 +27,7 @@ def decode_columns(group: Group, offsets: Array, crcs: Array, tags: dict[bytes, 
 def _decode(
     layout: Layout, rows: Array, offsets: Array, crcs: Array, bounds: list[int], tags: dict[bytes, TagPoints]
 ) -> None:
-    """Put the values of rows that have one layout, and the same names between two ``bounds``, where they belong."""
+    """Add the values of rows with one layout to ``tags``; rows between two ``bounds`` have the same names."""
     count = len(rows)
     walls = np.zeros(count)
     if layout.wall is not None:
@@ -38,7 +35,7 @@ def _decode(
     steps = np.zeros(count, np.int64) if layout.step is None else decode_varints(rows, layout.step).view(np.int64)
     for value in layout.values:
         if not value.form and value.metadata is None:
-            continue  # It says nothing.
+            continue  # It is empty.
         order = offsets + value.span.start
         numbers = places = None
         if value.number is not None:
@@ -90,7 +87,7 @@ def _numbers(number: NumberLayout, rows: Array) -> Array:
 
 
 def decode_varints(rows: Array, span: Span) -> Array:
-    """Varints that take the same columns in all rows, as uint64."""
+    """Return varints that take the same columns in all rows, as uint64."""
     values = np.zeros(len(rows), np.uint64)
     for shift, column in enumerate(range(span.start, span.end)):
         values |= (rows[:, column] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * shift)

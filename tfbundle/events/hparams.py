@@ -1,8 +1,8 @@
 """Hyperparameters of a run.
 
-The hparams plugin writes no values: all it says stands in the metadata of three tags, as an ``HParamsPluginData``
-(TensorBoard, ``plugins/hparams/metadata``): the experiment (what is varied and what is measured, as a rule in the root
-run), the start of a session (the values) and its end.
+The hparams plugin stores all its data in the metadata of three tags, as an ``HParamsPluginData`` each (TensorBoard,
+``plugins/hparams/metadata``): the experiment (hyperparameters and metrics, usually in the root run), the start of a
+session (the values) and its end.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _PLUGIN = "hparams"
 
 
 class HParams(NamedTuple):
-    """What a run says about its hyperparameters.
+    """The hyperparameters of a run.
 
-    ``values`` has those of the session by name. ``metrics`` lists what the experiment measures, each a run below the
-    session's ("" for its own) and a tag of a scalar. Times are in seconds since 1970. What the run does not say is
-    empty or ``None``.
+    ``values`` are the hyperparameters of the session by name. ``metrics`` lists the metrics of the experiment, each as
+    the name of a run below the session's run ("" for that run itself) and the tag of a scalar. Times are in seconds
+    since 1970. Fields that the run does not state are empty or ``None``.
     """
 
     values: dict[str, float | str | bool | None]
@@ -38,7 +38,7 @@ class HParams(NamedTuple):
 
 
 def decode_hparams(metadata: Mapping[str, SummaryMetadata]) -> HParams | None:
-    """Return what the metadata of a run's tags says; ``None`` where the plugin wrote nothing."""
+    """Return the hyperparameters in the metadata of a run's tags, or ``None`` if the plugin wrote nothing."""
     found = HParams({}, "", None, None, None, [], None)
     empty = True
     for tag, one in metadata.items():

@@ -1,10 +1,10 @@
-"""Hyperparameters and last metrics of many runs as one table, as TensorBoard's hparams page has it.
+"""Hyperparameters and last metrics of many runs as one table, like TensorBoard's hparams page.
 
-A session is a run in which the hparams plugin wrote the start of one. Its metrics are scalars of that run, or of runs
-below it, as Keras writes ``train`` and ``validation``; the experiment lists those that count (TensorBoard,
-``plugins/hparams``: a metric has a tag, and as its group the run below the session's)::
+A session is a run in which the hparams plugin wrote a session start. Its metrics are scalars of that run or of runs
+below it, such as ``train`` and ``validation`` of Keras. The experiment lists the metrics to show (TensorBoard,
+``plugins/hparams``: a metric has a tag, and a group, which is the run below the session's run)::
 
-    run        what the plugin wrote       scalars
+    run        written by the plugin       scalars
     .          experiment
     trial1     start of a session
     trial1/validation                      epoch_loss    ->    row "trial1", column "validation/epoch_loss"
@@ -32,14 +32,14 @@ from tfbundle.tensors.arrays import Array
 
 
 class Metric(NamedTuple):
-    """A scalar: the run below the session's, "" for that itself, and the tag."""
+    """A scalar: the run below the session's run ("" for that run itself) and the tag."""
 
     below: str
     tag: str
 
     @property
     def title(self) -> str:
-        """What its column is called."""
+        """The name of its column."""
         return f"{self.below}/{self.tag}" if self.below else self.tag
 
 
@@ -52,18 +52,19 @@ class _Session(NamedTuple):
 
 
 def hparams_table(runs: Iterable[Run], tags: Names = None) -> ColumnTable:
-    """Return a row for each session: facts, hyperparameters, and the last value of each metric.
+    """Return a row for each session: its facts, its hyperparameters, and the last value of each metric.
 
-    The columns are ``run``, ``group`` (of sessions, as the writer calls it), ``status``, ``start_time``, ``end_time``
-    (seconds since 1970, NaN where not known), one for each hyperparameter, and one for each metric. A metric of a run
-    below the session's is called as that run and the tag, ``validation/epoch_loss``. ``tags`` chooses metrics by this
-    name, or else by the tag; without it they are those that the experiments list, or all scalars where none is listed.
+    The columns are ``run``, ``group`` (the session group named by the writer), ``status``, ``start_time``, ``end_time``
+    (seconds since 1970, NaN if not known), one for each hyperparameter, and one for each metric. A metric of a run
+    below the session's run is named by that run and the tag: ``validation/epoch_loss``. ``tags`` selects metrics by
+    this name, or else by tag. By default, all metrics listed by the experiments are included, or all scalars if none
+    are listed.
 
-    A hyperparameter is float64, ``bool``, or an ``object`` array of ``str``; where sessions lack it, NaN or ``None``,
-    and where they have several types, an ``object`` array of all of these. Metrics are float64: the last value in the
-    order of the files, and NaN where there is none. A name that is taken has " (hparam)" or " (metric)" behind it.
+    A hyperparameter is float64, ``bool``, or an ``object`` array of ``str``, with NaN or ``None`` for sessions that
+    lack it; one with values of several types is an ``object`` array. Metrics are float64: the last value in the order
+    of the files, or NaN if there is none. A name that is already taken gets the suffix " (hparam)" or " (metric)".
 
-    Raises ``KeyError`` for tags that no session has, ``FormatError`` for what is not the plugin's, and
+    Raises ``KeyError`` for tags that no session has, ``FormatError`` for invalid data of the plugin, and
     ``UnsupportedError`` for complex numbers.
     """
     every = list(runs)
@@ -95,11 +96,11 @@ def hparams_table(runs: Iterable[Run], tags: Names = None) -> ColumnTable:
 
 
 def _check_size(rows: int, columns: int, stated: int) -> None:
-    """Refuse a table that is all holes, as of a thousand sessions that have a hundred names each of their own."""
+    """Reject a table of mostly missing values, such as a thousand sessions with a hundred distinct names each."""
     if rows * columns > max(MOST_TABLE_CELLS, stated * LARGEST_TABLE_GROWTH):
         raise UnsupportedError(
-            f"{rows} sessions have {columns} hyperparameters and metrics, hardly any of them in common; open fewer "
-            "runs, or choose metrics by tags"
+            f"{rows} sessions have {columns} hyperparameters and metrics, with hardly any in common; open fewer "
+            "runs, or select metrics with tags"
         )
 
 
@@ -132,7 +133,7 @@ def _metrics_of(session: _Session) -> list[Metric]:
 
 
 def _choose(tags: Names, known: Mapping[str, Metric]) -> list[Metric]:
-    """Return the metrics that are meant, by the titles of their columns or by their tags."""
+    """Return the selected metrics, by the titles of their columns or by their tags."""
     named: dict[str, list[Metric]] = {}
     for metric in known.values():
         named.setdefault(metric.tag, []).append(metric)
@@ -147,7 +148,7 @@ def _last(session: _Session, metric: Metric) -> float | None:
         return None
     value = series.values[-1]
     if isinstance(value, complex | np.complexfloating):
-        raise UnsupportedError(f"{metric.tag!r} has complex numbers, which are no column of float64; leave it out")
+        raise UnsupportedError(f"{metric.tag!r} has complex numbers, which float64 cannot hold; leave it out")
     return float(value)
 
 
@@ -159,7 +160,7 @@ def _title(name: str, taken: Mapping[str, Any], kind: str) -> str:
 
 
 def _plain(value: Any) -> float | str | bool | None:
-    """Return a value without what only JSON has: null is none, and a list or an object is text."""
+    """Return a value without types that only JSON has: null becomes ``None``, and a list or an object becomes text."""
     if isinstance(value, Message):
         return str(MessageToDict(value))
     return None if type(value) is int else value

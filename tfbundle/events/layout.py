@@ -1,4 +1,4 @@
-"""Where the parts of a serialized ``Event`` lie.
+"""Locate the parts of a serialized ``Event``.
 
 An event of a summary nests four messages (TensorFlow, ``core/util/event.proto`` and ``core/framework/summary.proto``)::
 
@@ -7,11 +7,11 @@ An event of a summary nests four messages (TensorFlow, ``core/util/event.proto``
         Value     tag 1    metadata 9    simple_value 2: float, or image 4, histo 5, audio 6, tensor 8:
           TensorProto  dtype 1    tensor_shape 2    one field with the element
 
-A ``Layout`` says for one record at which bytes these parts stand. It also says which bytes another record must share in
-order to have the very same layout (``mask``), so that it serves thousands of records at once.
+A ``Layout`` gives the positions of these parts in one record. ``mask_of`` gives the bytes that another record must
+share in order to have the same layout, so that one layout serves thousands of records.
 
-What no writer of TensorFlow's does (a field twice, or with another wire type) has no layout; protobuf, whose rules for
-this are many, then writes the message again.
+Messages that TensorFlow does not write (a repeated singular field, or another wire type) have no layout. They are
+parsed by protobuf, which has many rules for these cases, and serialized again.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SUMMARY = 5
 SIMPLE_VALUE, IMAGE, HISTO, AUDIO, TENSOR = 2, 4, 5, 6, 8
 
 _WHATS = (3, 4, SUMMARY, 6, 7, 8, 9)
-_LARGEST_KNOWN = 10  # source_metadata, which is of no interest.
+_LARGEST_KNOWN = 10  # source_metadata, which is not used.
 _TAG, _NODE_NAME, _METADATA = 1, 7, 9
 _FORMS = (SIMPLE_VALUE, 3, IMAGE, HISTO, AUDIO, TENSOR)
 
-# By the number of a data type: the field of a TensorProto in which an element stands (core/framework/tensor.proto).
+# By data type number: the field of a TensorProto that has the elements (core/framework/tensor.proto).
 ELEMENT_FIELDS = {
     1: 5,
     2: 6,
@@ -54,18 +54,18 @@ ELEMENT_FIELDS = {
     23: 17,
 }
 _CONTENT = 4
-# The fields whose bytes are the element's; the others hold a varint.
+# The fields that store the bytes of the element; the others hold a varint.
 _STORED_AS_BYTES = (_CONTENT, 5, 6, 9, 12)
 # A tensor with one number is never longer.
 LONGEST_SCALAR = 64
 
 
 class Unusual(Exception):
-    """The event is in a form that protobuf has to sort out."""
+    """The event is in a form that only protobuf can parse."""
 
 
 class Span(NamedTuple):
-    """Bytes of the record."""
+    """A range of bytes in the record."""
 
     start: int
     end: int
@@ -75,7 +75,7 @@ _NOWHERE = Span(0, 0)
 
 
 class NumberLayout(NamedTuple):
-    """A number: its dtype, and where its bytes are, or its varint; at no bytes at all it is zero."""
+    """A number: its dtype, and the position of its bytes or varint; an empty span means zero."""
 
     dtype: np.dtype[Any]
     is_varint: bool
@@ -83,7 +83,7 @@ class NumberLayout(NamedTuple):
 
 
 class ValueLayout(NamedTuple):
-    """A ``Summary.Value``: all of it, its tag and metadata, which field it holds and where, and the number in that."""
+    """A ``Summary.Value``: its span, tag and metadata, the field that it has and its span, and the number in that."""
 
     span: Span
     tag: Span
@@ -94,7 +94,7 @@ class ValueLayout(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """An ``Event``: where its parts are, which of the kinds of event it is and where that lies, and its values."""
+    """An ``Event``: the positions of its parts, its kind and the position of the content, and its values."""
 
     wall: int | None
     step: Span | None
@@ -104,7 +104,7 @@ class Layout(NamedTuple):
 
 
 def decode_layout(record: Buffer) -> Layout:
-    """Return the layout of an event; ``FormatError`` where the bytes are no message, ``Unusual`` where it has none."""
+    """Return the layout of an event; ``FormatError`` if the bytes are not a message, ``Unusual`` if it has none."""
     wall, step, what, content = None, None, 0, _NOWHERE
     values: list[ValueLayout] = []
     seen = 0
@@ -138,7 +138,7 @@ _EMPTY = ValueLayout(_NOWHERE, _NOWHERE, None, 0, _NOWHERE, None)
 
 
 def _is_empty(record: Buffer, value: Field) -> bool:
-    """Return whether a value has nothing, or nothing but a short tag; hundreds of thousands of them fit into a file."""
+    """Return whether a value is empty or has only a short tag; hundreds of thousands of these fit into a file."""
     number, wire_type, start, size = value
     if number != 1 or wire_type != BYTES:
         return False
@@ -216,9 +216,9 @@ def _decode_scalar(record: Buffer, start: int, end: int) -> NumberLayout | None:
 
 
 def mask_of(layout: Layout, record: bytes) -> tuple[bytes, bytes]:
-    """Two masks of the record's bytes: which bits a record of the same layout shares, and which name the series.
+    """Return two masks of the record's bytes: the bits that determine the layout, and the bits that name the series.
 
-    Values, tags and metadata may differ. In a varint the bit that says whether it goes on may not.
+    Values, tags and metadata may differ. The continuation bits of a varint may not.
     """
     shared = bytearray(b"\xff" * len(record))
     names = bytearray(len(record))

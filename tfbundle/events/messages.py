@@ -1,4 +1,4 @@
-"""Event files as the messages that they are made of, one a record."""
+"""Read event files as ``Event`` messages, one per record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def decode_event(payload: bytes) -> Event:
     try:
         return Event.FromString(payload)
     except DecodeError:
-        raise FormatError("the record is not an Event message, although its checksum is right") from None
+        raise FormatError("the record is not an Event message, although its checksum is correct") from None
 
 
 def read_events(
@@ -31,8 +31,8 @@ def read_events(
 ) -> RecordIterator[Event]:
     """Return an iterator over the ``Event`` messages of a file.
 
-    Arguments, memory, ``.truncation`` and ``.losses`` are those of ``read_records``, and so are the errors; besides, a
-    record that is not an ``Event`` raises ``FormatError``.
+    Arguments, memory use, ``.truncation``, ``.losses`` and errors are as for ``read_records``; in addition, a record
+    that is not an ``Event`` raises ``FormatError``.
     """
     return RecordIterator(
         source, decode_event, compression=compression, verify=verify, salvage=salvage, largest=LARGEST_MESSAGE

@@ -1,13 +1,13 @@
-r"""Scalars of several runs, such as those of several seeds, as mean, standard deviation and count by step.
+r"""Aggregate scalars over several runs, such as several seeds: mean, standard deviation and count by step.
 
     log = tfbundle.open_events("logs/")
     log.aggregate(r"run_(.*)_seed\d+", tags="loss").to_pandas()
 
-A run belongs to the group that the pattern finds in its name: ``run_wide_seed0`` and ``run_wide_seed1`` to ``wide``.
+The pattern extracts the group from the name of a run: ``run_wide_seed0`` and ``run_wide_seed1`` belong to ``wide``.
 
-All points of all series are sorted once, by group and tag, step and run, so that what belongs together lies together.
-Means and deviations take two passes in float64: the deviations are taken from the mean that the first one gives, and
-what they sum up to is the mean's own error.
+All points of all series are sorted once, by group and tag, step and run, so that points to be combined are adjacent.
+Means and deviations take two passes in float64: the deviations are taken from the mean of the first pass, and their
+sum corrects the rounding error of that mean.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ Group: TypeAlias = "str | re.Pattern[str] | Callable[[str], str | None]"
 def aggregate_runs(runs: Iterable[Run], group: Group, tags: Names = None) -> ColumnTable:
     """Return a row for each group, tag and step: ``group``, ``tag``, ``step``, ``count``, ``mean``, ``std``.
 
-    ``group`` is a regular expression that the whole name of a run has to match; the group is called as what the
-    parentheses in it match (joined by ``/``), or as the expression where it has none. A function returns the name of
-    the group for that of the run, or ``None`` to leave it out. ``tags`` chooses scalars; without it all are taken.
+    ``group`` is a regular expression that must match the whole name of a run. The name of the group is the text
+    captured by the parentheses (joined by ``/``), or the expression itself if it has none. Alternatively, ``group`` is
+    a function that maps the name of a run to the name of its group, or to ``None`` to leave the run out. ``tags``
+    selects scalars; by default all are included.
 
-    Where a run has several points at a step, the last one counts. NaN is left out, as by pandas: ``count`` says how
-    many runs have a number at the step, so that it shows where a run has no point as well as where it has NaN, and the
-    mean of no number is NaN. ``std`` is that of a sample (``ddof=1``), and NaN for fewer than two numbers. All is
-    float64; where an infinity is among the numbers, the mean is infinite or NaN, and ``std`` NaN.
+    If a run has several points at a step, the last one counts. NaN is left out, as in pandas: ``count`` is the number
+    of runs that have a number at the step, not counting runs without a point or with NaN, and the mean of no numbers is
+    NaN. ``std`` is the sample standard deviation (``ddof=1``), and NaN for fewer than two numbers. Statistics are
+    computed in float64; if a value is infinite, the mean is infinite or NaN, and ``std`` is NaN.
 
-    Raises ``KeyError`` where no run is in a group and for tags that none of them has, ``ValueError`` for what is no
+    Raises ``KeyError`` if no run is in a group and for tags that none of the runs has, ``ValueError`` for an invalid
     regular expression, and ``UnsupportedError`` for complex numbers.
     """
     grouped = _group(list(runs), group)
     known = dict.fromkeys(tag for run, _ in grouped for tag in run.scalars)
     chosen = set(choose("tag", known, tags))
-    # Groups in the order of their first runs, and in each the tags in that in which they are met.
+    # Groups are in the order of their first runs, and the tags of each in the order of first appearance.
     by_group: dict[str, dict[str, None]] = {}
     for run, name in grouped:
         by_group.setdefault(name, {}).update(dict.fromkeys(tag for tag in run.scalars if tag in chosen))
@@ -71,14 +72,14 @@ def aggregate_runs(runs: Iterable[Run], group: Group, tags: Names = None) -> Col
 
 
 def _group(runs: Sequence[Run], group: Group) -> list[tuple[Run, str]]:
-    """Return the runs that are in a group, and in which."""
+    """Return the runs that are in a group, each with the group's name."""
     name_of = _group_namer(group)
     found = []
     for run in runs:
         name = name_of(run.name)
         if name is not None:
             if not isinstance(name, str):
-                raise ValueError(f"group returned {name!r} for the run {run.name!r}, and expects a str or None")
+                raise ValueError(f"group must return a str or None, but returned {name!r} for the run {run.name!r}")
             found.append((run, name))
     if not found:
         names = [run.name for run in runs]
@@ -94,7 +95,7 @@ def _group_namer(group: Group) -> Callable[[str], Any]:
     try:
         pattern = re.compile(group)
     except (re.error, TypeError) as error:
-        raise ValueError(f"group is no regular expression: {error}") from None
+        raise ValueError(f"group is not a valid regular expression: {error}") from None
 
     def name_of(run: str) -> str | None:
         match = pattern.fullmatch(run)
@@ -106,16 +107,16 @@ def _group_namer(group: Group) -> Callable[[str], Any]:
 
 
 def _statistics(parts: Sequence[tuple[int, int, Array, Array]]) -> tuple[Array, Array, Array, Array, Array]:
-    """Return for each key and step: the key, the step, and count, mean and standard deviation over runs.
+    """Return the key, the step, and count, mean and standard deviation over runs, for each key and step.
 
-    ``parts`` are series, each with its key, the number of its run, its steps and its values.
+    ``parts`` are series, each as its key, the number of its run, its steps and its values.
     """
     lengths = [len(steps) for _, _, steps, _ in parts]
     keys = np.repeat(np.array([key for key, *_ in parts], np.int32), lengths)
     runs = np.repeat(np.array([run for _, run, _, _ in parts], np.int32), lengths)
     steps = np.concatenate([np.zeros(0, np.int64), *(part[2] for part in parts)])
     values = np.concatenate([np.zeros(0), *(part[3] for part in parts)])
-    order = np.lexsort((runs, steps, keys))  # What is equal keeps its order.
+    order = np.lexsort((runs, steps, keys))  # The sort is stable.
     keys, runs, steps, values = keys[order], runs[order], steps[order], values[order]
     last = np.ones(len(order), bool)
     last[:-1] = (keys[1:] != keys[:-1]) | (steps[1:] != steps[:-1]) | (runs[1:] != runs[:-1])
@@ -140,7 +141,7 @@ def _statistics(parts: Sequence[tuple[int, int, Array, Array]]) -> tuple[Array, 
 
 
 def _categories(names: Sequence[str], which: Array) -> Categories:
-    """Return the column that has the name of the key in each row."""
+    """Return a column with the name of the key in each row."""
     texts = [as_text(name) for name in names]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     codes = np.array([numbers[text] for text in texts], np.int32)

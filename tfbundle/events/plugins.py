@@ -1,7 +1,7 @@
-"""What TensorBoard's plugins make of a summary value.
+"""Decode summary values as TensorBoard's plugins do.
 
 Each kind of series has two forms: the field of ``Summary.Value`` in which TensorFlow 1 stores it, and the tensor of
-TensorFlow 2, whose kind is the plugin's name in the metadata (TensorBoard, ``plugins/*/metadata``)::
+TensorFlow 2, whose kind is given by the plugin's name in the metadata (TensorBoard, ``plugins/*/metadata``)::
 
     histograms   HistogramProto (moments, upper bucket limits, counts)     tensor [k, 3]: left edge, right edge, count
     images       Image (height, width, encoded)                            strings: width, height, encoded, encoded ...
@@ -40,11 +40,12 @@ _DATA_TYPES = {numpy_dtype(data_type): data_type for data_type in ELEMENT_FIELDS
 
 
 class Histogram(NamedTuple):
-    """How many values fell where: ``edges`` has one more element than ``counts``; both are float64.
+    """A histogram: ``edges`` has one more element than ``counts``; both are float64.
 
     The edges ascend; bucket ``i`` goes from ``edges[i]`` to ``edges[i + 1]``. As in TensorBoard, empty buckets at both
     ends of TensorFlow 1's histograms are left out, and the outermost edges are the smallest and the largest value.
-    ``min``, ``max``, ``num``, ``sum`` and ``sum_squares`` of the data are TensorFlow 1's alone, else ``None``.
+    Only TensorFlow 1 stores ``min``, ``max``, ``num``, ``sum`` and ``sum_squares`` of the data; otherwise they are
+    ``None``.
     """
 
     edges: Array
@@ -57,12 +58,12 @@ class Histogram(NamedTuple):
 
 
 def _decode_histogram(value: Summary.Value) -> Histogram:
-    """Either form of a histogram."""
+    """Decode either form of a histogram."""
     if value.HasField("histo"):
         return _decode_old_histogram(value.histo)
     table = _full(value)
     if table.ndim != 2 or table.shape[1] != 3 or table.dtype.kind not in "fiu":
-        raise FormatError(f"a histogram is a tensor of shape [k, 3], not {table.dtype} of {list(table.shape)}")
+        raise FormatError(f"a histogram is a tensor of shape [k, 3], not {table.dtype} of shape {list(table.shape)}")
     table = cast(table, np.float64)
     return Histogram(np.concatenate((table[:, 0], table[-1:, 1])), table[:, 2].copy())
 
@@ -89,40 +90,40 @@ class Images(NamedTuple):
     encoded: tuple[bytes, ...]
 
     def decode(self) -> list[Array]:
-        """Return the pixels of each, as Pillow reads them; ``UnsupportedError`` where Pillow is not installed."""
+        """Return the pixels of each image, as decoded by Pillow; ``UnsupportedError`` if Pillow is not installed."""
         try:
             from PIL import Image  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             raise UnsupportedError(
-                "decoding images needs Pillow: pip install pillow; .encoded works without it"
+                "decoding images requires Pillow: pip install pillow; .encoded works without it"
             ) from None
         arrays = []
         for data in self.encoded:
             try:
                 with Image.open(io.BytesIO(data)) as image:
                     arrays.append(np.array(image))
-            except Exception as error:  # Pillow raises many.
+            except Exception as error:  # Pillow raises exceptions of many types.
                 raise FormatError(f"Pillow cannot decode an image of {len(data)} bytes: {error}") from None
         return arrays
 
 
 def _decode_images(value: Summary.Value) -> Images:
-    """Either form of an image."""
+    """Decode either form of images."""
     if value.HasField("image"):
         return Images(value.image.width, value.image.height, (value.image.encoded_image_string,))
     strings = _strings(value)
     try:
         width, height = (int(text) for text in strings[:2])
     except ValueError:
-        raise FormatError("an image's tensor begins with its width and height, but this one does not") from None
+        raise FormatError("an image tensor must begin with width and height, but this one does not") from None
     return Images(width, height, tuple(strings[2:]))
 
 
 class Audio(NamedTuple):
-    """The clips of one step, each ``encoded`` as a file (WAV as a rule).
+    """The audio clips of one step, each ``encoded`` as a file (usually WAV).
 
-    ``labels`` has one for each clip. ``sample_rate`` (Hz), ``num_channels``, ``length_frames`` and ``content_type`` are
-    TensorFlow 1's alone, else ``None``; the file says them too.
+    ``labels`` has one label for each clip. Only TensorFlow 1 stores ``sample_rate`` (Hz), ``num_channels``,
+    ``length_frames`` and ``content_type``; otherwise they are ``None``. The encoded file states them too.
     """
 
     encoded: tuple[bytes, ...]
@@ -134,7 +135,7 @@ class Audio(NamedTuple):
 
 
 def _decode_audio(value: Summary.Value) -> Audio:
-    """Either form of audio."""
+    """Decode either form of audio."""
     if value.HasField("audio"):
         audio = value.audio
         return Audio(
@@ -147,17 +148,17 @@ def _decode_audio(value: Summary.Value) -> Audio:
         )
     table = _full(value)
     if not table.dtype.hasobject or table.ndim not in (1, 2) or (table.ndim == 2 and table.shape[1] != 2):
-        raise FormatError(f"audio is a string tensor of shape [k, 2], not {table.dtype} of {list(table.shape)}")
+        raise FormatError(f"audio is a string tensor of shape [k, 2], not {table.dtype} of shape {list(table.shape)}")
     clips = table if table.ndim == 1 else table[:, 0]
     labels = [b""] * len(table) if table.ndim == 1 else table[:, 1]
     return Audio(tuple(clips), tuple(_text(label) for label in labels))
 
 
 def _decode_text(value: Summary.Value) -> Array:
-    """Strings, in Markdown as a rule, of any shape: an ``object`` array of ``str``."""
+    """Return strings, usually Markdown, of any shape: an ``object`` array of ``str``."""
     table = _full(value)
     if not table.dtype.hasobject:
-        raise FormatError(f"text is a string tensor, not one of {table.dtype}")
+        raise FormatError(f"text is a string tensor, not a tensor of {table.dtype}")
     texts = np.empty(table.shape, object)
     for index, data in np.ndenumerate(table):
         texts[index] = _text(data)
@@ -177,7 +178,7 @@ class PrCurve(NamedTuple):
 
 
 def _decode_pr_curve(value: Summary.Value) -> PrCurve:
-    """Return a curve, with its thresholds spread evenly, as TensorBoard has them."""
+    """Return a curve with evenly spaced thresholds, as in TensorBoard."""
     table = _full(value)
     if table.ndim != 2 or table.shape[0] != 6 or table.dtype.hasobject:
         raise FormatError(f"a PR curve is a tensor of shape [6, thresholds], not {list(table.shape)}")
@@ -185,7 +186,7 @@ def _decode_pr_curve(value: Summary.Value) -> PrCurve:
 
 
 def encode_number(number: Any) -> Summary.Value:
-    """Return a number that was decoded with thousands of others, as the tensor without dimensions that it was."""
+    """Return a number that was decoded in a column as a scalar tensor again."""
     value = Summary.Value()
     value.tensor.dtype = _DATA_TYPES[number.dtype]  # type: ignore[assignment]
     value.tensor.tensor_content = np.asarray(number).astype(number.dtype.newbyteorder("<")).tobytes()
@@ -193,9 +194,9 @@ def encode_number(number: Any) -> Summary.Value:
 
 
 def _full(value: Summary.Value) -> Array:
-    """Return a tensor that is about to be copied or taken apart, and so must not repeat a few elements for ever."""
+    """Return a tensor that is to be copied or split, and therefore must not repeat a few elements too many times."""
     table = _tensor(value)
-    # What is stated takes a byte each at least; TensorFlow leaves out the last elements if they are all the same.
+    # Each stated element takes at least a byte; TensorFlow omits trailing elements that are all the same.
     if table.size > value.ByteSize() + MOST_REPEATED_ELEMENTS:
         raise FormatError(
             f"a tensor of the shape {list(table.shape)} has only {value.ByteSize()} bytes, far too few for a "

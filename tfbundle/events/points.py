@@ -1,9 +1,9 @@
-"""The points of a file, by tag, as they are found: a few at a time, or thousands in columns.
+"""Collect the points of a file by tag: single points, or thousands in columns.
 
-A point is a step, a wall time and a value. Numbers are kept; of anything larger only the place is, so that an image is
-read when somebody looks at it. Then it is checked against the checksum of its record, if it makes up most of that, for
-this one was verified when the file was read; or against one of its own. ``order`` is where the value lies in
-the file, which also puts points that were found in any order back into that of the file.
+A point is a step, a wall time and a value. Numbers are kept; for anything larger, such as an image, only its place in
+the file is kept, and the value is read on access. It is then verified against a checksum: that of its record if the
+value makes up most of the record, or else one computed for the value when the file was read. ``order`` is the offset of
+the value in the file; sorting by it restores the order of the file for points that were found in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tfbundle.tensors.arrays import Array
 class Place(NamedTuple):
     """A value of ``size`` bytes at ``order``, among ``length`` bytes at ``start`` that have the CRC-32C ``crc``.
 
-    A negative size is the place of the value among those that the file's reader keeps.
+    A negative size is the index of the value among those that the file's reader keeps.
     """
 
     size: int
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class Column(NamedTuple):
     """Points: ``order`` and ``steps`` int64, ``walls`` float64.
 
-    ``numbers`` are the values where these are numbers. Else ``places`` (int64) has a row like ``Place`` for each.
+    ``numbers`` are the values if these are numbers. Otherwise ``places`` (int64) has a row like ``Place`` for each.
     """
 
     order: Array
@@ -46,7 +46,7 @@ class Column(NamedTuple):
 def find_places(
     data: memoryview, offset: int, starts: Array, ends: Array, record_starts: Array, record_ends: Array, crcs: Array
 ) -> Array:
-    """Return the ``places`` of the values ``data[starts:ends]``, each in a record that has a CRC-32C of ``crcs``.
+    """Return the ``places`` of the values ``data[starts:ends]``, each in a record with the CRC-32C in ``crcs``.
 
     ``data[0]`` is the byte ``offset`` of the file.
     """
@@ -64,12 +64,12 @@ def find_places(
 
 
 def makes_up(size: Any, whole: Any) -> Any:
-    """Whether a value is so large a part of its record that it may as well be read with all of it."""
+    """Return whether a value makes up so much of its record that it is read with the whole record."""
     return size * 2 >= whole
 
 
 def join(columns: list[Column]) -> Column:
-    """Points of one kind, in the order of the file."""
+    """Return the points of one kind, in the order of the file."""
     order = np.concatenate([column.order for column in columns])
     sorting = None
     if (order[1:] < order[:-1]).any():
@@ -93,7 +93,7 @@ class Single(NamedTuple):
     place: Place | None = None
 
 
-# What a summary value holds (the number of its field), and the dtype of its number.
+# The field number of a summary value's content, and the dtype of its number.
 Kind = tuple[int, "np.dtype[Any] | None"]
 
 
@@ -109,7 +109,7 @@ class TagPoints:
         self._singles: defaultdict[Kind, list[Single]] = defaultdict(list)
 
     def note_metadata(self, order: int, metadata: bytes) -> None:
-        """Keep what stands earliest."""
+        """Keep the metadata that comes first in the file."""
         if self.metadata is None or order < self.metadata[0]:
             self.metadata = order, metadata
 
@@ -120,7 +120,7 @@ class TagPoints:
         self._singles[kind].append(single)
 
     def columns(self) -> dict[Kind, Column]:
-        """All points, in the order of the file for each kind of value."""
+        """Return all points, in the order of the file for each kind of value."""
         for kind, singles in self._singles.items():
             self._columns[kind].append(_column_of(singles, kind[1]))
         self._singles.clear()
@@ -140,11 +140,11 @@ def _column_of(singles: list[Single], dtype: np.dtype[Any] | None) -> Column:
 
 
 def numbers_of(raw: Array, dtype: np.dtype[Any]) -> Array:
-    """Numbers from their little-endian bytes, a row each."""
+    """Return numbers from their little-endian bytes, one row each."""
     raw = np.ascontiguousarray(raw)
     if sys.byteorder == "big" and dtype.itemsize > 1:
         part = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
         raw = np.ascontiguousarray(raw.reshape(-1, part)[:, ::-1])
-    # A byte of another value than 0 and 1 is no valid numpy bool.
+    # A byte other than 0 and 1 is not a valid numpy bool.
     numbers: Array = raw.reshape(-1) != 0 if dtype == np.bool_ else raw.reshape(-1).view(dtype)
     return numbers

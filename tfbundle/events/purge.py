@@ -1,13 +1,12 @@
-"""Which points a restart has made obsolete.
+"""Find the points that a restart has made obsolete.
 
-A program that crashes at step 120 and goes on from a checkpoint of step 100 writes steps 100 to 120 twice. The rule is
-that of TensorBoard's data server (rustboard, ``reservoir.rs``), which serves its pages by default: in each tag of a
-run, a point makes every earlier point with its step or a later one obsolete. What is left has ascending steps, each
-once.
+A program that crashes at step 120 and resumes from a checkpoint of step 100 writes steps 100 to 120 twice. The rule is
+that of TensorBoard's data server (rustboard, ``reservoir.rs``), which TensorBoard uses by default: in each tag of a
+run, a point makes every earlier point with the same or a later step obsolete. The remaining steps ascend strictly.
 
-Whether a program said that it starts (``SessionLog.START``) does not matter: the first start of a run drops nothing,
-and a worker that writes none loses nothing through one of another worker. TensorBoard's older reader in Python
-(``event_accumulator``) has other rules.
+Whether a program recorded its start (``SessionLog.START``) does not matter: the first start of a run drops nothing, and
+a worker that does not write it loses nothing because of another worker. TensorBoard's older Python reader
+(``event_accumulator``) has different rules.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tfbundle.tensors.arrays import Array
 
 
 def kept_by_purge(steps: Array) -> Array | None:
-    """Return which points stay, given the ``steps`` (int64) of a tag in the order of the files; ``None`` for all."""
+    """Return a mask of the points to keep, or ``None`` for all; ``steps`` (int64) are those of a tag in file order."""
     if len(steps) < 2 or (steps[1:] > steps[:-1]).all():
         return None
     smallest_after = np.minimum.accumulate(steps[:0:-1])[::-1]

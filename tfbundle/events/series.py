@@ -1,9 +1,10 @@
 """The series of a tag: steps, wall times, and values of one kind.
 
-Numbers are arrays at once. Of everything else a series is a sequence, whose elements are read from the file when they
-are asked for; each is checked against the checksum that was noted when the file was read.
+Numbers are arrays in memory. A series of anything else is a sequence whose elements are read from the file on access;
+each is verified against the checksum that was recorded when the file was read.
 
-Pickled, numbers are themselves. A series of anything else is where it came from: it reads the files again.
+A pickled scalar series contains its numbers. Any other pickled series contains only its origin, and reads the files
+again.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from tfbundle.tensors.dtypes import cast
 
 Element = TypeVar("Element")
 
-# Above this, not every integer is a float64.
+# Above this, not every integer can be represented in float64.
 _EXACT = 1 << 53
 
 
 class Points(NamedTuple):
     """Points of one tag in the order of the files: ``steps`` int64, ``walls`` float64.
 
-    ``numbers`` are the values that are known, in parts: places among the points, and the numbers there. ``others`` are
-    the places of all other points, whose values have to be read.
+    ``numbers`` are the known values, in parts: indices of points, and the numbers there. ``others`` are the indices of
+    all other points, whose values must be read.
     """
 
     steps: Array
@@ -38,24 +39,24 @@ class Points(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a series came from: ``getattr(run, kind)[tag]``."""
+    """The origin of a series: ``getattr(run, kind)[tag]``."""
 
     run: Any
     kind: str
     tag: str
 
     def find(self, steps: Array) -> Any:
-        """Return the series again; ``FormatError`` if it does not have these ``steps`` any more."""
+        """Return the series again; ``FormatError`` if it no longer has these ``steps``."""
         series = getattr(self.run, self.kind).get(self.tag)
         if series is None or not np.array_equal(series.steps, steps):
             raise FormatError(
-                f"{self.tag!r} of run {self.run.name!r} has different points now than when it was pickled"
+                f"{self.tag!r} of run {self.run.name!r} no longer has the points that it had when it was pickled"
             )
         return series
 
 
 class Series:
-    """What all series have: ``tag``, ``steps`` (int64), ``wall_times`` (float64, seconds since 1970), ``metadata``.
+    """The base of all series: ``tag``, ``steps`` (int64), ``wall_times`` (float64, seconds since 1970), ``metadata``.
 
     ``metadata`` is the ``SummaryMetadata`` of the tag's first value, or ``None``; it names the plugin and the title.
     """
@@ -75,12 +76,12 @@ class Series:
 
     @property
     def display_name(self) -> str:
-        """The title that the writer gave, or the tag."""
+        """The title that the writer set, or the tag."""
         return (self.metadata.display_name if self.metadata is not None else "") or self.tag
 
     @property
     def description(self) -> str:
-        """What the writer said about it, in Markdown."""
+        """The description that the writer set, in Markdown."""
         return self.metadata.summary_description if self.metadata is not None else ""
 
 
@@ -88,14 +89,14 @@ Read = Callable[[int], Summary.Value]
 
 
 class ScalarSeries(Series):
-    """One number a point: ``values``, in the dtype in which they are stored.
+    """A series with one number per point: ``values``, in the dtype in which they are stored.
 
-    Where a tag's values have several dtypes they are float64, or ``object`` where float64 would lose digits.
+    If the values of a tag have several dtypes, they are float64, or ``object`` if float64 would lose digits.
     """
 
     def __init__(self, tag: str, points: Points, metadata: SummaryMetadata | None, read: Read) -> None:
         super().__init__(tag, points, metadata)
-        self._source: tuple[Points, Read] | None = (points, read)  # Until the values are made.
+        self._source: tuple[Points, Read] | None = (points, read)  # Dropped when the values have been read.
         self._values: Array = np.zeros(0)
 
     def __getitem__(self, index: Any) -> Any:
@@ -116,8 +117,8 @@ class ScalarSeries(Series):
 
     @property
     def values(self) -> Array:
-        """The numbers, read-only. Raises ``FormatError`` where a value is no single number."""
-        source = self._source  # Another thread may make the values at the same time.
+        """The numbers, read-only. Raises ``FormatError`` if a value is not a single number."""
+        source = self._source  # Another thread may read the values at the same time.
         if source is not None:
             points, read = source
             parts = list(points.numbers)
@@ -168,7 +169,7 @@ def _fits_float64(numbers: Array) -> bool:
 
 
 class ElementSeries(Series, Sequence[Element], Generic[Element]):
-    """A series whose elements are read when they are asked for, by index, slice or iteration."""
+    """A series whose elements are read on access, by index, slice or iteration."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Small values of a compressed event file, unpacked together.
+"""Read the small values of a compressed event file together.
 
-A compressed file can only be read from its start, so that reading the values of thousands of tags tag by tag would
-unpack it thousands of times. The first request for a small value therefore reads all of them, in the order of their
-offsets and in one pass, as far as ``LARGEST_SMALL_VALUES`` allows.
+A compressed file can only be read from its start, so reading the values of thousands of tags one tag at a time would
+decompress it thousands of times. The first request for a small value therefore reads all of them in one pass, in the
+order of their offsets, as far as ``LARGEST_SMALL_VALUES`` allows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tfbundle.events.points import TagPoints
 from tfbundle.formats.records.unpacked import Unpacked
 from tfbundle.limits import LARGEST_SMALL_VALUE, LARGEST_SMALL_VALUES
 
-# Memory that an entry takes beside its bytes.
+# Memory that an entry takes in addition to its bytes.
 _ENTRY_SIZE = 200
 
 
@@ -32,7 +32,7 @@ def read_small_values(unpacked: Unpacked, tags: Iterable[TagPoints]) -> dict[tup
     spans = np.unique(np.concatenate(places), axis=0)
     spans = spans[np.cumsum(spans[:, 1] + _ENTRY_SIZE) <= LARGEST_SMALL_VALUES]
     found: dict[tuple[int, int], bytes] = {}
-    # Values of one record may overlap with the record itself. What was read last is kept for them.
+    # Values of one record may overlap with the record itself, so the bytes that were read last are kept.
     start, data = 0, b""
     for offset, size in spans.tolist():
         behind = start + len(data)

@@ -1,11 +1,11 @@
-"""Records of events that have the same layout, found among thousands.
+"""Find event records that have the same layout among thousands.
 
-Records of one length are the rows of a matrix. The first row is taken apart; all rows that have its layout, which
-numpy sees in a few comparisons of 8-byte words, make a stack. What is left goes the same way with its own first row,
-and rows that share no layout are returned, to be decoded one by one.
+Records of one length are the rows of a matrix. The layout of the first row is decoded; all rows with that layout, which
+numpy finds with a few comparisons of 8-byte words, form a stack. This is repeated with the remaining rows, and rows
+that share their layout with too few others are returned, to be decoded one at a time.
 
-Rows of one stack may be of different series. A hash of the words that hold tags and metadata distinguishes them; that
-those with the same hash have the same names is verified.
+Rows of one stack may belong to different series. A hash of the words that hold tags and metadata distinguishes them;
+rows with the same hash are verified to have the same names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tfbundle.events.layout import Layout, Unusual, decode_layout, mask_of
 from tfbundle.formats.records.frames import FEWEST_ROWS, Group
 from tfbundle.tensors.arrays import Array
 
-# A layout pays if it serves at least one in so many of the rows that are left; after some that do not, it ends.
+# A layout is worthwhile if at least one in so many of the remaining rows has it; the search ends after some that are
+# not worthwhile.
 _WORTHWHILE = 16
 _MOST_IN_VAIN = 8
 
@@ -29,7 +30,7 @@ _SHIFT = np.uint64(29)
 
 
 class Stack(NamedTuple):
-    """Rows that have one ``layout``: what selects them, ordered by their series.
+    """Rows with one ``layout``, ordered by series; ``rows`` selects them.
 
     The rows from one of ``bounds`` to the next have the same tags and metadata.
     """
@@ -42,7 +43,7 @@ class Stack(NamedTuple):
 def find_stacks(group: Group) -> tuple[list[Stack], list[int]]:
     """Return the stacks of summaries in ``group``, and the numbers of the rows that are in none.
 
-    Those are no summaries, or not simple, or too few of a kind.
+    These are not summaries, are not simple, or share their layout with too few others.
     """
     stacks: list[Stack] = []
     words = group.rows.view("<u8")
@@ -80,13 +81,13 @@ def find_stacks(group: Group) -> tuple[list[Stack], list[int]]:
 
 
 def _words_of(mask: bytes) -> list[tuple[int, np.uint64]]:
-    """Return the words of a mask that ask for anything, each with its number."""
+    """Return the nonzero words of a mask, each with its number."""
     padded = mask + bytes(-len(mask) % 8)
     return [(number, word) for number, word in enumerate(np.frombuffer(padded, "<u8")) if word]
 
 
 def _differ(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
-    """Which rows differ from the first one in bits of the mask."""
+    """Return which rows differ from the first one in bits of the mask."""
     different = np.zeros(len(words), np.uint64)
     for number, bits in mask:
         column = words[:, number]
@@ -96,10 +97,9 @@ def _differ(words: Array, mask: list[tuple[int, np.uint64]]) -> Array:
 
 
 def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Array | None, list[int]]:
-    """Return an order that brings rows with the same names together, and where in it each series begins; at last its
-    end.
+    """Return an order that groups rows with the same names, and the start of each series in it, followed by the end.
 
-    Rows of one series stay in order. ``None`` is the order that they have.
+    Rows of one series stay in order. The order is ``None`` if the rows are already grouped.
     """
     count = len(words)
     if not _differ(words, names).any():
@@ -108,8 +108,8 @@ def _sort_by_names(words: Array, names: list[tuple[int, np.uint64]]) -> tuple[Ar
     for number, bits in names:
         hashes = (hashes ^ (words[:, number] & bits)) * _FACTOR
         hashes ^= hashes >> _SHIFT
-    # numpy sorts 16-bit numbers without comparisons. Mostly they distinguish as much as all 64 bits, and those as much
-    # as the names.
+    # numpy sorts 16-bit numbers without comparisons. Usually they distinguish as much as all 64 bits do, and those as
+    # much as the names.
     for keys in (hashes.astype(np.uint16), hashes):
         order = np.argsort(keys, kind="stable")
         starts = _changes(words[order], names)

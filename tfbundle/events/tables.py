@@ -1,10 +1,10 @@
-"""Scalars as tables of pandas or Arrow, where these are installed.
+"""Scalars as pandas or Arrow tables, if these are installed.
 
 A long table has a row for each point, with the columns ``run``, ``tag``, ``step``, ``wall_time`` and ``value``
-(float64). A wide one has a row for each run and step, and a column for each tag besides ``run``, ``step`` and
-``wall_time`` (the latest of the step); of several points of a tag at one step the last one counts.
+(float64). A wide one has a row for each run and step, and a column for each tag in addition to ``run``, ``step`` and
+``wall_time`` (the latest of the step). If a tag has several points at one step, the last one counts.
 
-The name of a run or tag may have bytes that are not UTF-8. These are escaped, because Arrow does not take them.
+The name of a run or tag may have bytes that are not UTF-8. These are escaped, because Arrow does not accept them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Named = Sequence[tuple[str, ScalarSeries]]
 
 _COLUMNS = ("run", "tag", "step", "wall_time", "value")
-# What a row of a wide table has beside the tags.
+# The columns of a wide table other than tags.
 _KEYS = ("run", "step", "wall_time")
 
 
@@ -37,7 +37,7 @@ def to_pandas(series: Named, *, wide: bool = False) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise UnsupportedError("to_pandas needs pandas: pip install pandas") from None
+        raise UnsupportedError("to_pandas requires pandas: pip install pandas") from None
     if wide:
         return pandas.DataFrame(_wide(series))
     names, columns = _long(series)
@@ -51,7 +51,7 @@ def to_arrow(series: Named, *, wide: bool = False) -> pyarrow.Table:
     try:
         import pyarrow
     except ImportError:
-        raise UnsupportedError("to_arrow needs pyarrow: pip install pyarrow") from None
+        raise UnsupportedError("to_arrow requires pyarrow: pip install pyarrow") from None
     if wide:
         return pyarrow.table(_wide(series))
     names, columns = _long(series)
@@ -61,7 +61,7 @@ def to_arrow(series: Named, *, wide: bool = False) -> pyarrow.Table:
 
 
 def _long(series: Named) -> tuple[dict[str, tuple[Array, list[str]]], dict[str, Any]]:
-    """Codes and categories of the names, and the other columns."""
+    """Return codes and categories of the names, and the other columns."""
     lengths = [len(one) for _, one in series]
     names = {}
     for column, values in (
@@ -103,7 +103,7 @@ def _wide(series: Named) -> dict[str, Any]:
 
 
 def _titles(tags: Iterable[str]) -> dict[str, str]:
-    """Return the column of each tag; one that is called as a column of another kind stands beside that."""
+    """Return the column name of each tag; a tag with the name of a key column gets a suffix."""
     taken = {*_KEYS, *tags}
     titles = {tag: as_text(tag) for tag in tags}
     for tag in _KEYS:

@@ -1,9 +1,8 @@
-"""How much a log keeps, or skips, of what no known program writes.
+"""Limit the amount of unusual data, which no known program writes, that a log keeps or skips.
 
-An event whose fields are repeated or out of order is decoded by protobuf and kept as protobuf writes it again, because
-its values do not lie in the file as bytes of their own. A value without content is skipped, and when salvaging, so is a
-record that is not an event. A small compressed file can hold gigabytes of these, so that the files of a log share a
-budget.
+An event whose fields are repeated or out of order is parsed by protobuf and kept in reserialized form, because its
+values are not contiguous bytes in the file. A value without content is skipped, and with ``salvage``, so is a record
+that is not an event. A small compressed file can hold gigabytes of these, so the files of a log share a budget.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from tfbundle.errors import UnsupportedError
 from tfbundle.limits import LARGEST_UNUSUAL_EVENTS, MOST_EMPTY_VALUES, MOST_UNUSUAL_EVENTS
 
-# Memory that an event takes beside its bytes.
+# Memory that an event takes in addition to its bytes.
 _EVENT_SIZE = 500
 
 
@@ -36,21 +35,21 @@ class _Amount(NamedTuple):
 
 
 class UnusualBudget:
-    """What the files of one log hold that no known program writes, file by file."""
+    """The amounts of unusual data in the files of one log, by file."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start with an empty budget."""
         self._amounts: dict[str, _Amount] = {}
         self._total = _Amount()
         self._lock = threading.Lock()  # Runs may be read at the same time.
 
     def start(self, path: str) -> None:
-        """Note that a file is read from its start, with nothing kept of it."""
+        """Reset the amount of a file that is read from its start."""
         with self._lock:
             self._total = self._total.minus(self._amounts.pop(path, _Amount()))
 
     def take_event(self, path: str, size: int) -> None:
-        """Note that an unusual event of ``size`` bytes is kept; raises ``UnsupportedError`` where it is too much."""
+        """Count a kept unusual event of ``size`` bytes; raises ``UnsupportedError`` if the total is too large."""
         total = self._take(path, _Amount(events=1, size=size + _EVENT_SIZE))
         if total.events > MOST_UNUSUAL_EVENTS or total.size > LARGEST_UNUSUAL_EVENTS:
             raise UnsupportedError(
@@ -61,7 +60,7 @@ class UnusualBudget:
             )
 
     def take_empty(self, path: str, count: int) -> None:
-        """Note values without content; raises ``UnsupportedError`` where there are too many."""
+        """Count values without content; raises ``UnsupportedError`` if there are too many."""
         if self._take(path, _Amount(empty=count)).empty > MOST_EMPTY_VALUES:
             raise UnsupportedError(
                 f"{path} has more than {MOST_EMPTY_VALUES} values without content; read_events reads them one event "
@@ -70,7 +69,7 @@ class UnusualBudget:
             )
 
     def take_other(self, path: str) -> None:
-        """Note a record that is not an event; raises ``UnsupportedError`` where there are too many."""
+        """Count a record that is not an event; raises ``UnsupportedError`` if there are too many."""
         if self._take(path, _Amount(others=1)).others > MOST_UNUSUAL_EVENTS:
             raise UnsupportedError(
                 f"{path} has more than {MOST_UNUSUAL_EVENTS} records that are not events; tfbundle.read_records reads "

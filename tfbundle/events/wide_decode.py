@@ -1,12 +1,12 @@
-"""Events of any length, side by side.
+"""Decode events of any length in parallel.
 
 Records that share no layout (``columns``), such as images and histograms of many sizes, still have the same fields in
-the same order. Here numpy takes one step in all of them at once: past the wall time and the step to the summary, then
-in all their values past the tag and the content to the metadata. Nothing but tags and lengths is looked at, so that
-what a value holds costs nothing.
+the same order. Here numpy decodes one field of all of them at a time: the wall time, the step and the summary, then in
+all values the tag, the content and the metadata. Only field tags and lengths are read, so the cost does not depend on
+the size of the values.
 
-A record that is not written as protobuf's own writers do it, or that has a tensor so small that it may be a number, is
-handed back, to be taken apart by itself.
+Records that are not in the form that protobuf writes, or that have a tensor so small that it may be a number, are
+returned, to be decoded one at a time.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _IS_CONTENT = np.zeros(256, bool)
 _IS_CONTENT[[form << 3 | 2 for form in (IMAGE, HISTO, AUDIO, TENSOR)]] = True
 
 _FLOAT = numpy_dtype(1)
-# A tag and a content take two bytes each at least. Millions of values that have neither fit into a window.
+# A tag and a content take at least two bytes each. Millions of values without either fit into a window.
 _SHORTEST_VALUE = 4
 # No message has 2^35 bytes.
 _LONGEST_LENGTH = 5
 
 
 class Records(NamedTuple):
-    """Records of a window: where in its ``data`` they begin and end, and their checksums.
+    """Records of a window: their starts and ends in its ``data``, and their checksums.
 
-    ``data[0]`` is the byte ``offset`` of the file; 16 bytes at least follow the last record.
+    ``data[0]`` is the byte ``offset`` of the file; at least 16 bytes follow the last record.
     """
 
     data: memoryview
@@ -55,7 +55,7 @@ class Records(NamedTuple):
 def decode_lockstep(records: Records, tags: dict[bytes, TagPoints]) -> Array:
     """Decode the summaries among ``records`` into ``tags``.
 
-    Returns the numbers of the records that are no summaries, or not written as usual.
+    Returns the numbers of the records that are not summaries or not in the usual form.
     """
     walls, steps, summaries, good = _heads(records)
     rows, starts, ends = _split(records, summaries, good)
@@ -64,7 +64,7 @@ def decode_lockstep(records: Records, tags: dict[bytes, TagPoints]) -> Array:
     names: dict[bytes, int] = {}
     cuts = zip(named[0].tolist(), named[1].tolist(), strict=True)
     series = np.array([names.setdefault(bytes(records.data[a:b]), len(names)) for a, b in cuts], np.int64)
-    # Values of one tag and form make a column.
+    # Values of one tag and form are a column.
     kinds = series << 8 | forms
     order = np.argsort(kinds, kind="stable")
     order = order[good[rows[order]]]
@@ -90,7 +90,7 @@ def decode_lockstep(records: Records, tags: dict[bytes, TagPoints]) -> Array:
 
 
 def _heads(records: Records) -> tuple[Array, Array, Array, Array]:
-    """Wall time, step and where the summary begins in each record, and in which all is as usual."""
+    """Return wall time, step and start of the summary of each record, and which records are in the usual form."""
     octets = np.frombuffer(records.data, np.uint8)
     places = records.starts.copy()
     has_wall = octets[places] == _WALL
@@ -108,10 +108,9 @@ def _heads(records: Records) -> tuple[Array, Array, Array, Array]:
 
 
 def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Array, Array]:
-    """Return the values in the summaries: the record of each, and where it begins and ends. Takes bad records out of
-    ``good``.
+    """Return the values in the summaries: the record, start and end of each. Removes bad records from ``good``.
 
-    As a rule there is one. Several follow each other, so that they are found one by one.
+    Usually there is one. Several follow each other, so they are located one at a time.
     """
     data, octets = records.data, np.frombuffer(records.data, np.uint8)
     starts, ends, fine = _field(octets, summaries, records.ends)
@@ -142,9 +141,9 @@ def _split(records: Records, summaries: Array, good: Array) -> tuple[Array, Arra
 def _parts(
     records: Records, starts: Array, ends: Array
 ) -> tuple[tuple[Array, Array], Array, Array, tuple[Array, Array], Array]:
-    """Of each value: where its tag is, its form, its content, its metadata (-1 for none), and whether all is as usual.
+    """Return tag, form, content and metadata (-1 for none) of each value, and whether it is in the usual form.
 
-    A place never passes the end of its value, so that nothing is read beyond the records.
+    A position never passes the end of its value, so nothing is read beyond the records.
     """
     octets = np.frombuffer(records.data, np.uint8)
     usual = octets[starts] == _TAG
@@ -165,7 +164,7 @@ def _parts(
 
 
 def _field(octets: Array, places: Array, limits: Array) -> tuple[Array, Array, Array]:
-    """Where the contents of the fields at ``places`` begin and end, and which of them lie within ``limits``."""
+    """Return the start and end of the contents of the fields at ``places``, and which are within ``limits``."""
     sizes, starts, good = _varints(octets, places + 1, _LONGEST_LENGTH)
     ends = starts + sizes.view(np.int64)
     good &= ends <= limits
@@ -173,7 +172,7 @@ def _field(octets: Array, places: Array, limits: Array) -> tuple[Array, Array, A
 
 
 def _varints(octets: Array, places: Array, longest: int) -> tuple[Array, Array, Array]:
-    """Varints of ``longest`` bytes at most, as uint64, the places behind them, and which are valid."""
+    """Return varints of at most ``longest`` bytes as uint64, the positions after them, and which are valid."""
     values = np.zeros(len(places), np.uint64)
     places = places.copy()
     goes_on = np.ones(len(places), bool)
@@ -182,7 +181,7 @@ def _varints(octets: Array, places: Array, longest: int) -> tuple[Array, Array, 
         read = octets[places]
         values |= np.where(goes_on, (read & 0x7F).astype(np.uint64) << np.uint64(7 * number), np.uint64(0))
         if number == LONGEST_VARINT - 1:
-            good = ~goes_on | (read <= 1)  # Of the tenth byte one bit fits into 64.
+            good = ~goes_on | (read <= 1)  # Only one bit of the tenth byte fits into 64 bits.
         places += goes_on
         goes_on &= read >= 0x80
         if not goes_on.any():

@@ -20,10 +20,11 @@ __all__ = ["crc32c", "mask", "unmask"]
 
 
 def _load_crc32c() -> Callable[..., int]:
-    """Return the function ``crc32c(data, crc=0)``, from the package's extension module alone where that can be found.
+    """Return the function ``crc32c(data, crc=0)``, from the package's extension module alone if possible.
 
-    The package itself also brings a command line, and with it argparse, email and more: a fifth of the time that a new
-    process takes to its first tensor. The module is registered under its own name, as if the package had loaded it.
+    Importing the package itself also imports a command line, and with it argparse, email and more, which takes a fifth
+    of the time from the start of a process to its first tensor. The module is registered under its own name, as if the
+    package had loaded it.
     """
     package = None if "crc32c" in sys.modules else importlib.util.find_spec("crc32c")
     spec = PathFinder.find_spec("crc32c._crc32c", package.submodule_search_locations) if package else None
@@ -49,11 +50,11 @@ Numbers = TypeVar("Numbers", int, "np.ndarray[Any, np.dtype[np.int64]]")
 
 
 def mask(crc: Numbers) -> Numbers:
-    """Return the masked, stored form of a CRC-32C; an array of them likewise."""
+    """Return the masked, stored form of a CRC-32C, or of an array of them."""
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def unmask(masked: Numbers) -> Numbers:
-    """Return the CRC-32C of a stored, masked one; an array of them likewise."""
+    """Return the CRC-32C for its masked, stored form, or for an array of them."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF

@@ -1,18 +1,18 @@
-"""Integers and strings as LevelDB and TensorFlow write them into keys, handles and lengths.
+"""Encode and decode integers and strings in keys, handles and lengths, as LevelDB and TensorFlow do.
 
-Varint (LevelDB, protobuf): seven bits a byte, lowest first, the high bit set on all but the last::
+Varint (LevelDB, protobuf): seven bits per byte, lowest first, with the high bit set on all but the last::
 
     300 = 1010 1100  0000 0010
 
-Ordered code (TensorFlow, ``core/lib/strings/ordered_code``): encodings whose byte order is the values' order.
-An unsigned number is its count of bytes, then the bytes, highest first. A string ends in ``00 01``, with ``00``
-inside it as ``00 ff`` and ``ff`` as ``ff 00``. A signed number is a two's complement of as many bytes as it needs,
-whose header is as many one bits (the first bit inverted for the sign) ahead of the value::
+Ordered code (TensorFlow, ``core/lib/strings/ordered_code``): encodings whose byte order is the order of the values. An
+unsigned number is the count of its bytes, then the bytes, highest first. A string ends with ``00 01``; a ``00`` in it
+is encoded as ``00 ff`` and an ``ff`` as ``ff 00``. A signed number is a two's complement of as many bytes as it needs,
+with a header of as many one bits (the first bit inverted for the sign) ahead of the value::
 
     0 -> 80     1 -> 81     63 -> bf     64 -> c0 40     -1 -> 7f     -64 -> 40     -65 -> 3f bf
 
-Decoders take a buffer, a position and the end of the readable part, and return the value with the position after
-it. Malformed bytes raise ``FormatError``, whose ``offset`` is a position in the buffer.
+Decoders accept a buffer, a position and the end of the readable part, and return the value and the position after it.
+Malformed bytes raise ``FormatError``, whose ``offset`` is a position in the buffer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int
     start = pos
     while True:
         if pos >= end:
-            raise TruncatedError("a varint runs past the end of its buffer", offset=start)
+            raise TruncatedError("a varint continues past the end of its buffer", offset=start)
         byte = data[pos]
         pos += 1
         value |= (byte & 0x7F) << shift
@@ -68,7 +68,7 @@ def encode_ordered_number(value: int) -> bytes:
 
 
 def decode_ordered_number(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """Return the inverse of ``encode_ordered_number``; only the shortest form is one."""
+    """Decode the result of ``encode_ordered_number``; only the shortest form is valid."""
     if pos >= end:
         raise TruncatedError("an ordered number is missing", offset=pos)
     size = data[pos]
@@ -84,7 +84,7 @@ def encode_ordered_string(value: bytes) -> bytes:
 
 
 def decode_ordered_string(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
-    """Return the inverse of ``encode_ordered_string``."""
+    """Decode the result of ``encode_ordered_string``."""
     start = pos
     parts = []
     while special := _SPECIAL.search(data, pos, end):
@@ -94,12 +94,12 @@ def decode_ordered_string(data: bytes, pos: int, end: int) -> tuple[bytes, int]:
         if pair == b"\0\1":
             return b"".join(parts), pos
         if pair not in _UNESCAPED:
-            raise FormatError("an ordered string holds an unknown escape", offset=special.start())
+            raise FormatError("an ordered string has an unknown escape", offset=special.start())
         parts.append(_UNESCAPED[pair])
     raise TruncatedError("an ordered string has no end", offset=start)
 
 
-# Starts and lengths are few, and the same for many tensors.
+# Starts and lengths have few distinct values, which many tensors share.
 @lru_cache(maxsize=1 << 14)
 def encode_ordered_signed(value: int) -> bytes:
     """Return a signed 64-bit number in ordered code."""
@@ -114,7 +114,7 @@ def encode_ordered_signed(value: int) -> bytes:
 
 
 def decode_ordered_signed(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """Return the inverse of ``encode_ordered_signed``; only the shortest form is one."""
+    """Decode the result of ``encode_ordered_signed``; only the shortest form is valid."""
     if pos >= end:
         raise TruncatedError("an ordered signed number is missing", offset=pos)
     negative = data[pos] < 0x80
@@ -129,7 +129,7 @@ def decode_ordered_signed(data: bytes, pos: int, end: int) -> tuple[int, int]:
     encoded = int.from_bytes(data[pos : pos + size], "big")
     if negative:
         encoded ^= (1 << (8 * size)) - 1
-    # Below the header's bits lie a zero and the magnitude.
+    # The bits after the header are a zero and the magnitude.
     magnitude = encoded & ((1 << (7 * size if size < 10 else 64)) - 1)
     value = ~magnitude if negative else magnitude
     if magnitude >> 63 or encode_ordered_signed(value) != data[pos : pos + size]:

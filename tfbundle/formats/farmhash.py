@@ -1,7 +1,7 @@
 """FarmHash's ``Fingerprint64``, the hash of a SavedModel's index that TensorFlow stores in ``fingerprint.pb``.
 
-Defined by Google's FarmHash (``farmhashna::Hash64``), whose fingerprints never change: up to 16, 32 and 64 bytes have
-functions of their own, and longer ones are mixed in blocks of 64 bytes into a state of seven words::
+Defined by Google's FarmHash (``farmhashna::Hash64``), whose fingerprints never change: data of up to 16, 32 and 64
+bytes have separate functions, and longer data are mixed in blocks of 64 bytes into a state of seven words::
 
     x  y  z        running words
     v  w           two pairs, each mixed with one half of a block

@@ -1,24 +1,24 @@
-"""What a serialized message will cost in memory, before protobuf decodes it.
+"""Estimate the memory that a serialized message takes before protobuf decodes it.
 
-An empty node takes two bytes in a file and a hundred in memory, and protobuf decodes a message as a whole or not at
-all. ``check_message`` therefore estimates first, and refuses what exceeds ``FREE_MESSAGE_MEMORY`` plus
+An empty node takes two bytes in a file and a hundred in memory, and protobuf cannot decode only a part of a message.
+``check_message`` therefore estimates the memory first, and rejects messages that exceed ``FREE_MESSAGE_MEMORY`` plus
 ``LARGEST_MESSAGE_GROWTH`` times the size of the message::
 
-    small           no message of up to _SMALL bytes can exceed it         nothing is looked at
+    small           a message of up to _SMALL bytes cannot exceed it       no estimate is made
     level by level  protobuf itself splits a level into the bytes of its   at the speed of C
                     fields; those of one type, joined, are the next level
-    sample          of many messages in a list all large ones and some     where this comes close to the budget, all
-                    small ones, drawn at random, stand for all             of them are counted
-    stretches       where even the list of a level's fields could exceed   a regular expression finds where fields end
-                    the budget, a few thousand fields are split at a time
+    sample          of many messages in a list, all large ones and some    if the estimate is close to the budget, all
+                    small ones, drawn at random, represent the others      of them are counted
+    stretches       if even the list of a level's fields could exceed the  a regular expression finds where fields end
+                    budget, a few thousand fields are split at a time
 
-Joining works because the bytes of several messages in a row are one message, with the fields of all. Costs follow the
-layout of protobuf's C runtime (upb): 8 bytes a field, 16 for a string, a pointer for each message in a list, lists that
-double as they grow, and a hash table for each map.
+Joining works because the concatenated bytes of several messages are one message with the fields of all. Costs follow
+the layout of protobuf's C runtime (upb): 8 bytes per field, 16 per string, a pointer for each message in a list, lists
+that double as they grow, and a hash table for each map.
 
-Nobody can foresee what a sample will draw, and what it leaves out is small and grows by a bounded factor. Of a message
-that costs twice its budget, at least thirty costly parts are drawn on average, and it is accepted only if fewer than
-half of them turn up.
+A crafted file cannot predict the sample, and messages that are not drawn are small and grow by a bounded factor. Of a
+message that costs twice its budget, at least thirty costly parts are drawn on average, and it is accepted only if fewer
+than half of them are drawn.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ _ENTRY = 48
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# Lists of more messages than this are sampled, and so many of the small ones drawn. A small message has no more bytes
-# than this, or than twice the mean.
+# Lists of more messages than _MANY are sampled by drawing _DRAWN of the small ones. A small message has no more than
+# _SMALL_PART bytes, or twice the mean.
 _MANY = 10_000
 _DRAWN = 2000
 _SMALL_PART = 512
 
-# Some thousand fields in a row that have tags of a byte and are numbers, or no longer than 31 bytes.
+# A few thousand consecutive fields with one-byte tags that are numbers or no longer than 31 bytes.
 _STRETCH = re.compile(
     b"(?:[%s](?:%s)|[%s][\x80-\xff]{0,9}[\0-\x7f]){1,4096}"
     % (
@@ -69,7 +69,7 @@ _STRETCH = re.compile(
 
 
 class _Field(NamedTuple):
-    """What one occurrence of a field costs, what each of its bytes costs besides, and the type of its messages."""
+    """The cost of one occurrence of a field, the additional cost of each of its bytes, and the type of its messages."""
 
     cost: int
     growth: int
@@ -103,7 +103,7 @@ def _make_shadow(numbers: Iterable[int]) -> type[Message]:
             type=FieldDescriptorProto.TYPE_BYTES,
             label=FieldDescriptorProto.LABEL_REPEATED,
         )
-    # A pool of its own, which no other program's schemas can collide with.
+    # A separate pool, so that the schema cannot collide with those of other programs.
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     descriptor = pool.FindMessageTypeByName("Shadow")
@@ -120,7 +120,7 @@ _types: dict[str, _Type] = {}
 def check_message(data: bytes | memoryview, message_class: type[Message], *, path: str | None = None) -> None:
     """Raise ``UnsupportedError`` if decoding ``data`` could take more memory than a message of its size may.
 
-    Bytes that are not a message of the type pass or are refused as far as they go; decoding says what is wrong.
+    Bytes that are not a message of the type are checked as far as they can be split; decoding reports the error.
     """
     size = len(data)
     if size <= _SMALL:
@@ -135,13 +135,13 @@ def check_message(data: bytes | memoryview, message_class: type[Message], *, pat
     name = f" of {path}" if path else ""
     raise UnsupportedError(
         f"the {descriptor.name}{name} has {size} bytes, and decoding it would take more than {budget} bytes of "
-        "memory: it holds far more messages than TensorFlow writes in so few bytes",
+        "memory: it contains far more messages than TensorFlow writes in so few bytes",
         path=path,
     )
 
 
 class _Level(NamedTuple):
-    """Fields of one type, those of many messages in a row; each stands for ``weight`` messages like it."""
+    """The joined fields of messages of one type; each message represents ``weight`` messages like it."""
 
     data: bytes
     kind: _Type
@@ -156,14 +156,14 @@ def _exceeds(data: bytes, kind: _Type, budget: int, *, sampled: bool) -> bool:
     while levels:
         level = levels.pop()
         if level.depth > DEEPEST_NESTING:
-            continue  # Protobuf refuses it.
+            continue  # Protobuf rejects it.
         inner: dict[int, list[_Level]] = {}
         stretches = _stretches(level.data) if _is_dense(level.data, level.kind, budget) else (level.data,)
         for stretch in stretches:
             try:
                 parts = level.kind.split(stretch)
             except DecodeError:
-                break  # It is no message from here on, and is not decoded either.
+                break  # From here on the bytes are not a message, and will not be decoded either.
             for number, field in level.kind.fields.items():
                 values = getattr(parts, f"f{number}")
                 if not values:
@@ -185,7 +185,7 @@ def _exceeds(data: bytes, kind: _Type, budget: int, *, sampled: bool) -> bool:
 
 
 def _merge(levels: list[_Level]) -> Iterator[_Level]:
-    """Return the levels with the stretches of one weight in one."""
+    """Yield the levels, with stretches of the same weight merged."""
     by_weight: dict[float, list[_Level]] = {}
     for level in levels:
         by_weight.setdefault(level.weight, []).append(level)
@@ -194,7 +194,7 @@ def _merge(levels: list[_Level]) -> Iterator[_Level]:
 
 
 def _sample(values: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], float]]:
-    """Return messages of a list, and for how many of the list each of them stands."""
+    """Yield messages of a list, with the number of messages in the list that each of them represents."""
     count = len(values)
     if count <= _MANY:
         yield values, 1.0
@@ -211,14 +211,14 @@ def _sample(values: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], float]]:
 
 
 def _is_dense(data: bytes, kind: _Type, budget: int) -> bool:
-    """Return whether the list of the fields of a level could take more than the budget, at a string an element."""
+    """Return whether the list of a level's fields could take more than the budget, with one string per field."""
     if len(data) * _STRING <= budget:
         return False
     import numpy as np
 
     array = np.frombuffer(data, np.uint8)
-    # Then fields have four bytes on average, with tag and length, as a budget is at least eight times the size. At
-    # least a third of them has to be of no more than two bytes besides, and to say so.
+    # To exceed a budget of at least eight times the size, fields must have at most four bytes on average, with tag and
+    # length. At least a third of them must then have a length of at most two, which is a byte in the data.
     if budget >= LARGEST_MESSAGE_GROWTH * len(data) and np.count_nonzero(array <= 2) * 12 < len(data):
         return False
     firsts = {first for number in kind.fields for first in _first_bytes(number << 3 | _BYTES)}
@@ -226,7 +226,7 @@ def _is_dense(data: bytes, kind: _Type, budget: int) -> bool:
 
 
 def _stretches(data: bytes) -> Iterator[bytes]:
-    """Return the fields of a level, some thousand at a time; it ends where something is no field."""
+    """Yield the fields of a level, a few thousand at a time, up to the first bytes that are not a field."""
     pos = 0
     while pos < len(data):
         match = _STRETCH.match(data, pos)
@@ -239,7 +239,7 @@ def _stretches(data: bytes) -> Iterator[bytes]:
 
 
 def _field_end(data: bytes, pos: int) -> int:
-    """Return where a field ends; ``IndexError`` where it runs past the end, or is none."""
+    """Return the end of a field; ``IndexError`` if it continues past the end of the data or is not a field."""
     tag, pos = _varint(data, pos)
     wire_type = tag & 7
     size = 0
@@ -257,7 +257,7 @@ def _field_end(data: bytes, pos: int) -> int:
 
 
 def _first_bytes(tag: int) -> tuple[int, ...]:
-    """Return the bytes with which a tag may begin; the second is that of a longer form than it needs."""
+    """Return the bytes with which a tag may begin; the second is that of a longer form than necessary."""
     return (tag & 127 | 128,) if tag > 127 else (tag, tag | 128)
 
 
@@ -274,7 +274,7 @@ def _type_of(descriptor: Descriptor) -> _Type:
 
 
 def _describe(field: FieldDescriptor) -> _Field:
-    # The label is deprecated in new releases of protobuf, and the only way in old ones.
+    # The label is deprecated in new releases of protobuf, but the only way in old ones.
     repeated = _is_repeated(field)
     if field.message_type is None:
         if field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
@@ -285,7 +285,7 @@ def _describe(field: FieldDescriptor) -> _Field:
         return _Field(_ELEMENT if repeated else 0, growth.get(field.type, 12 if wide else 6) if repeated else 0, None)
     inner = field.message_type
     if inner.GetOptions().map_entry:
-        # The entry's own value is counted where it is met; a map that holds one entry has a table of its own.
+        # The entry's value is counted at its own level; even a map of one entry has a hash table.
         return _Field(_MAP + _ENTRY + (0 if inner.fields_by_number[2].message_type else _STRING), 0, _type_of(inner))
     return _Field(_size_of(inner) + (_ELEMENT if repeated else 0), 0, _type_of(inner))
 
@@ -299,7 +299,7 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 
 def _size_of(descriptor: Descriptor) -> int:
     strings = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
-    # The members of a oneof share one place, and a number says which of them it is.
+    # The members of a oneof share one slot, and a number identifies the one that is set.
     alone = [field for field in descriptor.fields if field.containing_oneof is None]
     return (
         _MESSAGE
@@ -309,7 +309,7 @@ def _size_of(descriptor: Descriptor) -> int:
 
 
 def _varint(data: bytes, pos: int) -> tuple[int, int]:
-    """Return a number of seven-bit groups and the position behind it; ``IndexError`` where it does not end."""
+    """Return a varint and the position after it; ``IndexError`` if it does not end."""
     value = shift = 0
     while data[pos] > 127:
         value |= (data[pos] & 127) << shift

@@ -1,4 +1,4 @@
-"""Raw Snappy blocks, as tables and compressed record files hold them: a varint with the size, then the elements."""
+"""Raw Snappy blocks, as in tables and compressed record files: a varint with the size, then the elements."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tfbundle.limits import LARGEST_SNAPPY_GROWTH
 
 
 def decompress_snappy(data: bytes) -> bytes:
-    """Return the contents of a block; raises ``FormatError`` if it is malformed, or claims more than it can hold."""
+    """Return the contents of a block; raises ``FormatError`` if it is malformed or its stated size is impossible."""
     size, _ = decode_varint(data, 0, len(data), 32)
     if size > len(data) * LARGEST_SNAPPY_GROWTH:
         raise FormatError(f"{len(data)} bytes of Snappy data claim to hold {size} bytes, which they cannot", offset=0)
-    # Released TensorFlow writes no compressed index, so that most readers never need this.
+    # Released versions of TensorFlow do not compress the index, so this is rarely needed.
     import snappy
 
     try:
@@ -20,5 +20,5 @@ def decompress_snappy(data: bytes) -> bytes:
     except Exception as error:  # The class depends on the package's version.
         raise FormatError(f"the Snappy data is malformed: {error}", offset=0) from None
     if len(contents) != size:
-        raise FormatError(f"the Snappy data holds {len(contents)} bytes and claims {size}", offset=0)
+        raise FormatError(f"the Snappy data contains {len(contents)} bytes but claims {size}", offset=0)
     return contents

@@ -1,13 +1,13 @@
-"""The keys of tables: names of tensors, and keys of the slices of partitioned ones.
+"""Encode and decode the keys of tables: tensor names, and keys of slices of partitioned tensors.
 
-A tensor's name is any bytes, usually UTF-8; a ``str`` escapes bytes that are not (``surrogateescape``). A slice's key
-is a sequence of ordered codes (TensorFlow, ``util/saved_tensor_slice_util``), which sorts slices by name, then by
-position::
+A tensor's name may be any bytes, usually UTF-8; in a ``str``, bytes that are not UTF-8 are escaped
+(``surrogateescape``). A slice's key is a sequence of ordered codes (TensorFlow, ``util/saved_tensor_slice_util``),
+which sorts slices by name, then by position::
 
     [number 0][string: tensor's name][number: rank]  then for each dimension  [signed: start][signed: length]
 
-A dimension that is taken whole has start 0 and length -1. Since every such key opens with a NUL byte, and the table
-is sorted, slices precede all tensors with ordinary names.
+A dimension that is included in full has start 0 and length -1. Since every such key begins with a NUL byte, and the
+table is sorted, slices precede all tensors with ordinary names.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ def encode_name(name: str) -> bytes:
 
 
 def decode_name(key: bytes) -> str:
-    """Return a table's key as a tensor's name; bytes that are not UTF-8 are escaped, and come back by
-    ``encode_name``.
-    """
+    """Return a table's key as a tensor's name; bytes that are not UTF-8 are escaped, as ``encode_name`` expects."""
     return key.decode("utf-8", "surrogateescape")
 
 
@@ -44,7 +42,7 @@ def decode_names(keys: list[bytes]) -> list[str]:
 
 
 def encode_slice_key(name: bytes, extents: Sequence[Extent]) -> bytes:
-    """Return the key of the slice of tensor ``name`` with the given (start, length) a dimension."""
+    """Return the key of the slice of tensor ``name`` with the given (start, length) of each dimension."""
     (key,) = encode_slice_keys(name, (extents,))
     return key
 
@@ -63,19 +61,19 @@ def encode_slice_keys(name: bytes, slices: Iterable[Sequence[Extent]]) -> list[b
 
 
 def decode_slice_owner(key: bytes) -> bytes:
-    """Return the name of the tensor in a slice's key; ``FormatError`` where there is none. What follows is not read."""
+    """Return the tensor's name in a slice's key; ``FormatError`` if there is none. The rest of the key is not read."""
     return _decode_owner(key)[0]
 
 
 def _decode_owner(key: bytes) -> tuple[bytes, int]:
     zero, pos = coding.decode_ordered_number(key, 0, len(key))
     if zero:
-        raise FormatError("a slice key opens with the number 0", offset=0)
+        raise FormatError("a slice key must begin with the number 0", offset=0)
     return coding.decode_ordered_string(key, pos, len(key))
 
 
 def decode_slice_key(key: bytes) -> tuple[bytes, tuple[Extent, ...]]:
-    """Return the inverse of ``encode_slice_key``; ``FormatError`` for a key of another kind."""
+    """Decode the result of ``encode_slice_key``; raises ``FormatError`` for any other key."""
     end = len(key)
     name, pos = _decode_owner(key)
     rank, pos = coding.decode_ordered_number(key, pos, end)

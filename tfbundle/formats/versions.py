@@ -13,7 +13,7 @@ def check_version(stated: VersionDef, path: str) -> None:
     """Raise ``UnsupportedError`` if the file at ``path`` requires another version."""
     if stated.min_consumer > _VERSION or _VERSION in stated.bad_consumers:
         raise UnsupportedError(
-            f"{path} requires a reader of format version {stated.min_consumer}, and this one reads version "
-            f"{_VERSION}; look for a newer tfbundle",
+            f"{path} requires a reader of format version {stated.min_consumer}, but this one reads version "
+            f"{_VERSION}; use a newer tfbundle",
             path=path,
         )

@@ -82,7 +82,7 @@ class Body(ABC):
     """The known outputs of ops."""
 
     def __init__(self, protos: Sequence[NodeDef], op_outputs: OpOutputs, graph_version: int, path: str | None) -> None:
-        """``graph_version`` is the producer's version in the ``GraphDef``."""
+        """Wrap the nodes; ``graph_version`` is the producer's version in the ``GraphDef``."""
         self._protos = protos
         self.op_outputs = op_outputs
         self.graph_version = graph_version
@@ -123,7 +123,7 @@ class Body(ABC):
             return f"there is no tensor {name!r} in {self}{suggest_names(node_name, self.nodes)}"
         node = self.nodes[node_name]
         hint = "" if node.outputs else f"; graph.nodes[{node_name!r}] is the node itself"
-        return f"the node {node_name!r} ({node.op}) has {len(node.outputs or ())} outputs, and no {name!r}{hint}"
+        return f"the node {node_name!r} ({node.op}) has {len(node.outputs or ())} outputs, but no {name!r}{hint}"
 
     def __contains__(self, name: object) -> bool:
         """Return whether a node or a tensor has this name."""

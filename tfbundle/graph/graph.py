@@ -37,7 +37,7 @@ class Graph(Body):
     """The message as stored in the file."""
 
     def __init__(self, proto: GraphDef, *, op_definitions: Iterable[OpDef] = (), path: str | None = None) -> None:
-        """``op_definitions`` come from the ``MetaGraphDef`` of the graph; ``path`` is used in errors."""
+        """Wrap a message; ``op_definitions`` come from its ``MetaGraphDef``, and ``path`` is used in errors."""
         self.proto = proto
         self._op_definitions = tuple(op_definitions)
         functions = (function.signature for function in proto.library.function)
@@ -122,7 +122,7 @@ class Function(Body):
     """The graph that the function belongs to."""
 
     def __init__(self, proto: FunctionDef, graph: Graph) -> None:
-        """``graph.functions`` makes these."""
+        """Create a function, as ``graph.functions`` does."""
         self.proto = proto
         self.graph = graph
         super().__init__(proto.node_def, graph.op_outputs, graph.graph_version, graph.path)

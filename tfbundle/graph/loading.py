@@ -1,4 +1,4 @@
-"""The three functions that read a graph from a path, by what they are to give."""
+"""Read a graph, a meta graph or a SavedModel from a path."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Loaded = Graph | MetaGraph | SavedModel
 
 
 def load_graph(path: StrPath) -> Graph:
-    """Read a graph: ``GraphDef``, ``MetaGraphDef`` or ``SavedModel``, as text or binary, whatever the file is called.
+    """Read a graph from a ``GraphDef``, ``MetaGraphDef`` or ``SavedModel`` file, text or binary, of any name.
 
-    ``path`` is the file, a SavedModel's folder, or the prefix, a member or the folder of a checkpoint that has a
-    ``.meta`` or is a SavedModel's. Of a SavedModel with several graphs it is the one that is tagged ``serve``.
+    ``path`` is the file, the folder of a SavedModel, or the prefix, a member or the folder of a checkpoint that has a
+    ``.meta`` file or belongs to a SavedModel. Of a SavedModel with several graphs, the one tagged ``serve`` is read.
 
-    Raises ``MissingFileError`` where there is no such file, ``UnsupportedError`` where it is of another kind or does
-    not say which graph is meant, and ``FormatError`` where it is damaged or empty.
+    Raises ``MissingFileError`` if the file does not exist, ``UnsupportedError`` if it is of another kind or the choice
+    of the graph is ambiguous, and ``FormatError`` if it is damaged or empty.
     """
     loaded = one_graph(load_any(path))
     return loaded.graph if isinstance(loaded, MetaGraph) else loaded
 
 
 def load_meta_graph(path: StrPath) -> MetaGraph:
-    """Read a ``MetaGraphDef``, such as ``model.ckpt-1000.meta``, as text or binary, or that of a SavedModel.
+    """Read a ``MetaGraphDef``, such as ``model.ckpt-1000.meta``, text or binary, or that of a SavedModel.
 
-    ``path`` is what ``load_graph`` takes, and what is raised is the same; a ``GraphDef`` is an ``UnsupportedError``.
+    ``path`` and the errors are as for ``load_graph``; a ``GraphDef`` raises ``UnsupportedError``.
     """
     loaded = one_graph(load_any(path))
     if isinstance(loaded, Graph):
@@ -43,10 +43,10 @@ def load_meta_graph(path: StrPath) -> MetaGraph:
 
 
 def load_saved_model(path: StrPath) -> SavedModel:
-    """Read a SavedModel, given its folder or its file, as text or binary.
+    """Read a SavedModel from its folder or its file, text or binary.
 
-    Raises ``MissingFileError`` where there is none, ``UnsupportedError`` where the file is of another kind, and
-    ``FormatError`` where it is damaged.
+    Raises ``MissingFileError`` if there is none, ``UnsupportedError`` if the file is of another kind, and
+    ``FormatError`` if it is damaged.
     """
     loaded = _wrap(find_saved_model(path))
     if not isinstance(loaded, SavedModel):
@@ -56,14 +56,14 @@ def load_saved_model(path: StrPath) -> SavedModel:
 
 
 def load_any(path: StrPath) -> Loaded:
-    """Read whichever of the three a path means; raises as ``load_graph`` does."""
+    """Read the graph, meta graph or SavedModel at a path; raises the errors of ``load_graph``."""
     return _wrap(find_graph(path))
 
 
 def one_graph(loaded: Loaded) -> Graph | MetaGraph:
-    """Return what was loaded, and of a SavedModel the only graph, or of several the one that is tagged ``serve``.
+    """Return the argument, or for a SavedModel its only graph, or of several the one tagged ``serve``.
 
-    Raises ``UnsupportedError`` where a SavedModel does not say which graph is meant.
+    Raises ``UnsupportedError`` if the choice is ambiguous.
     """
     return loaded.meta_graph() if isinstance(loaded, SavedModel) else loaded
 

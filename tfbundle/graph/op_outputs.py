@@ -1,15 +1,15 @@
-"""How many outputs a node has, and of which types.
+"""Determine the number and the types of a node's outputs.
 
-A node itself does not say. The definition of its op does, in terms of the node's attributes: ``MatMul`` gives one
-tensor of type ``T``, ``Split`` gives ``num_split`` of them, ``If`` a list of types ``Tout``. A MetaGraphDef brings the
-definitions of the ops that it uses, a function has one of its own, and for what remains there is a table of all ops of
-TensorFlow (``known_ops``), where outputs are written like this::
+A node does not state them. They follow from the definition of its op and the node's attributes: ``MatMul`` has one
+output of type ``T``, ``Split`` has ``num_split`` of them, ``If`` has the types in the list ``Tout``. A MetaGraphDef
+contains the definitions of the ops that it uses, and a function has its own definition. For all other ops there is a
+table of TensorFlow's ops (``known_ops``), in which outputs are written like this::
 
-    T                      one output, whose type the attribute T names
-    out_type=3             the same, and 3 (DT_INT32) where the node has no such attribute
-    1                      one output of the type 1 (DT_FLOAT)
-    N*T                    as many as the attribute N says
-    *Tout                  one for each type in the list of types Tout
+    T                      one output, whose type is the attribute T
+    out_type=3             the same, with the default 3 (DT_INT32) if the node lacks the attribute
+    1                      one output of type 1 (DT_FLOAT)
+    N*T                    as many outputs as the attribute N states
+    *Tout                  one output for each type in the list Tout
     values:T,indices:3     several outputs, with their names
     -                      none
 """
@@ -27,10 +27,10 @@ from tfbundle.tensors.dtypes import without_reference
 
 
 class OutputList(NamedTuple):
-    """What a definition says of an output, which may be a list of tensors.
+    """The definition of an output, which may be a list of tensors.
 
-    ``type`` is a ``DataType`` number or the name of an attribute; ``number`` the attribute that says how many, and
-    ``type_list`` the attribute with the types of all. A default serves nodes that lack the attribute.
+    ``type`` is a ``DataType`` number or the name of an attribute; ``number`` is the attribute with the number of
+    tensors, and ``type_list`` the attribute with the types of all. The defaults apply to nodes that lack the attribute.
     """
 
     name: str
@@ -45,7 +45,7 @@ OutputLists = tuple[OutputList, ...]
 
 
 class _Layout:
-    """The outputs of one op, with those marked that are lists, so that any other is found without counting."""
+    """The outputs of one op, with an index of those that are lists, so that others are found without counting."""
 
     def __init__(self, lists: OutputLists) -> None:
         self.lists = lists
@@ -55,8 +55,8 @@ class _Layout:
             self._places.setdefault(output.name, place)
 
     def find(self, node: NodeDef, index: int) -> tuple[bool, int | None]:
-        """Whether a node may have an output of this index, and its type; raises as ``OpOutputs.types`` does."""
-        behind = 0  # The place behind the last list that was passed.
+        """Return whether a node may have an output with this index, and its type; errors as in ``OpOutputs.types``."""
+        behind = 0  # The position after the last list that was passed.
         for place in self.variable:
             if index < place - behind:
                 break
@@ -73,8 +73,8 @@ class _Layout:
         return True, _list_type(self.lists[behind + index], node, 0)
 
     def index_of(self, node: NodeDef, name: str, number: int) -> int | None:
-        """Return the index of the tensor ``number`` of the output ``name``, or ``None`` where there is none."""
-        # An op with a single output has it in the table without a name.
+        """Return the index of the tensor ``number`` of the output ``name``, or ``None`` if it does not exist."""
+        # The table has a single output of an op without its name.
         is_nameless = len(self.lists) == 1 and not self.lists[0].name
         place = 0 if is_nameless else self._places.get(name)
         if place is None:
@@ -92,26 +92,26 @@ class _Layout:
 
 
 class OpOutputs:
-    """The outputs of ops: as some definitions say, or else as TensorFlow's own ops have them."""
+    """The outputs of ops, from the given definitions or else from those of TensorFlow."""
 
     def __init__(self, definitions: Iterable[OpDef] = ()) -> None:
-        """Definitions are those that the file brings, of functions too."""
+        """Index the definitions in the file, including those of functions."""
         self._definitions = {definition.name: definition for definition in definitions}
         self._layouts: dict[str, _Layout | None] = {}
 
     def lists(self, op: str) -> OutputLists | None:
-        """Return the outputs that an op's definition has, or ``None`` for an op that nothing is known of.
+        """Return the outputs in an op's definition, or ``None`` for an unknown op.
 
-        Raises ``FormatError`` for a definition that no op has.
+        Raises ``FormatError`` for an invalid definition.
         """
         layout = self._layout(op)
         return None if layout is None else layout.lists
 
     def types(self, node: NodeDef) -> list[int | None] | None:
-        """Return the ``DataType`` number of each output, with ``None`` for one that is left open.
+        """Return the ``DataType`` number of each output, with ``None`` for an unknown type.
 
-        The whole is ``None`` where not even the number of outputs is known. Raises ``FormatError`` where the node's
-        attributes make no sense for its op.
+        Returns ``None`` if the number of outputs is not known. Raises ``FormatError`` if the node's attributes do not
+        fit its op.
         """
         lists = self.lists(node.op)
         if lists is None:
@@ -131,18 +131,18 @@ class OpOutputs:
         return types
 
     def find(self, node: NodeDef, index: int) -> tuple[bool, int | None]:
-        """Whether a node may have an output of this index, and its ``DataType`` number; raises as ``types`` does.
+        """Return whether a node may have an output with this index, and its ``DataType`` number.
 
-        It takes no longer for the last of many.
+        The time does not depend on the index. Raises the errors of ``types``.
         """
         layout = self._layout(node.op)
-        # Of an op that nothing is known of, any output may exist.
+        # An unknown op may have any output.
         return (True, None) if layout is None else layout.find(node, index)
 
     def index_of(self, node: NodeDef, name: str, number: int) -> int | None:
-        """Return the index of a tensor by the name of its output, and its number in that; ``None`` for no output.
+        """Return the index of the tensor ``number`` of the output ``name``, or ``None`` if it does not exist.
 
-        Of an op that nothing is known of it is the number. Raises as ``types`` does.
+        For an unknown op it is ``number``. Raises the errors of ``types``.
         """
         layout = self._layout(node.op)
         return number if layout is None else layout.index_of(node, name, number)
@@ -162,7 +162,7 @@ class OpOutputs:
 
 
 def list_length(output: OutputList, node: NodeDef) -> int | None:
-    """How many tensors make up one output of a node, or ``None`` where that is left open."""
+    """Return the number of tensors in one output of a node, or ``None`` if it is not known."""
     if output.type_list:
         value = _attribute(node, output.type_list, "list")
         return None if value is None else len(value.list.type)
@@ -177,11 +177,11 @@ def list_length(output: OutputList, node: NodeDef) -> int | None:
 
 def _check_count(node: NodeDef, count: int) -> None:
     if not 0 <= count <= MOST_OUTPUTS:
-        raise FormatError(f"the node {node.name!r} says that it has {count} outputs")
+        raise FormatError(f"the node {node.name!r} claims to have {count} outputs")
 
 
 def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
-    """Return the type of one of the tensors that make up an output."""
+    """Return the type of one of the tensors in an output."""
     if output.type_list:
         return without_reference(node.attr[output.type_list].list.type[index])
     number = output.default_type
@@ -193,7 +193,7 @@ def _list_type(output: OutputList, node: NodeDef, index: int) -> int | None:
 
 
 def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
-    """Return an attribute of the node; ``None`` where it is not there, or for the caller of a function to say."""
+    """Return an attribute of the node, or ``None`` if it is missing or set by the caller of a function."""
     if name not in node.attr:
         return None
     value = node.attr[name]
@@ -202,7 +202,7 @@ def _attribute(node: NodeDef, name: str, kind: str) -> AttrValue | None:
         return None
     if found != kind:
         raise FormatError(
-            f"attribute {name!r} of the node {node.name!r} is of another kind than its op {node.op} requires"
+            f"attribute {name!r} of the node {node.name!r} is not of the kind that its op {node.op} requires"
         )
     return value
 
@@ -227,7 +227,7 @@ def _decode_definition(definition: OpDef) -> OutputLists:
 
 @cache
 def _known_ops() -> Mapping[str, OutputLists]:
-    from tfbundle.graph.known_ops import TABLE  # Read once a node without a definition is met.
+    from tfbundle.graph.known_ops import TABLE  # Loaded only for nodes whose op has no definition.
 
     known = {}
     for line in TABLE.strip().replace("\n ", " ").split("\n"):

@@ -1,8 +1,9 @@
-"""From a path to the message of a graph that it means.
+"""Find the graph file for a path, and read its message.
 
-A file is what its content says (``identify``), not what it is called; ``GraphDef``, ``MetaGraphDef`` and ``SavedModel``
-can each be read as one of the others without an error, and would be empty. A folder means the SavedModel in it, or the
-``.meta`` of its latest checkpoint, and so does every member of a checkpoint, that of a SavedModel included.
+The kind of a file is determined by its content (``identify``), not its name: ``GraphDef``, ``MetaGraphDef`` and
+``SavedModel`` can each be parsed as one of the others without an error, and would then be empty. A folder refers to the
+SavedModel in it, or to the ``.meta`` file of its latest checkpoint. A member of a checkpoint refers to the checkpoint's
+``.meta`` file, or to the SavedModel that the checkpoint belongs to.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from tfbundle.storage.locations import StrPath, locate
 M = TypeVar("M", bound=Message)
 AnyGraph = GraphDef | MetaGraphDef | SavedModel
 
-# So many bytes show in which encoding a text is.
+# The number of bytes from which the encoding of a text is detected.
 _HEAD_SIZE = 64
-# What TensorFlow writes in place of saved_model.pb for a model beyond the size that protobuf allows.
+# TensorFlow writes this file instead of saved_model.pb for a model that exceeds protobuf's size limit.
 _CHUNKED_NAME = "saved_model.cpb"
 _EXPECTED = "a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder"
-# Servers keep each version of a model in a folder of its own. So many are looked into, and so many named.
+# Servers keep each version of a model in a separate folder. At most so many are examined, and so many listed.
 _MOST_LOOKED_INTO = 100
 _MOST_LISTED = 10
 
@@ -51,28 +52,28 @@ _TEXT: dict[FileKind, type[AnyGraph]] = {
     FileKind.META_GRAPH_TEXT: MetaGraphDef,
     FileKind.SAVED_MODEL_TEXT: SavedModel,
 }
-# What is worth saying of the files that people take for graphs.
+# Advice for files that are often mistaken for graphs.
 _READERS = {
     FileKind.BUNDLE_INDEX: "tfbundle.open_checkpoint reads it",
     FileKind.V1_TABLE: "tfbundle.open_checkpoint reads it",
     FileKind.STATE: "tfbundle.read_checkpoint_state reads it",
     FileKind.EVENTS: "tfbundle.open_events(path).runs['.'].graph is the last graph in it",
     FileKind.TFRECORD: "tfbundle.read_records reads it",
-    FileKind.TABLE: "it holds no graph",
-    FileKind.SAFETENSORS: "it holds tensors and no graph",
-    FileKind.NUMPY: "it holds arrays and no graph",
-    FileKind.NUMPY_ARCHIVE: "it holds arrays and no graph",
+    FileKind.TABLE: "it does not contain a graph",
+    FileKind.SAFETENSORS: "it contains tensors but no graph",
+    FileKind.NUMPY: "it contains an array but no graph",
+    FileKind.NUMPY_ARCHIVE: "it contains arrays but no graph",
     FileKind.HDF5: "read it with Keras or h5py",
     FileKind.KERAS: "read it with Keras",
     FileKind.TEXT: "pass a graph's file (.meta, .pb, .pbtxt)",
-    FileKind.UNKNOWN: "it may be damaged, or of another program; pass a graph's file (.meta, .pb, .pbtxt)",
+    FileKind.UNKNOWN: "it may be damaged or from another program; pass a graph's file (.meta, .pb, .pbtxt)",
 }
 
 
 def find_saved_model(path: StrPath) -> Location:
-    """Return the file of the SavedModel that a folder or a file means.
+    """Return the file of the SavedModel for a folder or a file.
 
-    Raises ``MissingFileError`` where a folder has none.
+    Raises ``MissingFileError`` if a folder has none.
     """
     location = _locate(path)
     if is_saved_model_note(location):
@@ -95,7 +96,7 @@ def find_saved_model(path: StrPath) -> Location:
 
 
 def find_graph(path: StrPath) -> Location:
-    """Return the file with the graph that a path means: itself, or that of a SavedModel's folder or of a checkpoint."""
+    """Return the graph file for a path: the file itself, or that of a SavedModel's folder or of a checkpoint."""
     location = _locate(path)
     if location.is_folder():
         if is_saved_model(location):
@@ -138,35 +139,35 @@ def _beside(prefix: Location, given: Location | None = None) -> Location:
         return find_saved_model(model)
     if find_files(prefix) is not None:
         raise MissingFileError(
-            f"the checkpoint {prefix} has no graph: {meta} is not there, and TensorFlow 2 writes none; pass "
+            f"the checkpoint {prefix} has no graph: {meta} is not there, and TensorFlow 2 does not write one; pass "
             f"{_EXPECTED}, or read its tensors with tfbundle.open_checkpoint",
             path=meta.path,
         )
     given = given or prefix
     if given.is_file():  # A data file without its index.
         raise MissingFileError(
-            f"there is no graph beside {given}: {meta} is not there; pass {_EXPECTED}", path=meta.path
+            f"there is no graph next to {given}: {meta} is not there; pass {_EXPECTED}", path=meta.path
         )
     also = "" if given == meta else f", and {meta} is not there"
     raise MissingFileError(f"there is no file {given}{also}; pass {_EXPECTED}", path=given.path)
 
 
 def holds_graph(path: StrPath) -> bool:
-    """Return whether a path is a file with a graph, or a SavedModel's folder, or a note in that."""
+    """Return whether a path is a file with a graph, a SavedModel's folder, or a note in such a folder."""
     location = locate(path)
     if location.is_folder() or is_saved_model_note(location):
         return is_saved_model(location)
     try:
         return location.is_file() and kind_of(location) in (*_BINARY, *_TEXT)
     except (FormatError, MissingFileError):
-        return False  # It is a pipe, or went away.
+        return False  # It is a pipe, or was deleted in the meantime.
 
 
 def read_graph_message(file: Location) -> AnyGraph:
-    """Return the message in a file, whichever of the three it is.
+    """Return the ``GraphDef``, ``MetaGraphDef`` or ``SavedModel`` in a file.
 
-    Raises ``UnsupportedError`` for a file of another kind and for one that is larger than protobuf allows, and
-    ``FormatError`` for a damaged one.
+    Raises ``UnsupportedError`` for a file of another kind or larger than protobuf allows, and ``FormatError`` for a
+    damaged one.
     """
     kind = kind_of(file)
     if kind not in _BINARY and kind not in _TEXT:
@@ -174,9 +175,7 @@ def read_graph_message(file: Location) -> AnyGraph:
     stat = file.stat()
     largest = LARGEST_MESSAGE if kind in _BINARY else LARGEST_MESSAGE * LARGEST_TEXT_GROWTH
     if stat is not None and stat.size > largest:
-        raise UnsupportedError(
-            f"{file} has {stat.size} bytes, and protobuf reads no more than {largest}", path=file.path
-        )
+        raise UnsupportedError(f"{file} has {stat.size} bytes, but protobuf reads at most {largest}", path=file.path)
     data = file.read(largest)
     if kind in _BINARY:
         return decode_message(data, _BINARY[kind], path=file.path)
@@ -186,17 +185,17 @@ def read_graph_message(file: Location) -> AnyGraph:
 
 
 def decode_message(data: bytes, message_class: type[M], *, path: str | None = None) -> M:
-    """Return the message that ``data`` is.
+    """Return the message that is serialized in ``data``.
 
-    Raises ``FormatError`` where it is none or nests too deeply, and ``UnsupportedError`` where it would take far more
-    memory than its bytes.
+    Raises ``FormatError`` if ``data`` is not such a message or nests too deeply, and ``UnsupportedError`` if the
+    message would take far more memory than its bytes.
     """
     check_message(data, message_class, path=path)
     try:
         return message_class.FromString(data)
     except (DecodeError, RecursionError, UnicodeDecodeError):
         raise FormatError(
-            f"{path or 'this'} is not a whole {message_class.DESCRIPTOR.name}: it was cut short or damaged", path=path
+            f"{path or 'this'} is not a valid {message_class.DESCRIPTOR.name}: it is truncated or damaged", path=path
         ) from None
 
 

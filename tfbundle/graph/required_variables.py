@@ -1,10 +1,10 @@
-"""What a graph requires of a checkpoint, in this order of preference:
+"""Find the variables that a graph requires of a checkpoint, in this order of preference:
 
-* what the op restores that its ``SaverDef`` names, as this is what a program would run;
-* the variables that its collections or its saved objects list;
-* what any of its ops restores, as in a ``graph.pbtxt``, which names no op in particular. A variable that several of
-  them restore under different names needs only one of these;
-* its variable nodes, local ones included, as nothing says which they are.
+* the tensors restored by the op that its ``SaverDef`` names, which is the op that a program would run;
+* the variables in its collections or its saved objects;
+* the tensors restored by any of its ops, as in a ``graph.pbtxt``, which does not name one. If several ops restore a
+  variable under different names, only one of the names is required;
+* its variable nodes, including local ones, because these cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _PART = re.compile(r"/part_\d+(?=/|\Z)")
 
 
 class RequiredVariable(NamedTuple):
-    """A variable, with the names under which it may be stored, and the parts of the tensor that are required.
+    """A variable, the names under which it may be stored, and the parts of the tensor that are required.
 
-    ``own_name`` is what a TensorFlow 2 program calls it, ``dense/kernel``, where it is stored under the way that leads
-    to it from the saved object. ``whole`` is the name of a variable that it may be a part of, where only its name says
-    so.
+    ``own_name`` is the variable's name in a TensorFlow 2 program, such as ``dense/kernel``, if it is stored under its
+    path from the saved object. ``whole`` is the name of a variable that it may be a part of, if only its name suggests
+    this.
     """
 
     names: tuple[str, ...]
@@ -59,11 +59,11 @@ def required_variables(graph: Graph | MetaGraph) -> Iterable[RequiredVariable]:
 
 
 def _own_names(meta: MetaGraph) -> dict[str, str]:
-    """Return the own names of TensorFlow 2's variables by their keys; none where nothing says which these are."""
+    """Return the names of TensorFlow 2 variables by their keys; empty if they are not known."""
     try:
         variables = meta.all_variables if meta.object_graph is not None else ()
     except TfBundleError:
-        return {}  # What the saver restores is known all the same.
+        return {}  # The tensors that the saver restores are known nevertheless.
     return {item.stored_name: item.own_name for item in variables if item.own_name not in ("", item.stored_name)}
 
 
@@ -72,7 +72,7 @@ def _as_wanted(tensor: RestoredTensor, names: tuple[str, ...]) -> RequiredVariab
 
 
 def _merged(items: Iterable[RequiredVariable]) -> Iterable[RequiredVariable]:
-    """Each stored name once: the parts of a partitioned variable are parts of one tensor."""
+    """Return each stored name once: the parts of a partitioned variable are parts of one tensor."""
     parts: dict[tuple[str, ...], dict[str, None]] = {}
     merged = {}
     for item in items:

@@ -1,13 +1,13 @@
-"""What a graph reads from a checkpoint, as the ops say that would read it.
+"""Find the tensors that a graph reads from a checkpoint, by its restore ops.
 
-A ``Saver`` is a part of the graph: an op that reads tensors by their stored names, and ops that assign them::
+A ``Saver`` is part of the graph: an op that reads tensors by their stored names, and ops that assign them::
 
     Const (names) ─┐                               ┌─> Assign(conv1/weights, ·)
     Const (slices) ┴─> RestoreV2 ─> (Identity) ────┼─> Assign(conv1/biases, ·)         TensorFlow 1
                                                    └─> AssignVariableOp(handle, ·)
 
-TensorFlow 2 has the same inside of a function, whose inputs are the handles. The names in these constants are what
-"Key ... not found in checkpoint" is about: they need not be those of the variables.
+TensorFlow 2 has the same in a function, whose inputs are the handles. The names in these constants are the keys in
+"Key ... not found in checkpoint"; they need not be the names of the variables.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tfbundle.tensors.dtypes import DT_STRING
 VARIABLE_OPS = {"AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"}
 _RESTORE_OPS = {"Restore", "RestoreSlice", "RestoreV2"}
 _ASSIGN_OPS = {"Assign", "AssignVariableOp"}
-# Between reading and assigning there is little.
+# The largest number of nodes between reading and assigning.
 _LONGEST_WAY = 8
 # "10 4 0,5:-": the whole shape, then for each dimension the part.
 _SLICE = re.compile(r"((?:\d{1,18} )*)([-\d,:]*)")
@@ -38,10 +38,10 @@ _SLICE = re.compile(r"((?:\d{1,18} )*)([-\d,:]*)")
 class RestoredTensor(NamedTuple):
     """A tensor that a graph reads from a checkpoint.
 
-    ``name`` is its name there, ``variable`` the node that takes it (``None`` where it is no variable, such as a table),
-    ``data_type`` the type as which it is read, such as ``"DT_FLOAT"``. ``shape`` is that of the whole tensor, with
-    ``None`` where any will do. ``part`` is the slice of it that is read, as TensorFlow writes one: ``"0,5:-"`` is the
-    first five rows, and ``""`` the whole.
+    ``name`` is its name there, ``variable`` the node that it is assigned to (``None`` if that is not a variable but,
+    for example, a table), ``data_type`` the type as which it is read, such as ``"DT_FLOAT"``. ``shape`` is that of the
+    whole tensor, or ``None`` if any shape is accepted. ``part`` is the slice that is read, in TensorFlow's notation:
+    ``"0,5:-"`` is the first five rows, and ``""`` the whole tensor.
     """
 
     name: str
@@ -52,14 +52,14 @@ class RestoredTensor(NamedTuple):
 
 
 class _Claims:
-    """What ops of one graph claim and do not state: outputs by a number alone, and one shape for many tensors."""
+    """Limits on what the ops of one graph claim at no cost: outputs by number alone, and one shape for many tensors."""
 
     def __init__(self) -> None:
         self._outputs = MOST_OUTPUTS
         self._dimensions = MOST_RESTORED_DIMENSIONS
 
     def add(self, node: Node, outputs: int) -> None:
-        """Count the outputs of a node; ``UnsupportedError`` where they become too many."""
+        """Count the outputs of a node; raises ``UnsupportedError`` if there are too many in total."""
         # A list of their types has a byte for each.
         self._outputs -= max(0, outputs - node.proto.ByteSize())
         if self._outputs < 0:
@@ -68,7 +68,7 @@ class _Claims:
             )
 
     def add_shape(self, shape: Shape) -> None:
-        """Count the dimensions of a tensor; raises as ``add`` does."""
+        """Count the dimensions of a tensor; raises the errors of ``add``."""
         self._dimensions -= len(shape or ())
         if self._dimensions < 0:
             raise UnsupportedError(
@@ -77,10 +77,9 @@ class _Claims:
 
 
 def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[RestoredTensor]:
-    """Return what an op of the graph restores, or all of its ops together where none is named; once for each stored
-    name.
+    """Return the tensors that an op of the graph restores, or by default those of all ops, without repetition.
 
-    Names that are not constants are not known and are left out. Raises ``FormatError`` where nodes make no sense.
+    Names that are not constants are unknown and left out. Raises ``FormatError`` if nodes are not valid.
     """
     try:
         found = _find_all(graph) if restore_op_name is None else _find_behind(graph, restore_op_name)
@@ -90,17 +89,17 @@ def find_restored(graph: Graph, restore_op_name: str | None = None) -> list[Rest
 
 
 def variable_shape(node: Node) -> Shape:
-    """Return the shape of the variable that a node holds; ``None`` where the node does not say.
+    """Return the shape of the variable in a node, or ``None`` if it is not stated.
 
-    Raises ``FormatError`` where no tensor has this shape.
+    Raises ``FormatError`` if the shape is not valid.
     """
     shape: Shape = stated(node.proto.attr, "shape", "shape") if node.op in VARIABLE_OPS else None
-    # The oldest op has no other way to say that it does not know.
+    # The oldest op has no other form for an unknown shape.
     return None if node.op == "Variable" and shape == () else shape
 
 
 def variable_type(node: Node) -> str | None:
-    """Return TensorFlow's name of the type of the variable that a node holds; ``None`` where it does not say."""
+    """Return TensorFlow's name of the dtype of the variable in a node, or ``None`` if it is not stated."""
     data_type: str | None = stated(node.proto.attr, "dtype", "type")
     return data_type
 
@@ -111,7 +110,7 @@ def _find_all(graph: Graph) -> Iterator[RestoredTensor]:
 
 
 def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
-    """Yield what the op called ``name`` restores, by everything that runs before it."""
+    """Yield the tensors that the op ``name`` restores, through all ops that run before it."""
     restores = []
     claims = _Claims()
     called: set[str] = set()
@@ -142,17 +141,17 @@ def _find_behind(graph: Graph, name: str) -> Iterator[RestoredTensor]:
 def _called(graph: Graph, node: Node) -> Function | None:
     if node.op in graph.functions:
         return graph.functions[node.op]
-    # The attribute may be of any kind and size, and is decoded only where it is a call.
+    # The attribute may be of any kind and size, and is decoded only if it is a function.
     if "f" not in node.proto.attr or node.proto.attr["f"].WhichOneof("value") != "func":
         return None
     return graph.functions.get(node.proto.attr["f"].func.name)
 
 
 class _Restores:
-    """What ops in the graph, or in one of its functions, read.
+    """The tensors read by ops in the graph or in one of its functions.
 
-    Many ops may take one constant or one node of many inputs, and each string may stand for many elements, so that all
-    of these are worked out once. ``handles`` are the graph's tensors behind a function's inputs.
+    Many ops may have the same constant or a node with many inputs as an input, and a string may be repeated for many
+    elements, so each of these is decoded once. ``handles`` maps a function's inputs to tensors of the graph.
     """
 
     def __init__(self, body: Body, graph: Graph, handles: Mapping[str, str], claims: _Claims) -> None:
@@ -191,7 +190,7 @@ class _Restores:
                     yield RestoredTensor(name, None, data_type, whole, part)
 
     def _takers(self, wanted: set[str]) -> dict[tuple[str, int], list[tuple[Node, bool]]]:
-        """Return the ops that assign each output of the ``wanted`` ones, and whether it was reshaped before."""
+        """Return the ops that assign each output of the ``wanted`` ops, and whether it is reshaped before that."""
         takers: dict[tuple[str, int], list[tuple[Node, bool]]] = {}
         for node in self._body.nodes.values():
             if node.op in _ASSIGN_OPS and len(self._inputs_of(node)) > 1:
@@ -206,11 +205,11 @@ class _Restores:
         return self._inputs[node.name]
 
     def _source(self, tensor: str, wanted: set[str]) -> tuple[tuple[str, int] | None, bool]:
-        """Which output of which op a tensor comes from, if it is one of the ``wanted``; and whether it was reshaped."""
+        """Return the op and output that a tensor comes from, if the op is ``wanted``, and whether it is reshaped."""
         is_reshaped = False
         for _ in range(_LONGEST_WAY):
             output = self._body.get(tensor)
-            if output is None:  # It is an input of the function.
+            if output is None:  # The tensor is an input of the function.
                 break
             node = output.node
             if node.name in wanted:
@@ -228,7 +227,7 @@ class _Restores:
         return output.node if output is not None and output.node.op in VARIABLE_OPS else None
 
     def _shape(self, assign: Node, is_reshaped: bool, whole: Shape, variable: Node | None) -> Shape:
-        # Of a resource variable TensorFlow does not check the shape, but a program relies on it.
+        # TensorFlow does not check the shape of a resource variable, but programs rely on it.
         is_loose = assign.op == "Assign" and stated(assign.proto.attr, "validate_shape", "b") is False
         if is_reshaped or is_loose or variable is None:
             return None
@@ -239,7 +238,7 @@ class _Restores:
         return self._shapes[variable.name]
 
     def _strings(self, node: Node, index: int, count: int) -> list[str]:
-        """Return the strings of a constant among a node's inputs, one for each output; none where it is no constant."""
+        """Return the strings of a constant input, one for each output; empty if the input is not a constant."""
         inputs = self._inputs_of(node)
         source = self._body.get(inputs[index]) if index < len(inputs) else None
         if source is None or source.node.op != "Const":
@@ -249,7 +248,7 @@ class _Restores:
             number, shape = constant_facts(source.node.proto)
             if number != DT_STRING:
                 return []
-            _check_size(node, count, prod(shape))  # Before so many are made.
+            _check_size(node, count, prod(shape))  # Checked before so many are created.
             values = decode_constant(source.node.proto).reshape(-1).tolist()
             texts = {value: value.decode("utf-8", "surrogateescape") for value in dict.fromkeys(values)}
             self._constants[name] = [texts[value] for value in values]
@@ -259,7 +258,7 @@ class _Restores:
 
 def _check_size(node: Node, count: int, size: int) -> None:
     if size != count:
-        raise FormatError(f"the node {node.name!r} restores {count} tensors, and takes {size} names or slices")
+        raise FormatError(f"the node {node.name!r} restores {count} tensors, but has {size} names or slices")
 
 
 def _whole_and_part(text: str) -> tuple[Shape, str]:

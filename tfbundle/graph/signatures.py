@@ -1,4 +1,4 @@
-"""The signatures of a MetaGraphDef: what callers may feed and fetch, by names that are not those of the graph."""
+"""The signatures of a MetaGraphDef: the tensors that callers may feed and fetch, under public names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 class SignatureTensor(NamedTuple):
     """An input or an output of a signature.
 
-    ``names`` are the graph's tensors behind it: one, or for a sparse tensor those of its values, indices and shape, and
-    for any other that has parts those of all parts. ``data_type`` is ``None`` where it states no type, as for an op
-    that is to be run, and ``dtype`` also where there are no arrays of the type. ``shape`` has ``None`` for an unknown
-    dimension, and is ``None`` where not even the rank is known.
+    ``names`` are the tensors of the graph that it consists of: one, or for a sparse tensor those of its values, indices
+    and shape, and for any other composite tensor those of all components. ``data_type`` is ``None`` if no type is
+    stated, as for an op to be run; ``dtype`` is also ``None`` if numpy has no equivalent. ``shape`` has ``None`` for an
+    unknown size, and is ``None`` if the rank is not known.
     """
 
     names: tuple[str, ...]
@@ -31,15 +31,15 @@ class SignatureTensor(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """The tensor of the graph, or ``None`` where it takes several."""
+        """The tensor of the graph, or ``None`` if there are several."""
         return self.names[0] if len(self.names) == 1 else None
 
 
 class Signature(NamedTuple):
     """A function that a model offers, such as ``"serving_default"``.
 
-    ``inputs`` and ``outputs`` go by the names that callers use; ``method_name`` is the kind of the signature, such as
-    ``"tensorflow/serving/predict"``; ``defaults`` are the values of inputs that callers may leave out.
+    ``inputs`` and ``outputs`` are keyed by the names that callers use; ``method_name`` is the kind of the signature,
+    such as ``"tensorflow/serving/predict"``; ``defaults`` are the values of inputs that callers may omit.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Signature(NamedTuple):
 def decode_signature(name: str, proto: SignatureDef, expansion: Expansion) -> Signature:
     """Return a signature from its message; ``expansion`` is shared by all signatures of a graph.
 
-    Raises ``FormatError`` for types, shapes and values that make no sense, and as ``Expansion.decode`` does.
+    Raises ``FormatError`` for invalid types, shapes and values, and the errors of ``Expansion.decode``.
     """
     return Signature(
         name,
@@ -68,7 +68,7 @@ def _decode_tensors(protos: Mapping[str, TensorInfo]) -> Mapping[str, SignatureT
 
 
 def _decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
-    """Return what a ``TensorInfo`` says; raises ``FormatError`` for a type or a shape that makes no sense."""
+    """Decode a ``TensorInfo``; raises ``FormatError`` for an invalid type or shape."""
     return SignatureTensor(
         _tensor_names(proto),
         data_type_name(proto.dtype) if proto.dtype else None,
@@ -79,7 +79,7 @@ def _decode_signature_tensor(proto: TensorInfo) -> SignatureTensor:
 
 def _array_dtype(data_type: int) -> np.dtype[Any] | None:
     try:
-        # A type that has parts of several types has none itself.
+        # A composite type with components of several types has no dtype.
         return numpy_dtype(data_type) if data_type else None
     except UnsupportedError:
         return None

@@ -1,9 +1,9 @@
-"""The variables that a MetaGraphDef lists, under the names that a checkpoint has for them.
+"""The variables that a MetaGraphDef lists, with their names in a checkpoint.
 
-TensorFlow 1 lists them in collections (``VariableDef``). A checkpoint calls a variable by its own name, and a
-partitioned one, whose parts are variables of their own, by the name of the whole. TensorFlow 2 saves the graph of the
-program's objects instead (``SavedObjectGraph``). A variable's key in the checkpoint is then the shortest way that leads
-to it from the object that was saved, the first of several::
+TensorFlow 1 lists them in collections (``VariableDef``). A checkpoint stores a variable under its own name, and a
+partitioned one, whose parts are separate variables, under the name of the whole. TensorFlow 2 saves the graph of the
+program's objects instead (``SavedObjectGraph``). A variable's key in the checkpoint is then the shortest path to it
+from the saved object, or the first of several::
 
     object 0 --"model"--> object 1 --"kernel"--> object 2: variable "dense/kernel"
     model/kernel/.ATTRIBUTES/VARIABLE_VALUE
@@ -26,15 +26,15 @@ from tfbundle.proto import SavedObjectGraph, VariableDef
 from tfbundle.tensors.dtypes import data_type_name
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
-# What a step of a way counts for beside its name, as it takes time however short that is.
+# The cost of a path segment in addition to its name, because even a short one takes time.
 _STEP_SIZE = 4
 
 
 class Variable(NamedTuple):
     """A variable, or a part of a partitioned one.
 
-    ``stored_name`` is what a checkpoint calls it, ``name`` the program, as in ``dense/kernel:0``. ``shape`` is that of
-    the whole.
+    ``stored_name`` is its name in a checkpoint, ``name`` that in the program, such as ``dense/kernel:0``. ``shape`` is
+    that of the whole variable.
     """
 
     stored_name: str
@@ -45,15 +45,14 @@ class Variable(NamedTuple):
 
     @property
     def own_name(self) -> str:
-        """The name without the number of the output, as in ``dense/kernel``."""
+        """The name without the number of the output, such as ``dense/kernel``."""
         return self.name.removesuffix(":0")
 
 
 def listed_variables(collections: Collections, graph: Graph) -> Iterator[Variable]:
-    """Yield the variables in the collections of a TensorFlow 1 program: first all, in their order, then others to
-    train.
+    """Yield the variables in the collections of a TensorFlow 1 program: global ones, then other trainable ones.
 
-    Raises ``FormatError`` where the collections hold something else.
+    Raises ``FormatError`` if the collections contain anything else.
     """
     trainable = _definitions(collections, "trainable_variables")
     names = {definition.variable_name for definition in trainable}
@@ -78,7 +77,7 @@ def _definitions(collections: Collections, name: str) -> list[VariableDef]:
     found = []
     for item in collections.get(name, []):
         if not isinstance(item, VariableDef):
-            raise FormatError(f"the collection {name!r} holds {type(item).__name__}, where variables are defined")
+            raise FormatError(f"the collection {name!r} contains {type(item).__name__} instead of variables")
         found.append(item)
     return found
 
@@ -86,8 +85,8 @@ def _definitions(collections: Collections, name: str) -> list[VariableDef]:
 def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
     """Yield the variables among the objects of a TensorFlow 2 program, slots of optimizers included.
 
-    Raises ``FormatError`` where objects refer to none, and ``UnsupportedError`` where the keys would take more memory
-    than those of any model, as objects in a long chain can make them.
+    Raises ``FormatError`` if an object refers to one that does not exist, and ``UnsupportedError`` if the keys would
+    take more memory than those of any model, which objects in a long chain can cause.
     """
     nodes = proto.nodes
     places = _places(proto)
@@ -99,7 +98,7 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
             if slot.original_variable_node_id in places:
                 slots[slot.slot_variable_node_id] = (slot.original_variable_node_id, number, slot.slot_name)
     sizes = {0: 0}
-    for number, (owner, name) in places.items():  # Owners come before what they own.
+    for number, (owner, name) in places.items():  # Owners come before their children.
         sizes[number] = sizes[owner] + len(name) + _STEP_SIZE if number else 0
     size = 0
     for number in {**places, **slots}:
@@ -111,9 +110,9 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
             size += sizes[owner] + sizes[optimizer] + len(name)
         else:
             size += sizes[number]
-        # Checked before the key is made, which takes as long as it is.
+        # Checked before the key is built, which takes time proportional to its length.
         if size > LARGEST_KEYS:
-            raise UnsupportedError(f"the keys of its variables take more than {LARGEST_KEYS} bytes")
+            raise UnsupportedError(f"the keys of the variables take more than {LARGEST_KEYS} bytes")
         if number in slots:
             way = f"{_way(places, owner)}/.OPTIMIZER_SLOT/{_way(places, optimizer)}/{name}"
         else:
@@ -129,7 +128,7 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
 
 
 def _places(proto: SavedObjectGraph) -> dict[int, tuple[int, str]]:
-    """For each object that can be reached, the object from which the way leads to it, and that step."""
+    """Return the parent of each reachable object and the name of the edge from it."""
     nodes = proto.nodes
     if not nodes:
         return {}
@@ -155,4 +154,4 @@ def _way(places: dict[int, tuple[int, str]], number: int) -> str:
 
 def _check(number: int, count: int) -> None:
     if not 0 <= number < count:
-        raise FormatError(f"the saved objects refer to object {number}, and there are {count}")
+        raise FormatError(f"the saved objects refer to object {number}, but there are only {count}")

@@ -1,11 +1,11 @@
-"""The constants of a frozen graph as tensors, with the face that those of a checkpoint have.
+"""The constants of a frozen graph as tensors, with the same interface as those of a checkpoint.
 
-A graph is frozen when its variables were replaced by constants, so that it needs no checkpoint. What a ``Const`` node
-says of type and shape is known at once; its value stays encoded in the message until it is read, and is decoded again
-each time. There are no checksums, so that a value is whole if it can be decoded.
+A graph is frozen by replacing its variables with constants, so that it needs no checkpoint. The type and shape of a
+``Const`` node are known immediately; its value stays encoded in the message until it is read, and is decoded each time.
+There are no checksums, so a value counts as intact if it can be decoded.
 
-A constant may state one element for all of a shape, which costs no bytes in the file. Read whole it costs its full
-size, so what goes far beyond the file is returned in chunks, or not at all.
+A constant may state one element for all of its shape, which costs no bytes in the file. Reading it costs its full size,
+so values that are far larger than the file are returned in chunks, or not at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ConstantStore:
     """Reads the constants of one graph; the record of each is the number of its node."""
 
     def __init__(self, graph: Graph, path: str) -> None:
-        """``open_weights`` makes these."""
+        """Index the constants of a graph; ``open_weights`` creates stores."""
         self.path = path
         self._graph: Graph | None = graph
         self._shares: dict[tuple[int, int], int] = {}
@@ -50,19 +50,19 @@ class ConstantStore:
         self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
 
     def close(self) -> None:
-        """Release the graph; a later read is a ``ValueError``."""
+        """Release the graph; a later read raises ``ValueError``."""
         self._graph = None
 
     def reopening(self) -> Reopening:
-        """How another process opens this store."""
+        """Return the function and arguments with which another process opens this store."""
         return open_store, (locate(self.path).absolute(),)
 
     def checks(self, name: str, record: int, absent: Collection[int] = ()) -> Iterator[Check]:
-        """Yield the one check there is of a constant, that it can be decoded; graphs have no checksums."""
+        """Yield the only check of a constant: that it can be decoded; graphs have no checksums."""
         yield Check(0, None, lambda: self._decode(name, record))
 
     def leave_out(self, names: Collection[str]) -> None:
-        """Forget some of the constants."""
+        """Leave out some of the constants."""
         self._records = {name: record for name, record in self._records.items() if name not in names}
 
     def records(self) -> dict[str, int]:
@@ -74,29 +74,29 @@ class ConstantStore:
         return self._records.get(name)
 
     def facts(self, name: str, record: int) -> Facts:
-        """Type and shape, from the node's attributes."""
+        """Return type and shape, from the node's attributes."""
         try:
             return Facts(*constant_facts(self._node(record)), ())
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """``None`` for each constant: nothing is gained by asking for all at once."""
+        """Return ``None`` for each constant: there is no faster way to get the facts of all."""
         return repeat(None, len(self._records))
 
     def ranges(self, name: str, record: int) -> tuple[Range, ...]:
-        """Nothing: where in the file a value stands is not kept, and text has no bytes of it."""
+        """Return nothing: the position of a value in the file is not known, and a text file has no bytes of it."""
         return ()
 
     def string_size(self, name: str, record: int) -> int:
-        """Return the bytes of all strings; raises as ``read`` does where they make no sense."""
+        """Return the total size of all strings; raises the errors of ``read``."""
         try:
             return string_size(self._node(record))
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
     def copyable(self, name: str, record: int) -> tuple[()]:
-        """Return nothing: constants lie in messages."""
+        """Return nothing: constants are stored in messages."""
         return ()
 
     def fingerprint(self, name: str, record: int) -> bytes:
@@ -108,18 +108,18 @@ class ConstantStore:
         return
 
     def read(self, name: str, record: int) -> Array:
-        """Return the whole constant as an array of its own."""
+        """Return the whole constant as a new array."""
         values = self._decode(name, record)
         self._check_growth(name, values, values.nbytes, _limit(values))
         array: Array = np.zeros(values.shape, values.dtype) if _repeats_zero(values) else values.copy()
         return array
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
-        """Return many constants by name, each of which must be there; with ``mmap`` they are read-only."""
+        """Return many constants by name, each of which must exist; with ``mmap`` they are read-only."""
         return read_each(self, names, mmap=mmap)
 
     def read_selection(self, name: str, record: int, selection: Selection) -> Array:
-        """Return the selected elements in ascending order, of a value that is decoded whole."""
+        """Return the selected elements in ascending order; the whole value is decoded for it."""
         values = self._decode(name, record)
         self._check_growth(name, values, prod(selection.counts) * values.itemsize, _limit(values))
         if _repeats_zero(values):
@@ -128,7 +128,7 @@ class ConstantStore:
         return part
 
     def chunks(self, name: str, record: int) -> Iterator[Array]:
-        """Return the elements from first to last; one that stands for all of them is repeated in chunks."""
+        """Return the elements in order; a single repeated element is expanded in chunks."""
         values = self._decode(name, record)
         self._check_growth(name, values, values.nbytes, LARGEST_MESSAGE)
         return _repeat(values) if _repeats_one(values) else split(values)
@@ -144,7 +144,7 @@ class ConstantStore:
 
     @cached_property
     def _made_up(self) -> dict[str, tuple[int, int]]:
-        """How many bytes each constant takes that the file does not state, and the limit for all that are like it."""
+        """The number of bytes by which each constant exceeds the file, and the limit for all constants of its kind."""
         made_up = {}
         for name, record in self._records.items():
             node = self._node(record)
@@ -154,13 +154,13 @@ class ConstantStore:
                 if size > 0:
                     made_up[name] = size, _limit(decode_constant(node)) if _states_one(node) else LARGEST_EXPANSION
             except TfBundleError:
-                continue  # Decoding says why.
+                continue  # Decoding reports the error.
         return made_up
 
     def _share(self, limit: int, most: int) -> int:
-        """Return how many bytes each constant with this limit may make up, so that all together stay below ``most``.
+        """Return how many expanded bytes each constant with this limit may have, so that the total is at most ``most``.
 
-        Those that are refused for themselves do not count.
+        Constants that exceed the limit by themselves do not count.
         """
         key = limit, most
         if key not in self._shares:
@@ -171,8 +171,8 @@ class ConstantStore:
     def _check_growth(self, name: str, values: Array, nbytes: int, most: int) -> None:
         if nbytes > most and _repeats_one(values):
             raise UnsupportedError(
-                f"it repeats one value of {values.itemsize} bytes, and would take {nbytes}; more than {most} are not "
-                "made up, but tfbundle.load_graph(path).constants has it as a view that takes no memory",
+                f"it repeats one value of {values.itemsize} bytes and would take {nbytes} bytes, more than the limit "
+                f"of {most}; tfbundle.load_graph(path).constants has it as a view that takes no memory",
                 path=self.path,
                 tensor=name,
             )
@@ -180,13 +180,13 @@ class ConstantStore:
             raise self._too_many(name, most)
 
     def _too_many(self, name: str, most: int) -> UnsupportedError:
-        """Return the error of a constant that takes more than its share.
+        """Return the error for a constant that takes more than its share.
 
-        Whoever reads one of them may read all, and the limit of one would be multiplied.
+        A caller that reads one of them may read all, which would multiply the limit of one.
         """
         return UnsupportedError(
-            f"several constants state only some of their elements, and would take more than {most} bytes together; "
-            "tfbundle.load_graph(path).constants decodes each by itself",
+            f"several constants state only some of their elements and would take more than {most} bytes together; "
+            "tfbundle.load_graph(path).constants decodes each one separately",
             path=self.path,
             tensor=name,
         )
@@ -198,24 +198,24 @@ class ConstantStore:
 
 
 def _repeats_zero(values: Array) -> bool:
-    """Return whether an array repeats a number whose bytes are zeros; it takes memory only where it is written to."""
+    """Return whether an array repeats a number whose bytes are zeros, which takes memory only when written to."""
     return _repeats_one(values) and not values.dtype.hasobject and not any(values[(0,) * values.ndim].tobytes())
 
 
 def _limit(values: Array) -> int:
-    """Return how many bytes of an array may be made up in memory."""
+    """Return the largest size in bytes to which an array may be expanded in memory."""
     return LARGEST_MESSAGE if _repeats_zero(values) else LARGEST_REPETITION
 
 
 def _repeats_one(values: Array) -> bool:
-    """Whether an array has one element in memory that stands for several."""
+    """Return whether an array has a single element in memory that is repeated."""
     return values.size > 1 and not any(
         stride for stride, length in zip(values.strides, values.shape, strict=True) if length > 1
     )
 
 
 def _repeat(values: Array) -> Iterator[Array]:
-    """Yield the elements of an array that repeats one, as flat arrays of bounded size."""
+    """Yield the elements of an array that repeats one element, as flat arrays of bounded size."""
     chunk = np.full(min(values.size, CHUNK // values.itemsize), values[(0,) * values.ndim], values.dtype)
     for start in range(0, values.size, len(chunk)):
         yield chunk[: values.size - start]
@@ -228,14 +228,13 @@ def _states_one(node: NodeDef) -> bool:
 
 
 class GraphWeights(TensorMapping):
-    """The constants of a graph by the names of their nodes: the weights of a frozen model, and whatever else it has.
+    """The constants of a graph by node name: the weights of a frozen model and its other constants.
 
-    Its tensors are lazy as those of a checkpoint are. Here too a part of one can be asked for, though the whole is
-    decoded for it.
+    Its tensors are lazy, as in a checkpoint. A part of one can be read too, but the whole tensor is decoded for it.
     """
 
     def __init__(self, store: ConstantStore, lost: tuple[Finding, ...] | None = None) -> None:
-        """``open_weights`` makes these; ``lost`` is ``None`` where nothing was salvaged."""
+        """Wrap a store; ``lost`` is ``None`` if ``open_weights`` was called without ``salvage``."""
         self._store: ConstantStore = store
         self._lost = lost
 
@@ -251,22 +250,22 @@ class GraphWeights(TensorMapping):
 
     @property
     def lost(self) -> tuple[Finding, ...]:
-        """With ``salvage=True``, the constants that cannot be decoded, and why."""
+        """With ``salvage=True``, the constants that cannot be decoded and the reasons."""
         return self._lost or ()
 
     @property
     def objects(self) -> None:
-        """Nothing: objects are stored in checkpoints."""
+        """Always ``None``: only checkpoints store objects."""
         return
 
     @property
     def slots(self) -> frozenset[str]:
-        """None: a graph is frozen to be run, without its optimizer."""
+        """Always empty: a frozen graph has no optimizer."""
         return frozenset()
 
     @property
     def weights(self) -> frozenset[str]:
-        """All of them."""
+        """The names of all constants."""
         return frozenset(self)
 
     def __repr__(self) -> str:
@@ -277,22 +276,22 @@ class GraphWeights(TensorMapping):
 
 
 def open_weights(path: StrPath, salvage: bool = False) -> GraphWeights:
-    """Return the constants of the frozen graph at ``path``, which is what ``load_graph`` takes.
+    """Return the constants of the frozen graph at ``path``, which may be any path that ``load_graph`` accepts.
 
-    ``salvage=True`` leaves out what cannot be decoded. Raises as ``load_graph`` does, and ``UnsupportedError`` where
-    the graph is not frozen: it has variables, or no constants.
+    ``salvage=True`` leaves out constants that cannot be decoded. Raises the errors of ``load_graph``, and
+    ``UnsupportedError`` if the graph is not frozen, that is, if it has variables or no constants.
     """
     graph = load_graph(path)
     variables = sum(graph.op_counts[op] for op in VARIABLE_OPS)
     if variables:
         wanted = f"{variables} variable{'' if variables == 1 else 's'}"
         raise UnsupportedError(
-            f"{graph} is a graph that requires {wanted}, and their values are not in it; pass the checkpoint that was "
-            "saved with it",
+            f"{graph} is a graph that requires {wanted}, whose values it does not contain; pass the checkpoint that "
+            "was saved with it",
             path=graph.path,
         )
     if not graph.op_counts["Const"]:
-        raise UnsupportedError(f"{graph} is a graph without constants, so no tensors are in it", path=graph.path)
+        raise UnsupportedError(f"{graph} is a graph without constants, so it contains no tensors", path=graph.path)
     store = ConstantStore(graph, graph.path or locate(path).path)
     if not salvage:
         return GraphWeights(store)
@@ -317,5 +316,5 @@ def check_constants(store: ConstantStore, progress: Progress | None = None) -> t
 
 
 def open_store(path: StrPath) -> ConstantStore:
-    """Return what a pickled tensor of a frozen graph is read from."""
+    """Return the store from which a pickled tensor of a frozen graph is read."""
     return open_weights(path)._store

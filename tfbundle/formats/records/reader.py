@@ -239,7 +239,7 @@ class RecordReader:
         expected, actual = int(frames.crcs[number]), crc32c(data[start : start + size])
         return ChecksumError(
             f"{self._where(self.count + number, offset)} is damaged: the CRC-32C of its {size} bytes is "
-            f"{actual:#010x}, and {expected:#010x} is stored with it; salvage=True reads what is whole",
+            f"{actual:#010x}, but {expected:#010x} is stored with it; salvage=True reads the intact records",
             expected=expected,
             actual=actual,
             path=self._stream.path,
@@ -254,15 +254,15 @@ class RecordReader:
         if is_header(head):
             return FormatError(
                 f"{where} states a length of {length} bytes, more than a record of its kind can have; "
-                "salvage=True reads what is whole",
+                "salvage=True reads the intact records",
                 path=self._stream.path,
                 offset=self.position,
             )
         expected, actual = unmask(int.from_bytes(head[8:], "little")), crc32c(head[:8])
         return ChecksumError(
-            f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, and {expected:#010x} is stored with it; "
+            f"{where} is damaged: the CRC-32C of its length is {actual:#010x}, but {expected:#010x} is stored with it; "
             + ("" if self.position else "this is not a record file, or it is damaged; ")
-            + "salvage=True reads what is whole",
+            + "salvage=True reads the intact records",
             expected=expected,
             actual=actual,
             path=self._stream.path,

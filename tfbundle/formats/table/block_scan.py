@@ -1,14 +1,14 @@
-"""Find the blocks of a table that are intact, without its footer and its index block.
+"""Find the intact blocks of a table without its footer and its index block.
 
-Blocks follow one another, and each says where it ends::
+Blocks follow one another, and the end of each can be determined from its contents::
 
-    raw     entries lead from one to the next, until one would have an empty key again, which keys in order forbid:
-            there the restart offsets begin, 0 first; the first number that equals its own position is their count
-    Snappy  the data opens with its size, and its elements are followed until they have made that many bytes
+    raw     entries are followed until one would have an empty key again, which ascending keys do not allow: there the
+            restart offsets begin, with 0; the first number that equals its own position is their count
+    Snappy  the data begins with its size, and its elements are followed until they have produced so many bytes
 
-What is found that way counts only if its checksum is right. Behind a damaged block, the start of the next one is
-searched for among the places that look like one, with the end of a block before them. That takes a bounded effort, so
-that a file that was made to be searched for ever is given up; whatever was found until then is right.
+A block that is found in this way counts only if its checksum is correct. After a damaged block, the start of the next
+one is searched for among the positions that look like the end of a block and the start of another. The effort is
+bounded, so that the search in a file crafted to be searched forever ends; the blocks found until then are valid.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from tfbundle.formats.table.reader import RAW, SNAPPY, TRAILER_SIZE, BlockHandle
 from tfbundle.limits import LARGEST_SNAPPY_GROWTH, SEARCH_EFFORT
 from tfbundle.storage.base import Source
 
-# Bytes that are checked cost as much as one entry that is looked at by the four kilobytes.
+# Checking this many bytes costs as much as decoding one entry.
 _BYTES_PER_EFFORT = 4096
-# A key longer than any name that TensorFlow writes costs as much as other entries do by the kilobyte.
+# Each kilobyte of a key, longer than any name that TensorFlow writes, costs as much as another entry.
 _KEY_BYTES_PER_EFFORT = 1024
 
 _CHUNK = 1 << 18
-# The three sizes in front of an entry, each at most five bytes.
+# The three sizes at the start of an entry, each at most five bytes.
 _SIZES = 15
-# What the end of a block and the start of the next look like: a type and a checksum, then an entry that shares nothing
+# The pattern of the end of a block and the start of the next: a type and a checksum, then an entry that shares nothing
 # with the key before it, or the size of Snappy data and a literal element that begins with such an entry.
 _LITERAL = b"[" + b"".join(re.escape(bytes([tag])) for tag in range(0, 0xF0, 4)) + rb"]|\xf0.|\xf4.."
 _START = re.compile(rb"(?=[\0\x01].{4}(?:\0(?!\0\0\0)|[\x80-\xff]{0,4}[\0-\x7f](?:" + _LITERAL + rb")\0))", re.DOTALL)
@@ -43,8 +43,8 @@ _LONGEST_START = 5 + 5 + 3 + 4
 
 
 class FoundBlock(NamedTuple):
-    """A block whose checksum is right: its first and its last key (``None`` for one without entries), how many entries
-    it has, and the size of its largest value.
+    """A block with a correct checksum: its first and last key (``None`` if it has no entries), the number of entries,
+    and the size of its largest value.
     """
 
     handle: BlockHandle
@@ -54,22 +54,21 @@ class FoundBlock(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next block begins."""
+        """The offset at which the next block begins."""
         return self.handle.offset + self.handle.size + TRAILER_SIZE
 
 
 def scan_blocks(source: Source, likely: int = 0) -> Iterator[FoundBlock]:
-    """Return the whole blocks of a file in order, of whatever kind: data blocks, and at its end the metaindex and the
-    index.
+    """Return the intact blocks of a file in order: data blocks, and at its end the metaindex and index blocks.
 
-    If none begins at its start, one at ``likely`` is looked for first, for nothing has to stand in front of that. Ends
-    early where a file takes too long to search.
+    If no block begins at the start of the file, ``likely`` is tried first, which requires no search. Ends early if a
+    file takes too long to search.
     """
     return _Scanner(source).blocks(likely)
 
 
 class _Walk:
-    """What came of following entries: where their restart offsets begin, unless they lead nowhere."""
+    """The result of following entries: the start of the restart offsets, unless the entries are not valid."""
 
     def __init__(self) -> None:
         self.restarts: int | None = None
@@ -81,14 +80,14 @@ class _Walk:
         self.restarts, self.last_key, self.entries, self.largest = restarts, last_key, entries, largest
 
     def join(self, passed: _Passed, entries: int, largest: int) -> None:
-        """Go on as an earlier walk did, from a place to which it took other entries."""
+        """Continue like an earlier walk that reached the same position through other entries."""
         other = passed.walk
         entries += other.entries - passed.entries
         self.finish(other.restarts, other.last_key, entries, max(largest, other.largest))
 
 
 class _Passed(NamedTuple):
-    """The hash of the key and the number of entries with which a walk came to a place."""
+    """The hash of the key and the number of entries with which a walk reached a position."""
 
     key_hash: int
     entries: int
@@ -96,7 +95,7 @@ class _Passed(NamedTuple):
 
 
 class _Scanner:
-    """Goes through a file once, with the bytes around the place where it is."""
+    """Scans a file once, with a window of bytes around the current position."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -119,7 +118,7 @@ class _Scanner:
             offset = block.end
 
     def _candidates(self, offset: int) -> Iterator[int]:
-        """Where a block may begin, from ``offset`` on."""
+        """Yield the offsets at which a block may begin, from ``offset`` on."""
         size = self._source.size
         offset = max(offset - TRAILER_SIZE, 0)
         while offset < size and self._effort > 0:
@@ -134,7 +133,7 @@ class _Scanner:
             offset += len(data) - _LONGEST_START
 
     def _bytes_at(self, offset: int, size: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``; fewer at the end of the file."""
+        """Return ``size`` bytes from ``offset``, or fewer at the end of the file."""
         size = max(0, min(size, self._source.size - offset))
         pos = offset - self._window_offset
         if not 0 <= pos <= len(self._window) - size:
@@ -152,7 +151,7 @@ class _Scanner:
             except FormatError:
                 continue
             if found is not None:
-                self._effort = before  # What is not in vain is free, for it is done once.
+                self._effort = before  # Successful work is free, because it is done only once.
                 self._passed.clear()
                 return found
         return None
@@ -180,7 +179,7 @@ class _Scanner:
         return crc == unmask(int.from_bytes(trailer[1:], "little"))
 
     def _walk_raw(self, offset: int) -> FoundBlock | None:
-        """Where the raw block at ``offset`` would end, by its entries."""
+        """Return the raw block at ``offset``, whose end follows from its entries; its checksum is not checked."""
         first = key = b""
         count = largest = 0
         walk = _Walk()
@@ -206,8 +205,8 @@ class _Scanner:
                 first = key
             count += 1
             largest = max(largest, value_size)
-            # From one place with one key there is one way on. Where it was gone before, as it is from every restart
-            # point of a damaged block, it need not be gone again.
+            # The entries after a position depend only on the position and the key. If an earlier walk passed here with
+            # the same key, as happens from every restart point of a damaged block, its result is used.
             passed = self._passed.get(entry)
             if passed is not None and passed.key_hash == hash(key):
                 walk.join(passed, count, largest)
@@ -220,14 +219,14 @@ class _Scanner:
         return FoundBlock(BlockHandle(offset, end - offset), keys, walk.entries, walk.largest)
 
     def _end_of_restarts(self, offset: int, entries: int) -> int | None:
-        """Where a block of so many entries ends whose restart offsets begin at ``offset``."""
+        """Return the end of a block of so many entries whose restart offsets begin at ``offset``, or ``None``."""
         data = self._bytes_at(offset, 4 * (max(entries, 1) + 1))
         numbers = np.frombuffer(data, "<u4", len(data) // 4)
         places = np.flatnonzero(numbers[1:] == np.arange(1, len(numbers)))
         return offset + 4 * (int(places[0]) + 2) if len(places) else None
 
     def _walk_snappy(self, offset: int) -> BlockHandle | None:
-        """Where the Snappy block at ``offset`` would end, by its elements (Snappy, ``format_description.txt``)."""
+        """Return the handle of the Snappy block at ``offset``, by its elements (Snappy, ``format_description.txt``)."""
         end = self._source.size
         head = self._bytes_at(offset, 5)
         wanted, pos = decode_varint(head, 0, len(head), 32)

@@ -160,7 +160,7 @@ def shortest_separator(before: bytes, key: bytes) -> bytes:
 
 
 def shortest_successor(key: bytes) -> bytes:
-    """Return a short key at or behind ``key``: itself up to its first byte below 0xff, which is increased."""
+    """Return a short key that is at least ``key``: its bytes up to the first below 0xff, which is incremented."""
     head = key[: len(key) - len(key.lstrip(b"\xff"))]
     rest = key[len(head) :]
     return head + bytes((rest[0] + 1,)) if rest else key

@@ -1,7 +1,7 @@
-"""What is left of a table that is damaged: the blocks that are whole, and the keys that can be made out in others.
+"""Recover the contents of a damaged table: the intact blocks, and keys from the others where possible.
 
-Where the footer or the index block is lost, the data blocks are found by themselves (``block_scan``). Keys ascend from
-block to block, and the index block, if it is found too, says where each data block lies, the damaged ones as well.
+If the footer or the index block is lost, the data blocks are found without them (``block_scan``). Keys ascend from
+block to block, and the index block, if it is found too, has the position of each data block, including damaged ones.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from tfbundle.storage.base import Source
 
 # Two numbers of 64 bits.
 _LARGEST_HANDLE = 20
-# Names in damaged blocks of this size, and of this length, are guessed at.
+# Keys are guessed only in damaged blocks up to this size, and only up to this length.
 _LARGEST_GUESS = 1 << 20
 _LONGEST_GUESS = 1 << 12
 
 
 class Gap(NamedTuple):
-    """Bytes in which no whole block was found."""
+    """Bytes in which no intact block was found."""
 
     offset: int
     size: int
 
 
 class Scan(NamedTuple):
-    """What is left of a table: its blocks, and where data blocks may have been lost."""
+    """The blocks of a damaged table, and the gaps in which data blocks may have been lost."""
 
     directory: Directory
     gaps: list[Gap]
 
 
 def scan_table(source: Source) -> Scan:
-    """Return the data blocks that are left in a file, found without its footer.
+    """Return the intact data blocks in a file, found without its footer.
 
-    If the index block is left and nothing was moved, its directory is the answer, with blocks that may be damaged, and
-    there are no gaps. Otherwise keys ascend from block to block, and a block that breaks the order is left out, and so
-    a gap.
+    If the index block is intact and nothing was moved, its directory is returned, whose blocks may be damaged, without
+    gaps. Otherwise keys must ascend from block to block, and a block that breaks the order is left out and becomes part
+    of a gap.
     """
     directory = Directory([], [])
     gaps = []
     end = 0
     is_complete = False
     for block in scan_blocks(source, _shift(source)):
-        # An index block has an entry for each data block, those that were found and others.
+        # An index block has an entry for each data block, including those that were not found.
         written = _as_directory(source, block) if block.entry_count >= len(directory.handles) else None
         if written is not None and set(written.handles).issuperset(directory.handles):
             return Scan(written, [])
@@ -65,7 +65,7 @@ def scan_table(source: Source) -> Scan:
             gaps.append(Gap(end, block.handle.offset - end))
         end = block.end
         if block.keys is None:
-            is_complete = True  # The metaindex block stands behind all data blocks, and the index block behind it.
+            is_complete = True  # The metaindex block comes after all data blocks, and the index block after it.
         else:
             directory.separators.append(block.keys[1])
             directory.handles.append(block.handle)
@@ -77,7 +77,7 @@ def scan_table(source: Source) -> Scan:
 
 
 def _shift(source: Source) -> int:
-    """Return how many bytes more there are than the footer says that the blocks take; they may lie in front of them."""
+    """Return by how many bytes the file exceeds the size stated by the footer; they may precede the blocks."""
     try:
         offset, size = read_footer(source).index_handle
     except FormatError:
@@ -86,7 +86,7 @@ def _shift(source: Source) -> int:
 
 
 def _data_end(source: Source) -> int | None:
-    """Where the data blocks end according to the footer, or ``None`` where there is none."""
+    """Return the end of the data blocks according to the footer, or ``None`` if there is no valid footer."""
     try:
         offset = read_footer(source).metaindex_handle.offset
     except FormatError:
@@ -95,9 +95,7 @@ def _data_end(source: Source) -> int | None:
 
 
 def _as_directory(source: Source, block: FoundBlock) -> Directory | None:
-    """Return what a block says if it is an index block: its values are handles of blocks that lead from the file's
-    start to before this one.
-    """
+    """Return the directory in a block, or ``None`` unless its values are handles of consecutive blocks before it."""
     if block.keys is None or block.largest_value > _LARGEST_HANDLE:
         return None
     separators, values = decode_block(read_block(source, block.handle))
@@ -116,10 +114,10 @@ def _as_directory(source: Source, block: FoundBlock) -> Directory | None:
 
 
 def list_keys(source: Source, handle: BlockHandle) -> list[bytes]:
-    """Return the keys that can be made out in a block whose checksum is wrong; any of them may be wrong too.
+    """Return the keys that can be decoded in a block whose checksum is wrong; any of them may be wrong too.
 
-    Ends where an entry makes no sense. A large or compressed block, whose bytes depend on each other, gives none, and
-    neither does one that lies outside of the file, or that the disk does not give.
+    Stops at the first invalid entry. Returns no keys for a large or compressed block, in which damage spreads, and for
+    a block that is outside of the file or that the disk cannot read.
     """
     offset, size = handle
     size = min(size, source.size - offset)

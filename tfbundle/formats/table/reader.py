@@ -108,7 +108,7 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
         if actual != expected:
             raise ChecksumError(
                 f"the block at offset {offset} of {source.path} is damaged: its CRC-32C is {actual:#010x}, "
-                f"and {expected:#010x} is stored with it",
+                f"but {expected:#010x} is stored with it",
                 expected=expected,
                 actual=actual,
                 path=source.path,

@@ -1,6 +1,6 @@
-"""Printed text protobuf to wire bytes: the fast half of ``textproto``.
+"""Convert printed text protobuf to wire bytes: the fast half of ``textproto``.
 
-What TensorFlow prints has one field a line, two spaces a level, and a message's closing brace under its name::
+TensorFlow prints one field per line, two spaces per level, and a message's closing brace under its name::
 
     node {
       name: "weights"
@@ -12,15 +12,15 @@ What TensorFlow prints has one field a line, two spaces a level, and a message's
       }
     }
 
-So the fields of a message are what one regular expression splits at the lines with exactly its indentation, however
-much lies below them. Each field becomes the bytes that protobuf's wire format has for it, and bytes are joined rather
-than messages built. A graph is made of few distinct blocks, so that the wire bytes of short fields are kept by their
-text, and most fields cost a look-up in a dictionary. Where messages of one field follow each other, as the nodes of a
-graph do, the fields of all of them are split at once.
+A single regular expression therefore splits a message into its fields, at the lines with exactly its indentation,
+however many lines are nested in them. Each field is converted to its bytes in protobuf's wire format, and bytes are
+joined instead of building messages. A graph consists of few distinct blocks, so the wire bytes of short fields are kept
+by their text, and most fields cost a dictionary lookup. If messages of one field follow each other, as the nodes of a
+graph do, the fields of all of them are split together.
 
-Only text whose meaning is beyond doubt is taken. A block that holds anything else (a string in single quotes, an
-escape that is never printed, a field that is given twice, an expanded ``Any``) is handed to ``text_format``: the fields
-between its braces, and nothing around them.
+Only text whose meaning is certain is accepted. A block with anything else (a string in single quotes, an escape that is
+never printed, a repeated singular field, an expanded ``Any``) is passed to ``text_format``: the fields between its
+braces, without the surrounding text.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from tfbundle.formats.text.fallback import Refusal, merge_text
 from tfbundle.formats.text.scalars import BYTES, Encoder, Unsure, encoder_of, tag, varint
 from tfbundle.limits import DEEPEST_NESTING
 
-# Longer fields are seldom repeated, and the table of a message type is emptied when it is full.
+# Longer fields are rarely repeated; the table of a message type is cleared when it is full.
 _KEPT_SIZE = 512
 _KEPT_COUNT = 8192
 
-# So much of the text is cut up at a time; a field that is longer is worked on where it lies.
+# So much of the text is split at a time; a longer field is processed in place.
 _WINDOW_SIZE = 1 << 16
 
-# As many fields of the same name are encoded together.
+# At least so many fields of the same name are encoded together.
 _SHORTEST_RUN = 16
 
 F = TypeVar("F")
@@ -53,8 +53,8 @@ _WHITESPACE = b" \t\n\v\f\r"
 class _Scalar(NamedTuple):
     """A field that is not a message.
 
-    ``bit`` is 0 for a repeated field. The others may stand once in a message, and have a bit each, or one for all
-    fields of a oneof.
+    ``bit`` is 0 for a repeated field. Other fields may occur once in a message, and have one bit each, or one bit for
+    all fields of a oneof.
     """
 
     bit: int
@@ -62,7 +62,7 @@ class _Scalar(NamedTuple):
 
 
 class _Submessage(NamedTuple):
-    """A field that holds messages of one type; ``bit`` is as for scalars."""
+    """A field of messages of one type; ``bit`` is as for scalars."""
 
     bit: int
     tag: bytes
@@ -70,7 +70,7 @@ class _Submessage(NamedTuple):
 
 
 class _Type(NamedTuple):
-    """A message type: its fields by the word that a line begins with. Those left out are left to ``text_format``."""
+    """A message type: its fields by the first word of their lines. Other fields are left to ``text_format``."""
 
     message_class: type[Message]
     is_map_entry: bool
@@ -82,7 +82,7 @@ _types: dict[type[Message], _Type] = {}
 
 
 def _type_of(message_class: type[Message]) -> _Type:
-    """Return the description of a message type, which is made once."""
+    """Return the description of a message type, which is created once."""
     kind = _types.get(message_class)
     if kind is None:
         kind = _types[message_class] = _describe(message_class)
@@ -103,7 +103,7 @@ def _describe(message_class: type[Message]) -> _Type:
     for index, field in enumerate(schema.field):
         name = field.name.encode()
         repeated = field.label == FieldDescriptorProto.LABEL_REPEATED
-        # The bits of oneofs lie above those of fields.
+        # The bits of oneofs are above those of fields.
         place = len(schema.field) + field.oneof_index if field.HasField("oneof_index") else index
         bit = 0 if repeated else 1 << place
         if field.type == FieldDescriptorProto.TYPE_MESSAGE:
@@ -138,7 +138,7 @@ def _keep(kept: dict[bytes, F], field: bytes, found: F) -> None:
 
 
 class _Block:
-    """Encodes the messages of one type that lie at one depth of a text, and keeps the fields that it has seen."""
+    """Encodes the messages of one type at one depth of a text, and keeps the encoded fields."""
 
     def __init__(self, message_class: type[Message], depth: int) -> None:
         if depth > DEEPEST_NESTING:
@@ -150,7 +150,7 @@ class _Block:
         self._depth = depth
         indent = b"\n" + b"  " * depth
         self._boundary = re.compile(indent + rb"(?=[^ }\n])")
-        # What stands around the fields of a message in a field, behind its name.
+        # The text around the fields of a submessage, after the field's name.
         self._opener = b"{" + indent + b"  "
         self._closer = indent + b"}"
         self._empty = b"{" + self._closer
@@ -187,7 +187,7 @@ class _Block:
                     continue
                 fields = self._boundary.split(window)
                 if stop < end:
-                    # The last field may go on behind the window.
+                    # The last field may continue after the window.
                     stop -= len(fields.pop())
                 if fields:
                     seen = self._append(fields, wires, seen)
@@ -203,7 +203,7 @@ class _Block:
         except Unsure as doubt:
             if doubt.final and self._depth:
                 raise
-            # A string may go on in the line where this window began, so that only the one before is certain.
+            # A string may continue in the line where this window begins, so only the previous window is certain.
             pos, count = before
             return self._hand_over(wires[:count], text, pos, end, large=True)
         return b"".join(wires)
@@ -232,8 +232,8 @@ class _Block:
     def _append_messages(self, text: bytes, wires: list[bytes]) -> int:
         """Append the wire bytes of the messages of one field with which ``text`` begins, and return their size in it.
 
-        Their fields are split all at once, so that the last field of a message has the seam to the next one behind it.
-        Where one of the messages is not printed so, or none is followed by another, none is read.
+        Their fields are split together, so the last field of a message is followed by the seam to the next message. If
+        one of the messages is not in this form, or none is followed by another, none is read.
         """
         word = text[: max(text.find(b" "), 0)]
         submessage = self._submessages.get(word)
@@ -270,11 +270,11 @@ class _Block:
         except Unsure:
             return 0
         wires += messages
-        # The beginning of a message that is not read lies in the last seam.
+        # The last seam includes the beginning of a message that is not read.
         return stop + len(seam) - len(word + b" {")
 
     def _cut_run(self, fields: list[bytes]) -> tuple[list[bytes], bytes]:
-        """Take the values of one repeated field off the end, and encode them: a tensor may be printed so."""
+        """Remove the values of one repeated field from the end, and encode them: tensors are printed in this form."""
         start = fields[-1][: fields[-1].find(b" ") + 1]
         scalar = self._scalars.get(start[:-1])
         count = len(fields)
@@ -287,8 +287,8 @@ class _Block:
         return fields[:count], scalar.encoder.encode_all([field[size:] for field in fields[count:]])
 
     def _end_of_field(self, text: bytes, pos: int, end: int) -> tuple[int, int]:
-        """Where the field at ``pos`` ends, and where the one behind it begins."""
-        # A search for fixed bytes is much faster than one for the boundary, and finds the same in what is printed.
+        """Return the end of the field at ``pos``, and the start of the field after it."""
+        # A search for fixed bytes is much faster than one for the boundary, and finds the same in printed text.
         stop = text.find(b"\n", pos, end)
         if stop > 0 and text[stop - 1] == ord("{"):
             stop = text.find(self._closer, stop, end)
@@ -317,7 +317,7 @@ class _Block:
         return self._encode_unusual(field)
 
     def _encode_unusual(self, field: bytes) -> tuple[bytes, int]:
-        """Return the same for what is seldom printed: blank lines, comments, empty messages and lists of values."""
+        """Return the same for rarely printed forms: blank lines, comments, empty messages and lists of values."""
         stripped = field.rstrip(_WHITESPACE)
         if len(stripped) < len(field):
             return self._encode_field(stripped)
@@ -333,7 +333,7 @@ class _Block:
         raise Unsure
 
     def _encode_large_field(self, text: bytes, pos: int, end: int) -> tuple[bytes, int]:
-        """Return the same for the field ``text[pos:end]``, of which no copy is made if it is a message."""
+        """Return the same for the field ``text[pos:end]``, which is not copied if it is a message."""
         if text[end - 1 : end] in _WHITESPACE:
             end = pos + len(text[pos:end].rstrip(_WHITESPACE))
         start = text.find(b" ", pos, end) + 1
@@ -351,18 +351,16 @@ class _Block:
         return block
 
     def _hand_over(self, wires: list[bytes], text: bytes, pos: int, end: int, *, large: bool) -> bytes:
-        """Return the wire bytes of a message whose first fields are encoded, and the others ``text_format``'s to
-        read.
-        """
+        """Return the wire bytes of a message whose first fields are encoded; ``text_format`` reads the others."""
         if self._kind.is_map_entry:
-            # Of an entry without its map protobuf 4.21 writes the wrong bytes now and then.
+            # protobuf 4.21 sometimes serializes an entry without its map incorrectly.
             raise Unsure
         message = self._kind.message_class()
         message.MergeFromString(b"".join(wires))
         try:
             merge_text(text, pos, end, message, self._depth)
         except Refusal as refusal:
-            # Lines can be counted in the whole text, and for a message too large to be copied from it.
+            # Line numbers are known for the whole text, and for a message that is too large to be copied from it.
             if self._depth and not (large and refusal.certain):
                 raise Unsure(final=large) from None
             raise refusal.error() from None

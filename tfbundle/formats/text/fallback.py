@@ -1,7 +1,7 @@
-"""What ``google.protobuf.text_format`` makes of a part of a text: the slow and certain half of ``textproto``.
+"""Parse a part of a text with ``google.protobuf.text_format``: the slow, authoritative half of ``textproto``.
 
-It reads all of the text format, and its answer is the right one by definition. It is given one line at a time, so that
-where it stopped is known whatever it raised, and so that no list of all lines is built.
+It reads the whole text format, and its result is correct by definition. It is passed one line at a time, so that the
+position of any error is known and no list of all lines is built.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from google.protobuf.message import Message
 from tfbundle.errors import FormatError
 from tfbundle.limits import DEEPEST_NESTING
 
-# Of a part up to this size the first fault is named; in a larger one, that its braces do not match is known sooner.
+# In a part up to this size, the first error is reported; in a larger one, unbalanced braces are reported immediately.
 _SMALL_SIZE = 1 << 20
 
 _LONGEST_REASON = 300
 
-# All that decides whether a brace is one, or stands in a string or a comment. A string ends at the end of its line.
+# The tokens that determine whether a brace is in a string or a comment. A string ends at the end of its line.
 _MARK = re.compile(rb"\\.|[\n\"'#{}<>]")
 
 
@@ -28,10 +28,10 @@ _CODEC = re.compile(r"'([\w-]+)' codec can't")
 
 
 class Refusal(Exception):
-    """A part of a text is not valid, for a reason that lies at a line and a column, both counted from 1.
+    """A part of a text is not valid, for a reason at a line and a column, both counted from 1.
 
-    ``certain`` is false where what stands around the part might make it valid: where more text was expected, or a brace
-    closes what was opened before.
+    ``certain`` is false if the surrounding text might make it valid: if more text was expected, or if a brace closes a
+    message that was opened before the part.
     """
 
     def __init__(self, line: int, column: int, reason: str, *, certain: bool) -> None:
@@ -42,7 +42,7 @@ class Refusal(Exception):
         self.certain = certain
 
     def error(self) -> FormatError:
-        """Return the same for a caller of the library."""
+        """Return the error to raise to callers of the library."""
         return FormatError(f"line {self.line}, column {self.column}: {_shorten(self.reason)}")
 
 
@@ -57,7 +57,7 @@ class _Lines(Iterator[bytes]):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last line was asked for, and then another one."""
+        """Whether another line was requested after the last one."""
         return self._pos > self._end + 1
 
     def __next__(self) -> bytes:
@@ -74,18 +74,18 @@ class _Lines(Iterator[bytes]):
 
 
 def merge_text(text: bytes, pos: int, end: int, message: Message, depth: int) -> None:
-    """Have ``text_format`` read the fields in ``text[pos:end]``, which lie ``depth`` levels deep, into ``message``.
+    """Parse the fields in ``text[pos:end]``, which are ``depth`` levels deep, into ``message`` with ``text_format``.
 
-    ``text`` is UTF-8. Raises ``Refusal``, whose line is one of ``text``, and nothing else.
+    ``text`` is UTF-8. Raises only ``Refusal``, whose line is counted in ``text``.
     """
     fault = _nesting_fault(text, pos, end, depth)
-    # Old releases of protobuf end the process over a text that nests too deeply, so that they must not see one.
+    # Old releases of protobuf crash the process on a text that nests too deeply, so it must not reach them.
     if fault is not None and (fault.certain or end - pos > _SMALL_SIZE):
         raise fault
     lines = _Lines(text, pos, end)
     try:
         text_format.ParseLines(lines, message)  # type: ignore[attr-defined]  # The stubs lack it.
-    # Beside its own ParseError it lets through what the runtime raises: ValueError, UnicodeError, RecursionError...
+    # In addition to ParseError, it raises errors of the runtime: ValueError, UnicodeError, RecursionError...
     except Exception as error:
         line, column = lines.count, 1
         if isinstance(error, text_format.ParseError):
@@ -102,7 +102,7 @@ def merge_text(text: bytes, pos: int, end: int, message: Message, depth: int) ->
 
 
 def refuse(text: bytes, pos: int, reason: str, *, certain: bool = True) -> Refusal:
-    """Return a refusal for what lies at ``text[pos]``."""
+    """Return a refusal at ``text[pos]``."""
     line = text.count(b"\n", 0, pos) + 1
     column = len(text[_line_start(text, pos) : pos].decode("utf-8", "replace")) + 1
     return Refusal(line, column, reason, certain=certain)
@@ -113,13 +113,13 @@ def _line_start(text: bytes, pos: int) -> int:
 
 
 def _nesting_fault(text: bytes, pos: int, end: int, depth: int) -> Refusal | None:
-    """Where braces are not balanced or are nested too deeply, which they are in no valid text."""
+    """Return the refusal for braces that are not balanced or nested too deeply, or ``None``."""
     opened: list[int] = []
     ending = b""
     for mark in _MARK.finditer(text, pos, end):
         token = mark[0]
         if ending:
-            # A string that is not closed is over at the end of its line, as a comment is.
+            # A string that is not closed ends at the end of its line, as a comment does.
             if token in (ending, b"\n"):
                 ending = b""
         elif token in (b'"', b"'"):
@@ -132,19 +132,19 @@ def _nesting_fault(text: bytes, pos: int, end: int, depth: int) -> Refusal | Non
                 return refuse(text, mark.start(), f"messages are nested more than {DEEPEST_NESTING} levels deep")
         elif token in (b"}", b">"):
             if not opened:
-                reason = f'this "{token.decode()}" closes nothing'
+                reason = f'this "{token.decode()}" does not close anything'
                 return refuse(text, mark.start(), reason, certain=False)
             opened.pop()
     if opened:
         line = text.count(b"\n", 0, opened[-1]) + 1
         closer = "}" if text[opened[-1]] == ord("{") else ">"
-        reason = f'the text ends before the "{closer}" that would close the message of line {line}'
+        reason = f'the text ends before the "{closer}" that closes the message of line {line}'
         return refuse(text, end, reason, certain=False)
     return None
 
 
 def _in_words(reason: str) -> str:
-    """Return a reason without the names of Python's codecs, by which protobuf explains what is wrong with a string."""
+    """Return a reason without the names of Python codecs, with which protobuf describes errors in strings."""
     codec = _CODEC.search(reason)
     if codec is None:
         return reason
@@ -152,8 +152,8 @@ def _in_words(reason: str) -> str:
         return "a string is not UTF-8"
     if codec[1] == "latin-1":
         return "an octal escape of this string is larger than a byte"
-    what = "ends in a single backslash" if "at end of string" in reason else "has an invalid escape sequence"
-    return f'this string {what}; a backslash itself is written as "\\\\"'
+    what = "ends with a single backslash" if "at end of string" in reason else "has an invalid escape sequence"
+    return f'this string {what}; a literal backslash is written as "\\\\"'
 
 
 def _shorten(reason: str) -> str:

@@ -1,8 +1,8 @@
-r"""The text of field values to protobuf's wire bytes, for the forms in which values are printed.
+r"""Convert the text of field values to protobuf's wire bytes, for values in printed form.
 
-An encoder belongs to one field and puts the field's tag before each value. It takes a value only where every release of
-``text_format`` reads it alike, and raises ``Unsure`` for any other, valid or not: strings in single quotes or in
-several parts, ``\x`` escapes, numbers in octal or too large for the field, unknown names of enum values.
+An encoder belongs to one field and puts the field's tag before each value. It accepts only values that every release of
+``text_format`` reads in the same way, and raises ``Unsure`` for all others, valid or not: strings in single quotes or
+in several parts, ``\x`` escapes, numbers in octal or too large for the field, unknown names of enum values.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _SHORT_VARINTS = [bytes((value,)) for value in range(128)]
 
 _PLAIN_STRING = re.compile(rb'"([^"\\\n]*)"').fullmatch
-# Turns each escape that is never printed into `\b`, in a string without quotes and pairs of backslashes. Printed are
-# \n \t \r \' and octal numbers, which fit into a byte when they start with 0 to 3.
+# Maps each escape that is never printed to `\b`, in a string without quotes and pairs of backslashes. Printed escapes
+# are \n \t \r \' and octal numbers, which fit into a byte if they start with 0 to 3.
 _ESCAPE_KINDS = bytearray(b"b" * 256)
 _ESCAPE_KINDS[ord("\\")] = ord("\\")
 for _byte in b"0123ntr'":
     _ESCAPE_KINDS[_byte] = ord("a")
 
-# Releases disagree about octal numbers in fields of floating point.
+# Releases differ in how they read octal numbers in floating-point fields.
 _ODD_NUMBER = re.compile(rb"\s|-?0[0-9]").match
 
 _LONGEST_INTEGER = 20
@@ -38,10 +38,10 @@ _INTEGER_RANGES = {
 
 
 class Unsure(Exception):
-    """The fast path does not know what a text means, or whether it is valid.
+    """The fast path cannot determine the meaning or validity of a text.
 
-    ``final`` says that ``text_format`` gave no answer either for a part so large that trying the parts around it, each
-    in turn, would take too long: the whole text must answer.
+    ``final`` means that ``text_format`` could not either, for a part so large that trying each of the enclosing parts
+    in turn would take too long: the whole text must be parsed.
     """
 
     def __init__(self, *, final: bool = False) -> None:
@@ -60,9 +60,7 @@ class Encoder(Protocol):
 
 
 def encoder_of(field: FieldDescriptorProto, names: dict[str, int]) -> Encoder | None:
-    """Return the encoder of a field, where ``names`` are its enum's; ``None`` for types that TensorFlow's messages
-    lack.
-    """
+    """Return the encoder of a field with the enum ``names``, or ``None`` for types that TensorFlow does not use."""
     if field.type in (FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_BYTES):
         return _Strings(field.number, utf8=field.type == FieldDescriptorProto.TYPE_STRING)
     if field.type == FieldDescriptorProto.TYPE_FLOAT:
@@ -101,7 +99,7 @@ class _Strings:
 
 def _unescape(text: bytes) -> bytes:
     """Return the value of a string with escapes."""
-    # In a run of backslashes the pairs count from the left, as they do when the string is read.
+    # Pairs in a run of backslashes are counted from the left, as when the string is parsed.
     rest = text.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if not rest.startswith(b'"') or not rest.endswith(b'"') or rest.count(b'"') != 2 or b"\n" in rest:
         raise Unsure
@@ -157,7 +155,7 @@ class _Integers:
             values = list(map(int, texts))
         except ValueError:
             raise Unsure from None
-        # What is printed differently has a plus sign, an underscore, white space, or a zero that makes it octal.
+        # Unless printed in the same way, a number has a plus sign, an underscore, white space, or an octal prefix.
         printed = " ".join(map(str, values)).encode()
         if printed != b" ".join(texts) or min(values) < self._least or max(values) > self._most:
             raise Unsure
@@ -179,7 +177,7 @@ class _Names:
 
 
 def tag(number: int, wire_type: int) -> bytes:
-    """Return what stands before a field's value."""
+    """Return the tag that precedes a field's value."""
     return varint(number << 3 | wire_type)
 
 
