@@ -21,7 +21,7 @@ from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.points import Column, Kind, Place
 from tfbundle.events.purge import kept_by_purge
-from tfbundle.events.series import ElementSeries, Origin, Points, ScalarSeries, Series
+from tfbundle.events.series import ElementSeries, Origin, Points, Read, ScalarSeries, Series
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
 
@@ -47,6 +47,17 @@ class Stretch(NamedTuple):
     file: EventFile
     kind: Kind
     column: Column
+
+
+class Stored(NamedTuple):
+    """Points of one tag in the order of the files, what reads their values, and where each is in the run.
+
+    ``positions`` (int64) are those that ``position_of`` returns.
+    """
+
+    positions: Array
+    points: Points
+    read: Read
 
 
 class Assembly:
@@ -126,43 +137,60 @@ class Assembly:
             self._series[kind] = found  # Kept, because building the series of many tags takes time.
         return found
 
+    def stored(self, form: int) -> ByName[Stored]:
+        """Return the values that one field of ``Summary.Value`` holds, whatever their plugin; nothing is purged.
+
+        ``form`` is the number of the field. The tags are in the order in which they first appear with it.
+        """
+        found: dict[str, list[Stretch]] = {}
+        for tag, stretches in self.stretches.items():
+            if chosen := [one for one in stretches if one.kind[0] == form]:
+                found[tag] = chosen
+        first = {tag: min(position_of(one.number, int(one.column.order[0])) for one in found[tag]) for tag in found}
+        return ByName("tag", sorted(found, key=first.__getitem__), lambda tag: _gather(found[tag], purge=False))
+
     def _make(self, kind: str, tag: str, stretches: list[Stretch]) -> Series:
-        columns = [stretch.column for stretch in stretches]
-        positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
-        steps = _join([column.steps for column in columns])
-        walls = _join([column.walls for column in columns])
-        order = np.argsort(positions, kind="stable")
-        kept = kept_by_purge(steps[order]) if self._purge else None
-        if kept is not None:
-            order = order[kept]
-        # The stretch from which each point comes, and its row there.
-        counts = [len(column.order) for column in columns]
-        sources = np.repeat(np.arange(len(stretches), dtype=np.int32), counts)[order]
-        rows = order - np.concatenate([[0], np.cumsum(counts)])[sources]
-        numbers = []
-        others: list[int] = []
-        for number, column in enumerate(columns):
-            places = np.flatnonzero(sources == number)
-            if column.numbers is not None:
-                # Each column is in order, so an equal number of points means the same points.
-                whole = len(places) == len(column.order)
-                numbers.append((places, column.numbers if whole else column.numbers[rows[places]]))
-            else:
-                others.extend(places.tolist())
-        if len(stretches) > 1 or kept is not None:
-            steps, walls = steps[order], walls[order]
-        else:
-            steps, walls = steps.view(), walls.view()
-        steps.flags.writeable = walls.flags.writeable = False
-        points = Points(steps, walls, numbers, sorted(others))
-
-        def read(place: int) -> Summary.Value:
-            return _read_value(stretches[sources[place]], int(rows[place]))
-
+        _, points, read = _gather(stretches, purge=self._purge)
         metadata = self.metadata.get(tag)
         if kind == plugins.SCALARS:
             return ScalarSeries(tag, points, metadata, read)
         return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], self._origin(kind, tag))
+
+
+def _gather(stretches: list[Stretch], *, purge: bool) -> Stored:
+    """Return the points of one series in the order of the files."""
+    columns = [stretch.column for stretch in stretches]
+    positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
+    steps = _join([column.steps for column in columns])
+    walls = _join([column.walls for column in columns])
+    order = np.argsort(positions, kind="stable")
+    kept = kept_by_purge(steps[order]) if purge else None
+    if kept is not None:
+        order = order[kept]
+    # The stretch from which each point comes, and its row there.
+    counts = [len(column.order) for column in columns]
+    sources = np.repeat(np.arange(len(stretches), dtype=np.int32), counts)[order]
+    rows = order - np.concatenate([[0], np.cumsum(counts)])[sources]
+    numbers = []
+    others: list[int] = []
+    for number, column in enumerate(columns):
+        places = np.flatnonzero(sources == number)
+        if column.numbers is not None:
+            # Each column is in order, so an equal number of points means the same points.
+            whole = len(places) == len(column.order)
+            numbers.append((places, column.numbers if whole else column.numbers[rows[places]]))
+        else:
+            others.extend(places.tolist())
+    if len(stretches) > 1 or kept is not None:
+        steps, walls = steps[order], walls[order]
+    else:
+        steps, walls = steps.view(), walls.view()
+    steps.flags.writeable = walls.flags.writeable = False
+
+    def read(place: int) -> Summary.Value:
+        return _read_value(stretches[sources[place]], int(rows[place]))
+
+    return Stored(positions[order], Points(steps, walls, numbers, sorted(others)), read)
 
 
 def _join(parts: list[Array]) -> Array:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.message_budget import check_message
@@ -12,6 +12,8 @@ from tfbundle.formats.records.tfrecord import RecordIterator
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
 from tfbundle.storage.locations import StrPath
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def decode_event(payload: bytes) -> Event:
@@ -24,6 +26,15 @@ def decode_event(payload: bytes) -> Event:
         return Event.FromString(payload)
     except DecodeError:
         raise FormatError("the record is not an Event message, although its checksum is correct") from None
+
+
+def decode_message(message: type[AnyMessage], data: bytes) -> AnyMessage:
+    """Return the message that an event holds as bytes, with the errors of ``decode_event``."""
+    try:
+        check_message(data, message)
+        return message.FromString(data)
+    except DecodeError:
+        raise FormatError(f"the bytes are not a {message.DESCRIPTOR.name} message") from None
 
 
 def read_events(

@@ -8,21 +8,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from google.protobuf.message import DecodeError, Message
+from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import FormatError
 from tfbundle.events import plugins
-from tfbundle.events.assembly import Assembly
+from tfbundle.events.assembly import Assembly, Stored, position_of
 from tfbundle.events.by_name import ByName, Names, choose
-from tfbundle.events.file import EventFile, Options, Replaced
+from tfbundle.events.file import EventFile, Options, OtherEvent, Replaced
 from tfbundle.events.hparams import HParams, decode_hparams
-from tfbundle.events.messages import read_events
+from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
+from tfbundle.events.messages import AnyMessage, decode_message, read_events
 from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.series import ElementSeries, Origin, ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
-from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 from tfbundle.storage.base import Location
@@ -32,16 +30,18 @@ if TYPE_CHECKING:
     from tfbundle.graph.graph import Graph
     from tfbundle.graph.meta_graph import MetaGraph
 
+# The numbers of fields of an Event, and of a Summary.Value.
 _WHATS = {
+    "file_version": 3,
     "graph_def": 4,
+    "session_log": 7,
     "tagged_run_metadata": 8,
     "meta_graph_def": 9,
 }
+_FORMS = {"simple_value": SIMPLE_VALUE, "image": IMAGE, "histo": HISTO, "audio": AUDIO, "tensor": TENSOR}
 
 # The plugin names under which TensorFlow 2 writes a RunMetadata (tf.summary.trace_export and the Keras callback).
 _TRACE_PLUGINS = ("graph_run_metadata", "graph_run_metadata_graph")
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 class Run:
@@ -155,7 +155,7 @@ class Run:
         found = self._last_event("graph_def")
         if found is not None:
             event, path = found
-            return Graph(_decode(GraphDef, event.graph_def), path=path)
+            return Graph(decode_message(GraphDef, event.graph_def), path=path)
         meta_graph = self.meta_graph
         return meta_graph.graph if meta_graph is not None and meta_graph.proto.HasField("graph_def") else None
 
@@ -168,14 +168,15 @@ class Run:
         if found is None:
             return None
         event, path = found
-        return MetaGraph(_decode(MetaGraphDef, event.meta_graph_def), path=path)
+        return MetaGraph(decode_message(MetaGraphDef, event.meta_graph_def), path=path)
 
     @property
     def run_metadata(self) -> dict[str, RunMetadata]:
         """Times and memory use of single steps, and traces of TensorFlow 2, by the names given when they were saved."""
         found = {}
-        for event in self._other_events("tagged_run_metadata"):
-            found[event.tagged_run_metadata.tag] = _decode(RunMetadata, event.tagged_run_metadata.run_metadata)
+        for _, file, other in self.others("tagged_run_metadata"):
+            event = file.event(other)
+            found[event.tagged_run_metadata.tag] = decode_message(RunMetadata, event.tagged_run_metadata.run_metadata)
         found.update(self._last_messages(RunMetadata, *_TRACE_PLUGINS))
         return found
 
@@ -203,7 +204,7 @@ class Run:
                     what = f"{value.dtype} of the shape {list(value.shape)}"
                     raise FormatError(f"{tag!r} should hold one message, not {what}", tensor=tag)
                 try:
-                    found[tag] = _decode(message, value.item())
+                    found[tag] = decode_message(message, value.item())
                 except FormatError as error:
                     raise error.locate(tensor=tag) from None
         return found
@@ -229,20 +230,25 @@ class Run:
                     if tags is None or any((value.tag or value.node_name) in tags for value in event.summary.value):
                         yield event
 
-    def _other_events(self, what: str) -> Iterator[Event]:
-        """Yield the events with this field, which are not summaries."""
-        for file in self._read_files():
-            for other in file.others:
-                if other.what == _WHATS[what]:
-                    yield file.event(other)
+    def others(self, what: str) -> list[tuple[int, EventFile, OtherEvent]]:
+        """Return the events with this field, which are not summaries, each with its position and its file."""
+        return [
+            (position_of(number, other.order), file, other)
+            for number, file in enumerate(self._read_files())
+            for other in file.others
+            if other.what == _WHATS[what]
+        ]
+
+    def stored(self, field: str) -> ByName[Stored]:
+        """Return the values that a field of ``Summary.Value``, such as ``"histo"``, holds by tag; nothing is purged."""
+        return self._assemble().stored(_FORMS[field])
 
     def _last_event(self, what: str) -> tuple[Event, str] | None:
         """Return the last event with this field and the path of its file, or ``None``."""
-        for file in reversed(self._read_files()):
-            for other in reversed(file.others):
-                if other.what == _WHATS[what]:
-                    return file.event(other), file.path
-        return None
+        if not (found := self.others(what)):
+            return None
+        _, file, other = found[-1]
+        return file.event(other), file.path
 
     # Reading.
 
@@ -308,11 +314,3 @@ class Run:
             self._files[number] = self._file(file.location)
             self._is_read = False
             raise
-
-
-def _decode(message: type[AnyMessage], data: bytes) -> AnyMessage:
-    try:
-        check_message(data, message)
-        return message.FromString(data)
-    except DecodeError:
-        raise FormatError(f"the bytes are not a {message.DESCRIPTOR.name} message") from None

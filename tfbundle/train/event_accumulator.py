@@ -1,4 +1,4 @@
-"""TensorBoard's ``EventAccumulator``: what the event files of one run hold, by kind and tag.
+"""TensorBoard's ``EventAccumulator``: the contents of the event files of one run, by kind and tag.
 
 ::
 
@@ -6,28 +6,44 @@
     for event in accumulator.Scalars("loss"):
         event.wall_time, event.step, event.value
 
-``tfbundle.open_events`` gives the same, and more, as numpy arrays.
+It is a face of ``tfbundle.open_events``, which gives the same, and more, as numpy arrays. The points of a run, by the
+field that stores them, are sampled by index (``reservoir``) after TensorBoard's purge (``orphans``), and become the
+events of ``event_values``. One thing is not among them: how a tensor of a single number was encoded, because its series
+has the number. ``Tensors`` therefore takes these from the run's messages.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
 
-import numpy as np
-from google.protobuf.message import DecodeError, Message
-
-from tfbundle.checkpoint.find.names import is_sidecar
 from tfbundle.errors import FormatError
-from tfbundle.events.messages import read_events
-from tfbundle.formats.message_budget import check_message
-from tfbundle.formats.records.tfrecord import RecordIterator
-from tfbundle.identification.files import is_event_file_name
-from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SessionLog, SummaryMetadata, TensorProto
-from tfbundle.storage.base import Location
+from tfbundle.events.assembly import Stored
+from tfbundle.events.log import EventLog, open_events
+from tfbundle.events.messages import decode_message
+from tfbundle.events.run import Run
+from tfbundle.proto import GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata, TensorProto
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.train.event_values import (
+    AudioEvent,
+    CompressedHistogramEvent,
+    HistogramEvent,
+    ImageEvent,
+    ScalarEvent,
+    TensorEvent,
+    audio_events,
+    compressed_events,
+    histogram_events,
+    image_events,
+    read_value,
+    scalar_events,
+    time_and_step,
+)
+from tfbundle.train.orphans import Orphans, parse_version
 from tfbundle.train.reservoir import Reservoir
 
 COMPRESSED_HISTOGRAMS = "distributions"
@@ -40,94 +56,23 @@ GRAPH = "graph"
 META_GRAPH = "meta_graph"
 RUN_METADATA = "run_metadata"
 
+_ROOT = "."  # The name of the run in the path that was opened.
+
 # How many values of a tag are kept, by kind; 0 for all.
 DEFAULT_SIZE_GUIDANCE = {COMPRESSED_HISTOGRAMS: 500, IMAGES: 4, AUDIO: 4, SCALARS: 10000, HISTOGRAMS: 1, TENSORS: 10}
 STORE_EVERYTHING_SIZE_GUIDANCE = dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 0)
 
-# Where the standard deviations of a normal distribution lie, in hundredths of a percent.
+# Multiples of half a standard deviation of a normal distribution, in hundredths of a percent.
 NORMAL_HISTOGRAM_BPS = (0, 668, 1587, 3085, 5000, 6915, 8413, 9332, 10000)
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
-
-
-@dataclass(frozen=True)
-class ScalarEvent:
-    """A number: when it was written, in seconds since 1970, and the training step."""
-
-    wall_time: float
-    step: int
-    value: float
-
-
-@dataclass(frozen=True)
-class HistogramValue:
-    """A histogram: ``bucket`` counts the values up to each ``bucket_limit``."""
-
-    min: float
-    max: float
-    num: float
-    sum: float
-    sum_squares: float
-    bucket_limit: list[float]
-    bucket: list[float]
-
-
-@dataclass(frozen=True)
-class HistogramEvent:
-    """A histogram at a step."""
-
-    wall_time: float
-    step: int
-    histogram_value: HistogramValue
-
-
-@dataclass(frozen=True)
-class CompressedHistogramEvent:
-    """The values at some points of a distribution, as pairs of hundredths of a percent and value."""
-
-    wall_time: float
-    step: int
-    compressed_histogram_values: list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class ImageEvent:
-    """An image as it is encoded, such as a PNG; width and height in pixels."""
-
-    wall_time: float
-    step: int
-    encoded_image_string: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class AudioEvent:
-    """A clip as it is encoded; the rate in hertz, the length in frames."""
-
-    wall_time: float
-    step: int
-    encoded_audio_string: bytes
-    content_type: str
-    sample_rate: float
-    length_frames: int
-
-
-@dataclass(frozen=True)
-class TensorEvent:
-    """A tensor as a message; ``make_ndarray`` makes an array of it."""
-
-    wall_time: float
-    step: int
-    tensor_proto: TensorProto
 
 
 class EventAccumulator:
     """The values of one event file, or of those of one folder, without the folders below it.
 
-    It differs from TensorBoard's in this: damage raises ``ChecksumError`` or ``FormatError``, where TensorBoard leaves
-    off in silence; files that are compressed are read, too; a folder that is not there is a ``MissingFileError``; there
-    are no assets of plugins.
+    It differs from TensorBoard's in this: damage raises ``ChecksumError`` or ``FormatError``, where TensorBoard stops
+    reading silently; ``Reload`` also reads what was appended to files before the last one; compressed files are read,
+    too; a missing folder is a ``MissingFileError``; there are no assets of plugins. Everything but numbers is read from
+    the files when it is requested, so that they must still exist then.
     """
 
     def __init__(
@@ -137,47 +82,73 @@ class EventAccumulator:
         compression_bps: Sequence[float] = NORMAL_HISTOGRAM_BPS,
         purge_orphaned_data: bool = True,
     ) -> None:
-        """Note where the files lie; ``Reload`` reads them.
+        """Note the path, which ``Reload`` reads.
 
-        ``size_guidance`` says how many values of a tag are kept, by kind, as in ``DEFAULT_SIZE_GUIDANCE``; 0 keeps all.
-        ``compression_bps`` are the points of ``CompressedHistograms``. With ``purge_orphaned_data`` a restart of the
-        program drops what an earlier one wrote from the same step on. Raises ``ValueError`` for an empty path.
+        ``size_guidance`` has the number of values of a tag to keep, by kind, as in ``DEFAULT_SIZE_GUIDANCE``; 0 keeps
+        all. ``compression_bps`` are the points of ``CompressedHistograms``. With ``purge_orphaned_data`` a restart of
+        the program drops the values that an earlier start wrote from the same step on. Raises ``ValueError`` for an
+        empty path.
         """
         if not path:
             raise ValueError("there is no path of event files")
-        location = locate(path)
         sizes = {**DEFAULT_SIZE_GUIDANCE, **(size_guidance or {})}
-        self.path = location.path
-        self.scalars: Reservoir[ScalarEvent] = Reservoir(sizes[SCALARS])
-        self.histograms: Reservoir[HistogramEvent] = Reservoir(sizes[HISTOGRAMS])
-        self.compressed_histograms: Reservoir[HistogramEvent] = Reservoir(
-            sizes[COMPRESSED_HISTOGRAMS], always_keep_last=False
+        self._location = locate(path)
+        self.path = self._location.path
+        self.scalars = Reservoir(sizes[SCALARS], scalar_events)
+        self.histograms = Reservoir(sizes[HISTOGRAMS], histogram_events)
+        self.compressed_histograms = Reservoir(
+            sizes[COMPRESSED_HISTOGRAMS], partial(compressed_events, list(compression_bps)), always_keep_last=False
         )
-        self.images: Reservoir[ImageEvent] = Reservoir(sizes[IMAGES])
-        self.audios: Reservoir[AudioEvent] = Reservoir(sizes[AUDIO])
-        self.tensors: Reservoir[TensorEvent] = Reservoir(sizes[TENSORS])
+        self.images = Reservoir(sizes[IMAGES], image_events)
+        self.audios = Reservoir(sizes[AUDIO], audio_events)
+        self.tensors = Reservoir(sizes[TENSORS], self._tensor_events)
         self.summary_metadata: dict[str, SummaryMetadata] = {}
         self.purge_orphaned_data = purge_orphaned_data
         self.most_recent_step = -1
         self.most_recent_wall_time = -1.0
         self.file_version: float | None = None
-        self._points = list(compression_bps)
-        self._plugins: dict[str, dict[str, bytes]] = {}
-        self._graph: bytes | None = None
-        self._graph_is_of_meta_graph = False
-        self._meta_graph: bytes | None = None
         self._run_metadata: dict[str, bytes] = {}
         self._first: float | None = None
         self._writer: str | None = None
-        self._events = _Events(location)
-        self._lock = threading.Lock()
+        self._log: EventLog | None = None
+        self._run = Run(_ROOT, [])  # As of the last Reload.
+        self._encoded: dict[tuple[str, int], TensorProto] | None = None
+        self._lock = threading.RLock()
 
     def Reload(self) -> EventAccumulator:  # noqa: N802 - as TensorBoard's, like all that follow
         """Read what was written since the last time; return the accumulator."""
         with self._lock:
-            for event in self._events.load():
-                self._process(event)
+            if self._log is not None:
+                self._log.refresh()
+            run = self._open()
+            orphans = Orphans(run) if self.purge_orphaned_data else None
+            traces = [file.event(other).tagged_run_metadata for _, file, other in run.others("tagged_run_metadata")]
+            for field, reservoir in self._reservoirs():
+                stored = run.stored(field)
+                reservoir.fill(stored, partial(orphans.find, field) if orphans else lambda tag, positions: [])
+            self.summary_metadata = run.metadata
+            if orphans is not None:
+                self.most_recent_step = orphans.most_recent_step
+                self.most_recent_wall_time = orphans.most_recent_wall_time
+            self._read_head(run)
+            self._run_metadata = {trace.tag: trace.run_metadata for trace in traces}
+            self._run, self._encoded = run, None
         return self
+
+    def _open(self) -> Run:
+        if self._log is None:
+            self._log = open_events(self._location)
+        run = self._log.runs.get(_ROOT) or Run(_ROOT, [])
+        run.load()
+        return run
+
+    def _reservoirs(self) -> Iterator[tuple[str, Reservoir[Any]]]:
+        yield "simple_value", self.scalars
+        yield "histo", self.histograms
+        yield "histo", self.compressed_histograms
+        yield "image", self.images
+        yield "audio", self.audios
+        yield "tensor", self.tensors
 
     def Tags(self) -> dict[str, Any]:  # noqa: N802
         """Return the tags of each kind, and whether there is a graph and a meta graph."""
@@ -188,13 +159,13 @@ class EventAccumulator:
             SCALARS: self.scalars.Keys(),
             COMPRESSED_HISTOGRAMS: self.compressed_histograms.Keys(),
             TENSORS: self.tensors.Keys(),
-            GRAPH: self._graph is not None,
-            META_GRAPH: self._meta_graph is not None,
+            GRAPH: bool(self._run.others("graph_def") or self._run.others("meta_graph_def")),
+            META_GRAPH: bool(self._run.others("meta_graph_def")),
             RUN_METADATA: list(self._run_metadata),
         }
 
     def Scalars(self, tag: str) -> list[ScalarEvent]:  # noqa: N802
-        """Return numbers that were written as ``simple_value``; raises ``KeyError`` for a tag without any."""
+        """Return numbers written as ``simple_value``; raises ``KeyError`` for a tag without any."""
         return self.scalars.Items(tag)
 
     def Histograms(self, tag: str) -> list[HistogramEvent]:  # noqa: N802
@@ -203,213 +174,110 @@ class EventAccumulator:
 
     def CompressedHistograms(self, tag: str) -> list[CompressedHistogramEvent]:  # noqa: N802
         """Return histograms as values at ``compression_bps``; raises ``KeyError`` for a tag without any."""
-        return [
-            CompressedHistogramEvent(event.wall_time, event.step, _compress(event.histogram_value, self._points))
-            for event in self.compressed_histograms.Items(tag)
-        ]
+        return self.compressed_histograms.Items(tag)
 
     def Images(self, tag: str) -> list[ImageEvent]:  # noqa: N802
         """Return images; raises ``KeyError`` for a tag without any."""
         return self.images.Items(tag)
 
     def Audio(self, tag: str) -> list[AudioEvent]:  # noqa: N802
-        """Return clips; raises ``KeyError`` for a tag without any."""
+        """Return audio clips; raises ``KeyError`` for a tag without any."""
         return self.audios.Items(tag)
 
     def Tensors(self, tag: str) -> list[TensorEvent]:  # noqa: N802
-        """Return tensors, which is what TensorFlow 2 writes; raises ``KeyError`` for a tag without any."""
-        return self.tensors.Items(tag)
+        """Return tensors, which TensorFlow 2 writes for every kind; raises ``KeyError`` for a tag without any."""
+        with self._lock:
+            return self.tensors.Items(tag)
 
     def Graph(self) -> GraphDef:  # noqa: N802
-        """Return the graph, or that of the meta graph; raises ``ValueError`` where there is none."""
-        if self._graph is None:
+        """Return the graph, or that of the meta graph; raises ``ValueError`` if there is neither."""
+        if self._run.others("graph_def"):
+            graph = self._run.graph
+        else:
+            meta_graph = self._run.meta_graph
+            graph = meta_graph.graph if meta_graph is not None else None
+        if graph is None:
             raise ValueError(f"there is no graph in {self.path}")
-        return _decode(GraphDef, self._graph)
+        return graph.proto
 
     def MetaGraph(self) -> MetaGraphDef:  # noqa: N802
-        """Return the meta graph; raises ``ValueError`` where there is none."""
-        if self._meta_graph is None:
+        """Return the meta graph; raises ``ValueError`` if there is none."""
+        meta_graph = self._run.meta_graph
+        if meta_graph is None:
             raise ValueError(f"there is no meta graph in {self.path}")
-        return _decode(MetaGraphDef, self._meta_graph)
+        return meta_graph.proto
 
     def RunMetadata(self, tag: str) -> RunMetadata:  # noqa: N802
-        """Return the times and memory of one step; raises ``ValueError`` where there is nothing of this tag."""
+        """Return the times and memory of one step; raises ``ValueError`` for a tag without any."""
         if tag not in self._run_metadata:
             raise ValueError(f"there is no run metadata of the tag {tag!r}")
-        return _decode(RunMetadata, self._run_metadata[tag])
+        return decode_message(RunMetadata, self._run_metadata[tag])
 
     def SummaryMetadata(self, tag: str) -> SummaryMetadata:  # noqa: N802
-        """Return what the first value of a tag says of it; raises ``KeyError`` for a tag without metadata."""
+        """Return the metadata of the first value of a tag; raises ``KeyError`` for a tag without metadata."""
         return self.summary_metadata[tag]
 
     def PluginTagToContent(self, plugin_name: str) -> dict[str, bytes]:  # noqa: N802
-        """Return what a plugin stored with each of its tags; raises ``KeyError`` for one that is not there."""
-        if plugin_name not in self._plugins:
+        """Return the content that a plugin stored with each of its tags; raises ``KeyError`` for an unknown plugin."""
+        plugins = {tag: metadata.plugin_data for tag, metadata in self.summary_metadata.items()}
+        found = {tag: plugin.content for tag, plugin in plugins.items() if plugin.plugin_name == plugin_name}
+        if not plugin_name or not found:
             raise KeyError(f"there is nothing of the plugin {plugin_name!r}")
-        return self._plugins[plugin_name]
+        return found
 
     def FirstEventTimestamp(self) -> float:  # noqa: N802
-        """Return when the first event was written, in seconds since 1970; ``ValueError`` where there is none."""
-        if self._first is None:
-            self._process_one()
-        if self._first is None:
-            raise ValueError(f"there is no event in {self.path}")
-        return self._first
+        """Return when the first event was written, in seconds since 1970; raises ``ValueError`` if there is none."""
+        with self._lock:
+            if self._first is None:
+                self._read_head(self._open())
+            if self._first is None:
+                raise ValueError(f"there is no event in {self.path}")
+            return self._first
 
     def GetSourceWriter(self) -> str | None:  # noqa: N802
-        """Return the name of the program that wrote the events, where the first one says so."""
-        if self._writer is None:
-            self._process_one()
-        return self._writer
-
-    def _process_one(self) -> None:
+        """Return the name of the program that wrote the last file, if the first events of a file state it."""
         with self._lock:
-            for event in self._events.load():
-                self._process(event)
-                return
+            if self._writer is None:
+                self._read_head(self._open())
+            return self._writer
 
-    def _process(self, event: Event) -> None:
-        if self._first is None:
-            self._first = event.wall_time
-        if event.HasField("source_metadata"):
-            self._writer = event.source_metadata.writer or None
-        if event.HasField("file_version"):
-            self.file_version = _version(event.file_version)
-        if self.purge_orphaned_data:
-            self._purge(event)
-        what = event.WhichOneof("what")
-        if what == "graph_def":
-            self._graph, self._graph_is_of_meta_graph = event.graph_def, False
-        elif what == "meta_graph_def":
-            self._meta_graph = event.meta_graph_def
-            if self._graph is None or self._graph_is_of_meta_graph:
-                self._graph = _decode(MetaGraphDef, event.meta_graph_def).graph_def.SerializeToString()
-                self._graph_is_of_meta_graph = True
-        elif what == "tagged_run_metadata":
-            self._run_metadata[event.tagged_run_metadata.tag] = event.tagged_run_metadata.run_metadata
-        elif what == "summary":
+    def _read_head(self, run: Run) -> None:
+        events = [file.event(other) for _, file, other in run.others("file_version")]
+        self.file_version = parse_version(events[-1].file_version) if events else None
+        if (first := next(run.events(), None)) is not None:
+            self._first = first.wall_time
+            stated = [event.source_metadata for event in (first, *events) if event.HasField("source_metadata")]
+            self._writer = (stated[-1].writer or None) if stated else None
+
+    def _tensor_events(self, tag: str, stored: Stored, kept: list[int]) -> list[TensorEvent]:
+        others = set(stored.points.others)
+        if self._encoded is None and not others.issuperset(kept):
+            self._encoded = self._read_encoded()
+        encoded = self._encoded or {}
+        events = []
+        for index in kept:
+            proto = read_value(tag, stored, index).tensor if index in others else encoded.get((tag, index))
+            if proto is None:
+                raise FormatError(f"{self.path} was overwritten after it was read; call Reload()", path=self.path)
+            events.append(TensorEvent(*time_and_step(stored, index), proto))
+        return events
+
+    def _read_encoded(self) -> dict[tuple[str, int], TensorProto]:
+        """Return the tensors of single numbers that the samples have, by tag and index, in one pass."""
+        missing: set[tuple[str, int]] = set()
+        for tag in self.tensors.Keys():
+            stored, kept = self.tensors.sample(tag)
+            missing.update((tag, index) for index in set(kept).difference(stored.points.others))
+        found = {}
+        seen: Counter[str] = Counter()
+        for event in islice(self._run.events(), self._run.event_count):
             for value in event.summary.value:
-                self._add(event, value)
-
-    def _add(self, event: Event, value: Any) -> None:
-        if value.HasField("metadata") and value.tag not in self.summary_metadata:
-            self.summary_metadata[value.tag] = value.metadata
-            plugin = value.metadata.plugin_data
-            if plugin.plugin_name:
-                self._plugins.setdefault(plugin.plugin_name, {})[value.tag] = plugin.content
-        at = event.wall_time, event.step
-        kind = value.WhichOneof("value")
-        if kind == "simple_value":
-            self.scalars.add(value.tag, ScalarEvent(*at, value.simple_value))
-        elif kind == "histo":
-            histogram = HistogramEvent(*at, _histogram(value.histo))
-            self.histograms.add(value.tag, histogram)
-            self.compressed_histograms.add(value.tag, histogram)
-        elif kind == "image":
-            image = value.image
-            self.images.add(value.tag, ImageEvent(*at, image.encoded_image_string, image.width, image.height))
-        elif kind == "audio":
-            audio = value.audio
-            facts = audio.encoded_audio_string, audio.content_type, audio.sample_rate, audio.length_frames
-            self.audios.add(value.tag, AudioEvent(*at, *facts))
-        elif kind == "tensor":
-            self.tensors.add(value.tag or value.node_name, TensorEvent(*at, value.tensor))
-
-    def _purge(self, event: Event) -> None:
-        """Drop what a restarted program writes again: all of it where the file says so, else by tags."""
-
-        def is_before(item: Any) -> bool:
-            return bool(item.step < event.step)
-
-        kinds = self.scalars, self.histograms, self.compressed_histograms, self.images, self.audios
-        filters: list[Callable[..., None]] = [kind.filter for kind in kinds]
-        if self.file_version is not None and self.file_version >= 2:
-            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-                for drop in filters:
-                    drop(is_before)
-        elif event.step < self.most_recent_step and event.HasField("summary"):
-            for value in event.summary.value:
-                for drop in filters:
-                    drop(is_before, value.tag)
-        else:
-            self.most_recent_step, self.most_recent_wall_time = event.step, event.wall_time
-
-
-class _Events:
-    """The events of a file, or of the files of a folder in the order of their names, each of them once."""
-
-    def __init__(self, location: Location) -> None:
-        self._location = location
-        self._is_folder = not is_event_file_name(location.name) or location.is_folder()
-        self._name = ""
-        self._events: RecordIterator[Event] | None = None
-
-    def load(self) -> Iterator[Event]:
-        """Yield the events that were not yielded yet."""
-        while True:
-            # A generator that is closed half way must not close the file, so there is no "yield from".
-            for event in self._events or ():
-                yield event
-            following = self._following()
-            if following is None:
-                return
-            # What was appended before the next file was begun.
-            for event in self._events or ():
-                yield event
-            self._name = following.name
-            self._events = read_events(following)
-
-    def _following(self) -> Location | None:
-        if not self._is_folder:
-            return self._location if self._events is None else None
-        for name in self._location.list().names:
-            if name > self._name and is_event_file_name(name) and not is_sidecar(name):
-                return self._location.join(name)
-        return None
-
-
-def _version(text: str) -> float:
-    try:
-        return float(text.rpartition("brain.Event:")[2])
-    except ValueError:
-        return -1.0
-
-
-def _histogram(proto: Any) -> HistogramValue:
-    return HistogramValue(
-        proto.min, proto.max, proto.num, proto.sum, proto.sum_squares, list(proto.bucket_limit), list(proto.bucket)
-    )
-
-
-def _compress(histogram: HistogramValue, points: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the value at each point of a distribution, where each bucket is taken for an even one."""
-    if not histogram.num:
-        return [(point, 0.0) for point in points]
-    if len(histogram.bucket) > len(histogram.bucket_limit):
-        raise FormatError(
-            f"a histogram has {len(histogram.bucket)} buckets, but only {len(histogram.bucket_limit)} limits"
-        )
-    counts = np.array(histogram.bucket)
-    with np.errstate(all="ignore"):
-        ends = (counts * points[-1] / (counts.sum() or 1.0)).cumsum()
-        starts = np.concatenate([[0.0], ends[:-1]]) if len(ends) else ends
-        values = []
-        for point in points:
-            first = int(np.searchsorted(ends, point, side="right"))
-            filled = np.flatnonzero(ends[first:] != starts[first:])
-            if not len(filled):
-                break
-            bucket = first + int(filled[0])
-            start, end = starts[bucket], ends[bucket]
-            low = max(histogram.bucket_limit[bucket - 1], histogram.min) if bucket and start else histogram.min
-            high = min(histogram.bucket_limit[bucket], histogram.max)
-            values.append((point, low + (point - start) * float(high - low) / (end - start)))
-    return values + [(point, histogram.max) for point in points[len(values) :]]
-
-
-def _decode(message_class: type[AnyMessage], data: bytes) -> AnyMessage:
-    try:
-        check_message(data, message_class)
-        return message_class.FromString(data)
-    except DecodeError:
-        raise FormatError(f"the bytes are no {message_class.DESCRIPTOR.name}") from None
+                if value.WhichOneof("value") == "tensor":
+                    tag = value.tag or value.node_name
+                    key = tag, seen[tag]
+                    seen[tag] += 1
+                    if key in missing:
+                        # A copy, for a message keeps all of its event in memory.
+                        found[key] = TensorProto()
+                        found[key].CopyFrom(value.tensor)
+        return found

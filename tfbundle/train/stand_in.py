@@ -82,11 +82,17 @@ _MESSAGE_MODULES = {
     "core.util": ("event",),
     "python.training": ("checkpoint_state",),
 }
-_ACCUMULATOR_NAMES: _Names = {
+_EVENT_NAMES: _Names = {
+    name: f"tfbundle.train.event_values:{name}"
+    for name in (
+        *("AudioEvent", "CompressedHistogramEvent", "HistogramEvent", "HistogramValue", "ImageEvent", "ScalarEvent"),
+        "TensorEvent",
+    )
+}
+_ACCUMULATOR_NAMES: _Names = _EVENT_NAMES | {
     name: f"tfbundle.train.event_accumulator:{name}"
     for name in (
-        *("AudioEvent", "CompressedHistogramEvent", "EventAccumulator", "HistogramEvent", "HistogramValue"),
-        *("ImageEvent", "ScalarEvent", "TensorEvent"),
+        "EventAccumulator",
         *("DEFAULT_SIZE_GUIDANCE", "NORMAL_HISTOGRAM_BPS", "STORE_EVERYTHING_SIZE_GUIDANCE"),
         *("AUDIO", "COMPRESSED_HISTOGRAMS", "GRAPH", "HISTOGRAMS", "IMAGES", "META_GRAPH", "RUN_METADATA"),
         *("SCALARS", "TENSORS"),
