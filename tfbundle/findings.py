@@ -1,4 +1,4 @@
-"""What a check says: findings, one for each thing that is wrong, in a report about each file."""
+"""The result of a check: a report on each file, with one finding for each problem."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import NamedTuple
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 
 KINDS = {
-    "missing": "a file is not there",
-    "superfluous": "a data file has the name of the checkpoint, and a number that the index does not have",
-    "wrong-file": "a file is something else than its name or its place says, such as a web page or a pipe",
+    "missing": "a file does not exist",
+    "superfluous": "a data file has the checkpoint's name, but a shard number that the index does not list",
+    "wrong-file": "a file is not what its name or place indicates; it is, for example, a web page or a pipe",
     "index": "the index of a checkpoint, or a block of it, is damaged; names may be lost",
-    "entry": "the index says of a tensor what cannot be, or some of its slices are not there",
-    "checksum": "stored bytes are not the ones that were written",
-    "truncated": "a file ends too early",
+    "entry": "the index entry of a tensor is invalid, or some of its slices are missing",
+    "checksum": "stored bytes do not match their checksum",
+    "truncated": "a file is truncated",
     "overlap": "two tensors claim the same bytes",
-    "unclaimed": "no tensor claims these bytes of a data file, or no block those of an index",
-    "record": "a record of an event file or a TFRecord file is damaged, or is no event",
-    "graph": "a graph is damaged, or contradicts itself",
-    "unreadable": "the operating system refuses to read a file, or a part of it",
-    "unsupported": "valid, but not supported, so not checked",
+    "unclaimed": "bytes of a data file belong to no tensor, or bytes of an index to no block",
+    "record": "a record of an event file or TFRecord file is damaged, or is not an event",
+    "graph": "a graph is damaged or inconsistent",
+    "unreadable": "the operating system cannot read a file, or part of it",
+    "unsupported": "a file is valid but not supported, and was not checked",
 }
-"""What a finding may be, by the word for it, which does not change."""
+"""The meaning of each kind of finding, by its stable word."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a file.
+    """One problem with a file.
 
-    ``kind`` is a word that does not change, for programs: ``"missing"``, ``"superfluous"``, ``"wrong-file"``,
+    ``kind`` is a stable word for programs: ``"missing"``, ``"superfluous"``, ``"wrong-file"``,
     ``"index"``, ``"entry"``, ``"checksum"``, ``"truncated"``, ``"overlap"``, ``"unclaimed"``, ``"record"``,
-    ``"graph"``, ``"unreadable"`` or ``"unsupported"``. ``tfbundle.findings.KINDS`` says what each means.
+    ``"graph"``, ``"unreadable"`` or ``"unsupported"``. ``tfbundle.findings.KINDS`` describes each.
 
-    ``offset`` and ``size`` are in bytes of ``path``; what does not apply is ``None``.
+    ``offset`` and ``size`` are in bytes of ``path``. Fields that do not apply are ``None``.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Finding:
 
 
 class Place(NamedTuple):
-    """Bytes in a file of a checkpoint, in the data file ``shard`` of a V2 checkpoint."""
+    """A range of bytes in a file of a checkpoint; for a V2 checkpoint, in the data file ``shard``."""
 
     path: str
     shard: int | None = None
@@ -57,9 +57,9 @@ class Place(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One thing to check of a tensor: ``run`` raises unless ``nbytes`` of its values are what was written.
+    """One check of a tensor: ``run`` raises unless ``nbytes`` bytes of its values match their checksum.
 
-    ``place`` is where these lie, or ``None`` where no values are checked.
+    ``place`` is where the values are stored, or ``None`` if no values are checked.
     """
 
     nbytes: int
@@ -67,7 +67,7 @@ class Check(NamedTuple):
     run: Callable[[], object]
 
     def finding(self, error: TfBundleError | OSError, tensor: str, checkpoint: str) -> Finding:
-        """Return what ``run`` raised, as a finding about all of the place, unless it is another file that is wrong."""
+        """Return the error of ``run`` as a finding about the whole place, unless the error is about another file."""
         path = checkpoint if self.place is None else self.place.path
         if isinstance(error, TfBundleError):
             error.locate(path=path, tensor=tensor)
@@ -79,12 +79,12 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file that was looked at.
+    """A file that was checked.
 
     ``kind`` is ``"index"``, ``"data"`` or ``"v1"`` for the files of a checkpoint, ``"graph"``, ``"events"`` or
-    ``"records"``. ``size`` is in bytes, and ``None`` where the file is not there. ``whole`` counts what is in order in
-    it: the blocks of an index, the stored tensors and slices in a data file or a V1 file, the nodes of a graph, the
-    records. ``padding`` is how many bytes of a data file do nothing but align the tensor behind them.
+    ``"records"``. ``size`` is in bytes, or ``None`` if the file does not exist. ``whole`` counts its intact contents:
+    the blocks of an index, the stored tensors and slices of a data file or V1 file, the nodes of a graph, or the
+    records. ``padding`` is the number of bytes of a data file that only align the tensors after them.
     """
 
     path: str
@@ -95,9 +95,9 @@ class CheckedFile:
 
 
 class CheckedCheckpoint(NamedTuple):
-    """A checkpoint that was checked: how many names it has, and how many of these tensors are intact.
+    """A checkpoint that was checked: the number of its tensors, and how many of them are intact.
 
-    ``ok`` says whether nothing is wrong with its files and its graph.
+    ``ok`` is whether its files and its graph have no problems.
     """
 
     prefix: str
@@ -109,20 +109,19 @@ class CheckedCheckpoint(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What a check found; ``ok`` says whether nothing is wrong with what was checked.
+    """The result of a check; ``ok`` is whether no problem was found.
 
-    ``prefix`` and ``format`` say which checkpoint was checked (``None`` where there was none to open, or several),
-    ``tensors`` how many names it has, ``nbytes`` how many bytes of values and records were compared with their
-    checksums. ``recoverable`` counts the tensors that are intact, which ``open_checkpoint(path, salvage=True)`` reads.
-    ``causes`` are sentences that say what probably happened to the files, where their bytes show it. ``files`` has each
-    file that was looked at, and ``checkpoints`` each checkpoint; ``tensors`` and ``recoverable`` are sums of these.
+    ``prefix`` and ``format`` identify the checkpoint that was checked (``None`` if none could be opened, or if there
+    are several). ``tensors`` is the number of its tensors, and ``nbytes`` how many bytes of values and records match
+    their checksums. ``recoverable`` is the number of intact tensors, which ``open_checkpoint(path, salvage=True)``
+    reads. ``causes`` are sentences about what probably happened to the files, if their bytes reveal it. ``files`` lists
+    each file that was checked, and ``checkpoints`` each checkpoint; ``tensors`` and ``recoverable`` are their totals.
 
-    ``not_checked`` are paths of which ``ok`` says nothing: checkpoints and SavedModels that lie in the folder or below
-    it and were not read, folders below it that cannot be listed, and a ``fingerprint.pb`` beside an index that is too
-    large to be hashed.
+    ``not_checked`` lists paths that ``ok`` does not cover: checkpoints and SavedModels in the folder and its subfolders
+    that were not read, subfolders that cannot be listed, and a ``fingerprint.pb`` whose index is too large to hash.
 
-    Of files that are no checkpoint ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph are
-    its constants, and ``nbytes`` is 0, as a graph has no checksums.
+    For files that are not checkpoints, ``format`` is ``"graph"``, ``"events"`` or ``"records"``. The tensors of a graph
+    are its constants, and ``nbytes`` is 0, because a graph has no checksums.
     """
 
     path: str
@@ -139,7 +138,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
     def __bool__(self) -> bool:
@@ -154,9 +153,9 @@ class Report:
 
 
 def finding_of(error: TfBundleError | OSError, otherwise: str, tensor: str | None = None) -> Finding:
-    """Return an error as a finding, of the kind ``otherwise`` unless the error is of a kind of its own.
+    """Return an error as a finding, of the kind ``otherwise`` unless the error determines the kind.
 
-    ``tensor`` is what was to be read, which the system's errors do not say.
+    ``tensor`` is the tensor that was being read, which errors of the operating system do not name.
     """
     if not isinstance(error, TfBundleError):
         path = error.filename

@@ -1,7 +1,7 @@
-"""Opening the tensors of a path: those of a checkpoint, or of a frozen graph.
+"""Opening the tensors of a path: those of a checkpoint, or the constants of a frozen graph.
 
-A checkpoint is tried first, so that graph modules are not loaded where there is one. A graph is opened where there is
-no checkpoint, or where a SavedModel's checkpoint has no variables, if it is frozen: it has constants and no variables.
+A checkpoint is tried first, so that graph modules are only imported when needed. If there is no checkpoint, or if the
+checkpoint of a SavedModel has no variables, the graph is opened, provided that it is frozen.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def open_tensors(path: StrPath, *, format: Format | None = None, salvage: bool = False) -> TensorMapping:
-    """Return the tensors that ``path`` means, as a mapping that is closed at the end of a ``with`` block.
+    """Return the tensors of ``path`` as a mapping, which is also a context manager that closes it.
 
-    ``path``, ``format`` and ``salvage`` are as for ``open_checkpoint``, and what is raised is the same; beyond that,
-    ``path`` may be a frozen graph: a ``GraphDef``, ``MetaGraphDef`` or SavedModel, as text or binary.
+    The arguments and the errors raised are those of ``open_checkpoint``. In addition, ``path`` may be a frozen graph: a
+    ``GraphDef``, ``MetaGraphDef`` or SavedModel, in text or binary form.
     """
     path = locate(path).path
     try:
@@ -47,7 +47,7 @@ def open_tensors(path: StrPath, *, format: Format | None = None, salvage: bool =
     return checkpoint
 
 
-# Most paths are those of checkpoints, and need no graph modules.
+# Most paths are checkpoints, for which the graph modules need not be imported.
 
 
 def _holds_graph(path: str) -> bool:

@@ -546,7 +546,7 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
         "checksum  a          96       0  b.data-00000-of-00002",
         "",
         "next: copy or download b.data-00000-of-00002 again from the original location",
-        f"next: save intact tensors, 1 of 3 known tensors: tfbundle convert {tmp_path / 'b'} OUT.npz --salvage",
+        f"next: save the intact part, 1 of 3 known tensors: tfbundle convert {tmp_path / 'b'} OUT.npz --salvage",
         f"{tmp_path / 'b'}: 2 findings; 3 tensors, 96 B verified",
     ]
     report = run_json("verify", tmp_path / "b", status=1)

@@ -113,7 +113,7 @@ def test_state_of_folders_that_only_look_empty(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
     result = run("state", tmp_path)
     assert result.exit_code == 1
-    assert "m-1.index.gz: is a gzip file: unpack it, as m-1.index" in result.stdout
+    assert "m-1.index.gz: is a gzip file: unpack it to m-1.index" in result.stdout
     (tmp_path / "m-1.index.gz").rename(tmp_path / "m-1.tar.gz")
     assert "m-1.tar.gz is a gzip file: unpack it first" in run("state", tmp_path).stdout
     model = shutil.copytree(FIXTURES / "tf-2.21.0" / "saved-model-with-asset" / "model", tmp_path / "model")

@@ -284,7 +284,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("verify", tmp_path / "model")
     assert result.exit_code == 1
     assert f"unreadable: {path.name} cannot be read: {os.strerror(errno.EACCES)}\n" in result.stdout
-    assert "save intact tensors, 3 of 6 known tensors" in result.stdout
+    assert "save the intact part, 3 of 6 known tensors" in result.stdout
     result = run("convert", tmp_path / "model", tmp_path / "out.npz", "--salvage")
     assert result.exit_code == 1
     assert f"unreadable: tensor 'tensor3': {path.name} cannot be read: {os.strerror(errno.EACCES)}\n" in result.stdout

@@ -62,21 +62,21 @@ def without(data: bytes, start: int, size: int) -> bytes:
     ("change", "words"),
     [
         (lambda data: b"\xef\xbb\xbf" + data, "begins with a byte-order mark"),
-        (lambda data: data.replace(b"\n", b"\r\n"), "each line feed becomes CR LF"),
+        (lambda data: data.replace(b"\n", b"\r\n"), "each line feed into CR LF"),
         (lambda data: data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1"),
-        (lambda data: b"\xef\xbb\xbf" + data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1' undoes"),
+        (lambda data: b"\xef\xbb\xbf" + data.decode("latin-1").encode(), "iconv -f UTF-8 -t ISO-8859-1' reverses"),
         (lambda data: data.decode("utf-8", "replace").encode(), "which replaced other bytes"),
         (lambda data: data.decode("latin-1").encode("utf-16"), "UTF-16"),
         (base64.b64encode, "base64 -d"),
         (base64.encodebytes, "base64 -d"),
         (lambda data: data.hex().encode(), "xxd -r -p"),
-        (lambda data: b"404: Not Found", "14 bytes of text stand in its place, which begin '404: Not Found'"),
+        (lambda data: b"404: Not Found", "it is 14 bytes of text, which begin with '404: Not Found'"),
         (lambda data: b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "<Code>AccessDenied</Code>"),
         (lambda data: b"<!DOCTYPE html><html></html>", "web page"),
         (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (lambda data: bytes(len(data)), "is all zeros"),
-        (lambda data: data[:700] + bytes(len(data) - 700), "zeros: a transfer stopped after 700 bytes"),
-        (lambda data: data[:512] + bytes(1024) + data[1536:], "has 1024 zeros from offset 512 on"),
+        (lambda data: data[:700] + bytes(len(data) - 700), "zero bytes: a transfer stopped after 700 bytes"),
+        (lambda data: data[:512] + bytes(1024) + data[1536:], "has 1024 zero bytes at offset 512"),
     ],
 )
 def test_one_cause_of_each_kind_of_file(tmp_path: Path, kind: str, change: Change, words: str) -> None:
@@ -87,8 +87,8 @@ def test_one_cause_of_each_kind_of_file(tmp_path: Path, kind: str, change: Chang
 @pytest.mark.parametrize("kind", ["index", "v1"])
 def test_bytes_that_a_table_lacks_or_has_too_many(tmp_path: Path, kind: str) -> None:
     for change, words in (
-        (lambda data: without(data, 300, 512), "lacks 512 bytes that its footer counts"),
-        (lambda data: data[:300] + bytes(range(1, 101)) + data[300:], "has 100 bytes more than its footer counts"),
+        (lambda data: without(data, 300, 512), "is 512 bytes shorter than its footer states"),
+        (lambda data: data[:300] + bytes(range(1, 101)) + data[300:], "is 100 bytes longer than its footer states"),
         (lambda data: data + b"more", "does not stop where its table ends"),
         (lambda data: data[:-3], "was cut short"),
     ):
@@ -99,10 +99,10 @@ def test_bytes_that_a_table_lacks_or_has_too_many(tmp_path: Path, kind: str) -> 
 def test_bytes_that_a_data_file_lacks_or_has_too_many(tmp_path: Path) -> None:
     (cause,) = causes("data", tmp_path, lambda data: without(data, 3000, 512))
     assert "lost 512 bytes in a transfer" in cause
-    assert "lies that much too early" in cause
+    assert "that many bytes too early" in cause
     (cause,) = causes("data", tmp_path, lambda data: data[:3000] + b"HTTP" + data[3000:])
     assert "gained 4 bytes in a transfer" in cause
-    assert "lies that much too late" in cause
+    assert "that many bytes too late" in cause
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -117,7 +117,7 @@ def test_a_changed_byte_shows_no_cause(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("size", [60, 600, 6000])
 def test_white_space_is_neither_a_message_nor_encoded(tmp_path: Path, size: int) -> None:
     for cause in causes("index", tmp_path, lambda data: b" \n" * size):
-        assert "neither begins nor ends as a table does" in cause
+        assert "neither begins nor ends like a table" in cause
 
 
 def test_a_file_that_is_merely_packed_was_not_cut_short(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_all_checkpoints_of_a_folder(tmp_path: Path) -> None:
         ["m-10", "v2", "2", "of", "2", "ok"],
     ]
     assert lines[-1].endswith("1 finding; 3 checkpoints, 6 tensors, 480 B verified")
-    assert f"save intact tensors, 1 of 2 known tensors: tfbundle convert {folder / 'm-2'} OUT.npz --salvage" in out
+    assert f"save the intact part, 1 of 2 known tensors: tfbundle convert {folder / 'm-2'} OUT.npz --salvage" in out
     assert run_json("verify", folder, "--all", status=1)["checkpoints"][1]["ok"] is False
 
 
@@ -397,4 +397,4 @@ def test_files_that_are_still_compressed(tmp_path: Path, name: str) -> None:
     for path in folder.glob("m-1.[id]*[!z]"):
         path.unlink()
     assert agreed_problems(folder) == {packed.name}
-    assert f"is a gzip file: unpack it, as {name}" in run("info", folder).stdout
+    assert f"is a gzip file: unpack it to {name}" in run("info", folder).stdout

@@ -259,13 +259,13 @@ def damage_data(tmp_path: Path, change: Any, **settings: Any) -> Report:
 @pytest.mark.parametrize(
     ("change", "recoverable", "words"),
     [
-        (lambda data: data[:1000], 3, "was cut short: it has 1000 of at least 1536 bytes"),
-        (lambda data: data[:1000] + bytes(536), 3, "zeros: a transfer stopped"),
+        (lambda data: data[:1000], 3, "is truncated: it has 1000 of at least 1536 bytes"),
+        (lambda data: data[:1000] + bytes(536), 3, "zero bytes: a transfer stopped"),
         (lambda data: b"", 0, "is empty"),
         (lambda data: bytes(len(data)), 0, "is all zeros"),
         (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1536\n", 0, "Git LFS pointer"),
         (lambda data: b"<!DOCTYPE html><html><body>404</body></html>", 0, "web page"),
-        (lambda data: bytes(byte ^ 0x55 for byte in data), 0, "is of another checkpoint than the index"),
+        (lambda data: bytes(byte ^ 0x55 for byte in data), 0, "belongs to another checkpoint than the index"),
         (lambda data: data.replace(b"\x00\x00\x80", b"\xef\xbf\xbd"), 0, "saved as UTF-8"),
     ],
 )
@@ -301,7 +301,7 @@ def test_likely_cause_of_lost_carriage_returns(tmp_path: Path) -> None:
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
     (cause,) = report.causes
-    assert "where each CR LF becomes a line feed, so that 2 bytes are gone" in cause
+    assert "which turned each CR LF into a line feed, so that 2 bytes are missing" in cause
     # One that was cut short by as much is whole up to there.
     path.write_bytes(good[:-2])
     (cause,) = tfbundle.verify(tmp_path / "b").causes
@@ -312,7 +312,7 @@ def test_likely_cause_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": MATRIX, "words": np.array([b"a\n"], object)})
     path = data_file(tmp_path / "b")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert "each line feed becomes CR LF" in tfbundle.verify(tmp_path / "b").causes[0]
+    assert "each line feed into CR LF" in tfbundle.verify(tmp_path / "b").causes[0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 10])
@@ -332,7 +332,7 @@ def test_an_index_that_was_cut(tmp_path: Path, compress: bool, left: int) -> Non
     path = tmp_path / "b.index"
     path.write_bytes(path.read_bytes()[:left])
     (cause,) = tfbundle.verify(path).causes
-    assert cause.endswith(f"it was cut short at {left} bytes, or damaged there")
+    assert cause.endswith(f"it was truncated to {left} bytes, or its end is damaged")
 
 
 def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
@@ -344,12 +344,12 @@ def test_real_checkpoints_mixed_up(tmp_path: Path) -> None:
     report = tfbundle.verify(tmp_path / "model.ckpt-5")
     assert len(report.findings) == 6
     (cause,) = report.causes
-    assert "is of another checkpoint than the other data files: none of its 6 tensors" in cause
+    assert "belongs to another checkpoint than the other data files: none of its 6 tensors" in cause
     # If none of them fits, it may as well be the index.
     for number in range(4):
         shutil.copy(data_file(tmp_path / "model.ckpt-2", number, 4), data_file(tmp_path / "model.ckpt-5", number, 4))
     causes = tfbundle.verify(tmp_path / "model.ckpt-5").causes
-    assert all("is of another checkpoint than the index" in cause for cause in causes)
+    assert all("belongs to another checkpoint than the index" in cause for cause in causes)
     assert len(causes) == 3  # One tensor alone, as in the first, proves nothing.
 
 
@@ -369,7 +369,7 @@ def test_data_files_with_each_other_s_names(tmp_path: Path, count: int) -> None:
         path.write_bytes(contents[number - 1])
     report = tfbundle.verify(tmp_path / "b")
     assert report.causes == tuple(
-        f"{paths[(number + 1) % count]} holds what should be in {path}: the names were mixed up"
+        f"{paths[(number + 1) % count]} has the contents of {path}: the file names were mixed up"
         for number, path in enumerate(paths)
     )
     # Where the bytes are another's as well, no file holds them.
@@ -386,7 +386,7 @@ def test_parts_that_are_the_same_in_both_checkpoints(tmp_path: Path) -> None:
     shutil.copy(data_file(tmp_path / "c"), data_file(tmp_path / "b"))
     report = tfbundle.verify(tmp_path / "b")
     assert report.recoverable == 1
-    assert "is of another checkpoint than the index: only 1 of its 6 tensors" in report.causes[0]
+    assert "belongs to another checkpoint than the index: only 1 of its 6 tensors" in report.causes[0]
 
 
 def test_what_is_said_of_each_file(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_command(tmp_path: Path) -> None:
     result = run("verify", str(path))
     assert result.exit_code == 1
     assert result.stdout.splitlines()[1].split() == [path.name, "20.7", "KiB", "10", "events", "1", "finding"]
-    assert "its writer is still at work, or it or a copy of the file was interrupted" in result.stdout
+    assert "it is still being written, or the writer or a copy was interrupted" in result.stdout
     found = json.loads(run("verify", "--json", str(path)).stdout)
     assert [finding["kind"] for finding in found["findings"]] == ["truncated"]
     assert found["files"][0]["whole"] == 10

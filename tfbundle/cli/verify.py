@@ -165,7 +165,7 @@ def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
         if item.recoverable and not item.ok:
             source = path if len(report.checkpoints) == 1 else item.prefix
             which = f"{item.recoverable:,} of {count_of(item.tensors, 'known tensor')}"
-            yield f"save intact tensors, {which}: tfbundle convert {one_line(shlex.quote(source))} OUT.npz --salvage"
+            yield f"save the intact part, {which}: tfbundle convert {one_line(shlex.quote(source))} OUT.npz --salvage"
 
 
 def _loses_tensors(report: Report) -> bool:

@@ -1,1 +1,1 @@
-"""What a file or a folder is, by its content."""
+"""Identification of files and folders by their content."""

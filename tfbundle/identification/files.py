@@ -1,9 +1,9 @@
-"""What a file is, by its content.
+"""Identification of a file by its content.
 
-Names are habits: a V1 checkpoint has no suffix, a ``.pb`` is a frozen graph or a SavedModel, and a ``.ckpt`` that was
-downloaded may be an HTML page. So the bytes decide. Magic numbers come first; then a table by its end, records by the
-checksum of their first length, texts by their first words, protobufs by their fields, and last what has the weakest
-signs, such as any other text. A file of any size is known after a few reads.
+Names are unreliable: a V1 checkpoint has no suffix, a ``.pb`` file is a frozen graph or a SavedModel, and a downloaded
+``.ckpt`` may be an HTML page. Therefore the bytes decide. Magic numbers are checked first; then a table is recognized
+by its end, records by the checksum of their first length, texts by their first words, and protobufs by their fields.
+Kinds with the weakest marks, such as plain text, come last. A file of any size is identified with a few reads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD_SIZE = 4096
 _TAIL_SIZE = 16 * _HEAD_SIZE
 
 _MAGIC = (
-    *((offset, b"\x89HDF\r\n\x1a\n", FileKind.HDF5) for offset in (0, 512, 1024, 2048)),  # Behind a user block.
+    *((offset, b"\x89HDF\r\n\x1a\n", FileKind.HDF5) for offset in (0, 512, 1024, 2048)),  # After a user block.
     (4, b"TFL3", FileKind.TFLITE),
     (0, b"\x93NUMPY", FileKind.NUMPY),
     (0, b"GGUF", FileKind.GGUF),
@@ -56,25 +56,25 @@ _LZMA = re.compile(rb"\x5d\0[\0-\xff]{3}(?:\xff{8}|[\0-\xff]{5}\0{3})")
 _SAFETENSORS = re.compile(rb'.{6}\0\0\{\s*["}]', re.DOTALL)
 # Three versions and no levels, then the size of a short description, which begins with the number of a type.
 _PADDLE_TENSOR = re.compile(rb"\0{16}[\x02-\xff]\0\0\0\x08")
-# What paddle.save puts last into a pickle.
+# The last item that paddle.save writes into a pickle.
 _PADDLE_NAMES = b"StructuredToParameterName@@"
-# Versions 0.1 and 0.2: so few bytes may be any file's, and the name has to say it, too.
+# Versions 0.1 and 0.2. These few bytes may occur in any file, so the name must match, too.
 _DARKNET = re.compile(rb"\0{4}[\x01\x02]\0{3}[\x00-\x05]\0{3}")
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
 
 
 def identify(path: StrPath) -> FileFacts:
-    """Return what the file or folder at ``path`` is, by its content.
+    """Return what the file or folder at ``path`` is, determined by its content.
 
-    A folder is judged by the names of what lies in it. Never raises for what a file holds; raises ``MissingFileError``
-    where there is none, and ``FormatError`` where it is neither a regular file nor a folder.
+    A folder is identified by the names of its entries. No content of a file raises an error. Raises
+    ``MissingFileError`` if the path does not exist, and ``FormatError`` if it is neither a regular file nor a folder.
     """
     location = locate(path)
     return (identify_folder(location.list()) if location.is_folder() else kind_of(location)).facts
 
 
 def kind_of(path: StrPath) -> FileKind:
-    """Return what the file at ``path`` is; raises as ``identify`` does, and ``FormatError`` for a folder."""
+    """Return the kind of the file at ``path``; raises as ``identify`` does, and ``FormatError`` for a folder."""
     source = locate(path).open()
     try:
         return identify_source(source)
@@ -83,14 +83,14 @@ def kind_of(path: StrPath) -> FileKind:
 
 
 def identify_source(source: Source) -> FileKind:
-    """Return what an open file is."""
+    """Return the kind of an open file."""
     head = source.read_at(0, min(_HEAD_SIZE, source.size))
     if not head:
         return FileKind.EMPTY
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
             return kind
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # The second is an archive of nothing.
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # The second is an empty archive.
         return _identify_zip(source, head)
     if _BZIP2.match(head):
         return FileKind.BZIP2
@@ -109,19 +109,19 @@ def identify_source(source: Source) -> FileKind:
 def is_event_file_name(name: str) -> bool:
     """Return whether a file of this base name is an event file, by TensorBoard's rule.
 
-    That takes in ``.v2`` and ``.profile-empty`` files (TensorBoard, ``backend/event_processing/io_wrapper``).
+    This includes ``.v2`` and ``.profile-empty`` files (TensorBoard, ``backend/event_processing/io_wrapper``).
     """
     return "tfevents" in name
 
 
 def _identify_zip(source: Source, head: bytes) -> FileKind:
-    # Names stand uncompressed in each member's header and again in the directory at the end.
+    # Names are uncompressed in each member's header, and again in the directory at the end.
     names = head + _tail(source)
     if b"model.weights.h5" in names:
         return FileKind.KERAS
     if b"/data.pkl" in names:
         return FileKind.PYTORCH
-    # Archives of anything may hold a .npy somewhere; numpy's hold nothing else.
+    # Any archive may contain a .npy file, but numpy's archives contain nothing else.
     first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return FileKind.NUMPY_ARCHIVE if first.endswith(b".npy") else FileKind.ZIP
 
@@ -132,22 +132,22 @@ def _identify_table(source: Source) -> FileKind | None:
     try:
         value = Table(source, verify=False).find(b"")
     except FormatError:
-        # It ends as a table does, so it is one, though damaged. Only the name can say which.
+        # It ends like a table, so it is a damaged one. Only the name can tell the formats apart.
         return FileKind.BUNDLE_INDEX if source.path.endswith(".index") else FileKind.V1_TABLE
     if value is None:
         return FileKind.TABLE
-    # SavedTensorSlices holds one message, the header of a bundle numbers first.
+    # SavedTensorSlices contains one message, while the header of a bundle begins with numbers.
     return FileKind.V1_TABLE if value[:1] == b"\x0a" else FileKind.BUNDLE_INDEX
 
 
 def _identify_records(source: Source, content: Content, head: bytes) -> FileKind | None:
-    # A record opens with its length and the masked CRC of these eight bytes, which no other file has by chance.
+    # A record begins with its length and the masked CRC of these eight bytes, which cannot match by chance.
     if len(head) < 12 or unmask(int.from_bytes(head[8:12], "little")) != crc32c(head[:8]):
         return None
     size = int.from_bytes(head[:8], "little")
     if 12 + size <= source.size:
         found = first_fields(content, 12, 12 + size)
-        # Every event has a time, and few records of other kinds open with a double.
+        # Every event has a time, and few records of other kinds begin with a double.
         if found and found[0][:2] == (1, FIXED64) and {field[:2] for field in found} <= _EVENT_FIELDS:
             return FileKind.EVENTS
     return FileKind.EVENTS if is_event_file_name(locate(source.path).name) else FileKind.TFRECORD

@@ -1,10 +1,10 @@
-"""What a folder is, by the names of what lies in it; nothing is opened.
+"""Identification of a folder by the names of its entries; no file is opened.
 
 ::
 
     saved_model.pb | .pbtxt             a SavedModel
-    saved_model.cpb                     the same in chunks
-    orbax.checkpoint | _CHECKPOINT_METADATA | _METADATA      Orbax, since version 1, before, and one item of either
+    saved_model.cpb                     a chunked SavedModel
+    orbax.checkpoint | _CHECKPOINT_METADATA | _METADATA      Orbax since version 1, before, and one item of either
     manifest.ocdbt                      TensorStore's database
     zarr.json | .zarray | .zgroup       Zarr
     checkpoint, target.* or state.*     T5X (its checkpoint file is msgpack; each array has a folder of its own)
@@ -34,7 +34,7 @@ _T5X_ARRAY = re.compile(r"(?:target|state)\.\w")
 
 
 def identify_folder(listing: Listing) -> FileKind:
-    """Return what a folder is; ``FOLDER`` where nothing in it says more."""
+    """Return the kind of a folder; ``FOLDER`` if no entry identifies it."""
     for name, kind in _MARKS:
         if listing.is_file(name):
             return kind

@@ -1,7 +1,7 @@
-"""The kinds of files and folders that are known, how to speak of them, and what to do with one.
+"""The known kinds of files and folders, with a description of each and advice.
 
-The name of a kind in lower case is the word for it that does not change: ``FileKind.V1_TABLE`` is ``"v1-table"``. The
-value describes it within a sentence. The advice is for a person who passed such a file as a checkpoint.
+The name of a kind in lower case is its stable word: ``FileKind.V1_TABLE`` is ``"v1-table"``. The value is a noun phrase
+for use in sentences. The advice is for users who passed such a file as a checkpoint.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 
 class FileFacts(NamedTuple):
-    """What a file is: ``kind`` is a word that does not change, ``description`` is for people, ``advice`` a next step.
+    """What a file is: ``kind`` is a stable word, ``description`` is for display, and ``advice`` is a next step.
 
-    The kind is ``"unknown"`` for what is none of the known ones.
+    The kind of an unrecognized file is ``"unknown"``.
     """
 
     kind: str
@@ -22,7 +22,7 @@ class FileFacts(NamedTuple):
 
 
 class FileKind(Enum):
-    """What a file or folder is; the value is how to speak of it."""
+    """The kind of a file or folder; the value is its description."""
 
     # TensorFlow's.
     BUNDLE_INDEX = "the index of a V2 checkpoint"
@@ -37,8 +37,8 @@ class FileKind(Enum):
     SAVED_MODEL_TEXT = "a SavedModel in text form"
     SAVED_MODEL_CHUNKED = "a chunked protobuf in a Riegeli file (such as saved_model.cpb)"
     FINGERPRINT = "the fingerprint of a SavedModel (fingerprint.pb)"
-    KERAS_METADATA = "the metadata of Keras beside a SavedModel (keras_metadata.pb)"
-    HUB_MODULE = "the mark of a TensorFlow Hub module beside its SavedModel (tfhub_module.pb)"
+    KERAS_METADATA = "the Keras metadata of a SavedModel (keras_metadata.pb)"
+    HUB_MODULE = "the marker of a TensorFlow Hub module (tfhub_module.pb)"
     EVENTS = "an event file"
     TFRECORD = "a TFRecord file"
     TFLITE = "a TensorFlow Lite model"
@@ -54,8 +54,8 @@ class FileKind(Enum):
     NUMPY = "a numpy file (.npy)"
     NUMPY_ARCHIVE = "a numpy archive (.npz)"
     FLAX = "a msgpack file (such as Flax and T5X checkpoints)"
-    OCDBT = "a part of a TensorStore database (OCDBT), as Orbax checkpoints have"
-    ZARR = "the metadata of a Zarr array, as T5X and Orbax checkpoints have"
+    OCDBT = "a part of a TensorStore database (OCDBT), as in Orbax checkpoints"
+    ZARR = "the metadata of a Zarr array, as in T5X and Orbax checkpoints"
     MINDSPORE = "a MindSpore checkpoint"
     PADDLE = "a PaddlePaddle file"
     CAFFE = "a Caffe model"
@@ -82,7 +82,7 @@ class FileKind(Enum):
     GIT_LFS = "a Git LFS pointer, a placeholder for the real file"
     HTML = "an HTML page, probably of a failed download"
     STORE_ERROR = "the error message of an object store, probably of a failed download"
-    APPLE_DOUBLE = "metadata of macOS about another file (._NAME)"
+    APPLE_DOUBLE = "macOS metadata about another file (._NAME)"
     EMPTY = "an empty file"
     ZEROS = "a file of zero bytes, probably of an interrupted transfer"
     TEXT = "a text file"
@@ -99,21 +99,21 @@ class FileKind(Enum):
 
     @property
     def word(self) -> str:
-        """The word for it that does not change, such as ``"v1-table"``."""
+        """The stable word for it, such as ``"v1-table"``."""
         return self.name.lower().replace("_", "-")
 
     @property
     def advice(self) -> str:
-        """What to do when a checkpoint was expected."""
+        """What to do if a checkpoint was expected."""
         return _ADVICE.get(self, "pass a checkpoint's prefix, its .index file, or its folder")
 
     @property
     def facts(self) -> FileFacts:
-        """The same for callers of the library."""
+        """The facts in the form that ``identify`` returns."""
         return FileFacts(self.word, self.value, self.advice)
 
 
-# Archives and compressed files, which have to be unpacked before anything can be said of their content.
+# Archives and compressed files, which must be unpacked before their content can be identified.
 PACKED = (
     FileKind.ZIP,
     FileKind.GZIP,
@@ -126,7 +126,7 @@ PACKED = (
     FileKind.SEVEN_ZIP,
     FileKind.RAR,
 )
-# What may lie in place of any file, whatever it is called. A gzip file may also be what was expected.
+# Kinds that may replace any file, whatever its name. A gzip file may also be what was expected.
 PLACEHOLDERS = (
     FileKind.GIT_LFS,
     FileKind.HTML,
@@ -137,17 +137,17 @@ PLACEHOLDERS = (
 
 _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
-    "and the commands ls, show, verify, diff, fingerprint and convert take it"
+    "and the commands ls, show, verify, diff, fingerprint and convert accept it"
 )
 _FOLDER_ADVICE = "pass the folder of the SavedModel"
 _ORBAX_ADVICE = "read it with orbax-checkpoint, which tfbundle does not replace"
-_CHUNKED_ADVICE = "TensorFlow alone reads it; its variables are an ordinary checkpoint: pass variables/variables"
+_CHUNKED_ADVICE = "only TensorFlow reads it; its variables are an ordinary checkpoint: pass variables/variables"
 
 _ADVICE = {
     FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",
-    FileKind.HTML: "download the file again, and look at the page for the reason",
-    FileKind.STORE_ERROR: "read it for the reason, and download the file again",
-    FileKind.APPLE_DOUBLE: "pass the file without '._' before its name",
+    FileKind.HTML: "read the page for the reason, and download the file again",
+    FileKind.STORE_ERROR: "read the message for the reason, and download the file again",
+    FileKind.APPLE_DOUBLE: "pass the file of this name without '._'",
     FileKind.EMPTY: "copy or download it again",
     FileKind.ZEROS: "copy or download it again",
     FileKind.HDF5: "read it with h5py; tfbundle reads TensorFlow's own checkpoints (.index and .data-*)",
@@ -169,9 +169,9 @@ _ADVICE = {
     FileKind.DARKNET_CONFIG: "it has no weights; Darknet reads it",
     FileKind.COREML: "read it with coremltools",
     FileKind.GGUF: "read it with the gguf package",
-    FileKind.OPENVINO: "read it with openvino; its weights lie in a .bin file beside it",
-    FileKind.JAX_PICKLE: "load it with pickle only if you trust its origin, for a pickle runs code",
-    FileKind.PICKLE: "load it with pickle only if you trust its origin, for a pickle runs code",
+    FileKind.OPENVINO: "read it with openvino; its weights are in the .bin file next to it",
+    FileKind.JAX_PICKLE: "load it with pickle only if you trust its origin, because a pickle can run code",
+    FileKind.PICKLE: "load it with pickle only if you trust its origin, because a pickle can run code",
     FileKind.ONNX: "read it with the onnx package",
     FileKind.TFLITE: "read it with a TensorFlow Lite interpreter",
     FileKind.TFJS: "read it with TensorFlow.js, or convert it with tensorflowjs_converter",
@@ -183,8 +183,8 @@ _ADVICE = {
     FileKind.FINGERPRINT: _FOLDER_ADVICE,
     FileKind.KERAS_METADATA: _FOLDER_ADVICE,
     FileKind.HUB_MODULE: _FOLDER_ADVICE,
-    FileKind.EVENTS: "it holds training curves, which tfbundle.open_events reads; pass the checkpoint beside it",
-    FileKind.TFRECORD: "it holds records, which tfbundle.read_records reads",
+    FileKind.EVENTS: "it contains training curves, which tfbundle.open_events reads; pass the checkpoint next to it",
+    FileKind.TFRECORD: "it contains records, which tfbundle.read_records reads",
     FileKind.SAVED_MODEL_CHUNKED_FOLDER: _CHUNKED_ADVICE,
     FileKind.ORBAX_FOLDER: _ORBAX_ADVICE,
     FileKind.T5X_FOLDER: "read it with T5X",

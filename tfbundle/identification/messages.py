@@ -1,7 +1,8 @@
-"""What a binary protobuf is, by the numbers and wire types of its fields and of those inside of them.
+"""Identification of a binary protobuf by the numbers and wire types of its fields and nested fields.
 
-Protobufs have no magic, and most parse as several messages: a GraphDef is also an *empty* SavedModel, and a checkpoint
-of MindSpore has the first two fields of a GraphDef's nodes. What other programs write is none of TensorFlow's.
+Protobufs have no magic number, and most parse as several messages: a GraphDef is also an *empty* SavedModel, and a
+MindSpore checkpoint has the first two fields of a GraphDef's nodes. Messages of other programs must not be mistaken for
+those of TensorFlow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _META_GRAPH_FIELDS = {(number, BYTES) for number in range(1, 8)}
 _META_INFO_FIELDS = {*((number, BYTES) for number in (1, 2, 3, 4, 5, 6, 8)), (7, VARINT)}
 _HUB_VERSION = b"\x03"
 _SAVED_MODEL_FIELDS = {(1, VARINT), (2, BYTES)}
-_HASH_FIELDS = {(number, VARINT) for number in range(1, 5)}  # That of the variables is left out where there are none.
+_HASH_FIELDS = {(number, VARINT) for number in range(1, 5)}  # That of the variables is absent if there are none.
 _FINGERPRINT_FIELDS = {*_HASH_FIELDS, (5, VARINT), (6, BYTES), (7, BYTES)}
 _KERAS_OBJECT_FIELDS = {(2, VARINT), *((number, BYTES) for number in range(3, 7))}
 _ONNX_FIELDS = {(1, VARINT), (5, VARINT), *((number, BYTES) for number in (2, 3, 4, 6, 7, 8, 14, 20, 25, 26))}
@@ -43,7 +44,7 @@ _KEPT_SIZE = 1 << 16
 
 
 class Content:
-    """The bytes of an open file, of which the first are kept, as most fields that are looked at lie there."""
+    """The bytes of an open file; the first ones are cached, because most examined fields are there."""
 
     def __init__(self, source: Source, head: bytes) -> None:
         self._source = source
@@ -60,13 +61,13 @@ class Content:
 
 
 def identify_message(source: Content) -> FileKind | None:
-    """Return which message a file is, or ``None``."""
+    """Return the kind of message that a file contains, or ``None``."""
     found = first_fields(source, 0, source.size)
     kinds = {field[:2] for field in found}
     if not kinds:
         return None
     if (1, VARINT) in kinds:
-        # Both would state a version alone, but a SavedModel has had only the first.
+        # Both may consist of a version alone, but that of a SavedModel has always been 1.
         if kinds == {(1, VARINT)} and source.read_at(found[0].offset, found[0].size) == _HUB_VERSION:
             return FileKind.HUB_MODULE
         if kinds <= _SAVED_MODEL_FIELDS and _hold(source, found, 2, _META_GRAPH_FIELDS):
@@ -79,7 +80,7 @@ def identify_message(source: Content) -> FileKind | None:
         return FileKind.COREML if is_model and _COREML_DESCRIPTION in kinds else None
     if kinds == {(1, BYTES)} and _hold(source, found, 1, _KERAS_OBJECT_FIELDS):
         return FileKind.KERAS_METADATA
-    # TensorFlow reads a SavedModel without a version; a GraphDef has its functions there.
+    # TensorFlow reads a SavedModel without a version; in a GraphDef, this field is the function library.
     if kinds == {(2, BYTES)} and _hold(source, found, 2, _META_GRAPH_FIELDS) and _is_graph_inside(source, found[0]):
         return FileKind.SAVED_MODEL
     if kinds <= _GRAPH_FIELDS and _is_graph(source, found):
@@ -91,7 +92,7 @@ def identify_message(source: Content) -> FileKind | None:
 
 
 def _is_graph_inside(source: Content, meta_graph: Field) -> bool:
-    """Return whether what may be a meta graph has a graph with nodes; a library of functions has none there."""
+    """Return whether a possible meta graph contains a graph with nodes, which a function library does not."""
     for number, wire_type, offset, size in first_fields(source, meta_graph.offset, meta_graph.offset + meta_graph.size):
         if (number, wire_type) == (2, BYTES):
             graph = first_fields(source, offset, offset + size)
@@ -122,12 +123,12 @@ def _is_mindspore_value(source: Content, value: Field) -> bool:
 
 
 def _is_graph(source: Content, found: list[Field]) -> bool:
-    """Return whether fields that a GraphDef has are a GraphDef's."""
+    """Return whether fields that could be those of a GraphDef are."""
     for number, _, offset, size in found:
         if number == 1:
-            # A node has a name and an op. What describes a meta graph begins with neither, or has a list of operators
-            # where a node has its own, as a tensor of MindSpore has its dimensions; and a set of protobuf schemas has
-            # files, with names and packages.
+            # A node has a name and an op. The description of a meta graph begins with neither, or has a list of
+            # operators in place of the op, and a MindSpore tensor has its dimensions there. A set of protobuf schemas
+            # consists of files with names and packages.
             node = {field.number: field for field in reversed(first_fields(source, offset, offset + size))}
             if not {1, 2} <= node.keys() or not {field[:2] for field in node.values()} <= _NODE_FIELDS:
                 return False
@@ -138,7 +139,7 @@ def _is_graph(source: Content, found: list[Field]) -> bool:
 
 
 def _hold(source: Content, found: list[Field], number: int, allowed: set[tuple[int, int]]) -> bool:
-    """Return whether the fields of this number are messages with no other fields than those allowed."""
+    """Return whether all fields of this number are messages that have only the allowed fields."""
     for field in found:
         if field.number == number and field.size:
             inner = {part[:2] for part in first_fields(source, field.offset, field.offset + field.size)}
@@ -148,7 +149,7 @@ def _hold(source: Content, found: list[Field], number: int, allowed: set[tuple[i
 
 
 def first_fields(source: Content, start: int, end: int) -> list[Field]:
-    """Return the first fields of what may be a message, or none where it is not one."""
+    """Return the first fields of a possible message; none if it is not a message."""
     try:
         return list(islice(walk_fields(source, start, end), MOST_FIELDS))
     except FormatError:

@@ -8,8 +8,8 @@ r"""Whether a file is a tree of arrays in msgpack, as Flax and T5X write one.
         81 ...                 a map, and so on, or
         c8 size 01 ...         an extension of type 1: an array
 
-msgpack has no magic. So the first entries are followed: keys are strings that show, values are plain ones, until one is
-a map or an array.
+msgpack has no magic number. Therefore the first entries are parsed: keys must be printable strings, and values plain
+ones, until one is a map or an array.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from __future__ import annotations
 # Entries with plain values before the first map or array; a training state has a step and a version.
 _MOST_PLAIN = 16
 _ARRAY = 1
-# The sizes of what stands behind a token, where it is fixed: nil and booleans, floats, integers.
+# The sizes of the data after a token, for types of a fixed size: nil and booleans, floats, integers.
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8} | {0xCC + place: 1 << place % 4 for place in range(8)}
-# Extensions: the bytes of their size, which is that of the token for the five short ones.
+# Extensions: the number of bytes of their size field. For the five short ones, the token implies the size.
 _EXTENSIONS = dict.fromkeys(range(0xD4, 0xD9), 0) | {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _MAP_16, _MAP_32, _STRING_8 = 0xDE, 0xDF, 0xD9
 

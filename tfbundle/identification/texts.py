@@ -1,6 +1,6 @@
-"""What a text is: a text protobuf, a web page, JSON, XML, or another program's configuration.
+"""Identification of a text: a text protobuf, a web page, JSON, XML, or the configuration of another program.
 
-A text protobuf shows itself by its first field: its name, and that it opens a message where it is one.
+A text protobuf is recognized by its first field: its name, and the bracket that opens a message.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import re
 
 from tfbundle.identification.kinds import FileKind
 
-# A comment ends at the first "-->" alone: with more ways to match, many comments take for ever.
+# A comment must end at the first "-->". With more ways to match, many comments would take exponential time.
 _HTML = re.compile(rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _XML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(Error|net)\b([^>]*)>", re.DOTALL
 )
 _JSON_KEY = re.compile(rb'\s*\{\s*"(\w+)"\s*:')
-# The keys with which the files of a program begin, and another that they have near the start, if the first is common.
+# The first key in the files of a program, and another key near the start if the first is common.
 _JSON_KINDS = {
     b"modelTopology": (FileKind.TFJS, b""),
     b"weightsManifest": (FileKind.TFJS, b""),
@@ -32,7 +32,7 @@ _DARKNET = re.compile(rb"(?:\s|#[^\n]*\n)*\[(?:net|network)\]\s*\n")
 _GAP = rb"(?:\s|\#[^\n]*(?:\n|\Z))*"
 _FIRST_NAME = re.compile(rb"(?:\xef\xbb\xbf)?" + _GAP + rb"([A-Za-z_]\w*)" + _GAP)
 _OPENING = re.compile(rb":?" + _GAP + rb"(?:\[\s*)?[{<]")
-# What begins with one of these words and opens no message is a script, or the notes of another program ("node: 12ab").
+# A text that begins with one of these words but opens no message is something else, such as "node: 12ab" in notes.
 _TEXT_MESSAGES = {
     b"node": FileKind.GRAPH_TEXT,
     b"versions": FileKind.GRAPH_TEXT,
@@ -55,7 +55,7 @@ _TEXT_VALUES = {
 }
 _CAFFE_LAYER = re.compile(rb"^\s*layers?\s*\{", re.MULTILINE)
 
-# How texts are called that people write, and web pages.
+# Suffixes of text files and web pages.
 _TEXT_NAME = re.compile(
     r"\.(?:md|rst|txt|log|py|ipynb|sh|bat|c|cc|cpp|h|js|ts|java|go|rs|json|yaml|yml|toml|ini|cfg|conf|csv|tsv|xml|svg"
     r"|html?|xhtml|css|tex|bib|prototxt|proto)\Z",
@@ -64,12 +64,12 @@ _TEXT_NAME = re.compile(
 
 
 def is_text_name(name: str) -> bool:
-    """Return whether a file of this base name is expected to be a text, other than a text protobuf of TensorFlow."""
+    """Return whether a file of this base name is expected to be text, other than a text protobuf of TensorFlow."""
     return _TEXT_NAME.search(name) is not None or name.upper() in ("README", "LICENSE", "NOTICE", "MAKEFILE")
 
 
 def identify_text(head: bytes) -> FileKind | None:
-    """Return what a file that begins with ``head`` is, if it is a text of a known kind."""
+    """Return the kind of a file that begins with ``head``, if it is a text of a known kind."""
     if _HTML.match(head):
         return FileKind.HTML
     xml = _XML.match(head)

@@ -1,1 +1,1 @@
-"""What a path is, and what lies below a folder."""
+"""Overview: what a path is, and what a folder contains."""

@@ -1,4 +1,4 @@
-"""What an overview consists of: one item for each checkpoint, model, run or other file that is worth a line."""
+"""The items of an overview: one for each checkpoint, model, run or other recognized file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Item:
-    """Something that was found.
+    """An item of an overview.
 
     ``kind`` is ``"checkpoint"``, ``"incomplete-checkpoint"`` (a folder in which one was being written), ``"run"`` (the
-    event files of a folder), ``"unreadable"``, or what ``identify`` returns for a file or folder. ``path`` is a
-    checkpoint's prefix, and otherwise a file or a folder. ``size`` is in bytes, ``step`` the training step of a
-    checkpoint or the highest of a run. ``facts`` are more of them, by name. ``problem`` says what is wrong.
+    event files of a folder), ``"unreadable"``, or a kind that ``identify`` returns. ``path`` is the prefix of a
+    checkpoint, or else a file or folder. ``size`` is in bytes. ``step`` is the training step of a checkpoint, or the
+    highest step of a run. ``facts`` are further details by name, ``problem`` describes a problem, and ``advice`` is a
+    next step.
     """
 
     kind: str
@@ -28,11 +29,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Overview:
-    """What a path is: one item of a file or a prefix, and everything below it of a folder.
+    """What a path is: one item for a file or a prefix, or all items in a folder and its subfolders.
 
-    ``kind`` is that of the path itself. ``others`` counts the files of no known kind, and ``others_size`` are their
-    bytes. ``folders`` counts the folders that were listed. Where a tree is larger than what is read, ``complete`` is
-    false.
+    ``kind`` is that of the path itself. ``others`` counts the files of unknown kinds, and ``others_size`` is their
+    total size in bytes. ``folders`` counts the folders that were listed. ``complete`` is false if the tree exceeds a
+    limit, so that not everything was read.
     """
 
     path: str
@@ -46,5 +47,5 @@ class Overview:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no item has a problem."""
         return not any(item.problem for item in self.items)

@@ -1,8 +1,8 @@
-"""What a path is, and what lies below a folder, by content.
+"""What a path is, and what a folder and its subfolders contain, identified by content.
 
-A folder is listed once, whatever links lead to it. What belongs together is one item: the files of a checkpoint, a
-SavedModel, the event files of a run, a folder of another program's. Whatever else is of a known kind is an item, too,
-and the rest is counted. How much is listed, opened and read is bounded; beyond that the overview is not complete.
+Each folder is listed once, even if several links lead to it. Files that belong together form one item: a checkpoint, a
+SavedModel, the event files of a run, or a folder of another program. Every other file of a known kind is an item, too,
+and the rest is counted. The amounts listed, opened and read are bounded; beyond the limits the overview is incomplete.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from tfbundle.verification.suffixes import contradiction
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 20_000
-# Event files, in bytes: they have to be read from end to end.
+# The largest total size of event files, in bytes; they must be read completely.
 _MOST_EVENTS = 32 << 20
-# Graphs of SavedModels without a checkpoint, in bytes: only these say whether one is missing.
+# The largest total size, in bytes, of the graphs of SavedModels without a checkpoint. They are read to find out whether
+# a checkpoint is missing.
 _MOST_GRAPHS = 64 << 20
-# The name of a state file that is never there, for a folder whose own is damaged.
+# The name of a state file that never exists, for a folder whose own is damaged.
 _NO_STATE = "\0"
 
 _WHOLE_FOLDERS = (
@@ -51,7 +52,7 @@ _WHOLE_FOLDERS = (
     FileKind.OCDBT_FOLDER,
     FileKind.COREML_FOLDER,
 )
-# What is counted, unless its name says that it is something else.
+# Kinds that are only counted, unless the content contradicts the name.
 _OTHERS = (FileKind.UNKNOWN, FileKind.TEXT, FileKind.EMPTY, FileKind.HTML, FileKind.APPLE_DOUBLE)
 _SAVED_MODELS = (FileKind.SAVED_MODEL_FOLDER, FileKind.SAVED_MODEL_CHUNKED_FOLDER)
 _SAVED_MODEL_FILES = (
@@ -63,9 +64,9 @@ _SAVED_MODEL_FOLDERS = ("variables", "assets", "assets.extra")
 
 
 def overview(path: StrPath) -> Overview:
-    """Return what ``path`` is: a file, the prefix of a checkpoint, or a folder with everything below it.
+    """Return what ``path`` is: a file, the prefix of a checkpoint, or a folder with all of its contents.
 
-    Raises ``MissingFileError`` where there is none of these, and ``FormatError`` where it is a pipe or a device.
+    Raises ``MissingFileError`` if there is none of these, and ``FormatError`` if it is a pipe or a device.
     """
     location = locate(path)
     if not location.path:
@@ -83,7 +84,7 @@ def overview(path: StrPath) -> Overview:
 
 
 def folder_problems(folder: Location) -> list[Item]:
-    """Return what is wrong in a folder itself, and not in those below it."""
+    """Return the items with problems in a folder, without its subfolders."""
     items = _Walk(events=0).folder(folder, folder.list(), [])
     return [item for item in items if item.problem and item.kind != "incomplete-checkpoint"]
 
@@ -97,7 +98,7 @@ def _of_prefix(location: Location) -> Item | None:
     is_another = location.is_folder() or (location.is_file() and kind_of(location) is not FileKind.V1_TABLE)
     is_prefix = location.plus(INDEX_SUFFIX).is_file() or find_shards_beside(location) is not None
     if is_another and not is_member and not is_prefix:
-        return None  # So that the folder is not read for the sake of every file.
+        return None  # The folder need not be read for every file.
     bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
     listed, _ = _checkpoints(location.parent)
     found = [item for item in listed if locate(item.prefix).name in bases and _is_in(item, location.parent)]
@@ -106,10 +107,10 @@ def _of_prefix(location: Location) -> Item | None:
 
 
 class _Walk:
-    """What is left to spend, and what was found so far."""
+    """The remaining limits, and the totals so far."""
 
     def __init__(self, events: int | None = None) -> None:
-        """``events`` is how many bytes of event files are read, where it is not the usual limit."""
+        """``events`` is how many bytes of event files may be read, if not the usual limit."""
         self.is_complete = True
         self._files = _MOST_FILES
         self._events = _MOST_EVENTS if events is None else events
@@ -119,7 +120,7 @@ class _Walk:
         self._others_size = 0
 
     def tree(self, root: Location) -> Overview:
-        """Return what lies in a folder and below it."""
+        """Return the overview of a folder and its subfolders."""
         kind = identify_folder(root.list())
         items: list[Item] = []
         seen: set[Hashable] = set()
@@ -154,7 +155,7 @@ class _Walk:
         )
 
     def folder(self, folder: Location, listing: Listing, below: list[Location]) -> Iterator[Item]:
-        """Yield what lies in a folder; the folders in it that are not an item themselves are added to ``below``."""
+        """Yield the items of a folder; subfolders that are not items themselves are added to ``below``."""
         kind = identify_folder(listing)
         if kind in _WHOLE_FOLDERS:
             yield Item(kind.word, folder.path, kind.value, self._size_below(folder), advice=kind.advice)
@@ -180,7 +181,7 @@ class _Walk:
             elif is_incomplete_folder(name):
                 what = "a folder in which a checkpoint was being written"
                 size = self._size_below(folder.join(name))
-                problem = "was not finished, or is being written now"
+                problem = "was not finished, or is still being written"
                 yield Item("incomplete-checkpoint", folder.join(name).path, what, size, problem=problem)
             elif not is_sidecar_folder(name):
                 below.append(folder.join(name))
@@ -208,7 +209,7 @@ class _Walk:
         return Item(kind.word, folder.path, "a SavedModel", size, None, facts, problem, advice)
 
     def _missing_variables(self, folder: Location, listing: Listing) -> str | None:
-        """Return what is wrong with a SavedModel without a checkpoint; nothing is where its graph has no variables."""
+        """Return the problem of a SavedModel without a checkpoint; there is none if its graph has no variables."""
         self._graphs -= next((stat.size for stat in map(listing.stat, SAVED_MODEL_NAMES) if stat is not None), 0)
         if self._graphs < 0:
             self.is_complete = False
@@ -235,11 +236,11 @@ class _Walk:
                 own.add(name)
         if listing.is_file(STATE_NAME) and STATE_NAME not in own and not trouble:
             own.add(STATE_NAME)
-            # Of one that is in order the checkpoints say enough.
+            # A valid state file is not listed if there are checkpoints.
             yield from (item for item in _state(folder.join(STATE_NAME), listing) if item.problem or not bases)
 
     def _run(self, folder: Location, listing: Listing, names: Iterable[str]) -> Iterator[Item]:
-        """Yield a run of the event files in a folder, and what is no such file though it is called so."""
+        """Yield the run that the event files of a folder form, and items for files that are only named like them."""
         files: list[Location] = []
         size = 0
         for name in names:
@@ -282,10 +283,10 @@ class _Walk:
             run.close()
 
     def _plain(self, location: Location, listing: Listing, name: str) -> Iterator[Item]:
-        """Yield what a file is that belongs to nothing; of no known kind it is counted."""
+        """Yield the item of a single file; files of unknown kinds are counted instead."""
         stat = listing.stat(name)
         if stat is None:
-            return  # A pipe, a device, or a link that leads nowhere.
+            return  # A pipe, a device, or a dangling link.
         kind = self._kind(location)
         if isinstance(kind, Item):
             yield kind
@@ -309,7 +310,7 @@ class _Walk:
             return _unreadable(location, error)
 
     def file(self, location: Location) -> Item:
-        """Return what one file is."""
+        """Return the item of one file."""
         kind = kind_of(location)
         stat = location.stat()
         problem = contradiction(location.name, kind)
@@ -320,7 +321,7 @@ class _Walk:
         return _file_item(location, kind, stat, problem)
 
     def _size_below(self, root: Location) -> int:
-        """Return the size of everything in a folder that is one thing."""
+        """Return the total size of the files in a folder that forms one item, in bytes."""
         size = 0
         seen: set[Hashable] = set()
         waiting = [root]
@@ -348,7 +349,7 @@ class _Walk:
 
 
 def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]:
-    """Return the checkpoints of a folder, and what is wrong with its state file."""
+    """Return the checkpoints of a folder, and an item for its state file if that is damaged."""
     try:
         return list_checkpoints(folder.path), None
     except (TfBundleError, OSError) as error:
@@ -361,7 +362,7 @@ def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]
 
 
 def _is_in(item: ListedCheckpoint, folder: Location) -> bool:
-    """Return whether a checkpoint lies in a folder, and not elsewhere, where the state file found it."""
+    """Return whether a checkpoint is in a folder, rather than in another one that the state file names."""
     parent = locate(item.prefix).parent
     return parent == folder or parent.real() == folder.real()
 
@@ -375,7 +376,7 @@ def _checkpoint_item(item: ListedCheckpoint, folder: Location) -> Item:
 
 
 def _state(location: Location, listing: Listing) -> Iterator[Item]:
-    """Yield what a file is that is called as a state file is, unless it is of no known kind."""
+    """Yield the item of a file with the name of a state file, unless it is of an unknown kind."""
     kind = kind_of(location)
     stat = listing.stat(location.name)
     if kind is not FileKind.STATE:
@@ -409,7 +410,7 @@ def _unreadable(location: Location, error: Exception) -> Item:
 
 
 def _tags(run: Run) -> tuple[int, int | None]:
-    """Return how many series a run has, and the highest step of all."""
+    """Return the number of series of a run, and the highest step of all of them."""
     from tfbundle.events.plugins import KINDS
 
     count, highest = 0, None

@@ -1,1 +1,1 @@
-"""Checks: what is wrong in files, and what probably happened to them."""
+"""Verification: the problems in files, and their probable causes."""

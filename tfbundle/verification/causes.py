@@ -1,8 +1,8 @@
-"""What probably happened to damaged files, by what their bytes show.
+"""The probable causes of damage, inferred from the bytes of damaged files.
 
-A list of bad checksums says little to a person. Most damage has one of a few causes, each with its mark: what happens
-to files of any kind (``file_causes``), a download that stopped, data files of two checkpoints in one folder, bytes that
-were lost in the middle. A cause is named only if the bytes show it.
+A list of bad checksums is of little help to users. Most damage has one of a few causes, each with a recognizable
+pattern: those common to all files (``file_causes``), a download that stopped, data files of two checkpoints in one
+folder, or bytes that were lost in the middle. A cause is reported only if the bytes are evidence for it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from tfbundle.verification.file_causes import (
 )
 from tfbundle.verification.layout import Claims
 
-# So many files are looked at.
+# The most files to examine.
 _MOST_FILES = 100
-# Tensors may end in zeros by chance, but rarely in so many.
+# Tensors may end in zeros by chance, but rarely in this many.
 _FEWEST_ZEROS = 32
-# A checkpoint's first key is empty, and its value is the checkpoint's header. Snappy puts two numbers before that.
+# The first key of a checkpoint is empty, and its value is the header. Snappy adds two numbers before it.
 _TABLE_START = re.compile(rb".{0,8}?\0\0[\x80-\xff]{0,4}[\0-\x7f][\x08\x0a\x1a]", re.DOTALL)
 _START_SIZE = 16
-# Fewer bytes may be the same by chance, and more are not read only to find a cause.
+# Fewer bytes may match by chance, and more are too many to read only to find a cause.
 _FEWEST_MOVED, _MOST_MOVED = 8, 64 << 20
 
 
 class DamagedFile(NamedTuple):
-    """A file with damage; of a data file also the claims on it, and the offsets of those that are damaged.
+    """A damaged file; for a data file, also the claims on it, and the offsets of the damaged ones.
 
-    ``is_table`` says whether a file without claims should have been an index or a V1 file.
+    ``is_table`` is whether a file without claims should be an index or a V1 file.
     """
 
     location: Location
@@ -58,7 +58,7 @@ class DamagedFile(NamedTuple):
 def find_causes(
     files: Sequence[DamagedFile], findings: Sequence[Finding], *, others_fit: bool = False
 ) -> tuple[str, ...]:
-    """Return a sentence for each file that shows a cause; ``others_fit`` if the index and other data files agree."""
+    """Return a sentence for each file with a known cause; ``others_fit`` is whether the other data files are intact."""
     found = []
     for file in files[:_MOST_FILES]:
         try:
@@ -68,18 +68,18 @@ def find_causes(
         try:
             cause = next(_causes(source, file, others_fit), None)
         except (FormatError, OSError):
-            cause = None  # It changes while it is looked at, or its disk is broken.
+            cause = None  # The file is being modified, or its disk is failing.
         finally:
             source.close()
         if cause is not None:
             found.append(f"{file.location} {cause}")
     if any(finding.kind == "superfluous" for finding in findings):
-        found.append("data files of several checkpoints lie under one name; the folder was perhaps saved to twice")
+        found.append("data files of several checkpoints share one name; perhaps two saves wrote to the same folder")
     return tuple(found)
 
 
 def _causes(source: Source, file: DamagedFile, others_fit: bool) -> Iterator[str]:
-    """Return what may have happened, the surest first."""
+    """Yield possible causes, the most certain first."""
     kind = identify_source(source)
     if file.claims is not None and len(file.claims.number):
         yield from _of_data_file(source, kind, file.claims, file.offsets, others_fit)
@@ -101,9 +101,9 @@ def _of_table(source: Source, kind: FileKind) -> Iterator[str]:
         yield from describe_table_end(source, end)
     if (end is None or end.actual != source.size) and kind in FREE_FORMS and source.size:
         if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
-            yield f"does not end as a table does: it was cut short at {source.size} bytes, or damaged there"
+            yield f"does not end like a table: it was truncated to {source.size} bytes, or its end is damaged"
         else:
-            yield "neither begins nor ends as a table does: another program wrote it, or it is damaged all over"
+            yield "neither begins nor ends like a table: another program wrote it, or it is damaged throughout"
 
 
 def _of_data_file(
@@ -115,25 +115,25 @@ def _of_data_file(
     wrong = damaged.rows(damaged.end <= source.size)
     yield from find_transfer_causes(source, kind, end, is_torn=len(wrong.number) > 0)
     if kind in PACKED and source.size < end:
-        return  # It has to be unpacked first, and is no shorter by accident.
+        return  # It is compressed, so it is shorter on purpose; it must be unpacked first.
     zeros = zeros_at_end(source)
     start = source.size - zeros
     if zeros >= _FEWEST_ZEROS and len(damaged.number) and bool((damaged.end > start).all()):
         yield describe_zeros(source, Stretch(start, source.size))
     yield from _moved(source, wrong, source.size - end)
     yield from _zeros_inside(source, wrong)
-    # Parts that were not trained, and zeros, are the same in both.
+    # Untrained variables and zeros are the same in both checkpoints.
     inside, others = int((stored.end <= source.size).sum()), len(wrong.number)
     if others > 1 and 2 * others > inside:
         fitting = "the other data files" if others_fit else "the index"
         count = "none" if others == inside else f"only {inside - others}"
-        yield f"is of another checkpoint than {fitting}: {count} of its {inside} tensors has the checksum it should"
+        yield f"belongs to another checkpoint than {fitting}: {count} of its {inside} tensors match their checksums"
     if source.size < end:
-        yield f"was cut short: it has {source.size} of at least {end} bytes; a download or copy stopped early"
+        yield f"is truncated: it has {source.size} of at least {end} bytes; a download or copy stopped early"
 
 
 def _moved(source: Source, wrong: Claims, by: int) -> Iterator[str]:
-    """Find bytes that were lost or added in the midst of a file: what lies behind them is intact, at another place."""
+    """Find bytes that were lost or added in the middle of a file: the data after them is intact, but shifted."""
     if not by:
         return
     sizes, places = wrong.size, wrong.offset + by
@@ -142,8 +142,8 @@ def _moved(source: Source, wrong: Claims, by: int) -> Iterator[str]:
         if crc32c(source.read_at(int(places[row]), int(sizes[row]))) == unmask(int(wrong.crc[row])):
             how, where = ("lost", "early") if by < 0 else ("gained", "late")
             yield (
-                f"{how} {abs(by)} bytes in a transfer: what belongs at offset {int(wrong.offset[row])} is intact, "
-                f"but lies that much too {where}"
+                f"{how} {abs(by)} bytes in a transfer: the data that belongs at offset {int(wrong.offset[row])} is "
+                f"intact, but that many bytes too {where}"
             )
 
 
@@ -154,7 +154,7 @@ def _zeros_anywhere(source: Source) -> Iterator[str]:
 
 
 def _zeros_inside(source: Source, wrong: Claims) -> Iterator[str]:
-    """Find sectors of zeros that explain all that is damaged, and are no tensors of zeros."""
+    """Find sectors of zeros that explain all of the damage, and are not tensors of zeros."""
     if not len(wrong.number):
         return
     zeros = find_zeros(source, int(wrong.offset[0]), int(wrong.end.max()))

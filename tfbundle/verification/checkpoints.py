@@ -1,8 +1,8 @@
-"""Everything that can be checked of one checkpoint's files.
+"""The checks of one checkpoint's files.
 
-Reading stops at the first error. A check must not: every block of the index, every entry, every data file and every
-checksum is looked at, and whatever is wrong becomes a ``Finding``. An index that cannot be opened is searched for what
-is left of it.
+Reading stops at the first error, but a check must not. It examines every block of the index, every entry, every data
+file and every checksum, and turns each problem into a ``Finding``. An index that cannot be opened is searched for its
+intact parts.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 
 def verify_checkpoint(path: str, format: Format | None, progress: Progress | None = None) -> Report:
-    """Check the checkpoint that ``path`` means, or what is left of one."""
+    """Check the checkpoint at ``path``, or its remains."""
     try:
         files = find_checkpoint(path, format)
     except (TfBundleError, OSError) as error:
         if isinstance(error, (FormatError, UnsupportedError)):
-            # It does not look like a checkpoint, and may be one whose footer is lost.
+            # It may be a checkpoint whose footer is lost.
             with suppress(TfBundleError, OSError):
                 files = find_damaged(path, format)
                 report = _verify_remains(path, files, progress, Listings())
@@ -57,7 +57,7 @@ def verify_checkpoint(path: str, format: Format | None, progress: Progress | Non
 def verify_files(
     path: str, files: CheckpointFiles, progress: Progress | None = None, listings: Listings | None = None
 ) -> Report:
-    """Check the checkpoint that was found at ``path``; ``listings`` are folders that were listed for others already."""
+    """Check the checkpoint that was found at ``path``; ``listings`` caches the folders that were listed before."""
     listings = listings or Listings()
     try:
         store = open_store(files, verify=True)
@@ -73,14 +73,14 @@ def verify_files(
         return _as_checkpoint(report_of(path, finding, kind), files)
     try:
         return _verify_store(path, files, store, [], None, progress, listings)
-    except (TfBundleError, OSError) as error:  # Its folder cannot be listed, or vanished just now.
+    except (TfBundleError, OSError) as error:  # Its folder cannot be listed, or was just removed.
         return _as_checkpoint(report_of(path, finding_of(error, "missing")), files)
     finally:
         store.close()
 
 
 def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
-    """Return a report of a single finding, about a file of a ``kind`` if that is known."""
+    """Return a report with a single finding, about a file of the given ``kind``, if known."""
     damaged = []
     files = []
     if finding.path is not None:
@@ -92,7 +92,7 @@ def report_of(path: str, finding: Finding, kind: str | None = None) -> Report:
 
 
 def size_of(location: Location) -> int | None:
-    """Return the size of a file in bytes, or ``None`` where no regular file is."""
+    """Return the size of a file in bytes, or ``None`` if it is not a regular file."""
     facts = location.stat()
     return None if facts is None else facts.size
 
@@ -103,7 +103,7 @@ def _as_checkpoint(report: Report, files: CheckpointFiles) -> Report:
 
 
 def _verify_remains(path: str, files: CheckpointFiles, progress: Progress | None, listings: Listings) -> Report | None:
-    """Check a checkpoint whose index cannot be opened; ``None`` where nothing is left of it."""
+    """Check a checkpoint whose index cannot be opened; return ``None`` if nothing of it is intact."""
     try:
         remains, lost = open_remains(files)
     except (TfBundleError, OSError):
@@ -124,7 +124,7 @@ def _tables(store: BundleStore | V1Store) -> Iterable[Table]:
 
 
 class _Checked(NamedTuple):
-    """What the values of a store hold, beside the findings."""
+    """The results of checking a store, except for the findings."""
 
     tensors: int
     nbytes: int
@@ -142,7 +142,7 @@ def _verify_store(
     progress: Progress | None,
     listings: Listings,
 ) -> Report:
-    """Check an open store; of remains ``findings`` are what was lost, and ``blocks`` of the index are intact."""
+    """Check an open store; for remains, ``findings`` lists the losses, and ``blocks`` counts the intact blocks."""
     if isinstance(store, BundleStore):
         checked = _check_bundle(store, findings, blocks, progress, listings)
     else:
@@ -197,7 +197,7 @@ def _check_bundle(
         CheckedFile(finding.path, "data", None)
         for finding in findings
         if finding.kind == "missing" and finding.path is not None and finding.shard is not None
-        if finding.path not in there  # A link that leads nowhere is among the files that are there.
+        if finding.path not in there  # A dangling link counts as present.
     )
     checked.sort(key=lambda file: (file.kind != "index", file.path))
     places = {location.path: claims.of(shard) for shard, location in data.present.items()}
@@ -250,12 +250,12 @@ def _check_blocks(table: Table) -> Iterator[Finding]:
 
 
 def _unclaimed(table: Table) -> Iterator[Finding]:
-    """Find bytes that belong to no block; TensorFlow writes blocks one behind the other, and then the footer."""
+    """Yield findings for bytes that belong to no block; TensorFlow writes blocks without gaps, and then the footer."""
     path, end = table.source.path, 0
     blocks = [*table.handles, *table.footer]
     ends = [(offset, offset + size + TRAILER_SIZE) for offset, size in blocks]
     for start, stop in sorted([*ends, (table.source.size - FOOTER_SIZE, table.source.size)]):
-        start = min(start, table.source.size)  # A block that lies outside of the file has a finding already.
+        start = min(start, table.source.size)  # A block outside the file has a finding already.
         if start > end:
             message = f"no block claims {start - end} bytes at offset {end} of {path}"
             yield Finding("unclaimed", message, path, None, None, end, start - end)
@@ -273,5 +273,5 @@ def _find_causes(claims: Mapping[str, Claims], findings: list[Finding], swapped:
         if path not in swapped
     ]
     causes = find_causes(damaged, findings, others_fit=any(path not in offsets for path in claims))
-    renamed = (f"{other} holds what should be in {path}: the names were mixed up" for path, other in swapped.items())
+    renamed = (f"{other} has the contents of {path}: the file names were mixed up" for path, other in swapped.items())
     return (*renamed, *causes)

@@ -1,4 +1,4 @@
-"""Which of a bundle's data files are there, and which of those can be read at all."""
+"""Which data files of a bundle exist, and which of them can be read at all."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.storage.base import Location
 from tfbundle.verification.layout import Claims
 
-# A checkpoint of thousands of data files that are all absent needs no finding for each.
+# If thousands of data files are missing, not every one needs a finding.
 _MOST_NAMED = 100
-# What may lie in the place of a file that was not fetched.
+# Kinds of files that may replace a data file that was not fetched.
 _PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, *PACKED)
 
 
 class DataFiles(NamedTuple):
-    """The data files that are there, by number, and the numbers of those that cannot be read."""
+    """The data files that exist, by number, and the numbers of those that cannot be read."""
 
     present: dict[int, Location]
     unreadable: set[int]
 
 
 def check_files(store: BundleStore, claims: Claims, findings: list[Finding], listings: Listings) -> DataFiles:
-    """Find data files that are not there, not the checkpoint's, or not data files at all.
+    """Find data files that are missing, belong to another checkpoint, or are not data files at all.
 
-    ``listings`` are the folders that were listed already. The tensors in files that cannot be read need no findings of
-    their own.
+    ``listings`` caches the folders that were listed before. Tensors in unreadable files get no separate findings.
     """
     prefix = store.prefix
     count = store.shards.count
@@ -51,9 +50,9 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
         if (shard := parsed.number) < count and store.shards.path(shard) == location.path:
             present[shard] = location
         else:
-            message = f"{location} is not one of the {count} data files that the index names; it belongs to another one"
+            message = f"{location} is not one of the {count} data files of the index; it belongs to another checkpoint"
             findings.append(Finding("superfluous", message, location.path))
-    for shard in np.unique(claims.shard).tolist():  # A folder that may not be listed does not name them.
+    for shard in np.unique(claims.shard).tolist():  # They are unknown if the folder may not be listed.
         if 0 <= shard < count and shard not in present:
             location = prefix.plus(shard_path("", shard, count))
             if listing.is_file(location.name):
@@ -72,12 +71,12 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
     for shard, location in present.items():
         try:
             location.open().close()
-        except (TfBundleError, OSError) as error:  # A folder, a pipe, a link that leads nowhere, or forbidden.
+        except (TfBundleError, OSError) as error:  # A folder, a pipe, a dangling link, or no permission.
             findings.append(replace(finding_of(error, "wrong-file"), shard=shard))
             unreadable.add(shard)
     for shard in np.unique(claims.shard).tolist():
         if shard not in present:
-            # A number that the checkpoint does not have is an error of the tensor that states it.
+            # A number out of range is an error of the tensor that states it.
             if 0 <= shard < count:
                 unreadable.add(shard)
         elif shard not in unreadable:
@@ -89,7 +88,7 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
 
 
 def _find_placeholder(location: Location, shard: int, end: int) -> Finding | None:
-    """Return a finding about a file of another kind that is too short to be the data file."""
+    """Return a finding if a file is of another kind, and too short to be the data file."""
     facts = location.stat()
     if facts is None or facts.size >= end:
         return None

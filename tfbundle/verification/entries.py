@@ -1,7 +1,7 @@
-"""The entries of a V2 index block by block, so that a million of them are never in memory at once.
+"""The entries of a V2 index, block by block, so that a million of them are never in memory at once.
 
-Each key of the index has a number, its place in the order of the file. Whatever is kept of an entry for later is its
-number; names and values are decoded again from their block when a finding or a check needs them.
+Each key of the index has a number, its position in the file. Only the numbers of entries are kept; names and values are
+decoded again from their block when a finding or a check needs them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tfbundle.formats.slice_keys import decode_name, encode_name
 
 
 class Block(NamedTuple):
-    """Neighbouring entries: the number of the first, all keys and values, and the places of those that are tensors.
+    """Consecutive entries: the number of the first, all keys and values, and the positions of those that are tensors.
 
-    The other keys are the header's and those of slices.
+    The other keys are those of the header and of slices.
     """
 
     first: int
@@ -31,7 +31,7 @@ class Block(NamedTuple):
     tensors: list[int]
 
     def name(self, place: int) -> str:
-        """Return the name that the key at ``place`` spells."""
+        """Return the name that the key at ``place`` encodes."""
         return decode_name(self.keys[place])
 
 
@@ -44,21 +44,21 @@ class Entry(NamedTuple):
 
 
 class Entries:
-    """The entries of an open index. ``findings`` has the damaged blocks once all blocks were iterated over."""
+    """The entries of an open index; ``findings`` lists the damaged blocks after an iteration over all blocks."""
 
     def __init__(self, store: BundleStore, *, is_salvaged: bool) -> None:
-        """Nothing is read yet; ``is_salvaged`` is whether the store is what is left of a damaged one."""
+        """Nothing is read yet; ``is_salvaged`` is whether the store consists of the remains of a damaged one."""
         self.findings: list[Finding] = []
         self._store = store
         self._table = store.index.table
         self._starts: list[int] = []
         self._blocks: list[int] = []
-        # What is left of a damaged index was taken from its blocks when it was opened.
+        # The remains of a damaged index were collected from its blocks when it was opened.
         self._records = list(store.records().items()) if is_salvaged else None
 
     @property
     def whole_blocks(self) -> int:
-        """How many blocks of the index are intact."""
+        """The number of intact blocks of the index."""
         return len(self._table.handles) if self._records is not None else len(self._blocks)
 
     def __iter__(self) -> Iterator[Block]:
@@ -97,7 +97,7 @@ class Entries:
     def _tensors(self, keys: list[bytes]) -> list[int]:
         opening = 0
         while opening < len(keys) and keys[opening][:1] in (b"", b"\0"):
-            opening += 1  # Keys are sorted: the header's is empty, and those of slices open with NUL.
+            opening += 1  # Keys are sorted: that of the header is empty, and those of slices begin with NUL.
         names = [decode_name(key) for key in keys[:opening] if key != HEADER_KEY]
         slices = set(slice_names(names, self._find, self._store.index.parents)) if names else set()
         head = [n for n in range(opening) if keys[n] != HEADER_KEY and decode_name(keys[n]) not in slices]
@@ -106,7 +106,7 @@ class Entries:
     def _find(self, name: str) -> bytes | None:
         try:
             return self._table.find(encode_name(name))
-        except (FormatError, OSError):  # Its block is a finding already.
+        except (FormatError, OSError):  # Its block has a finding already.
             return None
 
     def __contains__(self, name: object) -> bool:

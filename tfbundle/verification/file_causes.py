@@ -1,8 +1,8 @@
-"""What a transfer, an editor or a disk did to a file that is known to be damaged, as far as its bytes show it.
+"""Damage done to a file by a transfer, an editor or a disk, as far as its bytes reveal it.
 
-Each has its mark: a page stands in the file's place, line feeds became CR LF, bytes were taken for text and encoded, a
-sector is all zeros. Right bytes may bear such a mark by chance. So where it is known how long the file should be
-(``end``), a mark counts only if the length changed in the way that goes with it.
+Each cause leaves a mark: a web page replaced the file, line feeds became CR LF, bytes were treated as text and encoded,
+or a sector is all zeros. Intact bytes may show such a mark by chance. Therefore, if the expected size of the file is
+known (``end``), a mark counts only if the size changed accordingly.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, TRAILER_SIZE, deco
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Source
 
-# So many bytes at the beginning and at the end of a file are read.
+# How many bytes are read at the beginning and at the end of a file.
 _HEAD_SIZE = 4 << 20
 _TAIL_SIZE = 1 << 20
 _FEWEST_MARKS = 8
-# What stands for a byte that is no text, once a program has read the file as UTF-8.
+# The replacement character, which programs write for each byte that is not valid UTF-8.
 _REPLACEMENT = b"\xef\xbf\xbd"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# Of bytes without white space at their ends. No part may match what the next one does, which would backtrack.
+# For bytes stripped of white space. No two adjacent parts match the same bytes, so there is no backtracking.
 _HEX = re.compile(rb"[0-9a-fA-F\s]{64,}")
 _BASE64 = re.compile(rb"[0-9a-zA-Z+/\r\n]{64,}=*")
-# Messages that servers send instead of a file are short, and their first words say what is wrong.
+# Messages that servers send instead of a file are short, and their first words name the problem.
 _LONGEST_MESSAGE = 4096
 _QUOTED = 100
 _SECTOR = 512
-# As many may stand beside a sector of zeros by chance.
+# This many zeros may be next to a sector of zeros by chance.
 _NEIGHBOURS = 4
-# Not to be looked for within a shorter run of zeros again and again.
+# The lookbehind avoids searching a shorter run of zeros repeatedly.
 _ZERO_SECTOR = re.compile(rb"(?<!\0)\0{512,}")
 
 _PLACEHOLDERS = {
-    FileKind.GIT_LFS: "was not fetched: a Git LFS pointer stands in its place ('git lfs pull' fetches it)",
-    FileKind.HTML: "was not downloaded: a web page stands in its place, perhaps an error or a login",
+    FileKind.GIT_LFS: "was not fetched: it is a Git LFS pointer; 'git lfs pull' fetches the file",
+    FileKind.HTML: "was not downloaded: it is a web page, perhaps an error or login page",
     FileKind.EMPTY: "is empty: a copy or download stopped before its first byte, or the disk was full",
     FileKind.ZEROS: "is all zeros: its space was reserved, and a transfer stopped before it was filled",
 }
-# What damaged files of any kind may look like.
+# Kinds as which damaged files may be identified.
 FREE_FORMS = (FileKind.UNKNOWN, FileKind.TEXT)
 
 
 class TableEnd(NamedTuple):
-    """Where the last table in a file ends, and where its footer says that it ends."""
+    """Where the last table in a file ends, and where it should end according to its footer."""
 
     actual: int
     stated: int
 
 
 def find_transfer_causes(source: Source, kind: FileKind, end: int | None, *, is_torn: bool = False) -> Iterator[str]:
-    """Return what may have happened to a damaged file, the surest first.
+    """Yield possible causes of damage to a file, the most certain first.
 
-    ``end`` is how long it should be at least in bytes, and ``is_torn`` if bytes before its end are damaged, so that it
-    was not merely cut short.
+    ``end`` is its expected minimum size in bytes. ``is_torn`` is whether bytes before its end are damaged, so that it
+    was not merely truncated.
     """
     is_shorter = end is None or source.size < end
     is_longer = end is None or source.size > end
@@ -70,30 +70,30 @@ def find_transfer_causes(source: Source, kind: FileKind, end: int | None, *, is_
         yield from _encodings(head)
     pairs = head.count(b"\r\n")
     feeds = head.count(b"\n")
-    # Line feeds that are all in pairs are rare by chance, though not in strings; but then the file did not grow.
+    # It is rare by chance that all line feeds are in pairs. It happens in strings, but then the file did not grow.
     if is_longer and pairs == feeds >= (2 if end is None else 1):
-        yield "was transferred in text mode, where each line feed becomes CR LF; transfer it again in binary mode"
+        yield "was transferred in text mode, which turned each line feed into CR LF; transfer it again in binary mode"
     gone = 0 if end is None else end - source.size
     if is_torn and not pairs and 0 < gone <= feeds * (1 + source.size // _HEAD_SIZE):
         yield (
-            f"was transferred in text mode, where each CR LF becomes a line feed, so that {gone} bytes are gone; "
-            "transfer it again in binary mode"
+            f"was transferred in text mode, which turned each CR LF into a line feed, so that {gone} bytes are "
+            "missing; transfer it again in binary mode"
         )
     if head.count(_REPLACEMENT) >= _FEWEST_MARKS:
-        yield "was read and saved as UTF-8 text, which replaced other bytes; copy it again from where it was written"
+        yield "was read and saved as UTF-8 text, which replaced other bytes; copy it again from the original location"
     if head.startswith(codecs.BOM_UTF8) and source.size == (end or source.size - 3) + 3:
-        yield "begins with a byte-order mark, 3 bytes that a program added because it took the file for text"
+        yield "begins with a byte-order mark, 3 bytes that a program added because it treated the file as text"
 
 
 def _message(head: bytes) -> Iterator[str]:
-    """Find a text in place of the file, as servers send it instead of one."""
+    """Find a text message that a server sent instead of the file."""
     try:
         text = head.decode()
     except UnicodeDecodeError:
         return
     begin = " ".join(text.split())[:_QUOTED]
     if begin and all(character.isprintable() or character.isspace() for character in text) and not _is_encoded(head):
-        yield f"was not downloaded: {len(head)} bytes of text stand in its place, which begin '{begin}'"
+        yield f"was not downloaded: it is {len(head)} bytes of text, which begin with '{begin}'"
 
 
 def _is_encoded(head: bytes) -> bool:
@@ -102,14 +102,14 @@ def _is_encoded(head: bytes) -> bool:
 
 
 def _encodings(head: bytes) -> Iterator[str]:
-    """Find encodings of bytes as text that can be undone."""
+    """Find reversible encodings of bytes as text."""
     text = head.strip()
     if _HEX.fullmatch(text):
-        yield "is text in hexadecimal digits; 'xxd -r -p' gives the file back"
+        yield "is encoded as hexadecimal digits; 'xxd -r -p' decodes it"
     elif _BASE64.fullmatch(text):
-        yield "is text in Base64; 'base64 -d' gives the file back"
+        yield "is encoded in Base64; 'base64 -d' decodes it"
     elif head.startswith(_UTF16) and 2 * head.count(0) > len(head) // 2:
-        yield "was saved as UTF-16 text, as PowerShell does with what a command prints; copy it again, as bytes"
+        yield "was saved as UTF-16 text, as PowerShell does with the output of a command; copy it again as bytes"
     else:
         try:
             decoded = codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -119,25 +119,25 @@ def _encodings(head: bytes) -> Iterator[str]:
         if len(others) >= _FEWEST_MARKS and max(others) <= "\xff":
             yield (
                 "was read as Latin-1 and saved as UTF-8, so that each byte above 0x7f became two; "
-                "'iconv -f UTF-8 -t ISO-8859-1' undoes that"
+                "'iconv -f UTF-8 -t ISO-8859-1' reverses this"
             )
 
 
 def describe_table_end(source: Source, end: TableEnd) -> Iterator[str]:
-    """Describe the end of a table that is not where it should be: right behind its blocks."""
+    """Yield a cause if the end of a table is not where it should be, right after its blocks."""
     more = source.size - end.actual
     if more and end.actual == end.stated:
-        yield f"does not stop where its table ends, at byte {end.actual}: something was appended to it"
+        yield f"continues after the end of its table at byte {end.actual}: data was appended to it"
     elif more:
-        return  # Its parts are in disorder.
+        return  # Its parts are out of order.
     elif end.actual < end.stated:
-        yield f"lacks {end.stated - end.actual} bytes that its footer counts: they were lost in a transfer"
+        yield f"is {end.stated - end.actual} bytes shorter than its footer states: they were lost in a transfer"
     elif end.actual > end.stated:
-        yield f"has {end.actual - end.stated} bytes more than its footer counts: something was added to it"
+        yield f"is {end.actual - end.stated} bytes longer than its footer states: data was added to it"
 
 
 def find_table_end(source: Source) -> TableEnd | None:
-    """Return the end of the last table; ``None`` where none ends in the last part of the file."""
+    """Return the end of the last table, or ``None`` if no table ends in the last part of the file."""
     size = min(source.size, _TAIL_SIZE)
     tail = source.read_at(source.size - size, size)
     end = tail.rfind(MAGIC.to_bytes(8, "little")) + 8
@@ -158,10 +158,10 @@ class Stretch(NamedTuple):
 
 
 def find_zeros(source: Source, start: int, end: int) -> Stretch | None:
-    """Return the longest stretch of whole sectors of zeros in a part of a file, of which the first 4 MiB are read."""
+    """Return the longest stretch of whole zero sectors in a part of a file; only its first 4 MiB are read."""
     data = source.read_at(start, min(end - start, _HEAD_SIZE))
     found = (Stretch(start + match.start(), start + match.end()) for match in _ZERO_SECTOR.finditer(data))
-    # Values may be zeros too, but rarely so that they begin and end where sectors do, or in the last bytes of a file.
+    # Values may be zeros too, but rarely begin and end at sector boundaries, or extend to the end of the file.
     fitting = [
         zeros
         for zeros in found
@@ -174,16 +174,16 @@ def describe_zeros(source: Source, zeros: Stretch) -> str:
     """Describe a stretch of zeros where other bytes belong."""
     if zeros.end == source.size:
         size = zeros_at_end(source)
-        return f"ends in {size} zeros: a transfer stopped after {source.size - size} bytes, or the disk was full"
+        return f"ends in {size} zero bytes: a transfer stopped after {source.size - size} bytes, or the disk was full"
     size = zeros.end - zeros.start
     return (
-        f"has {size} zeros from offset {zeros.start} on where other bytes belong: they were not written, or not "
+        f"has {size} zero bytes at offset {zeros.start} in place of its data: the data was not written, or not "
         "transferred"
     )
 
 
 def zeros_at_end(source: Source) -> int:
-    """Return how many bytes at the end of a file are zeros."""
+    """Return the number of zero bytes at the end of a file."""
     count = 0
     while count < source.size:
         size = min(_TAIL_SIZE, source.size - count)

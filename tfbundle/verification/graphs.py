@@ -1,4 +1,4 @@
-"""What can be checked of a graph: that it can be decoded, with its constants and assets. Graphs have no checksums."""
+"""The checks of a graph: that it, its constants and its assets can be read. Graphs have no checksums."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def verify_graph(path: str, progress: Progress | None = None, *, missing: Exception | None = None) -> Report:
-    """Check a graph's file; ``missing`` says that its checkpoint is not there, which matters where it needs one."""
+    """Check the file of a graph; ``missing`` is the error about its checkpoint, reported only if the graph needs it."""
     findings: list[Finding] = []
     try:
         graphs = _load_graphs(path, findings)
         stores = [ConstantStore(graph, path) for graph in graphs]
     except (TfBundleError, OSError) as error:
         return replace(report_of(path, finding_of(error, "graph"), "graph"), format="graph")
-    # A graph without variables needs no checkpoint, and one that is not called as part of one is asked about alone.
+    # A graph without variables needs no checkpoint. One whose name is not part of a checkpoint is checked alone.
     is_part = prefix_of_member(path) is not None or is_saved_model(path)
     if is_part and isinstance(missing, MissingFileError) and _have_variables(graphs):
         findings.append(finding_of(missing, "missing"))
@@ -42,7 +42,7 @@ def verify_graph(path: str, progress: Progress | None = None, *, missing: Except
 
 
 def requires_variables(path: str) -> bool:
-    """Return whether a graph, or any of a SavedModel, has variables; raises as loading it does."""
+    """Return whether a graph, or any graph of a SavedModel, has variables; raises the errors of loading it."""
     return _have_variables(_load_graphs(path, []))
 
 
@@ -51,12 +51,12 @@ def _have_variables(graphs: list[Graph]) -> bool:
 
 
 def _load_graphs(path: str, findings: list[Finding]) -> list[Graph]:
-    """Return all graphs of a file; of a SavedModel also look for its assets."""
+    """Return all graphs of a file; for a SavedModel, add findings about missing assets."""
     loaded = load_any(path)
     if isinstance(loaded, SavedModel):
         for asset in loaded.assets:
             if not asset.exists:
-                message = f"the asset {asset.path} is not there, which the model reads when it is loaded"
+                message = f"the asset {asset.path} is missing; the model reads it when it is loaded"
                 findings.append(Finding("missing", message, asset.path))
         return [meta_graph.graph for meta_graph in loaded.meta_graphs]
     return [loaded.graph if isinstance(loaded, MetaGraph) else loaded]

@@ -1,4 +1,4 @@
-"""Which bytes of a bundle's data files each tensor claims, in columns of numpy rather than an object a tensor.
+"""Which bytes of a bundle's data files each tensor claims, as numpy columns rather than an object per tensor.
 
 ::
 
@@ -6,8 +6,8 @@
     3       0      0       4096  0x1badcafe  True          one row a stored tensor or slice,
     1       0      4096    4104  0x0badf00d  False         sorted by shard and offset
 
-A plain tensor is one whose bytes can be compared with its checksum as they lie in the file. Strings, variants, slices
-and entries in an unusual form are the others, and are checked one by one.
+A tensor is plain if its bytes can be compared with its checksum as they are in the file. Strings, variants, slices and
+entries in an unusual form are not plain, and are checked one by one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Column = np.ndarray[Any, np.dtype[Any]]
 
 
 class Claims(NamedTuple):
-    """Claims on bytes of data files, a row each; ``crc`` is masked, ``number`` that of the tensor's entry."""
+    """Claims on bytes of data files, one per row; ``crc`` is masked, and ``number`` is that of the tensor's entry."""
 
     number: Column
     shard: Column
@@ -38,11 +38,11 @@ class Claims(NamedTuple):
     is_plain: Column
 
     def rows(self, which: Any) -> Claims:
-        """Return some of the rows: a slice, a mask or numbers of rows."""
+        """Return some of the rows, selected by a slice, a mask or row numbers."""
         return Claims(*(column[which] for column in self))
 
     def span(self, shard: int) -> slice:
-        """Return which rows are about a data file, of claims that are sorted."""
+        """Return the rows of a data file; the claims must be sorted."""
         return slice(*np.searchsorted(self.shard, [shard, shard + 1]).tolist())
 
     def of(self, shard: int) -> Claims:
@@ -51,13 +51,13 @@ class Claims(NamedTuple):
 
     @property
     def size(self) -> Column:
-        """How many bytes each claims."""
+        """The number of bytes of each claim."""
         sizes: Column = self.end - self.offset
         return sizes
 
     @classmethod
     def of_rows(cls, rows: list[tuple[int, int, int, int, int, bool]]) -> Claims:
-        """Return columns of rows."""
+        """Return claims given as rows."""
         types = (np.int32, np.int32, np.int64, np.int64, np.uint32, np.bool_)
         columns = zip(*rows, strict=True) if rows else [()] * len(types)
         return cls(*(np.array(column, dtype) for column, dtype in zip(columns, types, strict=True)))
@@ -66,8 +66,8 @@ class Claims(NamedTuple):
 class Layout(NamedTuple):
     """The claims of all tensors, sorted; ``tensors`` counts the names.
 
-    ``others`` are the numbers of the tensors that are not plain, in ascending order. ``findings`` has, by the number of
-    its entry, what is wrong with an entry, and ``is_complete`` says whether all entries made sense.
+    ``others`` are the numbers of the tensors that are not plain, in ascending order. ``findings`` lists the problems of
+    entries, each with the number of its entry. ``is_complete`` is whether all entries are valid.
     """
 
     claims: Claims
@@ -78,7 +78,7 @@ class Layout(NamedTuple):
 
 
 def find_layout(store: BundleStore, entries: Entries) -> Layout:
-    """Return who claims what; a tensor without elements claims a place of no bytes."""
+    """Return the claims of all tensors; a tensor without elements claims an empty range."""
     found = [Claims.of_rows([])]
     others: list[int] = []
     findings: list[tuple[int, Finding]] = []

@@ -1,4 +1,4 @@
-"""Files in a folder that are not what their names say: web pages, pointers of Git LFS, indexes under another name."""
+"""Files whose content does not match their names: web pages, Git LFS pointers, indexes under another name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.storage.base import Location
 from tfbundle.verification.suffixes import contradiction
 
-# Folders of data sets have more files, and each is opened.
+# Each file is opened, and folders of data sets may have more files than this.
 _MOST_OPENED = 10_000
 
 
 def check_names(folder: Location, prefixes: Collection[str], others: Collection[str]) -> Iterator[Finding]:
-    """Yield a finding for each file that is not what its name says.
+    """Yield a finding for each file whose content does not match its name.
 
-    What belongs to the checkpoints with these ``prefixes``, event files and ``others`` are left to their own checks.
+    Files of checkpoints with these ``prefixes``, event files and ``others`` are skipped; they are checked elsewhere.
     """
     listing = folder.list()
     names = (
@@ -33,7 +33,7 @@ def check_names(folder: Location, prefixes: Collection[str], others: Collection[
     opened = 0
     for name in names:
         if listing.stat(name) is None:
-            continue  # A folder, a pipe, or a link that leads nowhere.
+            continue  # A folder, a pipe, or a dangling link.
         opened += 1
         if opened > _MOST_OPENED:
             return

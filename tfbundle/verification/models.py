@@ -1,4 +1,4 @@
-"""A checkpoint with the graphs that belong to it, or whatever else a path means that is no folder of a run."""
+"""The checks of a checkpoint with its graphs, a SavedModel, or any other file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tfbundle.verification.saved_models import check_fingerprint
 
 
 def verify_model(location: Location, format: Format | None, progress: Progress) -> Report:
-    """Check a checkpoint or a SavedModel, with the graphs that belong to it, or whatever else a file is."""
+    """Check a checkpoint or a SavedModel with its graphs, or a file of any other kind."""
     path = location.path
     try:
         prefix = find_checkpoint(location, format).prefix
     except (TfBundleError, OSError) as error:
         other = None
-        with suppress(TfBundleError, OSError):  # Of what is no regular file the check of a checkpoint says what it is.
+        with suppress(TfBundleError, OSError):  # verify_checkpoint reports irregular files.
             other = _verify_other(location, error, progress) if format is None else None
         return verify_checkpoint(path, format, progress) if other is None else other
     if not is_saved_model(path):
@@ -34,13 +34,13 @@ def verify_model(location: Location, format: Format | None, progress: Progress) 
     folder = location if location.is_folder() else location.parent
     if prefix.absolute() == variables_prefix(folder).absolute():
         return verify_saved_model(location, progress)
-    # A state file means another checkpoint, or what should be the SavedModel's file is none.
+    # A state file names another checkpoint, or the SavedModel's file is of another kind.
     report = _with_graphs(verify_checkpoint(path, format, progress), _meta_of(prefix))
     return joined(report, verify_saved_model(location, progress))
 
 
 def verify_saved_model(location: Location, progress: Progress) -> Report:
-    """Check a SavedModel, given its folder or a file in that: its variables, graphs, assets and fingerprint."""
+    """Check a SavedModel, given its folder or a file in it: its variables, graphs, assets and fingerprint."""
     from tfbundle.graph.reading import find_saved_model
     from tfbundle.verification.graphs import verify_graph
 
@@ -55,12 +55,12 @@ def verify_saved_model(location: Location, progress: Progress) -> Report:
 
 
 def verify_found(files: CheckpointFiles, progress: Progress, listings: Listings) -> Report:
-    """Check a checkpoint that was found in a folder, with its graph; ``listings`` are folders listed already."""
+    """Check a checkpoint that was found in a folder, with its graph; ``listings`` caches listed folders."""
     return _with_graphs(verify_files(files.prefix.path, files, progress, listings), _meta_of(files.prefix))
 
 
 def joined(report: Report, other: Report) -> Report:
-    """Return what two reports found and verified; of what else they say, the first one's."""
+    """Return the first report, extended by the findings and statistics of the second."""
     return replace(
         report,
         findings=report.findings + other.findings,
@@ -87,14 +87,14 @@ def _with_graphs(report: Report, graphs: list[Location]) -> Report:
 
 
 def _verify_other(location: Location, error: TfBundleError | OSError, progress: Progress) -> Report | None:
-    """Check what is no checkpoint, for the reason that ``error`` gives, if it is of another kind that is known."""
+    """Check a path of another known kind; ``error`` is the reason why it is not a checkpoint."""
     path = location.path
     if is_saved_model(path):
         report = verify_saved_model(location, progress)
         folder = location if location.is_folder() else location.parent
         if isinstance(error, MissingFileError) and error.path == variables_prefix(folder).plus(INDEX_SUFFIX).path:
-            return report  # It says whether the model has variables at all.
-        return joined(report, Report(path, findings=(finding_of(error, "missing"),)))  # Perhaps of a state file.
+            return report  # It reports whether the model needs variables.
+        return joined(report, Report(path, findings=(finding_of(error, "missing"),)))  # Perhaps about a state file.
     if not location.is_file():
         return None
     from tfbundle.graph.reading import holds_graph

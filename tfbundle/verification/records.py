@@ -1,4 +1,4 @@
-"""What can be checked of a file of records: the checksums of each, and of an event file also that they are events."""
+"""The checks of a TFRecord file: the checksums of each record, and for an event file, that each record is an event."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tfbundle.storage.base import Location, Source
 from tfbundle.verification.checkpoints import report_of, size_of
 from tfbundle.verification.file_causes import describe_zeros, find_transfer_causes, find_zeros
 
-# Progress is reported after so many records.
+# Progress is reported after this many records.
 _STEP = 1000
 
 
 def format_of_records(location: Location) -> str | None:
-    """Return ``"events"`` or ``"records"``, or ``None`` for a file of neither; raises as opening it does."""
+    """Return ``"events"`` or ``"records"``, or ``None`` for any other file; raises the errors of opening it."""
     kind = FileKind.EVENTS if is_event_file_name(location.name) else kind_of(location)
     if kind is FileKind.EVENTS:
         return "events"
@@ -31,7 +31,7 @@ def format_of_records(location: Location) -> str | None:
         return "records"
     if kind not in (FileKind.GZIP, FileKind.UNKNOWN):
         return None
-    # If it is not compressed, its first record has not been recognised.
+    # An uncompressed file would have been recognized by its first record.
     try:
         with read_records(location.path) as records:
             return "records" if next(records, None) is not None and records.compression != "NONE" else None
@@ -40,14 +40,14 @@ def format_of_records(location: Location) -> str | None:
 
 
 def verify_records(location: Location, format: str, progress: Progress) -> Report:
-    """Check every record of a file; ``progress`` is called with the bytes done and those that there are."""
+    """Check every record of a file; ``progress`` is called with the bytes done and the size of the file."""
     path = location.path
     size = size_of(location) or 0
     findings = []
     count = nbytes = 0
     try:
         opened = read_records(path, salvage=True)
-    except (TfBundleError, OSError) as error:  # It is no regular file, may not be read, or was deleted meanwhile.
+    except (TfBundleError, OSError) as error:  # Not a regular file, not readable, or just deleted.
         otherwise = "record" if size_of(location) is not None else "wrong-file"
         return replace(report_of(path, finding_of(error, otherwise), format), format=format)
     with opened as records:
@@ -74,7 +74,7 @@ def verify_records(location: Location, format: str, progress: Progress) -> Repor
                 findings = [Finding("wrong-file", f"{path} is {kind.value}; {kind.advice}", path)]
     is_plain = records.compression == "NONE"
     if not is_plain:
-        # What is known are places in the stream, which are none in the file.
+        # Offsets and sizes refer to the decompressed stream, not to the file.
         findings = [replace(finding, offset=None, size=None) for finding in findings]
     causes = _find_causes(location, records.losses, is_lost=not count) if is_plain else ()
     file = CheckedFile(path, format, size, count)
@@ -85,12 +85,12 @@ def _describe_truncation(path: str, offset: int, there: int) -> Finding:
     what = f"the last record of {path}, at offset {offset}, is truncated ({there} bytes left)"
     if not there:
         what = f"the compressed stream in {path} is truncated, and records may be lost"
-    message = f"{what}; its writer is still at work, or it or a copy of the file was interrupted"
+    message = f"{what}; it is still being written, or the writer or a copy was interrupted"
     return Finding("truncated", message, path, None, None, offset, there)
 
 
 def _find_causes(location: Location, losses: Sequence[Loss], *, is_lost: bool) -> tuple[str, ...]:
-    """Return what probably happened to a file of records, of which perhaps none is left."""
+    """Return the probable cause of damage to a file of records; ``is_lost`` is whether no record is intact."""
     if not losses:
         return ()
     with suppress(TfBundleError, OSError), closing(location.open()) as source:

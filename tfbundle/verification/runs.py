@@ -1,7 +1,7 @@
-"""What lies in a folder and below it: checkpoints, SavedModels, event files and the graph of a run.
+"""The checks of a folder and its subfolders: checkpoints, SavedModels, event files and the graph of a run.
 
-A folder means the checkpoint that its state file names, or all of its checkpoints where nothing says which is meant.
-The others are listed as not checked, so that a report says of what it is silent.
+In a folder, the checkpoint that its state file names is checked, or all of its checkpoints if there is no state file.
+All others are listed as not checked, so that a report states what it does not cover.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from tfbundle.verification.checkpoints import report_of, size_of
 from tfbundle.verification.misnamed import check_names
 from tfbundle.verification.models import joined, verify_found, verify_model, verify_saved_model
 
-# What TensorFlow 1 calls the graph of a run beside its checkpoints and event files.
+# The name that TensorFlow 1 gives the graph of a run, next to its checkpoints and event files.
 _GRAPH_OF_RUN = "graph.pbtxt"
 
 
 class Model(NamedTuple):
-    """A checkpoint, or a SavedModel where ``files`` is ``None``; ``folder`` is where it lies."""
+    """A checkpoint, or a SavedModel if ``files`` is ``None``, in ``folder``."""
 
     folder: Location
     files: CheckpointFiles | None
 
     @property
     def path(self) -> str:
-        """What to pass to check it alone."""
+        """The path to pass to check it alone."""
         return self.folder.path if self.files is None else self.files.prefix.path
 
 
 def verify_folder(folder: Location, format: Format | None, every: bool, progress: Progress | None) -> Report:
-    """Check a folder; with ``every`` each checkpoint in it and below it, and with a ``format`` nothing else."""
+    """Check a folder; with ``every``, all checkpoints in it and its subfolders; with ``format``, only checkpoints."""
     try:
         logs = _find_logs(folder) if format is None else {}
         unreadable: list[str] = []
@@ -91,12 +91,12 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
 
 
 def _choose(folder: Location, own: list[Model], format: Format | None) -> list[Model]:
-    """Return the models to check of those that lie in a folder; none where the folder itself says which is meant."""
+    """Return which models of a folder to check; none if the folder itself determines its checkpoint."""
     if folder.join(STATE_NAME).is_file() or is_saved_model(folder.path):
         return []
     if len(own) != 1:
         return own
-    try:  # It may lack its index, or the folder have the name of a checkpoint beside it.
+    try:  # Its index may be missing, or the folder may have the name of a checkpoint next to it.
         find_checkpoint(folder, format)
     except (TfBundleError, OSError):
         return own
@@ -104,7 +104,7 @@ def _choose(folder: Location, own: list[Model], format: Format | None) -> list[M
 
 
 def _check_folder(folder: Location, own: list[Model], *, is_alone: bool) -> Iterator[Finding]:
-    """Find what is wrong with the state file, unless the folder was checked by it, and files with wrong names."""
+    """Yield findings about the state file, unless it was used to check the folder, and about misnamed files."""
     try:
         if not is_alone and folder.join(STATE_NAME).is_file():
             find_checkpoint(folder)
@@ -114,7 +114,7 @@ def _check_folder(folder: Location, own: list[Model], *, is_alone: bool) -> Iter
     others += (*SAVED_MODEL_NAMES, *SAVED_MODEL_NOTES) if is_saved_model(folder) else ()
     try:
         yield from check_names(folder, {model.files.prefix.name for model in own if model.files is not None}, others)
-    except (TfBundleError, OSError) as error:  # It vanished just now.
+    except (TfBundleError, OSError) as error:  # The folder was just removed.
         yield finding_of(error, "missing")
 
 
@@ -144,10 +144,10 @@ def _identity(prefix: Location, format: str) -> tuple[Hashable, str]:
 
 
 def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
-    """Return all checkpoints and SavedModels in a folder and below it, by what their files are called.
+    """Yield all checkpoints and SavedModels in a folder and its subfolders, found by the names of their files.
 
-    Raises ``MissingFileError`` or ``OSError`` where the folder cannot be listed; the path of one
-    below it that cannot be is added to ``unreadable``, unless it vanished just now.
+    Raises ``MissingFileError`` or ``OSError`` if the folder cannot be listed. The paths of subfolders that cannot be
+    listed are added to ``unreadable``, unless they were just removed.
     """
     seen: set[Hashable] = set()
     waiting = [root]
@@ -156,7 +156,7 @@ def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
         try:
             place = folder.place()
             if place in seen:
-                continue  # A link to a folder above would lead round without end.
+                continue  # A link to a parent folder would cause an endless loop.
             seen.add(place)
             listing = folder.list()
             below = [name for name in listing.names if listing.is_folder(name) and not is_sidecar_folder(name)]
@@ -182,22 +182,22 @@ def _find_logs(folder: Location) -> dict[str, int]:
 
 
 class _Steps:
-    """Reports the progress of several checks, one behind the other, as that of one."""
+    """Reports the progress of several consecutive checks as that of one."""
 
     def __init__(self, progress: Progress | None, later: int) -> None:
-        """Return the first check begins, and those behind it have ``later`` bytes."""
+        """Begin the first check; those after it have ``later`` bytes in total."""
         self._progress = progress
         self._before = self._total = 0
         self._later = later
 
     def begin(self, size: int) -> None:
-        """Begin another check, of so many bytes."""
+        """Begin the next check, of ``size`` bytes."""
         self._before += self._total
         self._total = size
         self._later -= size
 
     def __call__(self, done: int, total: int) -> None:
-        """Report the current check."""
+        """Report the progress of the current check."""
         self._total = total
         if self._progress is not None:
             self._progress(self._before + done, self._before + total + self._later)

@@ -1,4 +1,4 @@
-"""Whether a SavedModel's index is the one that its ``fingerprint.pb`` was written for (TensorFlow 2.12 and later)."""
+"""Whether the index of a SavedModel matches its ``fingerprint.pb`` (written by TensorFlow 2.12 and later)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import FingerprintDef
 from tfbundle.storage.base import Location
 
-# The hash takes a second for 8 MiB. The indexes of SavedModels have some KiB, and a larger one is not hashed.
+# Hashing 8 MiB takes a second. The index of a SavedModel usually has a few KiB; larger ones are not hashed.
 _LARGEST_HASHED = 4 << 20
 
 
 def check_fingerprint(folder: Location, prefix: Location) -> Report:
-    """Compare the hash of the index of a SavedModel's variables with the one that is stored.
+    """Compare the hash of the index of a SavedModel's variables with the hash in its fingerprint.
 
-    A note is not checked where the index is too large to be hashed.
+    If the index is too large to hash, the fingerprint is listed as not checked.
     """
     note, index = folder.join(FINGERPRINT_NAME), prefix.plus(INDEX_SUFFIX)
     report = Report(folder.path)
@@ -46,7 +46,7 @@ def check_fingerprint(folder: Location, prefix: Location) -> Report:
     if actual == expected:
         return report
     message = (
-        f"{index} has the hash {actual:#018x}, and {note} states {expected:#018x}; the variables were saved again or "
-        "replaced after the model was, or the index is damaged"
+        f"{index} has the hash {actual:#018x}, but {note} states {expected:#018x}; the variables were saved again or "
+        "replaced after the model was saved, or the index is damaged"
     )
     return replace(report, findings=(Finding("checksum", message, index.path),))

@@ -2,11 +2,11 @@
 
 ::
 
-    ==a====|==b==|....|===c===|########       .... padding to a tensor's alignment, which is as it should be
+    ==a====|==b==|....|===c===|########       .... padding that aligns the next tensor, as intended
     0                         ^               #### bytes that no tensor claims
 
-TensorFlow writes tensors one behind the other, with zeros between them if it was asked to align them, and nothing
-behind the last.
+TensorFlow writes tensors one after another, with zeros between them if alignment is requested, and nothing after the
+last.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from tfbundle.storage.base import Source
 from tfbundle.verification.data_files import DataFiles
 from tfbundle.verification.layout import Claims, Column
 
-# So many findings of this kind are made for a data file.
+# The most findings of this kind for one data file.
 _MOST_NAMED = 100
-# Pages of memory and blocks of disks, to which tensors are aligned, are no larger. A larger gap is not looked through.
+# The largest alignment, which is that of memory pages and disk blocks. A larger gap is not padding, and is not read.
 _LARGEST_ALIGNMENT = 1 << 16
-# Paddings between small tensors lie close to each other, and are read together.
+# Padding between small tensors is close together, and is read in one go.
 _WINDOW = 1 << 12
 
 
 class Space(NamedTuple):
-    """What is not a tensor in the data files: findings, and bytes of padding by the number of the file."""
+    """The parts of data files that are not tensors: findings, and bytes of padding by number of the file."""
 
     findings: list[Finding]
     padding: dict[int, int]
 
 
 def check_space(claims: Claims, files: DataFiles, name_of: Callable[[int], str], *, is_complete: bool) -> Space:
-    """Find bytes that two tensors claim, or none.
+    """Find bytes that are claimed by two tensors, or by none.
 
-    Where an entry makes no sense (``is_complete`` is false), bytes that no tensor claims are taken to be its own.
-    ``name_of`` gives the name of a tensor by the number of its entry.
+    If an entry is invalid (``is_complete`` is false), unclaimed bytes may belong to it, and are not reported.
+    ``name_of`` returns the name of a tensor by the number of its entry.
     """
     space = Space([], {})
     for shard in sorted(files.present.keys() - files.unreadable):
         try:
             source = files.present[shard].open()
         except (TfBundleError, OSError):
-            continue  # It vanished just now, and its tensors have findings.
+            continue  # It was just removed; its tensors have findings.
         own = claims.of(shard)
-        # Where the claims up to each one end; it is larger than its own end where a claim lies within another.
+        # The end of all claims up to each one, which exceeds its own end if it is contained in another claim.
         ends = np.maximum.accumulate(own.end) if len(own.end) else own.end
         problems: Iterable[Finding] = _overlaps(source.path, shard, own, ends, name_of)
         try:
@@ -59,7 +59,7 @@ def check_space(claims: Claims, files: DataFiles, name_of: Callable[[int], str],
                 space.padding[shard], gaps = _find_gaps(source, own, ends)
                 problems = chain(problems, _unclaimed(source.path, shard, gaps))
         except FormatError:
-            pass  # It was cut short just now.
+            pass  # It was just truncated.
         except OSError as error:
             space.findings.append(finding_of(error, "unclaimed"))
         finally:
@@ -67,7 +67,7 @@ def check_space(claims: Claims, files: DataFiles, name_of: Callable[[int], str],
         found = list(islice(problems, _MOST_NAMED + 1))
         if len(found) > _MOST_NAMED:
             found[-1] = Finding(
-                found[-1].kind, f"there is more of this kind in {source.path}", source.path, shard=shard
+                found[-1].kind, f"{source.path} has more findings of this kind", source.path, shard=shard
             )
         space.findings.extend(found)
     return space
@@ -88,7 +88,7 @@ def _overlaps(path: str, shard: int, claims: Claims, ends: Column, name_of: Call
 
 
 def _find_gaps(source: Source, claims: Claims, ends: Column) -> tuple[int, list[tuple[int, int]]]:
-    """Return how many bytes between claims are padding, and the offsets and sizes of the gaps that are not."""
+    """Return the number of padding bytes between claims, and the offsets and sizes of all other gaps."""
     alignment = min(int(np.gcd.reduce(claims.offset)) if len(ends) else 0, _LARGEST_ALIGNMENT)
     before = np.concatenate(([0], ends[:-1])) if len(ends) else ends
     sizes = np.minimum(claims.offset, source.size) - before
@@ -109,7 +109,7 @@ def _find_gaps(source: Source, claims: Claims, ends: Column) -> tuple[int, list[
 
 
 class _Window:
-    """Reads ascending parts of a file, neighbours together."""
+    """Reads parts of a file in ascending order, with neighbouring parts in one read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

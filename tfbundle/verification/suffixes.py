@@ -1,4 +1,4 @@
-"""What the name of a file says that it is, where that is not what it is."""
+"""Contradictions between the suffix of a file name and the content of the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEXTS = (
     FileKind.STATE,
     FileKind.CAFFE_TEXT,
 )
-# What may be in files that are called so.
+# The kinds of content that are expected for each suffix.
 _EXPECTED = {
     ".index": (FileKind.BUNDLE_INDEX, FileKind.TABLE),
     ".meta": (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT),
@@ -48,21 +48,21 @@ _EXPECTED = {
     ".zip": (FileKind.ZIP, FileKind.NUMPY_ARCHIVE, FileKind.KERAS, FileKind.PYTORCH),
 }
 _PAGES = (".html", ".htm", ".xhtml")
-# These take the place of any file. An empty one may be meant, if its name does not say that it holds something.
+# Placeholders for any file. An empty file may be intended, unless its suffix promises content.
 _PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
 _SAVED_MODEL_NAMES = {
     FileKind.SAVED_MODEL: "saved_model.pb",
     FileKind.SAVED_MODEL_TEXT: "saved_model.pbtxt",
     FileKind.SAVED_MODEL_CHUNKED: "saved_model.cpb",
 }
-# Other programs use these suffixes for files of their own.
+# Other programs use these suffixes, too.
 _AMBIGUOUS = (".index", ".meta")
 
 
 def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> str | None:
-    """Return what is wrong where the content of a file is not what its name says, or a placeholder; else ``None``.
+    """Return the problem if the content of a file does not match its name or is a placeholder; else ``None``.
 
-    ``listing`` is of its folder: what is still compressed is wrong only where the file itself is not there.
+    ``listing`` is that of its folder: a compressed file is a problem only if the unpacked file does not exist.
     """
     suffix = "." + name.lower().rpartition(".")[2]
     expected = _EXPECTED.get(suffix, ())
@@ -72,22 +72,22 @@ def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> 
         return "is empty" if expected or is_event_file_name(name) else None
     if is_event_file_name(name):
         is_readable = kind in (FileKind.EVENTS, *PACKED)
-        return None if is_readable else "is called like an event file, and is damaged or something else"
+        return None if is_readable else "is named like an event file, but is damaged or of another kind"
     if kind is FileKind.EVENTS and not expected:
         return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
     if kind in PACKED and listing is not None:
         original = original_name(name)
         is_part = original.endswith(INDEX_SUFFIX) or parse_shard(original) is not None or original in SAVED_MODEL_NAMES
         if is_part and original != name and original not in listing:
-            return f"is {kind.value}: unpack it, as {original}"
+            return f"is {kind.value}: unpack it to {original}"
     if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind]:
-        return f"is a SavedModel, which has to be called {_SAVED_MODEL_NAMES[kind]}"
+        return f"is a SavedModel, which must be named {_SAVED_MODEL_NAMES[kind]}"
     if kind is FileKind.BUNDLE_INDEX and not name.endswith(INDEX_SUFFIX):
         return (
-            f"is {kind.value}, whose name has to end in {INDEX_SUFFIX}: rename it to {index_name_for(name)}, and its "
-            "data files"
+            f"is {kind.value}, whose name must end in {INDEX_SUFFIX}: rename it to {index_name_for(name)}, and its "
+            "data files accordingly"
         )
     if not expected or kind in expected or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and suffix in _AMBIGUOUS):
         return None
-    found = "damaged, or of another program" if kind is FileKind.UNKNOWN else kind.value
-    return f"is called {suffix}, but is {found}"
+    found = "damaged, or belongs to another program" if kind is FileKind.UNKNOWN else kind.value
+    return f"has the suffix {suffix}, but is {found}"

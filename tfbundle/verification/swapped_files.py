@@ -1,7 +1,7 @@
-"""Data files of a bundle that have each other's names.
+"""Data files of a bundle whose names were swapped.
 
-Nothing is right in such a file, and each looks as if it were of another checkpoint, or cut short. But what should be in
-it has its checksum, and that is looked for in the others of which nothing is right: a few tensors are enough.
+No checksum matches in such a file, so that it looks truncated, or as if it belonged to another checkpoint. But the
+checksums of its tensors are known, and they are searched for in the other files without a match: a few tensors suffice.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tfbundle.storage.base import Location
 from tfbundle.verification.entries import Entries
 from tfbundle.verification.layout import Claims
 
-# With more damaged data files than this, comparing each with each takes too long.
+# Comparing more damaged data files than this with each other takes too long.
 _MOST_FILES = 10
-# So many tensors are looked for in other files, none of them larger, and together no smaller than these sizes.
+# How many tensors of a file are searched for, the largest size of each, and the smallest total size, in bytes.
 _MOST_SAMPLES = 3
 _LARGEST_SAMPLE = 1 << 20
 _FEWEST_BYTES = 32
@@ -34,7 +34,7 @@ def find_swapped(
     present: Mapping[int, Location],
     findings: Collection[Finding],
 ) -> dict[str, str]:
-    """Return the data files in which nothing is right, each with the one that holds what should be in it."""
+    """Return the data files without a matching checksum, each with the file that has its contents."""
     wrong: dict[int, list[int]] = {}
     for finding in findings:
         if finding.kind in ("checksum", "truncated") and finding.shard is not None and finding.offset is not None:
@@ -57,7 +57,7 @@ def find_swapped(
 
 
 def _choose(store: BundleStore, entries: Entries, claims: Claims, shard: int) -> list[StoredSlice]:
-    """Return some stored slices that should be in a data file; none if they are too small to prove anything."""
+    """Return some stored slices of a data file, or none if they are too small to be evidence."""
     small = claims.rows(claims.size <= _LARGEST_SAMPLE)
     chosen = small.rows(np.argsort(small.size, kind="stable")[-_MOST_SAMPLES:])
     if int(chosen.size.sum()) < _FEWEST_BYTES:
@@ -75,7 +75,7 @@ def _choose(store: BundleStore, entries: Entries, claims: Claims, shard: int) ->
 
 
 def _are_in(store: BundleStore, slices: list[StoredSlice], shard: int) -> bool:
-    """Return whether a data file has what some slices should be, in their places."""
+    """Return whether a data file contains the given slices at their offsets."""
     try:
         for stored in slices:
             store.reader.check(stored._replace(location=stored.location._replace(shard=shard)))

@@ -1,9 +1,9 @@
-"""Every stored value compared with its checksum, none of them kept.
+"""The comparison of every stored value with its checksum; no values are kept.
 
-Stores yield their own checks (``Store.checks``), and these are run one after the other, each made when its turn comes.
-The plain tensors of a V2 checkpoint, of which there may be a million, are not even made into checks: neighbours in a
-data file are read together and their checksums compared by rows. What fails there is checked once more by itself, which
-is the one place that says what is wrong.
+Stores yield checks (``Store.checks``) one at a time, and each is run before the next one is created. The plain tensors
+of a V2 checkpoint, of which there may be a million, do not become checks: neighbours in a data file are read together,
+and their checksums are compared row by row. Rows that fail are checked again individually, which is the only place
+where errors are described.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from tfbundle.verification.layout import Claims, Column, Layout
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
-# A tensor above this size is worth a read of its own.
+# A tensor above this size is read separately.
 _SMALL = 64 << 10
-# Tensors that begin within so many bytes of a data file are read together.
+# Tensors that begin within this many bytes of a data file are read together.
 _WINDOW = 2 << 20
-# The bytes of a plain tensor are compared as they lie in the file, whatever its type is.
+# The bytes of a plain tensor are checked as they are in the file, whatever its type.
 _DT_UINT8 = 4
 
 
 class ValueCheck:
-    """Runs the checks of a checkpoint and counts: ``nbytes`` that are intact, ``whole`` stored values by file.
+    """Runs the checks of a checkpoint; counts intact bytes (``nbytes``) and intact stored values by file (``whole``).
 
-    ``findings`` are pairs with the number of the tensor.
+    ``findings`` are pairs of the number of the tensor and its finding.
     """
 
     def __init__(self, store: BundleStore | V1Store, total: int, progress: Progress | None, listings: Listings) -> None:
-        """``total`` is how many bytes there are to check, ``listings`` are folders that were listed already."""
+        """``total`` is the number of bytes to check; ``listings`` caches the folders that were listed before."""
         self.nbytes = 0
         self.whole: Counter[str | None] = Counter()
         self.findings: list[tuple[int, Finding]] = []
-        self._checks: Any = store.checks  # Records are of the kind that the store itself gave.
+        self._checks: Any = store.checks  # Records are passed back to the store that returned them.
         self._path = store.path
         self._budget = Budget(store, listings)
         self._progress = progress
@@ -57,7 +57,7 @@ class ValueCheck:
         self._done = 0
 
     def run_all(self, entries: Iterable[Entry | tuple[int, str, Any]], absent: Collection[int]) -> None:
-        """Run the checks of some tensors, each given by its number, name and record; leave out the files ``absent``."""
+        """Run the checks of some tensors, each given by its number, name and record; skip the files ``absent``."""
         for number, name, record in entries:
             try:
                 for check in self._checks(name, record, absent):
@@ -87,7 +87,7 @@ class ValueCheck:
             self._run(number, name, _check_of(store, Location(*place)))
 
     def _check_rows(self, store: BundleStore, claims: Claims, rows: Column, entries: Entries) -> Iterator[Column]:
-        """Check rows of one data file, and return small ones that fail."""
+        """Check rows of one data file, and yield the small ones that fail."""
         sizes = claims.size[rows]
         large = rows[sizes > _SMALL]
         small = rows[sizes <= _SMALL]
@@ -108,7 +108,7 @@ class ValueCheck:
             self._run(int(claims.number[row]), None, _check_of(store, place), entries)
 
     def _check_window(self, store: BundleStore, claims: Claims) -> Column:
-        """Return which rows have the checksum that they should; none where they cannot be read together."""
+        """Return which rows match their checksums; none if they cannot be read together."""
         start = int(claims.offset[0])
         try:
             self._budget.spend(int(claims.size.sum()))
@@ -123,7 +123,7 @@ class ValueCheck:
         return is_right
 
     def _run(self, number: int, name: str | None, check: Check, entries: Entries | None = None) -> None:
-        """Run one check; a ``name`` of ``None`` is looked up in ``entries`` if something is wrong."""
+        """Run one check; if it fails and ``name`` is ``None``, the name is looked up in ``entries``."""
         try:
             self._budget.spend(check.nbytes)
             check.run()
