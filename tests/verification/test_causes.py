@@ -89,8 +89,8 @@ def test_bytes_that_a_table_lacks_or_has_too_many(tmp_path: Path, kind: str) -> 
     for change, words in (
         (lambda data: without(data, 300, 512), "is 512 bytes shorter than its footer states"),
         (lambda data: data[:300] + bytes(range(1, 101)) + data[300:], "is 100 bytes longer than its footer states"),
-        (lambda data: data + b"more", "does not stop where its table ends"),
-        (lambda data: data[:-3], "was cut short"),
+        (lambda data: data + b"more", "continues after the end of its table"),
+        (lambda data: data[:-3], "was truncated to"),
     ):
         (cause,) = causes(kind, tmp_path, change)
         assert words in cause

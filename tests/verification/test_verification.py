@@ -302,10 +302,10 @@ def test_likely_cause_of_lost_carriage_returns(tmp_path: Path) -> None:
     assert report.recoverable == 1
     (cause,) = report.causes
     assert "which turned each CR LF into a line feed, so that 2 bytes are missing" in cause
-    # One that was cut short by as much is whole up to there.
+    # A file that was truncated by as much is intact up to there.
     path.write_bytes(good[:-2])
     (cause,) = tfbundle.verify(tmp_path / "b").causes
-    assert "was cut short" in cause
+    assert "is truncated: it has" in cause
 
 
 def test_likely_cause_of_text_mode_with_one_line_feed(tmp_path: Path) -> None:
