@@ -55,7 +55,7 @@ def test_zeros_at_the_end_of_a_data_file(tmp_path: Path, zeros: int, expected: b
     write_bundle(tmp_path / "m", {"a": take(100)})
     data_file(tmp_path / "m").write_bytes(take(100 - zeros).tobytes() + bytes(zeros))
     found = tfbundle.verify(tmp_path / "m").causes
-    assert any(f"ends in {zeros} zeros" in cause for cause in found) is expected
+    assert any(f"ends in {zeros} zero bytes" in cause for cause in found) is expected
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ class FileKind(Enum):
     GIT_LFS = "a Git LFS pointer, a placeholder for the real file"
     HTML = "an HTML page, probably of a failed download"
     STORE_ERROR = "the error message of an object store, probably of a failed download"
-    APPLE_DOUBLE = "macOS metadata about another file (._NAME)"
+    APPLE_DOUBLE = "metadata that macOS keeps about another file (._NAME)"
     EMPTY = "an empty file"
     ZEROS = "a file of zero bytes, probably of an interrupted transfer"
     TEXT = "a text file"
