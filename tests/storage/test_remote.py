@@ -22,11 +22,12 @@ obstore = pytest.importorskip("obstore", reason="object stores are read by obsto
 TRAINING = "tf-1.15.5/training"
 PREFIX = f"{TRAINING}/model.ckpt-20"
 MODEL = "tf-2.21.0/keras-saved-model/model"
+PROGRAM = "programs-tf-2.21.0/reads-a-file"
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    for folder in (TRAINING, MODEL):
+    for folder in (TRAINING, MODEL, PROGRAM):
         shutil.copytree(FIXTURES / folder, tmp_path / folder)
     with serving(tmp_path) as server:
         yield server
@@ -48,7 +49,7 @@ def bucket() -> Iterator[str]:
             patch.setenv(f"AWS_{name}", value)
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket="models")
-        for folder in (TRAINING, MODEL):
+        for folder in (TRAINING, MODEL, PROGRAM):
             for path in (FIXTURES / folder).rglob("*"):
                 if path.is_file():
                     key = path.relative_to(FIXTURES).as_posix()
@@ -105,6 +106,17 @@ def test_checkpoints_of_a_bucket(bucket: str) -> None:
     assert model.proto == tfbundle.load_saved_model(FIXTURES / MODEL).proto
     with pytest.raises(tfbundle.MissingFileError, match=r"there is no checkpoint s3://models/absent"):
         tfbundle.load(f"{bucket}/absent")
+
+
+def test_graphs_by_url_are_scanned(bucket: str, server: Server) -> None:
+    local = tfbundle.scan(FIXTURES / PROGRAM)
+    assert local.findings
+    for url in (f"{bucket}/{PROGRAM}", f"{server.url}/{PROGRAM}/model/saved_model.pb"):
+        found = tfbundle.scan(url)
+        assert found.complete
+        assert [(item.rule, item.op, item.argument) for item in found.findings] == [
+            (item.rule, item.op, item.argument) for item in local.findings
+        ]
 
 
 def test_few_requests(bucket: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
