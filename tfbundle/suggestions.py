@@ -24,7 +24,9 @@ def suggest_names(name: object, names: Collection[str], *, also: Collection[str]
     if not close:  # The scope may be missing, or the case differ.
         end = f"/{name}".casefold()
         close = list(islice((other for other in known if f"/{other}".casefold().endswith(end)), 3))
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; there are {len(names)} others"
+    if close:
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return "; there is 1 other" if len(names) == 1 else f"; there are {len(names)} others"
 
 
 def closest_names(

@@ -1,12 +1,12 @@
-"""What a SavedModel notes of its variables, which are a checkpoint of their own and may be written anew.
+"""The fingerprint of a SavedModel, which follows when the checkpoint of its variables is replaced.
 
 ::
 
     MODEL/fingerprint.pb                      FingerprintDef, of which checkpoint_hash is the hash of the index
     MODEL/variables/variables.index, .data-*  the checkpoint
 
-TensorFlow loads a model whose note does not match, and uses the note to tell models apart. So the hash is made true
-when the variables are replaced; what the note says of graphs and signatures stays, and so does the model's uuid.
+TensorFlow loads a model whose fingerprint does not match, and uses the fingerprint to distinguish models. The hash of
+the index is therefore updated when the variables are replaced; the hashes of graphs and signatures and the uuid stay.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ by the names that are stored::
     first_step, last_step    which points
     rename                   what the series are called
 
-What a plugin keeps in a summary that is no point of a curve (hyperparameters, graphs, layouts) has a step without a
-meaning, which is neither cut nor shifted. A plugin is told by the metadata on the first value of a tag: where that is
-dropped, the next value takes them over.
+Summaries of plugins that are not points of a curve (hyperparameters, graphs, layouts) have a meaningless step, which is
+neither cut nor shifted. The metadata on the first value of a tag identify the plugin: if that value is dropped, the
+next one takes them over.
 """
 
 from __future__ import annotations
