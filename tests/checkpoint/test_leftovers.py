@@ -129,7 +129,7 @@ def test_a_state_file_is_made_again(tmp_path: Path, run: Any) -> None:
     ]
     assert tfbundle.latest_checkpoint(tmp_path) == str(tmp_path / "model-100")
     assert tfbundle.plan_repair(tmp_path) is None
-    assert "right as it is" in run("--repair", tmp_path)[1]
+    assert "needs no repair" in run("--repair", tmp_path)[1]
 
 
 def test_stale_paths_become_those_that_lie_there(tmp_path: Path) -> None:

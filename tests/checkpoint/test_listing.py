@@ -340,8 +340,8 @@ class TestCommand:
         code, out, _ = run(FIXTURES / "tf-2.21.0" / "folder-of-strangers")
         assert code == 1
         assert [line.split() for line in out.splitlines()[-3:]] == [
-            ["model.ckpt-40", "-", "-", "-", "-", "yes", "not", "there"],
-            ["*", "model.ckpt-50", "-", "-", "-", "-", "yes", "not", "there"],
+            ["model.ckpt-40", "-", "-", "-", "-", "yes", "missing"],
+            ["*", "model.ckpt-50", "-", "-", "-", "-", "yes", "missing"],
             ["2", "checkpoints"],
         ]
         write_bundle(tmp_path / "model-1", {"a": ARRAY})

@@ -335,7 +335,7 @@ def test_the_command_reads_renames_from_a_file(model: Path, tmp_path: Path) -> N
         assert {"last", "w.b", "int8"} < set(found)
     for text in ('["a"]', '[["a"]]', '[["a", 1]]', '{"a": 1}', "3", '[{"a": ["b"]}]', '"a"'):
         mapping.write_text(text)
-        assert "one object of names" in refusal("convert", model, tmp_path / "out.npz", *options)
+        assert "an object of names" in refusal("convert", model, tmp_path / "out.npz", *options)
     mapping.write_text('{"dense/bias": "a", "dense/kernel": "b", "dense/bias": "c"}')
     assert "'dense/bias' twice" in refusal("convert", model, tmp_path / "out.npz", *options)
     mapping.write_text("{")
