@@ -340,7 +340,11 @@ def test_the_command_reads_renames_from_a_file(model: Path, tmp_path: Path) -> N
     assert "'dense/bias' twice" in refusal("convert", model, tmp_path / "out.npz", *options)
     mapping.write_text("{")
     assert "is not JSON" in refusal("convert", model, tmp_path / "out.npz", *options)
-    for option, match in (("--rename=a", "OLD=NEW"), ("--transpose=a=x", "no axes"), ("--shard-size=2X", "no size")):
+    for option, match in (
+        ("--rename=a", "OLD=NEW"),
+        ("--transpose=a=x", "list of axes"),
+        ("--shard-size=2X", "not a size"),
+    ):
         assert match in refusal("convert", model, tmp_path / "out.npz", option)
 
 
