@@ -22,7 +22,7 @@ from tests.support.expected import FIXTURES
 from tests.support.records import frames
 from tfbundle import open_events, read_events, read_records
 from tfbundle.errors import TfBundleError
-from tfbundle.events import columns, file
+from tfbundle.events import file, stacks
 from tfbundle.events.plugins import KINDS, SCALARS
 from tfbundle.formats.records import frames as record_frames
 from tfbundle.proto import Event
@@ -58,7 +58,7 @@ def check(data: bytes) -> None:
     exercise_events(_FILE)
     _FILE.write_bytes(frames(payload for count, payload in pieces for _ in range(count)))
     many = _contents()
-    fewest = [(module, module.FEWEST_ROWS) for module in (columns, file, record_frames)]
+    fewest = [(module, module.FEWEST_ROWS) for module in (stacks, file, record_frames)]
     try:
         for module, _ in fewest:
             module.FEWEST_ROWS = _NEVER
