@@ -6,6 +6,7 @@ import io
 
 from tfbundle.errors import FormatError, TruncatedError
 from tfbundle.storage.base import Source
+from tfbundle.storage.streams import SourceStream
 
 LARGEST = (1 << 31) - 1
 """Bytes of a file that are read as a whole: protobuf reads no larger message."""
@@ -61,44 +62,6 @@ class BytesSource(Source):
 
     def close(self) -> None:
         """Do nothing."""
-
-
-class SourceStream(io.RawIOBase):
-    """An open file with a cursor, for readers of archives."""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__()
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Return ``True``."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return ``True``."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the cursor."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
-        if start + offset < 0:
-            raise ValueError("a position before the start of the file")
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        """Return where the cursor is."""
-        return self._position
-
-    def readinto(self, buffer: object) -> int:
-        """Read what there is, up to the length of the buffer."""
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        size = max(0, min(len(view), self._source.size - self._position))
-        if size:
-            self._source.read_into(self._position, view[:size])
-        self._position += size
-        return size
 
 
 class Content:

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from tfbundle.errors import MissingFileError
-from tfbundle.storage.base import Location, Source
+from tfbundle.storage.base import Location
 from tfbundle.storage.changing import (
     Mode,
     copy_file,
@@ -33,6 +33,7 @@ from tfbundle.storage.changing import (
     remove_tree,
 )
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.streams import SourceStream
 
 __all__ = [
     "FileStatistics",
@@ -320,38 +321,12 @@ class GFile:
         return self._file
 
 
-class _Reading(io.RawIOBase):
-    """A source with a position."""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__()
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        size = max(0, min(len(view), self._source.size - self._position))
-        if size:
-            self._source.read_into(self._position, view[:size])
-            self._position += size
-        return size
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        start = (0, self._position, self._source.size)[whence]
-        if start + offset < 0:
-            raise ValueError(f"a position before the start of {self._source.path}: {start + offset}")
-        self._position = start + offset
-        return self._position
+class _Reading(SourceStream):
+    """A source with a position, which it closes."""
 
     def close(self) -> None:
         if not self.closed:
-            self._source.close()
+            self.source.close()
         super().close()
 
 

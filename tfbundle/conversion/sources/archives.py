@@ -6,13 +6,12 @@ Keras uses, some of which have no bound on their output. The size is therefore b
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
-from typing import Any
 
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.storage.base import Source
+from tfbundle.storage.streams import SourceStream
 
 # The directory takes about a hundred bytes per member, and each of these bytes about a microsecond to parse.
 _LARGEST_DIRECTORY = 16 << 20
@@ -22,57 +21,23 @@ _LOCAL_HEADER = 30
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
-class SourceFile(io.RawIOBase):
+class SourceFile(SourceStream):
     """A part of an open source as a file object for Python's libraries and h5py."""
 
-    def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
-        """Start at ``start``; without ``size`` the part extends to the end."""
-        self._source = source
-        self._start = start
-        self._size = source.size - start if size is None else size
-        self._pos = 0
-        self.largest: int | None = None
-        """The most bytes that one read may request."""
-
-    def readable(self) -> bool:
-        """Return that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return that it has positions."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position and return it."""
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._pos, io.SEEK_END: self._size}[whence]
-        if origin + offset < 0:
-            raise ValueError("a position before the start of a file")
-        self._pos = origin + offset
-        return self._pos
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._pos
+    largest: int | None = None
+    """The most bytes that one read may request."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Return up to ``size`` bytes, or all remaining bytes."""
-        left = max(0, self._size - self._pos)
+        left = max(0, self.size - self.pos)
         count = left if size is None or size < 0 else min(size, left)
         if self.largest is not None and count > self.largest:
             raise UnsupportedError(
-                f"its directory has {count} bytes, and more than {self.largest} are not read", path=self._source.path
+                f"its directory has {count} bytes, and more than {self.largest} are not read", path=self.source.path
             )
-        data = self._source.read_at(self._start + self._pos, count)
-        self._pos += count
+        data = self.source.read_at(self.start + self.pos, count)
+        self.pos += count
         return data
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into ``buffer`` as far as there are bytes, and return their number."""
-        view = memoryview(buffer).cast("B")
-        count = min(len(view), max(0, self._size - self._pos))
-        self._source.read_into(self._start + self._pos, view[:count])
-        self._pos += count
-        return count
 
 
 def open_archive(source: Source) -> zipfile.ZipFile:
