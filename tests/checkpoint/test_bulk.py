@@ -14,6 +14,7 @@ from tests.support.arrays import assert_same, sample_array
 from tests.support.bundle_writer import FULL, Saved, encode_field, write_bundle
 from tfbundle import ChecksumError, FormatError, MissingFileError, TruncatedError
 from tfbundle.checkpoint.v2 import bulk
+from tfbundle.formats.table.reader import Table
 from tfbundle.storage.local import LocalSource
 
 
@@ -121,6 +122,23 @@ def test_what_was_not_asked_for_is_not_read(tmp_path: Path, reads: list[int]) ->
     loaded = tfbundle.load(tmp_path / "b", names=["t0003", "t0090"])
     assert sum(reads) == 8000
     assert (loaded["t0090"] == 90).all()
+
+
+@pytest.mark.parametrize(("count", "every_block"), [(64, False), (65, True)])
+def test_a_few_names_are_looked_up_without_a_scan_of_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, every_block: bool
+) -> None:
+    tfbundle.save(tmp_path / "m", {f"layer_{number:06}/kernel": np.float32(number) for number in range(40_000)})
+    decoded: list[int] = []
+    block = Table.block
+    monkeypatch.setattr(Table, "block", lambda table, number: [decoded.append(number), block(table, number)][1])
+    wanted = [f"layer_{number:06}/kernel" for number in range(count)]
+    loaded = tfbundle.load(tmp_path / "m", names=wanted)
+    assert [int(value) for value in loaded.values()] == list(range(count))
+    read = set(decoded)
+    blocks = len(list(Table(LocalSource(tmp_path / "m.index")).blocks()))
+    assert blocks > 3
+    assert (set(range(blocks)) <= read) == every_block
 
 
 def test_kinds_that_take_turns_are_read_together(tmp_path: Path, reads: list[int]) -> None:

@@ -12,7 +12,7 @@ with NUL, of which there may be some, too; only the entry of the whole says whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -50,6 +50,8 @@ Slices = list[tuple[TensorSlice | None, StoredSlice]]
 _SHORT_LIST = 64
 # What is known of so many slices is kept: a few megabytes.
 _MOST_SLICES_KEPT = MOST_SLICES
+# So many names are looked up one by one: 64 of 100,000 take 3 ms, and a scan of the table 45 ms.
+_FEW_NAMES = 64
 
 
 class Header(NamedTuple):
@@ -195,6 +197,15 @@ class BundleIndex:
                     self._source.check_unchanged()
                     return value
         return self.records().get(name)
+
+    def records_of(self, names: Sequence[str]) -> list[bytes]:
+        """Return the entries of tensors that are stored; a few are looked up, without a scan of the table."""
+        if self._records is None and len(names) <= _FEW_NAMES:
+            found = [entry for entry in map(self.find, names) if entry is not None]
+            if len(found) == len(names):
+                return found
+        records = self.records()
+        return [records[name] for name in names]
 
     def facts(self, name: str, record: bytes) -> Facts:
         """Return type, shape and slices of a tensor; of the slot of a part of a variable, those of the part."""

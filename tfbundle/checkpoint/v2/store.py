@@ -233,9 +233,8 @@ class BundleStore:
 
         Raises ``FormatError`` if together they take far more bytes than the shards have.
         """
-        records = self.records()
         room = Room(self.reader)
-        wanted = [records[name] for name in names]
+        wanted = self.index.records_of(names)
         found = [None] * len(wanted) if mmap else read_small(self.reader, wanted, room)
         read = self._view if mmap else self._read
         jobs: list[Callable[[], Array]] = []
