@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,16 @@ def test_a_folder_above_the_model_names_it() -> None:
     assert str(caught.value).endswith(f"is not a SavedModel; there is one in {OF_TWO}")
 
 
-@every_model
 @pytest.mark.parametrize(
-    "printed",
-    [{}, {"as_one_line": True}, {"pointy_brackets": True}, {"force_colon": True}],
-    ids=["plain", "one line", "pointed", "colons"],
+    ("folder", "printed"),
+    list(
+        zip(
+            SAVED,
+            itertools.cycle([{}, {"as_one_line": True}, {"pointy_brackets": True}, {"force_colon": True}]),
+            strict=False,
+        )
+    ),
+    ids=str,
 )
 def test_a_model_without_a_version_as_text(folder: Path, printed: dict[str, Any], tmp_path: Path) -> None:
     """TensorFlow reads it, text or binary, though what it writes itself begins with the version of the schema."""
