@@ -72,7 +72,7 @@ NOT_KNOWN = {"lower utf-8", "substr of characters", "replace by a pattern", "red
 def folded(graph: Any, name: str) -> Any:
     """What the scan makes of a tensor: an array, or ``None``."""
     program = Program(GraphDef.FromString(graph.as_graph_def().SerializeToString()))
-    value = Folder(program, no_entry_points(), fed=False).fold(program.main, name, None)
+    value = Folder(program, no_entry_points(), saves=False, loads=False).fold(program.main, name, None)
     items = [item.data if isinstance(item, Text) else item for item in value.flat]
     return None if None in items else np.array(items, dtype=object).reshape(value.shape)
 

@@ -11,7 +11,9 @@ from google.protobuf.message import Message
 
 import tfbundle
 from tests.support.programs import STRING, call, constant, function, integers, node, saved_model
+from tfbundle.formats.coding import encode_varint
 from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, SavedModel
+from tfbundle.scanning.values import MOST_ITEMS
 
 READ = node("read", "ReadFile", "path")
 PATH = constant("path", b"/etc/hostname")
@@ -71,6 +73,12 @@ def test_signatures_of_loading_and_training(tmp_path: Path) -> None:
     assert triggers(saved_model(graph, {"__saved_model_train_op": ["read"]}), tmp_path) == {"read": "call"}
     both = saved_model(graph, {"__saved_model_init_op": ["read"], "serve": ["read"]})
     assert triggers(both, tmp_path) == {"read": "load"}
+
+
+def test_main_ops_as_bytes(tmp_path: Path) -> None:
+    model = saved_model(GraphDef(node=[PATH, READ]), {})
+    model.meta_graphs[0].collection_def["saved_model_main_op"].bytes_list.value.append(b"read")
+    assert triggers(model, tmp_path) == {"read": "load"}
 
 
 def test_a_signature_of_parts(tmp_path: Path) -> None:
@@ -138,6 +146,45 @@ def test_gradients(tmp_path: Path) -> None:
     assert triggers(model, tmp_path) == {"read": "unreachable"}
     library.registered_gradients.add(registered_op_type="CustomGradient-1", gradient_func="reads")
     assert triggers(model, tmp_path) == {"read": "call"}
+
+
+def test_gradients_of_ops(tmp_path: Path) -> None:
+    """A library may have gradients of ops, and any op may name a registered one."""
+    for body in ([], [node("m", "Mul", "path", "path")]):
+        model = with_functions(
+            function("first", ["path"], body), READS, calls=call("c", "first", "path", op="SymbolicGradient")
+        )
+        assert triggers(model, tmp_path) == {"read": "unreachable"}
+        model.meta_graphs[0].graph_def.library.gradient.add(function_name="Mul", gradient_func="reads")
+        assert triggers(model, tmp_path) == {"read": "call"}
+    for place in ("graph", "function"):
+        model = with_functions(function("first", ["path"], []), READS)
+        graph = model.meta_graphs[0].graph_def
+        nodes = graph.node if place == "graph" else graph.library.function[0].node_def
+        nodes.append(node("m", "MatMul", "path", "path"))
+        nodes[-1].attr["_gradient_op_type"].s = b"CustomGradient-1"
+        if place == "graph":
+            model.meta_graphs[0].signature_def["serve"].outputs["m"].name = "m:0"
+        assert triggers(model, tmp_path) == {"read": "unreachable"}
+        graph.library.registered_gradients.add(registered_op_type="CustomGradient-1", gradient_func="reads")
+        assert triggers(model, tmp_path) == {"read": "call"}
+
+
+def test_functions_with_the_names_of_ops(tmp_path: Path) -> None:
+    """Neither hides what the other does."""
+    graph = GraphDef(node=[PATH, READ])
+    graph.library.function.append(function("ReadFile", ["x"], [], o="x"))
+    assert triggers(saved_model(graph, {"serve": ["read"]}), tmp_path) == {"read": "call"}
+    graph = GraphDef(node=[PATH, node("i", "Identity", "path")])
+    graph.library.function.append(function("Identity", ["path"], [READ], o="path"))
+    assert triggers(saved_model(graph, {"serve": ["i"]}), tmp_path) == {"read": "call"}
+    empty = constant("path", b"")
+    cache = node("cache", "CacheDatasetV2", "data", "i")
+    graph = GraphDef(node=[empty, node("i", "Identity", "path"), cache])
+    assert triggers(saved_model(graph, {"serve": ["cache"]}), tmp_path) == {}
+    graph.library.function.append(function("Identity", ["x"], [constant("p", b"/tmp/x")], o="p:output:0"))
+    (finding,) = scan(saved_model(graph, {"serve": ["cache"]}), tmp_path).findings
+    assert finding.argument == "/tmp/x"
 
 
 def test_functions_that_the_optimizer_may_choose_instead(tmp_path: Path) -> None:
@@ -341,6 +388,63 @@ def test_savers_that_are_not_declared(tmp_path: Path) -> None:
     assert len(scan(saver_graph(constant("prefix", b"models")), tmp_path, "graph.pb").findings) == 2
 
 
+@pytest.mark.parametrize(
+    ("following", "is_silent"),
+    [
+        ([constant("s", b"_temp/part")], True),
+        ([constant("s", b"..part")], True),
+        ([constant("s", b"/../../x")], False),
+        ([constant("s", b"\\..\\x")], False),
+        ([node("s", "SomebodysOp")], False),
+    ],
+)
+def test_what_follows_the_path_of_a_saver(tmp_path: Path, following: list[Any], is_silent: bool) -> None:
+    nodes = [node("given", "Placeholder"), *following, node("prefix", "StringJoin", "given", "s")]
+    model = saved_model(GraphDef(node=[*nodes, node("save", "SaveV2", "prefix", "n", "t")]), {})
+    saver = model.meta_graphs[0].saver_def
+    saver.filename_tensor_name, saver.save_tensor_name = "given:0", "save:0"
+    assert [f.op for f in scan(model, tmp_path).findings if f.op == "SaveV2"] == ([] if is_silent else ["SaveV2"])
+
+
+def test_what_a_saver_merges(tmp_path: Path) -> None:
+    """Merging removes the files that it reads."""
+    for others, found in (("given", {}), ("other", {"merge": "call"})):
+        merge = node("merge", "MergeV2Checkpoints", others, "given")
+        graph = GraphDef(node=[node("given", "Placeholder"), constant("other", b"/home/x/model"), merge])
+        model = saved_model(graph, {})
+        saver = model.meta_graphs[0].saver_def
+        saver.filename_tensor_name, saver.save_tensor_name = "given:0", "merge:0"
+        assert triggers(model, tmp_path) == found
+
+
+def test_assets_are_only_those_that_are_fed(tmp_path: Path) -> None:
+    """Loading gives assets their paths; who calls the model afterwards gets what the graph has."""
+    model = saved_model(GraphDef(node=[PATH, READ]), {"serve": ["read"]})
+    meta = model.meta_graphs[0]
+    meta.collection_def["asset_filepaths"].node_list.value.append("path:0")
+    assert triggers(model, tmp_path) == {"read": "call"}
+    asset = meta.asset_file_def.add(filename="hostname")
+    asset.tensor_info.name = "path:0"
+    (finding,) = scan(model, tmp_path).findings
+    assert (finding.trigger, finding.argument) == ("call", "/etc/hostname")
+    meta.signature_def["__saved_model_init_op"].outputs["x"].name = "read"
+    del meta.signature_def["serve"]
+    assert triggers(model, tmp_path) == {}
+    asset.tensor_info.name = "path"
+    assert triggers(model, tmp_path) == {}
+    asset.tensor_info.name = "path:1"
+    assert triggers(model, tmp_path) == {"read": "load"}
+
+
+def test_more_values_than_are_traced_are_not_left_out(tmp_path: Path) -> None:
+    for count, found in ((MOST_ITEMS, []), (MOST_ITEMS + 1, [", <unknown>"])):
+        empty = [constant(f"e{number}", b"") for number in range(count)]
+        merge = node("m", "Merge", *(item.name for item in empty))
+        graph = GraphDef(node=[*empty, merge, node("cache", "CacheDatasetV2", "data", "m")])
+        findings = scan(saved_model(graph, {"serve": ["cache"]}), tmp_path).findings
+        assert [finding.argument for finding in findings] == found
+
+
 def test_assets(tmp_path: Path) -> None:
     graph = GraphDef(node=[PATH, node("init", "InitializeTableFromTextFileV2", "table", "path"), READ])
     model = saved_model(graph, {"__saved_model_init_op": ["init"]})
@@ -369,9 +473,13 @@ def test_ops_that_nobody_knows(tmp_path: Path) -> None:
 
 def test_graphs_in_constants_and_variants(tmp_path: Path) -> None:
     inner = GraphDef(node=[PATH, node("write", "WriteFile", "path", "path")]).SerializeToString()
-    for place in ("string", "variant", "metadata"):
+    for place in ("string", "content", "variant", "metadata"):
         held = constant("held", inner)
-        if place != "string":
+        if place == "content":
+            tensor = held.attr["value"].tensor
+            tensor.tensor_content = encode_varint(len(inner)) + inner
+            del tensor.string_val[:]
+        elif place != "string":
             held.attr["dtype"].type = held.attr["value"].tensor.dtype = 21
             tensor = held.attr["value"].tensor
             variant = tensor.variant_val.add(type_name="x")

@@ -13,6 +13,7 @@ from tfbundle.errors import TfBundleError
 from tfbundle.graph.reading import decode_message
 from tfbundle.proto import GraphDef, NodeDef, TensorProto
 from tfbundle.scanning.program import Program
+from tfbundle.tensors.tensor_proto import decode_tensor
 
 _DEEPEST = 8
 _MOST = 256
@@ -109,7 +110,13 @@ def string_constants(nodes: Iterable[NodeDef]) -> Iterator[tuple[NodeDef, bytes]
 
 
 def _strings(tensor: TensorProto, depth: int) -> Iterator[bytes]:
-    for data in tensor.string_val:
+    strings: Iterable[bytes] = tensor.string_val
+    if tensor.tensor_content and tensor.dtype == _STRING:
+        try:
+            strings = decode_tensor(tensor).flat
+        except TfBundleError:
+            strings = ()  # TensorFlow does not load such a graph.
+    for data in strings:
         if _may_be_graph(data):
             yield data
     for variant in tensor.variant_val:

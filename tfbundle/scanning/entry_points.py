@@ -52,8 +52,8 @@ class EntryPoints(NamedTuple):
     """All that makes a program run, and what is fed to it then.
 
     ``filename_tensors`` are the tensors that savers are fed the path of a checkpoint through, ``assets`` names of asset
-    files by the node that is fed with the path of one. ``captured`` has, by function, what is handed over behind the
-    arguments of a caller. ``problems`` are what could not be read, in words.
+    files by the tensor that loading feeds with the path of one; tensors are ``NODE:OUTPUT``. ``captured`` has, by
+    function, what is handed over after the arguments of a caller. ``problems`` are what could not be read, in words.
     """
 
     load: list[Entry]
@@ -79,7 +79,7 @@ def entry_points(meta: MetaGraphDef) -> EntryPoints:
     if meta.HasField("saver_def"):
         _saver(meta.saver_def, found)
     for asset in meta.asset_file_def:
-        found.assets[_node_of(asset.tensor_info.name)] = asset.filename
+        found.assets[_tensor_of(asset.tensor_info.name)] = asset.filename
     if meta.HasField("object_graph_def"):
         _Objects(meta.object_graph_def, [asset.filename for asset in meta.asset_file_def]).add_to(found)
     return found
@@ -87,6 +87,10 @@ def entry_points(meta: MetaGraphDef) -> EntryPoints:
 
 def _node_of(tensor: str) -> str:
     return tensor.lstrip("^").partition(":")[0]
+
+
+def _tensor_of(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"
 
 
 def _signatures(meta: MetaGraphDef, found: EntryPoints) -> None:
@@ -126,7 +130,7 @@ def _collections(meta: MetaGraphDef, found: EntryPoints) -> None:
             found.assets.setdefault(_node_of(item), "")
     for item in _items(collections, _ASSETS, found):
         if isinstance(item, AssetFileDef):
-            found.assets[_node_of(item.tensor_info.name)] = item.filename
+            found.assets[_tensor_of(item.tensor_info.name)] = item.filename
     for item in _items(collections, _SAVERS, found):
         if isinstance(item, SaverDef):
             _saver(item, found)
@@ -136,7 +140,7 @@ def _items(collections: Collections, name: str, found: EntryPoints) -> list[obje
     if name not in collections:
         return []
     try:
-        return collections[name]
+        return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in collections[name]]
     except TfBundleError as error:
         found.problems.append(f"the collection {name!r} cannot be read: {error.message}")
         return []
@@ -144,7 +148,7 @@ def _items(collections: Collections, name: str, found: EntryPoints) -> list[obje
 
 def _saver(saver: SaverDef, found: EntryPoints) -> None:
     if saver.filename_tensor_name:
-        found.filename_tensors.add(_node_of(saver.filename_tensor_name))
+        found.filename_tensors.add(_tensor_of(saver.filename_tensor_name))
     if saver.restore_op_name:
         found.restore.append(Entry("the saver's restore op", (_node_of(saver.restore_op_name),)))
     if saver.save_tensor_name:

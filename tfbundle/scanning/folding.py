@@ -22,7 +22,6 @@ from tfbundle.scanning.program import Block, Context, Program, Site, Tensor, dat
 from tfbundle.scanning.values import (
     CALLER,
     MOST_ITEMS,
-    UNKNOWN,
     Hole,
     Text,
     Value,
@@ -68,11 +67,16 @@ _MAPS = frozenset(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "
 class Folder:
     """Traces tensors of a program."""
 
-    def __init__(self, program: Program, entries: EntryPoints, *, fed: bool) -> None:
-        """``fed`` says whether savers are given their path, as when they run; otherwise it is what the graph has."""
+    def __init__(self, program: Program, entries: EntryPoints, *, saves: bool, loads: bool) -> None:
+        """Prepare a tracer for what runs at one time.
+
+        ``saves`` states that savers are given their path, and ``loads`` that assets are given theirs, which loaders do
+        while they initialise a model; otherwise these tensors are what the graph has.
+        """
         self._program = program
         self._entries = entries
-        self._fed = fed
+        self._saves = saves
+        self._loads = loads
         self._steps = _MOST_STEPS
         self._bytes = _MOST_BYTES
         self._known: dict[tuple[object, ...], Value] = {}
@@ -94,11 +98,12 @@ class Folder:
             if isinstance(found, int):
                 return self._argument(block, found, context, depth)
             node = found.node
-            if self._is_special(block, node):
-                return self._special(block, node)
+            special = None if block.function is not None else self._special(found)
+            if special is not None:
+                return scalar(special)
             inputs = data_inputs(node)
             # A long chain of these takes no depth.
-            if node.op in _PASSED and inputs:
+            if node.op in _PASSED and inputs and node.op not in self._program.functions:
                 reference = inputs[found.number] if node.op == "IdentityN" and found.number < len(inputs) else inputs[0]
                 continue
             key = (block.name, None if context is None else context.number, node.name, found.number)
@@ -108,16 +113,15 @@ class Folder:
                 known = self._known[key] = self._output(block, found, inputs, context, depth)
             return known
 
-    def _is_special(self, block: Block, node: NodeDef) -> bool:
-        name = node.name
-        return block.function is None and (
-            (self._fed and name in self._entries.filename_tensors) or name in self._entries.assets
-        )
-
-    def _special(self, block: Block, node: NodeDef) -> Value:
-        if self._fed and node.name in self._entries.filename_tensors:
-            return scalar(Text(Hole("saver")))
-        return scalar(Text(Hole("asset", self._entries.assets[node.name])))
+    def _special(self, tensor: Tensor) -> Text | None:
+        """Return what a tensor of the graph is fed with, or ``None`` if it is what the graph has."""
+        name = f"{tensor.node.name}:{tensor.number}"
+        if self._saves and name in self._entries.filename_tensors:
+            return Text(Hole("saver"))
+        # A placeholder without a value can only run where it is fed.
+        if name in self._entries.assets and (self._loads or tensor.node.op in _PLACEHOLDERS):
+            return Text(Hole("asset", self._entries.assets[name]))
+        return None
 
     def _argument(self, block: Block, index: int, context: Context | None, depth: int) -> Value:
         function = block.function
@@ -164,6 +168,8 @@ class Folder:
     def _output(self, block: Block, tensor: Tensor, inputs: list[str], context: Context | None, depth: int) -> Value:
         node, op = tensor.node, tensor.node.op
         depth += 1
+        if op in self._program.functions:
+            return self._result(op, tensor.number, self._program.context(Site(block, node), context), depth)
         if op == "Const":
             return _constant(node)
         if op in _PLACEHOLDERS:
@@ -171,7 +177,8 @@ class Folder:
         if op == "PlaceholderWithDefault" and inputs:
             return self.fold(block, inputs[0], context, depth)
         if op in _MERGES:
-            return alternatives(self.fold(block, name, context, depth) for name in inputs[:MOST_ITEMS])
+            found = [self.fold(block, name, context, depth) for name in inputs[:MOST_ITEMS]]
+            return alternatives(found if len(inputs) <= MOST_ITEMS else [*found, unknown()])
         if op == "NextIteration":
             return unknown()
         if op in _READS and inputs:
@@ -272,7 +279,7 @@ class Folder:
     def _sharded(self, values: list[Value]) -> Value:
         """Return what ``ShardedFilename`` makes of a prefix, a number and a count."""
         numbers = [int(value.item()) for value in values[1:3] if value.size == 1 and isinstance(value.item(), int)]
-        suffix = Text(b"-%05d-of-%05d" % tuple(numbers)) if len(numbers) == 2 else UNKNOWN
+        suffix = Text(b"-%05d-of-%05d" % tuple(numbers)) if len(numbers) == 2 else Text(Hole("shard"))
         return alternatives(scalar(join_texts((prefix, suffix))) for prefix in texts_of(values[0]))
 
     def _element(self, block: Block, reference: str, component: int, context: Context | None, depth: int) -> Value:

@@ -104,25 +104,30 @@ class GraphScan:
         return entries
 
     @cached_property
-    def _folders(self) -> tuple[Folder, Folder]:
-        """The tracers: with what the graph itself has, and while a saver runs."""
+    def _folders(self) -> tuple[Folder, Folder, Folder, Folder]:
+        """The tracers: while a model is initialised, restored, called and saved."""
         program, entries = self._program, self._entries
         fed = entries._replace(filename_tensors=entries.filename_tensors | undeclared_filename_tensors(program))
-        return Folder(program, entries, fed=False), Folder(program, fed, fed=True)
+        return (
+            Folder(program, entries, saves=False, loads=True),
+            Folder(program, fed, saves=True, loads=True),
+            Folder(program, entries, saves=False, loads=False),
+            Folder(program, fed, saves=True, loads=False),
+        )
 
     @cached_property
     def _groups(self) -> list[_Group]:
         """The ways in which nodes come to run, the worst first, and last that of everything else."""
-        plain, fed = self._folders
+        initialising, restoring, calling, saving = self._folders
         if self._trigger is not None:
-            return [_Group(self._trigger, None, plain)]
+            return [_Group(self._trigger, None, calling)]
         entries, program = self._entries, self._program
         return [
-            _Group("load", Reach(program, entries.load), plain),
-            _Group("load", Reach(program, entries.restore), fed),
-            _Group("call", Reach(program, entries.call), plain),
-            _Group("call", Reach(program, entries.save), fed),
-            _Group("unreachable" if self._is_served else "call", None, fed),
+            _Group("load", Reach(program, entries.load), initialising),
+            _Group("load", Reach(program, entries.restore), restoring),
+            _Group("call", Reach(program, entries.call), calling),
+            _Group("call", Reach(program, entries.save), saving),
+            _Group("unreachable" if self._is_served else "call", None, restoring),
         ]
 
     def _groups_of(self, block: Block, node: NodeDef) -> Iterator[tuple[_Group, Entry | None]]:

@@ -98,7 +98,12 @@ def _is_own(text: Text, effect: Effect) -> bool:
         return False
     if first.kind == "asset":
         return effect.op_class == "reads" and len(text.parts) == 1
-    return first.kind == "saver" and effect.judged == "checkpoint"
+    # What follows the path of the saver must not lead elsewhere, as "/../../x" does.
+    rest = text.parts[1:]
+    leads_elsewhere = any(
+        b".." in re.split(rb"[/\\\\]", part) if isinstance(part, bytes) else part.kind != "shard" for part in rest
+    )
+    return first.kind == "saver" and effect.judged == "checkpoint" and not leads_elsewhere
 
 
 def describe(texts: list[Text]) -> str | None:

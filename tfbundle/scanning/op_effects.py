@@ -33,7 +33,7 @@ writes high critical:
  CreateSummaryDbWriter:1 CreateSummaryFileWriter:1 DatasetToTFRecord:1 DistributedSave:1,2 DumpTensor:@log_dir_path
  ExperimentalDatasetToTFRecord:1 PrintV2:@output_stream=unless-terminal SaveDataset:1 SaveDatasetV2:1 SaveIterator:1
  SnapshotDataset:1 SnapshotDatasetV2:1 WriteFile:0
- MergeV2Checkpoints:1=checkpoint Save:0=checkpoint SaveSlices:0=checkpoint SaveV2:0=checkpoint
+ MergeV2Checkpoints:1,0=checkpoint Save:0=checkpoint SaveSlices:0=checkpoint SaveV2:0=checkpoint
  DebugIdentity:@debug_urls=debug-urls DebugIdentityV2:@debug_urls=debug-urls DebugIdentityV3:@debug_urls=debug-urls
  DebugNanCount:@debug_urls=debug-urls DebugNumericSummary:@debug_urls=debug-urls
 lists medium medium:

@@ -20,10 +20,10 @@ from tfbundle.scanning.harmless_ops import PURE, STATE
 from tfbundle.scanning.op_effects import effects
 
 _HARMLESS = PURE | STATE
-# Ops beside those that call: a function with a gradient of its own is an IdentityN with the name of that gradient.
-_WITH_GRADIENT = frozenset(("IdentityN", "Identity"))
+# The name of a registered gradient: as a rule of an IdentityN, around what has a custom gradient.
 _GRADIENT_TYPE = "_gradient_op_type"
-_NEVER_CALLS = _HARMLESS - CALLERS - _WITH_GRADIENT
+_GRADIENT_OP = "SymbolicGradient"
+_NEVER_CALLS = _HARMLESS - CALLERS
 # Attributes of a function with the names of others, and with the name of what several functions implement alike, one
 # of which TensorFlow's optimizer chooses by the device.
 _DERIVED = ("forward_function_name", "backward_function_name")
@@ -202,8 +202,16 @@ class Program:
         yield from self.functions.values()
 
     def notable(self, block: Block) -> list[NodeDef]:
-        """Return the nodes whose ops are not known to be harmless, in the order of the file."""
-        return [proto for proto in block.protos if proto.op not in _HARMLESS and proto.op not in self.functions]
+        """Return the nodes whose ops are not known to be harmless, in the order of the file.
+
+        A function with the name of an op does not hide the op; which of them runs depends on the release of TensorFlow.
+        """
+        harmless = self._harmless
+        return [proto for proto in block.protos if proto.op not in harmless]
+
+    @cached_property
+    def _harmless(self) -> frozenset[str]:
+        return _HARMLESS | (self.functions.keys() - effects().keys())
 
     def called_by(self, node: NodeDef) -> list[str]:
         """Return the functions of this graph that a node calls, and the gradients of what it does."""
@@ -213,8 +221,8 @@ class Program:
             found.append(op)
         if op in CALLERS or op not in _HARMLESS:
             found += called_functions(node)
-        elif op not in _WITH_GRADIENT:
-            return found
+        if op == _GRADIENT_OP:
+            found += self._op_gradients
         if self._gradients and _GRADIENT_TYPE in node.attr:
             found += self._gradients.get(node.attr[_GRADIENT_TYPE].s.decode("utf-8", "replace"), ())
         return [name for name in dict.fromkeys(found) if name in self.functions]
@@ -224,10 +232,12 @@ class Program:
         if not self.functions:
             return []
         names = self.functions
+        # A gradient may be registered for any op.
+        skipped = frozenset() if self._gradients else _NEVER_CALLS
         found = []
         for proto in block.protos:
             op = proto.op
-            if op in _NEVER_CALLS and op not in names:
+            if op in skipped and op not in names:
                 continue
             called = self.called_by(proto)
             if called:
@@ -240,6 +250,11 @@ class Program:
         for registered in self._library.registered_gradients:
             found.setdefault(registered.registered_op_type, []).append(registered.gradient_func)
         return found
+
+    @cached_property
+    def _op_gradients(self) -> list[str]:
+        """The gradients of what is not a function but an op, which run where gradients of functions do."""
+        return [pair.gradient_func for pair in self._library.gradient if pair.function_name not in self.functions]
 
     @cached_property
     def relatives(self) -> dict[str, list[str]]:

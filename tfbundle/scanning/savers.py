@@ -17,7 +17,7 @@ _MOST_STEPS = 20
 
 
 def undeclared_filename_tensors(program: Program) -> set[str]:
-    """Return the nodes of the graph that savers are fed their path through, if it is the usual one."""
+    """Return the tensors of the graph that savers are fed their path through, if it is the usual one."""
     found: set[str] = set()
     known = effects()
     for node in program.notable(program.main):
@@ -28,7 +28,7 @@ def undeclared_filename_tensors(program: Program) -> set[str]:
         for number in effect.inputs:
             name = _default_behind(program, inputs[number]) if number < len(inputs) else None
             if name is not None:
-                found.add(name)
+                found.add(f"{name}:0")
     return found
 
 

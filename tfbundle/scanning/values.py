@@ -20,22 +20,21 @@ LONGEST_TEXT = 1 << 20
 """Bytes of a string that folding makes. Those that the graph itself has may be longer."""
 # What an open part counts for.
 _HOLE_SIZE = 64
+_HOLES = {"caller": "<from the caller>", "saver": "<checkpoint>", "shard": "<shard>"}
 
 
 class Hole(NamedTuple):
     """A part of a value that is open.
 
     ``kind`` is ``"caller"`` (whoever calls the model chooses it), ``"saver"`` (the path that a saver is given),
-    ``"asset"`` (the path of an asset, ``text``) or ``"unknown"``.
+    ``"asset"`` (the path of an asset, ``text``), ``"shard"`` (``-NNNNN-of-NNNNN``) or ``"unknown"``.
     """
 
     kind: str
     text: str = ""
 
     def __str__(self) -> str:
-        return {"caller": "<from the caller>", "saver": "<checkpoint>", "asset": f"<asset {self.text}>"}.get(
-            self.kind, "<unknown>"
-        )
+        return f"<asset {self.text}>" if self.kind == "asset" else _HOLES.get(self.kind, "<unknown>")
 
 
 class Text:
@@ -135,8 +134,8 @@ def alternatives(values: Iterable[Value]) -> Value:
     first = listed[0]
     if all(value is first or (value.shape == first.shape and bool((value == first).all())) for value in listed[1:]):
         return first
-    items = dict.fromkeys(item for value in listed for item in value.flat)
-    return value_of(list(items)[:MOST_ITEMS])
+    items = list(dict.fromkeys(item for value in listed for item in value.flat))
+    return value_of(items if len(items) <= MOST_ITEMS else [*items[: MOST_ITEMS - 1], UNKNOWN])
 
 
 def texts_of(value: Value) -> Iterator[Text]:
