@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
     from tfbundle.findings import CheckedFile, Finding, Report
+    from tfbundle.fleet.event_batches import event_batches
+    from tfbundle.fleet.troubles import EventTrouble, EventTroubles
     from tfbundle.formats.records.tfrecord import read_records
     from tfbundle.graph.graph import Function, Graph
     from tfbundle.graph.loading import load_graph, load_meta_graph, load_saved_model
@@ -72,6 +74,8 @@ _MODULES = {
     "Diff": "comparison.diff",
     "EditedEvents": "conversion.event_files.edit",
     "EventLog": "events.log",
+    "EventTrouble": "fleet.troubles",
+    "EventTroubles": "fleet.troubles",
     "FileFacts": "identification.kinds",
     "Finding": "findings",
     "Fingerprint": "comparison.fingerprint",
@@ -96,6 +100,7 @@ _MODULES = {
     "convert": "conversion.convert",
     "diff": "comparison.diff",
     "edit_events": "conversion.event_files.edit",
+    "event_batches": "fleet.event_batches",
     "fingerprint": "comparison.fingerprint",
     "identify": "identification.files",
     "latest_checkpoint": "checkpoint.find.state",
@@ -130,6 +135,8 @@ __all__ = [
     "Diff",
     "EditedEvents",
     "EventLog",
+    "EventTrouble",
+    "EventTroubles",
     "FileFacts",
     "Finding",
     "Fingerprint",
@@ -161,6 +168,7 @@ __all__ = [
     "convert",
     "diff",
     "edit_events",
+    "event_batches",
     "fingerprint",
     "identify",
     "latest_checkpoint",

@@ -8,7 +8,7 @@ run: the high bits are the number of the file, the low bits the place within it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, KeysView
+from collections.abc import Callable, KeysView, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,11 +66,22 @@ class Assembly:
     ``stretches`` has the points of each tag, file by file, with the tags in the order of first appearance.
     """
 
-    def __init__(self, files: list[EventFile], origin: Callable[[str, str], Origin], *, purge: bool) -> None:
-        """Sort the points of ``files``; ``origin`` is called with the kind and the tag of each series."""
+    def __init__(
+        self,
+        files: list[EventFile],
+        origin: Callable[[str, str], Origin],
+        *,
+        purge: bool,
+        known: Mapping[str, SummaryMetadata] | None = None,
+    ) -> None:
+        """Sort the points of ``files``; ``origin`` is called with the kind and the tag of each series.
+
+        ``known`` is the metadata of tags in parts of the files that were read before, which takes precedence.
+        """
         self._origin = origin
         self._files = list(files)
         self._purge = purge
+        self._known = known or {}
         self.stretches = self._find_stretches()
         self.metadata = self._find_metadata()
         self._kinds = self._sort_by_kind()
@@ -95,6 +106,9 @@ class Assembly:
         """Return the metadata of the first value of each tag that has any."""
         found = {}
         for tag, stretches in self.stretches.items():
+            if tag in self._known:
+                found[tag] = self._known[tag]
+                continue
             for file in dict.fromkeys(stretch.file for stretch in stretches):
                 metadata = file.tags[tag.encode("utf-8", "surrogateescape")].metadata
                 if metadata is not None:

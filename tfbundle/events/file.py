@@ -96,6 +96,16 @@ class EventFile:
         self._is_given_up = False  # Whether reading stops until the file is replaced.
         self._passed: list[Loss] = []  # Records of the last read that are not events.
 
+    @property
+    def so_far(self) -> ReadSoFar | None:
+        """What was read, for ``resume`` in another process; ``None`` for a compressed file, or if nothing was read."""
+        return self._so_far
+
+    def resume(self, so_far: ReadSoFar, count: int) -> None:
+        """Let the first ``read`` continue after ``count`` events that another process has read."""
+        self._so_far = so_far
+        self.position, self.count = so_far.position, count
+
     def read(self, progress: Callable[[int], None] | None = None) -> bool:
         """Read data appended since the last call, and return whether there was any.
 
@@ -172,7 +182,7 @@ class EventFile:
         if not self._is_packed:
             # If the disk fails or the file has just become shorter, the earlier record is kept.
             with suppress(OSError, TfBundleError):
-                self._so_far = ReadSoFar(source, self.position)
+                self._so_far = ReadSoFar.of(source, self.position)
 
     def _open_stream(self) -> tuple[Source, Stream]:
         """Return the file and the stream of its bytes from ``position`` on."""

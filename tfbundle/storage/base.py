@@ -22,10 +22,11 @@ from tfbundle.errors import FormatError, TruncatedError
 
 
 class FileStat(NamedTuple):
-    """A file's size in bytes, and its modification time in seconds since 1970."""
+    """A file's size in bytes, its modification time in seconds since 1970, and in an object store its ETag."""
 
     size: int
     mtime: float
+    e_tag: str | None = None
 
 
 class Source(ABC):

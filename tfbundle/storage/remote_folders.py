@@ -36,7 +36,7 @@ class RemoteListing(Listing):
     def stat(self, name: str) -> FileStat | None:
         """Return size and time of an object, otherwise ``None``."""
         facts = self.objects.get(name)
-        return None if facts is None else FileStat(facts.size, facts.mtime)
+        return None if facts is None else FileStat(facts.size, facts.mtime, facts.e_tag)
 
     def __contains__(self, name: object) -> bool:
         return name in self.objects or name in self._folders
@@ -219,7 +219,7 @@ class RemoteLocation(Location):
     def stat(self) -> FileStat | None:
         """Return size and time of an object, or ``None`` where there is none."""
         facts = None if self._is_outside else self._store.object(self._key)
-        return None if facts is None else FileStat(facts.size, facts.mtime)
+        return None if facts is None else FileStat(facts.size, facts.mtime, facts.e_tag)
 
     def list(self) -> RemoteListing:
         """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""

@@ -7,6 +7,9 @@ of the last bytes before the position detect this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from tfbundle.formats.checksum import crc32c
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import FileIdentity
@@ -15,16 +18,32 @@ from tfbundle.storage.local import FileIdentity
 _NOTED_SIZE = 1 << 12
 
 
+class Mark(NamedTuple):
+    """``size`` bytes at ``offset`` that were read, and their CRC-32C."""
+
+    offset: int
+    size: int
+    crc: int
+
+
 class ReadSoFar:
     """The part of a file that was read: all bytes up to ``position``, of a ``version`` of ``source``."""
 
-    def __init__(self, source: Source, position: int) -> None:
+    def __init__(self, position: int, marks: Sequence[Mark], version: object = None) -> None:
+        """Restore what was noted. Without a version, which another process may not know, the bytes alone are compared.
+
+        A caller without a version who does not know that the file has grown must also compare its size and time.
+        """
+        self.position = position
+        self.marks = marks
+        self.version = version
+
+    @classmethod
+    def of(cls, source: Source, position: int) -> ReadSoFar:
         """Compute checksums of some of these bytes; raises the errors of ``Source.read_at``."""
-        self.version = source.version
-        self._position = position
         size = min(_NOTED_SIZE, position)
-        # Each with its offset and size.
-        self._seen = [(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, position - size)]
+        marks = [Mark(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, position - size)]
+        return cls(position, marks, source.version)
 
     def goes_on_in(self, source: Source) -> bool:
         """Return whether ``source`` is the same file, perhaps with more at its end."""
@@ -35,8 +54,8 @@ class ReadSoFar:
             # A file that was written to without growing was rewritten in place.
             if before != after and after.size <= before.size:
                 return False
-        elif before != after:
+        elif before is not None and before != after:
             return False
-        if source.size < self._position:
+        if source.size < self.position:
             return False
-        return all(crc32c(source.read_at(offset, size)) == crc for offset, size, crc in self._seen)
+        return all(crc32c(source.read_at(offset, size)) == crc for offset, size, crc in self.marks)

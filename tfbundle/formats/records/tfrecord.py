@@ -143,7 +143,7 @@ class RecordIterator(Iterator[Item]):
         if self._owned is not None:
             if self.compression == "NONE":
                 with suppress(OSError, TfBundleError):  # A file that cannot be read again is not continued.
-                    self._so_far = ReadSoFar(self._owned, self._reader.position)
+                    self._so_far = ReadSoFar.of(self._owned, self._reader.position)
             self._owned.close()
 
 
