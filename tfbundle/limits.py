@@ -99,6 +99,9 @@ MOST_FOLDERS = 16
 # Names of folders in one state file. An honest one has a few; each costs a call to the file system.
 MOST_FOLDER_NAMES = 10_000
 
+# Chunks of the dask arrays that one call makes. So many chunks of the usual size are 16 TiB, and take some megabytes.
+MOST_CHUNKS = 1 << 17
+
 # Graphs.
 
 # A node needs one number to claim any count of outputs. Unpacking a table of embeddings has tens of thousands, and so

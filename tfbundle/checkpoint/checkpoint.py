@@ -21,6 +21,9 @@ from tfbundle.storage.locations import StrPath
 from tfbundle.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
+    import dask.array
+
+    from tfbundle.checkpoint.chosen_names import Names
     from tfbundle.checkpoint.objects import ObjectGraph
     from tfbundle.checkpoint.v1.store import V1Store
     from tfbundle.findings import Finding
@@ -108,6 +111,13 @@ class Checkpoint(TensorMapping):
         from tfbundle.checkpoint.weights import find_weights
 
         return find_weights(self, self.slots, self.objects)
+
+    def to_dask(self, names: Names = None, chunk_bytes: int | None = None) -> dict[str, dask.array.Array]:
+        """Return the tensors that ``names`` selects, as in ``load``, as dask arrays; see ``Tensor.to_dask``."""
+        from tfbundle.checkpoint.chosen_names import select_names
+        from tfbundle.tensors.dask_arrays import CHUNK_BYTES, dask_arrays
+
+        return dask_arrays(self, select_names(self, names), CHUNK_BYTES if chunk_bytes is None else chunk_bytes)
 
     def __repr__(self) -> str:
         try:

@@ -11,11 +11,11 @@ so values that are far larger than the file are returned in chunks, or not at al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sized
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sized
 from functools import cached_property
 from itertools import repeat
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,13 @@ from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
+from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.store import Facts, Range, Reopening, read_each
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from tfbundle.checkpoint.chosen_names import Names
 
 _FORMAT = "graph"
 
@@ -45,6 +51,7 @@ class ConstantStore:
         """Index the constants of a graph; ``open_weights`` creates stores."""
         self.path = path
         self._graph: Graph | None = graph
+        self._version = _version_of(path)
         self._shares: dict[tuple[int, int], int] = {}
         constants = graph.constants
         self._records = {name: number for number, name in enumerate(graph.nodes) if name in constants}
@@ -52,6 +59,14 @@ class ConstantStore:
     def close(self) -> None:
         """Release the graph; a later read raises ``ValueError``."""
         self._graph = None
+
+    def is_current(self) -> bool:
+        """Return whether the path still leads to the version of the file that was read."""
+        return self._version is not None and _version_of(self.path) == self._version
+
+    def version(self) -> Hashable:
+        """Return the version of the file, or ``None`` if it is gone."""
+        return self._version
 
     def reopening(self) -> Reopening:
         """Return the function and arguments with which another process opens this store."""
@@ -268,6 +283,13 @@ class GraphWeights(TensorMapping):
         """The names of all constants."""
         return frozenset(self)
 
+    def to_dask(self, names: Names = None, chunk_bytes: int | None = None) -> dict[str, dask.array.Array]:
+        """Return the tensors that ``names`` selects, as in ``load``, as dask arrays; see ``Tensor.to_dask``."""
+        from tfbundle.checkpoint.chosen_names import select_names
+        from tfbundle.tensors.dask_arrays import CHUNK_BYTES, dask_arrays
+
+        return dask_arrays(self, select_names(self, names), CHUNK_BYTES if chunk_bytes is None else chunk_bytes)
+
     def __repr__(self) -> str:
         return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"
 
@@ -316,5 +338,18 @@ def check_constants(store: ConstantStore, progress: Progress | None = None) -> t
 
 
 def open_store(path: StrPath) -> ConstantStore:
-    """Return the store from which a pickled tensor of a frozen graph is read."""
-    return open_weights(path)._store
+    """Return the store of a frozen graph, shared by all of its unpickled tensors."""
+    return _shared.get(locate(path), lambda: open_weights(path)._store)
+
+
+_shared: SharedStores[ConstantStore] = SharedStores()
+
+
+def _version_of(path: str) -> Hashable:
+    """Return the version of the file at a path, or ``None`` if there is none."""
+    try:
+        source = locate(path).open()
+    except (TfBundleError, OSError):
+        return None
+    source.close()
+    return source.version

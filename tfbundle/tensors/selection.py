@@ -155,6 +155,26 @@ def intersect(
     return Selection(tuple(inner_starts), shape, selection.steps, (), shape, False), tuple(target)
 
 
+def find_run(selection: Selection, shape: tuple[int, ...]) -> int | None:
+    """Return the number of the first selected element in C order if the selected ones follow each other, or ``None``.
+
+    A selection without elements is not a run.
+    """
+    if 0 in selection.counts:
+        return None
+    first, is_whole = 0, True
+    stride = 1
+    for start, count, step, length in zip(
+        reversed(selection.starts), reversed(selection.counts), reversed(selection.steps), reversed(shape), strict=True
+    ):
+        if count > 1 and (step > 1 or not is_whole):
+            return None
+        is_whole = is_whole and count == length
+        first += start * stride
+        stride *= length
+    return first
+
+
 def plan_reads(selection: Selection, shape: tuple[int, ...], itemsize: int) -> Iterator[Span]:
     """Yield the spans that hold a selection's elements in a C-contiguous array of ``shape``, in the order of the
     file.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from tfbundle.tensors.arrays import Array
@@ -103,6 +103,9 @@ class TensorStore(Protocol):
 
     def fingerprint(self, name: str, record: Any) -> Any:
         """Return a value that distinguishes tensors with equal records, or ``None`` if records suffice."""
+
+    def version(self) -> Hashable:
+        """Return what distinguishes the open files from other versions of them, or ``None`` if records do that."""
 
     def reopening(self) -> Reopening:
         """Return a picklable function and its arguments, which reopen the same store."""

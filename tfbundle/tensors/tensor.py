@@ -15,6 +15,7 @@ A ``TensorStore`` turns bytes into arrays; each format implements one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +28,8 @@ from tfbundle.tensors.selection import parse_index
 from tfbundle.tensors.store import Copyable, Range, TensorStore
 
 if TYPE_CHECKING:
+    import dask.array
+
     from tfbundle.tensors.slices import TensorSlice
     from tfbundle.tensors.store import Facts
 
@@ -174,6 +177,34 @@ class Tensor:
         trusted until the iterator is exhausted.
         """
         return self._open().chunks(self.name, self._record)
+
+    def to_dask(self, chunk_bytes: int | None = None) -> dask.array.Array:
+        """Return the tensor as a dask array, whose chunks are read when they are computed.
+
+        A chunk is a run of rows of at most ``chunk_bytes`` (128 MiB by default) and is read by one request; rows that
+        are larger are divided along the second dimension, and so on. The slices of a partitioned tensor are divided
+        separately. Strings and variants are one chunk. The tensors of V1 checkpoints and graphs may have to be decoded
+        whole for each chunk, so few large chunks suit them.
+
+        The array refers to the files, and not to the open checkpoint: it may be computed after ``close()``, in other
+        processes, and on other machines that have the files under the same path or URL. Its name depends on the
+        version of the file.
+
+        In a V2 checkpoint one checksum covers the whole tensor, or a whole slice of a partitioned one. Chunks that are
+        that, like every tensor up to ``chunk_bytes``, are verified; **others cannot be**.
+
+        Raises ``UnsupportedError`` if dask is not installed or there would be too many chunks. Computing raises
+        ``FormatError`` if the checkpoint was replaced, and the errors of ``read``.
+        """
+        from tfbundle.tensors.dask_arrays import CHUNK_BYTES, dask_array
+
+        return dask_array(self, CHUNK_BYTES if chunk_bytes is None else chunk_bytes)
+
+    def __dask_tokenize__(self) -> str:
+        store = self._open()
+        fingerprint = store.fingerprint(self.name, self._record)
+        state = repr((store.path, store.version(), self.name, self._record, fingerprint))
+        return sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:

@@ -7,7 +7,6 @@ therefore lost, but of a file without its footer every intact block can be used,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.v1.files import V1Files, check_set
 from tfbundle.checkpoint.v1.index import Part, V1Index, read_parts, records_of
@@ -18,20 +17,21 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import decode_name, decode_slice_key
 from tfbundle.formats.table.damaged import list_keys, scan_table
 from tfbundle.storage.base import Location, Source
+from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import DamagedSlices
 
 
 def open_salvaged_v1(prefix: Location, files: tuple[Location, ...], damaged: DamagedSlices) -> V1Store:
     """Return the store of a damaged V1 checkpoint, shared by all of its unpickled tensors."""
-    key = (files, damaged)
-    store = _shared.get(key)
-    if store is None or not store.is_current():
+
+    def open_store() -> V1Store:
         remains, _ = salvage_v1(prefix, files)
-        store = _shared[key] = restrict_v1(remains, remains.records(), damaged)
-    return store
+        return restrict_v1(remains, remains.records(), damaged)
+
+    return _shared.get((files, damaged), open_store)
 
 
-_shared: WeakValueDictionary[tuple[tuple[Location, ...], DamagedSlices], V1Store] = WeakValueDictionary()
+_shared: SharedStores[V1Store] = SharedStores()
 
 
 def salvage_v1(prefix: Location, files: Sequence[Location]) -> tuple[V1Store, list[Finding]]:

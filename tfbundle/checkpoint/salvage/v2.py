@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
 from tfbundle.checkpoint.salvage.byteorder import ask_numbers, ask_strings, has_byteorder
@@ -31,6 +30,7 @@ from tfbundle.formats.table.reader import BlockHandle, Directory, Table
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location, Source
 from tfbundle.tensors.dtypes import DT_STRING
+from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import DamagedSlices
 
 _Entries = tuple[list[bytes], list[bytes]]
@@ -38,15 +38,15 @@ _Entries = tuple[list[bytes], list[bytes]]
 
 def open_salvaged_bundle(prefix: Location, damaged: DamagedSlices) -> BundleStore:
     """Return the store of a damaged V2 checkpoint, shared by all of its unpickled tensors."""
-    key = (prefix, damaged)
-    store = _shared.get(key)
-    if store is None or not store.is_current():
+
+    def open_store() -> BundleStore:
         remains, _ = salvage_bundle(prefix)
-        store = _shared[key] = restrict_bundle(remains, remains.records(), damaged)
-    return store
+        return restrict_bundle(remains, remains.records(), damaged)
+
+    return _shared.get((prefix, damaged), open_store)
 
 
-_shared: WeakValueDictionary[tuple[Location, DamagedSlices], BundleStore] = WeakValueDictionary()
+_shared: SharedStores[BundleStore] = SharedStores()
 
 
 def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:

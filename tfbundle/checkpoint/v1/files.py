@@ -67,6 +67,10 @@ class V1Files:
         self._open[number] = table
         return table
 
+    def versions(self) -> tuple[Hashable, ...]:
+        """Return the version that each file had when it was first opened; ``None`` for one that never was."""
+        return tuple(self._seen.get(number) for number in range(len(self)))
+
     def are_current(self) -> bool:
         """Return whether the files at these paths are still the ones that were opened."""
         try:

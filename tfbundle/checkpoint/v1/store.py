@@ -16,10 +16,9 @@ other values pass through a decoder, whole slices at a time.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -35,7 +34,9 @@ from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array, allocate, shaped, split
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 from tfbundle.tensors.parts import VariablePart
-from tfbundle.tensors.selection import Selection, intersect, plan_reads
+from tfbundle.tensors.reading import read_selected
+from tfbundle.tensors.selection import Selection, intersect
+from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import find_gap, incomplete
 from tfbundle.tensors.store import Facts, Range, Reopening, read_each
 
@@ -45,14 +46,10 @@ _HEAD_SIZE = 16 << 10
 
 def open_v1(prefix: Location, files: tuple[Location, ...], verify: bool) -> V1Store:
     """Return the store of a V1 checkpoint, shared by all of its unpickled tensors."""
-    key = (files, verify)
-    store = _shared.get(key)
-    if store is None or not store.is_current():
-        store = _shared[key] = V1Store.open(prefix, files, verify=verify)
-    return store
+    return _shared.get((files, verify), lambda: V1Store.open(prefix, files, verify=verify))
 
 
-_shared: WeakValueDictionary[tuple[tuple[Location, ...], bool], V1Store] = WeakValueDictionary()
+_shared: SharedStores[V1Store] = SharedStores()
 
 
 class V1Store:
@@ -80,6 +77,10 @@ class V1Store:
     def is_current(self) -> bool:
         """Return whether the files at this path are still the ones that were opened."""
         return self.files.are_current()
+
+    def version(self) -> Hashable:
+        """Return the versions of the files, as they were when each was first opened."""
+        return self.files.versions()
 
     def reopening(self) -> Reopening:
         """Return how another process opens this store."""
@@ -246,10 +247,7 @@ class V1Store:
         if offset is None:
             part: Array = self._read_slice(name, facts, stored).reshape(lengths)[inner.grid]
             return part
-        array = allocate(facts.data_type, inner.counts)
-        for span in plan_reads(inner, lengths, array.itemsize):
-            data = table.source.read_at(offset + span.offset, span.size)
-            array[span.target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        array = read_selected(table.source, offset, facts.data_type, lengths, inner)
         table.source.check_unchanged()
         return array
 

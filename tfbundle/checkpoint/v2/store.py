@@ -10,10 +10,9 @@ a tensor are put together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from functools import partial
 from math import prod
-from weakref import WeakValueDictionary
 
 from tfbundle.checkpoint.v2.bulk import read_small
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
@@ -28,6 +27,7 @@ from tfbundle.tensors.arrays import Array, allocate, split
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect
+from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
 from tfbundle.tensors.store import Copyable, Facts, Range, Reopening
 from tfbundle.tensors.streaming import in_order, stream_bands
@@ -36,14 +36,10 @@ from tfbundle.tensors.threads import run_together
 
 def open_bundle(prefix: Location, verify: bool) -> BundleStore:
     """Return the store of a V2 checkpoint, shared by all unpickled tensors that lie in it."""
-    key = (prefix, verify)
-    store = _shared.get(key)
-    if store is None or not store.is_current():
-        store = _shared[key] = BundleStore.open(prefix, verify=verify)
-    return store
+    return _shared.get((prefix, verify), lambda: BundleStore.open(prefix, verify=verify))
 
 
-_shared: WeakValueDictionary[tuple[Location, bool], BundleStore] = WeakValueDictionary()
+_shared: SharedStores[BundleStore] = SharedStores()
 
 
 class BundleStore:
@@ -79,6 +75,10 @@ class BundleStore:
     def is_current(self) -> bool:
         """Return whether the index at this path is still the one that was opened."""
         return self.index.is_current()
+
+    def version(self) -> Hashable:
+        """Return the version of the index, which is written again with every checkpoint."""
+        return self.index.table.source.version
 
     def reopening(self) -> Reopening:
         """Return how another process opens this store."""

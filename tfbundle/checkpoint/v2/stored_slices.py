@@ -25,7 +25,8 @@ from tfbundle.storage.base import Source
 from tfbundle.storage.copying import Sink
 from tfbundle.tensors.arrays import CHUNK, Array, allocate, shaped, split, swap_bytes
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
-from tfbundle.tensors.selection import Selection, plan_reads
+from tfbundle.tensors.reading import read_selected
+from tfbundle.tensors.selection import Selection
 
 # Bytes that are copied at a time: one buffer, which stays in the processor's cache.
 COPIED = 64 << 10
@@ -84,12 +85,7 @@ class SliceReader:
             chosen: Array = self.read(stored)[selection.grid]
             return chosen
         source = self.source(stored)
-        array = allocate(stored.data_type, selection.counts)
-        for span in plan_reads(selection, stored.shape, array.itemsize):
-            data = source.read_at(stored.location.offset + span.offset, span.size)
-            # With the ellipsis it is arrays that are assigned; ml_dtypes cannot always turn one into an element.
-            target = (*span.target, ...)
-            array[target] = np.ndarray(span.counts, array.dtype, data, strides=span.strides)
+        array = read_selected(source, stored.location.offset, stored.data_type, stored.shape, selection)
         self.shards.check_unverified(source)
         return self._native(array)
 

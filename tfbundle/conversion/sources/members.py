@@ -133,6 +133,10 @@ class MemberStore:
         self._closed = True
         self._close()
 
+    def version(self) -> None:
+        """Return ``None``, because fingerprints include the version of each member."""
+        return
+
     def reopening(self) -> Reopening:
         """Return how another process opens this store; raise ``TypeError`` for arrays in memory."""
         if self._reopening is None:
