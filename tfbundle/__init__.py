@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from tfbundle.graph.saved_model import SavedModel
     from tfbundle.identification.files import identify
     from tfbundle.identification.kinds import FileFacts
+    from tfbundle.reporting.report import report
     from tfbundle.scanning.report import NotScanned, ScanFinding, ScanReport
     from tfbundle.scanning.scan import scan
     from tfbundle.tensors.tensor import Tensor
@@ -122,6 +123,7 @@ _MODULES = {
     "remove_leftovers": "checkpoint.leftovers",
     "plan_repair": "train.repair",
     "repair_state": "train.repair",
+    "report": "reporting.report",
 }
 
 __all__ = [
@@ -186,6 +188,7 @@ __all__ = [
     "read_records",
     "remove_leftovers",
     "repair_state",
+    "report",
     "save",
     "scan",
     "train",

@@ -37,6 +37,7 @@ COMMANDS = (
     "check",
     "verify",
     "scan",
+    "report",
     "diff",
     "fingerprint",
     "convert",

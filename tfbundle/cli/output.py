@@ -3,12 +3,7 @@ r"""How commands speak: lines, tables, sizes, names, JSON and progress.
 Everything that is printed goes through ``print_line``, ``print_table``, ``print_json`` or ``print_warning``. What comes
 from a file or from its name may hold any bytes, and reaches no terminal as it is: names are printed with
 ``escape_name``, messages with ``one_line``, and whatever else does not show is escaped by these functions.
-``escape_name`` has an inverse, and gives no two names the same form::
-
-    \\ \t \n \r    these four
-    \x00 \x20       other characters of ASCII that do not show, such as a space at an end
-    \xe9            a byte that is not UTF-8
-    \u200b          any other character that does not show, such as one that turns the direction of writing
+``tfbundle.printable`` defines these forms.
 
 JSON is one document on a line, an object whose ``schema`` names the command and the version of its fields
 (``tfbundle.cli.schemas`` describes them). NaN and the infinities are the strings "NaN", "Infinity" and "-Infinity",
@@ -21,7 +16,6 @@ import codecs
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,16 +24,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.schemas import schema_of
+from tfbundle.printable import count_of as count_of
+from tfbundle.printable import escape_code
+from tfbundle.printable import escape_name as escape_name
+from tfbundle.printable import format_shape as format_shape
+from tfbundle.printable import format_size as format_size
+from tfbundle.printable import one_line as one_line
+from tfbundle.printable import unescape_name as unescape_name
 from tfbundle.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}
-_ESCAPED = re.compile(r"\\(?:([\\tnr])|x([0-9a-f]{2})|u([0-9a-f]{4})|U(000[0-9a-f]{5}|0010[0-9a-f]{4}))")
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 # A longer cell would push the columns behind it out of sight; it pushes those of its own line, and no others.
 _WIDEST_COLUMN = 160
@@ -49,36 +44,11 @@ _PIPE_SIZE = 1 << 12
 _LABEL_WIDTH = 12
 
 
-def escape_name(name: str) -> str:
-    """Return a name as it is printed; ``unescape_name`` is the inverse."""
-    if name.isprintable() and "\\" not in name and name == name.strip(" "):
-        return name
-    inner = name.strip(" ")
-    start = name.find(inner)
-    # A space at an end would not be seen.
-    return r"\x20" * start + "".join(map(_escape, inner)) + r"\x20" * (len(name) - start - len(inner))
-
-
-def _escape(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # A byte that is not UTF-8, in the guise that surrogateescape gives it.
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code < 0x80 else _escape_code(code)
-
-
-def _escape_code(code: int) -> str:
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
     """Return what replaces characters that an encoding lacks; Python would write some as if they were bytes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(_escape_code(ord(character)) for character in error.object[error.start : error.end]), error.end
+    return "".join(escape_code(ord(character)) for character in error.object[error.start : error.end]), error.end
 
 
 # The name of the error handler, for stdout.
@@ -86,54 +56,10 @@ ESCAPE_UNENCODABLE = "tfbundle-escape"
 codecs.register_error(ESCAPE_UNENCODABLE, _escape_unencodable)
 
 
-def unescape_name(text: str) -> str:
-    """Return the name that is printed as ``text``."""
-
-    def replace(match: re.Match[str]) -> str:
-        plain, byte, *others = match.groups()
-        if plain:
-            return _UNESCAPES[plain]
-        if byte:
-            code = int(byte, 16)
-            return chr(code if code < 0x80 else 0xDC00 + code)
-        return chr(int("".join(filter(None, others)), 16))
-
-    return _ESCAPED.sub(replace, text)
-
-
 def meant_name(text: str) -> str:
     """Return the name or pattern that a person typed: that which is printed so, or what was typed."""
     name = unescape_name(text)
     return name if escape_name(name) == text else text
-
-
-def one_line(text: str) -> str:
-    """Return a message without what would break or garble its line; backslashes stay as they are."""
-    if text.isprintable():
-        return text
-    return "".join(character if character == "\\" else _escape(character) for character in text)
-
-
-def format_size(size: int) -> str:
-    """Return a number of bytes for people, such as ``"1.5 MiB"``."""
-    if size < 1024:
-        return f"{size} B"
-    value, place = size / 1024, 0
-    while value >= 1023.95 and place + 1 < len(_UNITS):  # What would be rounded to 1024.0 is one of the next unit.
-        value, place = value / 1024, place + 1
-    return f"{value:.1f} {_UNITS[place]}"
-
-
-def format_shape(shape: Sequence[int]) -> str:
-    """Return a shape without spaces, so that it stays one column to every tool."""
-    return f"[{','.join(map(str, shape))}]"
-
-
-def count_of(number: int, thing: str, things: str | None = None) -> str:
-    """Return ``"1 tensor"``, ``"2,000 tensors"``, ``"1 series"``; ``things`` is a plural of another form."""
-    if things is None:
-        things = thing if thing.endswith("s") else f"{thing}s"
-    return f"{number:,} {thing if number == 1 else things}"
 
 
 def print_line(text: str = "") -> None:
@@ -144,6 +70,18 @@ def print_line(text: str = "") -> None:
 def print_as_is(text: str) -> None:
     """Print what a program will read; on a terminal, nothing of a file's may be in it unescaped."""
     _write(text)
+
+
+def print_bytes(data: bytes) -> None:
+    """Print what a program will read, in an encoding of its own."""
+    flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def print_lines(text: str) -> None:

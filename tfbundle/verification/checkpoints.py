@@ -8,7 +8,7 @@ intact parts.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,13 +32,15 @@ from tfbundle.verification.entries import Entries
 from tfbundle.verification.layout import Claims, find_layout
 from tfbundle.verification.space import check_space
 from tfbundle.verification.swapped_files import find_swapped
-from tfbundle.verification.values import ValueCheck
+from tfbundle.verification.values import Bytes, ValueCheck
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
 
-def verify_checkpoint(path: str, format: Format | None, progress: Progress | None = None) -> Report:
+def verify_checkpoint(
+    path: str, format: Format | None, progress: Progress | None = None, verified: Container[Bytes] = frozenset()
+) -> Report:
     """Check the checkpoint at ``path``, or its remains."""
     try:
         files = find_checkpoint(path, format)
@@ -51,13 +53,20 @@ def verify_checkpoint(path: str, format: Format | None, progress: Progress | Non
                 if report is not None or files.prefix.plus(META_SUFFIX).is_file():
                     return report or verify_files(path, files, progress)
         return report_of(path, finding_of(error, "wrong-file"))
-    return verify_files(path, files, progress)
+    return verify_files(path, files, progress, verified=verified)
 
 
 def verify_files(
-    path: str, files: CheckpointFiles, progress: Progress | None = None, listings: Listings | None = None
+    path: str,
+    files: CheckpointFiles,
+    progress: Progress | None = None,
+    listings: Listings | None = None,
+    verified: Container[Bytes] = frozenset(),
 ) -> Report:
-    """Check the checkpoint that was found at ``path``; ``listings`` caches the folders that were listed before."""
+    """Check the checkpoint that was found at ``path``; ``listings`` caches the folders that were listed before.
+
+    ``verified`` are bytes of its data files that need not be read again.
+    """
     listings = listings or Listings()
     try:
         store = open_store(files, verify=True)
@@ -72,7 +81,7 @@ def verify_files(
             finding = replace(finding, message=f"the index {finding.path} is not there{advice}")
         return _as_checkpoint(report_of(path, finding, kind), files)
     try:
-        return _verify_store(path, files, store, [], None, progress, listings)
+        return _verify_store(path, files, store, [], None, progress, listings, verified)
     except (TfBundleError, OSError) as error:  # Its folder cannot be listed, or was just removed.
         return _as_checkpoint(report_of(path, finding_of(error, "missing")), files)
     finally:
@@ -141,10 +150,11 @@ def _verify_store(
     blocks: int | None,
     progress: Progress | None,
     listings: Listings,
+    verified: Container[Bytes] = frozenset(),
 ) -> Report:
     """Check an open store; for remains, ``findings`` lists the losses, and ``blocks`` counts the intact blocks."""
     if isinstance(store, BundleStore):
-        checked = _check_bundle(store, findings, blocks, progress, listings)
+        checked = _check_bundle(store, findings, blocks, progress, listings, verified)
     else:
         checked = _check_v1(store, findings, is_opened_whole=blocks is None, progress=progress)
     return Report(
@@ -164,7 +174,12 @@ def _verify_store(
 
 
 def _check_bundle(
-    store: BundleStore, findings: list[Finding], blocks: int | None, progress: Progress | None, listings: Listings
+    store: BundleStore,
+    findings: list[Finding],
+    blocks: int | None,
+    progress: Progress | None,
+    listings: Listings,
+    verified: Container[Bytes],
 ) -> _Checked:
     """Check the index block by block, then the data files and the values in them."""
     entries = Entries(store, is_salvaged=blocks is not None)
@@ -176,7 +191,7 @@ def _check_bundle(
         findings += _unclaimed(store.index.table)
     is_complete = layout.is_complete and all(finding.kind == "unclaimed" for finding in findings)
     data = check_files(store, claims, findings, listings)
-    values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress, listings)
+    values = ValueCheck(store, _bytes_to_check(claims, data.unreadable), progress, listings, verified)
     values.run_plain(store, layout, entries, data.unreadable)
     values.run_all(entries.at(layout.others), data.unreadable)
     by_entry = sorted([*layout.findings, *values.findings], key=lambda pair: pair[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import replace
 from functools import reduce
@@ -17,10 +18,16 @@ from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.verification.checkpoints import verify_checkpoint, verify_files
 from tfbundle.verification.saved_models import check_fingerprint
+from tfbundle.verification.values import Bytes
 
 
-def verify_model(location: Location, format: Format | None, progress: Progress) -> Report:
-    """Check a checkpoint or a SavedModel with its graphs, or a file of any other kind."""
+def verify_model(
+    location: Location, format: Format | None, progress: Progress, verified: Container[Bytes] = frozenset()
+) -> Report:
+    """Check a checkpoint or a SavedModel with its graphs, or a file of any other kind.
+
+    ``verified`` are bytes of data files that need not be read again.
+    """
     path = location.path
     try:
         prefix = find_checkpoint(location, format).prefix
@@ -28,18 +35,18 @@ def verify_model(location: Location, format: Format | None, progress: Progress) 
         other = None
         with suppress(TfBundleError, OSError):  # verify_checkpoint reports irregular files.
             other = _verify_other(location, error, progress) if format is None else None
-        return verify_checkpoint(path, format, progress) if other is None else other
+        return verify_checkpoint(path, format, progress, verified) if other is None else other
     if not is_saved_model(path):
-        return _with_graphs(verify_checkpoint(path, format, progress), _meta_of(prefix))
+        return _with_graphs(verify_checkpoint(path, format, progress, verified), _meta_of(prefix))
     folder = location if location.is_folder() else location.parent
     if prefix.absolute() == variables_prefix(folder).absolute():
-        return verify_saved_model(location, progress)
+        return verify_saved_model(location, progress, verified)
     # A state file names another checkpoint, or the SavedModel's file is of another kind.
-    report = _with_graphs(verify_checkpoint(path, format, progress), _meta_of(prefix))
+    report = _with_graphs(verify_checkpoint(path, format, progress, verified), _meta_of(prefix))
     return joined(report, verify_saved_model(location, progress))
 
 
-def verify_saved_model(location: Location, progress: Progress) -> Report:
+def verify_saved_model(location: Location, progress: Progress, verified: Container[Bytes] = frozenset()) -> Report:
     """Check a SavedModel, given its folder or a file in it: its variables, graphs, assets and fingerprint."""
     from tfbundle.graph.reading import find_saved_model
     from tfbundle.verification.graphs import verify_graph
@@ -50,13 +57,15 @@ def verify_saved_model(location: Location, progress: Progress) -> Report:
     if files is None:
         error = MissingFileError(describe_missing_variables(file.parent), path=prefix.path + INDEX_SUFFIX)
         return verify_graph(file.path, progress, missing=error)
-    report = verify_files(location.path, files, progress)
+    report = verify_files(location.path, files, progress, verified=verified)
     return joined(_with_graphs(report, [*_meta_of(prefix), file]), check_fingerprint(file.parent, prefix))
 
 
-def verify_found(files: CheckpointFiles, progress: Progress, listings: Listings) -> Report:
+def verify_found(
+    files: CheckpointFiles, progress: Progress, listings: Listings, verified: Container[Bytes] = frozenset()
+) -> Report:
     """Check a checkpoint that was found in a folder, with its graph; ``listings`` caches listed folders."""
-    return _with_graphs(verify_files(files.prefix.path, files, progress, listings), _meta_of(files.prefix))
+    return _with_graphs(verify_files(files.prefix.path, files, progress, listings, verified), _meta_of(files.prefix))
 
 
 def joined(report: Report, other: Report) -> Report:

@@ -6,7 +6,7 @@ All others are listed as not checked, so that a report states what it does not c
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from tfbundle.storage.locations import locate
 from tfbundle.verification.checkpoints import report_of, size_of
 from tfbundle.verification.misnamed import check_names
 from tfbundle.verification.models import joined, verify_found, verify_model, verify_saved_model
+from tfbundle.verification.values import Bytes
 
 # The name that TensorFlow 1 gives the graph of a run, next to its checkpoints and event files.
 _GRAPH_OF_RUN = "graph.pbtxt"
@@ -42,8 +43,17 @@ class Model(NamedTuple):
         return self.folder.path if self.files is None else self.files.prefix.path
 
 
-def verify_folder(folder: Location, format: Format | None, every: bool, progress: Progress | None) -> Report:
-    """Check a folder; with ``every``, all checkpoints in it and its subfolders; with ``format``, only checkpoints."""
+def verify_folder(
+    folder: Location,
+    format: Format | None,
+    every: bool,
+    progress: Progress | None,
+    verified: Container[Bytes] = frozenset(),
+) -> Report:
+    """Check a folder; with ``every``, all checkpoints in it and its subfolders; with ``format``, only checkpoints.
+
+    ``verified`` are bytes of data files that need not be read again.
+    """
     try:
         logs = _find_logs(folder) if format is None else {}
         unreadable: list[str] = []
@@ -61,10 +71,10 @@ def verify_folder(folder: Location, format: Format | None, every: bool, progress
     listings = Listings()
     for model in chosen:
         steps.begin(0)
-        reports.append(_verify(model, steps, listings))
+        reports.append(_verify(model, steps, listings, verified))
     is_alone = not chosen and bool(own or not logs or folder.join(STATE_NAME).is_file())
     if is_alone:
-        reports.append(verify_model(folder, format, steps))
+        reports.append(verify_model(folder, format, steps, verified))
     checked = {_identity(locate(item.prefix), item.format) for report in reports for item in report.checkpoints}
     checked_models = set(chosen)
     others = [
@@ -133,10 +143,10 @@ def _summed(reports: list[Report]) -> Report:
     )
 
 
-def _verify(model: Model, progress: Progress, listings: Listings) -> Report:
+def _verify(model: Model, progress: Progress, listings: Listings, verified: Container[Bytes]) -> Report:
     if model.files is None:
-        return verify_saved_model(model.folder, progress)
-    return verify_found(model.files, progress, listings)
+        return verify_saved_model(model.folder, progress, verified)
+    return verify_found(model.files, progress, listings, verified)
 
 
 def _identity(prefix: Location, format: str) -> tuple[Hashable, str]:

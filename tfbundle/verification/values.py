@@ -9,7 +9,7 @@ where errors are described.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ from tfbundle.verification.layout import Claims, Column, Layout
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
+# A range of bytes in a data file: the file's path, offset and size.
+Bytes = tuple[str, int, int]
+
 # A tensor above this size is read separately.
 _SMALL = 64 << 10
 # Tensors that begin within this many bytes of a data file are read together.
@@ -44,8 +47,19 @@ class ValueCheck:
     ``findings`` are pairs of the number of the tensor and its finding.
     """
 
-    def __init__(self, store: BundleStore | V1Store, total: int, progress: Progress | None, listings: Listings) -> None:
-        """``total`` is the number of bytes to check; ``listings`` caches the folders that were listed before."""
+    def __init__(
+        self,
+        store: BundleStore | V1Store,
+        total: int,
+        progress: Progress | None,
+        listings: Listings,
+        verified: Container[Bytes] = frozenset(),
+    ) -> None:
+        """``total`` is the number of bytes to check; ``listings`` caches the folders that were listed before.
+
+        ``verified`` are bytes that the caller has already found to be intact, which are counted and not read.
+        """
+        self._verified = verified
         self.nbytes = 0
         self.whole: Counter[str | None] = Counter()
         self.findings: list[tuple[int, Finding]] = []
@@ -88,6 +102,7 @@ class ValueCheck:
 
     def _check_rows(self, store: BundleStore, claims: Claims, rows: Column, entries: Entries) -> Iterator[Column]:
         """Check rows of one data file, and yield the small ones that fail."""
+        rows = self._left(store, claims, rows)
         sizes = claims.size[rows]
         large = rows[sizes > _SMALL]
         small = rows[sizes <= _SMALL]
@@ -107,6 +122,20 @@ class ValueCheck:
             place = Location(*(int(column[row]) for column in (claims.shard, claims.offset, claims.size, claims.crc)))
             self._run(int(claims.number[row]), None, _check_of(store, place), entries)
 
+    def _left(self, store: BundleStore, claims: Claims, rows: Column) -> Column:
+        """Count the rows that have already been verified, and return the others."""
+        if not len(rows):
+            return rows
+        path = store.shards.path(int(claims.shard[rows[0]]))
+        places = zip(claims.offset[rows].tolist(), claims.size[rows].tolist(), strict=True)
+        is_left = np.array([(path, *place) not in self._verified for place in places], np.bool_)
+        nbytes = int(claims.size[rows[~is_left]].sum())
+        self.whole[path] += int(np.count_nonzero(~is_left))
+        self.nbytes += nbytes
+        self._advance(nbytes)
+        left: Column = rows[is_left]
+        return left
+
     def _check_window(self, store: BundleStore, claims: Claims) -> Column:
         """Return which rows match their checksums; none if they cannot be read together."""
         start = int(claims.offset[0])
@@ -125,8 +154,10 @@ class ValueCheck:
     def _run(self, number: int, name: str | None, check: Check, entries: Entries | None = None) -> None:
         """Run one check; if it fails and ``name`` is ``None``, the name is looked up in ``entries``."""
         try:
-            self._budget.spend(check.nbytes)
-            check.run()
+            place = check.place
+            if place is None or (place.path, place.offset, place.size) not in self._verified:
+                self._budget.spend(check.nbytes)
+                check.run()
             self._count(check)
         except (TfBundleError, OSError) as error:
             if name is None and entries is not None:

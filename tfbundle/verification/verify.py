@@ -7,6 +7,8 @@ there are any; other files are read to the end. Even an HTML page or a path that
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from tfbundle.checkpoint.find.names import Format
 from tfbundle.errors import UnsupportedError
 from tfbundle.findings import Report, finding_of
@@ -14,6 +16,7 @@ from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.verification.models import verify_model
 from tfbundle.verification.runs import verify_folder
+from tfbundle.verification.values import Bytes
 
 
 def verify(
@@ -37,13 +40,25 @@ def verify(
     constants. Damage of any kind is a finding; so is a file that the operating system cannot read, or a path with
     nothing to check.
     """
+    return verify_rest(path, frozenset(), format=format, all=all, progress=progress)
+
+
+def verify_rest(
+    path: StrPath,
+    verified: Container[Bytes],
+    *,
+    format: Format | None = None,
+    all: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Do as ``verify``, but do not read bytes again that the caller has just read and found to be intact."""
     try:
         location = locate(path)
     except UnsupportedError as error:  # A URL that is not supported.
         return Report(str(error.path), findings=(finding_of(error, "unsupported"),))
     if location.is_folder() and (format is None or all):
-        return verify_folder(location, format, all, progress)
-    return verify_model(location, format, progress or _ignore)
+        return verify_folder(location, format, all, progress, verified)
+    return verify_model(location, format, progress or _ignore, verified)
 
 
 def _ignore(done: int, total: int) -> None:

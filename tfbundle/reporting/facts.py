@@ -1,0 +1,133 @@
+"""What a page shows, as plain values: collected by the modules of this room, drawn by its template and script.
+
+Every text in here may come from a file. The template escapes each of them, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tfbundle.reporting.statistics import Statistics
+
+
+class Stored(NamedTuple):
+    """Bytes of a tensor: ``size`` bytes at ``offset`` of the file with the number ``file``."""
+
+    file: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """One tensor.
+
+    ``state`` is ``"intact"`` (its checksum matches), ``"read"`` (the format has no checksums), or ``"damaged"``
+    (``problem`` is why). ``parameters`` is the number of its elements. ``owner`` is the number of the variable whose
+    slot this is, ``variable`` its name in TensorFlow 2, ``texts`` the first strings of a string tensor, and ``values``
+    the numbers of a tiny tensor.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    parameters: int
+    nbytes: int
+    state: str
+    role: str = ""
+    variable: str | None = None
+    owner: int | None = None
+    places: tuple[Stored, ...] = ()
+    statistics: Statistics | None = None
+    texts: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """All tensors of a checkpoint or graph, in stored order, and the files they are in."""
+
+    path: str
+    format: str
+    files: tuple[str, ...]
+    tensors: tuple[TensorFacts, ...]
+    has_statistics: bool = True
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A finding of a check, a scan, or the collection itself: how bad, in one word what, and in one sentence why.
+
+    ``level`` is ``"error"``, ``"warning"`` or ``"note"``.
+    """
+
+    level: str
+    kind: str
+    message: str
+    place: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table: headings, which of them are numbers, and rows of text."""
+
+    headings: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Labels and values, in order."""
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+    tables: tuple[tuple[str, Table], ...] = ()
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series of numbers of a run; ``total`` is its length before it was thinned out."""
+
+    run: str
+    steps: list[int]
+    times: list[float]
+    values: list[float | None]
+    total: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result of a check in a line; ``level`` is ``"ok"``, or that of a ``Notice``."""
+
+    level: str
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that one page shows; empty parts are not drawn."""
+
+    path: str
+    title: str
+    description: str
+    version: str
+    verdicts: tuple[Verdict, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    notices_left_out: int = 0
+    advice: tuple[str, ...] = ()
+    summary: tuple[tuple[str, str], ...] = ()
+    tensors: Tensors | None = None
+    checkpoints: Table | None = None
+    contents: Table | None = None
+    charts: Mapping[str, tuple[Curve, ...]] = field(default_factory=dict)
+    charts_left_out: int = 0
+    hparams: Table | None = None
+    graphs: tuple[Facts, ...] = ()
+    changes: Facts | None = None

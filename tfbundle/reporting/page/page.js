@@ -1,0 +1,597 @@
+// Draws the tensors and the curves of a report. Texts from files are only ever assigned to textContent.
+(() => {
+"use strict";
+const byId = (id) => document.getElementById(id);
+const data = JSON.parse(byId("data").textContent);
+const SVG = "http://www.w3.org/2000/svg";
+const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+function draw(tag, attributes, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+const whole = new Intl.NumberFormat("en-US");
+function number(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "string") return value;
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return whole.format(value);
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(4) : String(Number(value.toPrecision(6)));
+}
+function bytes(size) {
+  if (size < 1024) return size + " B";
+  let place = -1;
+  do { size /= 1024; place += 1; } while (size >= 1023.95 && place < 7);
+  return size.toFixed(1) + " " + ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"][place];
+}
+const percent = (part, all) => all ? (100 * part / all).toFixed(part && part / all < 0.001 ? 4 : 1) + " %" : "–";
+
+// The switch of light and dark.
+const themeButton = byId("theme");
+const isDark = () => document.documentElement.dataset.theme
+  ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+function labelTheme() { themeButton.textContent = isDark() ? "Light" : "Dark"; themeButton.setAttribute("aria-label", (isDark() ? "Light" : "Dark") + " colours"); }
+themeButton.hidden = false;
+labelTheme();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", labelTheme);
+themeButton.addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  labelTheme();
+});
+
+// Small tables are sorted by a click on a heading.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const headings = [...table.tHead.rows[0].cells];
+  headings.forEach((heading, column) => {
+    const button = make("button", "", heading.textContent);
+    button.type = "button";
+    heading.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const isDown = heading.getAttribute("aria-sort") === "ascending";
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", isDown ? "descending" : "ascending");
+      const isNumber = heading.classList.contains("number");
+      const keyed = [...table.tBodies[0].rows].map((row) => {
+        const text = row.cells[column].textContent;
+        const value = isNumber ? parseFloat(text.replaceAll(",", "")) : text;
+        return [isNumber && Number.isNaN(value) ? -Infinity : value, row];
+      });
+      keyed.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0) * (isDown ? -1 : 1));
+      table.tBodies[0].replaceChildren(...keyed.map(([, row]) => row));
+    });
+  });
+}
+
+if (data.tensors) tensorBrowser(data.tensors);
+if (data.charts) curves(data.charts);
+
+function tensorBrowser(packed) {
+  const STATES = { i: "intact", r: "read", d: "damaged", u: "not read" };
+  const count = packed.dtype.length;
+  const names = [];
+  for (let i = 0, before = ""; i < count; i++) names.push(before = before.slice(0, packed.shared[i]) + packed.rest[i]);
+  const shapeTexts = packed.shapes.map((shape) => "[" + shape.join(",") + "]");
+  const parameters = (i) => packed.shapes[packed.shape[i]].reduce((product, length) => product * length, 1);
+  const tensors = names.map((name, i) => ({
+    i, name, dtype: packed.dtypes[packed.dtype[i]], shape: shapeTexts[packed.shape[i]], parameters: parameters(i),
+    bytes: packed.bytes[i], state: STATES[packed.state[i]], owner: packed.owner ? packed.owner[i] : -1,
+    variable: packed.variable[i], role: packed.role[i], slots: [],
+  }));
+  for (const tensor of tensors) if (tensor.owner >= 0) tensors[tensor.owner].slots.push(tensor);
+
+  // The tree: a scope for each part of a name; the slots of a variable are below it.
+  const SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE", DEEPEST = 40;
+  const root = scope("", null);
+  function scope(label, parent) {
+    return { label, parent, children: new Map(), nodes: null, tensor: null, bytes: 0, parameters: 0, count: 0, damaged: 0, open: false, level: 0 };
+  }
+  function place(tensor) {
+    const name = tensor.name.endsWith(SUFFIX) ? tensor.name.slice(0, -SUFFIX.length) : tensor.name;
+    let parts = name.split("/");
+    if (parts.length > DEEPEST) parts = [...parts.slice(0, DEEPEST - 1), parts.slice(DEEPEST - 1).join("/")];
+    let node = root;
+    for (const part of parts) {
+      if (!node.children.has(part)) node.children.set(part, scope(part, node));
+      node = node.children.get(part);
+    }
+    if (node.tensor) {  // Two tensors that differ in the suffix alone.
+      const twin = scope(tensor.name, node);
+      node.children.set("\0" + tensor.i, twin);
+      node = twin;
+    }
+    node.tensor = tensor;
+    tensor.node = node;
+  }
+  for (const tensor of tensors) if (tensor.owner < 0) place(tensor);
+  for (const tensor of tensors) {
+    if (tensor.owner < 0) continue;
+    const owner = tensors[tensor.owner];
+    const home = owner.node || root;
+    const own = owner.name.endsWith(SUFFIX) ? owner.name.slice(0, -SUFFIX.length) : owner.name;
+    const name = tensor.name.endsWith(SUFFIX) ? tensor.name.slice(0, -SUFFIX.length) : tensor.name;
+    const node = scope(name.startsWith(own + "/") ? name.slice(own.length + 1) : name, home);
+    node.tensor = tensor;
+    tensor.node = node;
+    home.children.set("\0" + tensor.i, node);
+  }
+  const natural = (node) => node.sortName ?? (node.sortName = node.label.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
+  function byName(a, b) { return natural(a) < natural(b) ? -1 : natural(a) > natural(b) ? 1 : 0; }
+  (function total(node, level) {
+    // A chain of scopes with one child each is one row.
+    while (!node.tensor && node.parent && node.children.size === 1) {
+      const [only] = node.children.values();
+      if (only.tensor) break;
+      node.label += "/" + only.label;
+      node.children = only.children;
+    }
+    node.level = level;
+    node.nodes = [...node.children.values()].sort(byName);
+    if (node.tensor) {
+      node.bytes = node.tensor.bytes; node.parameters = node.tensor.parameters; node.count = 1;
+      node.damaged = node.tensor.state === "damaged" ? 1 : 0;
+    }
+    for (const child of node.nodes) {
+      child.parent = node;
+      total(child, level + 1);
+      node.bytes += child.bytes; node.parameters += child.parameters; node.count += child.count; node.damaged += child.damaged;
+    }
+  })(root, 0);
+
+  const COLUMNS = [
+    ["Name", natural, ""],
+    ["Type", (node) => node.tensor ? node.tensor.dtype : "", "wide"],
+    ["Shape", (node) => node.tensor ? node.tensor.shape : "", "wide"],
+    ["Parameters", (node) => node.parameters, "wide number"],
+    ["Bytes", (node) => node.bytes, ""],
+  ];
+  let sorted = -1, isDown = false, visible = [], selected = 0, words = [], isList = false;
+  const ROW = 30;
+  const grid = byId("grid"), status = byId("status"), search = byId("search"), view = byId("view"), detail = byId("detail");
+  grid.setAttribute("role", "treegrid");
+  grid.setAttribute("aria-label", "Tensors");
+  grid.setAttribute("aria-colcount", COLUMNS.length);
+  const head = make("div", "row head"), headGroup = make("div");
+  headGroup.setAttribute("role", "rowgroup");
+  head.setAttribute("role", "row");
+  const headings = COLUMNS.map(([title, , className], column) => {
+    const cell = make("div", className), button = make("button", "", title);
+    cell.setAttribute("role", "columnheader");
+    button.type = "button";
+    button.addEventListener("click", () => sortBy(column));
+    cell.append(button);
+    head.append(cell);
+    return cell;
+  });
+  headGroup.append(head);
+  const scroller = make("div", "scroller"), space = make("div");
+  scroller.tabIndex = 0;
+  scroller.setAttribute("role", "rowgroup");
+  scroller.setAttribute("aria-label", "Rows: arrow keys move, left and right fold");
+  space.setAttribute("role", "presentation");
+  scroller.append(space);
+  grid.append(headGroup, scroller);
+
+  function compare(a, b) {
+    const key = COLUMNS[sorted][1], x = key(a), y = key(b);
+    return (x < y ? -1 : x > y ? 1 : 0) * (isDown ? -1 : 1);
+  }
+  function sortBy(column) {
+    const startsDown = column >= 3;
+    if (sorted === column) isDown = !isDown; else { sorted = column; isDown = startsDown; }
+    headings.forEach((heading, i) => i === column
+      ? heading.setAttribute("aria-sort", isDown ? "descending" : "ascending") : heading.removeAttribute("aria-sort"));
+    (function order(node) { node.nodes.sort(compare); node.nodes.forEach(order); })(root);
+    refresh();
+  }
+  const text = (tensor) => tensor.text ?? (tensor.text = [tensor.name, tensor.variable ?? "", tensor.dtype, tensor.shape, tensor.state].join(" ").toLowerCase());
+  const matches = (tensor) => words.every((word) => text(tensor).includes(word));
+
+  function refresh(keep) {
+    const before = keep ?? visible[selected];
+    visible = [];
+    let found = 0;
+    if (words.length) for (const tensor of tensors) tensor.node.isHit = matches(tensor);
+    if (isList) {
+      for (const tensor of tensors) if (!words.length || tensor.node.isHit) visible.push(tensor.node);
+      if (sorted >= 0) visible.sort(sorted === 0
+        ? (a, b) => (a.tensor.name < b.tensor.name ? -1 : 1) * (isDown ? -1 : 1) : compare);
+      found = visible.length;
+    } else {
+      if (words.length) (function mark(node) {
+        node.hits = node.tensor && node.isHit ? 1 : 0;
+        for (const child of node.nodes) { mark(child); node.hits += child.hits; }
+        found = node.hits;
+      })(root);
+      (function walk(node) {
+        for (const child of node.nodes) {
+          if (words.length && !child.hits) continue;
+          visible.push(child);
+          if (words.length ? child.hits > (child.isHit && child.tensor ? 1 : 0) : child.open) walk(child);
+        }
+      })(root);
+    }
+    selected = Math.max(0, before ? visible.indexOf(before) : 0);
+    space.style.height = visible.length * ROW + "px";
+    grid.setAttribute("aria-rowcount", visible.length + 1);
+    status.textContent = words.length ? whole.format(found) + (found === 1 ? " tensor found" : " tensors found") : "";
+    shown.clear();
+    space.replaceChildren();
+    render();
+  }
+  const shown = new Map();
+  function render() {
+    const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 6);
+    const last = Math.min(visible.length, Math.ceil((scroller.scrollTop + scroller.clientHeight) / ROW) + 6);
+    for (const [index, row] of shown) if (index < first || index >= last) { row.remove(); shown.delete(index); }
+    for (let index = first; index < last; index++) if (!shown.has(index)) {
+      const row = makeRow(visible[index], index);
+      shown.set(index, row);
+      space.append(row);
+    }
+    for (const [index, row] of shown) row.setAttribute("aria-selected", String(index === selected));
+    if (shown.has(selected)) scroller.setAttribute("aria-activedescendant", "row" + selected);
+    else scroller.removeAttribute("aria-activedescendant");
+  }
+  function makeRow(node, index) {
+    const row = make("div", "row"), tensor = node.tensor;
+    row.id = "row" + index;
+    row.setAttribute("role", "row");
+    row.setAttribute("aria-rowindex", index + 2);
+    row.setAttribute("aria-level", isList ? 1 : node.level);
+    row.style.transform = "translateY(" + index * ROW + "px)";
+    const isOpen = words.length ? true : node.open, hasRows = !isList && node.nodes.length > 0;
+    if (hasRows) row.setAttribute("aria-expanded", String(isOpen));
+    const name = make("div", "name");
+    name.style.paddingLeft = (isList ? 0 : Math.min(node.level - 1, 14) * 1.1) + "em";
+    const fold = make("span", "fold", hasRows ? (isOpen ? "▾" : "▸") : "");
+    fold.setAttribute("aria-hidden", "true");
+    const label = make("span", tensor ? "" : "scope", isList ? tensor.name : node.label + (tensor ? "" : "/"));
+    name.title = tensor ? tensor.name : node.label;
+    name.append(fold, label);
+    if (!tensor || node.count > 1) name.append(make("span", "tag", tensor ? "+" + whole.format(node.count - 1) : whole.format(node.count)));
+    if (node.damaged) name.append(make("span", "tag damaged", tensor && node.count === 1 ? "damaged" : whole.format(node.damaged) + " damaged"));
+    const cells = [name, make("div", "wide dim", tensor ? tensor.dtype : ""), make("div", "wide mono", tensor ? tensor.shape : ""),
+      make("div", "wide number", number(node.parameters)), make("div", "size")];
+    const bar = make("span", "bar"), fill = make("i");
+    const whole_ = isList || !node.parent ? root.bytes : node.parent.bytes;
+    fill.style.width = (whole_ ? Math.min(100, 100 * node.bytes / whole_) : 0) + "%";
+    bar.title = percent(node.bytes, whole_) + (isList ? " of all bytes" : " of the bytes of its scope");
+    bar.append(fill);
+    cells[4].append(make("span", "", bytes(node.bytes)), bar);
+    for (const cell of cells) { cell.setAttribute("role", "gridcell"); row.append(cell); }
+    row.addEventListener("click", (event) => {
+      select(index);
+      if (hasRows && (!tensor || event.target === fold)) toggle(node);
+    });
+    return row;
+  }
+  function toggle(node, open) {
+    if (words.length || !node.nodes.length) return;
+    node.open = open ?? !node.open;
+    refresh(node);
+  }
+  function select(index) {
+    selected = Math.max(0, Math.min(visible.length - 1, index));
+    const top = selected * ROW;
+    if (top < scroller.scrollTop) scroller.scrollTop = top;
+    else if (top + ROW > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + ROW - scroller.clientHeight;
+    render();
+    if (visible[selected]) showDetail(visible[selected]);
+  }
+  let isWaiting = false;
+  scroller.addEventListener("scroll", () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => { isWaiting = false; render(); });
+  });
+  scroller.addEventListener("keydown", (event) => {
+    const node = visible[selected], page = Math.max(1, Math.floor(scroller.clientHeight / ROW) - 1);
+    const moves = { ArrowDown: selected + 1, ArrowUp: selected - 1, Home: 0, End: visible.length - 1, PageDown: selected + page, PageUp: selected - page };
+    if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in moves) select(moves[event.key]);
+    else if (event.key === "ArrowRight") { if (node.nodes.length && !node.open && !isList && !words.length) toggle(node, true); else select(selected + 1); }
+    else if (event.key === "ArrowLeft") { if (node.open && !words.length && !isList) toggle(node, false); else if (!isList && node.parent !== root) select(visible.indexOf(node.parent)); }
+    else if (event.key === "Enter" || event.key === " ") { toggle(node); showDetail(node); }
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.key === "/" && !event.ctrlKey && !event.metaKey && !["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName)) {
+      event.preventDefault();
+      byId("tensors").open = true;
+      search.focus();
+    }
+  });
+  let timer = 0;
+  function setWords() {
+    words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    scroller.scrollTop = 0;
+    refresh();
+  }
+  search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(setWords, 60); });
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") { search.value = ""; setWords(); }
+    if (event.key === "ArrowDown") { event.preventDefault(); scroller.focus(); }
+  });
+  view.addEventListener("change", () => { isList = view.value === "list"; scroller.scrollTop = 0; refresh(); });
+  function openAll(open) { (function walk(node) { node.open = open; node.nodes.forEach(walk); })(root); refresh(); }
+  byId("expand").addEventListener("click", () => openAll(true));
+  byId("collapse").addEventListener("click", () => openAll(false));
+
+  // The selected tensor.
+  function pairs(rows) {
+    const list = make("dl");
+    for (const [label, value, className] of rows) if (value !== undefined && value !== "") list.append(make("dt", "", label), make("dd", className || "", value));
+    return list;
+  }
+  function showDetail(node) {
+    const tensor = node.tensor;
+    detail.replaceChildren();
+    if (!tensor) {
+      detail.append(make("h3", "name", node.label + "/"), pairs([
+        ["Tensors", number(node.count)], ["Parameters", number(node.parameters)],
+        ["Bytes", number(node.bytes) + " (" + percent(node.bytes, root.bytes) + " of all)"], ["Damaged", node.damaged ? number(node.damaged) : ""],
+      ]));
+      const within = [];
+      (function collect(below) { if (below.tensor) within.push(below.tensor); below.nodes.forEach(collect); })(node);
+      within.sort((a, b) => b.bytes - a.bytes || a.i - b.i);
+      detail.append(make("h3", "", "Largest tensors"), links(within.slice(0, 12)));
+      return;
+    }
+    const i = tensor.i, more = packed.details[i] || {}, statistics = packed.statistics;
+    detail.append(make("h3", "name", tensor.name));
+    if (packed.problem[i]) {
+      const problem = make("p", "verdict is-error");
+      problem.append(make("strong", "", "Damaged"), make("span", "text", packed.problem[i]));
+      detail.append(problem);
+    }
+    const places = packed.places[i] || [[packed.file[i], packed.offset[i], tensor.bytes]];
+    detail.append(pairs([
+      ["Variable", tensor.variable, "name"],
+      ["Role", { w: "weight", s: "optimizer slot" }[tensor.role] || ""],
+      ["Type", tensor.dtype], ["Shape", tensor.shape, "mono"], ["Parameters", number(tensor.parameters)],
+      ["Bytes", number(tensor.bytes)],
+      ["Checksum", { intact: "matches", damaged: "damaged", read: "none in this format", "not read": "not read" }[tensor.state]],
+      ...places.slice(0, 8).filter(([file]) => file >= 0).map(([file, offset, size]) => ["Stored in", packed.files[file] + ", " + number(size) + " bytes at offset " + number(offset), "text"]),
+      ["", places.length > 8 ? "and " + number(places.length - 8) + " more slices" : ""],
+    ]));
+    if (more.values) detail.append(pairs([["Values", more.values.map((value) => Array.isArray(value) ? value.map(number).join(" + ") + "i" : number(value)).join(", "), "mono"]]));
+    if (more.texts) detail.append(pairs(more.texts.map((value, k) => ["String " + k, value, "name"])));
+    if (statistics && statistics.zeros[i] !== null) {
+      detail.append(pairs([
+        ["Min", number(statistics.min[i])], ["Max", number(statistics.max[i])], ["Mean", number(statistics.mean[i])], ["Std", number(statistics.std[i])],
+        ["Zeros", number(statistics.zeros[i]) + " (" + percent(statistics.zeros[i], tensor.parameters) + ")"],
+        ["NaN", number(statistics.nan[i] || 0)], ["Infinite", number(statistics.infinite[i] || 0)],
+      ]));
+    }
+    if (more.counts) detail.append(...histogram(more.counts, statistics.min[i], statistics.max[i]));
+    if (more.quantiles) {
+      detail.append(make("h3", "", "Quantiles"), pairs(packed.quantiles.map((quantile, k) => [100 * quantile + " %", number(more.quantiles[k])])));
+      if (more.stride > 1) detail.append(make("p", "hint", "Histogram and quantiles are those of a sample: one in " + number(more.stride) + " elements, evenly spaced. All other statistics cover every element."));
+    } else if (statistics && statistics.zeros[i] !== null && packed.leftOut && !more.values) detail.append(make("p", "hint", "The histogram was left out to keep the page small."));
+    if (more.picture) detail.append(...picture(more.picture));
+    if (tensor.slots.length) {
+      detail.append(make("h3", "", "Slots"), links(tensor.slots));
+    }
+    detail.scrollTop = 0;
+  }
+  function links(targets) {
+    const list = make("ul", "slots");
+    for (const target of targets) {
+      const item = make("li"), button = make("button", "name", target.name);
+      button.type = "button";
+      button.addEventListener("click", () => reveal(target.node));
+      item.append(button, make("span", "dim", " " + bytes(target.bytes)));
+      list.append(item);
+    }
+    return list;
+  }
+  function reveal(node) {
+    search.value = ""; words = [];
+    isList = false; view.value = "tree";
+    for (let above = node.parent; above; above = above.parent) above.open = true;
+    refresh(node);
+    select(visible.indexOf(node));
+  }
+  function histogram(counts, low, high) {
+    const most = Math.max(...counts), width = 320, height = 90, step = width / counts.length;
+    const image = draw("svg", { viewBox: "0 0 " + width + " " + height, role: "img" });
+    image.append(draw("title", {}, "Histogram from " + number(low) + " to " + number(high)));
+    counts.forEach((value, k) => {
+      const tall = value ? Math.max(1, value / most * (height - 4)) : 0;
+      const bar = draw("rect", { x: k * step + 0.5, y: height - tall, width: step - 1, height: tall, fill: "var(--hist)" });
+      bar.append(draw("title", {}, number(low + (high - low) * k / counts.length) + " to " + number(low + (high - low) * (k + 1) / counts.length) + ": " + number(value)));
+      image.append(bar);
+    });
+    image.append(draw("line", { x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5, stroke: "var(--soft)" }));
+    const ends = make("div", "ends");
+    ends.append(make("span", "", number(low)), make("span", "", number(high)));
+    return [make("h3", "", "Histogram"), image, ends];
+  }
+  function picture([rows, columns, low, high, levels, isSampled]) {
+    const canvas = make("canvas");
+    canvas.width = columns; canvas.height = rows;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", "Picture of " + rows + " rows and " + columns + " columns");
+    const context = canvas.getContext("2d"), pixels = context.createImageData(columns, rows);
+    for (let k = 0; k < rows * columns; k++) {
+      const level = LEVELS.indexOf(levels[k]);
+      pixels.data.set(level < 0 ? [200, 30, 160, 255] : colour(level / 63, low < 0 && high > 0), 4 * k);
+    }
+    context.putImageData(pixels, 0, 0);
+    canvas.style.aspectRatio = columns + " / " + Math.max(rows, columns / 3);
+    const ends = make("div", "ends");
+    ends.append(make("span", "", number(low)), make("span", "", number(high)));
+    const hint = isSampled ? "Evenly spaced rows and columns; what lies between them is not drawn." : "Every element; the last dimension runs across.";
+    return [make("h3", "", "Picture"), canvas, ends, make("p", "hint", hint)];
+  }
+  function colour(part, isDiverging) {
+    const mix = (a, b, t) => [...a.map((value, k) => Math.round(value + (b[k] - value) * t)), 255];
+    if (!isDiverging) return part < 0.5 ? mix([250, 250, 245], [110, 170, 190], part * 2) : mix([110, 170, 190], [16, 52, 96], part * 2 - 1);
+    return part < 0.5 ? mix([20, 78, 140], [247, 247, 245], part * 2) : mix([247, 247, 245], [170, 50, 38], part * 2 - 1);
+  }
+
+  // Rows that are not drawn do not print, so the printed page has a plain table.
+  const MOST_PRINTED = 2000;
+  addEventListener("beforeprint", () => {
+    const table = make("table"), body = make("tbody"), titles = make("tr"), top = make("thead");
+    for (const title of ["Name", "Type", "Shape", "Bytes", "Min", "Max", "Mean", "Std"]) titles.append(make("th", "", title));
+    top.append(titles);
+    const statistics = packed.statistics;
+    for (const tensor of tensors.slice(0, MOST_PRINTED)) {
+      const row = make("tr"), i = tensor.i;
+      row.append(make("td", "name", tensor.name), make("td", "", tensor.dtype), make("td", "", tensor.shape), make("td", "number", bytes(tensor.bytes)));
+      for (const key of ["min", "max", "mean", "std"]) row.append(make("td", "number", statistics ? number(statistics[key][i]) : "–"));
+      body.append(row);
+    }
+    table.append(top, body);
+    byId("printed").replaceChildren(table);
+    if (tensors.length > MOST_PRINTED) byId("printed").append(make("p", "hint", number(tensors.length - MOST_PRINTED) + " more tensors are not printed."));
+  });
+  addEventListener("afterprint", () => byId("printed").replaceChildren());
+
+  // Scopes are opened as long as few rows are shown.
+  for (let level = root.nodes, rows = level.length; level.length && rows + level.reduce((sum, node) => sum + node.nodes.length, 0) <= 60;) {
+    for (const node of level) if (!node.tensor) node.open = true;
+    level = level.filter((node) => !node.tensor).flatMap((node) => node.nodes);
+    rows += level.length;
+  }
+  refresh();
+  if (visible.length) {
+    selected = Math.max(0, visible.findIndex((node) => node.tensor));
+    showDetail(visible[selected]);
+    render();
+  }
+  addEventListener("resize", render);
+}
+
+function curves(charts) {
+  const COLOURS = ["#3b78c2", "#d1702c", "#2f9158", "#b8466b", "#7c62c4", "#8a7020", "#2a939e", "#a2553f", "#5e7b32", "#6c7a89"];
+  const runs = [...new Set(charts.flatMap((chart) => chart.curves.map((curve) => curve.run)))];
+  const colour = new Map(runs.map((run, k) => [run, COLOURS[k % COLOURS.length]])), hidden = new Set();
+  const horizontal = byId("horizontal"), vertical = byId("vertical"), smoothing = byId("smoothing");
+  const legend = byId("legend");
+  for (const run of runs) {
+    const item = make("li"), label = make("label"), box = make("input"), swatch = make("span", "swatch");
+    box.type = "checkbox"; box.checked = true;
+    swatch.style.background = colour.get(run);
+    label.append(box, " ", swatch, " ", make("span", "name", run));
+    box.addEventListener("change", () => { box.checked ? hidden.delete(run) : hidden.add(run); redraw(); });
+    item.append(label);
+    legend.append(item);
+  }
+  const figures = charts.map((chart) => {
+    const figure = make("figure", "chart"), image = draw("svg", { viewBox: "0 0 400 200", role: "img", "aria-label": chart.tag, preserveAspectRatio: "none" });
+    const readout = make("output");
+    figure.append(make("figcaption", "name", chart.tag), image, readout);
+    byId("charts").append(figure);
+    return { chart, figure, image, readout, isNear: false, isStale: true };
+  });
+  const observer = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const item = figures.find(({ figure }) => figure === entry.target);
+      item.isNear = entry.isIntersecting;
+      if (item.isNear && item.isStale) drawChart(item);
+    }
+  }, { rootMargin: "400px" });
+  for (const item of figures) observer.observe(item.figure);
+  function redraw() {
+    byId("smoothed").textContent = Number(smoothing.value).toFixed(2);
+    for (const item of figures) { item.isStale = true; if (item.isNear) drawChart(item); }
+  }
+  for (const control of [horizontal, vertical, smoothing]) control.addEventListener("input", redraw);
+  addEventListener("resize", redraw);
+  addEventListener("beforeprint", () => figures.forEach(drawChart));
+
+  function smooth(values, weight) {
+    // The moving average of TensorBoard, which is divided by the weights so far.
+    let last = 0, total = 0;
+    return values.map((value) => {
+      if (value === null || !weight) return value;
+      last = last * weight + (1 - weight) * value;
+      total = total * weight + 1 - weight;
+      return last / total;
+    });
+  }
+  function ticks(low, high, most) {
+    const raw = (high - low) / most, power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
+    const found = [];
+    for (let tick = Math.ceil(low / step) * step; tick <= high + step * 1e-9 && found.length < 20; tick += step) found.push(Math.abs(tick) < step * 1e-9 ? 0 : tick);
+    return found;
+  }
+  const short = (value) => Math.abs(value) >= 1e4 || (value && Math.abs(value) < 1e-3) ? value.toExponential(1).replace("e+", "e") : String(Number(value.toPrecision(4)));
+  function lapse(seconds) {
+    if (Math.abs(seconds) < 120) return short(seconds) + " s";
+    return Math.abs(seconds) < 7200 ? short(seconds / 60) + " min" : short(seconds / 3600) + " h";
+  }
+  const moment = (seconds) => Math.abs(seconds) < 8e12 ? new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") : short(seconds);
+
+  function drawChart(item) {
+    const { chart, image, readout, figure } = item;
+    item.isStale = false;
+    const width = Math.max(200, Math.round(figure.clientWidth - 26)), height = 200, left = 52, right = 8, top = 8, bottom = 24;
+    image.setAttribute("viewBox", "0 0 " + width + " " + height);
+    const isLog = vertical.value === "log", mode = horizontal.value;
+    const lines = chart.curves.filter((curve) => !hidden.has(curve.run)).map((curve) => {
+      const xs = mode === "step" ? curve.steps : mode === "time" ? curve.times : curve.times.map((time) => time - curve.times[0]);
+      const smoothed = smooth(curve.values, Number(smoothing.value));
+      const points = [];
+      smoothed.forEach((value, k) => { if (value !== null && Number.isFinite(xs[k]) && !(isLog && value <= 0)) points.push([xs[k], isLog ? Math.log10(value) : value, k]); });
+      return { curve, points };
+    });
+    const all = lines.flatMap(({ points }) => points);
+    image.replaceChildren();
+    readout.textContent = "";
+    if (!all.length) { image.append(draw("text", { x: 10, y: 24 }, isLog ? "no positive values" : "no values")); return; }
+    let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
+    for (const [x, y] of all) { x0 = Math.min(x0, x); x1 = Math.max(x1, x); y0 = Math.min(y0, y); y1 = Math.max(y1, y); }
+    if (x0 === x1) { x0 -= 1; x1 += 1; }
+    if (y0 === y1) { const gap = Math.abs(y0) / 10 || 1; y0 -= gap; y1 += gap; }
+    const margin = (y1 - y0) * 0.05; y0 -= margin; y1 += margin;
+    const toX = (x) => left + (x - x0) / (x1 - x0) * (width - left - right), toY = (y) => height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom);
+    const label = { step: short, relative: lapse, time: moment }[mode];
+    for (const tick of ticks(y0, y1, 4)) {
+      image.append(draw("line", { class: "grid-line", x1: left, x2: width - right, y1: toY(tick), y2: toY(tick) }));
+      image.append(draw("text", { x: left - 6, y: toY(tick) + 4, "text-anchor": "end" }, short(isLog ? 10 ** tick : tick)));
+    }
+    for (const tick of mode === "time" ? [x0, x1] : ticks(x0, x1, 4)) {
+      const anchor = mode === "time" ? (tick === x0 ? "start" : "end") : toX(tick) > width - 30 ? "end" : "middle";
+      image.append(draw("text", { x: toX(tick), y: height - 6, "text-anchor": anchor }, label(tick)));
+    }
+    for (const { curve, points } of lines) {
+      if (points.length === 1) image.append(draw("circle", { cx: toX(points[0][0]), cy: toY(points[0][1]), r: 3, fill: colour.get(curve.run) }));
+      const path = points.map(([x, y], k) => (k && points[k - 1][2] === points[k][2] - 1 ? "L" : "M") + toX(x).toFixed(1) + " " + toY(y).toFixed(1)).join("");
+      image.append(draw("path", { d: path, fill: "none", stroke: colour.get(curve.run), "stroke-width": 1.6, "stroke-linejoin": "round" }));
+    }
+    const thinned = chart.curves.filter((curve) => curve.total > curve.steps.length);
+    const rest = thinned.length ? "thinned out from " + number(Math.max(...thinned.map((curve) => curve.total))) + " points" : number(Math.max(...chart.curves.map((curve) => curve.total))) + " points";
+    readout.textContent = rest;
+    const marker = draw("line", { class: "grid-line", x1: 0, x2: 0, y1: top, y2: height - bottom, visibility: "hidden" });
+    image.append(marker);
+    image.onpointermove = (event) => {
+      const box = image.getBoundingClientRect(), x = x0 + ((event.clientX - box.left) / box.width * width - left) / (width - left - right) * (x1 - x0);
+      const near = lines.filter(({ points }) => points.length).map(({ curve, points }) => {
+        let low = 0, high = points.length - 1;
+        while (low < high) { const middle = (low + high) >> 1; if (points[middle][0] < x) low = middle + 1; else high = middle; }
+        if (low && Math.abs(points[low - 1][0] - x) < Math.abs(points[low][0] - x)) low -= 1;
+        return [curve, points[low]];
+      });
+      if (!near.length) return;
+      const at = near[0][1][0];
+      marker.setAttribute("x1", toX(at)); marker.setAttribute("x2", toX(at)); marker.setAttribute("visibility", "visible");
+      readout.textContent = label(at) + ": " + near.slice(0, 4).map(([curve, point]) => (near.length > 1 ? curve.run + " " : "") + number(isLog ? 10 ** point[1] : point[1])).join(", ");
+    };
+    image.onpointerleave = () => { marker.setAttribute("visibility", "hidden"); readout.textContent = rest; };
+  }
+}
+})();

@@ -1,0 +1,53 @@
+"""The page as HTML: the template with its style and script, and the rules that make every text harmless.
+
+Three things keep what a file states from becoming markup or code. The template engine escapes every value. Before that,
+``finalize`` replaces characters that do not show, such as those that turn the direction of writing, and cuts texts of
+any length. And the page's policy (``Content-Security-Policy``) lets the browser run only the script with the hash that
+it states, and load nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+from tfbundle.errors import UnsupportedError
+from tfbundle.reporting.facts import Page
+from tfbundle.reporting.payload import encode, shown
+
+
+def render(page: Page) -> bytes:
+    """Return a page as HTML in UTF-8; raises ``UnsupportedError`` if jinja2 is not installed."""
+    try:
+        from jinja2 import Environment, StrictUndefined  # type: ignore[import-not-found, unused-ignore]
+        from markupsafe import Markup  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise UnsupportedError('reports need jinja2; pip install "tfbundle[report]"') from None
+
+    def finalize(value: Any) -> Any:
+        return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+    environment = Environment(
+        autoescape=True, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_resource("page.html.jinja"))
+    style, script = _resource("page.css"), _resource("page.js")
+    text: str = template.render(
+        page=page,
+        style=Markup(style),  # noqa: S704 - it is ours.
+        script=Markup(script),  # noqa: S704 - it is ours.
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=Markup(encode(page)),  # noqa: S704 - it contains none of the characters that matter.
+    )
+    return text.encode()
+
+
+def _resource(name: str) -> str:
+    return files("tfbundle.reporting").joinpath("page").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,155 @@
+"""The entry point of reports: one function that writes a page about any path.
+
+::
+
+    path ──> tensors, notices, ... ──> Page (facts) ──> template, style, script ──> out
+
+Values are read once: what the statistics pass has verified is not read again by verification.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from tfbundle._version import __version__
+from tfbundle.checkpoint.find.owned import check_replaceable
+from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.open_tensors import open_tensors
+from tfbundle.overview.items import Overview
+from tfbundle.overview.walk import overview
+from tfbundle.printable import format_size
+from tfbundle.progress import Progress
+from tfbundle.reporting.facts import Notice, Page, Tensors
+from tfbundle.reporting.notices import advice_of, scan_notices, scan_verdict, verify_notices, verify_verdict
+from tfbundle.reporting.rendering import render
+from tfbundle.reporting.tensors import describe_tensors, read_tensors
+from tfbundle.scanning.report import ScanReport
+from tfbundle.scanning.scan import scan
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.replacing import replacement
+from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.verification.verify import verify_rest
+
+_MOST_NOTICES = 500
+
+
+def report(
+    path: StrPath,
+    out: StrPath,
+    *,
+    other: StrPath | None = None,
+    statistics: bool = True,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> str:
+    """Write one self-contained HTML page about ``path`` to ``out``, and return the path of the page.
+
+    ``path`` is a checkpoint's prefix or one of its files, a SavedModel, a graph, an event file, or a folder of these.
+    The page shows the findings of ``verify`` and ``scan``, the tensors with their statistics, the checkpoints of the
+    folder, and what else there is. ``other`` is a second checkpoint or graph; the page then also shows what differs in
+    it. With ``statistics=False`` the values are verified, but not summarized.
+
+    The page opens without a server, loads nothing, and has the same bytes for the same files. Names and values from
+    files are text in it, whatever they contain. ``progress`` is called with the number of bytes of values read so far
+    and the total.
+
+    Damage is shown in the page. Raises ``MissingFileError`` if ``path`` does not exist, ``UnsupportedError`` if jinja2
+    is not installed (the extra ``report``), and ``ValueError`` if ``out`` is a file of a checkpoint, graph or run,
+    unless ``overwrite`` is true. On any error, a file that was at ``out`` before is still there, unchanged.
+    """
+    location, target = locate(path), locate(out)
+    overview(location)  # Nothing is written if there is nothing to show.
+    check_replaceable(target, overwrite=overwrite, sources=[location])
+    with replacement(target) as file:
+        file.write(render_report(path, other=other, statistics=statistics, progress=progress))
+    return target.path
+
+
+def render_report(
+    path: StrPath, *, other: StrPath | None = None, statistics: bool = True, progress: Progress | None = None
+) -> bytes:
+    """Return the page that ``report`` writes."""
+    location = locate(path)
+    return render(_collect(location, overview(location), statistics=statistics, progress=progress))
+
+
+def _collect(location: Location, found: Overview, *, statistics: bool, progress: Progress | None) -> Page:
+    notices: list[Notice] = []
+    tensors: Tensors | None = None
+    with ExitStack() as stack:
+        opened = None
+        mapping = _open(location, notices)
+        if mapping is not None:
+            stack.enter_context(mapping)
+            opened = read_tensors(mapping, statistics=statistics, progress=progress)
+        verified = opened.values.verified if opened is not None and opened.values is not None else frozenset()
+        checked = verify_rest(location, verified, progress=None if statistics else progress)
+        if opened is not None:
+            tensors = describe_tensors(opened, checked)
+    scanned = _scan(location)
+    verdicts = [verify_verdict(checked)]
+    notices[:0] = verify_notices(checked)
+    if scanned is not None:
+        verdicts.append(scan_verdict(scanned))
+        notices += scan_notices(scanned)
+    order = {"error": 0, "warning": 1, "note": 2}
+    notices.sort(key=lambda notice: order[notice.level])
+    return Page(
+        location.path,
+        location.absolute().name or location.path,
+        found.description,
+        __version__,
+        tuple(verdicts),
+        tuple(notices[:_MOST_NOTICES]),
+        max(0, len(notices) - _MOST_NOTICES),
+        tuple(advice_of(location.path, checked)),
+        _summary(found, tensors),
+        tensors,
+    )
+
+
+def _open(location: Location, notices: list[Notice]) -> TensorMapping | None:
+    """Return the tensors at a path, those that can be salvaged if it is damaged, or ``None`` if there are none."""
+    try:
+        return open_tensors(location)
+    except FormatError as error:
+        try:
+            salvaged = open_tensors(location, salvage=True)
+        except (TfBundleError, OSError):
+            return None
+        notices.append(Notice("warning", "salvaged", f"Only the intact tensors are shown: {error}"))
+        return salvaged
+    except (MissingFileError, UnsupportedError, OSError):
+        return None  # Verification reports why, if there should be any.
+
+
+def _scan(location: Location) -> ScanReport | None:
+    """Return what a scan found, or ``None`` if there is nothing to scan."""
+    try:
+        found = scan(location)
+    except (TfBundleError, OSError):
+        return None
+    return found if found.files or found.not_scanned else None
+
+
+def _summary(found: Overview, tensors: Tensors | None) -> tuple[tuple[str, str], ...]:
+    rows = []
+    if tensors is not None:
+        facts = tensors.tensors
+        nbytes = sum(item.nbytes for item in facts)
+        rows += [
+            ("Tensors", f"{len(facts):,}"),
+            ("Parameters", f"{sum(item.parameters for item in facts):,}"),
+            ("Bytes", format_size(nbytes)),
+        ]
+        slots = sum(item.nbytes for item in facts if item.role == "slot")
+        if slots:
+            rows.append(("Optimizer slots", f"{100 * slots / nbytes:.0f} %"))
+        damaged = sum(item.state == "damaged" for item in facts)
+        if damaged:
+            rows.append(("Damaged tensors", f"{damaged:,}"))
+    steps = [item.step for item in found.items if item.step is not None]
+    if steps:
+        rows.append(("Step" if len(steps) == 1 else "Latest step", f"{max(steps):,}"))
+    return tuple(rows)
