@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tfbundle.events.messages import read_events
     from tfbundle.events.run import Run
     from tfbundle.findings import CheckedFile, Finding, Report
+    from tfbundle.fleet.dataset import EventDataset, export_events
     from tfbundle.fleet.event_batches import event_batches
     from tfbundle.fleet.troubles import EventTrouble, EventTroubles
     from tfbundle.formats.records.tfrecord import read_records
@@ -74,6 +75,7 @@ _MODULES = {
     "Converted": "conversion.convert",
     "Diff": "comparison.diff",
     "EditedEvents": "conversion.event_files.edit",
+    "EventDataset": "fleet.dataset",
     "EventLog": "events.log",
     "EventTrouble": "fleet.troubles",
     "EventTroubles": "fleet.troubles",
@@ -102,6 +104,7 @@ _MODULES = {
     "diff": "comparison.diff",
     "edit_events": "conversion.event_files.edit",
     "event_batches": "fleet.event_batches",
+    "export_events": "fleet.dataset",
     "fingerprint": "comparison.fingerprint",
     "identify": "identification.files",
     "latest_checkpoint": "checkpoint.find.state",
@@ -136,6 +139,7 @@ __all__ = [
     "Converted",
     "Diff",
     "EditedEvents",
+    "EventDataset",
     "EventLog",
     "EventTrouble",
     "EventTroubles",
@@ -171,6 +175,7 @@ __all__ = [
     "diff",
     "edit_events",
     "event_batches",
+    "export_events",
     "fingerprint",
     "identify",
     "latest_checkpoint",

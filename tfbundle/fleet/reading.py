@@ -53,7 +53,7 @@ class TagMetadata(NamedTuple):
 
 
 class RunState(NamedTuple):
-    """What was read of a run: its files by path, the metadata of its tags, and what could not be read."""
+    """What was read of a run: its files by name, the metadata of its tags, and what could not be read."""
 
     files: Mapping[str, FileState]
     metadata: Mapping[str, TagMetadata]
@@ -82,7 +82,7 @@ def read_run(
     With ``before``, only data after the noted positions is read, and files that were not noted. A tag that is a name in
     this run is never a pattern; a pattern that matches nothing here selects nothing.
     """
-    troubles: list[EventTrouble] = []
+    troubles = [] if before is None else _lasting(found, before)
     budget = UnusualBudget()
     files = [_read_file(file, before, budget, found.name, troubles) for file in found.files]
     known = {} if before is None else before.metadata
@@ -100,8 +100,14 @@ def read_run(
     finally:
         for file in files:
             file.close()
-    states = {file.path: _state(file, one.stat) for file, one in zip(files, found.files, strict=True)}
-    return points, RunState(states, metadata, tuple(troubles))
+    states = {file.location.name: _state(file, one.stat) for file, one in zip(files, found.files, strict=True)}
+    return points, RunState(states, metadata, tuple(dict.fromkeys(troubles)))
+
+
+def _lasting(found: FoundRun, before: RunState) -> list[EventTrouble]:
+    """Return the troubles in the parts of files that are not read again."""
+    ends = {one.location.path: before.files.get(one.location.name, FileState(None)).position for one in found.files}
+    return [row for row in before.troubles if row.offset is not None and row.offset < ends.get(row.path, 0)]
 
 
 def _read_file(
@@ -110,7 +116,7 @@ def _read_file(
     """Return a file with everything read that is intact and new."""
     location, _ = file
     opened = EventFile(location, _OPTIONS, budget)
-    state = None if before is None else before.files.get(location.path)
+    state = None if before is None else before.files.get(location.name)
     if state is not None and state.marks is not None:
         opened.resume(ReadSoFar(state.position, state.marks), state.records)
     try:

@@ -1,18 +1,20 @@
 """A folder that takes the place of another only once it is complete.
 
-It is written as ``.NAME.RANDOM.tmp`` beside its place, brought to disk file by file, and then renamed. No system can
-exchange two folders in one step everywhere, so that a folder that is replaced is first renamed, and has its name back
-if the new one cannot take it::
+It is written as ``.NAME.RANDOM.tmp`` beside its place, brought to disk file by file, and then renamed. Linux and macOS
+exchange two folders in one step, on the file systems that can. Elsewhere a folder that is replaced is first renamed,
+and gets its name back if the new one cannot take it::
 
     NAME -> .NAME.RANDOM.old     .NAME.RANDOM.tmp -> NAME     .NAME.RANDOM.old is removed
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from tfbundle.errors import MissingFileError
@@ -21,6 +23,8 @@ from tfbundle.storage.locations import locate
 
 # Characters of its name, each of up to four bytes of the 255 that a name may have, beside the rest.
 _LONGEST_BASE = 50
+# The system's flags for an exchange, and the folder from which relative paths start.
+_RENAME_EXCHANGE, _RENAME_SWAP, _AT_FDCWD = 2, 2, -100
 
 
 @contextmanager
@@ -54,6 +58,9 @@ def _put_in_place(new: str, target: str, old: str) -> None:
     is_replaced = os.path.isdir(target)
     if is_replaced:
         shutil.copymode(target, new)
+        if _exchange(new, target):
+            shutil.rmtree(new, ignore_errors=True)
+            return
         os.rename(target, old)
     try:
         os.rename(new, target)
@@ -66,10 +73,49 @@ def _put_in_place(new: str, target: str, old: str) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _exchange(one: str, other: str) -> bool:
+    """Exchange the names of two folders in one step; return ``False`` if that is not possible, with nothing changed."""
+    try:
+        system = ctypes.CDLL(None, use_errno=True)
+        first, second = os.fsencode(one), os.fsencode(other)
+        if sys.platform == "darwin":
+            return bool(system.renamex_np(first, second, _RENAME_SWAP) == 0)
+        return bool(system.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE) == 0)
+    except (OSError, TypeError, AttributeError):  # The system, or its library, has no such function.
+        return False
+
+
+def link_tree(source: Location, target: Location, without: Collection[Location] = ()) -> None:
+    """Give the files of one folder, and of its subfolders, second names in another; links are made again.
+
+    The files ``without``, of ``source``, are left out. Where the file system has no links, files are copied.
+    """
+    top = source.absolute().path
+    left_out = {location.absolute().path for location in without}
+    for place, folders, names in os.walk(top):
+        new = os.path.join(target.absolute().path, os.path.relpath(place, top))
+        os.makedirs(new, exist_ok=True)
+        # A link to a folder is listed with the folders, and not followed.
+        linked = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        for name in (*names, *linked):
+            path = os.path.join(place, name)
+            if path in left_out:
+                continue
+            try:
+                os.link(path, os.path.join(new, name), follow_symlinks=False)
+            except (OSError, NotImplementedError):
+                shutil.copy2(path, os.path.join(new, name), follow_symlinks=False)
+
+
 def _bring_to_disk(folder: str) -> None:
+    # Only Windows requires the right to write for this.
+    flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
     for place, _, names in os.walk(folder):
         for name in names:
-            number = os.open(os.path.join(place, name), os.O_RDWR | getattr(os, "O_BINARY", 0))
+            path = os.path.join(place, name)
+            if os.path.islink(path) or not os.path.isfile(path):
+                continue  # A link or a pipe of another program, which was linked.
+            number = os.open(path, flags)
             try:
                 os.fsync(number)
             finally:

@@ -15,7 +15,7 @@ from tfbundle.storage.base import Source
 from tfbundle.storage.local import FileIdentity
 
 # Bytes at the start and before the position whose checksums are kept.
-_NOTED_SIZE = 1 << 12
+NOTED_SIZE = 1 << 12
 
 
 class Mark(NamedTuple):
@@ -41,7 +41,7 @@ class ReadSoFar:
     @classmethod
     def of(cls, source: Source, position: int) -> ReadSoFar:
         """Compute checksums of some of these bytes; raises the errors of ``Source.read_at``."""
-        size = min(_NOTED_SIZE, position)
+        size = min(NOTED_SIZE, position)
         marks = [Mark(offset, size, crc32c(source.read_at(offset, size))) for offset in (0, position - size)]
         return cls(position, marks, source.version)
 
