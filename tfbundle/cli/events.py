@@ -14,6 +14,7 @@ import click
 
 from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
+from tfbundle.cli.event_dataset import dataset
 from tfbundle.cli.event_edit import edit
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
@@ -66,7 +67,7 @@ _follow_option = click.option("--follow", is_flag=True, help="Keep running, and 
 
 @click.group(cls=_DefaultGroup)
 def command() -> None:
-    """Read and edit event files: list, show, export, images, audio, edit, aggregate, hparams.
+    """Read and edit event files: list, show, export, dataset, images, audio, edit, aggregate, hparams.
 
     'tfbundle events LOGDIR' lists runs and tags. LOGDIR is an event file, the folder of a run, or a folder of runs.
     """
@@ -151,6 +152,7 @@ def show(
 
 
 command.add_command(export)
+command.add_command(dataset)
 command.add_command(images)
 command.add_command(audio)
 command.add_command(edit)

@@ -285,6 +285,17 @@ DOCUMENTS: dict[str, Document] = {
             "points": "how many points",
         },
     ),
+    "events-dataset": Document(
+        1,
+        {
+            "path": "the folder of the data set",
+            "runs": "how many runs it has",
+            "points": "how many rows it has",
+            "runs_read": "how many runs had anything new",
+            "runs_removed": "how many runs were removed because they no longer exist or are not selected",
+            "troubles": "a list of path, run, tag, kind, message, offset, size: what could not be read",
+        },
+    ),
     "events-edit": Document(
         1,
         {
