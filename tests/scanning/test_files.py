@@ -51,7 +51,7 @@ CONFIGURATIONS = {
     "lambda that is no base64": (layer("Lambda", {"function": ["(((", None, None]}), "high"),
     "os.system": ({"module": "os", "class_name": "function", "config": "system"}, "critical"),
     "subprocess": ({"module": "subprocess", "class_name": "Popen", "config": {}}, "critical"),
-    "function of Keras": ({"module": "keras.utils", "class_name": "function", "config": "get_file"}, "medium"),
+    "function of Keras": ({"module": "keras.utils", "class_name": "function", "config": "get_file"}, "high"),
     "vocabulary": (layer("StringLookup", {"name": "v", "vocabulary": "/etc/passwd"}), "medium"),
     "class of somebody": ({"module": "my_package", "class_name": "Layer", "config": {}}, "info"),
 }
@@ -230,8 +230,15 @@ def test_a_model_under_another_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(("extra", "complete"), [(0, True), (1, False)])
 def test_as_many_nodes_as_are_looked_at(tmp_path: Path, extra: int, complete: bool) -> None:
     nodes = [node(str(number), "NoOp") for number in range(MOST_NODES + extra)]
+    nodes += [node("read", "ReadFile", "path"), node("again", "ReadFile", "path"), node("restore", "RestoreV2", "x")]
+    nodes = nodes[-MOST_NODES - extra :]
     (tmp_path / "graph.pb").write_bytes(GraphDef(node=nodes).SerializeToString())
-    assert tfbundle.scan(tmp_path / "graph.pb").complete is complete
+    report = tfbundle.scan(tmp_path / "graph.pb")
+    assert report.complete is complete
+    # Of what is not traced it is still said that it is there.
+    found = [(item.op, item.severity, item.argument) for item in report.findings]
+    traced = [("ReadFile", "medium", "unknown")] * 2 + [("RestoreV2", "medium", "unknown")]
+    assert found == (traced if complete else [("ReadFile", "medium", None), ("RestoreV2", "info", None)])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -27,6 +28,7 @@ _SMALL = 1 << 20
 _MOST_MEMBERS = 10_000
 _TAR_HEAD, _TAR_MAGIC_OFFSET = 512, 257
 _LARGEST_GROWTH = 200
+_LONGEST_LINK = 4096
 # A compressed tar archive is unpacked to its end: so many bytes, and so many times its own.
 _FREE_BYTES = 64 << 20
 _LARGEST_STREAM_GROWTH = 20
@@ -56,9 +58,13 @@ class Budget:
 class _Member:
     """A file in an archive: its name, its size, and how to open it."""
 
-    __slots__ = ("name", "open", "packed", "size")
+    __slots__ = ("name", "open", "packed", "size", "target")
 
-    def __init__(self, name: str, size: int, packed: int, open_member: Callable[[], IO[bytes] | None]) -> None:
+    def __init__(
+        self, name: str, size: int, packed: int, open_member: Callable[[], IO[bytes] | None], target: str | None = None
+    ) -> None:
+        """Take what is known of it; ``target`` is where a link leads, if that is out of the archive."""
+        self.target = target
         self.name = name
         self.size = size
         self.packed = packed
@@ -71,14 +77,25 @@ def zip_contents(
     """Yield the files of a zip archive."""
     try:
         with zipfile.ZipFile(content.stream()) as archive:
-            members = (
-                _Member(info.filename, info.file_size, info.compress_size, lambda info=info: archive.open(info))  # type: ignore[misc]
-                for info in archive.infolist()
-                if not info.is_dir()
-            )
+            members = (_zip_member(archive, info) for info in archive.infolist() if not info.is_dir())
             yield from _contents(content, members, budget, leave_out, report)
     except _ERRORS as error:
         leave_out(content.path, f"the archive cannot be read: {error}")
+
+
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+    target = None
+    if stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= _LONGEST_LINK:
+        target = _target(info.filename, archive.read(info).decode("utf-8", "surrogateescape"), is_hard=False)
+    return _Member(info.filename, info.file_size, info.compress_size, lambda: archive.open(info), target)
+
+
+def is_zip(content: Content) -> bool:
+    """Return whether a file ends as a zip archive does; what is before it may be anything."""
+    try:
+        return zipfile.is_zipfile(content.stream())
+    except _ERRORS:
+        return False
 
 
 def tar_contents(
@@ -103,7 +120,18 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
         if info.isfile():
             yield _Member(info.name, info.size, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
         elif info.issym() or info.islnk():
-            yield _Member(info.name, 0, 0, lambda: None)
+            yield _Member(info.name, 0, 0, lambda: None, _target(info.name, info.linkname, is_hard=info.islnk()))
+
+
+def _target(name: str, target: str, *, is_hard: bool) -> str | None:
+    """Return where a link leads, or ``None`` if that is in the archive; hard links name another member."""
+    folder = [] if is_hard else [part for part in name.replace("\\", "/").split("/")[:-1] if part not in ("", ".")]
+    depth = len(folder)
+    for part in target.replace("\\", "/").split("/"):
+        depth += -1 if part == ".." else 0 if part in ("", ".") else 1
+        if depth < 0:
+            return target
+    return target if target[:1] in ("/", "\\") or target[1:2] == ":" else None
 
 
 def _contents(
@@ -121,6 +149,9 @@ def _contents(
         if leads_outside(member.name):
             message = f"{member.name!r} would be unpacked outside of the folder"
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.name))
+        if member.target is not None:
+            message = f"{member.name!r} is a link that leads to {member.target!r}, outside of the folder"
+            report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.target))
         if member.size > _SMALL and not is_worth_reading(member.name):
             continue
         size = min(member.size, LARGEST_MEMBER + 1)

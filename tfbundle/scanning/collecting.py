@@ -15,7 +15,8 @@ from tfbundle.scanning.program import Program
 from tfbundle.scanning.report import NotScanned, ScanFinding, ScanReport
 
 MOST_NODES = 200_000
-"""Nodes of one graph and its functions that are looked at; those of the largest that are published are fewer."""
+"""Nodes of one graph and its functions that are traced; those of the largest that are published are fewer."""
+_MOST_LISTED = 1_500_000
 
 
 class Collection:
@@ -59,9 +60,6 @@ class Collection:
     def _graph(self, graph: GraphDef, meta: MetaGraphDef | None, path: str, *, is_served: bool) -> None:
         count = len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
         self.nodes += count
-        if count > MOST_NODES:
-            self.leave_out(path, f"a graph has {count} nodes, and graphs of more than {MOST_NODES} are not looked at")
-            return
         definitions = () if meta is None else meta.meta_info_def.stripped_op_list.op
         scan = GraphScan(
             Program(graph, definitions),
@@ -70,7 +68,14 @@ class Collection:
             is_served=is_served,
             embedded=EmbeddedGraphs(),
         )
-        scan.run()
+        if count <= MOST_NODES:
+            scan.run()
+        else:
+            self.leave_out(
+                path, f"a graph has {count} nodes, and in graphs of more than {MOST_NODES} ops are only listed"
+            )
+            if count <= _MOST_LISTED:
+                scan.list_ops()
         self.findings += scan.findings
         for problem in scan.problems:
             self.leave_out(path, problem)

@@ -7,7 +7,8 @@ be read as one is left out, and the scan is not complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError, Message
@@ -19,11 +20,13 @@ from tfbundle.graph.reading import decode_message
 from tfbundle.identification.files import identify_source, is_event_file_name
 from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SavedMetadata, SavedModel
-from tfbundle.scanning.archives import is_compressed_tar, tar_contents, unpacked, zip_contents
+from tfbundle.scanning.archives import is_compressed_tar, is_zip, tar_contents, unpacked, zip_contents
 from tfbundle.scanning.assets import code_findings
 from tfbundle.scanning.collecting import Collection
 from tfbundle.scanning.contents import Content
-from tfbundle.scanning.keras_code import bytes_findings, text_findings
+from tfbundle.scanning.disguises import may_be_message
+from tfbundle.scanning.hdf5_files import has_hdf5_signature, hdf5_findings
+from tfbundle.scanning.keras_code import text_findings
 
 _Graph: TypeAlias = "type[GraphDef] | type[MetaGraphDef] | type[SavedModel]"
 
@@ -45,7 +48,14 @@ _CHUNKED = "saved_model.cpb"
 # Archives in archives in archives.
 _DEEPEST = 4
 _ZIPS = (FileKind.ZIP, FileKind.KERAS, FileKind.NUMPY_ARCHIVE)
+_GRAPH_PLUGIN = "graph_"
+_LOGGED_KERAS_MODEL = "graph_keras_model"
+_ZIP_NAMES = (".keras", ".zip")
+_HDF5_NAMES = (".h5", ".hdf5", ".keras")
 _KERAS_CONFIGURATION = "config.json"
+# The key of each object of a configuration, each character of which may be escaped.
+_CLASS_KEY = re.compile(b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"class_name"), re.IGNORECASE)
+_TEXT_NODE = re.compile(rb"\b(?:node|node_def)\s*:?\s*[\[<{]")
 _LARGEST_CONFIGURATION = 64 << 20
 
 
@@ -62,6 +72,9 @@ def scan_file(content: Content, found: Collection, depth: int = 0) -> None:
 def _scan(content: Content, found: Collection, depth: int) -> None:
     name = content.name
     kind = identify_source(content.source)
+    if kind is FileKind.APPLE_DOUBLE:
+        found.ignored += 1
+        return
     found.findings += code_findings(content, is_pickle=kind in _PICKLES)
     if name == _CHUNKED or kind is FileKind.SAVED_MODEL_CHUNKED:
         found.leave_out(content.path, "it is a SavedModel in chunks, which only TensorFlow reads")
@@ -83,14 +96,65 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
         _compressed(content, kind, found, depth)
     elif kind in PACKED:
         found.leave_out(content.path, f"it is {kind.value}, which is not unpacked here")
-    elif kind is FileKind.HDF5:
+    elif kind is FileKind.HDF5 or (name.endswith(_HDF5_NAMES) and has_hdf5_signature(content.source)):
         _hdf5(content, found)
+        # Keras opens by the name, and a zip archive is found by its end.
+        if name.endswith(_ZIP_NAMES) and is_zip(content):
+            _archive(content, found, depth, is_zip=True)
+        elif not name.endswith(_HDF5_NAMES):
+            _is_disguised(content, kind, found, depth)
     elif kind is FileKind.KERAS_JSON or name == _KERAS_CONFIGURATION:
         _configuration(content, found)
     elif name.endswith((".pb", ".meta")) and kind not in _NOTES:
         _guess(content, kind, found)
-    else:
+    elif not _is_disguised(content, kind, found, depth):
         found.ignored += 1
+
+
+def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: int) -> bool:
+    """Look at a file that is not what its first bytes are, and return whether it is one that holds programs.
+
+    Messages and texts may begin with fields and comments that nobody knows, and archives with anything.
+    """
+    if is_zip(content) and (kind is FileKind.UNKNOWN or content.name.endswith(_ZIP_NAMES)):
+        _archive(content, found, depth, is_zip=True)
+        return True
+    if may_be_message(content.source) and _read_as_any(content, found, text=False):
+        return True
+    if kind not in (FileKind.TEXT, FileKind.UNKNOWN):
+        return False
+    text = content.source.view(0, content.source.size)
+    if content.name.endswith(".json") and _CLASS_KEY.search(text) is not None:
+        _configuration(content, found)
+        return True
+    if _TEXT_NODE.search(text) is None:
+        return False
+    is_one = _read_as_any(content, found, text=True)
+    if not is_one and content.name.endswith(".pbtxt"):
+        found.leave_out(content.path, f"it is called as a graph is, and is {kind.value}")
+    return is_one
+
+
+def _read_as_any(content: Content, found: Collection, *, text: bool) -> bool:
+    """Look at a file as each of the three messages, and return whether it is one with nodes."""
+    data = content.read()
+    if text:
+        # Comments may be any bytes.
+        data = data.decode("utf-8", "replace").encode()
+    is_one = False
+    readers: tuple[_Graph, ...] = (SavedModel, MetaGraphDef, GraphDef)
+    for reader in readers:
+        try:
+            message: Message = parse_text(data, reader) if text else decode_message(data, reader)
+        except TfBundleError:
+            continue
+        assert isinstance(message, GraphDef | MetaGraphDef | SavedModel)
+        if any(_has_nodes(graph) for graph in _graphs_in(message)):
+            is_one = True
+            found.message(message, content.path)
+    if is_one:
+        found.files.append(content.path)
+    return is_one
 
 
 def _graph(content: Content, kind: FileKind, found: Collection) -> None:
@@ -108,21 +172,7 @@ def _graph(content: Content, kind: FileKind, found: Collection) -> None:
 
 def _guess(content: Content, kind: FileKind, found: Collection) -> None:
     """Look at a file that is called as a graph is, and looks like none, as each of the three."""
-    data = content.read()
-    is_one = False
-    readers: tuple[_Graph, ...] = (SavedModel, MetaGraphDef, GraphDef)
-    for reader in readers:
-        try:
-            message = decode_message(data, reader)
-        except TfBundleError:
-            continue
-        assert isinstance(message, GraphDef | MetaGraphDef | SavedModel)
-        if any(_has_nodes(graph) for graph in _graphs_in(message)):
-            is_one = True
-            found.message(message, content.path)
-    if is_one:
-        found.files.append(content.path)
-    else:
+    if not _read_as_any(content, found, text=False):
         found.leave_out(content.path, f"it is called as a graph is, and is {kind.value}")
 
 
@@ -158,7 +208,7 @@ def _json(text: str | bytes, path: str, where: str, found: Collection) -> None:
 
 def _hdf5(content: Content, found: Collection) -> None:
     try:
-        findings, problem = bytes_findings(content.source.view(0, content.source.size), content.path)
+        findings, problem = hdf5_findings(content.source.view(0, content.source.size), content.path)
     except ValueError as error:
         findings, problem = [], f"a configuration in it cannot be read: {error}"
     found.files.append(content.path)
@@ -192,15 +242,33 @@ def _compressed(content: Content, kind: FileKind, found: Collection, depth: int)
 
 
 def _events(content: Content, found: Collection) -> None:
-    """Look at the graphs that a program logged."""
+    """Look at the graphs and models that a program logged."""
     found.files.append(content.path)
+    plugins: dict[str, str] = {}
     with read_events(content.stream(), salvage=True) as events:
         for event in events:
             for message in _graphs_of(event, content.path, found):
                 found.message(message, content.path)
+            for plugin, data in _logged_graphs(event, plugins):
+                if plugin == _LOGGED_KERAS_MODEL:
+                    _json(data, content.path, "", found)
+                else:
+                    for message in _run_graphs(data, content.path, found):
+                        found.message(message, content.path)
         for loss in events.losses:
             found.leave_out(content.path, f"a record at offset {loss.offset} is damaged")
             break
+
+
+def _logged_graphs(event: Event, plugins: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the values of TensorBoard's plugin of graphs; the first of a tag states that it belongs to it."""
+    for value in event.summary.value:
+        plugin = value.metadata.plugin_data.plugin_name
+        if plugin.startswith(_GRAPH_PLUGIN):
+            plugins[value.tag] = plugin
+        if value.tag in plugins:
+            for data in value.tensor.string_val:
+                yield plugins[value.tag], data
 
 
 def _graphs_of(event: Event, path: str, found: Collection) -> Iterable[GraphDef | MetaGraphDef]:
@@ -211,8 +279,21 @@ def _graphs_of(event: Event, path: str, found: Collection) -> Iterable[GraphDef 
         if what == "meta_graph_def":
             return [decode_message(event.meta_graph_def, MetaGraphDef)]
         if what == "tagged_run_metadata":
-            run = decode_message(event.tagged_run_metadata.run_metadata, RunMetadata)
-            return [*run.partition_graphs, *(graph.pre_optimization_graph for graph in run.function_graphs)]
+            return _run_graphs(event.tagged_run_metadata.run_metadata, path, found)
     except (TfBundleError, DecodeError) as error:
         found.leave_out(path, f"a graph in it cannot be read: {error}")
     return []
+
+
+def _run_graphs(data: bytes, path: str, found: Collection) -> list[GraphDef]:
+    try:
+        run = decode_message(data, RunMetadata)
+    except TfBundleError as error:
+        found.leave_out(path, f"a graph in it cannot be read: {error}")
+        return []
+    return [
+        *run.partition_graphs,
+        *(graph for run_graph in run.function_graphs for graph in run_graph.partition_graphs),
+        *(run_graph.pre_optimization_graph for run_graph in run.function_graphs),
+        *(run_graph.post_optimization_graph for run_graph in run.function_graphs),
+    ]

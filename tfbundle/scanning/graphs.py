@@ -96,6 +96,25 @@ class GraphScan:
         if "_folders" in vars(self) and any(folder.is_exhausted for folder in self._folders):
             self.problems.append("some arguments were not traced to their end, which would take too long")
 
+    def list_ops(self) -> None:
+        """Name the ops that reach beyond a graph that is too large to be traced, each once."""
+        known = effects()
+        listed: dict[str, tuple[Block, NodeDef]] = {}
+        for block in self._program.blocks:
+            for node in self._program.notable(block):
+                if len(listed) < MOST_FINDINGS:
+                    listed.setdefault(node.op, (block, node))
+        for op, (block, node) in listed.items():
+            effect = known.get(op)
+            message = f"{op} is somewhere in a graph that is too large to find out when it runs, and on what"
+            if effect is None:
+                if not is_known(op):
+                    self._report("unknown-op", "info", message, block, node, "call")
+                continue
+            # Where the value decides whether it is harmless, nothing is known of that.
+            severity = "info" if effect.judged else effect.called
+            self._report(RULE_OF_CLASS[effect.op_class], severity, message, block, node, "call")
+
     @cached_property
     def _entries(self) -> EntryPoints:
         """What makes the program run; most have nothing that this would matter for."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from tfbundle.checkpoint.find.names import is_sidecar, is_sidecar_folder
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.graph.reading import find_graph
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.kinds import FileKind
 from tfbundle.scanning.collecting import Collection
 from tfbundle.scanning.contents import Content
 from tfbundle.scanning.files import scan_file
@@ -16,6 +17,8 @@ from tfbundle.storage.locations import StrPath, locate
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 50_000
+# Of these a caller who names the file expects an answer.
+_NOT_KNOWN = (FileKind.UNKNOWN, FileKind.TFLITE, FileKind.TFJS)
 
 
 def scan(path: StrPath) -> ScanReport:
@@ -41,6 +44,10 @@ def scan(path: StrPath) -> ScanReport:
         scan_file(Content(source, location.name, _folders_above(location)), found)
     finally:
         source.close()
+    if not found.files and not found.not_scanned and not found.findings:
+        kind = kind_of(location)
+        if kind in _NOT_KNOWN:
+            found.leave_out(location.path, f"it is {kind.value}, and this scan does not know what it may do")
     return found.report(location.path)
 
 
@@ -70,10 +77,7 @@ def _folder(root: Location, found: Collection) -> None:
         for name in listing.names:
             entry = folder.join(name)
             if listing.is_folder(name):
-                if not is_sidecar_folder(name):
-                    waiting.append((entry, (*names, name)))
-                continue
-            if is_sidecar(name) or listing.stat(name) is None:
+                waiting.append((entry, (*names, name)))
                 continue
             files += 1
             if files > _MOST_FILES:
