@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from tfbundle.train.repair import plan_repair, repair_state
     from tfbundle.train.stand_in import as_tensorflow
     from tfbundle.verification.verify import verify
+    from tfbundle.views.references import zarr_references
 
 _MODULES = {
     "Change": "comparison.diff",
@@ -121,6 +122,7 @@ _MODULES = {
     "save": "checkpoint.saving",
     "scan": "scanning.scan",
     "verify": "verification.verify",
+    "zarr_references": "views.references",
     "Leftover": "checkpoint.leftovers",
     "list_leftovers": "checkpoint.leftovers",
     "remove_leftovers": "checkpoint.leftovers",
@@ -198,6 +200,7 @@ __all__ = [
     "scan",
     "train",
     "verify",
+    "zarr_references",
 ]
 
 # Type checkers must not see this function, or any name at all would do.

@@ -102,6 +102,12 @@ MOST_FOLDER_NAMES = 10_000
 # Chunks of the dask arrays that one call makes. So many chunks of the usual size are 16 TiB, and take some megabytes.
 MOST_CHUNKS = 1 << 17
 
+# References to chunks of tensors that one call makes, beside a few for each tensor; the characters of their keys; and
+# bytes of values that are included in them. Together they take some 200 MB.
+MOST_REFERENCES = 1 << 19
+LARGEST_REFERENCE_KEYS = 1 << 26
+LARGEST_INLINED = 64 << 20
+
 # Graphs.
 
 # A node needs one number to claim any count of outputs. Unpacking a table of embeddings has tens of thousands, and so

@@ -42,6 +42,7 @@ COMMANDS = (
     "fingerprint",
     "convert",
     "average",
+    "references",
     "events",
     "records",
 )

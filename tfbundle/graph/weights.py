@@ -103,6 +103,10 @@ class ConstantStore:
         """Return nothing: the position of a value in the file is not known, and a text file has no bytes of it."""
         return ()
 
+    def stored_arrays(self, name: str, record: int) -> tuple[()]:
+        """Return an empty tuple, because constants are stored in messages."""
+        return ()
+
     def string_size(self, name: str, record: int) -> int:
         """Return the total size of all strings; raises the errors of ``read``."""
         try:

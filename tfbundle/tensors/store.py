@@ -35,6 +35,19 @@ class Range(NamedTuple):
     crc: int | None
 
 
+class StoredArray(NamedTuple):
+    """Elements of a tensor that a file contains as an array in C order: those of ``box``, or all if it is ``None``.
+
+    They begin at ``offset`` of the file ``path``, an absolute path or a URL, and have the byte order ``byteorder``,
+    ``"little"`` or ``"big"``. The file was found to be long enough.
+    """
+
+    path: str
+    offset: int
+    box: TensorSlice | None
+    byteorder: str
+
+
 class Copyable(NamedTuple):
     """A stored array that can be copied unchanged, because another checkpoint would have the same bytes for it.
 
@@ -94,6 +107,12 @@ class TensorStore(Protocol):
 
     def ranges(self, name: str, record: Any) -> tuple[Range, ...]:
         """Return where the tensor's bytes are."""
+
+    def stored_arrays(self, name: str, record: Any) -> Sequence[StoredArray]:
+        """Return the arrays in files that together are the tensor, or an empty sequence if it is stored otherwise.
+
+        Raises the errors of ``read`` for a file that is missing or too short, and for missing slices.
+        """
 
     def string_size(self, name: str, record: Any) -> int | None:
         """Return the total size of the strings of a tensor without ranges, or ``None`` if it must be read for that."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import dask.array
 
     from tfbundle.tensors.slices import TensorSlice
-    from tfbundle.tensors.store import Facts
+    from tfbundle.tensors.store import Facts, StoredArray
 
 
 class Origin(NamedTuple):
@@ -148,6 +148,14 @@ class Tensor:
         The sequence is empty if the file stores the values in another form than the checkpoints written by tfbundle.
         """
         return self._open().copyable(self.name, self._record)
+
+    def stored_arrays(self) -> Sequence[StoredArray]:
+        """Return the arrays in files that together are the tensor.
+
+        The sequence is empty if the values are stored in another form, such as strings, and in a graph. Raises the
+        errors of ``read`` for a file that is missing or too short, and for missing slices.
+        """
+        return self._open().stored_arrays(self.name, self._record)
 
     def read(self) -> Array:
         """Return the tensor as an array that the caller owns, with shape ``()`` for a scalar.

@@ -38,7 +38,7 @@ from tfbundle.tensors.reading import read_selected
 from tfbundle.tensors.selection import Selection, intersect
 from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import find_gap, incomplete
-from tfbundle.tensors.store import Facts, Range, Reopening, read_each
+from tfbundle.tensors.store import Facts, Range, Reopening, StoredArray, read_each
 
 # The first bytes of a large value that are examined: they contain the tensor's name.
 _HEAD_SIZE = 16 << 10
@@ -105,6 +105,25 @@ class V1Store:
     def part(self, name: str, record: Record) -> VariablePart | None:
         """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
         return self.index.part(name, record)
+
+    def stored_arrays(self, name: str, record: Record) -> list[StoredArray]:
+        """Return the slices of a tensor if each of them is in the file as an array: large and not compressed."""
+        facts, slices = self.stored_slices(name, record)
+        found = []
+        try:
+            self._check_complete(name, facts, slices)
+            if numpy_dtype(facts.data_type).hasobject:
+                return []
+            for stored in slices:
+                table = self.files.table(stored.file)
+                offset = self._find_array(table, encode_name(name), facts, stored)
+                if offset is None:
+                    return []
+                path = self.files.locations[stored.file].absolute().path
+                found.append(StoredArray(path, offset, stored.box if facts.slices else None, "little"))
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
+        return found
 
     def string_size(self, name: str, record: Record) -> None:
         """Return ``None``: ranges say it."""

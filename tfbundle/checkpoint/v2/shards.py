@@ -47,6 +47,10 @@ class Shards:
         """Return the file name of a shard."""
         return shard_path(self.prefix.path, shard, self.count)
 
+    def location(self, shard: int) -> Location:
+        """Return the location of a shard."""
+        return self.prefix.plus(shard_path("", shard, self.count))
+
     def source(self, shard: int) -> Source:
         """Return an open shard.
 
@@ -68,7 +72,7 @@ class Shards:
                 path=self._index.path,
                 shard=shard,
             )
-        location = self.prefix.plus(shard_path("", shard, self.count))
+        location = self.location(shard)
         path = location.path
         try:
             source = open_making_room(location.open, self._open)

@@ -29,7 +29,7 @@ from tfbundle.tensors.parts import VariablePart
 from tfbundle.tensors.selection import Selection, intersect
 from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
-from tfbundle.tensors.store import Copyable, Facts, Range, Reopening
+from tfbundle.tensors.store import Copyable, Facts, Range, Reopening, StoredArray
 from tfbundle.tensors.streaming import in_order, stream_bands
 from tfbundle.tensors.threads import run_together
 
@@ -118,6 +118,21 @@ class BundleStore:
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
             for _, (_, _, place) in self.stored_slices(name, record)
         )
+
+    def stored_arrays(self, name: str, record: bytes) -> list[StoredArray]:
+        """Return the stored slices of a tensor of numbers, which together must be all of it."""
+        slices = self.stored_slices(name, record)
+        if any(stored.is_objects for _, stored in slices):
+            return []
+        try:
+            if _whole(slices) is None:
+                self._check_complete(self.index.facts_of(record), slices)
+            return [
+                StoredArray(self.reader.full_path(stored), stored.location.offset, box, self.reader.byteorder)
+                for box, stored in slices
+            ]
+        except TfBundleError as error:
+            raise error.locate(path=self.path, tensor=name) from None
 
     def string_size(self, name: str, record: bytes) -> None:
         """Return ``None``: ranges say it."""

@@ -56,6 +56,7 @@ class SliceReader:
         self.byteorder = byteorder
         self.verify = verify
         self.swapped = byteorder != sys.byteorder
+        self._full_paths: dict[int, tuple[str, int]] = {}
 
     def read(self, stored: StoredSlice) -> Array:
         """Return the whole slice as an array of its own, verified."""
@@ -159,6 +160,16 @@ class SliceReader:
         except TruncatedError as error:
             raise error.locate(shard=place.shard) from None
         return source
+
+    def full_path(self, stored: StoredSlice) -> str:
+        """Return the absolute path or URL of the slice's shard, which is long enough for it."""
+        number, end = stored.location.shard, stored.location.offset + stored.location.size
+        known = self._full_paths.get(number)
+        if known is None or end > known[1]:
+            # Opening it for each slice would be slow if there are more shards than descriptors.
+            size = self.source(stored).size
+            known = self._full_paths[number] = self.shards.location(number).absolute().path, size
+        return known[0]
 
     def _read_objects(self, stored: StoredSlice, source: Source, *, verify: bool) -> Array:
         data = source.read_at(stored.location.offset, stored.location.size)

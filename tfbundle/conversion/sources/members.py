@@ -167,6 +167,10 @@ class MemberStore:
         """Return an empty tuple, because libraries do not report where the bytes are."""
         return ()
 
+    def stored_arrays(self, name: str, record: str) -> tuple[()]:
+        """Return an empty tuple, because libraries do not report where arrays are."""
+        return ()
+
     def string_size(self, name: str, record: str) -> None:
         """Return ``None``, because libraries do not report it without reading the strings."""
         return

@@ -26,6 +26,8 @@ from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.replacing_folders import folder_replacement
 from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.chunk_grid import chunk_shape
+from tfbundle.views.zarr_names import check_path
 
 _CHUNK_BYTES = 8 << 20
 # The number of elements in a chunk of strings.
@@ -33,7 +35,6 @@ _CHUNK_STRINGS = 1 << 16
 _MOST_DIMENSIONS = 32
 # File systems do not allow longer names, and the parts of a tensor's name are folders.
 _LONGEST_PART = 255
-_DEEPEST = 255
 
 
 class Zarr:
@@ -50,16 +51,9 @@ class Zarr:
         # numpy counts its own types from 0, and those of other packages from 256.
         if tensor.dtype.num >= 256 or (tensor.dtype.hasobject and tensor.type_name != "string"):
             return tensor.type_name
-        try:
-            parts = tensor.name.encode().split(b"/")
-        except UnicodeEncodeError:
-            return "a name that is not UTF-8"
-        if len(parts) > _DEEPEST:
-            return f"a name of {len(parts)} levels"
-        if any(part in (b"", b".", b"..") or part.startswith(b".z") or len(part) > _LONGEST_PART for part in parts):
-            return "a name that is not a valid Zarr path"
-        if "\0" in tensor.name or "\\" in tensor.name:
-            return "a name that is not a valid Zarr path"
+        reason = check_path(tensor.name, _LONGEST_PART)
+        if reason is not None:
+            return reason
         if goes_on(tensor.name, names):
             return "a name below another tensor's name, which cannot be a Zarr group too"
         return f"{len(tensor.shape)} dimensions" if len(tensor.shape) > _MOST_DIMENSIONS else None
@@ -80,7 +74,7 @@ class Zarr:
 
 def _write(zarr: Any, group: Any, tensor: Planned, count: Count) -> None:
     is_text = _is_text(tensor.dtype)
-    chunk = _chunk_shape(tensor.shape, 0 if is_text else tensor.dtype.itemsize)
+    chunk = chunk_shape(tensor.shape, _CHUNK_STRINGS if is_text else _CHUNK_BYTES // tensor.dtype.itemsize)
     array = group.create_array(
         tensor.name,
         shape=tensor.shape,
@@ -101,16 +95,6 @@ def _write(zarr: Any, group: Any, tensor: Planned, count: Count) -> None:
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
     return dtype.hasobject or dtype.kind in "SU"
-
-
-def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the shape of chunks that are runs of elements in C order; ``itemsize`` is 0 for strings."""
-    most = _CHUNK_BYTES // itemsize if itemsize else _CHUNK_STRINGS
-    for axis, length in enumerate(shape):
-        row = prod(shape[axis + 1 :])
-        if row <= most:
-            return (1,) * axis + (min(length, max(1, most // max(1, row))),) + shape[axis + 1 :]
-    return ()
 
 
 def _blocks(
