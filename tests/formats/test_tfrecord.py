@@ -283,6 +283,27 @@ def test_records_with_padding_follow_damaged_ones(
     assert sum(loss.size for loss in records.losses) == sum(len(parts[number]) for number in damaged)
 
 
+@pytest.mark.parametrize("window", [64, 1 << 20])
+@pytest.mark.parametrize("size", range(8))
+def test_padding_to_a_word_is_not_a_header(monkeypatch: pytest.MonkeyPatch, size: int, window: int) -> None:
+    """Eight bytes and their checksum have the form of a header, whichever of them are padding."""
+    monkeypatch.setattr(record_reader, "_WINDOW", window)
+    payloads = [bytes(range(start, start + size)) for start in (1, 50, 90, 7)]
+    parts = [padded(payload, 8 - size) for payload in payloads]
+    for end in ([], [b"as TensorFlow writes it"]):
+        found, records = read(b"".join([*parts, *map(frame, end)]), compression="NONE", salvage=True)
+        assert (found, records.losses, records.truncation) == (payloads + end, [], None)
+    parts[1] = parts[1][:13] + b"\xff" + parts[1][14:]  # The search for the next record finds such records, too.
+    found, _ = read(b"".join(parts), compression="NONE", salvage=True)
+    assert found == [payloads[0], *payloads[2:]]
+
+
+@pytest.mark.parametrize("payload", [b"one", b"a longer payload"])
+def test_a_header_that_lost_its_payload_has_no_padding(payload: bytes) -> None:
+    found, records = read(header(3) + frame(payload) + frame(b"last"), compression="NONE", salvage=True)
+    assert (found, [loss.size for loss in records.losses]) == ([payload, b"last"], [12])
+
+
 def test_longer_padding_than_any_writer_has_is_damage() -> None:
     found, records = read(frame(b"one") + padded(b"two", 4097) + frame(b"three"), compression="NONE", salvage=True)
     assert found == [b"one", b"three"]
@@ -421,6 +442,6 @@ def test_snappy_as_tensorflow_reads_it(tf: Any, tmp_path: Path) -> None:
 def test_headers_without_records_are_no_padded_records(tmp_path: Path) -> None:
     """The checksum of a header is right for its own first bytes, which are not the padding of the one before it."""
     path = tmp_path / "headers"
-    path.write_bytes(header(3) * 100)
+    path.write_bytes(header(300) * 100)
     with tfbundle.read_records(path, salvage=True) as records:
         assert list(records) == []

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.formats.checksum import crc32c, mask, unmask
+from tfbundle.formats.records.compression import is_header
 from tfbundle.limits import LARGEST_RECORD
 
 HEADER_SIZE = 12
@@ -33,6 +34,8 @@ FRAME_SIZE = 16
 PADDING = 16
 # Padding after a message of the old Julia writer is at most this long.
 LONGEST_PADDING = 1 << 12
+# The size of a record whose message and padding take eight bytes.
+_WORD_END = HEADER_SIZE + 8 + 4
 
 # A matrix has rows of at most this length, and at least so many of them.
 LONGEST_ROW = 512
@@ -235,7 +238,7 @@ def _is_followed_by_crc(data: memoryview, place: int, end: int) -> bool:
 def _end_of_padding(data: memoryview, headers: list[int], place: int, end: int, *, is_end: bool) -> int | None:
     """Return where padding after ``end`` may end, given the positions of ``headers``, or ``None``."""
     if _is_header_next(headers, place):
-        return None
+        return place + _WORD_END - 4 if is_padded_word(data[place : place + _WORD_END + HEADER_SIZE]) else None
     number = bisect_right(headers, end + 4)
     behind = headers[number] if number < len(headers) else len(data) if is_end else None
     return behind - 4 if behind is not None and end + 4 < behind <= end + 4 + LONGEST_PADDING else None
@@ -245,6 +248,21 @@ def _is_header_next(headers: list[int], place: int) -> bool:
     """Return whether another header follows directly; its checksum would pass for that of padding."""
     number = bisect_right(headers, place)
     return number < len(headers) and headers[number] == place + HEADER_SIZE
+
+
+def is_padded_word(data: memoryview) -> bool:
+    """Return whether a header at the start of ``data`` is followed by a message padded to eight bytes.
+
+    These eight bytes and their checksum also have the form of a header. They are a message if its padding consists of
+    zeros and another header, or the end of ``data``, follows.
+    """
+    length = int.from_bytes(data[:8], "little")
+    after = data[_WORD_END : _WORD_END + HEADER_SIZE]
+    return (
+        length < 8
+        and not any(data[HEADER_SIZE + length : HEADER_SIZE + 8])
+        and (not len(after) or is_header(bytes(after)))
+    )
 
 
 def next_header(data: memoryview) -> int | None:

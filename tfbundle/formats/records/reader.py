@@ -37,6 +37,7 @@ from tfbundle.formats.records.frames import (
     Frames,
     find_frames,
     find_header,
+    is_padded_word,
     next_header,
 )
 from tfbundle.limits import (
@@ -303,7 +304,7 @@ class RecordReader:
             return None
         self._reach(length + FRAME_SIZE + LONGEST_PADDING + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
-        if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])):
+        if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])) and not is_padded_word(data):
             return None  # A header without a record, whose checksum would pass for that of padding.
         behind = length + FRAME_SIZE
         limit = behind + LONGEST_PADDING + HEADER_SIZE
