@@ -122,6 +122,28 @@ def test_state_of_folders_that_only_look_empty(tmp_path: Path) -> None:
     assert "checkpoints found in" not in run("state", model).stdout
 
 
+@pytest.mark.parametrize("size", [10, 60, -1])
+def test_a_truncated_index_without_data(tmp_path: Path, size: int) -> None:
+    write_bundle(tmp_path / "m-1", {"v": np.ones(3)})
+    (tmp_path / "m-1.data-00000-of-00001").unlink()
+    index = tmp_path / "m-1.index"
+    index.write_bytes(index.read_bytes()[:size])
+    for command in ("info", "state"):
+        found = run_json(command, tmp_path, status=1)
+        (item,) = found["items" if command == "info" else "checkpoints"]
+        assert "truncated" in item["problem"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_problem"),
+    [("model.ckpt-3.index", True), ("variables.index", True), ("model.index", False), ("pack.meta", False)],
+)
+def test_the_name_of_a_checkpoint_with_unknown_content(tmp_path: Path, name: str, is_problem: bool) -> None:
+    (tmp_path / name).write_bytes(b"\1\2\3\xff" * 50)
+    found = run_json("info", tmp_path, status=int(is_problem))
+    assert [item["path"] for item in found["items"]] == [str(tmp_path / name)] * is_problem
+
+
 def test_models_of_others_can_be_scanned() -> None:
     path = FIXTURES / "tf-2.21.0" / "keras-saved-model" / "model"
     assert f"tfbundle scan {path}" in run_json("info", path)["next"]

@@ -207,6 +207,24 @@ def test_damaged_tables_are_tables(tmp_path: Path) -> None:
     assert identify_bytes(bytes(data), tmp_path, "old") is FileKind.V1_TABLE
 
 
+@pytest.mark.parametrize("path", [*KINDS[FileKind.BUNDLE_INDEX], *KINDS[FileKind.V1_TABLE]], ids=str)
+def test_truncated_tables_are_tables(path: Path, tmp_path: Path) -> None:
+    """The first entry identifies a checkpoint's table whose end is missing, unless its block is compressed or has no version."""
+    data = path.read_bytes()
+    is_plain = data.startswith(b"\0\0") and (path.suffix != ".index" or b"\x1a" in data[:9])
+    for size in (20, len(data) // 2, len(data) - 1):
+        found = identify_bytes(data[:size], tmp_path, path.name)
+        assert (found is kind_of(path)) is is_plain, size
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\0\0\x06\x08\x01\x12\x02\x08\x01", b"\0\1\x06\x08\x01\x1a\x02\x08\x01", bytes(60), b"\0\0\x37\x0a\x35\x12"],
+)
+def test_other_beginnings_are_not_tables(data: bytes, tmp_path: Path) -> None:
+    assert identify_bytes(data + b"\xff\x01" * 30, tmp_path, "b.index") is FileKind.UNKNOWN
+
+
 # Records.
 
 

@@ -191,12 +191,14 @@ def _find(
 
 
 def _holds_table(location: Location, kind: FileKind) -> bool:
-    """Return whether a file is a table of this kind. The last bytes suffice to rule out most other files."""
+    """Return whether a file is a table of this kind. A few bytes suffice to rule out most other files."""
     try:
         source = location.open()
         try:
+            start = source.read_at(0, min(2, source.size))
             end = source.read_at(max(0, source.size - 8), min(8, source.size))
-            return end == MAGIC.to_bytes(8, "little") and identify_source(source) is kind
+            may_be_table = start == bytes(2) or end == MAGIC.to_bytes(8, "little")
+            return may_be_table and identify_source(source) is kind
         finally:
             source.close()
     except (TfBundleError, OSError):

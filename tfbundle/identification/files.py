@@ -2,8 +2,9 @@
 
 Names are unreliable: a V1 checkpoint has no suffix, a ``.pb`` file is a frozen graph or a SavedModel, and a downloaded
 ``.ckpt`` may be an HTML page. Therefore the bytes decide. Magic numbers are checked first; then a table is recognized
-by its end, records by the checksum of their first length, texts by their first words, and protobufs by their fields.
-Kinds with the weakest marks, such as plain text, come last. A file of any size is identified with a few reads.
+by its end or its first entry, records by the checksum of their first length, texts by their first words, and protobufs
+by their fields. Kinds with the weakest marks, such as plain text, come last. A file of any size is identified with a
+few reads.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ _PADDLE_TENSOR = re.compile(rb"\0{16}[\x02-\xff]\0\0\0\x08")
 _PADDLE_NAMES = b"StructuredToParameterName@@"
 # Versions 0.1 and 0.2. These few bytes may occur in any file, so the name must match, too.
 _DARKNET = re.compile(rb"\0{4}[\x01\x02]\0{3}[\x00-\x05]\0{3}")
+# The first entry of a checkpoint's table, with an empty key: the numbers of shared and other bytes of the key, the size
+# of the value, and the start of the value. That of a V2 index is short: a number of shards, a byte order if it is not
+# the usual one, and a version. That of a V1 checkpoint is a message that begins with a list of tensors by name.
+_INDEX_ENTRY = re.compile(
+    rb"\0\0[\x04-\x7f](?:\x08[\x80-\xff]{0,2}[\0-\x7f](?:\x10[\0\x01])?)?\x1a(?:\0|[\2-\x7f][\x08\x10\x1a])"
+)
+_V1_ENTRY = re.compile(rb"\0\0(?:[\x80-\xff]{0,4}[\0-\x7f]\x0a){3}[\x80-\xff]{0,4}[\0-\x7f][^\0]")
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
 
 
@@ -98,7 +106,7 @@ def identify_source(source: Source) -> FileKind:
         return FileKind.SAFETENSORS
     content = Content(source, head)
     return (
-        _identify_table(source)
+        _identify_table(source, head)
         or _identify_records(source, content, head)
         or identify_text(head)
         or identify_message(content)
@@ -126,9 +134,12 @@ def _identify_zip(source: Source, head: bytes) -> FileKind:
     return FileKind.NUMPY_ARCHIVE if first.endswith(b".npy") else FileKind.ZIP
 
 
-def _identify_table(source: Source) -> FileKind | None:
+def _identify_table(source: Source, head: bytes) -> FileKind | None:
     if source.size < FOOTER_SIZE or source.read_at(source.size - 8, 8) != MAGIC.to_bytes(8, "little"):
-        return None
+        # Without its end it is a truncated or damaged table, if it begins like one.
+        return (
+            FileKind.BUNDLE_INDEX if _INDEX_ENTRY.match(head) else FileKind.V1_TABLE if _V1_ENTRY.match(head) else None
+        )
     try:
         value = Table(source, verify=False).find(b"")
     except FormatError:

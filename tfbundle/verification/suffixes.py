@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
 from tfbundle.checkpoint.find.renamed import index_name_for, original_name
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES
@@ -55,8 +57,9 @@ _SAVED_MODEL_NAMES = {
     FileKind.SAVED_MODEL_TEXT: "saved_model.pbtxt",
     FileKind.SAVED_MODEL_CHUNKED: "saved_model.cpb",
 }
-# Other programs use these suffixes, too.
+# Other programs use these suffixes, too, but not for files with such names.
 _AMBIGUOUS = (".index", ".meta")
+_CHECKPOINT_NAME = re.compile(r"ckpt|\Avariables\.", re.IGNORECASE)
 
 
 def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> str | None:
@@ -87,7 +90,10 @@ def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> 
             f"is {kind.value}, whose name must end in {INDEX_SUFFIX}: rename it to {index_name_for(name)}, and its "
             "data files accordingly"
         )
-    if not expected or kind in expected or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and suffix in _AMBIGUOUS):
+    if not expected or kind in expected:
+        return None
+    is_ambiguous = kind in (FileKind.UNKNOWN, FileKind.TEXT) and suffix in _AMBIGUOUS
+    if is_ambiguous and _CHECKPOINT_NAME.search(name) is None:
         return None
     found = "damaged, or belongs to another program" if kind is FileKind.UNKNOWN else kind.value
     return f"has the suffix {suffix}, but is {found}"
