@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
-from tfbundle.cli.next_commands import COMMANDS
+from tfbundle.cli.next_commands import COMMANDS, commands_for
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -21,6 +21,7 @@ from tfbundle.cli.output import (
     print_line,
     print_table,
 )
+from tfbundle.cli.wording import for_command
 from tfbundle.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Models that may come from an untrusted source, and are worth scanning before they are loaded.
 _SCANNED = ("saved-model-folder", "saved-model", "saved-model-text", "keras", "keras-metadata")
+# Kinds that the command verify reads.
+_VERIFIED = ("checkpoint", "run", "saved-model-folder", "tfrecord")
 # Shorter labels for some kinds in the table.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
 _PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
@@ -74,8 +77,8 @@ def _print_one(path: str, item: Item) -> None:
             print_fact(label.replace("_", " "), _fact(value))
     if item.problem is not None:
         print_fact("problem", one_line(item.problem))
-    if item.advice is not None and item.kind not in COMMANDS:
-        print_fact("advice", item.advice)
+    if item.advice is not None and not _commands_of(item):
+        print_fact("advice", for_command(item.advice))
 
 
 def _fact(value: Any) -> str:
@@ -123,19 +126,25 @@ def _short(path: str, root: str) -> str:
     return path[len(root) :] if path.startswith(root) and path != root else "." if path + "/" == root else path
 
 
+def _commands_of(item: Item) -> dict[str, str]:
+    """Return the commands for an item by name; a damaged file is verified, if the command can read it."""
+    if not item.problem:
+        return commands_for(item.kind, item.path, item.facts)
+    if item.kind in _VERIFIED:
+        return {"verify": f"tfbundle verify {shlex.quote(item.path)}"}
+    return {} if COMMANDS.get(item.kind) == "convert" else commands_for(item.kind, item.path, item.facts)
+
+
 def next_commands(found: Overview) -> list[str]:
     """Return one command for each kind of item found, with one of its paths."""
     best: dict[str, str] = {}
     # Of several checkpoints, the latest is probably the one of interest.
     for item in sorted(found.items, key=lambda item: -(item.step or 0)):
-        name = COMMANDS.get(item.kind)
-        if item.kind in ("checkpoint", "run", "saved-model-folder") and item.problem:
-            name = "verify"
-        if name is not None:
-            best.setdefault(name, item.path)
+        for name, command in _commands_of(item).items():
+            best.setdefault(name, command)
     model = next((item.path for item in found.items if item.kind in _SCANNED), None)
     if model is not None:
-        best["scan"] = model
+        best["scan"] = f"tfbundle scan {shlex.quote(model)}"
     if sum(item.kind == "run" for item in found.items) > 1:
-        best["events"] = found.path
-    return [f"tfbundle {name} {shlex.quote(path)}" for name, path in best.items()]
+        best["events"] = f"tfbundle events {shlex.quote(found.path)}"
+    return list(best.values())

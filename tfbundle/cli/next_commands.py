@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
+from tfbundle.identification.files import is_event_file_name
 from tfbundle.identification.kinds import FileKind
+from tfbundle.storage.locations import locate
 
 # By the kind that ``identify`` or an overview returns.
 COMMANDS = {
@@ -21,7 +25,40 @@ COMMANDS = {
     "run": "events",
     "events": "events",
     "tfrecord": "records",
+    "numpy-archive": "convert",
+    "safetensors": "convert",
+    "safetensors-index": "convert",
+    "hdf5": "convert",
+    "keras": "convert",
+    # These are identified together with the other files in their folder.
+    "fingerprint": "info",
+    "keras-metadata": "info",
+    "hub-module": "info",
 }
+
+
+def commands_for(kind: str, path: str, facts: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the commands that show more about a file or folder, in full, by name.
+
+    ``kind`` is the word for its kind, and ``facts`` are those of its item in an overview.
+    """
+    facts = facts or {}
+    name = COMMANDS.get(kind)
+    arguments = shlex.quote(path)
+    if name is None and "records" in facts:
+        name = "events" if is_event_file_name(locate(path).name) else "records"
+        if facts["compression"] == "DEFLATE":
+            arguments += " --compression DEFLATE"
+    if name is None:
+        return {}
+    if name == "convert":
+        arguments += " " + shlex.quote(_checkpoint_beside(path))
+    elif name == "info":
+        arguments = shlex.quote(locate(path).parent.path or ".")
+    found = {name: f"tfbundle {name} {arguments}"}
+    if facts.get("constants"):
+        found["ls"] = f"tfbundle ls {arguments}"
+    return found
 
 
 def next_step(kind: FileKind, path: str) -> str:
@@ -29,5 +66,12 @@ def next_step(kind: FileKind, path: str) -> str:
     if kind in (FileKind.UNKNOWN, FileKind.TEXT):
         return "it may be damaged, or belong to another program"
     # An index is part of a checkpoint if its data files are next to it.
-    command = "ls" if kind is FileKind.BUNDLE_INDEX else COMMANDS.get(kind.word)
-    return kind.advice if command is None else f"use 'tfbundle {command} {shlex.quote(path)}'"
+    found = list(commands_for("checkpoint" if kind is FileKind.BUNDLE_INDEX else kind.word, path).values())
+    return f"use '{found[0]}'" if found else kind.advice
+
+
+def _checkpoint_beside(path: str) -> str:
+    """Return the prefix of the checkpoint to which a file of arrays can be converted."""
+    location = locate(path)
+    name = location.name.removesuffix(".json").removesuffix(".index")
+    return location.beside(f"{name.rpartition('.')[0] or name}.ckpt").path

@@ -139,25 +139,40 @@ _GRAPH_ADVICE = (
     "pass the checkpoint that was saved with it; if it is frozen, tfbundle.load_graph(path).constants has its weights, "
     "and the commands ls, show, verify, diff, fingerprint and convert accept it"
 )
+_META_GRAPH_ADVICE = (
+    "tfbundle.load_meta_graph reads it; pass the checkpoint that was saved with it, which has the same name without "
+    ".meta"
+)
+_SAVED_MODEL_ADVICE = "tfbundle.load_saved_model reads its graphs; pass its folder for its variables"
 _FOLDER_ADVICE = "pass the folder of the SavedModel"
+_CONVERT_ADVICE = "tfbundle.convert writes its tensors to a checkpoint"
 _ORBAX_ADVICE = "read it with orbax-checkpoint, which tfbundle does not replace"
 _CHUNKED_ADVICE = "only TensorFlow reads it; its variables are an ordinary checkpoint: pass variables/variables"
 
 _ADVICE = {
+    FileKind.BUNDLE_INDEX: "tfbundle.open_checkpoint reads the checkpoint if its data files are next to it",
+    FileKind.V1_TABLE: "tfbundle.open_checkpoint reads it",
+    FileKind.TABLE: "it may belong to another program; pass a checkpoint's prefix, its .index file, or its folder",
+    FileKind.STATE: "tfbundle.read_checkpoint_state reads it",
+    FileKind.SAVED_MODEL_FOLDER: "tfbundle.load_saved_model reads its graphs, tfbundle.open_checkpoint its variables",
+    FileKind.FOLDER: "tfbundle.list_checkpoints lists the checkpoints in it",
+    FileKind.UNKNOWN: (
+        "it may be damaged, or belong to another program; pass a checkpoint's prefix, its .index file, or its folder"
+    ),
     FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",
     FileKind.HTML: "read the page for the reason, and download the file again",
     FileKind.STORE_ERROR: "read the message for the reason, and download the file again",
     FileKind.APPLE_DOUBLE: "pass the file of this name without '._'",
     FileKind.EMPTY: "copy or download it again",
     FileKind.ZEROS: "copy or download it again",
-    FileKind.HDF5: "read it with h5py; tfbundle reads TensorFlow's own checkpoints (.index and .data-*)",
-    FileKind.KERAS: "read it with Keras, or unpack it as a ZIP and its model.weights.h5 with h5py",
+    FileKind.HDF5: f"read it with h5py or Keras; {_CONVERT_ADVICE}",
+    FileKind.KERAS: f"read it with Keras; {_CONVERT_ADVICE}",
     FileKind.KERAS_JSON: "it has no weights; Keras reads it with model_from_json",
     FileKind.PYTORCH: "read it with torch.load",
-    FileKind.SAFETENSORS: "read it with the safetensors package",
-    FileKind.SAFETENSORS_INDEX: "read the files that it lists with the safetensors package",
+    FileKind.SAFETENSORS: f"read it with the safetensors package; {_CONVERT_ADVICE}",
+    FileKind.SAFETENSORS_INDEX: f"read the files that it lists with the safetensors package; {_CONVERT_ADVICE}",
     FileKind.NUMPY: "read it with numpy.load",
-    FileKind.NUMPY_ARCHIVE: "read it with numpy.load",
+    FileKind.NUMPY_ARCHIVE: f"read it with numpy.load; {_CONVERT_ADVICE}",
     FileKind.FLAX: "read it with flax.serialization.msgpack_restore",
     FileKind.OCDBT: _ORBAX_ADVICE,
     FileKind.ZARR: "read it with zarr or tensorstore",
@@ -177,8 +192,10 @@ _ADVICE = {
     FileKind.TFJS: "read it with TensorFlow.js, or convert it with tensorflowjs_converter",
     FileKind.GRAPH: _GRAPH_ADVICE,
     FileKind.GRAPH_TEXT: _GRAPH_ADVICE,
-    FileKind.META_GRAPH: _GRAPH_ADVICE,
-    FileKind.META_GRAPH_TEXT: _GRAPH_ADVICE,
+    FileKind.META_GRAPH: _META_GRAPH_ADVICE,
+    FileKind.META_GRAPH_TEXT: _META_GRAPH_ADVICE,
+    FileKind.SAVED_MODEL: _SAVED_MODEL_ADVICE,
+    FileKind.SAVED_MODEL_TEXT: _SAVED_MODEL_ADVICE,
     FileKind.SAVED_MODEL_CHUNKED: _CHUNKED_ADVICE,
     FileKind.FINGERPRINT: _FOLDER_ADVICE,
     FileKind.KERAS_METADATA: _FOLDER_ADVICE,
@@ -192,4 +209,5 @@ _ADVICE = {
     FileKind.OCDBT_FOLDER: _ORBAX_ADVICE,
     FileKind.COREML_FOLDER: "read it with coremltools",
     **dict.fromkeys(PACKED, "unpack it first"),
+    FileKind.GZIP: "unpack it first; only compressed records and events are read as they are",
 }

@@ -8,6 +8,7 @@ and the rest is counted. The amounts listed, opened and read are bounded; beyond
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import replace
 
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
@@ -313,12 +314,15 @@ class _Walk:
         """Return the item of one file."""
         kind = kind_of(location)
         stat = location.stat()
-        problem = contradiction(location.name, kind)
         if kind is FileKind.STATE:
             return next(_state(location, location.parent.list()))
         if kind is FileKind.EVENTS and stat is not None:
             return self._describe_run(location.path, [location], stat.size)
-        return _file_item(location, kind, stat, problem)
+        from tfbundle.overview.facts import find_facts  # A folder does not need the modules of every kind of file.
+
+        facts, problem = find_facts(location, kind, stat.size) if stat is not None else ({}, None)
+        item = _file_item(location, kind, stat, contradiction(location.name, kind) or problem)
+        return replace(item, facts=facts, advice=item.advice if problem is None else FileKind.EMPTY.advice)
 
     def _size_below(self, root: Location) -> int:
         """Return the total size of the files in a folder that forms one item, in bytes."""
