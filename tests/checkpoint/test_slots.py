@@ -158,6 +158,14 @@ class TestSlots:
             "Adam/w/m",
             "training/Ftrl/a/w/accumulator",
             "training/SGD_1/w/momentum",
+            "training/Adam/Variable",
+            "SGD_1/Variable_12",
+            "training_1/Adam/m_0",
+            "Adamax/u_3",
+            "Nadam/vhat_0",
+            "Adadelta/delta_accumulator_1",
+            "SGD/moment_2",
+            "a/w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE",
             "beta1_power",
             "x/beta2_power",
             "beta2_power_1",
@@ -188,6 +196,13 @@ class TestSlots:
             "v_slot_v",
             "w_slot_x",
             "my_beta1_power",
+            "Variable_1",
+            "layer/Variable_1",
+            "Adam/m_x",
+            "Adam/Variables",
+            "dense/m_0",
+            "o/_variables/3/.ATTRIBUTES/VARIABLE_VALUE",
+            "w/m/.ATTRIBUTES/VARIABLE_VALUE",
             "w/adam",
             "w/moving_mean",
             "w/part_x/Adam",
@@ -201,6 +216,14 @@ class TestSlots:
     )
     def test_names_of_others(self, name: str) -> None:
         assert find_slots(["w", "a/w", name], None) == frozenset()
+
+    def test_members_of_lists_next_to_a_counter(self) -> None:
+        def keys(*names: str) -> set[str]:
+            return {f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in names}
+
+        slots = keys("o/_variables/3", "o/_momentums/0", "a/o/_variables/1")
+        others = keys("o/_iterations", "a/o/_iterations", "o/_trainable_variables/3", "o/layers/0", "b/_variables/1")
+        assert find_slots(slots | others, None) == slots
 
     def test_names_of_many_parts_take_no_time(self) -> None:
         names = [

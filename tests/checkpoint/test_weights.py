@@ -62,6 +62,39 @@ def test_thresholds_of_names(tmp_path: Path) -> None:
         assert checkpoint.weights == {*weights, "opt/table"}
 
 
+SETTINGS = ("beta_1", "decay", "epsilon", "momentum", "rho", "weight_decay", "learning_rate_power")
+
+
+@pytest.mark.parametrize("end", ["", "/.ATTRIBUTES/VARIABLE_VALUE"])
+@pytest.mark.parametrize("rate", ["learning_rate", "_learning_rate", "lr", "current_learning_rate", "learning_rate_1"])
+def test_settings_without_an_object_graph(tmp_path: Path, rate: str, end: str) -> None:
+    """Counters and rates are known by name; other settings are, next to one of them or in an optimizer's scope."""
+    scalar = np.float32(0.5)
+    others = {f"{name}{end}": np.int64(1) for name in ("save_counter", "_iterations", "opt/_iterations", "global_step")}
+    scopes = ("", "model/", "training/SGD/", "Adam_1/")
+    others |= {f"{scope}{name}{end}": scalar for scope in scopes for name in (rate, *SETTINGS)}
+    others |= {f"{scope}{name}{end}": scalar for scope in ("opt/", *scopes[2:]) for name in ("any", "l2")}
+    weights = {f"{name}{end}": scalar for name in ("temperature", "model/scale", "other/beta_1", "other/momentum")}
+    weights |= {f"{name}{end}": np.ones(3, np.float32) for name in ("momentum", "x/learning_rate", "opt/w", "SGD/w")}
+    for name in weights:
+        others.pop(name, None)
+    write_bundle(tmp_path / "m", {**weights, **others})
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        assert checkpoint.objects is None
+        assert checkpoint.weights == set(weights)
+
+
+@trained
+def test_objects_without_their_graph(path: Path, tmp_path: Path) -> None:
+    """The keys alone identify the slots and weights that the object graph of the same checkpoint does."""
+    with tfbundle.open_checkpoint(path) as checkpoint:
+        tensors, weights, slots = tfbundle.load(path), checkpoint.weights, checkpoint.slots
+    del tensors["_CHECKPOINTABLE_OBJECT_GRAPH"]
+    tfbundle.save(tmp_path / "m", tensors)
+    with tfbundle.open_checkpoint(tmp_path / "m") as checkpoint:
+        assert (checkpoint.slots, checkpoint.weights) == (slots, weights)
+
+
 def test_thresholds_of_objects(tmp_path: Path) -> None:
     graph = graph_of(
         {"children": [("step", 1), ("model", 2), ("optimizer", 5)]},

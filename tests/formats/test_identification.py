@@ -459,7 +459,7 @@ def test_what_identify_returns(tmp_path: Path) -> None:
         facts = tfbundle.identify(spelling)
         assert facts.kind == "bundle-index"
         assert facts.description == "the index of a V2 checkpoint"
-        assert "prefix" in facts.advice
+        assert "data files are next to it" in facts.advice
 
 
 # Nothing that a file holds is an exception.

@@ -19,11 +19,17 @@ tensor of the checkpoint, these are slots, after any scope (``OptimizeLoss/w/Ada
     w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
     Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
     x/w/m  training/x/w/accumulator ...           the same with a custom name, next to x/decay, x/learning_rate
+    training/Adam/Variable_3  SGD/moment_0 ...    Keras up to 2.3, which numbers them
     w/adam_m  w/lamb_v  w/lans_m                  optimizers of BERT and its descendants
     w/adafactor_v  w/adafactor_vr  w/momentum     the same with Adafactor, and with momentum
     w/Adam-keys  w/Adam-values  w/Adam-freqs ...  DeepRec, which saves embeddings and their slots as tables
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      powers of Adam's decay rates; not of any single variable
+
+Keys of an object-based checkpoint may also have lost their object graph::
+
+    w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE      TensorFlow, and Keras up to 2.10
+    optimizer/_variables/3/.ATTRIBUTES/VARIABLE_VALUE             Keras, next to optimizer/_iterations/...
 
 ``w`` may also be stored only as ``w/ExponentialMovingAverage``, if averages were saved in place of weights. A slot of a
 TensorFlow 1 optimizer with a custom name is not recognised, because nothing distinguishes it from a moving average with
@@ -35,7 +41,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Container, Iterator
 
-from tfbundle.checkpoint.objects import Node, ObjectGraph
+from tfbundle.checkpoint.objects import VALUE_SUFFIX, Node, ObjectGraph
 
 # The last part of a name, and for Keras the part before the variable.
 _BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
@@ -46,10 +52,12 @@ _SAVER_SLOT = re.compile(
 )
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")
-_KERAS_OPTIMIZER = re.compile(
+KERAS_OPTIMIZER = re.compile(
     r"(?:Adadelta|Adafactor|Adagrad|Adam|AdamW|AdamWeightDecay|Adamax|Ftrl|LAMB|LazyAdam|Lion|Nadam|NovoGrad"
     r"|RMSprop|RectifiedAdam|SGD|SGDW|Yogi)(?:_\d+)?"
 )
+# The slots that Keras up to 2.3 numbers in the scope of an optimizer, with names of their own since 2.3.
+_KERAS_NUMBERED = re.compile(r"Variable(?:_\d+)?|(?:accumulator|delta_accumulator|m|moment|u|v|vhat)_\d+")
 # The settings that each of them saves in its scope, unless a schedule replaces the rate.
 _KERAS_SETTINGS = ("decay", "learning_rate")
 
@@ -65,6 +73,10 @@ _PART_NUMBER = re.compile(r"\d+\Z")
 
 # Lists of a Keras optimizer that do not contain slots.
 _OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
+
+# What precedes the name of a slot in its key, and the key of a member of a list.
+_OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
+_MEMBER = re.compile(rf"(.*)/(_\w+)/\d+{re.escape(VALUE_SUFFIX)}", re.DOTALL)
 
 # How many scopes before a variable's name are examined.
 _MOST_SCOPES = 32
@@ -123,8 +135,12 @@ def _is_slot_name(name: str, names: _Names) -> bool:
     table = _EMBEDDING_TABLE.search(name)
     if table is not None:
         return _is_slot_of_embedding(name[: table.start()], table[0], names)
+    if name.endswith(VALUE_SUFFIX):
+        return _is_slot_key(name, names)
     owner, _, last = name.rpartition("/")
     if _BETA_POWER.fullmatch(last):
+        return True
+    if _KERAS_NUMBERED.fullmatch(last) and KERAS_OPTIMIZER.fullmatch(owner.rpartition("/")[2]):
         return True
     if last == "momentum" and owner in names:
         return True  # Scopes may have this name as well, so the variable must be stored under its full name.
@@ -132,12 +148,20 @@ def _is_slot_name(name: str, names: _Names) -> bool:
         return _is_variable(owner, names) or _is_part(owner, names)
     if _KERAS_SLOT.fullmatch(last):
         scopes = owner.split("/", _MOST_SCOPES)[:-1]
-        is_called_so = any(map(_KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
+        is_called_so = any(map(KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
         return is_called_so or (
             names.last_parts.issuperset(_KERAS_SETTINGS) and _is_beside_settings(owner, scopes, names)
         )
     match = _MESH_SLOT.search(name)
     return match is not None and _is_variable(name[: match.start()], names)
+
+
+def _is_slot_key(key: str, names: Container[str]) -> bool:
+    """Return whether a key of an object-based checkpoint is that of a slot."""
+    if _OBJECT_SLOT in key:
+        return True
+    member = _MEMBER.fullmatch(key)
+    return member is not None and member[2] not in _OTHER_LISTS and f"{member[1]}/_iterations{VALUE_SUFFIX}" in names
 
 
 def _is_slot_of_embedding(name: str, table: str, names: _Names) -> bool:

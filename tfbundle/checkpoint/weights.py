@@ -12,9 +12,16 @@ With an object graph, these are not weights:
 * ``save_counter`` and other counters: scalar integers with a typical name
 * the metrics of Keras (``keras_api/metrics/...``), and the states of its random generators
 
-Without one, these are recognised by name: scalars with the name of a counter (``global_step``), scalars in the scope of
-a counter (``training/Ftrl/decay`` next to ``training/Ftrl/iter``), loss scales, and ``w/ExponentialMovingAverage`` if
-``w`` is stored too. If only the average was saved, it replaces the weight, and counts as one.
+Without one, these are recognised by name, all but the last of them scalars:
+
+* counters (``global_step``), learning rates and loss scales, by their names
+* all scalars in the scope of an optimizer, which is named like one (``training/SGD/momentum``) or has a counter
+  (``training/x/decay`` next to ``training/x/iter``)
+* other typical settings (``beta_1``) next to a learning rate, or next to a counter without a scope
+* ``w/ExponentialMovingAverage`` if ``w`` is stored too. If only the average was saved, it replaces the weight, and
+  counts as one.
+
+The name may be the key of an object, such as ``save_counter/.ATTRIBUTES/VARIABLE_VALUE``.
 
 Strings and variants are never weights; the object graph is a string.
 """
@@ -25,15 +32,21 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
-from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE, ObjectGraph
+from tfbundle.checkpoint.slots import AVERAGE, KERAS_OPTIMIZER
 from tfbundle.errors import TfBundleError
 from tfbundle.tensors.tensor import Tensor
 
 _COUNTER = re.compile(r"_?(?:global_)?(?:step|steps|epoch|epochs|iter|iteration|iterations|save_counter|save_count)")
 _RANDOM_STATE = re.compile(r"(?:seed_generator_state|_state_var|rng_state)")
-# A Keras optimizer keeps its settings in the scope of its counter.
-_ITERATIONS = re.compile(r"(?:\A|/)(?:iter|iterations)\Z")
+# A Keras optimizer keeps its settings in the scope of its counter. Other scopes, and the top level, may have both
+# settings and weights.
+_ITERATIONS = re.compile(r"_?(?:iter|iterations)(?:_\d+)?")
+_RATE = re.compile(r"_?(?:current_)?(?:learning_rate|lr)(?:_\d+)?")
+_SETTING = re.compile(
+    r"_?(?:beta|beta_[12]|decay|epsilon|m_schedule|momentum|momentum_cache|rho|weight_decay|learning_rate_power"
+    r"|l[12]_regularization_strength|l2_shrinkage_regularization_strength)(?:_\d+)?"
+)
 _LOSS_SCALE = re.compile(r"(?:current_loss_scale|good_steps|loss_scale|num_good_steps|num_bad_steps)(?:_\d+)?")
 _METRICS = "keras_api/metrics/"
 # The only list of an optimizer that contains the model's own variables.
@@ -81,15 +94,22 @@ def _keys(objects: ObjectGraph, numbers: Iterator[int] | tuple[int, ...]) -> Ite
 
 
 def _bookkeeping_by_name(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    optimizers = {name.rpartition("/")[0] for name in tensors if _ITERATIONS.search(name)}
-    for name in tensors:
-        scope, _, last = name.rpartition("/")
+    parts = {name: name.removesuffix(VALUE_SUFFIX).rpartition("/")[::2] for name in tensors}
+    counted = {scope for scope, last in parts.values() if _ITERATIONS.fullmatch(last)}
+    rated = {scope for scope, last in parts.values() if _RATE.fullmatch(last)}
+    for name, (scope, last) in parts.items():
         if name.endswith(AVERAGE):
             if name.removesuffix(AVERAGE) in tensors:
                 yield name
             continue
-        is_setting = scope in optimizers or _LOSS_SCALE.fullmatch(last) or _COUNTER.fullmatch(last)
-        if is_setting and _is_number(tensors, name):
+        is_setting = (
+            any(pattern.fullmatch(last) for pattern in (_COUNTER, _RATE, _LOSS_SCALE))
+            or (scope and scope in counted)
+            or KERAS_OPTIMIZER.fullmatch(scope.rpartition("/")[2])
+            or (_SETTING.fullmatch(last) and (scope in counted or scope in rated))
+        )
+        is_state = name.startswith(_METRICS) or (name.endswith(VALUE_SUFFIX) and _RANDOM_STATE.fullmatch(last))
+        if is_state or (is_setting and _is_number(tensors, name)):
             yield name
 
 

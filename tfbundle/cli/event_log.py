@@ -116,7 +116,9 @@ def _what_lies_at(logdir: str) -> str:
         parts.append(f"{len(kinds) - len(parts):,} more")
     if found.others:
         parts.append(count_of(found.others, "file of an unknown kind", "files of an unknown kind"))
-    command = next(iter(next_commands(found)), f"tfbundle info {shlex.quote(logdir)}")
+    # To convert one of several files would not help to find out what they are.
+    commands = [command for command in next_commands(found) if not command.startswith("tfbundle convert ")]
+    command = commands[0] if commands else f"tfbundle info {shlex.quote(logdir)}"
     return f"no event files below {logdir} (it contains {'; '.join(parts)}); try '{command}'"
 
 

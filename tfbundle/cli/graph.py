@@ -10,7 +10,6 @@ import click
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.completion import complete_nodes
 from tfbundle.cli.graph_facts import (
-    VALUE_SUFFIX,
     Facts,
     file_facts,
     find_variables,
@@ -156,6 +155,8 @@ def _print_graph(graph: Facts) -> None:
 
 def _print_variables(variables: list[Facts]) -> None:
     # TensorFlow 2 stores a variable under a key that is not its name.
+    from tfbundle.checkpoint.objects import VALUE_SUFFIX
+
     with_keys = any(variable["name"].endswith(VALUE_SUFFIX) for variable in variables)
     headers = ("variable", "shape", "dtype", "trainable")
     rows = []

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 
-# How the keys of TensorFlow 2's variables end.
-VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-
 
 def file_facts(loaded: Loaded) -> Facts:
     """Return the graphs of a file, and the assets of a SavedModel."""

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from tfbundle.checkpoint.objects import VALUE_SUFFIX
 from tfbundle.suggestions import closest_names
 
 # The smallest similarity, from 0 to 1, for which one name is suggested for another.
@@ -19,8 +20,6 @@ _LIKENESS = 0.8
 _MOST_RELATED = 100
 # Longer names are not chosen by users.
 _LONGEST_NAME = 500
-# The suffix that all keys of object-based checkpoints share is ignored.
-_KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class LikelyNames:
@@ -29,7 +28,7 @@ class LikelyNames:
     def __init__(self, names: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
         for name in names:
-            short = name.removesuffix(_KEY_END)
+            short = name.removesuffix(VALUE_SUFFIX)
             if len(short) <= _LONGEST_NAME:
                 self._names[short] = name
         self._forward = sorted(self._names)
@@ -46,7 +45,7 @@ class LikelyNames:
 
         At ``most`` so many others are compared with it letter by letter.
         """
-        wanted = wanted.removesuffix(_KEY_END)
+        wanted = wanted.removesuffix(VALUE_SUFFIX)
         if len(wanted) > _LONGEST_NAME:
             return None
         # A moving average is named after its variable, and saved instead of it or in addition to it.

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tfbundle.checkpoint.objects import VALUE_SUFFIX
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.attributes import Shape, decode_partial_shape
 from tfbundle.graph.collections import Collections
@@ -25,7 +26,6 @@ from tfbundle.limits import LARGEST_KEYS
 from tfbundle.proto import SavedObjectGraph, VariableDef
 from tfbundle.tensors.dtypes import data_type_name
 
-_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 # The cost of a path segment in addition to its name, because even a short one takes time.
 _STEP_SIZE = 4
 
@@ -119,7 +119,7 @@ def saved_variables(proto: SavedObjectGraph) -> Iterator[Variable]:
             way = _way(places, number)
         variable = saved.variable
         yield Variable(
-            way + _VALUE,
+            way + VALUE_SUFFIX,
             f"{variable.name}:0",
             variable.trainable,
             data_type_name(variable.dtype),
