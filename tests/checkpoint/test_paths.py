@@ -461,6 +461,30 @@ def test_near_misses_are_suggested(tmp_path: Path, name: str) -> None:
     assert caught.value.filename == path
 
 
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [
+        ("model.ckpt-4", ["model.ckpt-3", "model.ckpt-5", "model.ckpt-1"]),
+        ("modle.ckpt-900", ["model.ckpt-1000", "model.ckpt-5", "model.ckpt-3"]),
+        ("model-5", ["model.ckpt-5", "model.ckpt-3", "model.ckpt-1"]),
+        ("encodr", ["encoder"]),
+        ("best.ckpt", []),
+        ("mold.ckpt-5", []),
+        ("decoder", []),
+        ("encoders", ["encoder"]),
+        ("enxodre", []),
+        ("ckpt-5", []),
+    ],
+)
+def test_other_models_are_not_suggested(tmp_path: Path, name: str, likely: list[str]) -> None:
+    for other in ("model.ckpt-1", "model.ckpt-3", "model.ckpt-5", "model.ckpt-1000", "encoder", "last.ckpt"):
+        save(tmp_path / other)
+    text = error_of(tmp_path / name, MissingFileError)
+    assert ("did you mean" in text) is bool(likely)
+    if likely:
+        assert text.endswith(f"did you mean {', '.join(str(tmp_path / other) for other in likely)}?")
+
+
 def test_nothing_there_at_all(tmp_path: Path) -> None:
     assert "there is no folder" in error_of(tmp_path / "gone" / "model", MissingFileError)
     assert "there is no checkpoint" in error_of(tmp_path / "gone", MissingFileError)

@@ -69,6 +69,20 @@ def missing(path: Path) -> str:
         "m.data-00000",
         "M.DATA-00000-OF-00001",
         "m_data_00000_of_00001",
+        f"{DATA}-1",
+        f"{DATA}.1000",
+        f"{DATA}_1000",
+        f"{DATA}-Copy1",
+        f"{DATA}.json",
+        f"{DATA}.sync-conflict-20260101-120000-ABCDEFG",
+        f"{DATA}-20260101T120000Z-001",
+        f"{DATA} (conflicted copy 2026-01-01)",
+        "m (Jo's conflicted copy 2026-01-01).data-00000-of-00001",
+        "m.data-0-of-1",
+        "m.data-000-of-001.1",
+        "m.data-1-of-1",
+        "m.data-00001-of-00001",
+        "m.data.bin",
     ],
 )
 def test_a_data_file(prefix: Path, name: str) -> None:
@@ -87,8 +101,8 @@ def test_a_data_file(prefix: Path, name: str) -> None:
         "m.data-00000-of-00002",
         "other",
         f"._{DATA}",
-        f"{DATA}.1000",
-        f"{DATA}_1000",
+        "m.data-0-of-2",
+        "m.database",
         f"#{DATA}#",
         f"~{DATA}",
     ],
@@ -114,6 +128,25 @@ def test_of_several_the_one_that_is_long_enough(prefix: Path) -> None:
     assert f"; {DATA} (2) is there: rename it" in missing(prefix)
     (prefix.parent / f"{DATA} (3)").write_bytes(bytes(400))
     assert f"{DATA} (2), {DATA} (3) are there: rename the right one" in missing(prefix)
+
+
+def test_one_of_several_data_files(tmp_path: Path) -> None:
+    prefix = tmp_path / "m"
+    tfbundle.save(prefix, {"a": VALUE, "b": VALUE}, shards=2)
+    data = "m.data-00001-of-00002"
+    for name in (f"{data}-1", "m.data-1-of-2", f"{data} (2)"):
+        os.rename(tmp_path / data, tmp_path / name)
+        assert f"{name} is there: rename it to {data}" in missing(prefix)
+        os.rename(tmp_path / name, tmp_path / data)
+    os.rename(tmp_path / data, tmp_path / "m.data-1-of-3")
+    assert "m.data-1-of-3 is there" not in missing(prefix)
+
+
+@pytest.mark.parametrize("name", ["m.index-1", "m.index.sync-conflict-20260101-120000-ABCDEFG", "m.index.0001"])
+def test_an_index_with_more_after_its_name(prefix: Path, name: str) -> None:
+    os.rename(prefix.parent / "m.index", prefix.parent / name)
+    with pytest.raises(tfbundle.MissingFileError, match=f"{name} is an index: rename it to m.index"):
+        tfbundle.load(prefix)
 
 
 def test_by_its_size_alone(prefix: Path) -> None:

@@ -2,9 +2,11 @@
 
 Browsers number a second download (``NAME (1)``, ``NAME.1``), leave an unfinished one under another name
 (``NAME.crdownload``), add a suffix for the assumed type (``NAME.txt``), or truncate the suffix (``NAME.data``). File
-managers mark copies (``NAME - Copy``, ``NAME_1``), editors keep backups (``NAME~``), other programs keep the escapes or
-the query of a URL, and some files are still compressed (``NAME.gz``). Two names are alike if they are equal without
-these additions. An index must also have matching content, and a data file a matching size.
+managers mark copies (``NAME - Copy``, ``NAME_1``), and syncing programs mark conflicts (``NAME (conflicted copy)``).
+Editors keep backups (``NAME~``), other programs keep the escapes or the query of a URL, and some files are still
+compressed (``NAME.gz``). Two names are alike if they are equal without these additions, or if one is the other with
+more after it (``NAME-1``, ``NAME.sync-conflict-...``). The numbers of a data file may have fewer digits
+(``data-0-of-1``). An index must also have matching content, and a data file a matching size.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _COPY = re.compile(
     \Acopy\ of\                                                                   # Windows until 2006
     | (?:\ -\ |[ _-])(?:copy|kopie|kopia|copie|copia|cópia)(?:[ _-]?\d{1,3})?(?=\.|\s|\Z)   # Windows, macOS
     | \s?\((?:\d{1,3}|(?:another\ )?copy(?:\ \d{1,3})?|\d{1,3}(?:st|nd|rd|th)\ copy)\)      # browsers, GNOME
+    | \s?\([^()]{0,80}(?:conflict|copy)[^()]{0,80}\)                               # Dropbox, Nextcloud
     | \ \d{1,2}(?=\.|\Z)                                                          # macOS, iCloud
     """,
     re.IGNORECASE | re.VERBOSE,
@@ -41,6 +44,8 @@ _ENDS = re.compile(
     r"|crdownload|opdownload|download|aria2|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip|7z|rar|tar)|_\d{1,3}|_?\.gstmp|~)+\Z",
     re.IGNORECASE,
 )
+# The numbers of a data file, in a plain name.
+_NUMBERS = re.compile(r"(?<=data-)(\d{1,18})-of-(\d{1,18})(?!\d)")
 _UNFINISHED = re.compile(
     r"(?:\.(?:part|partial|filepart|incomplete|tmp|crdownload|opdownload|download|aria2)|_?\.gstmp)\Z", re.IGNORECASE
 )
@@ -55,12 +60,18 @@ def original_name(name: str) -> str:
 
 def _plain(name: str) -> str:
     """Return a key that is equal for names that are alike."""
-    return re.sub(r"[^a-z0-9]+", "-", original_name(name).casefold())
+    plain = re.sub(r"[^a-z0-9]+", "-", original_name(name).casefold())
+    return _NUMBERS.sub(lambda numbers: f"{int(numbers[1]):05d}-of-{int(numbers[2]):05d}", plain)
 
 
 def is_alike(name: str, other: str) -> bool:
     """Return whether two names differ only in case and in additions by copying and downloading."""
     return _plain(name) == _plain(other)
+
+
+def _begins_with(name: str, start: str) -> bool:
+    """Return whether a name is another one with an addition, which a letter or digit cannot begin."""
+    return name.casefold().startswith(start.casefold()) and not name[len(start) : len(start) + 1].isalnum()
 
 
 def may_be_renamed(name: str) -> bool:
@@ -85,10 +96,16 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     except OSError:
         return otherwise
     wanted = shard_path(prefix.name, shard, count)
-    forms = {_plain(wanted)}
-    if count == 1:
-        forms |= {_plain(prefix.name + ".data"), _plain(prefix.name + ".data-00000")}
-    alike = [name for name in _free_names(listing) if name != wanted and _plain(name) in forms]
+    begin = prefix.name + ".data" if count == 1 else wanted
+
+    def is_wanted(name: str) -> bool:
+        plain = _plain(name)
+        numbers = _NUMBERS.search(plain)
+        if numbers is not None and int(numbers[1]) < int(numbers[2]) != count:
+            return False  # It is one of another number of data files.
+        return plain in (_plain(wanted), _plain(begin)) or _begins_with(name, begin)
+
+    alike = [name for name in _free_names(listing) if name != wanted and is_wanted(name)]
     if len(alike) > 1 and needed is not None:
         alike = [name for name in alike if _size(listing, name) >= needed] or alike
     if len(alike) == 1:
@@ -135,7 +152,8 @@ def _free_names(listing: Listing, own: str | None = None) -> Iterator[str]:
     """
     for name in listing.names:
         shard = parse_shard(name)
-        is_listed = shard is not None and shard.prefix != own and index_path(shard.prefix) in listing
+        is_one = shard is not None and shard.number < shard.total and shard.prefix != own
+        is_listed = is_one and index_path(shard.prefix) in listing
         if not is_listed and may_be_renamed(name):
             yield name
 
@@ -176,7 +194,8 @@ def describe_renamed_index(prefix: Location, listing: Listing) -> str:
     ``listing`` is that of the prefix's folder.
     """
     wanted = index_path(prefix.name)
-    alike = [name for name in listing.names if name != wanted and is_alike(name, wanted)]
+    alike = [name for name in listing.names if name != wanted]
+    alike = [name for name in alike if is_alike(name, wanted) or _begins_with(name, wanted)]
     for name in alike:
         if holds_index(prefix.beside(name)):
             data = _data_to_rename(prefix, name, listing)
@@ -192,7 +211,7 @@ def _data_to_rename(prefix: Location, index: str, listing: Listing) -> list[str]
         found = re.search(r"data-(\d{5,18})-of-(\d{5,18})", _plain(name))
         if found is not None:
             wanted = shard_path(prefix.name, int(found[1]), int(found[2]))
-            if name != wanted and is_alike(name, wanted):
+            if name != wanted and (is_alike(name, wanted) or _begins_with(name, wanted)):
                 renamed.append(f"{name} to {wanted}")
     return renamed
 
