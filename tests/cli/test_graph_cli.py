@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -391,3 +392,26 @@ def test_hours_that_are_no_number_in_json(hours: float, tmp_path: Path) -> None:
     facts = json.loads(run("graph", path, "--json").stdout)
     wanted = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}[str(hours)]
     assert facts["graphs"][0]["saver"]["keep_checkpoint_every_n_hours"] == wanted
+
+
+@pytest.mark.parametrize(("count", "is_fine"), [(1, True), (2, False), (900, False)])
+def test_the_attributes_of_a_node_have_one_limit(tmp_path: Path, count: int, is_fine: bool) -> None:
+    """Tensors that state only some of their elements are decoded up to a limit, also those of functions."""
+    graph = GraphDef()
+    node = graph.node.add(name="n", op="Op")
+    for number in range(count):
+        value = node.attr[f"{number:03}"]
+        if number % 2:
+            value = value.func.attr["inner"]
+        value.tensor.dtype = 1
+        value.tensor.tensor_shape.dim.add(size=15_000_000)
+        value.tensor.float_val.extend([1.0, 2.0])
+    path = tmp_path / "graph.pb"
+    path.write_bytes(graph.SerializeToString())
+    start = time.process_time()
+    values = list(run_json("graph", path, "n")["attributes"].values())
+    assert time.process_time() - start < 1
+    assert values[0] == {"dtype": "float32", "shape": [15_000_000], "values": None}
+    assert all("together" in str(value) for value in values[1:])
+    assert len(values) == count
+    assert is_fine is ("together" not in str(values))

@@ -127,6 +127,7 @@ def test_what_groups_nothing_is_refused(tmp_path: Path) -> None:
         (lambda name: None, None, KeyError, "no run's whole name"),
         ("(", None, ValueError, "group is not a valid regular expression"),
         (3, None, ValueError, "group is not a valid regular expression"),
+        ("*", None, ValueError, "nothing to repeat at position 0; globs are not accepted: pass '(.*)'"),
         (lambda name: 3, None, ValueError, "but returned 3 for the run"),
         (".*", "lost", KeyError, "no tag 'lost'; did you mean 'loss'"),
     ):

@@ -5,8 +5,8 @@
     bytes      a string, in which bytes that are not UTF-8 are escaped as in names
     tensor     {"dtype", "shape", "values"}, without values where there are many
     function   {"function", "attributes"}
-    what the caller of a function says  {"placeholder"}
-    what makes no sense                 {"error"}
+    placeholder  {"placeholder"}, for a value that the caller of a function provides
+    invalid      {"error"}
 """
 
 from __future__ import annotations
@@ -19,25 +19,35 @@ import numpy as np
 from tfbundle.cli.output import json_number, one_line
 from tfbundle.cli.values import FEW, json_values
 from tfbundle.errors import TfBundleError
-from tfbundle.graph.attributes import AttributePlaceholder, Attributes, FunctionCall
+from tfbundle.graph.attributes import AttributePlaceholder, Attributes, Expansion, FunctionCall
 
 # A longer line is cut; --json has it all.
 _LONGEST_LINE = 200
 
 
-def json_attribute(attributes: Attributes, name: str) -> Any:
-    """Return an attribute's value as JSON; one that cannot be decoded says why."""
-    try:
-        return _json(attributes[name])
-    except TfBundleError as error:
-        return {"error": str(error)}
+def json_attributes(attributes: Attributes) -> dict[str, Any]:
+    """Return the values of attributes as JSON, by name.
+
+    A value that cannot be decoded is an error message. All tensors in them, and in those of functions, have one limit.
+    """
+    return _json_attributes(attributes, Expansion())
 
 
-def _json(value: Any) -> Any:
+def _json_attributes(attributes: Attributes, expansion: Expansion) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in attributes:
+        try:
+            values[name] = _json(attributes.decode(name, expansion), expansion)
+        except TfBundleError as error:
+            values[name] = {"error": str(error)}
+    return values
+
+
+def _json(value: Any, expansion: Expansion) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, list | tuple) and not isinstance(value, FunctionCall | AttributePlaceholder):
-        return [_json(item) for item in value]
+        return [_json(item, expansion) for item in value]
     if isinstance(value, float):
         return json_number(value)
     if isinstance(value, np.ndarray):
@@ -45,14 +55,13 @@ def _json(value: Any) -> Any:
         dtype = "string" if value.dtype == object else value.dtype.name
         return {"dtype": dtype, "shape": value.shape, "values": values}
     if isinstance(value, FunctionCall):
-        attributes = {name: json_attribute(value.attributes, name) for name in value.attributes}
-        return {"function": value.name, "attributes": attributes}
+        return {"function": value.name, "attributes": _json_attributes(value.attributes, expansion)}
     if isinstance(value, AttributePlaceholder):
         return {"placeholder": value.name}
     return value
 
 
 def format_attribute(value: Any) -> str:
-    """Return a value that ``json_attribute`` gave, on one line."""
+    """Return a value that ``json_attributes`` returned, on one line."""
     text = json.dumps(value, ensure_ascii=False)
     return one_line(text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + "...")

@@ -9,7 +9,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.choices import read_renames, refusals
 from tfbundle.cli.completion import PATH, complete_tags
-from tfbundle.cli.event_log import logdir_argument, salvage_option, tag_option
+from tfbundle.cli.event_log import logdir_argument, report_damage, report_folders, salvage_option, tag_option
 from tfbundle.cli.output import (
     count_of,
     escape_name,
@@ -17,15 +17,11 @@ from tfbundle.cli.output import (
     print_json,
     print_line,
     print_table,
-    print_warning,
     progress_bar,
 )
 
 if TYPE_CHECKING:
     from tfbundle.conversion.event_files.edit import EditedEvents
-
-# The largest number of warnings about one damaged file.
-_MOST_LOSSES = 20
 
 
 @click.command()
@@ -98,7 +94,8 @@ def edit(
         if done.dry_run:
             _print_plan(done)
         _print_result(done)
-    _report_troubles(done)
+    report_damage(done.truncations, done.losses, salvage=True)
+    report_folders(done.unreadable)
     if done.losses or done.unreadable:
         raise click.exceptions.Exit(1)
 
@@ -146,17 +143,3 @@ def _print_result(done: EditedEvents) -> None:
     if done.removed:
         verb = "would be removed" if done.dry_run else "removed"
         print_line(f"{count_of(len(done.removed), 'file')} {verb}, whose events are in the merged ones")
-
-
-def _report_troubles(done: EditedEvents) -> None:
-    """Print on stderr which parts of the source were not read."""
-    for path, found in done.truncations.items():
-        print_warning(f"{escape_name(path)}: an incomplete record of {found.size} bytes at offset {found.offset}")
-    for path, losses in done.losses.items():
-        for loss in losses[:_MOST_LOSSES]:
-            what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
-            print_warning(f"{escape_name(path)}: {what}")
-        if len(losses) > _MOST_LOSSES:
-            print_warning(f"{escape_name(path)}: left out {len(losses) - _MOST_LOSSES:,} more")
-    for folder, error in done.unreadable.items():
-        print_warning(f"{escape_name(folder)}: cannot be listed: {error.strerror}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfbundle.events.log import EventLog
     from tfbundle.events.run import Run
     from tfbundle.events.series import ScalarSeries
-    from tfbundle.formats.records.reader import Loss
+    from tfbundle.formats.records.reader import Loss, Truncation
 
 _MOST_LISTED = 20
 _MOST_KINDS = 5
@@ -70,7 +70,7 @@ def open_log(
     # A damaged file does not hide the others: it is read up to the damage, which is reported.
     log = EventLog(logdir, Options(purge=purge, salvage=salvage, partial=True))
     if not log.runs:
-        _report_folders(log)
+        report_folders(log.unreadable)
         if not may_be_empty:
             raise click.ClickException(_what_lies_at(logdir))
         print_warning(f"no event files below {logdir} yet")
@@ -198,35 +198,43 @@ def _quoted(name: str) -> str:
 def report_troubles(opened: OpenedLog, *, salvage: bool) -> None:
     """Print truncated files, skipped data and unreadable runs on stderr; raises ``Exit(1)`` if any data is damaged."""
     for run in opened.runs:
-        for path, found in run.truncations.items():
-            what = f"an incomplete record of {found.size} bytes at offset {found.offset}"
-            if not found.size:
-                what = "the compressed stream is truncated, and records may be lost"
-            print_warning(f"{escape_name(path)}: {what}")
-        for path, losses in run.losses.items():
-            for loss in losses[:_MOST_LOSSES]:
-                print_warning(f"{escape_name(path)}: {_describe_loss(loss, path, salvage=salvage)}")
-            if len(losses) > _MOST_LOSSES:
-                size = sum(loss.size for loss in losses[_MOST_LOSSES:])
-                print_warning(f"{escape_name(path)}: left out {len(losses) - _MOST_LOSSES:,} more, {size:,} bytes")
+        report_damage(run.truncations, run.losses, salvage=salvage)
     for name, error in opened.problems:
         print_warning(f"run '{escape_name(name)}': {for_command(str(error))}")
-    _report_folders(opened.log)
+    report_folders(opened.log.unreadable)
     if opened.log.unreadable or opened.problems or any(run.losses for run in opened.runs):
         raise click.exceptions.Exit(1)
+
+
+def report_damage(
+    truncations: Mapping[str, Truncation], losses: Mapping[str, Sequence[Loss]], *, salvage: bool
+) -> None:
+    """Print the truncated files and the data left out of files, by path, on stderr."""
+    for path, found in truncations.items():
+        what = f"an incomplete record of {count_of(found.size, 'byte')} at offset {found.offset}"
+        if not found.size:
+            what = "the compressed stream is truncated, and records may be lost"
+        print_warning(f"{escape_name(path)}: {what}")
+    for path, left_out in losses.items():
+        for loss in left_out[:_MOST_LOSSES]:
+            print_warning(f"{escape_name(path)}: {_describe_loss(loss, path, salvage=salvage)}")
+        if len(left_out) > _MOST_LOSSES:
+            size = count_of(sum(loss.size for loss in left_out[_MOST_LOSSES:]), "byte")
+            print_warning(f"{escape_name(path)}: left out {len(left_out) - _MOST_LOSSES:,} more, {size}")
 
 
 def _describe_loss(loss: Loss, path: str, *, salvage: bool) -> str:
     if not isinstance(loss.error, ChecksumError) and not loss.offset:
         return _reason(loss.error, path)  # The file could not be read at all.
-    what = f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}"
+    what = f"left out {count_of(loss.size, 'byte')} at offset {loss.offset}, record {loss.number}"
     if not isinstance(loss.error, ChecksumError):
         return f"{what}: {_reason(loss.error, path)}"
     return what if salvage else f"{what}, and everything after it; --salvage reads the intact records there"
 
 
-def _report_folders(log: EventLog) -> None:
-    for folder, error in log.unreadable.items():
+def report_folders(unreadable: Mapping[str, OSError]) -> None:
+    """Print the folders that cannot be listed on stderr."""
+    for folder, error in unreadable.items():
         print_warning(f"{escape_name(folder)}: cannot be listed: {error.strerror}")
 
 

@@ -124,7 +124,7 @@ def _saver_facts(saver: Saver) -> Facts:
 
 def node_facts(node: Node, loaded: Graph | MetaGraph) -> Facts:
     """Return a node with its attributes and outputs, and under which name a checkpoint has it, if it is a variable."""
-    from tfbundle.cli.attributes import json_attribute
+    from tfbundle.cli.attributes import json_attributes
 
     outputs = node.outputs
     return {
@@ -134,7 +134,7 @@ def node_facts(node: Node, loaded: Graph | MetaGraph) -> Facts:
         "stored_as": {variable: key for key, variable in _nodes_by_key(loaded).items()}.get(node.name),
         "inputs": node.inputs,
         "control_inputs": node.control_inputs,
-        "attributes": {name: json_attribute(node.attributes, name) for name in node.attributes},
+        "attributes": json_attributes(node.attributes),
         "outputs": None
         if outputs is None
         else [{"name": output.name, "shape": output.shape} | _type_facts(output.data_type) for output in outputs],

@@ -63,13 +63,12 @@ def command(file: str, compression: str | None, salvage: bool, dump: bool, as_js
         print_line(f"{count_of(count, 'record')}, {format_size(size)}, the largest {format_size(largest)}{wrapped}")
         if truncation is not None:
             if truncation.size:
-                print_line(
-                    f"the last record, at offset {truncation.offset}, is truncated ({truncation.size} bytes left)"
-                )
+                left = count_of(truncation.size, "byte")
+                print_line(f"the last record, at offset {truncation.offset}, is truncated ({left} left)")
             else:
                 print_line("the compressed stream is truncated, and records may be lost")
         for loss in losses:
-            print_line(f"left out {loss.size} bytes at offset {loss.offset}, record {loss.number}")
+            print_line(f"left out {count_of(loss.size, 'byte')} at offset {loss.offset}, record {loss.number}")
     if truncation is not None or losses:
         raise click.exceptions.Exit(1)
 

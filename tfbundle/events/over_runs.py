@@ -22,6 +22,7 @@ from tfbundle.events.by_name import Names, choose
 from tfbundle.events.column_table import Categories, ColumnTable
 from tfbundle.events.run import Run
 from tfbundle.events.tables import as_floats, as_text
+from tfbundle.matching import is_glob, select
 from tfbundle.suggestions import closest_names
 from tfbundle.tensors.arrays import Array
 
@@ -85,8 +86,17 @@ def _group(runs: Sequence[Run], group: Group) -> list[tuple[Run, str]]:
         names = [run.name for run in runs]
         close = closest_names(str(getattr(group, "pattern", group)), names, count=3) or names[:3]
         there = f"; there is {', '.join(map(repr, close))}" if close else "; there is no run"
-        raise KeyError(f"no run's whole name matches {getattr(group, 'pattern', group)!r}{there}")
+        glob = _advise_for_glob(group) if isinstance(group, str) and select(group, names) else ""
+        raise KeyError(f"no run's whole name matches {getattr(group, 'pattern', group)!r}{glob or there}")
     return found
+
+
+def _advise_for_glob(group: object) -> str:
+    """Return the end of a message about a group that is a glob: the regular expression that it corresponds to."""
+    if not isinstance(group, str) or not is_glob(group):
+        return ""
+    parts = ("(.*)" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", group))
+    return f"; globs are not accepted: pass '{''.join(parts)}'"
 
 
 def _group_namer(group: Group) -> Callable[[str], Any]:
@@ -95,7 +105,7 @@ def _group_namer(group: Group) -> Callable[[str], Any]:
     try:
         pattern = re.compile(group)
     except (re.error, TypeError) as error:
-        raise ValueError(f"group is not a valid regular expression: {error}") from None
+        raise ValueError(f"group is not a valid regular expression: {error}{_advise_for_glob(group)}") from None
 
     def name_of(run: str) -> str | None:
         match = pattern.fullmatch(run)

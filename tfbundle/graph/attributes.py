@@ -52,11 +52,15 @@ class Attributes(Mapping[str, Any]):
         self._path = path
 
     def __getitem__(self, name: str) -> Any:
+        return self.decode(name)
+
+    def decode(self, name: str, expansion: Expansion | None = None) -> Any:
+        """Return the value of an attribute; its tensors count toward the limit of ``expansion``, if one is given."""
         # A protobuf map field would create an entry for a missing name.
         if name not in self:
             raise KeyError(name)
         try:
-            return decode_attribute(self._proto[name])
+            return decode_attribute(self._proto[name], expansion)
         except TfBundleError as error:
             raise error.locate(path=self._path) from None
 
@@ -97,10 +101,11 @@ class Expansion:
 
     def decode(self, proto: TensorProto) -> Array:
         """Return the array; raises the errors of ``decode_tensor``, and ``UnsupportedError`` beyond the limit."""
-        array = decode_tensor(proto)
-        if any(array.strides):
+        # Beyond the limit nothing more is decoded, which would cost time.
+        array = decode_tensor(proto) if self._left >= 0 else None
+        if array is not None and any(array.strides):
             self._left -= max(0, array.nbytes - proto.ByteSize() * LARGEST_EXPANSION_GROWTH)
-        if self._left < 0:
+        if array is None or self._left < 0:
             raise UnsupportedError(
                 "tensors that state only some of their elements would take more than "
                 f"{LARGEST_EXPANSION} bytes together"
@@ -108,20 +113,25 @@ class Expansion:
         return array
 
 
-def decode_attribute(proto: AttrValue) -> Any:
-    """Return the value of an attribute, or ``None`` if it is empty."""
+def decode_attribute(proto: AttrValue, expansion: Expansion | None = None) -> Any:
+    """Return the value of an attribute, or ``None`` if it is empty.
+
+    Its tensors count toward the limit of ``expansion``, if one is given; otherwise those of a list have one.
+    """
     kind = proto.WhichOneof("value")
     if kind is None:
         return None
     if kind == "list":
         for field, values in proto.list.ListFields():
             if field.name == "tensor":
-                expansion = Expansion()
-                return [expansion.decode(value) for value in values]
+                shared = expansion or Expansion()
+                return [shared.decode(value) for value in values]
             return [_decode(field.name, value) for value in values]
         return []
     if kind == "placeholder":
         return AttributePlaceholder(proto.placeholder)
+    if kind == "tensor" and expansion is not None:
+        return expansion.decode(proto.tensor)
     return _decode(kind, getattr(proto, kind))
 
 

@@ -152,8 +152,10 @@ def _free_names(listing: Listing, own: str | None = None) -> Iterator[str]:
     """
     for name in listing.names:
         shard = parse_shard(name)
-        is_one = shard is not None and shard.number < shard.total and shard.prefix != own
-        is_listed = is_one and index_path(shard.prefix) in listing
+        if shard is not None and shard.number < shard.total:
+            is_listed = shard.prefix != own and index_path(shard.prefix) in listing
+        else:
+            is_listed = False
         if not is_listed and may_be_renamed(name):
             yield name
 
