@@ -11,7 +11,7 @@ import pytest
 
 import tfbundle
 
-FEW, MANY = 10_000, 20_000
+FEW, MANY = 20_000, 40_000
 
 
 @pytest.fixture(scope="module")
