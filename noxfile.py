@@ -51,13 +51,18 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "tools/fuzz/run.py", *(session.posargs or ["--seconds", "60"]))
 
 
+@nox.session(python="3.12", default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site into ``build/site``, without a warning."""
+    session.install(".", "--group", "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "build/site", *session.posargs)
+
+
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build the source archive and the wheel, and check both."""
-    session.install("build", "twine", "check-wheel-contents")
-    session.run("python", "-m", "build")
-    session.run("twine", "check", "--strict", "dist/*")
-    session.run("check-wheel-contents", "dist")
+    """Build the source archive and the wheel, and check both; ``-- --python python3.10 ...`` installs the wheel."""
+    session.install("--group", "packages")
+    session.run("python", "tools/packages.py", *session.posargs)
 
 
 if __name__ == "__main__":
