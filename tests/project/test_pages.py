@@ -20,7 +20,14 @@ from tests.support.command import run
 pytest.importorskip("safetensors", reason="the pages convert to safetensors, which is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/tutorial.md", "docs/pytorch.md", "docs/large_checkpoints.md", "docs/damaged_files.md"]
+PAGES = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/pytorch.md",
+    "docs/large_checkpoints.md",
+    "docs/damaged_files.md",
+    "docs/graphs.md",
+]
 
 
 def console(block: str) -> list[tuple[str, str]]:
