@@ -5,7 +5,7 @@ Every text in here may come from a file. The template escapes each of them, what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,6 +79,11 @@ class Table:
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
     left_out: int = 0
+
+    @classmethod
+    def of(cls, columns: Mapping[str, bool], rows: Sequence[tuple[str, ...]], most: int = 1000) -> Table:
+        """Return a table of the first ``most`` rows; ``columns`` are the headings, and whether each is of numbers."""
+        return cls(tuple(columns), tuple(columns.values()), tuple(rows[:most]), max(0, len(rows) - most))
 
 
 @dataclass(frozen=True)

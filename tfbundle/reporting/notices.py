@@ -43,7 +43,7 @@ def scan_verdict(report: ScanReport) -> Verdict:
     counts = [f"{count:,} {severity}" for severity, count in reversed(report.counts.items()) if count]
     level = _LEVELS[report.worst] if report.worst is not None else "ok" if report.complete else "warning"
     if report.worst is None:
-        return Verdict(level, "Harmless programs" if report.complete else "Scan not complete", scanned)
+        return Verdict(level, "Scan: no findings" if report.complete else "Scan not complete", scanned)
     return Verdict(level, f"Scan: {', '.join(counts)}", scanned)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from tfbundle.checkpoint.find.listings import Listings
+from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.checkpoint.salvage.salvage import Budget
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
@@ -203,6 +204,6 @@ def _add_array(found: Values, item: Known, array: Array) -> None:
 
 
 def _add_texts(found: Values, item: Known, flat: Array) -> None:
-    if item.data_type == "DT_STRING":
+    if item.data_type == "DT_STRING" and item.tensor.name != OBJECT_GRAPH_KEY:
         texts = (value[:_LONGEST_TEXT].decode("utf-8", "surrogateescape") for value in flat[:_MOST_TEXTS].tolist())
         found.texts[item.tensor.name] = tuple(texts)

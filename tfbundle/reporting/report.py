@@ -13,13 +13,18 @@ from contextlib import ExitStack
 
 from tfbundle._version import __version__
 from tfbundle.checkpoint.find.owned import check_replaceable
+from tfbundle.comparison.diff import diff
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.open_tensors import open_tensors
 from tfbundle.overview.items import Overview
 from tfbundle.overview.walk import overview
 from tfbundle.printable import format_size
 from tfbundle.progress import Progress
-from tfbundle.reporting.facts import Notice, Page, Tensors
+from tfbundle.reporting.changes import describe_changes
+from tfbundle.reporting.curves import Runs, read_runs
+from tfbundle.reporting.facts import Facts, Notice, Page, Tensors
+from tfbundle.reporting.folder import checkpoint_table, contents_table
+from tfbundle.reporting.graphs import graph_facts
 from tfbundle.reporting.notices import advice_of, scan_notices, scan_verdict, verify_notices, verify_verdict
 from tfbundle.reporting.rendering import render
 from tfbundle.reporting.tensors import describe_tensors, read_tensors
@@ -71,10 +76,12 @@ def render_report(
 ) -> bytes:
     """Return the page that ``report`` writes."""
     location = locate(path)
-    return render(_collect(location, overview(location), statistics=statistics, progress=progress))
+    return render(_collect(location, overview(location), other, statistics=statistics, progress=progress))
 
 
-def _collect(location: Location, found: Overview, *, statistics: bool, progress: Progress | None) -> Page:
+def _collect(
+    location: Location, found: Overview, other: StrPath | None, *, statistics: bool, progress: Progress | None
+) -> Page:
     notices: list[Notice] = []
     tensors: Tensors | None = None
     with ExitStack() as stack:
@@ -87,12 +94,15 @@ def _collect(location: Location, found: Overview, *, statistics: bool, progress:
         checked = verify_rest(location, verified, progress=None if statistics else progress)
         if opened is not None:
             tensors = describe_tensors(opened, checked)
+        changes = None if other is None else _compare(location, mapping, locate(other), progress)
     scanned = _scan(location)
     verdicts = [verify_verdict(checked)]
     notices[:0] = verify_notices(checked)
     if scanned is not None:
         verdicts.append(scan_verdict(scanned))
         notices += scan_notices(scanned)
+    runs = _read_runs(location, found, notices)
+    graphs = tuple(graph_facts(location, found, notices))
     order = {"error": 0, "warning": 1, "note": 2}
     notices.sort(key=lambda notice: order[notice.level])
     return Page(
@@ -106,6 +116,13 @@ def _collect(location: Location, found: Overview, *, statistics: bool, progress:
         tuple(advice_of(location.path, checked)),
         _summary(found, tensors),
         tensors,
+        checkpoint_table(location, found),
+        contents_table(location, found),
+        {} if runs is None else runs.charts,
+        0 if runs is None else runs.left_out,
+        None if runs is None else runs.hparams,
+        graphs,
+        changes,
     )
 
 
@@ -122,6 +139,24 @@ def _open(location: Location, notices: list[Notice]) -> TensorMapping | None:
         return salvaged
     except (MissingFileError, UnsupportedError, OSError):
         return None  # Verification reports why, if there should be any.
+
+
+def _compare(location: Location, mapping: TensorMapping | None, other: Location, progress: Progress | None) -> Facts:
+    """Return the changes from the checkpoint at a path to another; raises the errors of opening either."""
+    found = diff(location if mapping is None else mapping, other, progress=progress)
+    return describe_changes(location.path, other.path, found)
+
+
+def _read_runs(location: Location, found: Overview, notices: list[Notice]) -> Runs | None:
+    if not any(item.kind in ("run", "events") for item in found.items):
+        return None
+    try:
+        runs = read_runs(location)
+    except (TfBundleError, OSError) as error:
+        notices.append(Notice("warning", "curves", str(error)))
+        return None
+    notices += runs.notices
+    return runs
 
 
 def _scan(location: Location) -> ScanReport | None:

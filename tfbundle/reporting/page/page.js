@@ -149,8 +149,8 @@ function tensorBrowser(packed) {
     ["Name", natural, ""],
     ["Type", (node) => node.tensor ? node.tensor.dtype : "", "wide"],
     ["Shape", (node) => node.tensor ? node.tensor.shape : "", "wide"],
-    ["Parameters", (node) => node.parameters, "wide number"],
-    ["Bytes", (node) => node.bytes, ""],
+    ["Parameters", (node) => (node.tensor || node).parameters, "wide number"],
+    ["Bytes", (node) => (node.tensor || node).bytes, ""],
   ];
   let sorted = -1, isDown = false, visible = [], selected = 0, words = [], isList = false;
   const ROW = 30;
@@ -256,16 +256,17 @@ function tensorBrowser(packed) {
     const label = make("span", tensor ? "" : "scope", isList ? tensor.name : node.label + (tensor ? "" : "/"));
     name.title = tensor ? tensor.name : node.label;
     name.append(fold, label);
+    if (tensor && tensor.variable && !isList) name.append(make("span", "dim", "  " + tensor.variable));
     if (!tensor || node.count > 1) name.append(make("span", "tag", tensor ? "+" + whole.format(node.count - 1) : whole.format(node.count)));
     if (node.damaged) name.append(make("span", "tag damaged", tensor && node.count === 1 ? "damaged" : whole.format(node.damaged) + " damaged"));
     const cells = [name, make("div", "wide dim", tensor ? tensor.dtype : ""), make("div", "wide mono", tensor ? tensor.shape : ""),
-      make("div", "wide number", number(node.parameters)), make("div", "size")];
+      make("div", "wide number", number((tensor || node).parameters)), make("div", "size")];
     const bar = make("span", "bar"), fill = make("i");
-    const whole_ = isList || !node.parent ? root.bytes : node.parent.bytes;
-    fill.style.width = (whole_ ? Math.min(100, 100 * node.bytes / whole_) : 0) + "%";
-    bar.title = percent(node.bytes, whole_) + (isList ? " of all bytes" : " of the bytes of its scope");
+    const own = (tensor || node).bytes, all = isList || !node.parent ? root.bytes : node.parent.bytes;
+    fill.style.width = (all ? Math.min(100, 100 * own / all) : 0) + "%";
+    bar.title = percent(own, all) + (isList ? " of all bytes" : " of the bytes of its scope");
     bar.append(fill);
-    cells[4].append(make("span", "", bytes(node.bytes)), bar);
+    cells[4].append(make("span", "", bytes(own)), bar);
     for (const cell of cells) { cell.setAttribute("role", "gridcell"); row.append(cell); }
     row.addEventListener("click", (event) => {
       select(index);
@@ -467,7 +468,8 @@ function tensorBrowser(packed) {
   }
   refresh();
   if (visible.length) {
-    selected = Math.max(0, visible.findIndex((node) => node.tensor));
+    const largest = visible.reduce((best, node) => node.tensor && !(best && best.tensor.bytes >= node.tensor.bytes) ? node : best, null);
+    selected = largest ? visible.indexOf(largest) : 0;
     showDetail(visible[selected]);
     render();
   }
@@ -560,7 +562,7 @@ function curves(charts) {
     const margin = (y1 - y0) * 0.05; y0 -= margin; y1 += margin;
     const toX = (x) => left + (x - x0) / (x1 - x0) * (width - left - right), toY = (y) => height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom);
     const label = { step: short, relative: lapse, time: moment }[mode];
-    for (const tick of ticks(y0, y1, 4)) {
+    for (const tick of ticks(y0, y1, 5)) {
       image.append(draw("line", { class: "grid-line", x1: left, x2: width - right, y1: toY(tick), y2: toY(tick) }));
       image.append(draw("text", { x: left - 6, y: toY(tick) + 4, "text-anchor": "end" }, short(isLog ? 10 ** tick : tick)));
     }

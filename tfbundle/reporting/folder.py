@@ -1,0 +1,85 @@
+"""The checkpoints of a folder over time, and everything else that lies in it, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from tfbundle.checkpoint.listing import list_checkpoints
+from tfbundle.errors import TfBundleError
+from tfbundle.natural_order import natural_key
+from tfbundle.overview.items import Item, Overview
+from tfbundle.printable import format_size
+from tfbundle.reporting.facts import Table
+from tfbundle.storage.base import Location
+
+
+def checkpoint_table(location: Location, found: Overview) -> Table | None:
+    """Return the checkpoints of a folder and its subfolders, or those in the folder of a checkpoint, by step."""
+    rows: list[tuple[str, int | None, float | None, int | None, str, str]] = []
+    if found.folders:
+        root = location.join("").path
+        for item in found.items:
+            if item.kind == "checkpoint":
+                time = item.facts.get("time")
+                state = _state(item.problem, bool(item.facts.get("in_state")))
+                name = item.path.removeprefix(root)
+                rows.append((name, item.step, time, item.size, str(item.facts.get("format", "")), state))
+    elif any(item.kind == "checkpoint" for item in found.items):
+        with suppress(TfBundleError, OSError):
+            folder = location.parent.join("").path
+            for listed in list_checkpoints(location.parent.path):
+                state = _state(listed.problem, listed.in_state)
+                name = listed.prefix.removeprefix(folder)
+                rows.append((name, listed.step, listed.time, listed.size, listed.format, state))
+    if (len(rows) < 2 and not found.folders) or not rows:
+        return None
+    rows.sort(key=lambda row: (natural_key(row[0].rpartition("/")[0]), row[1] is not None, row[1] or 0, row[2] or 0.0))
+    cells = [
+        (name, "–" if step is None else f"{step:,}", format_time(time), _size(size), format.upper(), state)
+        for name, step, time, size, format, state in rows
+    ]
+    columns = {"Checkpoint": False, "Step": True, "Saved (UTC)": False, "Size": True, "Format": False, "State": False}
+    return Table.of(columns, cells)
+
+
+def _state(problem: str | None, in_state: bool) -> str:
+    return problem or ("complete, in the state file" if in_state else "complete")
+
+
+def contents_table(location: Location, found: Overview) -> Table | None:
+    """Return what a folder contains besides checkpoints, or ``None`` if there is nothing else."""
+    if not found.folders:
+        return None
+    root = location.join("").path
+    items = sorted(_others(found.items), key=lambda item: natural_key(item.path))
+    rows = [
+        (
+            "." if item.path == location.path else item.path.removeprefix(root),
+            item.description,
+            "–" if item.step is None else f"{item.step:,}",
+            _size(item.size),
+            item.problem or item.advice or "",
+        )
+        for item in items
+    ]
+    columns = {"Path": False, "What it is": False, "Step": True, "Size": True, "Remarks": False}
+    return Table.of(columns, rows) if rows else None
+
+
+def _others(items: Iterable[Item]) -> Iterable[Item]:
+    # The state file is in the table of checkpoints, and a page in the folder must not change the next one.
+    return (item for item in items if item.kind not in ("checkpoint", "state", "html") or item.problem)
+
+
+def _size(size: int | None) -> str:
+    return "–" if size is None else format_size(size)
+
+
+def format_time(seconds: float | None) -> str:
+    """Return a time since 1970 in UTC, or a dash if there is none or no calendar has it."""
+    if seconds is not None:
+        with suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    return "–"
