@@ -17,6 +17,10 @@ import pytest
 import tfbundle
 from tests.support.command import run
 
+pytest.importorskip("click", reason="the pages show the command, which needs click; it is not installed")
+
+from tfbundle.cli.main import COMMANDS
+
 pytest.importorskip("safetensors", reason="the pages convert to safetensors, which is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +88,11 @@ def test_the_reference_has_every_public_name() -> None:
     text = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\.\. auto\w+:: tfbundle\.(\w+)$", text, re.MULTILINE))
     assert listed == set(tfbundle.__all__) - {"__version__"}
+
+
+def test_the_reference_has_every_command() -> None:
+    text = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^ +:prog: tfbundle (\w+)$", text, re.MULTILINE)) == COMMANDS
 
 
 def test_the_site_has_every_page() -> None:
