@@ -246,7 +246,7 @@ def test_two_nodes_of_one_name() -> None:
 
 def test_two_functions_of_one_name() -> None:
     function = FunctionDef(signature={"name": "f"})
-    with pytest.raises(tfbundle.FormatError, match="share a name"):
+    with pytest.raises(tfbundle.FormatError, match=r"two functions of a\.pb have the name .f"):
         _ = graph_of(library={"function": [function, function]}).functions
 
 

@@ -270,6 +270,22 @@ _add_graph(
         ),
     ),
 )
+
+
+def _functions(count: int, *, named: bool) -> bytes:
+    """A node and many functions without bodies."""
+    graph = GraphDef(node=[_node("a")])
+    if not named:
+        return graph.SerializeToString() + encode_field(2, b"\x0a\0" * count)
+    functions = (encode_field(1, encode_field(1, encode_field(1, b"f%06d" % n))) for n in range(count))
+    return graph.SerializeToString() + encode_field(2, b"".join(functions))
+
+
+_add_graph("functions-600-000", "600,000 empty functions", lambda: _functions(600_000, named=False), opens=False)
+_add_graph(
+    "functions-named", "300,000 functions that have only names", lambda: _functions(300_000, named=True), opens=False
+)
+_add_graph("functions-10-000", "10,000 functions that have only names", lambda: _functions(10_000, named=True))
 _add_graph("nodes-2-million", "4 MB of empty nodes", lambda: b"\x0a\0" * (2 << 20), opens=False)
 _add_graph(
     "attributes-a-million",

@@ -36,8 +36,8 @@ from google.protobuf.message import DecodeError, Message
 from tfbundle.errors import UnsupportedError
 from tfbundle.limits import DEEPEST_NESTING, FREE_MESSAGE_MEMORY, LARGEST_MESSAGE_GROWTH
 
-# The densest messages of TensorFlow take about a hundred times their bytes.
-_SMALL = FREE_MESSAGE_MEMORY // 128
+# The densest messages of TensorFlow take about a hundred times their bytes, and empty functions six hundred times.
+_SMALL = FREE_MESSAGE_MEMORY // 1024
 
 # Bytes of memory: of a message without its fields, a field, a string, an element of a list of pointers (which has up to
 # twice the room that it needs), a map, and an entry of one.
@@ -47,6 +47,9 @@ _STRING = 16
 _ELEMENT = 16
 _MAP = 64
 _ENTRY = 48
+# Python objects for each function of a graph, in which they are looked up by name; TensorFlow writes none that takes
+# less than a hundred bytes in the file.
+_FUNCTION = 1024
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -287,7 +290,8 @@ def _describe(field: FieldDescriptor) -> _Field:
     if inner.GetOptions().map_entry:
         # The entry's value is counted at its own level; even a map of one entry has a hash table.
         return _Field(_MAP + _ENTRY + (0 if inner.fields_by_number[2].message_type else _STRING), 0, _type_of(inner))
-    return _Field(_size_of(inner) + (_ELEMENT if repeated else 0), 0, _type_of(inner))
+    cost = _size_of(inner) + (_ELEMENT if repeated else 0) + (_FUNCTION if inner.name == "FunctionDef" else 0)
+    return _Field(cost, 0, _type_of(inner))
 
 
 def _is_repeated(field: FieldDescriptor) -> bool:

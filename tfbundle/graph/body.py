@@ -9,10 +9,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.constants import Constants
+from tfbundle.graph.named_messages import NamedMessages
 from tfbundle.graph.node import Node, Output
 from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.proto import NodeDef
@@ -25,17 +27,15 @@ class Nodes(Mapping[str, Node]):
     def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
         """Index the nodes; raises ``FormatError`` if two have the same name."""
         self._body = body
-        self._protos: dict[str, NodeDef] = {}
-        for proto in protos:
-            name = proto.name
-            if name in self._protos:
-                raise FormatError(f"two nodes of {body} have the name {name!r}", path=body.path)
-            self._protos[name] = proto
+        self._protos: NamedMessages[NodeDef] = NamedMessages(protos, attrgetter("name"))
+        if self._protos.repeated is not None:
+            raise FormatError(f"two nodes of {body} have the name {self._protos.repeated!r}", path=body.path)
 
     def __getitem__(self, name: str) -> Node:
-        if name not in self._protos:
+        proto = self._protos.get(name)
+        if proto is None:
             raise KeyError(f"there is no node {name!r} in {self._body}{self._hint(str(name))}")
-        return Node(self._protos[name], self._body)
+        return Node(proto, self._body)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the node with this name, or ``default``, without a search for similar names."""
@@ -101,7 +101,8 @@ class Body(ABC):
     @cached_property
     def constants(self) -> Constants:
         """The values of the ``Const`` nodes by name, each decoded on access."""
-        return Constants((node.proto for node in self.nodes.values()), str(self), self.path)
+        _ = self.nodes  # Their names differ.
+        return Constants(self._protos, str(self), self.path)
 
     def get(self, name: str) -> Output | None:
         """Return the tensor with this name, or ``None``."""

@@ -6,10 +6,13 @@ until a constant is accessed by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
+from operator import attrgetter
+from typing import Any
 
 from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.graph.named_messages import NamedMessages
 from tfbundle.proto import NodeDef, TensorProto
 from tfbundle.suggestions import suggest_names
 from tfbundle.tensors.arrays import Array
@@ -25,17 +28,18 @@ class Constants(Mapping[str, Array]):
     ``decode_tensor``. Access to an invalid value raises ``FormatError``; the others stay readable.
     """
 
-    def __init__(self, nodes: Iterable[NodeDef], owner: str, path: str | None) -> None:
+    def __init__(self, nodes: Sequence[NodeDef], owner: str, path: str | None) -> None:
         """Collect the ``Const`` nodes; ``owner`` is how errors name the graph, and ``path`` its file."""
-        self._protos = {node.name: node for node in nodes if node.op == "Const"}
+        self._protos: NamedMessages[NodeDef] = NamedMessages(nodes, attrgetter("name"), lambda node: node.op == "Const")
         self._owner = owner
         self._path = path
 
     def __getitem__(self, name: str) -> Array:
-        if name not in self._protos:
+        proto = self._protos.get(name)
+        if proto is None:
             raise KeyError(f"there is no constant {name!r} in {self._owner}{suggest_names(name, self._protos)}")
         try:
-            return decode_constant(self._protos[name])
+            return decode_constant(proto)
         except TfBundleError as error:
             raise error.locate(path=self._path, tensor=name) from None
 
@@ -51,6 +55,10 @@ class Constants(Mapping[str, Array]):
     # Arrays do not compare to a single bool.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Protobuf's lists cannot be pickled.
+        return Constants, ([self._protos[name] for name in self._protos], self._owner, self._path)
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

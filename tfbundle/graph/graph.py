@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -36,22 +36,22 @@ class Graph(Body):
     proto: GraphDef
     """The message as stored in the file."""
 
-    def __init__(self, proto: GraphDef, *, op_definitions: Iterable[OpDef] = (), path: str | None = None) -> None:
+    def __init__(self, proto: GraphDef, *, op_definitions: Sequence[OpDef] = (), path: str | None = None) -> None:
         """Wrap a message; ``op_definitions`` come from its ``MetaGraphDef``, and ``path`` is used in errors."""
         self.proto = proto
-        self._op_definitions = tuple(op_definitions)
-        functions = (function.signature for function in proto.library.function)
-        outputs = OpOutputs((*self._op_definitions, *functions))
+        self._op_definitions = op_definitions
+        outputs = OpOutputs(op_definitions, proto.library.function)
         super().__init__(proto.node, outputs, proto.versions.producer or proto.version, path)
 
     @cached_property
     def functions(self) -> Mapping[str, Function]:
         """The functions of the graph by name; ``FormatError`` if two have the same name."""
-        protos = self.proto.library.function
-        functions = {proto.signature.name: Function(proto, self) for proto in protos}
-        if len(functions) != len(protos):
-            raise FormatError(f"two functions of {self} share a name", path=self.path)
-        return FrozenDict(functions)
+        found = self.op_outputs.functions
+        if found.repeated is not None:
+            raise FormatError(f"two functions of {self} have the name {found.repeated!r}", path=self.path)
+        return FrozenDict(
+            {name: Function(proto, self) for name, proto in zip(found, self.proto.library.function, strict=True)}
+        )
 
     @cached_property
     def function_op_counts(self) -> Counter[str]:
@@ -67,7 +67,7 @@ class Graph(Body):
         return (match[1], int(match[2])) if match else (name, 0)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.proto, self._op_definitions, self.path)
+        return _restore, (self.proto, tuple(self._op_definitions), self.path)
 
     def __repr__(self) -> str:
         functions = len(self.proto.library.function)

@@ -16,13 +16,15 @@ table of TensorFlow's ops (``known_ops``), in which outputs are written like thi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError
+from tfbundle.graph.named_messages import NamedMessages
 from tfbundle.limits import MOST_OUTPUT_LISTS, MOST_OUTPUTS
-from tfbundle.proto import AttrValue, NodeDef, OpDef
+from tfbundle.proto import AttrValue, FunctionDef, NodeDef, OpDef
 from tfbundle.tensors.dtypes import without_reference
 
 
@@ -94,10 +96,20 @@ class _Layout:
 class OpOutputs:
     """The outputs of ops, from the given definitions or else from those of TensorFlow."""
 
-    def __init__(self, definitions: Iterable[OpDef] = ()) -> None:
-        """Index the definitions in the file, including those of functions."""
-        self._definitions = {definition.name: definition for definition in definitions}
+    def __init__(self, definitions: Sequence[OpDef] = (), functions: Sequence[FunctionDef] = ()) -> None:
+        """Take the definitions and functions in the file, which are indexed on the first lookup."""
+        self._stated = definitions
+        self._functions = functions
         self._layouts: dict[str, _Layout | None] = {}
+
+    @cached_property
+    def functions(self) -> NamedMessages[FunctionDef]:
+        """The functions by name."""
+        return NamedMessages(self._functions, attrgetter("signature.name"))
+
+    @cached_property
+    def _definitions(self) -> NamedMessages[OpDef]:
+        return NamedMessages(self._stated, attrgetter("name"))
 
     def lists(self, op: str) -> OutputLists | None:
         """Return the outputs in an op's definition, or ``None`` for an unknown op.
@@ -149,7 +161,8 @@ class OpOutputs:
 
     def _layout(self, op: str) -> _Layout | None:
         if op not in self._layouts:
-            definition = self._definitions.get(op)
+            function = self.functions.get(op)
+            definition = self._definitions.get(op) if function is None else function.signature
             lists = _known_ops().get(op) if definition is None else _decode_definition(definition)
             self._layouts[op] = None if lists is None else _Layout(lists)
         layout = self._layouts[op]

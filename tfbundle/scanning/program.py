@@ -8,12 +8,12 @@ argument or ``NODE:OUTPUT:INDEX``; a name behind ``^`` is a node that has to run
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from tfbundle.errors import TfBundleError
-from tfbundle.graph.op_outputs import OpOutputs, list_length
+from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.proto import FunctionDef, GraphDef, NodeDef, OpDef
 from tfbundle.scanning.calls import CALLERS, called_functions
 from tfbundle.scanning.harmless_ops import PURE, STATE
@@ -84,16 +84,11 @@ class Block:
         return Tensor(node, self._flat_index(node, output, index) if output else index)
 
     def _flat_index(self, node: NodeDef, output: str, number: int) -> int:
-        lists = self._outputs.lists(node.op)
-        index = 0
         try:
-            for listed in lists or ():
-                if listed.name == output or len(lists or ()) == 1:
-                    return index + number
-                index += list_length(listed, node) or 1
+            index = self._outputs.index_of(node, output, number)
         except TfBundleError:
-            pass  # Its attributes do not fit the op, and TensorFlow would not run it.
-        return number
+            index = None  # Its attributes do not fit the op, and TensorFlow would not run it.
+        return number if index is None else index
 
 
 def data_inputs(node: NodeDef) -> list[str]:
@@ -168,11 +163,11 @@ OTHERS = Context(None, None, 0)
 class Program:
     """A graph with its functions."""
 
-    def __init__(self, graph: GraphDef, definitions: Iterable[OpDef] = ()) -> None:
+    def __init__(self, graph: GraphDef, definitions: Sequence[OpDef] = ()) -> None:
         """``definitions`` are those of the ops that the file brings along."""
         self.definitions = {definition.name for definition in definitions}
         functions = graph.library.function
-        outputs = OpOutputs((*definitions, *(function.signature for function in functions)))
+        outputs = OpOutputs(definitions, functions)
         self.main = Block(graph.node, outputs)
         self.functions: dict[str, Block] = {}
         self.problems: list[str] = []
