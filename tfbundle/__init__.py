@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tfbundle.findings import CheckedFile, Finding, Report
     from tfbundle.fleet.dataset import EventDataset, export_events
     from tfbundle.fleet.event_batches import event_batches
+    from tfbundle.fleet.inventory import inventory
     from tfbundle.fleet.troubles import EventTrouble, EventTroubles
     from tfbundle.formats.records.tfrecord import read_records
     from tfbundle.graph.graph import Function, Graph
@@ -108,6 +109,7 @@ _MODULES = {
     "export_events": "fleet.dataset",
     "fingerprint": "comparison.fingerprint",
     "identify": "identification.files",
+    "inventory": "fleet.inventory",
     "latest_checkpoint": "checkpoint.find.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
@@ -180,6 +182,7 @@ __all__ = [
     "export_events",
     "fingerprint",
     "identify",
+    "inventory",
     "latest_checkpoint",
     "list_checkpoints",
     "list_leftovers",

@@ -8,7 +8,7 @@ it is found by its graph in the same folder, by the state file, or by its conten
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from math import isfinite
 from typing import NamedTuple
 
@@ -37,6 +37,7 @@ from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import FileStat, Listing, Location
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.tensors.store import Facts, TensorStore
 
 
 class ListedCheckpoint(NamedTuple):
@@ -62,6 +63,18 @@ class ListedCheckpoint(NamedTuple):
         return self.problem is None
 
 
+class Examined(NamedTuple):
+    """A checkpoint whose index was read.
+
+    ``facts`` are those of its tensors, as far as their entries are valid, or ``None`` if the index cannot be read.
+    ``errors`` state why it is incomplete.
+    """
+
+    listed: ListedCheckpoint
+    facts: list[Facts] | None
+    errors: list[TfBundleError | OSError]
+
+
 # The time of each checkpoint in the state file, by place: the folder without links, and the name.
 Times = Mapping[tuple[Location, str], float | None]
 
@@ -83,7 +96,9 @@ def list_with_state(folder: Location, state: CheckpointState | None) -> list[Lis
     listings = Listings()  # A folder may hold thousands, and is listed once.
     found, times = _find_with_times(folder, folder.list(), state, listings)
     members = _Members(listings)
-    listed = [_describe(files, times, place, members) for (place, _), files in found.items()]
+    listed = [
+        _describe(files, times, place, members, _find_problem(files, members)) for (place, _), files in found.items()
+    ]
     return sorted(listed, key=lambda item: (-1 if item.step is None else item.step, item.prefix, item.format))
 
 
@@ -109,7 +124,38 @@ def find_all(folder: Location) -> list[CheckpointFiles]:
 def describe_checkpoint(files: CheckpointFiles) -> ListedCheckpoint:
     """Return the item of ``list_checkpoints`` for one checkpoint, without its state file."""
     listings = Listings()
-    return _describe(files, {}, _place(files.prefix, listings), _Members(listings))
+    members = _Members(listings)
+    return _describe(files, {}, _place(files.prefix, listings), members, _find_problem(files, members))
+
+
+def examine_checkpoints(found: Iterable[CheckpointFiles]) -> Iterator[Examined]:
+    """Read the indexes of checkpoints, of which no state file is considered; each is opened once."""
+    listings = Listings()
+    members = _Members(listings)
+    for files in found:
+        facts: list[Facts] = []
+        errors: list[TfBundleError | OSError] = []
+        is_read = False
+
+        def visit(
+            store: TensorStore,
+            facts: list[Facts] = facts,
+            errors: list[TfBundleError | OSError] = errors,
+        ) -> None:
+            nonlocal is_read
+            records = store.records()
+            is_read = True
+            for (name, record), fact in zip(records.items(), store.all_facts(), strict=True):
+                try:
+                    facts.append(store.facts(name, record) if fact is None else fact)
+                except TfBundleError as error:
+                    errors.append(error.locate(tensor=name))
+
+        problem = _find_problem(files, members, visit)
+        listed = _describe(files, {}, _place(files.prefix, listings), members, problem)
+        if problem is not None and (not errors or str(problem) != str(errors[0])):
+            errors.append(problem)
+        yield Examined(listed, facts if is_read else None, errors)
 
 
 def _find_with_times(
@@ -205,7 +251,13 @@ def _holds_table(location: Location, kind: FileKind) -> bool:
         return False
 
 
-def _describe(files: CheckpointFiles, times: Times, place: tuple[Location, str], members: _Members) -> ListedCheckpoint:
+def _describe(
+    files: CheckpointFiles,
+    times: Times,
+    place: tuple[Location, str],
+    members: _Members,
+    problem: TfBundleError | OSError | None,
+) -> ListedCheckpoint:
     if files.format == "v1":
         facts = [fact for fact in (file.stat() for file in files.v1_files) if fact is not None]
     else:
@@ -217,7 +269,7 @@ def _describe(files: CheckpointFiles, times: Times, place: tuple[Location, str],
         step_of(files.prefix.name),
         max((fact.mtime for fact in facts), default=0.0) if time is None else time,
         sum(fact.size for fact in facts),
-        _find_problem(files, members),
+        None if problem is None else str(problem),
         place in times,
     )
 
@@ -254,19 +306,25 @@ class _Members:
         return [fact for fact in found if fact is not None]
 
 
-def _find_problem(files: CheckpointFiles, members: _Members) -> str | None:
+def _find_problem(
+    files: CheckpointFiles, members: _Members, visit: Callable[[TensorStore], None] | None = None
+) -> TfBundleError | OSError | None:
+    """Return why a checkpoint is incomplete, or ``None``; ``visit`` is called with the open store."""
     index = files.prefix.plus(INDEX_SUFFIX)
     if files.format == "v2" and not index.is_file():
-        return f"{index} is not there" + (f"; {advise_missing_index(files.prefix)}" if members.take_look() else "")
+        advice = f"; {advise_missing_index(files.prefix)}" if members.take_look() else ""
+        return MissingFileError(f"{index} is not there{advice}", path=index.path)
     try:
         store = open_store(files, verify=True)
         try:
+            if visit is not None:
+                visit(store)
             if isinstance(store, BundleStore):
                 _check_shards(store, members)
         finally:
             store.close()
     except (TfBundleError, OSError) as error:
-        return str(error)
+        return error
     return None
 
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "ls",
     "show",
     "state",
+    "inventory",
     "objects",
     "graph",
     "check",

@@ -89,6 +89,17 @@ DOCUMENTS: dict[str, Document] = {
             "elsewhere": "the folders below that hold checkpoints, where this one has none",
         },
     ),
+    "inventory": Document(
+        1,
+        {
+            "path": "the folder, or with -o the file that was written",
+            "checkpoints": "a list of: path (its prefix), step, tensors, parameters, bytes (of its files), dtypes, "
+            "complete, findings (a list of kind, message); tensors, parameters and dtypes are null if its index "
+            "cannot be read",
+            "format": "with -o, csv, jsonl or parquet",
+            "count": "with -o, how many checkpoints there are",
+        },
+    ),
     "objects": Document(
         1,
         {
