@@ -220,4 +220,14 @@ def test_every_command_is_among_them() -> None:
 
     tried = {arguments[0] for arguments in COMMANDS}
     # These write files, and print the name of what they wrote; see their own tests.
-    assert set(NAMES) - tried <= {"export", "convert", "average", "scan", "report", "edit", "save", "stats"}
+    assert set(NAMES) - tried <= {
+        "export",
+        "convert",
+        "average",
+        "scan",
+        "report",
+        "references",
+        "edit",
+        "save",
+        "stats",
+    }

@@ -69,20 +69,19 @@ def event_batches(
     found, unlisted = find_chosen_runs(root, runs)
     tasks = group_by_size((run, run.size) for run in found)
     read = partial(read_batches, as_patterns(tags))
+    report = log_troubles if troubles is None else troubles.extend
 
     def batches() -> Iterator[Any]:
-        _report(unlisted, troubles)
+        report(unlisted)
         for rows, bad in engine.map(read, tasks):
-            _report(bad, troubles)
+            report(bad)
             yield from rows
 
     return arrow.RecordBatchReader.from_batches(batch_schema(), batches())
 
 
-def _report(rows: Sequence[EventTrouble], troubles: EventTroubles | None) -> None:
-    if troubles is not None:
-        troubles.extend(rows)
-        return
+def log_troubles(rows: Sequence[EventTrouble]) -> None:
+    """Log rows that no table will have, as warnings."""
     for row in rows:
         _log.warning("run %r: %s", row.run, row.message)
 
