@@ -237,7 +237,7 @@ def test_as_many_nodes_as_are_looked_at(tmp_path: Path, extra: int, complete: bo
     assert report.complete is complete
     # Of what is not traced it is still said that it is there.
     found = [(item.op, item.severity, item.argument) for item in report.findings]
-    traced = [("ReadFile", "medium", "unknown")] * 2 + [("RestoreV2", "medium", "unknown")]
+    traced = [("ReadFile", "medium", "unknown")] * 2 + [("RestoreV2", "info", "unknown")]
     assert found == (traced if complete else [("ReadFile", "medium", None), ("RestoreV2", "info", None)])
 
 

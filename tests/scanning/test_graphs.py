@@ -417,6 +417,17 @@ def test_what_a_saver_merges(tmp_path: Path) -> None:
         assert triggers(model, tmp_path) == found
 
 
+def test_checkpoints_that_training_starts_from(tmp_path: Path) -> None:
+    """A program that trains reads others; a model that is served does not, and neither writes elsewhere."""
+    path, restore = constant("path", b"/data/earlier"), node("restore", "RestoreV2", "path", "n", "s")
+    graph = GraphDef(node=[path, restore, node("save", "SaveV2", "path", "n", "s")])
+    severities = {finding.op: finding.severity for finding in scan(graph, tmp_path, "graph.pb").findings}
+    assert severities == {"RestoreV2": "info", "SaveV2": "high"}
+    model = saved_model(graph, {"serve": ["restore"]})
+    severities = {finding.op: finding.severity for finding in scan(model, tmp_path).findings}
+    assert severities == {"RestoreV2": "medium", "SaveV2": "low"}
+
+
 def test_assets_are_only_those_that_are_fed(tmp_path: Path) -> None:
     """Loading gives assets their paths; who calls the model afterwards gets what the graph has."""
     model = saved_model(GraphDef(node=[PATH, READ]), {"serve": ["read"]})

@@ -78,6 +78,18 @@ def test_ordinary_files(tmp_path: Path) -> None:
     assert (report.findings, report.complete) == ((), True)
 
 
+@pytest.mark.parametrize(("other", "found"), [(".", []), ("/etc/b.h5", ["/etc/a.h5, /etc/b.h5"])])
+def test_virtual_datasets_of_several_parts(tmp_path: Path, other: str, found: list[str]) -> None:
+    with h5py.File(tmp_path / "model.h5", "w", libver="latest") as file:
+        file["d"] = np.zeros(4)
+        layout = h5py.VirtualLayout(shape=(8,), dtype="f8")
+        if found:
+            layout[:4] = h5py.VirtualSource("/etc/a.h5", "d", shape=(4,))
+        layout[4:] = h5py.VirtualSource(other, "d", shape=(4,))
+        file.create_virtual_dataset("weights", layout)
+    assert [item.argument for item in tfbundle.scan(tmp_path / "model.h5").findings] == found
+
+
 def test_a_model_whose_configuration_is_not_found(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["model_config"] = "packed"

@@ -188,8 +188,19 @@ def _virtual(data: memoryview, base: int, size: int, length: int) -> Iterator[by
             count = int.from_bytes(data[at + 8 : at + 8 + length], "little")
             at += 8 + length
             if index == number:
-                names = _NAME.findall(bytes(data[at : at + min(count, _STRETCH)]))
-                yield b", ".join(dict.fromkeys(names[: 2 * _MOST_NAMES])) or b"unknown"
+                yield from _sources(bytes(data[at : at + min(count, _STRETCH)]), length)
             if not index or index == number:
                 break
             at += -(-count // 8) * 8
+
+
+def _sources(block: bytes, length: int) -> Iterator[bytes]:
+    """Yield the files of a virtual dataset: a version, the number of entries, and of each a file, a dataset, extents."""
+    entries = int.from_bytes(block[1 : 1 + length], "little")
+    first = block[1 + length :].partition(b"\0")[0]
+    if entries == 1 and block[:1] == b"\0":
+        if first != b".":  # The file itself.
+            yield first
+        return
+    # Where one entry ends depends on its selections. Names of files and datasets are what has letters in it.
+    yield b", ".join(dict.fromkeys(_NAME.findall(block[1 + length :])[: 2 * _MOST_NAMES])) or b"unknown"

@@ -84,8 +84,10 @@ def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | No
     if judged == "program":
         known = [describe_bytes(item) for item in data if item is not None]
         return Judgement(rule, called, loaded, known[0] if known else describe(texts))
-    if judged == "records" and is_open:
+    if is_open and judged == "records":
         called = loaded = "info"  # Records that are damaged are not read, so that no other file is.
+    if is_open and judged == "checkpoint" and effect.op_class == "reads":
+        called = "info"  # A program that trains starts with the values of another checkpoint, and reads nothing else.
     is_known = all(text.data is not None for text in texts) and sum(text.size for text in texts) <= _MOST_KEPT
     arguments = tuple(map(str, texts)) if is_known else ()
     return Judgement(rule, called, loaded, describe(texts), arguments)
