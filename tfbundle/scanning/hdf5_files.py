@@ -195,7 +195,7 @@ def _virtual(data: memoryview, base: int, size: int, length: int) -> Iterator[by
 
 
 def _sources(block: bytes, length: int) -> Iterator[bytes]:
-    """Yield the files of a virtual dataset: a version, the number of entries, and of each a file, a dataset, extents."""
+    """Yield the files of a virtual dataset: a version, the number of entries, and of each a file, dataset, extents."""
     entries = int.from_bytes(block[1 : 1 + length], "little")
     first = block[1 + length :].partition(b"\0")[0]
     if entries == 1 and block[:1] == b"\0":
