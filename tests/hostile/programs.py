@@ -301,6 +301,69 @@ _add(
 )
 
 
+_SUPERBLOCK = _H5 + bytes(5) + b"\x08\x08" + bytes(100)
+_add(
+    "hdf5-keys",
+    "HDF5 with 3,000,000 objects that end after their key",
+    lambda: _SUPERBLOCK + b'{"a":\0' * 3_000_000,
+    file="model.h5",
+    complete=False,
+)
+_add(
+    "hdf5-links",
+    "HDF5 with 5,000,000 beginnings of external links",
+    lambda: _SUPERBLOCK + b"\x01\x08\x40" * 5_000_000,
+    file="model.h5",
+    complete=False,
+)
+_add(
+    "hdf5-lists",
+    "HDF5 with 2,000,000 beginnings of lists of external files",
+    lambda: _SUPERBLOCK + b"\x01\0\0\0\x01\0\x01\0" * 2_000_000,
+    file="model.h5",
+    complete=False,
+)
+
+
+def _heap() -> bytes:
+    start = len(_SUPERBLOCK)
+    objects = (b"\x02" + bytes(15)) * 500_000
+    layouts = (b"\x04\x03" + start.to_bytes(8, "little") + (5 + n).to_bytes(4, "little") for n in range(50_000))
+    return b"".join([_SUPERBLOCK, b"GCOL\1\0\0\0", (1 << 24).to_bytes(8, "little"), objects, *layouts])
+
+
+_add(
+    "hdf5-heap",
+    "HDF5 with 50,000 virtual datasets that are not in a heap of 500,000 objects",
+    _heap,
+    file="model.h5",
+    complete=False,
+)
+_add(
+    "hdf5-ones",
+    "HDF5 with 16 MB of ones, which are weights",
+    lambda: _SUPERBLOCK + b"\x01\0\0\0" * 4_000_000,
+    file="model.h5",
+    complete=True,
+)
+_add(
+    "text-nodes",
+    "a text of 1,000,000 nodes that is no graph",
+    lambda: b"words\n" + b"node {\n" * 1_000_000,
+    file="notes.pbtxt",
+    complete=False,
+)
+_add(
+    "unknown-fields",
+    "a graph behind 1,000,000 fields that nobody knows",
+    lambda: b"\xa2\x06\0" * 1_000_000 + _writes().SerializeToString(),
+    file="model.bin",
+    complete=True,
+    found="WriteFile",
+    argument="/tmp/hidden",
+)
+
+
 def _zips(depth: int) -> bytes:
     data = b""
     for _ in range(depth):

@@ -12,6 +12,7 @@ import tfbundle
 from tests.scanning.test_files import CODE, GRAPH, MODEL, framed, layer, tarred, zipped
 from tfbundle.formats.coding import encode_varint
 from tfbundle.proto import Event, RunMetadata
+from tfbundle.scanning.archives import LARGEST_MEMBER
 from tfbundle.scanning.disguises import may_be_message
 
 
@@ -68,6 +69,21 @@ def test_texts_that_begin_with_comments(tmp_path: Path, name: str) -> None:
 def test_archives_after_something_else(tmp_path: Path, name: str, before: bytes) -> None:
     (tmp_path / name).write_bytes(before + zipped("saved_model.pb"))
     assert [item.op for item in tfbundle.scan(tmp_path / name).findings] == ["WriteFile"]
+
+
+@pytest.mark.parametrize(("method", "complete"), [(zipfile.ZIP_STORED, True), (zipfile.ZIP_DEFLATED, False)])
+def test_large_weights_that_are_not_compressed(tmp_path: Path, method: int, complete: bool) -> None:
+    """They are read where they are; to unpack them would take their size in memory."""
+    with zipfile.ZipFile(tmp_path / "model.keras", "w", method) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr(
+            "model.weights.h5",
+            b"\x89HDF\r\n\x1a\n" + bytes(LARGEST_MEMBER) + b'{"class_name": "__lambda__", "config": {}}',
+        )
+    (tmp_path / "model.keras").write_bytes(b"before" + (tmp_path / "model.keras").read_bytes())
+    report = tfbundle.scan(tmp_path / "model.keras")
+    assert report.complete is complete
+    assert [item.path.rpartition("!")[2] for item in report.findings] == (["model.weights.h5"] if complete else [])
 
 
 def test_two_members_of_one_name(tmp_path: Path) -> None:

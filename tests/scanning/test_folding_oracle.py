@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,26 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "replace": lambda tf: tf.strings.regex_replace("/x/x", "x", "yy"),
     "replace the first": lambda tf: tf.strings.regex_replace("/x/x", "x", "yy", replace_global=False),
     "replace by a pattern": lambda tf: tf.strings.regex_replace("/x/abc", "[a-z]+", "y"),
+    "replace by another": lambda tf: tf.strings.regex_replace(["/1/a2", "/b"], r"/\d+", "-"),
+    "replace what is none of": lambda tf: tf.strings.regex_replace("/e*t?c", "[^a-z/]", ""),
+    "replace any": lambda tf: tf.strings.regex_replace("/eXXtc", "X.", ""),
+    "replace a dot": lambda tf: tf.strings.regex_replace("/e.t.c", r"\.", ""),
+    "replace by groups": lambda tf: tf.strings.regex_replace("/x/abc", "(a)(b)", r"\2\1"),
+    "replace at the end": lambda tf: tf.strings.regex_replace("/x/abc", "c$", "y"),
+    "replace in two lines": lambda tf: tf.strings.regex_replace("a\nb", "a.", "y"),
+    "transcode": lambda tf: tf.strings.unicode_transcode(["/etc", "a b"], "UTF-8", "UTF-8"),
+    "transcode to another": lambda tf: tf.strings.unicode_transcode(["/etc"], "UTF-8", "UTF-16-BE"),
+    "transcode what is not valid": lambda tf: tf.strings.unicode_transcode([b"\xff"], "UTF-8", "UTF-8"),
+    "decompress": lambda tf: tf.io.decode_compressed([zlib.compress(b"/etc"), zlib.compress(b"")], "ZLIB"),
+    "decompress gzip": lambda tf: tf.io.decode_compressed(gzip.compress(b"/etc"), "GZIP"),
+    "decompress nothing": lambda tf: tf.io.decode_compressed("/etc", ""),
+    "transpose": lambda tf: tf.transpose(tf.constant([["a", "b"], ["c", "d"]])),
+    "tile": lambda tf: tf.tile(tf.constant(["a", "b"]), [2]),
+    "broadcast": lambda tf: tf.broadcast_to(tf.constant(["a", "b"]), [2, 2]),
+    "gather of pairs": lambda tf: tf.gather_nd(tf.constant([["a", "b"], ["c", "d"]]), [[0, 1], [1, 0]]),
+    "gather of rows": lambda tf: tf.gather_nd(tf.constant([["a", "b"], ["c", "d"]]), [[1]]),
+    "parts": lambda tf: tf.split(tf.constant(["a", "b", "c", "d"]), 2)[1],
+    "parts of sizes": lambda tf: tf.split(tf.constant(["a", "b", "c", "d"]), [1, 2, 1])[1],
     "decode base64": lambda tf: tf.io.decode_base64(["L2V0Yw", "L2E_", "L2E-"]),
     "encode base64": lambda tf: tf.io.encode_base64(["/etc?>", "a"]),
     "encode base64 padded": lambda tf: tf.io.encode_base64(["/etc", "a"], pad=True),
@@ -66,7 +88,17 @@ PROGRAMS: dict[str, Callable[[Any], Any]] = {
     "sum of strings": lambda tf: tf.raw_ops.Add(x=tf.constant("/a"), y=tf.constant(["b", "c"])),
 }
 # These may be anything as far as the scan is concerned.
-NOT_KNOWN = {"lower utf-8", "substr of characters", "replace by a pattern", "reduce join of rows"}
+NOT_KNOWN = {
+    "lower utf-8",
+    "substr of characters",
+    "reduce join of rows",
+    "replace by groups",
+    "replace at the end",
+    "replace in two lines",
+    "transcode to another",
+    "transcode what is not valid",
+    "decompress nothing",
+}
 
 
 def folded(graph: Any, name: str) -> Any:

@@ -19,6 +19,7 @@ from typing import IO
 from tfbundle.scanning.assets import leads_outside
 from tfbundle.scanning.contents import BytesSource, Content
 from tfbundle.scanning.report import ScanFinding
+from tfbundle.storage.base import Source
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file of an archive."""
@@ -29,6 +30,7 @@ _MOST_MEMBERS = 10_000
 _TAR_HEAD, _TAR_MAGIC_OFFSET = 512, 257
 _LARGEST_GROWTH = 200
 _LONGEST_LINK = 4096
+_ENCRYPTED, _ZIP_HEADER = 1, 30
 # A compressed tar archive is unpacked to its end: so many bytes, and so many times its own.
 _FREE_BYTES = 64 << 20
 _LARGEST_STREAM_GROWTH = 20
@@ -58,13 +60,24 @@ class Budget:
 class _Member:
     """A file in an archive: its name, its size, and how to open it."""
 
-    __slots__ = ("name", "open", "packed", "size", "target")
+    __slots__ = ("name", "open", "packed", "size", "start", "target")
 
     def __init__(
-        self, name: str, size: int, packed: int, open_member: Callable[[], IO[bytes] | None], target: str | None = None
+        self,
+        name: str,
+        size: int,
+        packed: int,
+        open_member: Callable[[], IO[bytes] | None],
+        target: str | None = None,
+        start: int | None = None,
     ) -> None:
-        """Take what is known of it; ``target`` is where a link leads, if that is out of the archive."""
+        """Take what is known of it.
+
+        ``target`` is where a link leads, if that is out of the archive. ``start`` is where a large one is in the file
+        of the archive, if it is not compressed, so that it is read there and not unpacked.
+        """
         self.target = target
+        self.start = start
         self.name = name
         self.size = size
         self.packed = packed
@@ -77,17 +90,24 @@ def zip_contents(
     """Yield the files of a zip archive."""
     try:
         with zipfile.ZipFile(content.stream()) as archive:
-            members = (_zip_member(archive, info) for info in archive.infolist() if not info.is_dir())
+            members = (_zip_member(content.source, archive, info) for info in archive.infolist() if not info.is_dir())
             yield from _contents(content, members, budget, leave_out, report)
     except _ERRORS as error:
         leave_out(content.path, f"the archive cannot be read: {error}")
 
 
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+def _zip_member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     target = None
     if stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= _LONGEST_LINK:
         target = _target(info.filename, archive.read(info).decode("utf-8", "surrogateescape"), is_hard=False)
-    return _Member(info.filename, info.file_size, info.compress_size, lambda: archive.open(info), target)
+    start = None
+    if info.file_size > LARGEST_MEMBER and info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+        head = source.read_at(info.header_offset, _ZIP_HEADER)
+        start = info.header_offset + _ZIP_HEADER + int.from_bytes(head[26:28], "little")
+        start += int.from_bytes(head[28:30], "little")
+        if info.compress_size != info.file_size or start + info.file_size > source.size:
+            start = None
+    return _Member(info.filename, info.file_size, info.compress_size, lambda: archive.open(info), target, start)
 
 
 def is_zip(content: Content) -> bool:
@@ -154,6 +174,10 @@ def _contents(
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.target))
         if member.size > _SMALL and not is_worth_reading(member.name):
             continue
+        *folders, name = member.name.replace("\\", "/").split("/")
+        if member.start is not None:
+            yield Content(BytesSource(path, content.source.view(member.start, member.size)), name, tuple(folders))
+            continue
         size = min(member.size, LARGEST_MEMBER + 1)
         if size > LARGEST_MEMBER or size > budget.left or size > (1 << 20) + member.packed * _LARGEST_GROWTH:
             if is_worth_reading(member.name):
@@ -166,7 +190,6 @@ def _contents(
             leave_out(path, f"it cannot be unpacked: {error}")
             continue
         budget.left -= len(data)
-        *folders, name = member.name.replace("\\", "/").split("/")
         yield Content(BytesSource(path, data), name, tuple(folders))
 
 

@@ -15,7 +15,7 @@ LARGEST = (1 << 31) - 1
 class BytesSource(Source):
     """Bytes in memory, as an open file."""
 
-    def __init__(self, path: str, data: bytes) -> None:
+    def __init__(self, path: str, data: bytes | memoryview) -> None:
         self.path = path
         self.size = len(data)
         self.version = None
@@ -24,7 +24,7 @@ class BytesSource(Source):
     def read_at(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes."""
         self.require(offset, size)
-        return self._data[offset : offset + size]
+        return bytes(self._data[offset : offset + size])
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill a buffer."""

@@ -6,6 +6,7 @@ The functions are as in ``fold_ops``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,50 @@ def _range(node: NodeDef, values: Sequence[Value]) -> Value | None:
     return value_of(range(start, limit, step))
 
 
+def _transpose(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    axes = whole_numbers(values[1])
+    return None if axes is None else values[0].transpose(axes)
+
+
+def _tile(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    times = whole_numbers(values[1])
+    if times is None or len(times) != values[0].ndim or any(not 0 <= number <= MOST_ITEMS for number in times):
+        return None
+    return np.tile(values[0], times) if values[0].size * prod(times) <= MOST_ITEMS else None
+
+
+def _broadcast_to(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    shape = whole_numbers(values[1])
+    if shape is None or any(not 0 <= size <= MOST_ITEMS for size in shape) or prod(shape) > MOST_ITEMS:
+        return None
+    return np.broadcast_to(values[0], tuple(shape))
+
+
+def _gather_nd(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    numbers = whole_numbers(values[1])
+    if numbers is None or not values[1].ndim or not 0 < values[1].shape[-1] <= values[0].ndim:
+        return None
+    depth = values[1].shape[-1]
+    places = np.array(numbers, dtype=np.int64).reshape(-1, depth)
+    if (places < 0).any():
+        return None
+    rows: Value = values[0][tuple(places.T)]
+    return rows.reshape((*values[1].shape[:-1], *values[0].shape[depth:]))
+
+
+def split(node: NodeDef, values: Sequence[Value], index: int) -> Value | None:
+    """Return an output of ``Split`` or ``SplitV``."""
+    if node.op == "Split":
+        axis, parts = one_number(values[0]), attribute(node, "num_split", 0)
+        if axis is None or not 0 < parts <= MOST_ITEMS:
+            return None
+        return np.split(values[1], parts, axis=axis)[index]
+    sizes, axis = whole_numbers(values[1]), one_number(values[2])
+    if sizes is None or axis is None or any(size < 0 for size in sizes):
+        return None
+    return np.split(values[0], np.cumsum(sizes)[:-1], axis=axis)[index]
+
+
 def _reverse(node: NodeDef, values: Sequence[Value]) -> Value | None:
     axes = whole_numbers(values[1])
     return None if axes is None or node.op != "ReverseV2" else np.flip(values[0], axis=tuple(axes))
@@ -134,11 +179,13 @@ def unpack(node: NodeDef, values: Sequence[Value], index: int) -> Value | None:
 
 
 ARRAY_FOLDS: dict[str, Fold] = {
+    "BroadcastTo": _broadcast_to,
     "Concat": _concat,
     "ConcatV2": _concat,
     "ExpandDims": _expand_dims,
     "Fill": _fill,
     "Gather": _gather,
+    "GatherNd": _gather_nd,
     "GatherV2": _gather,
     "Pack": _pack,
     "Range": _range,
@@ -147,5 +194,7 @@ ARRAY_FOLDS: dict[str, Fold] = {
     "Slice": _slice,
     "Squeeze": _squeeze,
     "StridedSlice": _strided_slice,
+    "Tile": _tile,
+    "Transpose": _transpose,
 }
 """By op how its output follows from its inputs."""

@@ -11,6 +11,7 @@ import base64
 import binascii
 import operator
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.proto import NodeDef
-from tfbundle.scanning.fold_arrays import ARRAY_FOLDS, Fold, attribute, one_number, unpack, whole_numbers
+from tfbundle.scanning.fold_arrays import ARRAY_FOLDS, Fold, attribute, one_number, split, unpack, whole_numbers
 from tfbundle.scanning.values import LONGEST_TEXT, MOST_ITEMS, Text, Value, join_texts, scalar, value_of
 
 # Bits of DT_INT32, UINT8, INT16, INT8, INT64, UINT16, UINT32, UINT64, and whether they are signed.
@@ -26,10 +27,14 @@ _INTEGERS = {3: (32, True), 4: (8, False), 5: (16, True), 6: (8, True), 9: (64, 
 _INTEGERS |= {22: (32, False), 23: (64, False)}
 _BOOL = 10
 _FLOATS = (1, 2, 14, 19)
+# Bits of the window of zlib for what ``DecodeCompressed`` unpacks.
+_WINDOWS = {b"ZLIB": 15, b"GZIP": 31}
 # What is not put into another string as it is.
 _ESCAPED = re.compile(rb"[^ !#-&(-\[\]-~]")
-# Characters that mean something to RE2. Patterns with others alone are literal.
-_SPECIAL = frozenset(b"\\.+*?()|[]{}^$")
+# Patterns that mean the same to RE2 and to Python, and take linear time: characters, and one repeated class at most.
+_LITERAL = re.compile(rb"[^\\.+*?()|\[\]{}^$]+")
+_CLASS = rb"(?:\[\^?[\w/. ]+(?:-[\w/. ]+)*\]|\\[dws.]|\.|[\w/ ])"
+_SIMPLE = re.compile(rb"[\w/ ]*" + _CLASS + rb"\+?[\w/ ]*")
 
 
 def _texts(value: Value) -> list[Text] | None:
@@ -187,12 +192,14 @@ def _substr(node: NodeDef, values: Sequence[Value]) -> Value | None:
 
 def _replace(text: Value, pattern: bytes, rewrite: bytes, *, everywhere: bool) -> Value | None:
     found = _data(text)
-    if found is None or not pattern or _SPECIAL & set(pattern) or b"\\" in rewrite:
+    if found is None or b"\\" in rewrite or not (_LITERAL.fullmatch(pattern) or _SIMPLE.fullmatch(pattern)):
         return None
     if sum(map(len, found)) * max(1, len(rewrite)) > LONGEST_TEXT:
         return None
-    count = -1 if everywhere else 1
-    return value_of((Text(data.replace(pattern, rewrite, count)) for data in found), text.shape)
+    if not _LITERAL.fullmatch(pattern) and not all(data.isascii() and b"\n" not in data for data in found):
+        return None
+    count = 0 if everywhere else 1
+    return value_of((Text(re.sub(pattern, lambda match: rewrite, data, count=count)) for data in found), text.shape)
 
 
 def _regex_replace(node: NodeDef, values: Sequence[Value]) -> Value | None:
@@ -239,6 +246,33 @@ def _unicode_encode(node: NodeDef, values: Sequence[Value]) -> Value | None:
     return value_of(Text(text.encode()) for text in texts)
 
 
+def _unicode_transcode(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    found = _data(values[0])
+    encodings = attribute(node, "input_encoding", b""), attribute(node, "output_encoding", b"")
+    # Of text in other encodings, and of what is not valid, TensorFlow makes something else.
+    if found is None or encodings != (b"UTF-8", b"UTF-8") or not all(data.isascii() for data in found):
+        return None
+    return values[0] if all(min(data, default=32) >= 32 for data in found) else None
+
+
+def _decode_compressed(node: NodeDef, values: Sequence[Value]) -> Value | None:
+    found, kind = _data(values[0]), attribute(node, "compression_type", b"")
+    if found is None or kind not in _WINDOWS:
+        return None
+    unpacked: list[bytes] = []
+    left = LONGEST_TEXT
+    for data in found:
+        unpacker = zlib.decompressobj(_WINDOWS[kind])
+        try:
+            unpacked.append(unpacker.decompress(data, max(left, 1)))
+        except zlib.error:
+            return None
+        left -= len(unpacked[-1])
+        if not unpacker.eof or unpacker.unused_data or left < 0:
+            return None
+    return value_of(map(Text, unpacked), values[0].shape)
+
+
 def _decode_raw(node: NodeDef, values: Sequence[Value]) -> Value | None:
     found = _data(values[0])
     if found is None or len(found) != 1 or attribute(node, "out_type", 0) != 4 or len(found[0]) > MOST_ITEMS:
@@ -257,6 +291,8 @@ def _split_texts(node: NodeDef, values: Sequence[Value], index: int) -> Value | 
 
 
 OUTPUT_FOLDS: dict[str, Callable[[NodeDef, Sequence[Value], int], Value | None]] = {
+    "Split": split,
+    "SplitV": split,
     "StringSplitV2": _split_texts,
     "Unpack": unpack,
 }
@@ -271,6 +307,7 @@ FOLDS: dict[str, Fold] = {
     "BitwiseXor": _arithmetic(operator.xor),
     "Cast": _cast,
     "DecodeBase64": _decode_base64,
+    "DecodeCompressed": _decode_compressed,
     "DecodeRaw": _decode_raw,
     "EncodeBase64": _encode_base64,
     "Mul": _arithmetic(operator.mul),
@@ -285,6 +322,7 @@ FOLDS: dict[str, Fold] = {
     "Sub": _arithmetic(operator.sub),
     "Substr": _substr,
     "UnicodeEncode": _unicode_encode,
+    "UnicodeTranscode": _unicode_transcode,
 }
 """By op how its first output follows from its inputs."""
 

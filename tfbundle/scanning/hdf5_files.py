@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from tfbundle.scanning.keras_code import check_size, config_findings
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.storage.base import Source
+from tfbundle.tensors.arrays import Array
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Bytes of one configuration in a file, and of all that may be one; unclosed ones are read several times.
 _LONGEST_JSON = 16 << 20
 _MOST_JSON = 64 << 20
 _MOST_FINDINGS = 1000
-_START = re.compile(rb'\{\s*"')
+# An object with a key. Weights have hardly any, so that more than these were put there.
+_START = re.compile(rb'\{\s*"(?:[^"\\\0-\x1f]|\\[^\0-\x1f])*"\s*:')
+_MOST_FAILURES = 20_000
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CLASS = re.compile(r'"class_name"\s*:\s*"')
 _MODEL = b"model_config"
@@ -38,6 +41,10 @@ _EXTERNAL = 64
 _LONGEST_NAME = 4096
 _NAME = re.compile(rb"[^\0-\x1f\x7f]{2,}(?=\0)")
 _MOST_NAMES = 8
+_MOST_STEPS = 50_000
+# Bytes from the first on that tell whether a place is one.
+_HEAD = 16
+_WIDTHS = (2, 4, 8)
 
 
 def has_hdf5_signature(source: Source) -> bool:
@@ -53,11 +60,14 @@ def has_hdf5_signature(source: Source) -> bool:
 def hdf5_findings(data: memoryview, path: str) -> tuple[list[ScanFinding], str | None]:
     """Return what is found in a file, and why something could not be read, if so."""
     findings, problem = _configurations(data, path)
-    for name, what in dict.fromkeys(_other_files(data)):
+    others = _OtherFiles(data)
+    for name, what in dict.fromkeys(others.find()):
         if len(findings) >= _MOST_FINDINGS:
             return findings, "it leads to more files than are looked at"
         message = f"{what} reads another file when the weights are loaded: {name}"
         findings.append(ScanFinding("reads-files", "high", message, path, argument=name))
+    if others.is_exhausted:
+        problem = "it has more places that may lead to other files than are looked at"
     return findings, problem
 
 
@@ -68,13 +78,14 @@ def _configurations(data: memoryview, path: str) -> tuple[list[ScanFinding], str
     left = _MOST_JSON
     position = 0
     has_model = False
+    failures = 0
     while (match := _START.search(data, position)) is not None:
         start = match.start()
         # A string in HDF5 ends with a zero byte, or something binary follows.
         end = _NOT_TEXT.search(data, start, start + _LONGEST_JSON + 1)
         stop = min(len(data), start + _LONGEST_JSON) if end is None else end.start()
         left -= stop - start
-        if left < 0 or len(findings) > _MOST_FINDINGS:
+        if left < 0 or failures > _MOST_FAILURES or len(findings) > _MOST_FINDINGS:
             return findings[:_MOST_FINDINGS], "it has more configurations than are looked at"
         # A character a byte, so that positions are those of the file. What is not ASCII is within strings.
         text = bytes(data[start:stop]).decode("latin-1")
@@ -84,6 +95,7 @@ def _configurations(data: memoryview, path: str) -> tuple[list[ScanFinding], str
             if not text.isascii():
                 value = json.loads(text[:size].encode("latin-1").decode("utf-8", "replace"))
         except json.JSONDecodeError as error:
+            failures += 1
             if _CLASS.search(text):
                 problem = "a configuration in it is no JSON"
             position = max(match.end(), start + error.pos)
@@ -102,96 +114,130 @@ def _contains(data: memoryview, word: bytes) -> bool:
     return re.search(re.escape(word), data) is not None
 
 
-def _other_files(data: memoryview) -> Iterator[tuple[str, str]]:
-    """Yield the names of other files, each with what leads there."""
-    yield from ((_shown(name), "an external link") for name in _linked(data))
-    base = 0
-    while bytes(data[base : base + len(_SIGNATURE)]) != _SIGNATURE:
-        base = max(512, 2 * base)
-        if base >= len(data):
-            return
-    if base + 16 > len(data):
-        return
-    version = data[base + 8]
-    size, length = (data[base + 13], data[base + 14]) if version < 2 else (data[base + 9], data[base + 10])
-    if size not in (2, 4, 8) or length not in (2, 4, 8):
-        return
-    yield from ((_shown(name), "an external dataset") for name in _listed(data, base, size, length))
-    yield from ((_shown(name), "a virtual dataset") for name in _virtual(data, base, size, length))
-
-
 def _shown(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def _linked(data: memoryview) -> Iterator[bytes]:
-    """Yield the files of external links: version 1, flags, type 64, order, character set, name, and where it leads."""
-    bytes_of = np.frombuffer(data, np.uint8)
-    for first in range(0, len(bytes_of), _STRETCH):
-        part = bytes_of[first : first + _STRETCH + 2]
-        found = (part[:-2] == 1) & (part[2:] == _EXTERNAL) & (part[1:-1] >= 8) & (part[1:-1] < 32)
-        for place in np.flatnonzero(found):
-            name = _link(data, first + int(place))
-            if name is not None:
-                yield name
+class _OtherFiles:
+    """Finds the names of other files. Each place that may have one is a step, and steps are bounded."""
 
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._left = _MOST_STEPS
+        base = 0
+        while base < len(data) and bytes(data[base : base + len(_SIGNATURE)]) != _SIGNATURE:
+            base = max(512, 2 * base)
+        self._base = base
+        superblock = bytes(data[base : base + 16]).ljust(16, b"\0")
+        # Widths of addresses and of lengths, in bytes.
+        self._width, self._length = superblock[13:15] if superblock[8] < 2 else superblock[9:11]
 
-def _link(data: memoryview, start: int) -> bytes | None:
-    flags = data[start + 1]
-    width = 1 << (flags & 3)
-    place = start + 3 + (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
-    length = int.from_bytes(data[place : place + width], "little")
-    place += width
-    if not 0 < length <= _LONGEST_NAME:
-        return None
-    name = bytes(data[place : place + length])
-    place += length
-    size = int.from_bytes(data[place : place + 2], "little")
-    value = bytes(data[place + 2 : place + 2 + size])
-    # Where it leads: version and flags, then two names.
-    if b"\0" in name or len(value) != size or value[:1] != b"\0" or value[1:].count(b"\0") != 2 or value[-1:] != b"\0":
-        return None
-    file, _, inner = value[1:-1].partition(b"\0")
-    return file if file and inner and not _NOT_TEXT.search(file) else None
+    @property
+    def is_exhausted(self) -> bool:
+        return self._left <= 0
 
+    def find(self) -> Iterator[tuple[str, str]]:
+        """Yield the names, each with what leads there."""
+        yield from ((_shown(name), "an external link") for name in self._linked())
+        if self._width in _WIDTHS and self._length in _WIDTHS:
+            yield from ((_shown(name), "an external dataset") for name in self._listed())
+            yield from ((_shown(name), "a virtual dataset") for name in self._virtual())
 
-def _listed(data: memoryview, base: int, size: int, length: int) -> Iterator[bytes]:
-    """Yield the names in external file lists, which are in a local heap."""
-    for match in re.finditer(rb"\x01\0\0\0", data):
-        place = match.end()
-        allocated, used = (int.from_bytes(data[place + at : place + at + 2], "little") for at in (0, 2))
-        heap = base + int.from_bytes(data[place + 4 : place + 4 + size], "little")
-        if not 0 < used <= allocated or bytes(data[heap : heap + 4]) != b"HEAP":
-            continue
-        names = heap + 8 + 2 * length
-        segment = base + int.from_bytes(data[names : names + size], "little")
-        for number in range(min(used, _MOST_NAMES)):
-            slot = place + 4 + size + number * 3 * length
-            name = segment + int.from_bytes(data[slot : slot + length], "little")
-            found = bytes(data[name : name + _LONGEST_NAME]).partition(b"\0")[0]
-            if found:
-                yield found
+    def _number(self, place: int, width: int) -> int:
+        return int.from_bytes(self._data[place : place + width], "little")
 
+    def _places(self, first: Sequence[int | None], accept: Callable[[Array, Array], Array] | None) -> Iterator[int]:
+        """Yield where bytes are as ``first`` has them, and ``accept`` returns true, of a stretch and places in it."""
+        for start in range(0, len(self._bytes), _STRETCH):
+            part = self._bytes[start : start + _STRETCH + _HEAD]
+            count = min(_STRETCH, len(part) - _HEAD + 1)
+            if count <= 0:
+                return
+            is_one = np.ones(count, np.bool_)
+            for offset, value in enumerate(first):
+                if value is not None:
+                    is_one &= part[offset : offset + count] == value
+            places = np.flatnonzero(is_one)
+            if accept is not None:
+                places = places[accept(part, places)]
+            for place in places[: max(self._left, 0) + 1]:
+                self._left -= 1
+                if self._left <= 0:
+                    return
+                yield start + int(place)
 
-def _virtual(data: memoryview, base: int, size: int, length: int) -> Iterator[bytes]:
-    """Yield the names of files and datasets that virtual datasets are made of, which are in a global heap."""
-    for match in re.finditer(rb"\x04\x03", data):
-        place = match.end()
-        heap = base + int.from_bytes(data[place : place + size], "little")
-        number = int.from_bytes(data[place + size : place + size + 4], "little")
-        if bytes(data[heap : heap + 4]) != b"GCOL":
-            continue
-        end = heap + int.from_bytes(data[heap + 8 : heap + 8 + length], "little")
-        at = heap + 8 + length
-        while at + 8 + length <= min(end, len(data)):
-            index = int.from_bytes(data[at : at + 2], "little")
-            count = int.from_bytes(data[at + 8 : at + 8 + length], "little")
-            at += 8 + length
-            if index == number:
-                yield from _sources(bytes(data[at : at + min(count, _STRETCH)]), length)
-            if not index or index == number:
-                break
-            at += -(-count // 8) * 8
+    def _linked(self) -> Iterator[bytes]:
+        """Yield the files of external links: version 1, flags, type 64, order, character set, name, and the link."""
+        for start in self._places((1, None, _EXTERNAL), lambda part, places: part[places + 1] - 8 < 24):
+            data, flags = self._data, self._data[start + 1]
+            width = 1 << (flags & 3)
+            place = start + 3 + (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
+            length = self._number(place, width)
+            if not 0 < length <= _LONGEST_NAME:
+                continue
+            place += width + length
+            size = self._number(place, 2)
+            value = bytes(data[place + 2 : place + 2 + size])
+            # Version and flags, then two names.
+            if len(value) == size and value[:1] == b"\0" and value[-1:] == b"\0" and value[1:].count(b"\0") == 2:
+                file, _, inner = value[1:-1].partition(b"\0")
+                if file and inner and b"\0" not in bytes(data[place - length : place]) and not _NOT_TEXT.search(file):
+                    yield file
+
+    def _listed(self) -> Iterator[bytes]:
+        """Yield the names in external file lists, which are in a local heap."""
+
+        def accept(part: Array, places: Array) -> Array:
+            allocated, used = (
+                part[places + at].astype(np.uint16) | part[places + at + 1].astype(np.uint16) << 8 for at in (4, 6)
+            )
+            is_one: Array = (used > 0) & (used <= allocated)
+            return is_one
+
+        data = self._data
+        for place in self._places((1, 0, 0, 0), accept):
+            heap = self._base + self._number(place + 8, self._width)
+            if bytes(data[heap : heap + 4]) != b"HEAP":
+                continue
+            segment = self._base + self._number(heap + 8 + 2 * self._length, self._width)
+            slots = place + 8 + self._width
+            for slot in range(min(self._number(place + 6, 2), _MOST_NAMES)):
+                name = segment + self._number(slots + slot * 3 * self._length, self._length)
+                found = bytes(data[name : name + _LONGEST_NAME]).partition(b"\0")[0]
+                if found:
+                    yield found
+
+    def _virtual(self) -> Iterator[bytes]:
+        """Yield the names of files and datasets that virtual datasets are made of, which are in a global heap."""
+        data, length = self._data, self._length
+
+        def accept(part: Array, places: Array) -> Array:
+            # An address in the file has zeros in its upper bytes.
+            used = max(1, (len(data).bit_length() + 7) // 8)
+            is_near = np.ones(len(places), np.bool_)
+            for at in range(used, self._width):
+                is_near &= part[places + 2 + at] == 0
+            return is_near
+
+        seen: set[tuple[int, int]] = set()
+        for place in self._places((4, 3), accept):
+            heap = self._base + self._number(place + 2, self._width)
+            number = self._number(place + 2 + self._width, 4)
+            if bytes(data[heap : heap + 4]) != b"GCOL" or (heap, number) in seen:
+                continue
+            seen.add((heap, number))
+            end = min(heap + self._number(heap + 8, length), len(data))
+            at = heap + 8 + length
+            while at + 8 + length <= end and self._left > 0:
+                self._left -= 1
+                index, count = self._number(at, 2), self._number(at + 8, length)
+                at += 8 + length
+                if index == number:
+                    yield from _sources(bytes(data[at : at + min(count, _STRETCH)]), length)
+                if not index or index == number:
+                    break
+                at += -(-count // 8) * 8
 
 
 def _sources(block: bytes, length: int) -> Iterator[bytes]:
