@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-_NUMBER = re.compile(rb"([0-9]+)")
+_NUMBER = re.compile(rb"[0-9]+")
 
 
-def natural_key(name: str) -> tuple[Any, ...]:
+def natural_key(name: str) -> bytes:
     """Return what sorts ``layer_2`` before ``layer_10``; names without numbers sort by their bytes."""
     try:
         data = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # A surrogate that stands for no byte, as JSON may have one.
         data = name.encode("utf-8", "surrogatepass")
-    # Text and digits alternate; digits compare by how many they are, then as text, so that no number is too long.
-    parts = _NUMBER.split(data)
-    parts = [part.lstrip(b"0") if place % 2 else part for place, part in enumerate(parts)]
-    return tuple((len(part), part) if place % 2 else part for place, part in enumerate(parts))
+    # A number sorts by how many digits it has, then by these, and before any text in its place.
+    return _NUMBER.sub(_encode_number, data)
+
+
+def _encode_number(match: re.Match[bytes]) -> bytes:
+    digits = match[0].lstrip(b"0")
+    return b"\0" + len(digits).to_bytes(4, "big") + digits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # The number of a data file in its name, in both formats.
 _SHARD = re.compile(r"-(\d+)-of-\d+\Z")
+_INDENT = "  "
+# Lines of a tree are not indented beyond this depth.
+_DEEPEST = 30
 
 
 class Row(NamedTuple):
@@ -46,6 +49,11 @@ class Row(NamedTuple):
     whole_shape: tuple[int, ...] | None = None
     files: tuple[str, ...] = ()
     error: str | None = None
+
+    @property
+    def parameters(self) -> int:
+        """The number of its elements; strings are none."""
+        return 0 if self.shape is None or self.dtype == "string" else prod(self.shape)
 
     @property
     def shards(self) -> list[int]:
@@ -69,6 +77,8 @@ _ORDERS: dict[str, Callable[[Row], Any]] = {
 @click.option("--sort", type=click.Choice(list(_ORDERS)), default="name", help="The sort order.", show_default=True)
 @click.option("--no-slots", is_flag=True, help="Exclude optimizer slots, and print how many there are.")
 @click.option("--weights", is_flag=True, help="List only the weights, without slots, counters or settings.")
+@click.option("--tree", is_flag=True, help="Show the scopes as a tree, with totals.")
+@click.option("--depth", type=click.IntRange(1), metavar="N", help="Show the tree to this depth.")
 @json_option
 @format_option
 def command(
@@ -77,6 +87,8 @@ def command(
     sort: str,
     no_slots: bool,
     weights: bool,
+    tree: bool,
+    depth: int | None,
     as_json: bool,
     format: Format | None,
 ) -> None:
@@ -88,7 +100,15 @@ def command(
     Only the index is read, so the data files need not exist. If they do, the names of TensorFlow 2 variables are listed
     too, and a GLOB that matches no tensor name is matched against them. The exit status is 1 if an entry of the index
     is invalid.
+
+    With --tree, the parts of the names between / are scopes, each with the number, parameters and size of the tensors
+    in it. --depth implies --tree. Siblings are sorted by name, or with --sort size by size.
     """
+    if tree or depth is not None:
+        if as_json:
+            raise click.UsageError("--tree is a table for people; --json lists the tensors")
+        if sort not in ("name", "size"):
+            raise click.UsageError("--tree is sorted by name or by size")
     with open_tensors(path, format) as checkpoint:
         variables = variable_names(checkpoint)
         chosen = list(match_names(checkpoint, globs) if globs else checkpoint)
@@ -97,7 +117,7 @@ def command(
         rows = sorted((describe(checkpoint[name], variables.get(name)) for name in names), key=_ORDERS[sort])
     total = {
         "tensors": len(rows),
-        "parameters": sum(prod(row.shape) for row in rows if row.shape is not None and row.dtype != "string"),
+        "parameters": sum(row.parameters for row in rows),
         "nbytes": sum(row.nbytes or 0 for row in rows),
         "shards": len({file for row in rows for file in row.files}),
     }
@@ -129,11 +149,11 @@ def command(
         )
     else:
         kind = "other tensor" if weights else "slot"
-        headers, cells = ["name", "shape", "dtype", "size", "shard"], list(map(_cells, rows))
-        if any(row.variable for row in rows):
-            headers.append("variable")
-            cells = [(*line, escape_name(row.variable or "-")) for row, line in zip(rows, cells, strict=True)]
-        print_table(headers, cells, numbers=("size",))
+        if tree or depth is not None:
+            headers, cells = ["name", "tensors", "parameters", "size", "shape", "dtype"], _tree(rows, depth, sort)
+            print_table(headers, cells, numbers=headers[1:4])
+        else:
+            _print_list(rows)
         print_line(
             f"{count_of(total['tensors'], 'tensor')}, {count_of(total['parameters'], 'parameter')}, "
             f"{format_size(total['nbytes'])}"
@@ -163,6 +183,31 @@ def describe(tensor: Tensor, variable: str | None) -> Row:
         )
     except TfBundleError as error:
         return Row(tensor.name, variable, error=str(error))
+
+
+def _print_list(rows: Sequence[Row]) -> None:
+    headers, cells = ["name", "shape", "dtype", "size", "shard"], list(map(_cells, rows))
+    if any(row.variable for row in rows):
+        headers.append("variable")
+        cells = [(*line, escape_name(row.variable or "-")) for row, line in zip(rows, cells, strict=True)]
+    print_table(headers, cells, numbers=("size",))
+
+
+def _tree(rows: Sequence[Row], depth: int | None, sort: str) -> list[tuple[str, ...]]:
+    from tfbundle.cli.scopes import build_scopes, walk_scopes
+
+    root = build_scopes([(row.name, row.parameters, row.nbytes or 0) for row in rows])
+    cells: list[tuple[str, ...]] = []
+    for level, label, scope in walk_scopes(root, depth, (lambda scope: -scope.nbytes) if sort == "size" else None):
+        name = _INDENT * min(level, _DEEPEST) + escape_name(label)
+        totals = (f"{scope.parameters:,}", format_size(scope.nbytes))
+        if scope.item is None:
+            cells.append((name, f"{scope.tensors:,}", *totals, "", ""))
+        elif (row := rows[scope.item]).error is not None:
+            cells.append((name, "", "?", "?", "?", one_line(row.error)))
+        else:
+            cells.append((name, "", *totals, format_shape(row.shape or ()), row.dtype or ""))
+    return cells
 
 
 def _cells(row: Row) -> tuple[str, ...]:
