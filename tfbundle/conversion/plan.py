@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,6 +33,7 @@ from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.shared_bytes import check_shared_bytes
+from tfbundle.tensors.store import Range
 from tfbundle.tensors.tensor import Tensor
 
 # From patterns to the axes of the result, as ``numpy.transpose`` accepts them.
@@ -75,6 +77,11 @@ class Planned:
     def nbytes(self) -> int:
         """The size of its elements in bytes as they will be written; for strings, as they are stored."""
         return self.tensor.nbytes if self.dtype.hasobject else prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def ranges(self) -> tuple[Range, ...]:
+        """Where its values are stored; kept, because a plan uses it several times."""
+        return self.tensor.ranges
 
     @property
     def is_copied(self) -> bool:
@@ -190,7 +197,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
     if source.format == "v2":
-        check_shared_bytes(place for line in planned for place in line.tensor.ranges)
+        check_shared_bytes(place for line in planned for place in line.ranges)
     return Plan(planned, tuple(items), source)
 
 

@@ -15,6 +15,7 @@ matching name; otherwise it becomes a separate tensor.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise, repeat
 from typing import NamedTuple
@@ -59,7 +60,10 @@ class CheckpointTarget:
         """Return the index and the data files; raise ``ValueError`` for a prefix that is the name of such a file."""
         if prefix_of_member(out.name) is not None:
             raise ValueError(f"{out} is not a prefix; leave out .index or .data-00000-of-00001")
-        count, _ = _arrange(plan, layout)
+        for planned in plan.tensors:
+            _check_complete(planned)
+        groups = divide(plan.tensors, layout)
+        count = _stored_count(plan) or 1 if groups is None else len(groups)
         return [out.plus(INDEX_SUFFIX), *(out.plus(shard_path("", number, count)) for number in range(count))]
 
     def write(self, out: Location, plan: Plan, layout: Layout, count: Count) -> None:
@@ -112,12 +116,23 @@ def _arrange(plan: Plan, layout: Layout) -> tuple[int, list[_Value]]:
             for _, value in _in_stored_order(group, tilings)
         ]
     found = _in_stored_order(plan.tensors, tilings)
-    counts = {
-        shard.total for stored, _ in found if stored is not None and (shard := parse_shard(stored.path)) is not None
-    }
-    if plan.source.format != "v2" or len(counts) != 1:
+    count = _stored_count(plan)
+    if count is None:
         return 1, [value for _, value in found]
-    return counts.pop(), _slices_as_listed([value._replace(shard=_shard_of(stored)) for stored, value in found])
+    if count > 1:
+        values = [value._replace(shard=_shard_of(stored)) for stored, value in found]
+    else:
+        values = [value for _, value in found]
+    return count, _slices_as_listed(values) if any(value.part is not None for value in values) else values
+
+
+def _stored_count(plan: Plan) -> int | None:
+    """Return the number of data files of a V2 source from which tensors are written, or ``None`` if it has none."""
+    if plan.source.format != "v2":
+        return None
+    paths = {stored.path for planned in plan.tensors for stored in planned.ranges}
+    counts = {shard.total for shard in map(parse_shard, paths) if shard is not None}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _slices_as_listed(values: list[_Value]) -> list[_Value]:
@@ -154,30 +169,43 @@ def _in_stored_order(
 
 
 def _shard_of(stored: Range | None) -> int:
-    shard = None if stored is None else parse_shard(stored.path)
+    return 0 if stored is None else _shard_number(stored.path)
+
+
+@lru_cache(maxsize=64)
+def _shard_number(path: str) -> int:
+    shard = parse_shard(path)
     return 0 if shard is None else shard.number
+
+
+def _check_complete(planned: Planned) -> None:
+    """Raise ``FormatError`` for a tensor that is written in its slices, if slices are missing."""
+    tensor = planned.tensor
+    if not (tensor.slices and _keeps_slices(planned)):
+        return
+    gap = find_gap(tensor.slices, tensor.shape)
+    if gap is not None:
+        raise incomplete(gap, len(tensor.slices)).locate(
+            path=planned.ranges[0].path if planned.ranges else None, tensor=tensor.name
+        )
 
 
 def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[tuple[Range | None, _Value]]:
     """Yield the values of a tensor that are stored separately, each with its range in the source."""
     tensor = planned.tensor
-    ranges = tensor.ranges
+    ranges = planned.ranges
     copyable = tensor.copyable() if planned.is_copied else ()
     if tensor.slices and _keeps_slices(planned):
-        gap = find_gap(tensor.slices, tensor.shape)
-        if gap is not None:
-            raise incomplete(gap, len(tensor.slices)).locate(
-                path=ranges[0].path if ranges else None, tensor=tensor.name
-            )
         # Slices that are compressed in a table have no ranges.
         places: Iterable[Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
         for part, place, stored in zip(tensor.slices, places, copyable or repeat(None), strict=False):
             yield place, _Value(planned, None, part, tensor.shape, stored)
         return
     first = ranges[0] if ranges else None
-    region = tensor.region
     # A tensor that does not keep its slices is assembled before it is written.
     whole = copyable[0] if len(copyable) == 1 else None
+    # The stored array of a part has a box, so that the others need not be asked for their regions.
+    region = tensor.region if whole is None or whole.box is not None else None
     if region is not None and _keeps_slices(planned):
         facts = Facts(0, tensor.whole_shape, (region,))
         if find_part(planned.name, facts, tilings.get) is not None:
