@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 
 import tfbundle
 from tests.support.expected import FIXTURES
-from tests.support.http_server import Handler, Server, serving
+from tests.support.http_server import Server, serving
 from tfbundle.storage.locations import locate
 
 obstore = pytest.importorskip("obstore", reason="object stores are read by obstore, which is not installed")
@@ -56,22 +55,6 @@ def bucket() -> Iterator[str]:
                     client.put_object(Bucket="models", Key=key, Body=path.read_bytes())
         yield "s3://models"
     running.stop()
-
-
-class Requests:
-    """Counts what is requested of any store."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        for name in ("get", "head", "list_with_delimiter"):
-            patch.setattr(obstore, name, self._counting(getattr(obstore, name)))
-
-    def _counting(self, function: Any) -> Any:
-        def count(*arguments: Any, **options: Any) -> Any:
-            self.count += 1
-            return function(*arguments, **options)
-
-        return count
 
 
 def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
@@ -119,20 +102,6 @@ def test_graphs_by_url_are_scanned(bucket: str, server: Server) -> None:
         ]
 
 
-def test_few_requests(bucket: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = Requests(monkeypatch)
-    with tfbundle.open_checkpoint(f"{bucket}/{PREFIX}") as checkpoint:
-        checkpoint["fc1/weights"].read()
-    assert requests.count <= 6
-    requests.count = 0
-    tfbundle.list_checkpoints(f"{bucket}/{TRAINING}")
-    assert requests.count <= 16
-    with tfbundle.open_checkpoint(f"{server.url}/{PREFIX}") as checkpoint:
-        checkpoint["fc1/weights"].read()
-    assert len(server.requests) <= 7
-    assert server.sent < 200_000
-
-
 def test_locations_pickle_and_know_their_places(server: Server) -> None:
     folder = locate(f"{server.url}/{TRAINING}/")
     file = folder.join("model.ckpt-20").plus(".index")
@@ -168,85 +137,3 @@ def test_an_object_that_is_replaced_meanwhile(with_etags: bool, server: Server) 
             shutil.copy(FIXTURES / f"{TRAINING}/model.ckpt-30{suffix}", server.root / f"{PREFIX}{suffix}")
         with pytest.raises(tfbundle.FormatError, match="was overwritten"):
             tensor.read()
-
-
-def test_a_large_object_comes_in_ranges(server: Server) -> None:
-    values = np.arange(6 << 20, dtype=np.float32)  # 24 MiB
-    tfbundle.save(server.root / "large", {"x": values})
-    assert np.array_equal(tfbundle.load(f"{server.url}/large")["x"], values)
-    server.requests.clear()
-    read = np.empty(values.nbytes, np.uint8)
-    locate(f"{server.url}/large.data-00000-of-00001").open().read_into(0, memoryview(read))
-    assert np.array_equal(read.view(np.float32), values)
-    data = [span for method, path, span in server.requests if method == "GET"]
-    assert sorted(data) == ["bytes=0-8388607", "bytes=16777216-25165823", "bytes=8388608-16777215"]
-
-
-# Servers that misbehave.
-
-
-def reset(handler: Handler, name: str, start: int, end: int) -> bool:
-    if "data-" not in name:
-        return False
-    handler.close_connection = True
-    handler.connection.shutdown(socket.SHUT_RDWR)
-    return True
-
-
-def short(handler: Handler, name: str, start: int, end: int) -> bool:
-    if "data-" not in name:
-        return False
-    handler._head(206, 4, {"Content-Range": f"bytes {start}-{start + 3}/{end}", "Last-Modified": "x"})
-    handler.wfile.write(b"1234")
-    return True
-
-
-def other_range(handler: Handler, name: str, start: int, end: int) -> bool:
-    if "data-" not in name or handler.command == "HEAD":
-        return False
-    facts = {"Content-Range": f"bytes {start + 1}-{end}/{end + 1}", "Last-Modified": handler.date_time_string(0)}
-    handler._head(206, end - start, facts)
-    handler.wfile.write(b"x" * (end - start))
-    return True
-
-
-def whole(handler: Handler, name: str, start: int, end: int) -> bool:
-    if "data-" not in name or handler.command == "HEAD":
-        return False
-    data = (handler.server.root / PREFIX).with_name(name).read_bytes()
-    handler._head(200, len(data), {"Last-Modified": handler.date_time_string(0)})
-    handler.wfile.write(data)
-    return True
-
-
-def forbidden(handler: Handler, name: str, start: int, end: int) -> bool:
-    handler._head(403, 0)
-    return True
-
-
-@pytest.mark.parametrize("misbehave", [reset, short, other_range, whole, forbidden], ids=lambda f: f.__name__)
-def test_servers_that_misbehave(misbehave: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfbundle.storage.object_stores._RETRIES", {"max_retries": 0})
-    server.misbehave = misbehave
-    with pytest.raises((OSError, tfbundle.TfBundleError), match=server.url):
-        tfbundle.load(f"{server.url}/{PREFIX}")
-
-
-def test_an_error_that_passes_is_tried_again(server: Server) -> None:
-    tries = []
-
-    def unavailable(handler: Handler, name: str, start: int, end: int) -> bool:
-        tries.append(name)
-        if len(tries) % 2:
-            handler._head(503, 0)
-            return True
-        return False
-
-    server.misbehave = unavailable
-    assert same(tfbundle.load(f"{server.url}/{PREFIX}"), tfbundle.load(FIXTURES / PREFIX))
-    assert len(tries) >= 4
-
-
-def test_a_query_is_refused() -> None:
-    with pytest.raises(tfbundle.UnsupportedError, match="has a query"):
-        tfbundle.load("https://host/model.index?signature=1")

@@ -15,7 +15,7 @@ Modules above ``storage`` never split paths or query the file system; they recei
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
@@ -38,6 +38,8 @@ class Source(ABC):
     """Its length in bytes when it was opened."""
     version: Hashable
     """What distinguishes this state of the file from any other."""
+    is_remote: bool = False
+    """Whether ``same_file`` and ``was_replaced`` cost a request, and each read compares the version by itself."""
 
     @abstractmethod
     def read_at(self, offset: int, size: int) -> bytes:
@@ -52,6 +54,12 @@ class Source(ABC):
         """Fill the start of ``buffer`` with what one read returns, and return the number of bytes, at least one.
 
         A read ends before bytes that the device cannot read. Raises as ``read_at`` does.
+        """
+
+    def expect(self, extents: Iterable[tuple[int, int]]) -> None:  # noqa: B027 - only some sources prepare
+        """Prepare for reads of ``extents``, offsets and sizes, which should come about in the order of the offsets.
+
+        Raises ``TruncatedError`` where the file ends before. Only sources that take time to answer do anything.
         """
 
     @abstractmethod
@@ -145,6 +153,10 @@ class Location(ABC):
         The same holds for locations derived from it. Messages still show the name that the caller passed.
         """
 
+    def current(self) -> Location:
+        """Return the same location, without what a listing stated about its folder before."""
+        return self
+
     @abstractmethod
     def real(self) -> Location:
         """Return the absolute name without links, which is equal for two names of one place."""
@@ -194,8 +206,8 @@ class Location(ABC):
         """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
 
     @abstractmethod
-    def open(self) -> Source:
-        """Open the file.
+    def open(self, first: tuple[int, int] | None = None) -> Source:
+        """Open the file. ``first`` is the offset and the size of what is read first, which may save a request.
 
         Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file.
         """

@@ -155,8 +155,8 @@ class LocalLocation(Location):
         # Some network drives have no inode numbers, so that all of their folders would be equal.
         return facts.st_dev, facts.st_ino or os.path.realpath(self._full)
 
-    def open(self) -> LocalSource:
-        """Open the file; raises as ``LocalSource`` does."""
+    def open(self, first: tuple[int, int] | None = None) -> LocalSource:
+        """Open the file; raises as ``LocalSource`` does. ``first`` makes no difference here."""
         return LocalSource(self.path, self._base)
 
     def __reduce__(self) -> tuple[type[LocalLocation], tuple[str, str]]:

@@ -31,9 +31,9 @@ def locate(path: StrPath) -> Location:
     if scheme is None:
         return LocalLocation(text)
     if scheme in SCHEMES:
-        from tfbundle.storage.remote_folders import RemoteLocation
+        from tfbundle.storage.remote_folders import RemoteLocation, RemotePath
 
-        return RemoteLocation.at(text)
+        return path.location if isinstance(path, RemotePath) else RemoteLocation.at(text)
     if scheme != "file":
         raise UnsupportedError(
             f"{text} is a {scheme}: URL, which is not supported; copy the files to a local folder", path=text

@@ -6,170 +6,251 @@ versions are never mixed. A round trip takes as long as a megabyte, so that smal
     near the end     the last 64 KiB: the footer of a table and its index block come together
     elsewhere        64 KiB from where the read begins: blocks and small tensors that follow come along
 
-Large reads are divided into ranges of 8 MiB that are requested at the same time.
+What the caller states beforehand is read in ranges of 8 to 16 MiB that are requested at the same time
+(``planned_reads``), and reads that follow one another are served from ranges that were requested ahead
+(``read_ahead``).
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from tfbundle.storage.base import Source
-from tfbundle.storage.object_stores import load_obstore, open_store, overwritten, translate
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
+from tfbundle.storage.planned_reads import PlannedReads
+from tfbundle.storage.read_ahead import RANGE, ReadAhead
 
-if TYPE_CHECKING:
-    from obstore import ObjectMeta
-
-_SMALL = 64 << 10
+SMALL = 64 << 10
 _MOST_WINDOWS = 16
-_RANGE = 8 << 20
 _THREADS = 8
-
-
-class ObjectFacts(NamedTuple):
-    """What a store states of an object: its size in bytes, its time of change in seconds since 1970, and its ETag."""
-
-    size: int
-    mtime: float
-    e_tag: str | None
-
-
-def facts_of(meta: ObjectMeta) -> ObjectFacts:
-    """Return the facts of an answer; one without an ETag is known by size and time alone."""
-    return ObjectFacts(int(meta["size"]), meta["last_modified"].timestamp(), meta["e_tag"])
+# Reads that follow one another are a sequence from this many bytes, and so many sequences may be under way.
+_SEQUENCE = 1 << 20
+_MOST_SEQUENCES = 2
+_MOST_ENDS = 16
 
 
 class RemoteSource(Source):
     """An object that is read by ranges, from any thread."""
 
-    def __init__(self, root: str, key: str, url: str, facts: ObjectFacts) -> None:
-        """Read the version of an object that has these ``facts``; nothing is requested yet."""
+    is_remote = True
+
+    def __init__(self, objects: Objects, key: str, url: str, facts: ObjectFacts, known: Answer | None = None) -> None:
+        """Read the version of an object that has these ``facts``, of which a part may be ``known`` already."""
         self.path = url
         self.size = facts.size
         self.version = (url, facts)
         self._facts = facts
-        self._store: Any = open_store(root)
+        self._objects: Objects | None = objects
         self._key = key
-        self._windows: dict[int, bytes] = {}
+        self._windows: dict[int, memoryview] = {} if known is None else {known.start: known.data}
+        # Where reads ended, with the number of bytes that were read in sequence up to there.
+        self._ends: dict[int, int] = {}
+        self._sequences: dict[int, ReadAhead] = {}
+        self._plan: PlannedReads | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        closed = ", closed" if self._store is None else ""
+        closed = ", closed" if self._objects is None else ""
         return f"<RemoteSource {self.path!r}, {self.size} bytes{closed}>"
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""
         self.require(offset, size)
-        if size == 0:
-            return b""
-        if size >= _SMALL:
-            data = bytearray(size)
-            self._fill(offset, memoryview(data))
-            return bytes(data)
-        start, window = self._window(offset, size)
-        return window[offset - start : offset - start + size]
+        window = self._known(offset, size) if size else b""
+        if window is not None:
+            return bytes(window)
+        data = bytearray(size)
+        self.read_into(offset, memoryview(data))
+        return bytes(data)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer``, a writable view of plain bytes, from ``offset``; raises as ``read_at`` does."""
-        self.require(offset, len(buffer))
-        if len(buffer) < _SMALL:
-            buffer[:] = self.read_at(offset, len(buffer))
+        size = len(buffer)
+        self.require(offset, size)
+        if not size:
+            return
+        window = self._known(offset, size)
+        plan = self._plan
+        if window is None and plan is not None and plan.read_into(offset, buffer):
+            return
+        if window is None and size < SMALL:
+            begun = self._beginning(offset)
+            if begun is not None:
+                buffer[: len(begun)] = begun
+                self.read_into(offset + len(begun), buffer[len(begun) :])
+                return
+            start = offset if offset + SMALL < self.size else max(0, self.size - SMALL)
+            data = memoryview(bytearray(min(SMALL, self.size - start)))
+            self._read(start, data)
+            self._keep(start, data)
+            window = data[offset - start : offset - start + size]
+        if window is not None:
+            buffer[:] = window
         else:
-            self._fill(offset, buffer)
+            self._read(offset, buffer)
 
     def read_some(self, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer`` as a whole, and return its length; an object has no places that cannot be read."""
         self.read_into(offset, buffer)
         return len(buffer)
 
+    def expect(self, extents: Iterable[tuple[int, int]]) -> None:
+        """Prepare for reads of ``extents``, offsets and sizes, which should come about in the order of the offsets."""
+        before = self._plan
+        wanted = [
+            (offset, size)
+            for offset, size in extents
+            if not self._knows(offset, size) and (before is None or not before.covers(offset, size))
+        ]
+        for offset, size in wanted:
+            self.require(offset, size)
+        if sum(size for _, size in wanted) >= SMALL:
+            self._plan = PlannedReads(wanted, self._request)
+            if before is not None:
+                before.cancel()
+
     def view(self, offset: int, size: int) -> memoryview:
         """Return ``size`` bytes from ``offset`` as a read-only view of a copy."""
         return memoryview(self.read_at(offset, size))
 
     def check_unchanged(self) -> None:
-        """Raise ``FormatError`` if the object is not the one that was opened; with an ETag each read checks that."""
+        """Raise ``ValueError`` after ``close()``; each read has compared the version, so that nothing is requested."""
         self.check_open()
-        if self._facts.e_tag is None and self.was_replaced():
-            raise overwritten(self.path)
 
     def same_file(self) -> bool:
-        """Return whether the URL still leads to the version that was opened."""
-        return self._now() == self._facts
+        """Return whether the URL still leads to the version that was opened, which takes a request."""
+        found = self.check_open().facts(self._key)
+        return found is not None and self._is_version(found)
 
     def was_replaced(self) -> bool:
-        """Return whether the URL leads to another version than the one that was opened."""
-        return self._now() not in (None, self._facts)
+        """Return whether the URL leads to another version than the one that was opened, which takes a request."""
+        found = self.check_open().facts(self._key)
+        return found is not None and not self._is_version(found)
 
-    def check_open(self) -> Any:
+    def check_open(self) -> Objects:
         """Return the store; raises ``ValueError`` after ``close()``."""
-        store = self._store
-        if store is None:
+        objects = self._objects
+        if objects is None:
             raise ValueError(f"{self.path} is closed; read before close(), or open it again outside of the with block")
-        return store
+        return objects
 
     def close(self) -> None:
         """Drop what was fetched; a later read is a ``ValueError``."""
-        self._store = None
-        self._windows = {}
+        with self._lock:
+            self._objects = None
+            self._windows = {}
+            sequences, self._sequences = self._sequences, {}
+            plan, self._plan = self._plan, None
+            pool, self._pool = self._pool, None
+        for sequence in sequences.values():
+            sequence.cancel()
+        if plan is not None:
+            plan.cancel()
+        if pool is not None and pool[0] == os.getpid():
+            pool[1].shutdown(wait=False, cancel_futures=True)
 
-    def _now(self) -> ObjectFacts | None:
-        try:
-            return facts_of(load_obstore(self.path).head(self.check_open(), self._key))
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # The class depends on the store.
-            raise translate(error, self.path) from None
+    def _is_version(self, facts: ObjectFacts) -> bool:
+        """Return whether facts are those of the version that was opened; times matter without an ETag only."""
+        known = self._facts
+        same = facts.size == known.size and facts.e_tag == known.e_tag
+        return same and (known.e_tag is not None or facts.mtime == known.mtime)
 
-    def _window(self, offset: int, size: int) -> tuple[int, bytes]:
-        """Return bytes that include the range, and the offset at which they begin."""
+    def _knows(self, offset: int, size: int) -> bool:
+        with self._lock:
+            items = self._windows.items()
+            return any(start <= offset and offset + size <= start + len(window) for start, window in items)
+
+    def _known(self, offset: int, size: int) -> memoryview | None:
         with self._lock:
             for start, window in self._windows.items():
                 if start <= offset and offset + size <= start + len(window):
-                    return start, window
-            start = offset if offset + _SMALL < self.size else max(0, self.size - _SMALL)
-            window = self._get(start, min(start + _SMALL, self.size))
+                    if offset + size == start + len(window) and SMALL < len(window) < self.size:
+                        del self._windows[start]  # It was read to its end.
+                    return window[offset - start : offset - start + size]
+        return None
+
+    def _beginning(self, offset: int) -> memoryview | None:
+        """Return what is known from ``offset`` on, so that windows follow one another without overlap."""
+        with self._lock:
+            for start, window in self._windows.items():
+                if start <= offset < start + len(window):
+                    return window[offset - start :]
+        return None
+
+    def _keep(self, start: int, window: memoryview) -> None:
+        with self._lock:
             while len(self._windows) >= _MOST_WINDOWS:
                 del self._windows[next(iter(self._windows))]
             self._windows[start] = window
-            return start, window
+
+    def _read(self, offset: int, buffer: memoryview) -> None:
+        """Request bytes, or take those that were requested ahead."""
+        end = offset + len(buffer)
+        with self._lock:
+            before = self._ends.pop(offset, 0)
+            sequence = self._sequences.pop(offset, None)
+            while len(self._ends) >= _MOST_ENDS:
+                del self._ends[next(iter(self._ends))]
+            self._ends[end] = before + len(buffer)
+        if sequence is None and before >= _SEQUENCE and end < self.size:
+            sequence = ReadAhead(offset, before, self.size, self._request)
+        if sequence is None:
+            self._fill(offset, buffer)
+            return
+        sequence.read_into(buffer)
+        with self._lock:
+            if self._objects is None or end == self.size:
+                return
+            while len(self._sequences) >= _MOST_SEQUENCES:
+                self._sequences.pop(next(iter(self._sequences))).cancel()
+            self._sequences[end] = sequence
 
     def _fill(self, offset: int, buffer: memoryview) -> None:
         def fetch(begin: int) -> None:
-            end = min(begin + _RANGE, len(buffer))
-            buffer[begin:end] = self._get(offset + begin, offset + end)
+            end = min(begin + RANGE, len(buffer))
+            self._get(offset + begin, offset + end, buffer[begin:end])
 
-        begins = range(0, len(buffer), _RANGE)
+        begins = range(0, len(buffer), RANGE)
         if len(begins) == 1:
             fetch(0)
-            return
-        with ThreadPoolExecutor(min(_THREADS, len(begins))) as pool:
-            _drain(pool.map(fetch, begins))
+        else:
+            with ThreadPoolExecutor(min(_THREADS, len(begins))) as pool:
+                _drain(pool.map(fetch, begins))
 
-    def _get(self, start: int, end: int) -> bytes:
+    def _request(self, start: int, end: int) -> Future[memoryview]:
+        """Request a range in another thread."""
+        with self._lock:
+            self.check_open()
+            process = os.getpid()
+            # The threads of a parent process do not exist in its child.
+            if self._pool is None or self._pool[0] != process:
+                self._pool = process, ThreadPoolExecutor(_THREADS, "tfbundle-read")
+            return self._pool[1].submit(self._get, start, end)
+
+    def _get(self, start: int, end: int, into: memoryview | None = None) -> memoryview:
         """Request a range, and check that it is that range of the version that was opened."""
-        options: Any = {"range": (start, end)}
-        e_tag = self._facts.e_tag
-        # A weak ETag matches nothing in a condition (RFC 9110, 13.1.1), but the answer's can be compared.
-        if e_tag is not None and not e_tag.startswith("W/"):
-            options["if_match"] = e_tag
-        try:
-            answer = load_obstore(self.path).get(self.check_open(), self._key, options=options)
-            facts = facts_of(answer.meta)
-            if facts.size != self.size or facts.e_tag != e_tag or (e_tag is None and facts.mtime != self._facts.mtime):
-                raise overwritten(self.path)
-            got, data = answer.range, bytes(answer.bytes())
-        except (ValueError, OSError) as error:
-            raise (translate(error, self.path) if type(error) is FileNotFoundError else error) from None
-        except Exception as error:  # The class depends on the store.
-            raise translate(error, self.path) from None
-        if tuple(got) != (start, end) or len(data) != end - start:
-            raise OSError(5, f"bytes {start} to {end} were requested, and {len(data)} others were sent", self.path)
-        return data
+        answer = self.check_open().read(self._key, start, end, self._facts.e_tag, into)
+        if not self._is_version(answer.facts):
+            raise overwritten(self.path)
+        if answer.start > start or answer.start + len(answer.data) < end:
+            sent = f"{answer.start} to {answer.start + len(answer.data)}"
+            raise OSError(errno.EIO, f"bytes {start} to {end} were requested, and {sent} were sent", self.path)
+        if len(answer.data) > end - start:
+            self._keep(answer.start, answer.data)  # The server sends whole files only.
+        data = answer.data[start - answer.start : end - answer.start]
+        if into is None:
+            return data
+        if data.obj is not into.obj:
+            into[:] = data
+        return into
 
 
-def _drain(results: Iterator[None]) -> None:
+def _drain(results: Iterable[None]) -> None:
     """Wait for all results, and raise the first error."""
     for _ in results:
         pass

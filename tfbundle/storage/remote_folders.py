@@ -2,8 +2,9 @@
 
 A store has no folders, only keys with slashes in them; a folder exists while a key begins with its name. Listing one
 answers all questions about the names in it, so that a location and all that are derived from it share the listings
-that were made. Each ``locate`` begins without any. HTTP servers list nothing; there each name costs a request, and a
-folder is a name that ends in a slash or that another name was joined to.
+that were made. Each ``locate`` begins without any, unless it is of a path that this library has just returned. HTTP
+servers list nothing; there each name costs a request, and a folder is a name that ends in a slash or that another name
+was joined to.
 
 A name that leads out of the store, such as one in a state file that somebody else wrote, is a location at which nothing
 exists, and no request is made for it.
@@ -11,14 +12,22 @@ exists, and no request is made for it.
 
 from __future__ import annotations
 
-import errno
 import posixpath
-from collections.abc import Hashable
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any
 
-from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import FileStat, Listing, Location
-from tfbundle.storage.object_stores import Address, load_obstore, open_store, scheme_of, split_url, translate
-from tfbundle.storage.remote import ObjectFacts, RemoteSource, facts_of
+from tfbundle.storage.object_stores import open_objects, scheme_of, split_url
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects
+from tfbundle.storage.read_ahead import RANGE
+from tfbundle.storage.remote import SMALL, RemoteSource
+
+# So many objects' ends are kept until they are opened.
+_MOST_TAILS = 4
+# For so long a path that this library returned leads to what was learned when it was made.
+_RECENT_SECONDS = 2.0
 
 
 class RemoteListing(Listing):
@@ -45,60 +54,79 @@ class RemoteListing(Listing):
 class _Store:
     """A store, with what was learned about it since the location was made from which all others are derived."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self.can_list = Address(root, "").can_list
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+        self.can_list = objects.can_list
+        # Folders that may not be listed, though their objects may be read.
+        self._denied: set[str] = set()
+        self._began = time.monotonic()
+        self._changes = objects.changes
         self._listings: dict[str, RemoteListing] = {}
-        self._objects: dict[str, ObjectFacts | None] = {}
+        self._facts: dict[str, ObjectFacts | None] = {}
+        self._tails: dict[str, Answer] = {}
 
-    def url(self, key: str) -> str:
-        return f"{self.root}/{key}" if key else self.root
+    def recent(self) -> _Store:
+        """Return this store if what it learned is recent, otherwise one that has learned nothing."""
+        return self if time.monotonic() - self._began < _RECENT_SECONDS else _Store(self.objects)
+
+    def lists(self, folder: str) -> bool:
+        """Return whether a folder may be listed, as far as is known."""
+        return self.can_list and folder not in self._denied
+
+    def _notice_changes(self) -> None:
+        """Forget what was learned if this process has written to the store since."""
+        if self._changes != self.objects.changes:
+            self._changes = self.objects.changes
+            self._listings, self._facts, self._tails = {}, {}, {}
 
     def listing(self, folder: str) -> RemoteListing:
         """Return the entries of a folder; raises ``OSError`` where it may not be listed."""
+        self._notice_changes()
         found = self._listings.get(folder)
         if found is None:
-            found = self._listings[folder] = self._list(folder)
+            found = self._listings[folder] = RemoteListing(*self.objects.list(folder))
         return found
 
-    def _list(self, folder: str) -> RemoteListing:
-        if not self.can_list:
-            reason = "HTTP servers do not list folders; pass a file, or the prefix of a checkpoint"
-            raise OSError(errno.ENOTSUP, reason, self.url(folder))
-        try:
-            found = load_obstore(self.root).list_with_delimiter(open_store(self.root), folder or None)
-        except UnsupportedError:
-            raise
-        except Exception as error:  # The class depends on the store.
-            raise translate(error, self.url(folder)) from None
-        above = f"{folder}/" if folder else ""
-        objects = {meta["path"].removeprefix(above): facts_of(meta) for meta in found["objects"]}
-        folders = {path.removeprefix(above).rstrip("/") for path in found["common_prefixes"]}
-        return RemoteListing({name: facts for name, facts in objects.items() if name and "/" not in name}, folders)
-
-    def object(self, key: str) -> ObjectFacts | None:
+    def facts(self, key: str) -> ObjectFacts | None:
         """Return the facts of an object, or ``None`` if there is none."""
+        self._notice_changes()
         folder, _, name = key.rpartition("/")
         if not name:
             return None
-        if self.can_list:
+        if self.lists(folder):
             try:
                 return self.listing(folder).objects.get(name)
             except PermissionError:
-                self.can_list = False
-        if key not in self._objects:
-            self._objects[key] = self._head(key)
-        return self._objects[key]
+                self._denied.add(folder)
+        if key not in self._facts:
+            self._facts[key] = self._ask(key)
+        return self._facts[key]
 
-    def _head(self, key: str) -> ObjectFacts | None:
+    def _ask(self, key: str) -> ObjectFacts | None:
+        """Return the facts of an object from an answer that has its end too, which is where tables are read first."""
         try:
-            return facts_of(load_obstore(self.root).head(open_store(self.root), key))
-        except FileNotFoundError:
+            answer = self.objects.read_tail(key, SMALL)
+        except MissingFileError:
             return None
-        except UnsupportedError:
-            raise
-        except Exception as error:  # The class depends on the store.
-            raise translate(error, self.url(key)) from None
+        while len(self._tails) >= _MOST_TAILS:
+            del self._tails[next(iter(self._tails))]
+        self._tails[key] = answer
+        return answer.facts
+
+    def open(self, key: str, url: str, first: tuple[int, int] | None) -> RemoteSource:
+        """Open an object; raises ``MissingFileError`` if there is none.
+
+        If nothing is known of it, its facts come with the bytes that are read first, at an offset and of a size.
+        """
+        if first is not None and not self.lists(key.rpartition("/")[0]) and key not in self._facts:
+            offset, size = first
+            answer = self.objects.read(key, offset, offset + max(1, min(size, RANGE)), None)
+            self._facts[key] = answer.facts
+            return RemoteSource(self.objects, key, url, answer.facts, answer)
+        facts = self.facts(key)
+        if facts is None:
+            raise MissingFileError(f"there is no file {url}", path=url)
+        return RemoteSource(self.objects, key, url, facts, self._tails.get(key))
 
     def has_folder(self, key: str) -> bool:
         """Return whether a key begins with this name."""
@@ -109,14 +137,34 @@ class _Store:
         try:
             return not key or bool(self.listing(key).names)
         except PermissionError:
-            self.can_list = False
+            self._denied.add(key)
             return False
+
+
+class RemotePath(str):
+    """A URL with the location that it is of, so that it leads to the same store, however that was opened."""
+
+    __slots__ = ("_location",)
+    _location: RemoteLocation
+
+    @property
+    def location(self) -> RemoteLocation:
+        """The location. What was learned about its folder is kept if it is recent."""
+        return self._location.recent()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _path_of, (self._location,)
+
+
+def _path_of(location: RemoteLocation) -> str:
+    return location.path
 
 
 class RemoteLocation(Location):
     """A URL in an object store or on an HTTP server."""
 
     __slots__ = ("_is_outside", "_key", "_said_folder", "_store", "path")
+    path: RemotePath
 
     def __init__(self, store: _Store, key: str, *, folder: bool = False, outside: str = "") -> None:
         """Make the location of a key; ``outside`` is a name that leads out of the store."""
@@ -124,15 +172,39 @@ class RemoteLocation(Location):
         self._key = key
         self._said_folder = folder or key.endswith("/")
         self._is_outside = bool(outside)
-        self.path = outside or store.url(key)
+        self.path = RemotePath(outside or store.objects.url(key))
+        self.path._location = self
 
     @staticmethod
-    def at(url: str) -> RemoteLocation:
+    def at(url: str, options: Mapping[str, Any] | None = None) -> RemoteLocation:
         """Return the location of a URL, without anything that was learned about its store before."""
         address = split_url(url)
-        location = RemoteLocation(_Store(address.root), address.key)
-        location.path = url
-        return location
+        return RemoteLocation(_Store(open_objects(address.root, options, address.query)), address.key)
+
+    def recent(self) -> RemoteLocation:
+        """Return this location, without what was learned about its store unless that is recent."""
+        store = self._store.recent()
+        return self if store is self._store else self._in(store)
+
+    def current(self) -> RemoteLocation:
+        """Return the same location, without what was learned about its store before."""
+        return self._in(_Store(self._store.objects))
+
+    def _in(self, store: _Store) -> RemoteLocation:
+        outside = str(self.path) if self._is_outside else ""
+        return RemoteLocation(store, self._key, folder=self._said_folder, outside=outside)
+
+    @property
+    def objects(self) -> Objects:
+        """The store that the key is of."""
+        return self._store.objects
+
+    @property
+    def key(self) -> str:
+        """The name in the store; raises ``ValueError`` for one that leads out of it."""
+        if self._is_outside:
+            raise ValueError(f"{self.path} is not in the store {self.objects.root}")
+        return self._key
 
     def _with(self, key: str, *, folder: bool = False) -> RemoteLocation:
         return RemoteLocation(self._store, key, folder=folder)
@@ -170,7 +242,7 @@ class RemoteLocation(Location):
         for name in names:
             if scheme_of(name) is not None:
                 address = split_url(name)
-                if address.root != self._store.root:
+                if address.root != self._store.objects.root:
                     return RemoteLocation(self._store, "", outside=name)
                 key = address.key
             elif name.startswith("/"):
@@ -202,13 +274,13 @@ class RemoteLocation(Location):
 
     def relative_to(self, folder: Location) -> str:
         """Return the shortest path that leads here from ``folder``, or the URL where they are in different stores."""
-        if not isinstance(folder, RemoteLocation) or folder._store.root != self._store.root:
+        if not isinstance(folder, RemoteLocation) or folder._store.objects.root != self._store.objects.root:
             return self.path
         return posixpath.relpath(f"/{self._key}", f"/{folder._key}")
 
     def is_file(self) -> bool:
         """Return whether there is an object of this name."""
-        return not self._is_outside and self._store.object(self._key) is not None
+        return not self._is_outside and self._store.facts(self._key) is not None
 
     def is_folder(self) -> bool:
         """Return whether keys begin with this name; on an HTTP server, whether the name says so."""
@@ -218,7 +290,7 @@ class RemoteLocation(Location):
 
     def stat(self) -> FileStat | None:
         """Return size and time of an object, or ``None`` where there is none."""
-        facts = None if self._is_outside else self._store.object(self._key)
+        facts = None if self._is_outside else self._store.facts(self._key)
         return None if facts is None else FileStat(facts.size, facts.mtime, facts.e_tag)
 
     def list(self) -> RemoteListing:
@@ -232,14 +304,22 @@ class RemoteLocation(Location):
         """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
         if not self.is_folder():
             raise MissingFileError(f"there is no folder {self.path}", path=self.path)
-        return self._store.root, self._key.rstrip("/")
+        return self._store.objects.root, self._key.rstrip("/")
 
-    def open(self) -> RemoteSource:
-        """Open the object, of which nothing is requested yet; raises ``MissingFileError`` if there is none."""
-        facts = None if self._is_outside else self._store.object(self._key)
-        if facts is None:
+    def open(self, first: tuple[int, int] | None = None) -> RemoteSource:
+        """Open the object; raises ``MissingFileError`` if there is none."""
+        if self._is_outside:
             raise MissingFileError(f"there is no file {self.path}", path=self.path)
-        return RemoteSource(self._store.root, self._key, self.path, facts)
+        return self._store.open(self._key, self.path, first)
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return RemoteLocation.at, (self.path,)
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unpickled, (
+            self._store.objects,
+            self._key,
+            self._said_folder,
+            str(self.path) if self._is_outside else "",
+        )
+
+
+def _unpickled(objects: Objects, key: str, folder: bool, outside: str) -> RemoteLocation:
+    return RemoteLocation(_Store(objects), key, folder=folder, outside=outside)

@@ -83,6 +83,10 @@ def find_checkpoint(path: StrPath, format: Format | None = None) -> CheckpointFi
     location = location.anchored()
     if location.is_folder():
         return _in_folder(location, format)
+    # On a server without listings each question is a request, and most paths that are not a member's are prefixes.
+    found = find_files(location, "v2") if format != "v1" and prefix_of(location) is None else None
+    if found is not None:
+        return found
     if location.is_file():
         return _from_file(location, format)
     found = find_files(location, format)
@@ -325,7 +329,14 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
         )
     if format and find_files(prefix):
         raise _other_format(prefix, format)
-    there = scan_folder(folder)
+    try:
+        names = folder.list()
+    except OSError as error:  # A server without listings, or a folder that may not be listed.
+        raise MissingFileError(
+            f"there is no checkpoint {location}: {prefix}.index is not there ({error.strerror or error})",
+            path=location.path,
+        ) from None
+    there = scan_folder(folder, names)
     if any(prefix.name == orphan.name for orphan in there.without_index):
         _raise_orphan(location, prefix)
     begun = [temporary for temporary in there.incomplete if temporary.name.startswith(prefix.name + "_temp")]
@@ -335,7 +346,7 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
             "incomplete: training stopped while it was being written",
             path=location.path,
         )
-    renamed = describe_renamed_index(prefix, folder.list())
+    renamed = describe_renamed_index(prefix, names)
     close = _likely_names(prefix.name, [other.name for other in (*there.v2, *there.v1)])
     hint = ""
     if renamed:

@@ -9,10 +9,11 @@ reading by region.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfbundle.checkpoint.find.listings import Listings
-from tfbundle.checkpoint.find.names import CheckpointFiles, Format, data_files_in, find_files, v1_prefix_of
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, data_files_in, find_files, shard_path, v1_prefix_of
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
@@ -28,6 +29,8 @@ from tfbundle.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
+# So many data files are asked for by name.
+_MOST_ASKED = 1000
 # The kinds that a damaged table may be identified as.
 _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.TEXT, FileKind.UNKNOWN)
 
@@ -137,7 +140,9 @@ def _sizes(store: BundleStore | V1Store, listings: Listings) -> Iterator[int]:
         return
     yield store.index.table.source.size
     listing = listings.of(store.prefix.parent)
-    for name in data_files_in(listing, store.prefix.name):
+    # A folder that may not be listed, or a server that lists none, still answers for names.
+    stated = (shard_path(store.prefix.name, shard, store.shards.count) for shard in range(store.shards.count))
+    for name in list(data_files_in(listing, store.prefix.name)) or islice(stated, _MOST_ASKED):
         facts = listing.stat(name)
         yield 0 if facts is None else facts.size
 

@@ -236,8 +236,9 @@ def _read_stretch(
     """Yield the tensors of a stretch, each by its number, as arrays of their own."""
     shard, start = int(places.shard[0]), int(places.offset[0])
     try:
-        source = reader.shards.source(shard)
-        data = source.read_at(start, int(places.size.sum()))
+        size = int(places.size.sum())
+        source = reader.shards.source(shard, (start, size))
+        data = source.read_at(start, size)
         if not reader.verify:
             reader.shards.check_unverified(source)
     except TfBundleError:

@@ -51,8 +51,8 @@ class Shards:
         """Return the location of a shard."""
         return self.prefix.plus(shard_path("", shard, self.count))
 
-    def source(self, shard: int) -> Source:
-        """Return an open shard.
+    def source(self, shard: int, first: tuple[int, int] | None = None) -> Source:
+        """Return an open shard; ``first`` is the offset and the size of what is read of it first, if that is known.
 
         Raises ``FormatError`` for a number that the bundle does not have, or if the checkpoint was replaced since
         its index was read, and ``MissingFileError`` where the file is not there.
@@ -63,9 +63,9 @@ class Shards:
         with self._lock:
             if self._closed:
                 raise ValueError(f"the checkpoint {self.prefix} is closed; read before close(), or open it again")
-            return self._open.get(shard) or self._open_shard(shard)
+            return self._open.get(shard) or self._open_shard(shard, first)
 
-    def _open_shard(self, shard: int) -> Source:
+    def _open_shard(self, shard: int, first: tuple[int, int] | None) -> Source:
         if not 0 <= shard < self.count:
             raise FormatError(
                 f"the index places it in shard {shard}, and the checkpoint has {self.count}",
@@ -75,13 +75,16 @@ class Shards:
         location = self.location(shard)
         path = location.path
         try:
-            source = open_making_room(location.open, self._open)
+            source = open_making_room(lambda: location.open(first), self._open)
         except MissingFileError:
             raise self._missing(shard, path) from None
         # In this order: a checkpoint that is replaced after all checks leaves the open files as they are.
-        if self._seen.setdefault(shard, source.version) != source.version or not self._index.same_file():
+        if self._seen.setdefault(shard, source.version) != source.version:
             raise self._overwritten(path)
-        self.check_in_place()
+        if not source.is_remote:
+            if not self._index.same_file():
+                raise self._overwritten(path)
+            self.check_in_place()
         if len(self._open) >= most_open_files():
             del self._open[next(iter(self._open))]
         self._open[shard] = source
@@ -90,9 +93,18 @@ class Shards:
     def check_unverified(self, source: Source) -> None:
         """Raise ``FormatError`` if what was read from a shard without a checksum may be another checkpoint's."""
         source.check_unchanged()
-        for file in (source, self._index):
+        for file in (self._index,) if source.is_remote else (source, self._index):
             if file.was_replaced():
                 raise self._overwritten(file.path)
+
+    def explain(self, error: TfBundleError, source: Source) -> TfBundleError:
+        """Return the error for bytes that contradict the index: ``error``, unless another checkpoint is there now.
+
+        On opening, that was checked already, unless it takes a request.
+        """
+        if source.is_remote and self._index.was_replaced():
+            return self._overwritten(self._index.path)
+        return error
 
     def check_in_place(self) -> None:
         """Raise ``FormatError`` if another checkpoint has begun to take the place of this one."""

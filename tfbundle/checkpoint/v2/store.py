@@ -10,6 +10,7 @@ a tensor are put together.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from functools import partial
 from math import prod
@@ -253,6 +254,7 @@ class BundleStore:
         found = [None] * len(wanted) if mmap else read_small(self.reader, wanted, room)
         read = self._view if mmap else self._read
         jobs: list[Callable[[], Array]] = []
+        extents: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         nbytes = 0
         for name, record, array in zip(names, wanted, found, strict=True):
             if array is None:
@@ -260,10 +262,14 @@ class BundleStore:
                 try:
                     for _, stored in slices:
                         room.take(stored)
-                        nbytes += stored.location.size
+                        shard, offset, size, _ = stored.location
+                        extents[shard].append((offset, size))
+                        nbytes += size
                 except TfBundleError as error:
                     raise error.locate(path=self.path, tensor=name) from None
                 jobs.append(partial(read, name, record, slices))
+        for shard, some in extents.items():
+            self.shards.source(shard).expect(some)
         others = iter(run_together(jobs, nbytes))
         arrays = {name: next(others) if array is None else array for name, array in zip(names, found, strict=True)}
         if not self.verify:

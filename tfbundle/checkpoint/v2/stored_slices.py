@@ -26,7 +26,7 @@ from tfbundle.storage.copying import Sink
 from tfbundle.tensors.arrays import CHUNK, Array, allocate, shaped, split, swap_bytes
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, numpy_dtype
 from tfbundle.tensors.reading import read_selected
-from tfbundle.tensors.selection import Selection
+from tfbundle.tensors.selection import Selection, plan_reads
 
 # Bytes that are copied at a time: one buffer, which stays in the processor's cache.
 COPIED = 64 << 10
@@ -68,11 +68,12 @@ class SliceReader:
         buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
         if self.verify:
             crc = 0
+            source.expect([(place.offset, place.size)])
             for start in range(0, place.size, CHUNK):
                 chunk = buffer[start : start + CHUNK]
                 source.read_into(place.offset + start, chunk)
                 crc = crc32c(chunk, crc)
-            check_crc(source, place, crc)
+            check_crc(self.shards, source, place, crc)
         else:
             source.read_into(place.offset, buffer)
             self.shards.check_unverified(source)
@@ -85,7 +86,8 @@ class SliceReader:
         if stored.is_objects:
             chosen: Array = self.read(stored)[selection.grid]
             return chosen
-        source = self.source(stored)
+        first = next(plan_reads(selection, stored.shape, numpy_dtype(stored.data_type).itemsize), None)
+        source = self.source(stored, first and (first.offset, first.size))
         array = read_selected(source, stored.location.offset, stored.data_type, stored.shape, selection)
         self.shards.check_unverified(source)
         return self._native(array)
@@ -101,7 +103,7 @@ class SliceReader:
         source = self.source(stored)
         data = source.view(place.offset, place.size)
         if self.verify:
-            check_crc(source, place, crc32c(data))
+            check_crc(self.shards, source, place, crc32c(data))
         else:
             self.shards.check_unverified(source)
         return shaped(np.frombuffer(data, dtype), stored.shape)
@@ -114,9 +116,10 @@ class SliceReader:
             return
         place = stored.location
         crc = 0
+        source.expect([(place.offset, place.size)])
         for start in range(0, place.size, CHUNK):
             crc = crc32c(source.read_at(place.offset + start, min(CHUNK, place.size - start)), crc)
-        check_crc(source, place, crc)
+        check_crc(self.shards, source, place, crc)
 
     def copy(self, stored: StoredSlice, sink: Sink) -> int:
         """Append the bytes of a slice to ``sink`` as they are stored, and return the CRC-32C that its entry states.
@@ -146,19 +149,23 @@ class SliceReader:
                 crc = crc32c(chunk, crc)
             done += len(chunk)
         if self.verify:
-            check_crc(source, place, crc)
+            check_crc(self.shards, source, place, crc)
         else:
             self.shards.check_unverified(source)
         return unmask(place.crc)
 
-    def source(self, stored: StoredSlice) -> Source:
-        """Return the slice's shard, which has proved long enough for it, so that what follows may allocate its size."""
+    def source(self, stored: StoredSlice, first: tuple[int, int] | None = None) -> Source:
+        """Return the slice's shard, which has proved long enough for it, so that what follows may allocate its size.
+
+        ``first`` is the offset in the slice, and the size, of what is read first, unless that is its start.
+        """
         place = stored.location
-        source = self.shards.source(place.shard)
+        start, size = first or (0, place.size)
+        source = self.shards.source(place.shard, (place.offset + start, size))
         try:
             source.require(place.offset, place.size)
         except TruncatedError as error:
-            raise error.locate(shard=place.shard) from None
+            raise self.shards.explain(error.locate(shard=place.shard), source) from None
         return source
 
     def full_path(self, stored: StoredSlice) -> str:
@@ -186,7 +193,8 @@ class SliceReader:
             elements = decode(data, prod(stored.shape), unmask(place.crc) if verify else None, self.byteorder)
         except FormatError as error:
             source.check_unchanged()
-            raise error.locate(path=source.path, offset=place.offset, shard=place.shard) from None
+            located = error.locate(path=source.path, offset=place.offset, shard=place.shard)
+            raise self.shards.explain(located, source) from None
         if not verify:
             self.shards.check_unverified(source)
         return elements
@@ -224,13 +232,13 @@ class Room:
             )
 
 
-def check_crc(source: Source, place: Location, actual: int) -> None:
+def check_crc(shards: Shards, source: Source, place: Location, actual: int) -> None:
     """Compare the CRC-32C of the bytes that were read with the stored one."""
     expected = unmask(place.crc)
     if actual == expected:
         return
     source.check_unchanged()
-    raise ChecksumError(
+    error = ChecksumError(
         f"its {place.size} bytes at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
         f"{expected:#010x} is stored; the data is damaged, or belongs to another checkpoint",
         expected=expected,
@@ -239,6 +247,7 @@ def check_crc(source: Source, place: Location, actual: int) -> None:
         offset=place.offset,
         shard=place.shard,
     )
+    raise shards.explain(error, source)
 
 
 def stream_slice(reader: SliceReader, stored: StoredSlice) -> Iterator[Array]:
@@ -261,6 +270,6 @@ def stream_slice(reader: SliceReader, stored: StoredSlice) -> Iterator[Array]:
             crc = crc32c(buffer, crc)
         yield swap_bytes(array) if reader.swapped else array
     if reader.verify:
-        check_crc(source, place, crc)
+        check_crc(reader.shards, source, place, crc)
     else:
         reader.shards.check_unverified(source)

@@ -231,7 +231,15 @@ class Table(Mapping[bytes, bytes]):
 
     def blocks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """Return the keys and values of each data block, in the order of the table."""
+        self._expect_all()
         return map(self.block, range(len(self.handles)))
+
+    def _expect_all(self) -> None:
+        if self.handles:
+            begin, last = self.handles[0].offset, self.handles[-1]
+            size = last.offset + last.size + TRAILER_SIZE - begin
+            if begin + size <= self.source.size:
+                self.source.expect([(begin, size)])
 
     def find_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the values of those of ``keys`` that the table has, with each block read once.

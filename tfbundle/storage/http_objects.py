@@ -1,0 +1,373 @@
+"""Files of an HTTP server, read by ranges with the standard library.
+
+An answer to a range states the size of the file and its ETag, so that no request is made only to ask for these::
+
+    GET /run/model.index             206 Partial Content
+    Range: bytes=-65536              Content-Range: bytes 4000-69535/69536     what was sent, and the size of all
+    If-Match: "5f3c"                 ETag: "5f3c"
+
+A request is repeated if the connection fails, the answer ends early, or the status is one that may pass (408, 429,
+5xx). Each has a time limit that grows with its bytes, so that a server that sends a byte now and then is no endless
+wait. A redirect is followed unless it leads from https to another scheme; the caller's credentials go to the caller's
+host only. The query of a signed URL is sent with each request to that host, and shown in no message.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import http.client
+import itertools
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
+
+MOST_TRIES = 5
+CONNECT_SECONDS = 10.0
+# Between two packets; and for a whole request, to which a second is added for so many bytes.
+SILENT_SECONDS = 30.0
+REQUEST_SECONDS = 60.0
+SLOWEST_RATE = 50_000
+# No try begins later than this after the first one.
+RETRY_SECONDS = 60.0
+FIRST_WAIT = 0.1
+
+_MOST_REDIRECTS = 5
+_MOST_IDLE = 8
+# A server without ranges sends whole files, which are accepted up to this size.
+_MOST_WHOLE = 64 << 20
+_LONGEST_REASON = 200
+_ESCAPED = "/%:@!$&'()*+,;=~?"
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+_NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
+# What a request to another host than the caller's carries.
+_PUBLIC = frozenset({"accept-encoding", "user-agent", "range", "if-match"})
+
+# The start and the end of what is requested; without a start, the last bytes of the file.
+_Span = tuple[int | None, int]
+
+
+class _Host(NamedTuple):
+    """Where a request goes: scheme, name of the host without brackets, and port."""
+
+    scheme: str
+    name: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port == (443 if self.scheme == "https" else 80) else f"{name}:{self.port}"
+
+
+class _BrokenAnswer(Exception):
+    """An answer that is worth another attempt; the message says what is wrong with it."""
+
+
+class _FinalError(OSError):
+    """An answer that another attempt would not change."""
+
+
+class HttpObjects(Objects):
+    """The files of one HTTP server."""
+
+    can_list = False
+
+    def __init__(self, root: str, query: str = "", headers: Mapping[str, str] | None = None) -> None:
+        """Send requests to the server of ``root``, each with ``query`` and ``headers``; nothing is sent yet.
+
+        Raises ``ValueError`` for a URL without a host, or with a port that is not a number.
+        """
+        parts = urlsplit(root)
+        self._host = _host_of(root)
+        self._headers = {"Accept-Encoding": "identity", "User-Agent": "tfbundle", **(headers or {})}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self._headers.setdefault("Authorization", f"Basic {base64.b64encode(pair).decode()}")
+        # Messages must not show a password.
+        self.root = f"{parts.scheme.lower()}://{parts.netloc.rpartition('@')[2]}"
+        self._given = root, query, headers
+        self._query = query
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return HttpObjects, self._given
+
+    def url(self, key: str) -> str:
+        """Return the URL of a file, without a password or a query."""
+        return f"{self.root}/{_quoted(key)}" if key else self.root
+
+    def read(self, key: str, start: int, end: int, e_tag: str | None, into: memoryview | None = None) -> Answer:
+        """Return a part of a file; see ``Objects.read``."""
+        headers = {"Range": f"bytes={start}-{end - 1}"}
+        # A weak ETag matches nothing in a condition (RFC 9110, 13.1.1); the caller compares the answer's.
+        if e_tag is not None and not e_tag.startswith("W/"):
+            headers["If-Match"] = e_tag
+        return self._get(key, headers, (start, end), into)
+
+    def read_tail(self, key: str, size: int) -> Answer:
+        """Return the end of a file; see ``Objects.read_tail``."""
+        return self._get(key, {"Range": f"bytes=-{size}"}, (None, size), None)
+
+    def facts(self, key: str) -> ObjectFacts | None:
+        """Return the facts of a file, or ``None`` if the server has none of this name."""
+        # A signed URL holds for GET only, so that no HEAD is sent.
+        try:
+            return self._get(key, {"Range": "bytes=0-0"}, None, None).facts
+        except MissingFileError:
+            return None
+
+    def list(self, folder: str) -> tuple[dict[str, ObjectFacts], set[str]]:
+        """Raise ``OSError``, because HTTP servers do not list folders."""
+        reason = "HTTP servers do not list folders; pass a file, or the prefix of a checkpoint"
+        raise OSError(errno.ENOTSUP, reason, self.url(folder))
+
+    def upload(self, key: str, file: BinaryIO) -> None:
+        """Raise ``UnsupportedError``, because files of HTTP servers are read only."""
+        url = self.url(key)
+        raise UnsupportedError(f"{url} cannot be written; write to a local path or to an object store", path=url)
+
+    def delete(self, key: str) -> None:
+        """Raise ``UnsupportedError``, because files of HTTP servers are read only."""
+        url = self.url(key)
+        raise UnsupportedError(f"{url} cannot be removed; HTTP servers are read only", path=url)
+
+    def _get(self, key: str, headers: dict[str, str], span: _Span | None, into: memoryview | None) -> Answer:
+        """Request a part of a file, or without ``span`` only its facts, until an answer is whole."""
+        url = self.url(key)
+        begun = time.monotonic()
+        for tries in itertools.count(1):
+            try:
+                return self._try(key, headers, span, into)
+            except (_BrokenAnswer, http.client.HTTPException, OSError) as error:
+                if isinstance(error, _FinalError | MissingFileError | PermissionError | ssl.SSLCertVerificationError):
+                    raise
+                if tries == MOST_TRIES or time.monotonic() - begun > RETRY_SECONDS:
+                    reason = str(error) or type(error).__name__
+                    number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
+                    attempts = "1 attempt" if tries == 1 else f"{tries} attempts"
+                    raise OSError(number, f"{reason} ({attempts})", url) from None
+            time.sleep(FIRST_WAIT * 2 ** (tries - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _try(self, key: str, headers: dict[str, str], span: _Span | None, into: memoryview | None) -> Answer:
+        url = self.url(key)
+        expected = 0 if span is None else span[1] - (span[0] or 0)
+        seconds = REQUEST_SECONDS + expected / SLOWEST_RATE
+        host, sent = self._host, {**self._headers, **headers}
+        target = f"/{_quoted(key)}{self._query}"
+        for _ in range(_MOST_REDIRECTS + 1):
+            connection = self._connect(host)
+            watch = _Watch(connection, seconds)
+            done = False
+            try:
+                connection.request("GET", connection.target(target), headers=sent)
+                response = connection.getresponse()
+                if response.status not in _REDIRECTS:
+                    answer = _read_answer(response, url, span, into)
+                    done = response.isclosed() and not response.will_close
+                    return answer
+                host, target = _redirected(url, host, target, response)
+            except (OSError, http.client.HTTPException, _BrokenAnswer) as error:
+                if watch.is_over and not isinstance(error, _FinalError):
+                    raise TimeoutError(f"the answer was not complete after {seconds:.0f} seconds") from None
+                raise
+            finally:
+                watch.stop()
+                if done and not watch.is_over:
+                    self._release(connection)
+                else:
+                    connection.close()
+            if host != self._host:
+                sent = {name: value for name, value in sent.items() if name.lower() in _PUBLIC}
+        raise _FinalError(errno.ELOOP, f"more than {_MOST_REDIRECTS} redirects follow one another", url)
+
+    def _connect(self, host: _Host) -> _Connection:
+        process = os.getpid()
+        with self._lock:
+            # A connection that a parent process opened is the parent's.
+            self._idle = [connection for connection in self._idle if connection.process == process]
+            for number, connection in enumerate(self._idle):
+                if connection.to == host:
+                    del self._idle[number]
+                    return connection
+        return _Connection(host)
+
+    def _release(self, connection: _Connection) -> None:
+        with self._lock:
+            if len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to a host, by way of the proxy that the environment names."""
+
+    def __init__(self, to: _Host) -> None:
+        self.to = to
+        self.process = os.getpid()
+        proxy = getproxies().get(to.scheme)
+        self._proxy = None if proxy is None or proxy_bypass(to.name) else _host_of(proxy)
+        at = self._proxy or to
+        super().__init__(at.name, at.port, timeout=CONNECT_SECONDS)
+        if self._proxy is not None and to.scheme == "https":
+            self.set_tunnel(to.name, to.port)
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(SILENT_SECONDS)
+        if self.to.scheme == "https":
+            self.sock = _trust().wrap_socket(self.sock, server_hostname=self.to.name)
+
+    def target(self, path: str) -> str:
+        """Return what a request line names: the path, or to a proxy the whole URL."""
+        return f"http://{self.to.authority}{path}" if self._proxy is not None and self.to.scheme == "http" else path
+
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        # The host is that of the URL, without the port that its scheme implies.
+        super().putheader(header, *((self.to.authority,) if header == "Host" else values))
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+class _Watch:
+    """Ends a request that takes too long as a whole, however often its server sends a byte."""
+
+    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
+        self._connection = connection
+        self.is_over = False
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.is_over = True
+        socket_ = self._connection.sock
+        if socket_ is not None:
+            with suppress(OSError):
+                socket_.shutdown(socket.SHUT_RDWR)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+
+def _quoted(key: str) -> str:
+    return quote(key, safe="/:@!$&'()*+,;=~", errors="surrogateescape")
+
+
+def _host_of(url: str) -> _Host:
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    if not parts.hostname or scheme not in ("http", "https"):
+        raise ValueError(f"{url} is not the URL of a host")
+    return _Host(scheme, parts.hostname, parts.port or (443 if scheme == "https" else 80))
+
+
+def _redirected(url: str, host: _Host, target: str, response: http.client.HTTPResponse) -> tuple[_Host, str]:
+    """Return where a redirect leads; raises ``OSError`` where it may not be followed."""
+    place = response.getheader("Location")
+    if not place:
+        raise _BrokenAnswer(f"the server answers {response.status} without a Location")
+    try:
+        absolute = urljoin(f"{host.scheme}://{host.authority}{target}", place)
+        parts = urlsplit(absolute)
+        new = _host_of(absolute)
+    except ValueError:
+        raise _FinalError(errno.EIO, "the server redirects to something that is not an HTTP URL", url) from None
+    if host.scheme == "https" != new.scheme:
+        raise _FinalError(errno.EACCES, f"the server redirects from https to {new.scheme}, which is refused", url)
+    query = f"?{quote(parts.query, safe=_ESCAPED)}" if parts.query else ""
+    return new, quote(parts.path or "/", safe=_ESCAPED) + query
+
+
+def _read_answer(response: http.client.HTTPResponse, url: str, span: _Span | None, into: memoryview | None) -> Answer:
+    status = response.status
+    said = f"the server answers {status} {response.reason}"[:_LONGEST_REASON]
+    if status in (404, 410):
+        raise MissingFileError(f"there is no file {url}", path=url)
+    if status == 412:
+        raise overwritten(url)
+    if status in (401, 403, 407):
+        raise PermissionError(errno.EACCES, f"access is denied: {said}", url)
+    if status == 416:
+        none = _NO_RANGE.fullmatch(response.getheader("Content-Range") or "")
+        if none is None:
+            raise _BrokenAnswer(said)
+        return Answer(_facts(response, int(none[1])), int(none[1]), memoryview(b""))
+    if status in _PASSING:
+        raise _BrokenAnswer(said)
+    if status not in (200, 206):
+        raise _FinalError(errno.EIO, said, url)
+    coding = (response.getheader("Content-Encoding") or "identity").lower()
+    if coding != "identity":
+        raise UnsupportedError(f"the server sends {url} as {coding}, whose ranges are not those of the file", path=url)
+    first, size, total = _announced(response, url, span)
+    if span is None or size < 0:
+        return Answer(_facts(response, total), 0, memoryview(b""))
+    view = into if into is not None and (first, size) == (span[0], len(into)) else memoryview(bytearray(size))
+    done = 0
+    while done < size:
+        count = response.readinto(view[done:])
+        if not count:
+            raise _BrokenAnswer(f"the answer ends after {done} of {size} bytes")
+        done += count
+    if response.read(1):
+        raise _BrokenAnswer(f"{size} bytes were announced, and more were sent")
+    return Answer(_facts(response, total), first, view)
+
+
+def _announced(response: http.client.HTTPResponse, url: str, span: _Span | None) -> tuple[int, int, int]:
+    """Return where the bytes of an answer begin, how many they are, and how many the file has.
+
+    Where a server has no ranges and the file is large, only the last is known, and the second is -1.
+    """
+    length = response.length
+    start, end = span or (0, 1)
+    if response.status == 200:
+        if length is None:
+            raise _FinalError(errno.EIO, "the server does not state the size of the file", url)
+        if length <= _MOST_WHOLE or (start == 0 and length <= end):
+            return 0, length, length
+        if span is None or start is None:
+            return 0, -1, length
+        raise UnsupportedError(
+            f"the server of {url} sends the whole file, of {length} bytes, in place of a range; download it", path=url
+        )
+    sent = _RANGE.fullmatch(response.getheader("Content-Range") or "")
+    if sent is None:
+        raise _BrokenAnswer("the server sends a part of the file, and does not state which one")
+    first, stop, total = int(sent[1]), int(sent[2]) + 1, int(sent[3])
+    expected = max(0, total - end) if start is None else start
+    if (first, stop) != (expected, total if start is None else min(end, total)):
+        raise _BrokenAnswer(f"the server sends bytes {first} to {stop} of {total}, which are not those requested")
+    if length is not None and length != stop - first:
+        raise _BrokenAnswer(f"the server announces {stop - first} bytes, and sends {length}")
+    return first, stop - first, total
+
+
+def _facts(response: http.client.HTTPResponse, size: int) -> ObjectFacts:
+    try:
+        mtime = parsedate_to_datetime(response.getheader("Last-Modified") or "").timestamp()
+    except (ValueError, OverflowError):
+        mtime = 0.0
+    return ObjectFacts(size, mtime, response.getheader("ETag") or None)
