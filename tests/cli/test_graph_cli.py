@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tfbundle
-from tests.support.command import refusal, run, run_json
+from tests.support.command import documents, outcome, refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.graphs import ExpectedGraph, expected_graphs
 from tests.support.records import frames
@@ -415,3 +415,41 @@ def test_the_attributes_of_a_node_have_one_limit(tmp_path: Path, count: int, is_
     assert all("together" in str(value) for value in values[1:])
     assert len(values) == count
     assert is_fine is ("together" not in str(values))
+
+
+def test_the_nodes_around_a_node() -> None:
+    result = run("graph", TRAINING, "fc2/BiasAdd", "--depth", "1")
+    lines = result.stdout.partition("steps")[2].splitlines()[1:]
+    assert [line.split()[:3] for line in lines[:3]] == [
+        ["-1", "fc2/MatMul", "MatMul"],
+        ["-1", "fc2/biases/read", "Identity"],
+        ["0", "fc2/BiasAdd", "BiasAdd"],
+    ]
+    assert all(line.split()[0] == "+1" and line.endswith("fc2/BiasAdd") for line in lines[3:])
+    (facts,) = documents(run("graph", TRAINING, "fc2/BiasAdd", "--depth", "1", "--json").stdout)
+    assert len(facts["around"]["nodes"]) == len(lines)
+    assert {"source": "fc2/MatMul", "target": "fc2/BiasAdd", "tensor": "fc2/MatMul"} in facts["around"]["edges"]
+    (facts,) = documents(run("graph", TRAINING, "fc2/BiasAdd", "--json").stdout)
+    assert facts["around"] is None
+
+
+def test_a_drawing_for_graphviz(tmp_path: Path) -> None:
+    names = ['say "hi"\\', "line\nbreak", "\x1b[31m"]
+    nodes = [NodeDef(name=name, op="NoOp", input=names[:place]) for place, name in enumerate(names)]
+    nodes.append(NodeDef(name="last", op="Add", input=[f"{names[0]}:1", f"^{names[1]}"]))
+    (tmp_path / "graph.pb").write_bytes(GraphDef(node=nodes).SerializeToString())
+    drawing = run("graph", tmp_path / "graph.pb", "last", "--dot").stdout
+    assert drawing.startswith("digraph {")
+    assert drawing.rstrip().endswith("}")
+    assert "\x1b" not in drawing
+    assert r'[label="say \"hi\"\\\\\nNoOp"]' in drawing
+    assert r'[label="line\\nbreak\nNoOp"]' in drawing
+    assert drawing.count("style=dashed") == 1
+    assert drawing.count('[label="1"]') == 1
+
+
+@pytest.mark.parametrize("arguments", [["--dot"], ["--depth", "2"], ["fc2/BiasAdd", "--dot", "--json"]])
+def test_what_has_nothing_around_it(arguments: list[str]) -> None:
+    status, printed, error = outcome("graph", TRAINING, *arguments)
+    assert (status, printed) == (2, "")
+    assert "--dot" in error

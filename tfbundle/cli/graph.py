@@ -9,6 +9,7 @@ import click
 
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.completion import complete_nodes
+from tfbundle.cli.graph_around import find_around, print_around, to_dot
 from tfbundle.cli.graph_facts import (
     Facts,
     file_facts,
@@ -24,6 +25,7 @@ from tfbundle.cli.output import (
     print_fact,
     print_json,
     print_line,
+    print_lines,
     print_table,
     unescape_name,
 )
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 _WIDEST_ARGUMENTS = 64
 # A longer list of keys would not help.
 _MOST_LISTED = 10
+# How far the nodes around a node can be shown, and how far a drawing shows them.
+_DEEPEST = 10
+_DOT_DEPTH = 2
 _TRAINABLE = {True: "yes", False: "no", None: "?"}
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
 
@@ -45,8 +50,12 @@ _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "Sav
 @click.command()
 @path_argument
 @click.argument("node", required=False, shell_complete=complete_nodes)
+@click.option(
+    "--depth", type=click.IntRange(1, _DEEPEST), metavar="N", help="Show the nodes around NODE, N steps up and down."
+)
+@click.option("--dot", is_flag=True, help="Print the nodes around NODE as a graph for Graphviz.")
 @json_option
-def command(path: str, node: str | None, as_json: bool) -> None:
+def command(path: str, node: str | None, depth: int | None, dot: bool, as_json: bool) -> None:
     """Show the contents of a graph: ops, variables, collections, signatures, functions.
 
     PATH is a GraphDef, a MetaGraphDef (.meta) or a SavedModel, in text or binary form, or a checkpoint with one of
@@ -54,7 +63,14 @@ def command(path: str, node: str | None, as_json: bool) -> None:
 
     With NODE, only that node is shown: op, inputs, attributes and outputs. NODE may also be the name of a tensor, such
     as fc2/add:0, of a function, or of a variable, such as dense/kernel or its key in the checkpoint.
+
+    --depth also lists the nodes that NODE depends on, and those that depend on it. --dot prints them for Graphviz
+    ("tfbundle graph PATH NODE --dot | dot -Tsvg -o around.svg"), by default to a depth of 2.
     """
+    if node is None and (dot or depth is not None):
+        raise click.UsageError("--depth and --dot show the nodes around one node; pass its name as NODE")
+    if dot and as_json:
+        raise click.UsageError("pass --dot or --json, not both")
     from tfbundle.graph.graph import Function
     from tfbundle.graph.loading import one_graph
     from tfbundle.graph.variables import Variable
@@ -76,6 +92,13 @@ def command(path: str, node: str | None, as_json: bool) -> None:
         facts, show, document = variable_facts(found, graph), _print_variable, "graph-variable"
     else:
         facts, show, document = node_facts(found, graph), _print_node, "graph-node"
+        around = find_around(graph, found, depth or (_DOT_DEPTH if dot else 0))
+        if dot:
+            print_lines(to_dot(around))
+            return
+        facts["around"] = around if depth else None
+    if (dot or depth) and document != "graph-node":
+        raise click.UsageError(f"{node} is not a node; --depth and --dot show the nodes around a node")
     if as_json:
         print_json(facts, document=document)
     else:
@@ -240,6 +263,8 @@ def _print_node(facts: Facts) -> None:
         print_fact("output", "not known: the op has no known definition")
     for output in facts["outputs"] or ():
         print_fact("output", f"{escape_name(output['name'])} {output['dtype'] or '?'} {_shape(output['shape'])}")
+    if facts["around"] is not None:
+        print_around(facts["around"])
 
 
 def _print_variable(facts: Facts) -> None:

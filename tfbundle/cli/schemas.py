@@ -130,6 +130,7 @@ DOCUMENTS: dict[str, Document] = {
             "control_inputs": "the nodes that run before it",
             "attributes": "by name",
             "outputs": "a list of name, shape, dtype, data_type; null where the op is not known",
+            "around": "with --depth, nodes (name, op, distance), edges (source, target, tensor), complete; else null",
         },
     ),
     "graph-variable": Document(
