@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tfbundle
-from tfbundle.formats.message_budget import check_message
+from tfbundle.formats.message_budget import _unseen, check_message
 from tfbundle.formats.text.scalars import varint
 from tfbundle.limits import FREE_MESSAGE_MEMORY
 from tfbundle.proto import AttrValue, Event, GraphDef, NodeDef, SavedModel, TrackableObjectGraph
@@ -108,6 +108,32 @@ def test_one_large_message_among_many() -> None:
     nodes[77_777] = _field(1, b"\x2a\x00" * (2 << 20))
     with pytest.raises(tfbundle.UnsupportedError):
         check_message(b"".join(nodes), GraphDef)
+
+
+@pytest.mark.parametrize("large", [1, 10, 300])
+@pytest.mark.parametrize("widest", [1, 100])
+def test_large_dense_messages_among_small_ones_of_any_sizes(large: int, widest: int) -> None:
+    """The fewer they are, the less likely they are drawn; the more the others differ, the less their sizes explain."""
+    nodes = [_field(1, _field(1, b"x" * (50 + number * 7919 % widest))) for number in range(30_000)]
+    nodes[15_000 : 15_000 + large] = [_field(1, b"\x2a\x00" * (SIZE // 2 // large))] * large
+    with pytest.raises(tfbundle.UnsupportedError):
+        check_message(b"".join(nodes), GraphDef)
+
+
+def test_sizes_that_are_drawn_explain_the_list_or_do_not() -> None:
+    alike = [bytes(100)] * 3000
+    assert _unseen(alike, 100_000, 100_000 * 102) == 0
+    # One message of ten million bytes that was not drawn, and one that was, for which there are not more like it.
+    assert _unseen(alike, 100_000, 100_000 * 102 + 10_000_000) == 10_000_000
+    assert _unseen([*alike[1:], bytes(10_000_000)], 100_000, 100_000 * 102 + 20_000_000) > 20_000_000
+
+
+@pytest.mark.parametrize("dense", ["first", "last"])
+def test_dense_levels_are_split_across_large_fields(dense: str) -> None:
+    """A field that is longer than what is split at a time is before or after many empty ones."""
+    large, empty = _field(1, _field(1, bytes(1 << 20))), b"\x0a\x00" * (8 << 20)
+    with pytest.raises(tfbundle.UnsupportedError):
+        check_message(empty + large if dense == "first" else large + empty, GraphDef)
 
 
 def test_messages_that_nest_too_deeply_are_left_to_the_decoder() -> None:

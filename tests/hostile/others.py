@@ -286,6 +286,30 @@ _add_graph(
     "functions-named", "300,000 functions that have only names", lambda: _functions(300_000, named=True), opens=False
 )
 _add_graph("functions-10-000", "10,000 functions that have only names", lambda: _functions(10_000, named=True))
+
+
+def _among_honest(dense: bytes) -> Callable[[], bytes]:
+    """100,000 nodes as TensorFlow writes them, and dense fields after them."""
+
+    def make() -> bytes:
+        types = AttrValue(type=1)
+        nodes = (
+            _node(f"model/layer_{number}/MatMul", "MatMul", T=types, transpose_a=AttrValue(b=False))
+            for number in range(100_000)
+        )
+        return _graph(*nodes) + dense
+
+    return make
+
+
+for _name, _title, _dense in (
+    ("nodes", "2,000,000 empty nodes after", b"\x0a\0" * 2_000_000),
+    ("attributes", "2,000,000 nodes with an empty attribute after", b"\x0a\2\x2a\0" * 2_000_000),
+    ("node", "one node of 2,000,000 empty attributes after", encode_field(1, b"\x2a\0" * 2_000_000)),
+    ("some", "200 nodes of 10,000 empty attributes after", encode_field(1, b"\x2a\0" * 10_000) * 200),
+    ("functions", "300,000 empty functions after", encode_field(2, b"\x0a\0" * 300_000)),
+):
+    _add_graph(f"dense-{_name}-after-honest", f"{_title} 100,000 honest nodes", _among_honest(_dense), opens=False)
 _add_graph("nodes-2-million", "4 MB of empty nodes", lambda: b"\x0a\0" * (2 << 20), opens=False)
 _add_graph(
     "attributes-a-million",

@@ -7,8 +7,9 @@ An empty node takes two bytes in a file and a hundred in memory, and protobuf ca
     small           a message of up to _SMALL bytes cannot exceed it       no estimate is made
     level by level  protobuf itself splits a level into the bytes of its   at the speed of C
                     fields; those of one type, joined, are the next level
-    sample          of many messages in a list, all large ones and some    if the estimate is close to the budget, all
-                    small ones, drawn at random, represent the others      of them are counted
+    sample          of many messages in a list, some drawn at random       if the estimate is close to the budget,
+                    represent all; if their sizes leave too many bytes     ten times as many are drawn
+                    unexplained, all large ones and some small ones
     stretches       if even the list of a level's fields could exceed the  a regular expression finds where fields end
                     budget, a few thousand fields are split at a time
 
@@ -16,9 +17,14 @@ Joining works because the concatenated bytes of several messages are one message
 the layout of protobuf's C runtime (upb): 8 bytes per field, 16 per string, a pointer for each message in a list, lists
 that double as they grow, and a hash table for each map.
 
-A crafted file cannot predict the sample, and messages that are not drawn are small and grow by a bounded factor. Of a
-message that costs twice its budget, at least thirty costly parts are drawn on average, and it is accepted only if fewer
-than half of them are drawn.
+A crafted file cannot predict the sample. The total size of a list is known, while the size of each of its messages
+costs a Python object. The drawn messages therefore have to account for the list: bytes beyond their mean size, less four
+standard errors, are charged at the largest growth of any message. A few large messages that are not drawn stay
+unexplained. Those that are drawn widen the error by more than they explain. If that charge is too high, all sizes are
+listed and all large messages counted; the others are small and grow by a bounded factor.
+
+Of a message that costs twice its budget, at least thirty costly parts are drawn on average, and it is accepted only if
+fewer than half of them are drawn.
 """
 
 from __future__ import annotations
@@ -36,7 +42,9 @@ from google.protobuf.message import DecodeError, Message
 from tfbundle.errors import UnsupportedError
 from tfbundle.limits import DEEPEST_NESTING, FREE_MESSAGE_MEMORY, LARGEST_MESSAGE_GROWTH
 
-# The densest messages of TensorFlow take about a hundred times their bytes, and empty functions six hundred times.
+# The densest messages of TensorFlow take about a hundred times their bytes. With the Python objects for each function,
+# empty functions take six hundred times theirs.
+_LARGEST_GROWTH = 128
 _SMALL = FREE_MESSAGE_MEMORY // 1024
 
 # Bytes of memory: of a message without its fields, a field, a string, an element of a list of pointers (which has up to
@@ -53,11 +61,18 @@ _FUNCTION = 1024
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
-# Lists of more messages than _MANY are sampled by drawing _DRAWN of the small ones. A small message has no more than
-# _SMALL_PART bytes, or twice the mean.
-_MANY = 10_000
+# Lists of more than _MANY times as many messages as are drawn are sampled. A second sample decides if the first is
+# close to the budget. The mean size of the drawn messages is trusted to _DEVIATIONS standard errors. A small message has no
+# more than _SMALL_PART bytes, or twice the mean.
+_MANY = 4
 _DRAWN = 2000
+_DRAWN_AGAIN = 20_000
+_DEVIATIONS = 4
 _SMALL_PART = 512
+# The number of bytes that are drawn to find out whether a level may be dense.
+_DRAWN_BYTES = 1 << 16
+# The number of bytes that are split at a time of a level that is dense.
+_STRETCH_SIZE = 1 << 16
 
 # A few thousand consecutive fields with one-byte tags that are numbers or no longer than 31 bytes.
 _STRETCH = re.compile(
@@ -132,8 +147,7 @@ def check_message(data: bytes | memoryview, message_class: type[Message], *, pat
     descriptor: Any = message_class.DESCRIPTOR
     kind = _type_of(descriptor)
     whole = bytes(data)
-    likely = budget // 8 * 7
-    if not _exceeds(whole, kind, likely, sampled=True) or not _exceeds(whole, kind, budget, sampled=False):
+    if not _exceeds(whole, kind, budget // 8 * 7, _DRAWN) or not _exceeds(whole, kind, budget, _DRAWN_AGAIN):
         return
     name = f" of {path}" if path else ""
     raise UnsupportedError(
@@ -152,8 +166,8 @@ class _Level(NamedTuple):
     weight: float
 
 
-def _exceeds(data: bytes, kind: _Type, budget: int, *, sampled: bool) -> bool:
-    """Return whether a message costs more than ``budget``, as far as it can be split."""
+def _exceeds(data: bytes, kind: _Type, budget: int, draws: int) -> bool:
+    """Return whether a message costs more than ``budget``, as far as it can be split; of long lists, by ``draws``."""
     left: float = budget - len(data)
     levels = [_Level(data, kind, 1, 1.0)]
     while levels:
@@ -175,7 +189,16 @@ def _exceeds(data: bytes, kind: _Type, budget: int, *, sampled: bool) -> bool:
                 if left < 0:
                     return True
                 if field.inner is not None:
-                    for values_part, weight in _sample(values) if sampled else ((values, 1.0),):
+                    groups: Iterable[tuple[Sequence[bytes], float]] = ((values, 1.0),)
+                    if len(values) > _MANY * draws:
+                        drawn = _draw(values, draws)
+                        unseen = _unseen(drawn, len(values), len(stretch)) * _LARGEST_GROWTH * level.weight
+                        if unseen < left / 2:
+                            left -= unseen
+                            groups = ((drawn, len(values) / draws),)
+                        else:
+                            groups = _sample(values, draws)
+                    for values_part, weight in groups:
                         joined = b"".join(values_part)
                         if joined:
                             found = _Level(joined, field.inner, level.depth + 1, level.weight * weight)
@@ -196,21 +219,34 @@ def _merge(levels: list[_Level]) -> Iterator[_Level]:
         yield group[0] if len(group) == 1 else group[0]._replace(data=b"".join(level.data for level in group))
 
 
-def _sample(values: Sequence[bytes]) -> Iterator[tuple[Sequence[bytes], float]]:
-    """Yield messages of a list, with the number of messages in the list that each of them represents."""
-    count = len(values)
-    if count <= _MANY:
-        yield values, 1.0
-        return
+def _draw(values: Sequence[bytes], draws: int) -> list[bytes]:
+    """Return some messages of a list, drawn at random; one may be drawn more than once."""
     import numpy as np
 
-    sizes = np.fromiter(map(len, values), np.int64, count)
+    return [values[index] for index in np.random.default_rng().integers(0, len(values), draws).tolist()]
+
+
+def _unseen(drawn: Sequence[bytes], count: int, size: int) -> float:
+    """Return how many of the ``size`` bytes of ``count`` messages are not explained by the sizes of the ``drawn``."""
+    import numpy as np
+
+    sizes = np.fromiter(map(len, drawn), np.int64, len(drawn))
+    seen = count * (sizes.mean() - _DEVIATIONS * sizes.std() / len(drawn) ** 0.5)
+    # Each message also has a tag and a length.
+    return max(0.0, size - 2 * count - float(seen))
+
+
+def _sample(values: Sequence[bytes], draws: int) -> Iterator[tuple[Sequence[bytes], float]]:
+    """Yield large messages and some small ones, with the number of messages in the list that each represents."""
+    import numpy as np
+
+    sizes = np.fromiter(map(len, values), np.int64, len(values))
     is_large = sizes > max(_SMALL_PART, 2 * int(sizes.mean()))
     large, small = np.flatnonzero(is_large).tolist(), np.flatnonzero(~is_large)
     yield [values[index] for index in large], 1.0
     if len(small):
-        drawn = np.random.default_rng().choice(small, _DRAWN)
-        yield [values[index] for index in drawn.tolist()], len(small) / _DRAWN
+        drawn = np.random.default_rng().choice(small, draws)
+        yield [values[index] for index in drawn.tolist()], len(small) / draws
 
 
 def _is_dense(data: bytes, kind: _Type, budget: int) -> bool:
@@ -221,24 +257,29 @@ def _is_dense(data: bytes, kind: _Type, budget: int) -> bool:
 
     array = np.frombuffer(data, np.uint8)
     # To exceed a budget of at least eight times the size, fields must have at most four bytes on average, with tag and
-    # length. At least a third of them must then have a length of at most two, which is a byte in the data.
-    if budget >= LARGEST_MESSAGE_GROWTH * len(data) and np.count_nonzero(array <= 2) * 12 < len(data):
+    # length. At least a third of them must then have a length of at most two, which is a byte in the data: a twelfth of
+    # all bytes. Of bytes that are drawn at random, a thirteenth is six standard deviations below that.
+    drawn = array[np.random.default_rng().integers(0, len(data), _DRAWN_BYTES)]
+    if budget >= LARGEST_MESSAGE_GROWTH * len(data) and np.count_nonzero(drawn <= 2) * 13 < _DRAWN_BYTES:
         return False
     firsts = {first for number in kind.fields for first in _first_bytes(number << 3 | _BYTES)}
     return sum(int(np.count_nonzero(array == first)) for first in firsts) * 2 * _STRING > budget
 
 
 def _stretches(data: bytes) -> Iterator[bytes]:
-    """Yield the fields of a level, a few thousand at a time, up to the first bytes that are not a field."""
-    pos = 0
+    """Yield the fields of a level, some thousand bytes at a time, up to the first bytes that are not a field."""
+    start = pos = 0
     while pos < len(data):
         match = _STRETCH.match(data, pos)
         try:
-            end = _field_end(data, pos) if match is None else match.end()
+            pos = _field_end(data, pos) if match is None else match.end()
         except IndexError:
-            return
-        yield data[pos:end]
-        pos = end
+            break
+        if pos - start >= _STRETCH_SIZE:
+            yield data[start:pos]
+            start = pos
+    if pos > start:
+        yield data[start:pos]
 
 
 def _field_end(data: bytes, pos: int) -> int:
