@@ -18,8 +18,8 @@ the layout of protobuf's C runtime (upb): 8 bytes per field, 16 per string, a po
 that double as they grow, and a hash table for each map.
 
 A crafted file cannot predict the sample. The total size of a list is known, while the size of each of its messages
-costs a Python object. The drawn messages therefore have to account for the list: bytes beyond their mean size, less four
-standard errors, are charged at the largest growth of any message. A few large messages that are not drawn stay
+costs a Python object. The drawn messages therefore have to account for the list: bytes beyond their mean size, less
+four standard errors, are charged at the largest growth of any message. A few large messages that are not drawn stay
 unexplained. Those that are drawn widen the error by more than they explain. If that charge is too high, all sizes are
 listed and all large messages counted; the others are small and grow by a bounded factor.
 
@@ -62,8 +62,8 @@ _FUNCTION = 1024
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Lists of more than _MANY times as many messages as are drawn are sampled. A second sample decides if the first is
-# close to the budget. The mean size of the drawn messages is trusted to _DEVIATIONS standard errors. A small message has no
-# more than _SMALL_PART bytes, or twice the mean.
+# close to the budget. The mean size of the drawn messages is trusted to _DEVIATIONS standard errors. A small message
+# has no more than _SMALL_PART bytes, or twice the mean.
 _MANY = 4
 _DRAWN = 2000
 _DRAWN_AGAIN = 20_000
