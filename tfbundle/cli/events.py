@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +16,11 @@ from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
 from tfbundle.cli.event_dataset import dataset
 from tfbundle.cli.event_edit import edit
+from tfbundle.cli.event_elements import json_elements, kind_of_series, print_elements
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
     choose_runs,
     choose_scalars,
-    known,
     logdir_argument,
     match_runs,
     open_log,
@@ -38,8 +38,10 @@ from tfbundle.cli.output import (
     print_json,
     print_line,
     print_table,
+    unescape_name,
 )
 from tfbundle.errors import TfBundleError
+from tfbundle.matching import select
 from tfbundle.natural_order import natural_key
 
 if TYPE_CHECKING:
@@ -121,16 +123,21 @@ def show(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Plot scalars and print their statistics.
+    """Plot scalars and print their statistics; print texts, histograms, PR curves, hyperparameters and others.
 
-    TAG is a tag or a glob. Plots require the extra 'tfbundle[plot]'. With --json, all points are printed instead.
+    TAG is a tag or a glob. A glob selects scalars, and other kinds only if it matches no scalar. Plots require the
+    extra 'tfbundle[plot]'. With --json, all points are printed instead.
     """
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     log, chosen, problems = opened
     with log:
+        others: dict[tuple[str, str], tuple[Run, str, Any]] = {}
         for tag in tags:
             if not choose_scalars(chosen, (tag,)):
-                raise click.ClickException(_no_scalar(log, chosen, tag) + hint_of_expansion(tag))
+                matching = _choose_others(chosen, tag)
+                if not matching:
+                    raise click.ClickException(_no_series(log, chosen, tag) + hint_of_expansion(tag))
+                others.update(matching)
         found = [item for item in choose_scalars(chosen, tags) if _check_values(*item, problems)]
         if as_json:
             shown = [
@@ -143,9 +150,14 @@ def show(
                 }
                 for run, series in found
             ]
-            print_json({"path": logdir, "series": shown, "problems": _describe_problems(problems)})
-        elif found:
-            _print_statistics(found)
+            elements = list(_read_elements(others.values(), json_elements, problems))
+            document = {"path": logdir, "series": shown, "others": elements}
+            print_json(document | {"problems": _describe_problems(problems)})
+        else:
+            if found:
+                _print_statistics(found)
+            for _ in _read_elements(others.values(), print_elements, problems):
+                print_line()
         if follow:
             _follow(log, runs, tags, as_json)
         report_troubles(opened, salvage=salvage)
@@ -170,12 +182,32 @@ def _check_values(run: Run, series: ScalarSeries, problems: list[tuple[str, TfBu
     return True
 
 
-def _no_scalar(log: EventLog, runs: list[Run], tag: str) -> str:
-    tags = dict.fromkeys(tag for run in runs for tag in run.scalars)
-    kinds = {kind for run in runs for kind, other, _ in _all_series(run) if other == tag}
-    if kinds:
-        return f"'{escape_name(tag)}' holds {', '.join(sorted(kinds))} in {log.path}{known('scalars', tags)}"
-    return f"no scalar '{escape_name(tag)}' in {log.path}{suggestion('scalars', tag, tags)}"
+def _choose_others(runs: list[Run], tag: str) -> dict[tuple[str, str], tuple[Run, str, Any]]:
+    """Return the series that are not scalars and match a tag or glob, by run and tag."""
+    found = {}
+    for run in runs:
+        series = {name: (kind, other) for kind, name, other in _all_series(run) if kind != "scalars"}
+        for name in select(tag, series) or select(unescape_name(tag), series):
+            found[run.name, name] = (run, kind_of_series(run, series[name][0], name), series[name][1])
+    return found
+
+
+def _read_elements(
+    others: Iterable[tuple[Run, str, Any]],
+    use: Callable[[Run, str, Any], Any],
+    problems: list[tuple[str, TfBundleError]],
+) -> Iterator[Any]:
+    """Yield what ``use`` makes of each series; one that cannot be read is added to ``problems``."""
+    for run, kind, series in others:
+        try:
+            yield use(run, kind, series)
+        except TfBundleError as error:
+            problems.append((run.name, error))
+
+
+def _no_series(log: EventLog, runs: list[Run], tag: str) -> str:
+    tags = dict.fromkeys(name for run in runs for _, name, _ in _all_series(run))
+    return f"no series '{escape_name(tag)}' in {log.path}{suggestion('tags', tag, tags)}"
 
 
 def _print_statistics(found: list[tuple[Run, ScalarSeries]]) -> None:

@@ -280,7 +280,8 @@ DOCUMENTS: dict[str, Document] = {
         1,
         {
             "path": "the event file or folder",
-            "series": "a list of: run, tag, steps, wall_times, values",
+            "series": "the scalars, a list of: run, tag, steps, wall_times, values",
+            "others": "a list of the same with kind; values are texts, histograms, PR curves, hyperparameters, sizes",
             "problems": "what cannot be shown: a list of run and error",
         },
     ),
