@@ -13,13 +13,16 @@ import pytest
 from tests.support.arrays import object_array
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import run
+from tests.support.expected import FIXTURES
 from tests.support.object_graphs import graph_of
+from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.convert import convert
 from tfbundle.errors import UnsupportedError
 
 OUTPUTS = ["out", "out.npz", "out.safetensors", "out.h5", "out.zarr"]
 LIBRARIES = {"out.h5": "h5py", "out.zarr": "zarr"}
+VARIANTS = FIXTURES / "tf-2.21.0/variants/bundle"
 
 # What is asked for: as arguments, what is raised, and as options of the command.
 MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
@@ -163,3 +166,46 @@ def test_what_a_format_cannot_hold_is_named(tmp_path: Path, out: str, array: Any
         with pytest.raises(UnsupportedError, match="'one', 'two'"):
             convert(tmp_path / "m", tmp_path / out, dry_run=dry_run)
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(("text", "stored"), [(b"a\xff", True), (b"", True), (b"a\0", False), (b"\0a", False)])
+def test_hdf5_stores_strings_without_zero_bytes(tmp_path: Path, text: bytes, stored: bool) -> None:
+    h5py = pytest.importorskip("h5py")
+    arrays = {
+        "e": object_array([], (0, 3)),
+        "s/matrix": object_array([b"one", text, b"long" * 100, b"\xc3\xa9"], (2, 2)),
+        "s/scalar": object_array([text], ()),
+        "x": np.arange(6.0).reshape(2, 3),
+    }
+    write_bundle(tmp_path / "m", arrays)
+    if not stored:
+        before = tree(tmp_path)
+        with pytest.raises(UnsupportedError, match="zero bytes") as caught:
+            convert(tmp_path / "m", tmp_path / "out.h5")
+        assert caught.value.tensor == "s/matrix"
+        assert tree(tmp_path) == before
+        return
+    converted = convert(tmp_path / "m", tmp_path / "out.h5")
+    assert converted.tensors == 4
+    with h5py.File(tmp_path / "out.h5") as file:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(file[name][()], array[()])
+    convert(tmp_path / "out.h5", tmp_path / "back")
+    with open_checkpoint(tmp_path / "back") as found:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name].read(), array)
+            assert found[name].shape == array.shape
+
+
+def test_hdf5_stores_strings_of_arrays_of_text(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    convert({"u": np.array(["ab", "é"]), "s": np.array([b"x", b"yz"])}, tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["u"][()].tolist() == [b"ab", "é".encode()]
+        assert file["s"][()].tolist() == [b"x", b"yz"]
+
+
+def test_hdf5_refuses_variants(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    with pytest.raises(UnsupportedError, match="variant: "):
+        convert(VARIANTS, tmp_path / "out.h5", names="*", dry_run=True)

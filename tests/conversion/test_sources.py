@@ -391,7 +391,7 @@ def test_hdf5_is_what_h5py_reads(tmp_path: Path) -> None:
         ({"a//b": MATRIX}, "not a valid .* path"),
         ({"a/./b": MATRIX}, "not a valid .* path"),
         ({"w": np.zeros(2, ml_dtypes.float8_e5m2)}, "float8_e5m2"),
-        ({"w": ["text"]}, "string"),
+        ({"w": ["te\0xt"]}, "zero bytes"),
     ],
 )
 def test_what_hdf5_cannot_hold(tmp_path: Path, arrays: dict[str, Any], match: str) -> None:

@@ -2,7 +2,8 @@
 
 h5py allocates the datasets and reports their offsets; the elements are then written there in chunks, so that no dataset
 is in memory whole. HDF5 has no bfloat16: it is stored as two opaque bytes with the attribute ``dtype``, as Keras writes
-and reads it. No times are stored, so that equal tensors produce equal files.
+and reads it. Strings are variable-length bytes, which h5py writes; HDF5 ends them at the first zero byte, so that those
+that contain one are refused. No times are stored, so that equal tensors produce equal files.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Hdf5:
 
     def refuse(self, tensor: Planned, names: Collection[str]) -> str | None:
         """Return the property of a tensor that HDF5 cannot store, or ``None``."""
-        if tensor.dtype.hasobject or (tensor.dtype.num >= 256 and tensor.dtype.name != _MARKED):
+        is_extension = tensor.dtype.num >= 256 and tensor.dtype.name != _MARKED
+        if is_extension or (tensor.dtype.hasobject and not _is_text(tensor)):
             return tensor.type_name
         try:
             tensor.name.encode()
@@ -62,20 +64,27 @@ class Hdf5:
         with replacement(out) as file:
             with h5py.File(file, "w", libver=("earliest", "v108"), track_order=False) as h5:
                 offsets = [_lay_out(h5py, h5, tensor) for tensor in plan.tensors]
+                for tensor in filter(_is_text, plan.tensors):
+                    _write_text(h5[tensor.name], tensor, plan.source.prefix)
+                    count(tensor.nbytes)
             sink = CountingSink(FileSink(file, out.path), count)
             for tensor, offset in zip(plan.tensors, offsets, strict=True):
                 if offset is not None:
                     file.seek(offset)
-                write_raw(tensor, sink)
+                    write_raw(tensor, sink)
 
 
 def _lay_out(h5py: Any, file: Any, tensor: Planned) -> int | None:
-    """Add a dataset, and return the offset of its elements in the file, or ``None`` if it has none."""
-    is_marked = tensor.dtype.name == _MARKED
-    dtype = np.dtype("V2") if is_marked else tensor.dtype.newbyteorder("<")
+    """Add a dataset, and return the offset of its elements in the file, or ``None`` for strings and no elements."""
+    is_marked, is_text = tensor.dtype.name == _MARKED, _is_text(tensor)
+    if is_text:
+        dtype = h5py.special_dtype(vlen=bytes)
+    else:
+        dtype = np.dtype("V2") if is_marked else tensor.dtype.newbyteorder("<")
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    if not is_text:  # HDF5 fills variable-length elements before they are written.
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     properties.set_obj_track_times(False)
     links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     links.set_create_intermediate_group(True)
@@ -85,8 +94,27 @@ def _lay_out(h5py: Any, file: Any, tensor: Planned) -> int | None:
     number = h5py.h5d.create(file.id, tensor.name.encode(), kind, space, dcpl=properties, lcpl=links)
     if is_marked:
         h5py.Dataset(number).attrs["dtype"] = _MARKED
-    offset: int | None = number.get_offset() if tensor.nbytes else None
+    offset: int | None = number.get_offset() if not is_text and tensor.nbytes else None
     return offset
+
+
+def _is_text(tensor: Planned) -> bool:
+    return tensor.dtype.kind in "OSU" and tensor.type_name == "string"
+
+
+def _write_text(dataset: Any, tensor: Planned, source: str) -> None:
+    """Write the elements of a string tensor; raise ``UnsupportedError`` for a string with a zero byte."""
+    values = tensor.read()
+    elements = np.empty(values.size, object)
+    elements[:] = [value.encode() if isinstance(value, str) else bytes(value) for value in values.flat]
+    if any(b"\0" in value for value in elements):
+        raise UnsupportedError(
+            "it has strings with zero bytes, which HDF5 cannot store; leave it out (--exclude) or write another format",
+            path=source,
+            tensor=tensor.tensor.name,
+        )
+    if values.size:
+        dataset[...] = elements.reshape(values.shape) if values.shape else elements[0]
 
 
 def _library(out: Location) -> Any:
