@@ -15,6 +15,7 @@ from tests.support.bundle_writer import write_bundle
 from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.object_graphs import graph_of
+from tfbundle import save
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.convert import convert
@@ -209,3 +210,12 @@ def test_hdf5_refuses_variants(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     with pytest.raises(UnsupportedError, match="variant: "):
         convert(VARIANTS, tmp_path / "out.h5", names="*", dry_run=True)
+
+
+@pytest.mark.parametrize("value", [["text\0", "b"], [[b"a\0"], [b"\0"]], ("a\0", "b"), "a\0", b"a\0\0"])
+def test_strings_of_a_mapping_keep_zero_bytes(tmp_path: Path, value: Any) -> None:
+    save(tmp_path / "wanted", {"w": value})
+    convert({"w": value}, tmp_path / "out")
+    with open_checkpoint(tmp_path / "wanted") as wanted, open_checkpoint(tmp_path / "out") as found:
+        assert found["w"].read().tolist() == wanted["w"].read().tolist()
+        assert b"\0" in b"".join(found["w"].read().flat)

@@ -26,6 +26,9 @@ def tensors_of(arrays: Mapping[str, Any]) -> MemberTensors:
         if not isinstance(name, str):
             raise TypeError(f"the names of tensors must be str, not {name!r}")
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if array.dtype.kind in "SU" and isinstance(value, str | bytes | list | tuple):
+            # Arrays of fixed-width strings lose the zero bytes at their ends.
+            array = np.asarray(value, object)
         member = member_of(array)
         if member.problem is not None:
             raise ValueError(f"{name!r}: {member.problem.message}")
