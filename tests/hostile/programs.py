@@ -144,6 +144,16 @@ def _objects(count: int) -> SavedModel:
     return model
 
 
+def _op_gradients(count: int, gradients: int) -> SavedModel:
+    nodes = [call(f"n{number}", "f", op="SymbolicGradient") for number in range(count)]
+    model = saved_model(GraphDef(node=nodes), {"serve": [item.name for item in nodes]})
+    library = model.meta_graphs[0].graph_def.library
+    for number in range(gradients):
+        library.gradient.add(function_name=f"op{number}", gradient_func=f"g{number}")
+        library.function.append(function(f"g{number}", ["path"], [node("read", "ReadFile", "path")]))
+    return model
+
+
 def _two_of_a_name() -> SavedModel:
     model = saved_model(GraphDef(node=[node("call", "f")]), {"serve": ["call"]})
     functions = model.meta_graphs[0].graph_def.library.function
@@ -352,6 +362,21 @@ _add(
     lambda: b"words\n" + b"node {\n" * 1_000_000,
     file="notes.pbtxt",
     complete=False,
+)
+_add(
+    "text-many",
+    "a text graph of 1,200,000 nodes",
+    lambda: b'node { name: "a" }\n' * 1_200_000,
+    file="graph.pbtxt",
+    complete=False,
+)
+_add(
+    "op-gradients",
+    "20,000 nodes that may run 300 gradients",
+    lambda: _op_gradients(20_000, 300),
+    complete=True,
+    found="ReadFile",
+    argument="unknown",
 )
 _add(
     "unknown-fields",

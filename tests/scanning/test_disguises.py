@@ -162,3 +162,13 @@ def logged(plugin: str, data: bytes, folder: Path) -> tuple[tfbundle.ScanFinding
     file = folder / "events.out.tfevents.1"
     file.write_bytes(framed(first.SerializeToString()) + framed(second.SerializeToString()))
     return tfbundle.scan(file).findings
+
+
+@pytest.mark.parametrize(("nodes", "complete"), [(20, True), (21, False)])
+@pytest.mark.parametrize("before", ["", "# \n" * 3000])
+def test_texts_of_many_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, nodes: int, complete: bool
+) -> None:
+    monkeypatch.setattr("tfbundle.scanning.files.MOST_NODES", 20)
+    (tmp_path / "graph.pbtxt").write_text(before + 'node { name: "a" op: "NoOp" }\n' * nodes)
+    assert tfbundle.scan(tmp_path).complete is complete

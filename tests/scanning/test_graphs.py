@@ -513,3 +513,11 @@ def test_a_program_from_the_caller(tmp_path: Path) -> None:
     assert (finding.rule, finding.argument) == ("program-in-data", "comes from the caller")
     broken = GraphDef(node=[constant("x", b"\xff\xff\xff"), node("data", "DatasetFromGraph", "x")])
     assert not scan(saved_model(broken, {"serve": ["data"]}), tmp_path).complete
+
+
+@pytest.mark.parametrize(("size", "shown"), [(300, "x" * 300), (301, f"{'x' * 300}...")])
+def test_long_arguments_are_shortened(tmp_path: Path, size: int, shown: str) -> None:
+    graph = GraphDef(node=[constant("path", b"x" * size), READ])
+    (finding,) = scan(graph, tmp_path, "graph.pb").findings
+    assert finding.argument == shown
+    assert finding.arguments == ("x" * size,)

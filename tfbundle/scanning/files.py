@@ -7,13 +7,14 @@ be read as one is left out, and the scan is not complete.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from google.protobuf.message import DecodeError, Message
 
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.events.messages import read_events
 from tfbundle.formats.text.textproto import parse_text
 from tfbundle.graph.reading import decode_message
@@ -22,7 +23,7 @@ from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SavedMetadata, SavedModel
 from tfbundle.scanning.archives import is_compressed_tar, is_zip, tar_contents, unpacked, zip_contents
 from tfbundle.scanning.assets import code_findings
-from tfbundle.scanning.collecting import Collection
+from tfbundle.scanning.collecting import MOST_NODES, Collection
 from tfbundle.scanning.contents import Content
 from tfbundle.scanning.disguises import may_be_message
 from tfbundle.scanning.hdf5_files import has_hdf5_signature, hdf5_findings
@@ -48,6 +49,8 @@ _CHUNKED = "saved_model.cpb"
 # Archives in archives in archives.
 _DEEPEST = 4
 _ZIPS = (FileKind.ZIP, FileKind.KERAS, FileKind.NUMPY_ARCHIVE)
+# Text has no zero bytes, not even in its comments.
+_TEXT_HEAD = 4096
 _GRAPH_PLUGIN = "graph_"
 _LOGGED_KERAS_MODEL = "graph_keras_model"
 _ZIP_NAMES = (".keras", ".zip")
@@ -55,7 +58,7 @@ _HDF5_NAMES = (".h5", ".hdf5", ".keras")
 _KERAS_CONFIGURATION = "config.json"
 # The key of each object of a configuration, each character of which may be escaped.
 _CLASS_KEY = re.compile(b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"class_name"), re.IGNORECASE)
-_TEXT_NODE = re.compile(rb"\b(?:node|node_def)\s*:?\s*[\[<{]")
+_TEXT_NODE = re.compile(rb"node(?:_def)?\s*:?\s*[\[<{]")
 _LARGEST_CONFIGURATION = 64 << 20
 
 
@@ -121,7 +124,7 @@ def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: in
         return True
     if may_be_message(content.source) and _read_as_any(content, found, text=False):
         return True
-    if kind not in (FileKind.TEXT, FileKind.UNKNOWN):
+    if kind not in (FileKind.TEXT, FileKind.UNKNOWN) or b"\0" in content.head(_TEXT_HEAD):
         return False
     text = content.source.view(0, content.source.size)
     if content.name.endswith(".json") and _CLASS_KEY.search(text) is not None:
@@ -141,6 +144,7 @@ def _read_as_any(content: Content, found: Collection, *, text: bool) -> bool:
     if text:
         # Comments may be any bytes.
         data = data.decode("utf-8", "replace").encode()
+        _check_text_size(data, content.path)
     is_one = False
     readers: tuple[_Graph, ...] = (SavedModel, MetaGraphDef, GraphDef)
     for reader in readers:
@@ -162,12 +166,20 @@ def _graph(content: Content, kind: FileKind, found: Collection) -> None:
     if kind in _BINARY:
         message: Message = decode_message(data, _BINARY[kind], path=content.path)
     else:
+        _check_text_size(data, content.path)
         message = parse_text(data, _TEXT[kind], path=content.path)
     assert isinstance(message, GraphDef | MetaGraphDef | SavedModel)
     if isinstance(message, SavedModel) and not message.meta_graphs:
         found.leave_out(content.path, "it has no graphs; it may be damaged, or something else")
     found.files.append(content.path)
     found.message(message, content.path)
+
+
+def _check_text_size(data: bytes, path: str) -> None:
+    """Raise ``FormatError`` for a text of more nodes than are traced; to parse a text takes long."""
+    count = sum(1 for _ in itertools.islice(_TEXT_NODE.finditer(data), MOST_NODES + 1))
+    if count > MOST_NODES:
+        raise FormatError(f"it is a text of more than {MOST_NODES} nodes, which are not read", path=path)
 
 
 def _guess(content: Content, kind: FileKind, found: Collection) -> None:

@@ -217,7 +217,8 @@ class Program:
         if op in CALLERS or op not in _HARMLESS:
             found += called_functions(node)
         if op == _GRADIENT_OP:
-            found += self._op_gradients
+            # One of them represents all, as in ``relatives``.
+            found += self._op_gradients[:1]
         if self._gradients and _GRADIENT_TYPE in node.attr:
             found += self._gradients.get(node.attr[_GRADIENT_TYPE].s.decode("utf-8", "replace"), ())
         return [name for name in dict.fromkeys(found) if name in self.functions]
@@ -249,7 +250,8 @@ class Program:
     @cached_property
     def _op_gradients(self) -> list[str]:
         """The gradients of what is not a function but an op, which run where gradients of functions do."""
-        return [pair.gradient_func for pair in self._library.gradient if pair.function_name not in self.functions]
+        names = (pair.gradient_func for pair in self._library.gradient if pair.function_name not in self.functions)
+        return [name for name in dict.fromkeys(names) if name in self.functions]
 
     @cached_property
     def relatives(self) -> dict[str, list[str]]:
@@ -266,7 +268,9 @@ class Program:
                 alike.setdefault(attributes[_IMPLEMENTS].s, []).append(name)
         for gradient in self._library.gradient:
             found.setdefault(gradient.function_name, []).append(gradient.gradient_func)
-        for group in alike.values():
+        for group in (*alike.values(), self._op_gradients):
+            if not group:
+                continue
             # One of them stands for all, so that a large group does not take its square.
             found.setdefault(group[0], []).extend(group[1:])
             for name in group[1:]:
