@@ -20,6 +20,7 @@ from tfbundle.scanning.assets import leads_outside
 from tfbundle.scanning.contents import BytesSource, Content
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.storage.base import Source
+from tfbundle.storage.local import LocalSource
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file of an archive."""
@@ -101,7 +102,14 @@ def _zip_member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo)
     if stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= _LONGEST_LINK:
         target = _target(info.filename, archive.read(info).decode("utf-8", "surrogateescape"), is_hard=False)
     start = None
-    if info.file_size > LARGEST_MEMBER and info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & _ENCRYPTED:
+    # Of a remote file a view is a copy.
+    is_local = isinstance(source, LocalSource | BytesSource)
+    if (
+        is_local
+        and info.file_size > LARGEST_MEMBER
+        and info.compress_type == zipfile.ZIP_STORED
+        and not info.flag_bits & _ENCRYPTED
+    ):
         head = source.read_at(info.header_offset, _ZIP_HEADER)
         start = info.header_offset + _ZIP_HEADER + int.from_bytes(head[26:28], "little")
         start += int.from_bytes(head[28:30], "little")

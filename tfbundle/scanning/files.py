@@ -57,6 +57,8 @@ _ZIP_NAMES = (".keras", ".zip")
 _HDF5_NAMES = (".h5", ".hdf5", ".keras")
 _KERAS_CONFIGURATION = "config.json"
 # The key of each object of a configuration, each character of which may be escaped.
+_ESCAPE = re.compile(rb"\\u00")
+_PLAIN_KEY = re.compile(rb"class_name")
 _CLASS_KEY = re.compile(b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"class_name"), re.IGNORECASE)
 _TEXT_NODE = re.compile(rb"node(?:_def)?\s*:?\s*[\[<{]")
 _LARGEST_CONFIGURATION = 64 << 20
@@ -127,7 +129,7 @@ def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: in
     if kind not in (FileKind.TEXT, FileKind.UNKNOWN) or b"\0" in content.head(_TEXT_HEAD):
         return False
     text = content.source.view(0, content.source.size)
-    if content.name.endswith(".json") and _CLASS_KEY.search(text) is not None:
+    if content.name.endswith(".json") and _has_class(text):
         _configuration(content, found)
         return True
     if _TEXT_NODE.search(text) is None:
@@ -136,6 +138,13 @@ def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: in
     if not is_one and content.name.endswith(".pbtxt"):
         found.leave_out(content.path, f"it is called as a graph is, and is {kind.value}")
     return is_one
+
+
+def _has_class(text: memoryview) -> bool:
+    """Return whether a JSON document has an object with a class; plain searches are much faster than the last."""
+    if _PLAIN_KEY.search(text) is not None:
+        return True
+    return _ESCAPE.search(text) is not None and _CLASS_KEY.search(text) is not None
 
 
 def _read_as_any(content: Content, found: Collection, *, text: bool) -> bool:
