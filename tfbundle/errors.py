@@ -7,7 +7,7 @@ One hierarchy, so that a caller who opens files of unknown origin needs a single
     │   ├─ TruncatedError                    the file ends too early
     │   └─ ChecksumError                     .expected .actual
     ├─ UnsupportedError(NotImplementedError) valid, but not readable here
-    └─ MissingFileError(FileNotFoundError)   a shard or an index that is not there
+    └─ MissingFileError(FileNotFoundError)   a shard or an index that does not exist
 
 Each class also extends the built-in exception that callers expect, and keeps its facts in attributes. All of them
 pickle, so that worker processes can raise them.

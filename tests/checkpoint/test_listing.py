@@ -74,7 +74,7 @@ def test_what_to_do_is_said_of_the_first_missing_files(tmp_path: Path, suffix: s
         write_bundle(tmp_path / f"model-{step:02}", {"w": ARRAY})
         (tmp_path / f"model-{step:02}{suffix}").rename(tmp_path / f"model-{step:02}{suffix}.txt")
     problems = [item.problem or "" for item in tfbundle.list_checkpoints(tmp_path)]
-    assert all("is not there" in problem for problem in problems)
+    assert all("does not exist" in problem for problem in problems)
     assert ["rename it to" in problem for problem in problems] == [True] * 20 + [False]
 
 
@@ -161,7 +161,7 @@ class TestCompleteness:
         data_file(prefix, 1, 2).unlink()
         problem = self.problem(prefix.parent)
         assert problem is not None
-        assert "model-3.data-00001-of-00002 is not there" in problem
+        assert "model-3.data-00001-of-00002 does not exist" in problem
 
     @pytest.mark.parametrize("size", [0, 47])
     def test_cut_shard(self, prefix: Path, size: int) -> None:
@@ -187,7 +187,7 @@ class TestCompleteness:
     def test_without_index(self, prefix: Path) -> None:
         Path(f"{prefix}.index").unlink()
         advice = "copy it from where the checkpoint was written"
-        assert self.problem(prefix.parent) == f"{prefix}.index is not there; {advice}"
+        assert self.problem(prefix.parent) == f"{prefix}.index does not exist; {advice}"
         (found,) = tfbundle.list_checkpoints(prefix.parent)
         assert found.size == 96
         assert not found.in_state
@@ -206,7 +206,7 @@ class TestCompleteness:
 
     def test_many_shards_that_are_not_there(self, tmp_path: Path) -> None:
         write_bundle(tmp_path / "model-3", {"a": ARRAY}, header=encode_header(99_999))
-        assert "data-00000-of-99999 is not there" in str(self.problem(tmp_path))
+        assert "data-00000-of-99999 does not exist" in str(self.problem(tmp_path))
 
     @pytest.mark.parametrize("size", [0, 50, 100])
     def test_cut_v1(self, tmp_path: Path, size: int) -> None:
@@ -350,7 +350,7 @@ class TestCommand:
         data_file(tmp_path / "model-1").unlink()
         code, out, _ = run(tmp_path)
         assert code == 1
-        assert "is not there" in out
+        assert "does not exist" in out
 
     def test_json(self, run: Any) -> None:
         folder = FIXTURES / "tf-1.15.5" / "moved"

@@ -175,7 +175,7 @@ def test_the_format_that_is_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", STATES, ids=lambda path: path.parent.relative_to(FIXTURES).as_posix())
 def test_folders_of_the_fixtures(file: Path) -> None:
-    """A folder opens what TensorFlow takes for its latest checkpoint, or says that it is not there."""
+    """A folder opens what TensorFlow takes for its latest checkpoint, or says that it does not exist."""
     wanted = json.loads(file.read_bytes())["state"]
     state = tfbundle.read_checkpoint_state(file.parent)
     assert state.model_checkpoint_path == wanted["model_checkpoint_path"]
@@ -399,7 +399,7 @@ def test_data_without_an_index(tmp_path: Path, member: str) -> None:
     prefix = save(tmp_path / "model")
     Path(f"{prefix}.index").unlink()
     text = error_of(f"{prefix}{member}", MissingFileError)
-    assert f"{prefix}.index is not there" in text
+    assert f"{prefix}.index does not exist" in text
     assert "no index" in text
     assert "no index" in error_of(tmp_path, MissingFileError)
 
@@ -412,7 +412,7 @@ def test_meta_files_of_others(tmp_path: Path) -> None:
     (tmp_path / "page.meta").write_text("<html>")
     assert "is an HTML page" in error_of(tmp_path / "page.meta", FormatError)
     shutil.copy(FIXTURES / "tf-1.2.1" / "training" / "model.ckpt-40.meta", tmp_path / "alone.meta")
-    assert "alone.index is not there" in error_of(tmp_path / "alone.meta", MissingFileError)
+    assert "alone.index does not exist" in error_of(tmp_path / "alone.meta", MissingFileError)
 
 
 def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,13 +421,13 @@ def test_files_under_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         MissingFileError,
-        match=r"; model.ckpt-20.data-00000-of-00001 is there without an index.* weights.data-",
+        match=r"; model.ckpt-20.data-00000-of-00001 exists without an index.* weights.data-",
     ):
         tfbundle.load("weights")
     (finding,) = tfbundle.verify("weights").findings
-    assert "; model.ckpt-20.data-00000-of-00001 is there without an index" in finding.message
+    assert "; model.ckpt-20.data-00000-of-00001 exists without an index" in finding.message
     for path in ("model.ckpt-20", tmp_path / "model.ckpt-20", "model.ckpt-20.data-00000-of-00001"):
-        with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index is there without data files"):
+        with pytest.raises(MissingFileError, match=r"has no index: .*; weights.index exists without data files"):
             tfbundle.open_checkpoint(path)
     # With several that may be meant, or none, nothing is guessed.
     save(tmp_path / "other").with_suffix(".index").rename(tmp_path / "gone")
@@ -445,7 +445,7 @@ def test_index_that_is_a_dangling_link(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody make links")
     with pytest.raises(MissingFileError):
         tfbundle.open_checkpoint(tmp_path / "model")
-    with pytest.raises(MissingFileError, match=r"model\.index is a link to .*gone, which is not there"):
+    with pytest.raises(MissingFileError, match=r"model\.index is a link to .*gone, which does not exist"):
         tfbundle.read_records(tmp_path / "model.index")
 
 
@@ -784,7 +784,7 @@ def test_relative_paths_stay_relative(tmp_path: Path, monkeypatch: pytest.Monkey
     with pickle.loads(pickle.dumps(checkpoint)) as copy:
         assert (copy.prefix, copy["v"].read()) == (checkpoint.prefix, 7)
     checkpoint.close()
-    assert error_of("gone", MissingFileError) == "there is no checkpoint gone: gone.index is not there"
+    assert error_of("gone", MissingFileError) == "there is no checkpoint gone: gone.index does not exist"
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ def missing(path: Path) -> str:
 )
 def test_a_data_file(prefix: Path, name: str) -> None:
     os.rename(prefix.parent / DATA, prefix.parent / name)
-    assert f"{name} is there: rename it to {DATA}" in missing(prefix)
+    assert f"{name} exists: rename it to {DATA}" in missing(prefix)
     (finding,) = (finding for finding in tfbundle.verify(prefix).findings if finding.kind == "missing")
-    assert f"{name} is there: rename it to {DATA}" in finding.message
+    assert f"{name} exists: rename it to {DATA}" in finding.message
     os.rename(prefix.parent / name, prefix.parent / DATA)
     assert tfbundle.load(prefix)["v"].tolist() == VALUE.tolist()
 
@@ -125,9 +125,9 @@ def test_how_much_of_a_download_is_there(prefix: Path, size: int, is_whole: bool
 def test_of_several_the_one_that_is_long_enough(prefix: Path) -> None:
     os.rename(prefix.parent / DATA, prefix.parent / f"{DATA} (2)")
     (prefix.parent / f"{DATA} (1)").write_bytes(bytes(10))
-    assert f"; {DATA} (2) is there: rename it" in missing(prefix)
+    assert f"; {DATA} (2) exists: rename it" in missing(prefix)
     (prefix.parent / f"{DATA} (3)").write_bytes(bytes(400))
-    assert f"{DATA} (2), {DATA} (3) are there: rename the right one" in missing(prefix)
+    assert f"{DATA} (2), {DATA} (3) exist: rename the right one" in missing(prefix)
 
 
 def test_one_of_several_data_files(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_one_of_several_data_files(tmp_path: Path) -> None:
     data = "m.data-00001-of-00002"
     for name in (f"{data}-1", "m.data-1-of-2", f"{data} (2)"):
         os.rename(tmp_path / data, tmp_path / name)
-        assert f"{name} is there: rename it to {data}" in missing(prefix)
+        assert f"{name} exists: rename it to {data}" in missing(prefix)
         os.rename(tmp_path / name, tmp_path / data)
     os.rename(tmp_path / data, tmp_path / "m.data-1-of-3")
-    assert "m.data-1-of-3 is there" not in missing(prefix)
+    assert "m.data-1-of-3 exists" not in missing(prefix)
 
 
 @pytest.mark.parametrize("name", ["m.index-1", "m.index.sync-conflict-20260101-120000-ABCDEFG", "m.index.0001"])
@@ -178,7 +178,7 @@ def test_a_shard_of_several(tmp_path: Path) -> None:
     write_bundle(tmp_path / "m", {"v": VALUE, "w": VALUE}, num_shards=2)
     os.rename(tmp_path / "m.data-00000-of-00002", tmp_path / "m.data-00000-of-00002.1")
     text = missing(tmp_path / "m")
-    assert "m.data-00000-of-00002.1 is there: rename it to m.data-00000-of-00002, or read" in text
+    assert "m.data-00000-of-00002.1 exists: rename it to m.data-00000-of-00002, or read" in text
 
 
 def test_the_files_of_another_checkpoint_are_not_taken(prefix: Path) -> None:
@@ -262,14 +262,14 @@ def test_the_variables_of_a_saved_model(model: Path) -> None:
     for path in list((model / "variables").iterdir()):
         path.rename(path.with_name(path.name.replace("variables", "weights").removesuffix(".1")))
     index = model / "variables" / "weights.index"
-    assert f"{index} is there: rename it to variables.index, and its data files" in missing(model)
+    assert f"{index} exists: rename it to variables.index, and its data files" in missing(model)
     for path in list((model / "variables").iterdir()):
         path.rename(model / path.name)
     text = missing(model)
-    assert f"{model / 'weights.index'} is there: move it and its data files to the folder variables, as va" in text
+    assert f"{model / 'weights.index'} exists: move it and its data files to the folder variables, as va" in text
     for path in model.glob("weights*"):
         path.unlink()
-    assert missing(model).endswith("variables.index is not there")
+    assert missing(model).endswith("variables.index does not exist")
 
 
 @pytest.mark.parametrize("name", ["saved_model (1).pb", "saved_model.pb.txt", "Saved_Model.pb", "saved_model.pb~"])
@@ -342,11 +342,11 @@ def test_so_many_files_are_opened(model: Path, others: int, is_found: bool) -> N
     for number in range(others):
         (model / "variables" / f"a{number:03}").touch()
     os.rename(model / "variables" / "variables.index", model / "variables" / "weights.index")
-    assert ("weights.index is there: rename it" in missing(model)) is is_found
+    assert ("weights.index exists: rename it" in missing(model)) is is_found
 
 
 def test_variables_that_may_not_be_listed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (model / "variables").iterdir():
         path.unlink()
     forbid(monkeypatch, model / "variables")
-    assert missing(model).endswith("variables.index is not there")
+    assert missing(model).endswith("variables.index does not exist")

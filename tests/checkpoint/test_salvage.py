@@ -279,7 +279,7 @@ def test_parts_of_a_partitioned_tensor(tmp_path: Path) -> None:
         tensor = checkpoint.partial["parts"]
         assert (tensor.shape, [str(part) for part in tensor.slices]) == ((3, 2), ["[0:1, 0:2]"])
         assert_same(tensor[0, 1:], ARRAYS["parts"][0, 1:])
-        with pytest.raises(FormatError, match=r"its region \[1:3, 0:2\] is in none of the 1 slices that are there"):
+        with pytest.raises(FormatError, match=r"its region \[1:3, 0:2\] is in none of the 1 stored slices"):
             tensor[:2]
     with pytest.raises(ValueError, match="closed"):
         tensor[0]
@@ -415,7 +415,7 @@ def test_lost_header_and_nothing_that_tells(tmp_path: Path) -> None:
 
 
 def test_set_of_v1_files(tmp_path: Path) -> None:
-    """A file of a set that is not there takes only its own tensors with it."""
+    """A file of a set that does not exist takes only its own tensors with it."""
     parts = [(f"p{number}", np.arange(number, number + 4, dtype=np.int32)) for number in range(3)]
     paths = [tmp_path / f"model-{number:05}-of-00003" for number in range(3)]
     for path, (name, array) in zip(paths, parts, strict=True):
@@ -479,7 +479,7 @@ def test_a_block_that_lies_outside_of_the_file(tmp_path: Path) -> None:
     found, lost = salvage(tmp_path / "model")
     assert found == set(ARRAYS) - {"words"}
     assert lost == {None}
-    # The last block is claimed by none, and what is behind the file is not there to be claimed.
+    # The last block is claimed by none, and what is behind the file does not exist to be claimed.
     unclaimed = [finding for finding in tfbundle.verify(path).findings if finding.kind == "unclaimed"]
     assert [(finding.offset, finding.size) for finding in unclaimed] == [(table.handles[-1].offset, len(blocks[-1][1]))]
 

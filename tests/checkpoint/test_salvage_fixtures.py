@@ -203,7 +203,7 @@ def test_no_index(tmp_path: Path) -> None:
     """Without it nothing says which bytes are which tensor."""
     good = Good("tf-1.15.5/sharded/model.ckpt-5", "v2", tmp_path)
     good.tables[0].unlink()
-    with pytest.raises(MissingFileError, match=r"model\.ckpt-5\.index is not there"):
+    with pytest.raises(MissingFileError, match=r"model\.ckpt-5\.index does not exist"):
         tfbundle.open_checkpoint(good.prefix, salvage=True)
 
 

@@ -185,7 +185,7 @@ class TestResolving:
         assert state.resolved is None
         assert state.all_resolved == [None, str(tmp_path / "model.ckpt-10"), None]
         assert tfbundle.latest_checkpoint(tmp_path) is None
-        with pytest.raises(MissingFileError, match=r"names '/old/model.ckpt-1', which is not there; .*model.ckpt-10"):
+        with pytest.raises(MissingFileError, match=r"names '/old/model.ckpt-1', which does not exist; .*model.ckpt-10"):
             tfbundle.open_checkpoint(tmp_path)
 
     def test_v1(self, tmp_path: Path) -> None:

@@ -541,7 +541,7 @@ def test_verify_lists_the_damage(tmp_path: Path) -> None:
         "b.data-00000-of-00002  192 B  1 stored tensor  1 finding",
         "b.data-00001-of-00002      -  -                missing",
         "",
-        "missing: the data file b.data-00001-of-00002 is not there (shard 1 of 2); copy it next to the index",
+        "missing: the data file b.data-00001-of-00002 does not exist (shard 1 of 2); copy it next to the index",
         "finding   tensor  bytes  offset  file",
         "checksum  a          96       0  b.data-00000-of-00002",
         "",

@@ -104,7 +104,7 @@ def test_what_is_no_regular_file_is_named_and_the_others_are_listed(tmp_path: Pa
         names.append(("events.out.tfevents.2", "a named pipe"))
     try:
         (tmp_path / "mixed" / "events.out.tfevents.3").symlink_to(tmp_path / "gone")
-        names.append(("events.out.tfevents.3", "is not there"))
+        names.append(("events.out.tfevents.3", "does not exist"))
         (tmp_path / "mixed" / "events.out.tfevents.4").symlink_to("events.out.tfevents.4")
         names.append(("events.out.tfevents.4", "leads to no file"))
     except OSError:

@@ -232,7 +232,7 @@ def test_strange_graphs_stay_on_their_lines(tmp_path: Path) -> None:
 
 def test_what_graph_refuses(tmp_path: Path) -> None:
     assert "did you mean 'fc1/weights'" in refusal("graph", TRAINING, "fc1/weight")
-    assert "is not there" in refusal("graph", tmp_path / "absent")
+    assert "does not exist" in refusal("graph", tmp_path / "absent")
     (tmp_path / "page").write_bytes(b"<html>")
     assert "HTML page" in refusal("graph", tmp_path / "page")
     bad = NodeDef(name="n", op="Split", attr={"num_split": AttrValue(i=-1)})
@@ -248,10 +248,10 @@ OBJECTS = FIXTURES / "tf-2.21.0" / "plain-objects"
     [
         ("graph", "", "the path is empty; pass a graph's file"),
         ("records", "", "the path is empty; pass a file of records"),
-        ("graph", "absent.index", "there is no file absent.index, and absent.meta is not there; pass a graph's file"),
+        ("graph", "absent.index", "there is no file absent.index, and absent.meta does not exist; pass a graph's file"),
         ("graph", "absent.meta", "there is no file absent.meta; pass a graph's file"),
-        ("graph", "absent", "there is no file absent, and absent.meta is not there"),
-        ("graph", OBJECTS / "objects.index", "has no graph: {folder}/objects.meta is not there, and TensorFlow 2"),
+        ("graph", "absent", "there is no file absent, and absent.meta does not exist"),
+        ("graph", OBJECTS / "objects.index", "has no graph: {folder}/objects.meta does not exist, and TensorFlow 2"),
         ("graph", OBJECTS / "objects", "or read its tensors with 'tfbundle ls'"),
         ("graph", TRAINING / "checkpoint", "is a checkpoint state file, not a graph; 'tfbundle state' reads it"),
         ("graph", FIXTURES / "tf-2.21.0" / "names" / "EXPECTED.json", "a text file, not a graph; pass a graph's file"),
@@ -329,7 +329,7 @@ def test_a_folder_with_a_checkpoint_and_events(tmp_path: Path) -> None:
     assert run_json("graph", tmp_path)["path"] == str(tmp_path / "model.ckpt-40.meta")
     (tmp_path / "model.ckpt-40.meta").unlink()
     assert run_json("graph", tmp_path)["path"] == str(tmp_path / EVENT_FILE)
-    assert "model.ckpt-40.meta is not there" in refusal("graph", tmp_path / "model.ckpt-40")
+    assert "model.ckpt-40.meta does not exist" in refusal("graph", tmp_path / "model.ckpt-40")
 
 
 def test_damage_elsewhere_does_not_hide_a_graph(tmp_path: Path) -> None:
@@ -379,7 +379,7 @@ def test_check_that_does_not_fit() -> None:
 
 def test_what_check_refuses(tmp_path: Path) -> None:
     assert "there is no checkpoint" in refusal("check", TRAINING, tmp_path / "absent")
-    assert "is not there" in refusal("check", tmp_path / "absent", TRAINING)
+    assert "does not exist" in refusal("check", tmp_path / "absent", TRAINING)
 
 
 @pytest.mark.parametrize("hours", [float("inf"), float("-inf"), float("nan")])

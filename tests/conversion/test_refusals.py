@@ -28,7 +28,7 @@ VARIANTS = FIXTURES / "tf-2.21.0/variants/bundle"
 # What is asked for: as arguments, what is raised, and as options of the command.
 MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
     "names that match nothing": ({"names": "conv/*"}, KeyError, r"conv/\*", ["--names=conv/*"]),
-    "a name that is not there": ({"names": ["a/kernle"]}, KeyError, "a/kernel", ["--names=a/kernle"]),
+    "a name that does not exist": ({"names": ["a/kernle"]}, KeyError, "a/kernel", ["--names=a/kernle"]),
     "exclude that matches nothing": ({"exclude": "conv/*"}, KeyError, r"conv/\*", ["--exclude=conv/*"]),
     "rename of nothing": ({"rename": {"a/kernle": "b"}}, KeyError, "a/kernle", ["--rename=a/kernle=b"]),
     "cast of nothing": ({"cast": {"conv/*": "float16"}}, KeyError, r"conv/\*", ["--cast=conv/*=float16"]),
@@ -59,7 +59,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
         [],
     ),
     "an empty name": ({"rename": {"^a/kernel$": ""}}, ValueError, "called ''", ["--rename=^a/kernel$="]),
-    "a group that is not there": (
+    "a group that does not exist": (
         {"rename": {"^a/(kernel)": r"\2"}},
         ValueError,
         "cannot replace",

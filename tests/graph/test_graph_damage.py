@@ -105,14 +105,14 @@ def test_members_of_a_saved_model_mean_its_graph(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(model / "variables")
     assert tfbundle.load_graph("variables").proto == wanted
     shutil.copytree(model / "variables", tmp_path / "variables")
-    with pytest.raises(tfbundle.MissingFileError, match=r"variables\.meta is not there"):
+    with pytest.raises(tfbundle.MissingFileError, match=r"variables\.meta does not exist"):
         tfbundle.load_graph(tmp_path / "variables")
 
 
 def test_a_checkpoint_without_a_graph(tmp_path: Path) -> None:
     (tmp_path / "model.index").write_bytes((TRAINING / "model.ckpt-40.index").read_bytes())
     for name in ("model", "model.index", ""):
-        with pytest.raises(tfbundle.MissingFileError, match=r"model\.meta is not there"):
+        with pytest.raises(tfbundle.MissingFileError, match=r"model\.meta does not exist"):
             tfbundle.load_graph(tmp_path / name)
 
 

@@ -301,10 +301,10 @@ def test_graphs_that_are_not_frozen(tmp_path: Path) -> None:
 
 
 def test_graphs_whose_checkpoint_is_missing(tmp_path: Path) -> None:
-    """That the checkpoint is not there says more than that the graph is not frozen."""
+    """That the checkpoint does not exist says more than that the graph is not frozen."""
     meta = tmp_path / "model.ckpt-40.meta"
     meta.write_bytes((TF1 / "training" / "model.ckpt-40.meta").read_bytes())
-    with pytest.raises(MissingFileError, match=r"model\.ckpt-40\.index is not there"):
+    with pytest.raises(MissingFileError, match=r"model\.ckpt-40\.index does not exist"):
         open_tensors(meta)
     (finding,) = tfbundle.verify(meta).findings
     assert (finding.kind, finding.path) == ("missing", str(tmp_path / "model.ckpt-40.index"))

@@ -210,7 +210,7 @@ for _name, _title, _lies in (
     ("sliced", "a slice that has slices itself", {"slices": _TWO}),
     ("garbage", "a slice whose entry is no message", {"raw": b"\xff"}),
     ("missing", "a slice whose entry is missing", {"raw": None}),
-    ("shard", "a slice in a shard that is not there", {"shard": 9}),
+    ("shard", "a slice in a shard that does not exist", {"shard": 9}),
 ):
     _add_entry(f"slice-lies-{_name}", _title, Saved(WHOLE, slices=_TWO, slice_lies={1: _lies}))
 
@@ -365,7 +365,7 @@ def slices_20_000_of_rank_20(folder: Path) -> Wanted:
     return Wanted(folder / MODEL, {"a": A, "b": B}, frozenset({"x"}))
 
 
-@case("checkpoint", "slice keys of tensors that are not there")
+@case("checkpoint", "slice keys of tensors that do not exist")
 def slice_keys_without_parent(folder: Path) -> Wanted:
     key = encode_slice_key(b"x", [(0, 2)])
     write_bundle(folder / MODEL, {"a": A}, extra={key: b"\xff\xff", b"\0\xff": b"", b"\0": b"\1"})
@@ -408,7 +408,7 @@ def _index(prefix: Path) -> Path:
     return Path(f"{prefix}.index")
 
 
-_add_file("shard-missing", "a data file that is not there", lambda prefix: data_file(prefix).unlink(), opens=True)
+_add_file("shard-missing", "a data file that does not exist", lambda prefix: data_file(prefix).unlink(), opens=True)
 _add_file("shard-empty", "an empty data file", lambda prefix: data_file(prefix).write_bytes(b"") and None, opens=True)
 _add_file("shard-cut", "a data file that is cut short", lambda prefix: os.truncate(data_file(prefix), 23), opens=True)
 _add_file("shard-folder", "a folder in place of a data file", lambda p: _replace(data_file(p), Path.mkdir), opens=True)
@@ -459,7 +459,7 @@ def object_graph_of_a_million(folder: Path) -> Wanted:
     return Wanted(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})
 
 
-@case("checkpoint", "an object graph whose objects refer to others that are not there")
+@case("checkpoint", "an object graph whose objects refer to others that do not exist")
 def object_graph_dangling(folder: Path) -> Wanted:
     graph = np.array(encode_field(1, encode_field(1, encode_field(1, 99))), object)
     write_bundle(folder / MODEL, {"_CHECKPOINTABLE_OBJECT_GRAPH": graph, "a": A})

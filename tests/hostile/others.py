@@ -352,7 +352,7 @@ _METAS: dict[str, tuple[str, Callable[[MetaGraphDef], object]]] = {
         lambda meta: _collection(meta, *[encode_field(1, b"v%d:0" % n) for n in range(20_000)]),
     ),
     "saver-odd": (
-        "a saver whose tensors are not there",
+        "a saver whose tensors do not exist",
         lambda meta: setattr(meta.saver_def, "save_tensor_name", "x:9"),
     ),
     "slice-info": (

@@ -313,7 +313,7 @@ def _find_problem(
     index = files.prefix.plus(INDEX_SUFFIX)
     if files.format == "v2" and not index.is_file():
         advice = f"; {advise_missing_index(files.prefix)}" if members.take_look() else ""
-        return MissingFileError(f"{index} is not there{advice}", path=index.path)
+        return MissingFileError(f"{index} does not exist{advice}", path=index.path)
     try:
         store = open_store(files, verify=True)
         try:
@@ -334,7 +334,7 @@ def _check_shards(store: BundleStore, members: _Members) -> None:
         location = store.prefix.beside(shard_path(store.prefix.name, shard, store.shards.count))
         if not members.is_there(location) and not members.take_look():
             raise MissingFileError(
-                f"the checkpoint's data file {location} is not there (shard {shard} of {store.shards.count})",
+                f"the checkpoint's data file {location} does not exist (shard {shard} of {store.shards.count})",
                 path=location.path,
                 shard=shard,
             )

@@ -82,7 +82,7 @@ DOCUMENTS: dict[str, Document] = {
         {
             "path": "the folder",
             "checkpoints": "a list by step of: prefix, format, step, time, size, in_state, complete, problem, latest",
-            "missing": "what the state file lists and is not there",
+            "missing": "what the state file lists and does not exist",
             "incomplete": "the folders in which TensorFlow was writing a checkpoint",
             "problems": "files that are not what their names say, a list of path, kind, problem",
             "leftovers": "what interrupted saves left: a list of the fields of list_leftovers",

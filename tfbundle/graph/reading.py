@@ -139,16 +139,16 @@ def _beside(prefix: Location, given: Location | None = None) -> Location:
         return find_saved_model(model)
     if find_files(prefix) is not None:
         raise MissingFileError(
-            f"the checkpoint {prefix} has no graph: {meta} is not there, and TensorFlow 2 does not write one; pass "
+            f"the checkpoint {prefix} has no graph: {meta} does not exist, and TensorFlow 2 does not write one; pass "
             f"{_EXPECTED}, or read its tensors with tfbundle.open_checkpoint",
             path=meta.path,
         )
     given = given or prefix
     if given.is_file():  # A data file without its index.
         raise MissingFileError(
-            f"there is no graph next to {given}: {meta} is not there; pass {_EXPECTED}", path=meta.path
+            f"there is no graph next to {given}: {meta} does not exist; pass {_EXPECTED}", path=meta.path
         )
-    also = "" if given == meta else f", and {meta} is not there"
+    also = "" if given == meta else f", and {meta} does not exist"
     raise MissingFileError(f"there is no file {given}{also}; pass {_EXPECTED}", path=given.path)
 
 

@@ -398,7 +398,7 @@ def _state(location: Location, listing: Listing) -> Iterator[Item]:
     if not state.model_checkpoint_path:
         problem = "names no checkpoint"
     elif state.resolved is None:
-        problem = f"names {state.model_checkpoint_path!r}, which is not there"
+        problem = f"names {state.model_checkpoint_path!r}, which does not exist"
     size = stat.size if stat is not None else None
     yield Item(kind.word, location.path, kind.value, size, None, facts, problem)
 

@@ -50,7 +50,7 @@ def remove_empty_folder(location: Location) -> None:
 
 
 def make_folder(location: Location) -> None:
-    """Make a folder in one that is there, if it is not there yet; raises ``FileExistsError`` where a file is."""
+    """Make a folder in one that is there, if it does not exist yet; raises ``FileExistsError`` where a file is."""
     with _as_given(location):
         try:
             os.mkdir(location.absolute().path)
@@ -60,7 +60,7 @@ def make_folder(location: Location) -> None:
 
 
 def make_folders(location: Location) -> None:
-    """Make a folder and those above it, as far as they are not there; raises as ``make_folder`` does."""
+    """Make a folder and those above it, as far as they do not exist; raises as ``make_folder`` does."""
     with _as_given(location):
         os.makedirs(location.absolute().path, exist_ok=True)
 

@@ -260,5 +260,5 @@ def _absence(path: str, full: str) -> str:
     """Return a message that there is no file, or that it is a dangling link, which listings show as a file."""
     with suppress(OSError):  # It may be deleted meanwhile.
         if os.path.islink(full):
-            return f"{path} is a link to {os.readlink(full)}, which is not there"
+            return f"{path} is a link to {os.readlink(full)}, which does not exist"
     return f"there is no file {path or repr(path)}"

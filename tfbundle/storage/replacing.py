@@ -53,7 +53,7 @@ def replacement(path: StrPath) -> Iterator[BinaryIO]:
     """Yield a new file to write to, which becomes ``path`` when the block ends without an exception.
 
     It can be written and read at any offset. A link is followed, and a file that is replaced hands its permissions on.
-    Raises ``ValueError`` where ``path`` is a folder, and ``MissingFileError`` where its folder is not there.
+    Raises ``ValueError`` where ``path`` is a folder, and ``MissingFileError`` where its folder does not exist.
     """
     path = locate(path).path
     try:

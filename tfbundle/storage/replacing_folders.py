@@ -32,7 +32,7 @@ def folder_replacement(location: Location) -> Iterator[Location]:
     """Yield a new folder to write files into, which becomes ``location`` when the block ends without an exception.
 
     What is at ``location`` must be a folder, a link to one, or nothing. Raises ``MissingFileError`` where the folder
-    above it is not there.
+    above it does not exist.
     """
     target = os.path.realpath(location.bare().absolute().path)
     parent, base = os.path.split(target)

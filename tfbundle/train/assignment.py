@@ -28,7 +28,7 @@ def init_from_checkpoint(
     TensorFlow's in this: arrays are returned, where TensorFlow changes the variables of a graph; a scope gives all that
     the checkpoint has below it, where TensorFlow takes what the graph has. Names of variables are ``str``.
 
-    Raises ``ValueError`` where a tensor or scope is not there, or one is to become the other.
+    Raises ``ValueError`` where a tensor or scope does not exist, or one is to become the other.
     """
     pairs = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     with open_latest(ckpt_dir_or_file) as checkpoint:

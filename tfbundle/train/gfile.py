@@ -2,7 +2,7 @@
 
 It differs from TensorFlow's in this:
 
-* Lists are sorted. What is not there is a ``MissingFileError``, which is a ``FileNotFoundError``; what is there and
+* Lists are sorted. What does not exist is a ``MissingFileError``, which is a ``FileNotFoundError``; what is there and
   should not be is a ``FileExistsError``; other errors are those of the operating system.
 * ``readline`` keeps carriage returns, which TensorFlow leaves out, and writing with mode ``"r+"`` leaves the rest of
   the file as it is, where TensorFlow empties it.
@@ -173,12 +173,12 @@ def walk(
 
 
 def mkdir(path: StrPath) -> None:
-    """Make a folder in one that is there, if it is not there yet."""
+    """Make a folder in one that is there, if it does not exist yet."""
     make_folder(locate(path))
 
 
 def makedirs(path: StrPath) -> None:
-    """Make a folder and those above it, as far as they are not there."""
+    """Make a folder and those above it, as far as they do not exist."""
     make_folders(locate(path))
 
 

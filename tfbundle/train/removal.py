@@ -58,7 +58,7 @@ def _remove(file: Location) -> None:
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[StrPath]) -> list[float]:
     """Return when the checkpoints of these prefixes were written, in seconds since 1970.
 
-    What is not there is left out, so that there may be fewer times than prefixes.
+    What does not exist is left out, so that there may be fewer times than prefixes.
     """
     times = (_mtime(locate(prefix)) for prefix in checkpoint_prefixes)
     return [time for time in times if time is not None]

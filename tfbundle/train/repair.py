@@ -4,7 +4,7 @@
 
     state file             what is written
     has stale paths        those that lie elsewhere now as paths from the folder; those that are gone are left out
-    is not there, or       the complete checkpoints of the folder, by step, and the last one as the latest
+    does not exist, or       the complete checkpoints of the folder, by step, and the last one as the latest
     cannot be parsed
 
 A file of another kind that has the state file's name, such as a checkpoint, is not replaced.

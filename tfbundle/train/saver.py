@@ -146,7 +146,7 @@ class Saver:
         """Return the variables of ``var_list``, or all, as arrays of the caller's own.
 
         Names of variables of an object-based checkpoint (TensorFlow 2) are taken as well. Raises ``ValueError`` for
-        ``None``, ``KeyError`` where a variable is not there, and as ``open_checkpoint`` and ``Tensor.read`` do.
+        ``None``, ``KeyError`` where a variable does not exist, and as ``open_checkpoint`` and ``Tensor.read`` do.
         """
         if save_path is None:
             raise ValueError("save_path is None; latest_checkpoint returns that where there is no checkpoint")

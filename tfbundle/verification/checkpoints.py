@@ -78,7 +78,7 @@ def verify_files(
         finding = finding_of(error, "index")
         if finding.kind == "missing" and finding.path == files.prefix.path + INDEX_SUFFIX:
             advice = f"; {advise_missing_index(files.prefix)}" if listings.take_look() else ""
-            finding = replace(finding, message=f"the index {finding.path} is not there{advice}")
+            finding = replace(finding, message=f"the index {finding.path} does not exist{advice}")
         return _as_checkpoint(report_of(path, finding, kind), files)
     try:
         return _verify_store(path, files, store, [], None, progress, listings, verified)

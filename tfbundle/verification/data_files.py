@@ -59,13 +59,13 @@ def check_files(store: BundleStore, claims: Claims, findings: list[Finding], lis
                 present[shard] = location
     for shard in islice((shard for shard in range(count) if shard not in present), _MOST_NAMED):
         path = store.shards.path(shard)
-        message = f"the data file {path} is not there (shard {shard} of {count})"
+        message = f"the data file {path} does not exist (shard {shard} of {count})"
         if listings.take_look():
             ends = claims.of(shard).end
             message += f"; {advise_missing_shard(prefix, shard, count, int(ends.max()) if len(ends) else None)}"
         findings.append(Finding("missing", message, path, shard=shard))
     if count - len(present) > _MOST_NAMED:
-        message = f"{count - len(present) - _MOST_NAMED} more of the {count} data files are not there"
+        message = f"{count - len(present) - _MOST_NAMED} more of the {count} data files do not exist"
         findings.append(Finding("missing", message, store.path))
     unreadable = set()
     for shard, location in present.items():

@@ -30,7 +30,7 @@ def describe_missing_variables(folder: Location) -> str:
     """Return the message about the folder of a SavedModel without ``variables/variables.index``, with advice."""
     prefix = variables_prefix(folder)
     advice = advise_variables(folder)
-    return f"the SavedModel {folder} has no variables: {prefix}.index is not there{f'; {advice}' if advice else ''}"
+    return f"the SavedModel {folder} has no variables: {prefix}.index does not exist{f'; {advice}' if advice else ''}"
 
 
 def advise_variables(folder: Location) -> str:
@@ -52,7 +52,7 @@ def _within(prefix: Location, listing: Listing) -> str:
     if renamed:
         return f"in {prefix.parent}, {renamed}"
     there = _indexes_in(listing, prefix.parent)
-    return f"{prefix.beside(there[0])} is there: rename it to {_INDEX}, and its data files" if len(there) == 1 else ""
+    return f"{prefix.beside(there[0])} exists: rename it to {_INDEX}, and its data files" if len(there) == 1 else ""
 
 
 def _in_other_folders(folder: Location, listing: Listing) -> str:
@@ -74,7 +74,7 @@ def _beside(folder: Location, listing: Listing) -> str:
     there = _indexes_in(listing, folder)
     if there:
         called = "" if there[0] == _INDEX else f", as {_INDEX}"
-        return f"{folder.join(there[0])} is there: move it and its data files to the folder {VARIABLES}{called}"
+        return f"{folder.join(there[0])} exists: move it and its data files to the folder {VARIABLES}{called}"
     alike = (folder.join(name) for name in listing.names if name != VARIABLES and is_alike(name, VARIABLES))
     return next(filter(None, (describe_packed(location, VARIABLES) for location in alike)), "")
 

@@ -144,7 +144,7 @@ def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
             f"there is no V1 checkpoint {prefix}; {location} belongs to a V2 checkpoint", path=prefix.path
         )
     raise MissingFileError(
-        f"the checkpoint of {location} has no index: {prefix}.index is not there, and only the index states where each "
+        f"the checkpoint of {location} has no index: {prefix}.index does not exist, and only the index states where each "
         f"tensor is stored; {advise_missing_index(prefix)}",
         path=prefix.path + INDEX_SUFFIX,
     )
@@ -313,7 +313,7 @@ def _from_state(state: CheckpointState, folder: Location, format: Format | None)
         renamed = describe_renamed_index(stored, folder.list())
         listing = f"; {renamed}" if renamed else ""
     raise MissingFileError(
-        f"{state.path} names {state.model_checkpoint_path or 'no checkpoint'!r}, which is not there{listing}",
+        f"{state.path} names {state.model_checkpoint_path or 'no checkpoint'!r}, which does not exist{listing}",
         path=stored.path,
     )
 
@@ -353,7 +353,9 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
         hint = f"; {renamed}"
     elif close:
         hint = f"; did you mean {_listed(prefix.beside(name) for name in close)}?"
-    raise MissingFileError(f"there is no checkpoint {location}: {prefix}.index is not there{hint}", path=location.path)
+    raise MissingFileError(
+        f"there is no checkpoint {location}: {prefix}.index does not exist{hint}", path=location.path
+    )
 
 
 def _likely_names(name: str, others: list[str]) -> list[str]:

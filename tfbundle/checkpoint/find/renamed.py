@@ -111,11 +111,11 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     if len(alike) == 1:
         return _advise_renaming(prefix.beside(alike[0]), listing, wanted, needed)
     if alike:
-        return f"{', '.join(alike[:3])} are there: rename the right one to {wanted}"
+        return f"{', '.join(alike[:3])} exist: rename the right one to {wanted}"
     suffix = shard_path("", shard, count)
     others = [name for name in _free_names(listing) if name.endswith(suffix) and name != wanted]
     if len(others) == 1:
-        return f"{others[0]} is there without an index: if it is of the same checkpoint, rename it to {wanted}"
+        return f"{others[0]} exists without an index: if it is of the same checkpoint, rename it to {wanted}"
     if not others and needed is not None and needed >= _FEWEST_BYTES:
         same = [name for name in _free_names(listing) if _size(listing, name) == needed]
         if len(same) == 1 and prefix_of_member(same[0]) is None:
@@ -130,10 +130,10 @@ def _advise_renaming(location: Location, listing: Listing, wanted: str, needed: 
         return packed
     size = _size(listing, name)
     if needed is not None and size < needed:
-        return f"{name} is there, but is incomplete ({size} of {needed} bytes): download it again, as {wanted}"
+        return f"{name} exists, but is incomplete ({size} of {needed} bytes): download it again, as {wanted}"
     if needed is None and _UNFINISHED.search(name):
-        return f"{name} is there, perhaps incomplete: download it again, or rename it to {wanted}"
-    return f"{name} is there: rename it to {wanted}"
+        return f"{name} exists, perhaps incomplete: download it again, or rename it to {wanted}"
+    return f"{name} exists: rename it to {wanted}"
 
 
 def describe_packed(location: Location, wanted: str) -> str:
@@ -185,7 +185,7 @@ def advise_missing_index(prefix: Location) -> str:
     if len(others) != 1:
         return otherwise
     return (
-        f"{others[0]} is there without data files: if it is of the same checkpoint, rename it to "
+        f"{others[0]} exists without data files: if it is of the same checkpoint, rename it to "
         f"{index_path(prefix.name)}"
     )
 

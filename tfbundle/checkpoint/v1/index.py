@@ -84,7 +84,7 @@ class V1Index:
     def open(cls, prefix: Location, files: Sequence[Location], *, verify: bool) -> V1Index:
         """Open ``files`` and read their metas; ``prefix`` is what the person calls the checkpoint.
 
-        Raises ``MissingFileError`` where one of the set is not there, ``FormatError`` where a file is no V1
+        Raises ``MissingFileError`` where one of the set does not exist, ``FormatError`` where a file is no V1
         checkpoint, and ``UnsupportedError`` for a newer format.
         """
         check_set(prefix.path, [file.path for file in files])

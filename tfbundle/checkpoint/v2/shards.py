@@ -55,7 +55,7 @@ class Shards:
         """Return an open shard; ``first`` is the offset and the size of what is read of it first, if that is known.
 
         Raises ``FormatError`` for a number that the bundle does not have, or if the checkpoint was replaced since
-        its index was read, and ``MissingFileError`` where the file is not there.
+        its index was read, and ``MissingFileError`` where the file does not exist.
         """
         source = self._open.get(shard)
         if source is not None:
@@ -142,7 +142,7 @@ class Shards:
             if shard not in self._advice:
                 self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count, self._needed(shard))
             reason = (
-                f"the checkpoint's data file {path} is not there (shard {shard} of {self.count}); "
+                f"the checkpoint's data file {path} does not exist (shard {shard} of {self.count}); "
                 f"{self._advice[shard]}" + (", or read the tensors in other shards" if self.count > 1 else "")
             )
         return MissingFileError(reason, path=path, shard=shard)

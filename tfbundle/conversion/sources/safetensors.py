@@ -86,7 +86,7 @@ def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Membe
         if place.name != file or file in ("", ".", "..") or "\\" in file:
             raise FormatError(f"{path} names {file!r}, which is not a file of its folder", path=path)
         if not place.is_file():
-            raise MissingFileError(f"{path} names the file {file}, which is not there", path=place.path)
+            raise MissingFileError(f"{path} names the file {file}, which does not exist", path=place.path)
         shards[file] = _members(place, sources)
     members = {}
     for name, file in weight_map.items():
