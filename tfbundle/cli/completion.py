@@ -1,8 +1,8 @@
-"""What the shell completes behind a command: paths, and the names that a file holds.
+"""Shell completion of the arguments of commands: paths, and the names that a file contains.
 
 ``_TFBUNDLE_COMPLETE=bash_source tfbundle`` prints the script that a shell loads (``zsh_source`` and ``fish_source`` do
-the same for the others). The shell then calls the command at each press of the key, so what would take long is not
-read, and nothing that is wrong with a file is an error here: there is just nothing to complete.
+the same for the others). The shell then calls the command at each press of the key. Therefore files that take long to
+read are skipped, and a damaged file is not an error: it offers nothing to complete.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 class _Path(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # Generic since click 8.4.
-    """A path, which the shell completes; whether anything lies there is for the command to say."""
+    """A path, which the shell completes; the command checks whether it exists."""
 
     name = "path"
 
@@ -67,7 +67,7 @@ PATH = _Path()
 
 
 def _completer(names_at: Callable[[str, dict[str, Any]], Iterable[str]]) -> Completer:
-    """Return a function that completes names; ``names_at`` takes the path and all parameters that were given."""
+    """Return a function that completes names; ``names_at`` accepts the path and all given parameters."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         # Behind an option that still lacks its value, click has not given the arguments their names.
@@ -151,7 +151,7 @@ class _Bash(BashComplete):
 
 
 def run_completion(command: click.Command, name: str, variable: str, instruction: str) -> int:
-    """Print what the shell asked for, and return the exit status; whatever goes wrong prints nothing."""
+    """Print what the shell requested, and return the exit status; print nothing if an error occurs."""
     from click.shell_completion import shell_complete
 
     add_completion_class(_Bash)

@@ -29,7 +29,7 @@ _MOST_PLOTS = 4
 _WIDEST = 120
 _HEIGHT = 20
 _TICKS = 6
-# plotext takes a step of Python for each point; a column shows no more than the lowest and the highest of its points.
+# plotext runs Python code for each point; a column shows only the lowest and the highest of its points.
 _POINTS_A_COLUMN = 2
 
 
@@ -42,7 +42,7 @@ class _Curve(NamedTuple):
 
 
 def print_plots(found: Sequence[tuple[Run, ScalarSeries]]) -> None:
-    """Print a plot for each tag, if plotext is there."""
+    """Print a plot for each tag, if plotext is installed."""
     try:
         import plotext  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError:
@@ -80,7 +80,7 @@ def _print_plot(plotext: ModuleType, tag: str, found: list[tuple[str, ScalarSeri
 
 
 def _curve(run: str, series: ScalarSeries, left_out: Counter[str]) -> _Curve | None:
-    """Return the points that can be drawn, if there are any, and count the others by what they are."""
+    """Return the points that can be drawn, if there are any, and count the others by kind."""
     values = series.values
     if values.dtype.kind not in "fiub" and values.dtype.isbuiltin == 1:  # Of mixed dtypes, or complex.
         left_out["complex or of mixed types"] += len(values)

@@ -1,4 +1,4 @@
-"""What ``tfbundle graph`` prints, as JSON has it: of a whole file, of one node, or of one function."""
+"""The facts that ``tfbundle graph`` prints, as in JSON: of a whole file, of one node, or of one function."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _saver_facts(saver: Saver) -> Facts:
 
 
 def node_facts(node: Node, loaded: Graph | MetaGraph) -> Facts:
-    """Return a node with its attributes and outputs, and under which name a checkpoint has it, if it is a variable."""
+    """Return a node with its attributes and outputs, and the name in the checkpoint if it is a variable."""
     from tfbundle.cli.attributes import json_attributes
 
     outputs = node.outputs
@@ -142,9 +142,9 @@ def node_facts(node: Node, loaded: Graph | MetaGraph) -> Facts:
 
 
 def find_variables(meta: MetaGraph, name: str) -> list[Variable]:
-    """Return the variables that a person calls so: by the key in the checkpoint, or by the variable's own name.
+    """Return the variables with this name: the key in the checkpoint, or the variable's own name.
 
-    Of a variable that Keras stores twice it is one.
+    A variable that Keras stores twice is returned once.
     """
     from tfbundle.checkpoint.chosen_names import KERAS_COPIES
 
@@ -156,7 +156,7 @@ def find_variables(meta: MetaGraph, name: str) -> list[Variable]:
 
 
 def variable_facts(variable: Variable, loaded: Graph | MetaGraph) -> Facts:
-    """Return what is known of a variable, and the node that holds it."""
+    """Return the facts about a variable, and the node that holds it."""
     return {
         "name": variable.stored_name,
         "variable": variable.own_name,
@@ -176,11 +176,11 @@ def _nodes_by_key(loaded: Graph | MetaGraph) -> dict[str, str]:
     try:
         return {tensor.name: tensor.variable for tensor in loaded.saver.tensors if tensor.variable is not None}
     except TfBundleError:
-        return {}  # What is wrong with the saver is not asked here.
+        return {}  # Errors of the saver are not reported here.
 
 
 def function_facts(function: Function) -> Facts:
-    """Return what a function takes, returns and consists of."""
+    """Return the inputs, outputs and nodes of a function."""
     return {
         "function": function.name,
         **_function_signature_facts(function),

@@ -1,4 +1,4 @@
-r"""How commands speak: lines, tables, sizes, names, JSON and progress.
+r"""The output of commands: lines, tables, sizes, names, JSON and progress.
 
 Everything that is printed goes through ``print_line``, ``print_table``, ``print_json`` or ``print_warning``. What comes
 from a file or from its name may hold any bytes, and reaches no terminal as it is: names are printed with
@@ -36,7 +36,7 @@ from tfbundle.progress import Progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A longer cell would push the columns behind it out of sight; it pushes those of its own line, and no others.
+# A longer cell does not widen its column for the other rows, whose columns would move out of sight.
 _WIDEST_COLUMN = 160
 _GAP = "  "
 _INDENT = "    "
@@ -57,23 +57,23 @@ codecs.register_error(ESCAPE_UNENCODABLE, _escape_unencodable)
 
 
 def meant_name(text: str) -> str:
-    """Return the name or pattern that a person typed: that which is printed so, or what was typed."""
+    """Return the name or pattern that the user typed: the name with this escaped form if there is one, or the text."""
     name = unescape_name(text)
     return name if escape_name(name) == text else text
 
 
 def print_line(text: str = "") -> None:
-    """Print a line on stdout; characters that do not show are escaped."""
+    """Print a line on stdout; unprintable characters are escaped."""
     _write(_printable(text) + "\n")
 
 
 def print_as_is(text: str) -> None:
-    """Print what a program will read; on a terminal, nothing of a file's may be in it unescaped."""
+    """Print text for a program; on a terminal, it must not contain unescaped text from a file."""
     _write(text)
 
 
 def print_bytes(data: bytes) -> None:
-    """Print what a program will read, in an encoding of its own."""
+    """Print bytes for a program, in its encoding."""
     flush()
     try:
         sys.stdout.buffer.write(data)
@@ -85,18 +85,18 @@ def print_bytes(data: bytes) -> None:
 
 
 def print_lines(text: str) -> None:
-    """Print several lines, such as a drawing; what is between their ends is escaped as in a line."""
+    """Print several lines, such as a drawing; unprintable characters other than line ends are escaped."""
     _write("\n".join(map(_printable, text.split("\n"))) + "\n")
 
 
 def print_coloured(text: str) -> None:
-    """Print what we drew ourselves, with the terminal's codes in it; nothing of a file's may be in it unescaped."""
+    """Print a drawing with terminal codes; it must not contain unescaped text from a file."""
     _write(text + "\n")
 
 
 def print_warning(text: str) -> None:
-    """Print a line on stderr, beside what the command answers."""
-    with suppress(OSError):  # Where nobody can read it, the exit status has to do.
+    """Print a line on stderr, in addition to the output."""
+    with suppress(OSError):  # If stderr is closed, the exit status must suffice.
         click.echo(one_line(text), err=True)
 
 
@@ -105,7 +105,7 @@ def _printable(text: str) -> str:
 
 
 class OutputError(click.ClickException):
-    """What was printed could not be written, as when a disk is full."""
+    """The output could not be written, for example because the disk is full."""
 
 
 def _write(text: str) -> None:
@@ -118,7 +118,7 @@ def _write(text: str) -> None:
 
 
 def flush() -> None:
-    """Write what is still held back."""
+    """Write the buffered output."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -128,24 +128,24 @@ def flush() -> None:
 
 
 def print_json(value: Mapping[str, Any], *, document: str | None = None) -> None:
-    """Print one JSON document on a line, headed by its schema.
+    """Print one JSON document on a line, which begins with its schema.
 
-    ``document`` is its name in ``tfbundle.cli.schemas``, where it is not the answer of the command that runs. numpy's
-    numbers will do, and what JSON lacks becomes what ``json_number`` returns.
+    ``document`` is its name in ``tfbundle.cli.schemas``, if it is not that of the running command. Numbers may be of
+    numpy types; values that JSON lacks are converted by ``json_number``.
     """
     whole = {"schema": schema_of(document or _command_name()), **value}
     try:
         text = json.dumps(whole, allow_nan=False, default=json_number)
     except ValueError:
         text = json.dumps(_finite(whole), allow_nan=False, default=json_number)
-    # Where Python does not buffer, a write may be cut short, and only the next one fails when the reader has left.
+    # Without buffering, a write may be incomplete, and only the next one fails if the reader has closed the pipe.
     for start in range(0, len(text), _PIPE_SIZE):
         _write(text[start : start + _PIPE_SIZE])
     _write("\n")
 
 
 def _command_name() -> str:
-    """Return the name of the command that runs, such as ``ls`` or ``events-show``."""
+    """Return the name of the running command, such as ``ls`` or ``events-show``."""
     context = click.get_current_context()
     names = []
     while context.parent is not None:
@@ -155,7 +155,7 @@ def _command_name() -> str:
 
 
 def json_number(value: Any) -> Any:
-    """Return a number, of numpy or not, as JSON has it: a complex one as a pair, NaN and infinities as strings."""
+    """Return a number, of numpy or not, for JSON: a complex one as a pair, NaN and infinities as strings."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, complex):
         return [json_number(value.real), json_number(value.imag)]
@@ -163,11 +163,11 @@ def json_number(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, float | int | str | list):
         return value
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _finite(value: Any) -> Any:
-    """Return ``value`` with every number in it as JSON has it."""
+    """Return ``value`` with every number in it converted by ``json_number``."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -176,16 +176,16 @@ def _finite(value: Any) -> Any:
 
 
 def print_fact(label: str, value: str) -> None:
-    """Print a line with a fact behind its label."""
+    """Print a line with a label and a fact."""
     print_line(f"{label:<{_LABEL_WIDTH}} {value}")
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns called ``numbers`` are aligned to the right.
+    """Print a table; the columns named in ``numbers`` are aligned to the right.
 
-    On a terminal that is too narrow, the first column has a line of its own, and the others stand below it, in as many
-    lines as they need. No cell is broken, so that each can be copied whole; a first column without a header is a mark
-    before the name. A pipe gets every row in one line.
+    On a terminal that is too narrow, the first column has a separate line, and the others follow below it in as many
+    lines as necessary. No cell is broken, so that each can be copied whole; a first column without a header is a mark
+    before the name. In a pipe, every row is one line.
     """
     _print_rows(headers, [(None, rows)], numbers)
 
@@ -193,7 +193,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: 
 def print_groups(
     headers: Sequence[str], groups: Sequence[tuple[str, Sequence[Sequence[str]]]], numbers: Sequence[str] = ()
 ) -> None:
-    """Print a table whose rows stand, indented, below lines with the names of their groups."""
+    """Print a table whose rows are indented below lines with the names of their groups."""
     indented = [(name, [(f"{_GAP}{row[0]}", *row[1:]) for row in rows]) for name, rows in groups]
     _print_rows(headers, indented, numbers)
 
@@ -233,7 +233,7 @@ def _print_line_of(
 
 
 def cell_width(text: str) -> int:
-    """Return how many columns a terminal takes for ``text``: wide characters two, combining ones none."""
+    """Return the width of ``text`` in terminal columns: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -253,7 +253,7 @@ def _line_width(line: Sequence[str], widths: Sequence[int]) -> int:
 
 
 def _fold(widths: Sequence[int], names: int, edge: int) -> list[range]:
-    """Return the columns of each line of a row: the first ``names`` of them, then as many as fit."""
+    """Return the columns of each line of a row: first ``names`` columns, then as many as fit."""
     bands, start, used = [range(names)], names, len(_INDENT)
     for place in range(names, len(widths)):
         if place > start and used + widths[place] > edge:
@@ -273,7 +273,7 @@ def _print_row(text: str, *, is_header: bool) -> None:
 
 
 def render(drawing: object) -> str:
-    """Return what rich makes of a drawing of its own, such as a tree, for ``print_lines``; nothing is coloured."""
+    """Return the text of a rich object, such as a tree, without colours, for ``print_lines``."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, color_system=None)
@@ -284,7 +284,7 @@ def render(drawing: object) -> str:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
-    """Yield a function to call with the bytes done and the bytes to do; ``None`` where nobody would see it."""
+    """Yield a function to call with the bytes done and the total bytes; ``None`` if stderr is not a terminal."""
     if not sys.stderr.isatty() or _is_plain_terminal():
         yield None
         return
@@ -303,7 +303,7 @@ def progress_bar(label: str) -> Iterator[Progress | None]:
 
 
 def use_colour() -> bool:
-    """Return whether stdout is a terminal that shows colours, and nobody asked for none (NO_COLOR, TERM=dumb)."""
+    """Return whether stdout is a terminal that shows colours, and they are not disabled (NO_COLOR, TERM=dumb)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not _is_plain_terminal()
 
 

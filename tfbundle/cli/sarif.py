@@ -1,8 +1,8 @@
-"""Findings as SARIF 2.1.0, the format in which code hosts and editors take results of analysers.
+"""Findings as SARIF 2.1.0, the format in which code hosts and editors accept the results of analyzers.
 
 Rule ids are stable words. A result has the level of its severity (critical and high are errors, medium is a warning,
-low a note, and info none), the function and node as logical locations, and a fingerprint that stays where files are
-moved. What was not looked at is a notification of an invocation that was not successful.
+low a note, and info none), the function and node as logical locations, and a fingerprint that does not
+change when files are moved. Files that were not examined are notifications of an unsuccessful invocation.
 """
 
 from __future__ import annotations
@@ -126,5 +126,5 @@ def _uri(path: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text that any reader of JSON takes: bytes that are no UTF-8 are shown as such."""
+    """Return text that any JSON reader accepts: bytes that are not UTF-8 are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

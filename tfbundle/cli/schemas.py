@@ -1,9 +1,9 @@
 """The JSON documents that the commands print: their names, versions and fields.
 
-Each is an object whose field ``schema`` is ``"tfbundle/NAME/VERSION"``. NAME is the command's, with the subcommand
-behind a hyphen. A version stays while fields are only added; where one goes away or changes its meaning, the next
-version begins. Sizes are in bytes, offsets are places in a file, times are seconds since 1970, and shapes are lists of
-integers. What is not known or does not apply is null.
+Each is an object whose field ``schema`` is ``"tfbundle/NAME/VERSION"``. NAME is that of the command, with the
+subcommand after a hyphen. The version stays the same while fields are only added, and increases when a field is removed
+or changes its meaning. Sizes are in bytes, offsets are places in a file, times are seconds since 1970, and shapes are
+lists of integers. Unknown or inapplicable values are null.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ DOCUMENTS: dict[str, Document] = {
         1,
         {
             "ok": "whether nothing is wrong",
-            "path": "what was passed",
-            "kind": "what it is, as identify calls it, or checkpoint",
+            "path": "the given path",
+            "kind": "its kind, as identify returns it, or checkpoint",
             "description": "the same for people",
             "items": "a list of: kind (of identify, or checkpoint, incomplete-checkpoint, run, unreadable), path, "
             "description, size, step, facts (by name), problem, advice",
@@ -59,7 +59,7 @@ DOCUMENTS: dict[str, Document] = {
             "tensors": "a list of: name, variable (its name in TensorFlow 2), shape, dtype, data_type, nbytes, slices "
             "(how many it is stored in), region and whole_shape (of a slot of a part of a variable), shards (numbers "
             "of data files), error (why the rest is null)",
-            "total": "of what is listed: tensors, parameters, nbytes, shards",
+            "total": "totals of the list: tensors, parameters, nbytes, shards",
             "left_out": "how many tensors --no-slots or --weights left out",
         },
     ),
@@ -70,7 +70,7 @@ DOCUMENTS: dict[str, Document] = {
             "slices": "of a partitioned tensor, for each slice the [start, stop] of each dimension",
             "region": "of a slot of a part of a variable, where in the variable it belongs",
             "whole_shape": "the shape of the variable of which it is a part, or its own",
-            "ranges": "where its bytes lie: a list of path, offset, size, crc",
+            "ranges": "where its bytes are stored: a list of path, offset, size, crc",
             "verified": "whether the checksums of the values were compared; of a part and of a graph they are not",
             "statistics": "min, max, mean, std, zeros, nan, infinite; of strings min_length, max_length, total_length; "
             "null with INDEX",
@@ -82,9 +82,9 @@ DOCUMENTS: dict[str, Document] = {
         {
             "path": "the folder",
             "checkpoints": "a list by step of: prefix, format, step, time, size, in_state, complete, problem, latest",
-            "missing": "what the state file lists and does not exist",
+            "missing": "checkpoints that the state file lists but that do not exist",
             "incomplete": "the folders in which TensorFlow was writing a checkpoint",
-            "problems": "files that are not what their names say, a list of path, kind, problem",
+            "problems": "files that do not match their names, a list of path, kind, problem",
             "leftovers": "what interrupted saves left: a list of the fields of list_leftovers",
             "elsewhere": "the folders below that hold checkpoints, where this one has none",
         },
@@ -126,7 +126,7 @@ DOCUMENTS: dict[str, Document] = {
             "op": "the name of its op",
             "device": "where it runs",
             "stored_as": "of a variable its name in the checkpoint",
-            "inputs": "the tensors that it takes",
+            "inputs": "the tensors that it accepts",
             "control_inputs": "the nodes that run before it",
             "attributes": "by name",
             "outputs": "a list of name, shape, dtype, data_type; null where the op is not known",
@@ -171,7 +171,7 @@ DOCUMENTS: dict[str, Document] = {
         1,
         {
             "ok": "whether nothing is wrong",
-            "path": "what was checked",
+            "path": "the path that was checked",
             "prefix": "the checkpoint's prefix",
             "format": "v1, v2, graph, events or records",
             "tensors": "how many names it has",
@@ -187,16 +187,16 @@ DOCUMENTS: dict[str, Document] = {
     "scan": Document(
         1,
         {
-            "ok": "whether everything was looked at, and nothing is above the threshold",
-            "path": "what was scanned",
-            "complete": "whether everything was looked at",
+            "ok": "whether everything was examined, and no finding is above the threshold",
+            "path": "the path that was scanned",
+            "complete": "whether everything was examined",
             "threshold": "the severity up to which findings are accepted",
             "findings": "a list of rule, severity (info, low, medium, high or critical), message, path, op, node, "
             "function, trigger (load, call or unreachable), argument, arguments, within, allowed (why the policy "
             "allows it), new (whether the baseline lacks it)",
             "counts": "how many findings there are of each severity",
             "not_scanned": "a list of path, reason",
-            "files": "those that were looked at",
+            "files": "those that were examined",
             "nodes": "how many nodes their graphs have",
             "ignored": "how many files hold no program that is known here",
         },
@@ -330,5 +330,5 @@ DOCUMENTS: dict[str, Document] = {
 
 
 def schema_of(name: str) -> str:
-    """Return the value of the field ``schema`` in the document that is called ``name``."""
+    """Return the value of the field ``schema`` in the document named ``name``."""
     return f"tfbundle/{name}/{DOCUMENTS[name].version if name in DOCUMENTS else 1}"

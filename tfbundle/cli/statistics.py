@@ -18,7 +18,7 @@ from tfbundle.tensors.arrays import Array
 class NumberStatistics:
     """Of numbers: ``min``, ``max``, ``mean`` and ``std`` of the finite ones, and how many are zero, NaN and infinite.
 
-    The first four are ``None`` where there is no finite number. Complex numbers are only counted.
+    The first four are ``None`` if there is no finite number. Complex numbers are only counted.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class NumberStatistics:
 
     def add(self, values: Array) -> None:
         """Add some elements."""
-        # NaNs are compared, and numbers near the largest overflow; there is no mean then.
+        # NaNs are compared, and numbers near the largest overflow, so that the mean is not finite.
         with np.errstate(all="ignore"):
             self._add(values)
 

@@ -39,7 +39,7 @@ def read_sample(tensor: Tensor) -> tuple[Array, tuple[int, ...]]:
     if tensor.size <= FEW or tensor.dtype.hasobject:
         return read_part(tensor, (...,)), ()
     lead = (0,) * max(0, tensor.ndim - _MOST_DIMENSIONS)
-    # One element more than numpy shows stands for all that it leaves out.
+    # One element more than numpy shows represents all others.
     kept = 2 * _EDGE + 1
     ends = [
         [(slice(0, _EDGE + 1), slice(0, _EDGE + 1)), (slice(_EDGE + 1, kept), slice(length - _EDGE, length))]

@@ -1,6 +1,6 @@
-"""Messages of the library in the words of the command: flags in place of arguments, commands in place of functions.
+"""Messages of the library, adapted for the command: with flags instead of arguments, and commands instead of functions.
 
-The library's errors name what a Python program passes or calls. Who types a command has other means to the same end.
+The library's errors name Python arguments and functions, which users of the command cannot pass or call.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ _REPLACEMENTS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"tfbundle\.load_graph\(path\)\.constants has its weights, and the commands", "the commands"),
-        # The rest of a sentence speaks of what only Python has.
+        # The rest of the sentence applies only to Python.
         (r"(?:; |, but )tfbundle\.load_graph\(path\)\.constants [^;()]*?(?= \(|;|\Z)", ""),
         (
             r"names in a list or dict are exact, so pass a glob alone \(names=(?:'[^']*'|\"[^\"]*\")\)",
-            "exactly one is meant here, so pass a name; 'tfbundle ls' lists what a pattern matches",
+            "exactly one tensor is required, so pass a name; 'tfbundle ls' lists what a pattern matches",
         ),
         (r"tfbundle\.(?:open_checkpoint|load)\b(?:\(path\))?", "'tfbundle ls'"),
         (r"tfbundle\.read_checkpoint_state\b", "'tfbundle state'"),
@@ -41,22 +41,22 @@ _REPLACEMENTS = [
     )
 ]
 
-# What only writing may meet.
+# Errors that only occur in writing.
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
 
 def for_command(message: str) -> str:
-    """Return a message of the library as the command says it."""
+    """Return a message of the library, adapted for the command."""
     for pattern, replacement in _REPLACEMENTS:
         message = pattern.sub(replacement, message)
     return message
 
 
 def describe_system_error(error: OSError, path: str | None) -> str:
-    """Return what the system refused, with the file; ``path`` is what was passed, where the error does not know it."""
+    """Return a system error as a message with the file: that of the error, or else ``path``, which was passed."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.filename is None and error.errno in _FULL:
-        return f"cannot write to stdout: {reason}"  # As with --help; files that are written have names.
+        return f"cannot write to stdout: {reason}"  # As with --help; output files have names.
     name = error.filename if error.filename is not None else path
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")

@@ -144,8 +144,8 @@ def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
             f"there is no V1 checkpoint {prefix}; {location} belongs to a V2 checkpoint", path=prefix.path
         )
     raise MissingFileError(
-        f"the checkpoint of {location} has no index: {prefix}.index does not exist, and only the index states where each "
-        f"tensor is stored; {advise_missing_index(prefix)}",
+        f"the checkpoint of {location} has no index: {prefix}.index does not exist, and only the index states where "
+        f"each tensor is stored; {advise_missing_index(prefix)}",
         path=prefix.path + INDEX_SUFFIX,
     )
 

@@ -1,9 +1,10 @@
-"""The files of a V1 checkpoint: a table of its own, or a numbered set of tables, opened when they are needed.
+"""The files of a V1 checkpoint: a single table, or a numbered set of tables, opened when they are needed.
 
-TensorFlow takes those files of a set for the checkpoint that it happens to find. Here all of them have to be there:
-without its file a tensor would be missing without a word.
+TensorFlow reads those files of a set that it finds. Here all of them must exist: otherwise the tensors of a missing
+file would be missing without an error.
 
-A training job may write them again at any time. Each file is therefore the one that was opened first or an error.
+A training job may overwrite the files at any time. A file that was replaced since it was first opened is therefore an
+error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class V1Files:
     """The tables of one V1 checkpoint, by number, for any number of threads."""
 
     def __init__(self, prefix: Location, files: Sequence[Location], open_table: Callable[[Source], SliceTable]) -> None:
-        """``prefix`` is what the person calls the checkpoint; ``open_table`` makes a table of an open file."""
+        """Accept the prefix as the caller passed it; ``open_table`` returns the table of an open file."""
         self.prefix = prefix.anchored()
         self.locations = tuple(file.anchored() for file in files)
         self.paths = tuple(file.path for file in files)
@@ -36,7 +37,7 @@ class V1Files:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[SliceTable]:
-        """Yield the tables, but for those of files that never could be opened."""
+        """Yield the tables, except those of files that could never be opened."""
         for number in range(len(self)):
             try:
                 yield self.table(number)
@@ -53,7 +54,9 @@ class V1Files:
             if self._closed:
                 raise ValueError(f"the checkpoint {self.prefix} is closed; read before close(), or open it again")
             table = self._open.get(number)
-            return self._open_table(number) if table is None else table  # A table's truth would take a scan of it.
+            return (
+                self._open_table(number) if table is None else table
+            )  # The truth value of a table would require a scan of it.
 
     def _open_table(self, number: int) -> SliceTable:
         source = open_making_room(self.locations[number].open, self._open)
@@ -88,10 +91,9 @@ class V1Files:
 
 
 def check_set(path: str, files: Sequence[str]) -> None:
-    """Raise unless ``files`` are a table of its own or all of a numbered set.
+    """Raise an error unless ``files`` are a single table or a complete numbered set.
 
-    Raises ``MissingFileError`` where one of the set is not among them, and ``FormatError`` where they are of several
-    sets.
+    Raises ``MissingFileError`` if a file of the set is missing, and ``FormatError`` if they are of several sets.
     """
     if not files:
         raise MissingFileError(f"there is no V1 checkpoint {path}", path=path)

@@ -6,9 +6,9 @@ Numbers are those of the fields (TensorFlow, ``core/util/saved_tensor_slice.prot
                            2 versions
     slice key   2 data     1 name   2 slice   3 data: a TensorProto without type and shape
 
-The outer messages are taken apart by hand. A slice may hold hundreds of megabytes, which protobuf would copy
-level by level; and protobuf refuses a name that is not UTF-8, which TensorFlow writes. Where a slice has
-another form than serializers give it, it passes through protobuf first.
+The outer messages are parsed by hand. A slice may have hundreds of megabytes, which protobuf would copy level by level;
+and protobuf rejects a name that is not UTF-8, which TensorFlow writes. A slice in a form that serializers do not write
+is parsed by protobuf first.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _LONG_STATEMENT = 4 << 10
 
 
 class Meta(NamedTuple):
-    """What a file says of itself: the name of each tensor with its statement, and the versions."""
+    """The description of a file: the name of each tensor with its statement, and the versions."""
 
     statements: list[tuple[bytes, bytes]]
     versions: VersionDef
 
 
 class Statement(NamedTuple):
-    """What one file says of a tensor: ``DataType`` number, whole shape, and the slices that the file holds."""
+    """The description of a tensor in one file: ``DataType`` number, whole shape, and the slices in the file."""
 
     data_type: int
     shape: tuple[int, ...]
@@ -51,14 +51,16 @@ class Statement(NamedTuple):
 
 
 def decode_meta(value: bytes) -> Meta:
-    """Return the value of the empty key; ``FormatError`` where it is no meta."""
+    """Return the decoded value of the empty key; raise ``FormatError`` if it is not a meta."""
     statements = []
     versions = []
     metas = [
         field for field in message_fields(value, 0, len(value)) if (field.number, field.wire_type) == (_META, BYTES)
     ]
     if value and not metas:
-        raise FormatError("the empty key holds no SavedTensorSliceMeta; the table is not of a V1 checkpoint")
+        raise FormatError(
+            "the value of the empty key is not a SavedTensorSliceMeta; the table is not that of a V1 checkpoint"
+        )
     for outer in metas:
         for field in message_fields(value, outer.offset, outer.offset + outer.size):
             if field.wire_type == BYTES and field.number == _TENSOR:
@@ -66,7 +68,7 @@ def decode_meta(value: bytes) -> Meta:
             elif field.wire_type == BYTES and field.number == _VERSIONS:
                 versions.append(value[field.offset : field.offset + field.size])
     try:
-        # Serialized messages merge by standing one behind the other.
+        # Concatenated messages are merged.
         return Meta(statements, VersionDef.FromString(b"".join(versions)))
     except DecodeError:
         raise FormatError("the versions in the meta are not a VersionDef") from None
@@ -95,7 +97,7 @@ def _split_name(value: bytes, statement: Field) -> tuple[bytes, bytes]:
 
 
 def count_slices(statement: bytes) -> int:
-    """Return how many slices a statement lists, in a twentieth of the time of decoding them; raises as that does."""
+    """Return the number of slices in a statement, 20 times as fast as decoding them; raise as decoding does."""
     return len(_parse_statement(statement).slice)
 
 
@@ -103,11 +105,11 @@ def _parse_statement(statement: bytes) -> SavedSliceMeta:
     try:
         return SavedSliceMeta.FromString(statement)
     except DecodeError:
-        raise FormatError("what the meta says of it is not a SavedSliceMeta") from None
+        raise FormatError("its description in the meta is not a SavedSliceMeta") from None
 
 
 def decode_statement(statement: bytes) -> Statement:
-    """Type, shape and slices in a ``SavedSliceMeta`` without its name; raises ``FormatError`` for nonsense."""
+    """Return type, shape and slices of a ``SavedSliceMeta`` without name; raise ``FormatError`` if it is invalid."""
     meta = _parse_statement(statement)
     shape = decode_shape(meta.shape)
     check_count(meta.slice, len(shape))
@@ -117,8 +119,8 @@ def decode_statement(statement: bytes) -> Statement:
 def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_type: int, length: int) -> Array:
     """Return the ``length`` elements of a slice, in a row; the array may be a read-only view of ``value``.
 
-    Raises ``FormatError`` where the value is of another slice than the one with this name and these extents, or has
-    more or fewer elements: none is left out here, as a ``TensorProto`` elsewhere may.
+    Raises ``FormatError`` if the value is not that of the slice with this name and these extents, or has more or fewer
+    elements. No element may be left out, unlike in other ``TensorProto`` messages.
     """
     span = _find_tensor(value, len(value), name, extents)
     if span is None:
@@ -138,10 +140,10 @@ def decode_slice(value: bytes, name: bytes, extents: tuple[Extent, ...], data_ty
 def find_slice_array(
     head: bytes, size: int, name: bytes, extents: tuple[Extent, ...], data_type: int, nbytes: int
 ) -> int | None:
-    """Where in the ``size`` bytes of a slice's value its array lies as it is, given the value's first bytes.
+    """Return the offset of a slice's array in its value of ``size`` bytes, given the first bytes of the value.
 
-    ``None`` where the elements have another form there, or anything is not as it should be; ``decode_slice`` then
-    reads them, or says what is wrong.
+    Return ``None`` if the elements are stored in another form or the value is invalid; ``decode_slice`` then reads
+    them or raises the error.
     """
     try:
         span = _find_tensor(head, size, name, extents)
@@ -152,9 +154,9 @@ def find_slice_array(
 
 
 def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ...]) -> tuple[int, int] | None:
-    """From where to where the ``TensorProto`` goes in a value of ``size`` bytes, of which ``value`` may be the first.
+    """Return the start and end of the ``TensorProto`` in a value of ``size`` bytes; ``value`` may be its first bytes.
 
-    ``None`` where the messages around it are not of the form that serializers give them.
+    Return ``None`` if the messages around it are not in the form that serializers write.
     """
     outer = _fields_once(value, 0, size)
     inner = _fields_once(value, *_span(outer, _DATA)) if outer is not None else None
@@ -175,7 +177,7 @@ def _find_tensor(value: bytes, size: int, name: bytes, extents: tuple[Extent, ..
 
 
 def _fields_once(data: bytes, pos: int, end: int) -> dict[int, Field] | None:
-    """Return the fields of a message by number, or ``None`` where one is repeated or of an unexpected wire type."""
+    """Return the fields of a message by number, or ``None`` if one is repeated or of an unexpected wire type."""
     found: dict[int, Field] = {}
     for field in message_fields(data, pos, end):
         if field.number in found or field.wire_type != BYTES:

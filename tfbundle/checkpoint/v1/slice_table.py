@@ -1,13 +1,13 @@
-"""The table of a V1 checkpoint: as any other, but with values as large as tensors.
+"""The table of a V1 checkpoint, whose values are as large as tensors.
 
-A block closes once it has 256 KB, so that a large value stands last in its block, behind small ones::
+The writer ends a block once it has 256 KB, so a large value is the last of its block, after small ones::
 
     block   [entry]* [key of the large value][value, up to 2 GB][restart offsets][their count]
 
-Such a block is not taken into memory, unless it is compressed, and released TensorFlow compresses none. Its checksum
-is computed in passing, and its values are then looked for where they lie in the file (``place``): numbers can go
-straight into their array, a part of them can be read alone, and the small values in front cost no more than
-elsewhere. What is read from a verified block is right for as long as the file is the same.
+Such a block is not read into memory, unless it is compressed, which releases of TensorFlow do not do. Its checksum is
+computed once, and its values are then read from their places in the file (``place``): numbers are read directly into
+their array, a part of them can be read alone, and the small values before a large one cost no more than elsewhere. Data
+from a verified block is valid as long as the file does not change.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from tfbundle.formats.table.block import decode_sizes
 from tfbundle.formats.table.reader import RAW, TRAILER_SIZE, Directory, Table
 from tfbundle.storage.base import Source
 
-# Blocks that are kept for the next lookup take no more than this, unless a single one does.
+# The largest total size of the blocks cached for the next lookup; a single block may be larger.
 _KEPT_SIZE = 16 << 20
-# From this size on a block is not read whole. It is more than one has that does not end in a large value.
+# Blocks of this size and more are not read whole. A block that does not end in a large value is smaller.
 _LARGE_BLOCK = 1 << 20
-# Within this many bytes of a block all its keys stand, unless the writer closes blocks at another size.
+# All keys of a block are in its first bytes, of this number, unless the writer ends blocks at another size.
 _HEAD_SIZE = 512 << 10
-# Small enough for the processor's cache, so that the checksum finds the bytes there.
+# Small enough for the cache of the processor, so that the checksum reads the bytes from there.
 _CHUNK = 1 << 20
 
 
 class Block(NamedTuple):
     """The table block that holds a slice: its offset, the size of its contents, and its masked CRC-32C.
 
-    The checksum runs over the contents and the byte with their compression. It is ``None`` where the file has no such
-    place, or it cannot be read.
+    The checksum covers the contents and the byte for their compression. It is ``None`` if the file has no such place,
+    or it cannot be read.
     """
 
     offset: int
@@ -45,7 +45,7 @@ class Block(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a value lies in the file as it is: offset and size in bytes."""
+    """The place of a value in the file: offset and size in bytes."""
 
     offset: int
     size: int
@@ -58,11 +58,11 @@ class SliceTable(Table):
         super().__init__(source, verify=verify, directory=directory)
         self._blocks: dict[int, Block] = {}
         self._verified: set[int] = set()
-        # What stands in the large block that was last searched, and the block's number.
+        # The number of the large block that was last searched, and the places of its values.
         self._places: tuple[int, dict[bytes, Place]] = (-1, {})
 
     def locate(self, key: bytes) -> Block | None:
-        """Return the block in which ``key`` stands if it stands anywhere."""
+        """Return the block that contains ``key``, if the table contains it."""
         number = bisect_left(self.separators, key)
         if number == len(self.handles):
             return None
@@ -77,10 +77,10 @@ class SliceTable(Table):
         return block
 
     def place(self, key: bytes) -> Place | None:
-        """Where the value under ``key`` lies in its block, if that is large and not compressed.
+        """Return the place of the value of ``key`` if its block is large and not compressed, or else ``None``.
 
-        ``None`` also where the block is not as it should be: ``find`` then says what is wrong. Raises ``ChecksumError``
-        if the block is damaged. After reading there, ``check_unchanged`` of the source has to be called.
+        For an invalid block, return ``None``; ``find`` then raises the error. Raises ``ChecksumError`` if the block is
+        damaged. After reading from the place, the caller must call ``check_unchanged`` of the source.
         """
         number = bisect_left(self.separators, key)
         if number == len(self.handles):
@@ -104,7 +104,7 @@ class SliceTable(Table):
         return places.get(key)
 
     def find(self, key: bytes) -> bytes | None:
-        """Return the value under ``key`` by binary search, or ``None``, which in a damaged table proves nothing."""
+        """Return the value of ``key`` by binary search, or ``None``, which in a damaged table is not conclusive."""
         place = self.place(key)
         if place is None:
             return super().find(key)
@@ -113,9 +113,9 @@ class SliceTable(Table):
         return value
 
     def _list_places(self, offset: int, size: int) -> dict[bytes, Place]:
-        """Where the values lie among the entries of a block, ``size`` bytes at ``offset`` of the file.
+        """Return the places of the values of a block whose entries have ``size`` bytes at ``offset`` of the file.
 
-        The list ends with the first entry that is not as it should be.
+        The list ends before the first invalid entry.
         """
         head = self.source.read_at(offset, max(0, min(size, _HEAD_SIZE)))
         places: dict[bytes, Place] = {}
