@@ -1,1 +1,1 @@
-"""Event files written back: tags renamed and dropped, steps cut and shifted, the files of a run merged."""
+"""Editing of event files: tags renamed and dropped, steps cut and shifted, the files of a run merged."""

@@ -1,14 +1,14 @@
-r"""Event files written back: tags renamed and dropped, steps cut and shifted, restarts cleaned up, files merged.
+r"""Editing of event files: tags renamed and dropped, steps cut and shifted, restarts cleaned up, files merged.
 
     import tfbundle
 
     tfbundle.edit_events("logs/", "clean/", exclude="debug/*", rename={r"^model/(\w+)": r"\1"}, purge=True)
     tfbundle.edit_events("logs/", "clean/", first_step=1000, shift_steps=-1000, dry_run=True).items
 
-Everything is read and planned first (``plan``), and what cannot be done is refused before anything is written. Then
-each file is read again and written under a temporary name (``rewriting``): records that stay as they are, frame and
-all; of those that change no more than what changes (``splicing``). The new files take their names once all of them are
-complete and, where they replace others, on disk.
+Everything is read and planned first (``plan``), so that errors are raised before anything is written. Then each file is
+read again and written under a temporary name (``rewriting``). Unchanged records are copied with their checksums; in the
+others, only the changed fields are encoded again (``splicing``). The new files get their names once all of them are
+complete and, if they replace others, on disk.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from tfbundle.storage.staging import OpenFiles, StagedFile, replace_all
 
 __all__ = ["EditItem", "EditedEvents", "edit_events"]
 
-# What temporary names begin with. TensorBoard reads whatever has "tfevents" in its name, and this library no file with
+# The start of temporary names. TensorBoard reads every file with "tfevents" in its name; this library reads none with
 # a leading dot.
 _TEMPORARY = ".edited"
 
 
 @dataclass(frozen=True)
 class EditedEvents:
-    """What ``edit_events`` wrote, or with ``dry_run`` would write.
+    """The result of ``edit_events``, or of a dry run.
 
-    ``path`` is the output and ``files`` all files of it; ``removed`` are files whose events are in a merged one now.
-    ``items`` has a line for every series of every run, those that were left out included. ``truncations`` and
-    ``losses`` say by the path of a source what of it was not read, as those of a ``Run`` do, and ``unreadable`` which
-    folders could not be listed, with the reason.
+    ``path`` is the output, and ``files`` are all of its files; ``removed`` are files whose events are now in a merged
+    one. ``items`` has a row for every series of every run, including those left out. ``truncations`` and ``losses``
+    describe the data of each source file that was not read, as those of a ``Run`` do, and ``unreadable`` has the error
+    for each folder that could not be listed.
     """
 
     path: str
@@ -62,12 +62,12 @@ class EditedEvents:
 
     @property
     def points(self) -> int:
-        """How many points were kept."""
+        """The number of points kept."""
         return sum(item.kept for item in self.items)
 
     @property
     def left_out(self) -> int:
-        """How many points were left out."""
+        """The number of points left out."""
         return sum(item.points - item.kept for item in self.items)
 
     def __repr__(self) -> str:
@@ -96,36 +96,35 @@ def edit_events(
     r"""Write event files again, with changes.
 
     ``source`` is an event file, the folder of a run, or a tree of runs. ``out`` is a folder, in which runs and files
-    have the names that they have in the source; for a single file it may also be a name that contains ``tfevents``, as
-    TensorBoard expects of event files. Files of other kinds are not copied.
+    have the same names as in the source; for a single file it may also be a name that contains ``tfevents``, which
+    TensorBoard requires of event files. Files of other kinds are not copied.
 
-    * ``tags`` are the only ones to keep and ``exclude`` those to drop: a name, a glob, a compiled pattern, a function,
+    * ``tags`` are the only ones to keep, and ``exclude`` those to drop: a name, a glob, a compiled pattern, a function,
       or a list of these.
     * ``rename`` is as for ``convert``: ``{old: new}``, where an old name that no tag has is a regular expression with
-      its replacement (``{r"^layer_(\d+)/": r"layers/\1/"}``), a list of such pairs in order, or a function. In no run
-      may two tags get one name. Names of tags in other data, such as a layout of charts, stay as they are.
-    * ``first_step`` and ``last_step`` cut what is before and behind, both included; ``shift_steps`` is then added to
-      the steps and ``shift_time`` (seconds) to all wall times. Graphs and what else has no step in training, such as
-      hyperparameters, is neither cut nor shifted in steps.
-    * ``purge`` drops what a restart made obsolete: in each tag every point that a later one with the same or a smaller
-      step follows, as TensorBoard's data server does.
+      its replacement (``{r"^layer_(\d+)/": r"layers/\1/"}``), a list of such pairs in order, or a function. Two tags of
+      a run must not get the same name. Names of tags in other data, such as a layout of charts, are not changed.
+    * ``first_step`` and ``last_step`` are the first and the last step to keep; ``shift_steps`` is then added to the
+      steps, and ``shift_time`` (seconds) to all wall times. Graphs and other data without a training step, such as
+      hyperparameters, are neither cut nor shifted in steps.
+    * ``purge`` drops data that a restart made obsolete: in each tag every point that is followed by one with the same
+      or a smaller step, as TensorBoard's data server does.
     * ``merge`` writes the files of a run into one, in their order, under the name of the first.
 
-    Events in which nothing changes are copied byte for byte, with their checksums; of others only what changes is
-    encoded again, and fields that are not known stay. Metadata that stand on the first value of a tag move to the first
-    that is kept. The output is never compressed, for TensorBoard reads no compressed files. Memory holds some fifty
+    Events without changes are copied byte for byte, with their checksums; in the others only the changed fields are
+    encoded again, and unknown fields are kept. Metadata of the first value of a tag move to the first value that is
+    kept. The output is never compressed, because TensorBoard does not read compressed files. Memory holds about fifty
     bytes for each point, and one window of a file.
 
-    Event files are replaced only with ``overwrite=True``, which also allows to edit a run in its place, whose files are
-    then merged into one of them; a folder with event files of another run is refused. ``dry_run=True`` reads, plans
-    and checks, and writes nothing. ``progress`` is called with the bytes read and the bytes to be read.
+    Event files are replaced only with ``overwrite=True``, which also allows editing a run in place; its files are then
+    merged into one of them. A folder with event files of another run is rejected. ``dry_run=True`` reads, plans and
+    checks, and writes nothing. ``progress`` is called with the bytes read and the total number of bytes.
 
-    A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, and what the system does not read an
-    ``OSError``, unless ``salvage`` leaves out what is damaged or unreadable (``losses``, ``unreadable``); a file in
-    which nothing is whole is still an error where another would take its place. An incomplete last record is left out
-    (``truncations``). Raises ``KeyError`` for patterns that match no tag of any run,
-    ``ValueError`` for arguments that make no sense and names that collide, and ``MissingFileError`` where there are no
-    event files. Whatever is raised, the files that were there before are unchanged.
+    A damaged file raises ``ChecksumError`` or ``FormatError`` with the offset, and an unreadable one ``OSError``,
+    unless ``salvage`` leaves out damaged and unreadable data (``losses``, ``unreadable``); a file without any intact
+    event is still an error if it would replace another. An incomplete last record is left out (``truncations``). Raises
+    ``KeyError`` for patterns that match no tag of any run, ``ValueError`` for invalid arguments and colliding names,
+    and ``MissingFileError`` if there are no event files. After an error, the existing files are unchanged.
     """
     choices = Choices(tags, exclude, rename, purge, first_step, last_step, Shift(shift_steps, float(shift_time)))
     found = find_runs(source)
@@ -143,7 +142,7 @@ def edit_events(
         for file in runs[name]:
             file.read(count)
     plans = {plan.name: plan for plan in plan_runs(runs, choices)}
-    runs.clear()  # The points are not needed any more.
+    runs.clear()  # The points are no longer needed.
     targets = _without_unread(targets, plans)
     if targets.targets and not dry_run:
         _write(place, targets, plans, choices.shift, count, salvage=salvage)
@@ -162,7 +161,7 @@ def edit_events(
 def _without_unread(targets: Targets, plans: Mapping[str, RunPlan]) -> Targets:
     """Return the targets for which something was read.
 
-    Raises the error of a file of which nothing could be read, where another would take its place.
+    Raises the error of a file of which nothing could be read, if its target would replace another file.
     """
     unread = {file.location.real(): plan for plan in plans.values() for file in plan.files if file.is_unread}
     for location in (*(target.location for target in targets.targets), *targets.removed):
@@ -174,7 +173,7 @@ def _without_unread(targets: Targets, plans: Mapping[str, RunPlan]) -> Targets:
 
 
 class _Counter:
-    """Adds up the bytes that were read, in as many passes as there are."""
+    """The number of bytes read, in all passes."""
 
     def __init__(self, runs: Mapping[str, Sequence[Location]], progress: Progress | None, *, passes: int) -> None:
         stats = [file.stat() for files in runs.values() for file in files] if progress is not None else []
@@ -201,11 +200,11 @@ def _write(
         for target in targets.targets:
             _make_folder(out, target, stack)
         opened = OpenFiles(len(targets.targets), _TEMPORARY)
-        # What is lost in a power failure can be written again, unless it took the place of the source.
+        # After a power failure the output can be written again, unless it replaced the source.
         sync = bool(targets.removed) or any(target.location.is_file() for target in targets.targets)
         staged: list[StagedFile] = []
         for target in targets.targets:
-            # A link is followed, as by whoever writes to it.
+            # A link is followed, as when a program writes to it.
             file = StagedFile(target.location.real(), opened)
             stack.callback(file.discard)
             for number in target.files:
@@ -216,7 +215,7 @@ def _write(
 
 
 def _make_folder(out: Location, target: Target, stack: ExitStack) -> None:
-    """Make the folder of a target; where it stays empty in the end, because something fails, it goes again."""
+    """Make the folder of a target; it is removed again if it is empty in the end because of an error."""
     folder = target.location.parent
     if folder.is_folder():
         return

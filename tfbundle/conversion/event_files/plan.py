@@ -1,17 +1,17 @@
-"""What an edit does with every value of a run, decided before a byte is written.
+"""The plan of an edit: what happens to every value of a run, determined before anything is written.
 
-The files are read once (``EventFile``), which finds each point with its step and its place. A ``FilePlan`` then says of
-each place what happens to the value there; ``rewriting`` reads the file again and follows it. The steps, in this order,
-by the names that are stored::
+The files are read once (``EventFile``), which finds each point with its step and its place. A ``FilePlan`` then has the
+change for the value at each place; ``rewriting`` reads the file again and applies it. The steps, in this order, by the
+stored names::
 
     tags, exclude            which series
-    purge                    in each, what a restart made obsolete, as TensorBoard's data server drops it
+    purge                    in each, data that a restart made obsolete, as TensorBoard's data server drops it
     first_step, last_step    which points
-    rename                   what the series are called
+    rename                   the names of the series
 
 Summaries of plugins that are not points of a curve (hyperparameters, graphs, layouts) have a meaningless step, which is
-neither cut nor shifted. The metadata on the first value of a tag identify the plugin: if that value is dropped, the
-next one takes them over.
+neither cut nor shifted. The metadata on the first value of a tag identify the plugin: if that value is dropped, they
+move to the next one.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array
 
-# Plugins whose summaries describe a run and are no points of a curve.
+# Plugins whose summaries describe a run and are not points of a curve.
 _STEPLESS = frozenset(
     {"hparams", "custom_scalars", "graph_keras_model", "graph_run_metadata", "graph_run_metadata_graph", "projector"}
 )
-# Fields of an event that has a step of training beside summaries: messages, session logs and run metadata. That of a
-# graph or a file's version says nothing.
+# Fields of an event that has a training step in addition to summaries: messages, session logs and run metadata. The
+# step of a graph or a file's version is meaningless.
 _WITH_STEP = (6, 7, 8)
 _INT64 = np.iinfo(np.int64)
-# The places of two changes among those of a run: none, and to be dropped.
+# The numbers of two changes of a run: no change, and dropping.
 SAME, DROPPED = 0, 1
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is to be done, as ``edit_events`` takes it."""
+    """The requested changes, as passed to ``edit_events``."""
 
     tags: Names
     exclude: Names
@@ -60,10 +60,10 @@ class Choices:
 
 
 class EditItem(NamedTuple):
-    """A line of the plan: a series of a run.
+    """A row of the plan: a series of a run.
 
-    ``new_tag`` is ``None`` for one that is left out; of its ``points`` so many are ``kept``. ``kind`` is what the run
-    lists it under, and ``action`` what happens, in words.
+    ``new_tag`` is ``None`` if it is left out; ``kept`` is the number of its ``points`` that are kept. ``kind`` is the
+    kind under which the run lists it, and ``action`` describes the change.
     """
 
     run: str
@@ -77,11 +77,11 @@ class EditItem(NamedTuple):
 
 @dataclass
 class FilePlan:
-    """What happens in a file, of which ``count`` records up to ``position`` were read.
+    """The changes to a file, of which ``count`` records up to ``position`` were read.
 
-    ``places`` (int64, ascending) are where its values lie, and ``codes`` name one of ``changes`` for each, whose first
-    changes nothing. ``stepless`` says which values have a step without a meaning, and ``fixed`` has the places of other
-    events of that kind. ``described`` has the metadata that a value takes over, by its place.
+    ``places`` (int64, ascending) are the places of its values, and ``codes`` the number of one of ``changes`` for each;
+    the first of these changes nothing. ``stepless`` marks the values whose step is meaningless, and ``fixed`` has the
+    places of other events of that kind. ``described`` has the metadata that a value takes over, by its place.
     """
 
     location: Location
@@ -113,7 +113,7 @@ class FilePlan:
 
 @dataclass
 class RunPlan:
-    """What happens in a run: a plan for each file, and a line for each series."""
+    """The changes to a run: a plan for each file, and a row for each series."""
 
     name: str
     files: list[FilePlan]
@@ -123,10 +123,10 @@ class RunPlan:
 
 
 def plan_runs(runs: Mapping[str, list[EventFile]], choices: Choices) -> list[RunPlan]:
-    """Return what ``choices`` mean for files that were read.
+    """Return the plan for files that were read, given ``choices``.
 
     Raises ``KeyError`` for patterns that match no tag of any run, and ``ValueError`` for two tags of a run that would
-    have one name, for names that are none, and for steps that would not fit into 64 bits.
+    have the same name, for invalid names, and for steps that would not fit into 64 bits.
     """
     if choices.first_step is not None and choices.last_step is not None and choices.first_step > choices.last_step:
         raise ValueError(f"first_step is {choices.first_step}, which is behind last_step, {choices.last_step}")
@@ -150,7 +150,7 @@ def _no_origin(kind: str, tag: str) -> Any:
 
 
 class _Planning:
-    """The way to the plan of one run."""
+    """The state of planning one run."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""A file of events read again and written as its plan says.
+"""Rewriting of an event file according to its plan.
 
-Records that stay are copied as they lie there, frame and all; those that change are made again. As in reading, records
-of one length and layout are done together (``stacks``), thousands at a time, and the others one by one.
+Records without changes are copied with their frames; the others are encoded again. As in reading, records of the same
+length and layout are processed together (``stacks``), thousands at a time, and the rest one by one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from tfbundle.tensors.arrays import Array
 Write = Callable[[memoryview], None]
 
 _CRC_SIZE = FRAME_SIZE - HEADER_SIZE
-# To make this many records one by one takes as long as to make them together.
+# Encoding so many records one by one takes as long as encoding them together.
 _FEWEST_ALIKE = 4
 
 
 def rewrite_file(
     plan: FilePlan, shift: Shift, write: Write, *, salvage: bool, advance: Callable[[int], None] | None = None
 ) -> None:
-    """Write the records that are left of a file; compressed ones are unpacked.
+    """Write the remaining records of a file; compressed ones are unpacked.
 
-    Raises what ``read_records`` raises, and ``FormatError`` if the file is not any more what was planned for.
+    Raises the errors of ``read_records``, and ``FormatError`` if the file has changed since it was planned.
     """
     if not plan.count:
-        return  # Nothing was read of it; it may be one that cannot be opened.
+        return  # Nothing was read from it; perhaps it cannot be opened.
     source = plan.location.open()
     try:
         tallies = _Tallies(plan)
@@ -73,7 +73,7 @@ def _until(window: Window, position: int) -> Window:
 
 
 class _Tallies:
-    """How many values of a file, up to each, are dropped, changed at all, and without a meaning of their step."""
+    """How many values of a file, up to each one, are dropped, are changed at all, and have a meaningless step."""
 
     def __init__(self, plan: FilePlan) -> None:
         self.plan = plan
@@ -99,12 +99,12 @@ class _Tallies:
             shifted = ((count == 0) | (stepless < count)) & ~_are_among(self.plan.fixed, begins)
         changed = (touched > 0) | shifted | bool(shift.seconds)
         if len(begins) == 1 and frames.end > frames.starts[0] + frames.sizes[0] + _CRC_SIZE:
-            changed[:] = True  # An old writer's padding, which does not stay.
+            changed[:] = True  # Padding of an old writer, which is dropped.
         return _Records(first, last, touched > 0, is_left_out, changed & ~is_left_out, shifted)
 
 
 def _are_among(places: Array, begins: Numbers) -> Array:
-    """Return which of ``begins`` are in ``places``, which ascend."""
+    """Return which of ``begins`` are in ``places``, which are ascending."""
     if not len(places):
         return np.zeros(len(begins), bool)
     found: Array = places[np.minimum(np.searchsorted(places, begins), len(places) - 1)] == begins
@@ -112,9 +112,9 @@ def _are_among(places: Array, begins: Numbers) -> Array:
 
 
 class _Records(NamedTuple):
-    """The records of a window: ``first`` and ``last`` are their values among those of the file.
+    """The records of a window: ``first`` and ``last`` are the numbers of their values in the file.
 
-    Which have values that change, which are left out, which are made again, and of which the step is shifted.
+    The other fields state which have changed values, are left out, are encoded again, and have a shifted step.
     """
 
     first: Numbers
@@ -126,7 +126,7 @@ class _Records(NamedTuple):
 
 
 class _Rewriting:
-    """The records of one window on their way."""
+    """The records of one window while they are rewritten."""
 
     def __init__(self, tallies: _Tallies, shift: Shift, window: Window) -> None:
         self._tallies = tallies
@@ -140,7 +140,7 @@ class _Rewriting:
         self._singles: list[tuple[int, bytes]] = []
 
     def write_to(self, write: Write) -> None:
-        """Write what is left of the window."""
+        """Write the remaining records of the window."""
         copied = ~(self._records.left_out | self._records.changed)
         if copied.all() and len(self._copies(copied)) == 1:
             write(self._window.data[: self._window.frames.end])
@@ -161,7 +161,7 @@ class _Rewriting:
         write(run.data)
 
     def _copies(self, copied: Array) -> list[tuple[int, int]]:
-        """Return the first and the last of the records in each stretch that is copied in one go."""
+        """Return the first and the last of the records in each stretch that is copied at once."""
         which = np.flatnonzero(copied)
         if not len(which):
             return []
@@ -173,7 +173,7 @@ class _Rewriting:
         return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
     def _make(self) -> None:
-        """Make all records that change."""
+        """Encode all changed records."""
         left = self._records.changed.copy()
         for group in self._window.frames.groups:
             for shifted in (True, False):
@@ -195,7 +195,7 @@ class _Rewriting:
         return self._shift if self._records.shifted[number] else self._shift._replace(steps=0)
 
     def _make_group(self, group: Group, left: Array) -> None:
-        """Make records of one length as far as they have company, and take them out of ``left``."""
+        """Encode records of one length in stacks, if there are enough, and remove them from ``left``."""
         stacks, _ = find_stacks(group)
         for layout, rows, bounds in stacks:
             numbers, records = group.numbers[rows], group.rows[rows, : group.size]
@@ -206,7 +206,7 @@ class _Rewriting:
                     self._make_stack(layout, numbers[start:end], records[start:end], left)
 
     def _make_stack(self, layout: Layout, numbers: Numbers, records: Bytes, left: Array) -> None:
-        """Make records of one layout and, if any value of theirs changes, of the same names."""
+        """Encode records of the same layout and, if any of their values changes, with the same names."""
         places = self._plan.places
         known = np.array([value.span.start for value in layout.values if is_known(value)], np.int64)
         begins = self._starts[numbers] + self._window.offset

@@ -1,16 +1,16 @@
-"""Changes of a serialized ``Event``, of which all other bytes stay.
+"""Changes of a serialized ``Event``, in which all other bytes are kept.
 
-What changes lies in few places; the lengths of the messages around them follow::
+Changes occur in a few places, and also change the lengths of the messages that contain them::
 
     Event     wall_time 1    step 2    summary 5:           the length of the summary
       Summary   value 1, repeatedly:                        dropped whole, or its length
         Value     tag 1    ...    metadata 9                another tag, or metadata that an earlier value had
 
 A ``Splice`` is a list of parts: bytes of the old record, new ones, and the step and wall time, which differ from record
-to record. So one splice serves all records of one layout, whose parts are then columns of a matrix.
+to record. Therefore one splice applies to all records of one layout, whose parts are then columns of a matrix.
 
-An event in a form that no writer of TensorFlow's has is parsed by protobuf and written again. Fields that are not known
-stay in either case.
+An event in a form that TensorFlow does not write is parsed by protobuf and serialized again. Unknown fields are kept in
+either case.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _WORD = 1 << 64
 
 
 class Shift(NamedTuple):
-    """What is added to steps, and to wall times in seconds."""
+    """The numbers added to steps, and to wall times in seconds."""
 
     steps: int = 0
     seconds: float = 0.0
 
 
 class Change(NamedTuple):
-    """What happens to a value: dropped, called ``tag``, given ``metadata`` if it has none; ``None`` leaves it."""
+    """A change of a value: drop it, rename it to ``tag``, or give it ``metadata`` if it has none; ``None`` keeps it."""
 
     dropped: bool = False
     tag: bytes | None = None
@@ -56,18 +56,18 @@ Changes: TypeAlias = "Mapping[int, Change]"
 
 
 class _Step:
-    """Where the step belongs."""
+    """The place of the step."""
 
 
 class _Wall:
-    """Where the eight bytes of the wall time belong."""
+    """The place of the eight bytes of the wall time."""
 
 
 Splice: TypeAlias = "list[Span | bytes | type[_Step] | type[_Wall]]"
 
 
 class _Edit(NamedTuple):
-    """Bytes from ``start`` to ``end`` of the record that give way to parts."""
+    """The replacement of the bytes from ``start`` to ``end`` of a record with parts."""
 
     start: int
     end: int
@@ -75,7 +75,7 @@ class _Edit(NamedTuple):
 
 
 def make_splice(layout: Layout, record: bytes, changes: Changes, shift: Shift) -> Splice:
-    """Return the parts of the changed record; raises ``Unusual`` where a length is not written as usual."""
+    """Return the parts of the changed record; raises ``Unusual`` if a length is not encoded as usual."""
     edits: list[_Edit] = []
     growth = 0
     for value in layout.values:
@@ -98,12 +98,12 @@ def make_splice(layout: Layout, record: bytes, changes: Changes, shift: Shift) -
         head = _head(record, layout.content, _SUMMARY)
         edits.insert(0, _Edit(start - len(head), start, [_encode_head(_SUMMARY, end - start + growth)]))
     edits += _edit_head(record, layout, shift)
-    # Fields may have any order. What is inserted at one place keeps its own, and comes before what begins there.
+    # Fields may have any order. Insertions at the same place keep their order, and precede an edit that begins there.
     return _join(sorted(edits, key=lambda edit: (edit.start, edit.end)), len(record))
 
 
 def is_known(value: ValueLayout) -> bool:
-    """Return whether a value holds anything, so that it is a point or describes one."""
+    """Return whether a value is not empty, so that it is a point or describes one."""
     return bool(value.form) or value.metadata is not None
 
 
@@ -135,7 +135,7 @@ def _edit_head(record: bytes, layout: Layout, shift: Shift) -> Iterator[_Edit]:
 
 
 def _head(record: bytes, content: Span, key: int) -> bytes:
-    """Return the bytes of a field ahead of its content, as they are stored."""
+    """Return the stored bytes of a field before its content."""
     head = _encode_head(key, content.end - content.start)
     if record[max(0, content.start - len(head)) : content.start] != head:
         raise Unusual
@@ -168,9 +168,9 @@ def _join(edits: Sequence[_Edit], size: int) -> Splice:
 
 
 def splice_record(record: bytes, changes: Changes, shift: Shift) -> bytes:
-    """Return a record with ``changes`` made.
+    """Return a record with ``changes`` applied.
 
-    Raises ``FormatError`` where it is no event, and ``UnsupportedError`` where protobuf cannot write a name.
+    Raises ``FormatError`` if it is not an event, and ``UnsupportedError`` if protobuf cannot write a name.
     """
     try:
         layout = decode_layout(record)
@@ -196,9 +196,9 @@ def _encode_step(step: int) -> bytes:
 
 
 def splice_rows(layout: Layout, rows: Bytes, parts: Splice, shift: Shift) -> Iterator[tuple[Numbers, Bytes]]:
-    """Yield the changed records of ``rows``, all of which have one layout: which rows, and their new ones.
+    """Yield the changed records of ``rows``, all of which have the same layout: their numbers, and the new rows.
 
-    Those whose steps take as many bytes have as many together.
+    Rows whose steps take the same number of bytes are yielded together.
     """
     if _Step not in parts:
         yield np.arange(len(rows)), _columns(rows, parts, layout, shift, None)
@@ -211,7 +211,7 @@ def splice_rows(layout: Layout, rows: Bytes, parts: Splice, shift: Shift) -> Ite
         yield which, _columns(rows[which], parts, layout, shift, _encode_steps(steps[which], size))
 
 
-# The smallest number whose varint takes so many bytes; 0 takes none, for its field is left out.
+# The smallest number whose varint takes so many bytes; 0 takes none, because its field is left out.
 _FIRST_OF_SIZE = np.array([1, *(1 << 7 * size for size in range(1, 10))], np.uint64)
 
 
@@ -243,7 +243,7 @@ def _columns(rows: Bytes, parts: Splice, layout: Layout, shift: Shift, steps: By
 
 
 def _rewrite(record: bytes, changes: Changes, shift: Shift) -> bytes:
-    """Return an event as protobuf writes it, with what it does not know; ``changes`` are by numbers of values."""
+    """Return an event as protobuf writes it, with unknown fields; ``changes`` are by the numbers of values."""
     event = decode_event(record)
     values = event.summary.value
     for number, change in sorted(changes.items(), reverse=True):

@@ -1,4 +1,4 @@
-"""Where the edited files of runs go, and what is in the way there.
+"""The files to which edited runs are written, and checks that nothing else is overwritten.
 
 ::
 
@@ -8,8 +8,8 @@
     a tree of runs                    any other name            a folder with the same folders
     a run of one file, or merged      NAME with "tfevents"      that file
 
-TensorBoard takes all event files of a folder for one run. A folder that has others already is therefore no target:
-what is written there would be shown as one run with what is there.
+TensorBoard shows all event files of a folder as one run. A folder that already has others is therefore rejected: they
+would be mixed with the output.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tfbundle.storage.base import Location
 
 
 class Target(NamedTuple):
-    """A file to write, and which files of which run go into it, in order."""
+    """A file to write, and the files of a run that it is made from, in order."""
 
     location: Location
     run: str
@@ -34,16 +34,16 @@ class Target(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """All files to write, and the files that merged ones replace, which are to be removed."""
+    """All files to write, and the files to remove because merged ones replace them."""
 
     targets: list[Target]
     removed: list[Location]
 
 
 def find_targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge: bool, overwrite: bool) -> Targets:
-    """Return where the files of ``runs`` go, or with ``merge`` one for each run.
+    """Return the target of each file of ``runs``, or with ``merge`` of each run.
 
-    Raises ``ValueError`` where several would have one name, and for what is in the way.
+    Raises ``ValueError`` if several would have the same name, and if other files are in the way.
     """
     targets = list(_targets(out, runs, merge=merge))
     named: dict[Location, Target] = {}
@@ -59,18 +59,18 @@ def find_targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge
         check_replaceable(target.location, overwrite=overwrite, sources=files)
     by_folder: defaultdict[Location, dict[Location, Location]] = defaultdict(dict)
     for file, given in sources.items():
-        by_folder[given.parent.real()][file] = given  # A link is part of the run in whose folder it lies.
+        by_folder[given.parent.real()][file] = given  # A link is part of the run in whose folder it is.
     removed: dict[Location, Location] = {}
     for folder in {target.location.parent.real(): None for target in targets}:
         here = by_folder[folder]
         if merge:
             removed.update({file: given for file, given in here.items() if file not in named})
         if not named.keys().isdisjoint(here):
-            continue  # Files are edited where they are.
+            continue  # Files are edited in place.
         others = [file for file in _event_files(folder) if file not in named and file not in removed]
         if others:
             raise ValueError(
-                f"{folder} has event files, such as {others[0].name}, and what is written there would become one run "
+                f"{folder} has event files, such as {others[0].name}, and the output would become one run "
                 "with them; name another folder"
             )
     if removed and not overwrite:
