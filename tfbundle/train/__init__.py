@@ -1,4 +1,4 @@
-"""TensorFlow's own names for checkpoints, so that code written for ``tf.train`` needs one other import::
+"""TensorFlow's names for checkpoints, so that code written for ``tf.train`` needs one other import::
 
     from tfbundle import train                          # was: import tensorflow as tf; train = tf.train
 
@@ -6,19 +6,19 @@
     for name, shape in train.list_variables("run/"):
         values = reader.get_tensor(name)
 
-The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and ``tf.compat.v1.train``) and return what
-these return for a checkpoint that is whole. They differ in this:
+The functions have the signatures of TensorFlow 1.15 and 2.21 (``tf.train`` and ``tf.compat.v1.train``) and return the
+same results for an intact checkpoint. They differ in the following:
 
-* Where a state file's paths are stale because the folder moved, they lead to the files that lie there now, and a
-  sharded V1 checkpoint goes by its prefix too. TensorFlow finds neither. Of a copied folder, ``load_checkpoint`` and
-  what else reads tensors read the copy.
-* An absent name is a ``KeyError``, an absent file a ``MissingFileError``, and damage a ``FormatError``, that of a state
-  file included; TensorFlow has errors of its own for some, returns ``None`` for others, and ends the process for a few.
-* A folder without a state file opens if it holds one checkpoint. Any file of a checkpoint stands for the whole.
-* Slices are put together for every dtype and for V1 too, and names that are not UTF-8 are escaped
-  (``surrogateescape``); TensorFlow refuses both. ``has_tensor`` is true of tensors alone, not of what else the table
-  holds.
-* ``checkpoint_exists`` takes no folder for a checkpoint, and no pattern but that of a sharded V1 checkpoint.
+* If a state file's paths are stale because the folder was moved, they are resolved to the files in the folder, and a
+  sharded V1 checkpoint may be named by its prefix. TensorFlow finds neither. In a copied folder, ``load_checkpoint``
+  and the other functions that read tensors read the copy.
+* A missing name raises ``KeyError``, a missing file ``MissingFileError``, and damage, including that of a state file,
+  ``FormatError``; TensorFlow has separate errors for some, returns ``None`` for others, and ends the process for a few.
+* A folder without a state file is accepted if it contains one checkpoint. Any file of a checkpoint represents all.
+* Slices are combined for every dtype, and for V1 too, and names that are not UTF-8 are escaped (``surrogateescape``);
+  TensorFlow rejects both. ``has_tensor`` is true only for tensors, not for other entries of the table.
+* ``checkpoint_exists`` does not accept a folder as a checkpoint, nor a pattern other than that of a sharded V1
+  checkpoint.
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ __all__ = [
     "update_checkpoint_state",
 ]
 
-# Type checkers must not see this function, or any name at all would do.
+# Type checkers must not see this function, or they would accept any name.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Load the module behind a public name, and keep the name."""
+        """Load the module of a public name, and store the name."""
         if name == "gfile":
             return importlib.import_module(f"{__name__}.gfile")
         if name not in _MODULES:
@@ -124,5 +124,5 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, and those that every module has; not what this package happens to use."""
+    """Return the public names and those of every module, without the names that this package imports."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

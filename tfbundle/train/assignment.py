@@ -1,4 +1,4 @@
-"""Assignment maps: which tensors of a checkpoint a new model starts with, and what they are called there."""
+"""Assignment maps: the tensors of a checkpoint that a new model starts with, and their names there."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tfbundle.train.reading import open_latest
 def init_from_checkpoint(
     ckpt_dir_or_file: StrPath, assignment_map: Mapping[str, str] | Iterable[tuple[str, str]]
 ) -> dict[str, Array]:
-    """Return the tensors that an assignment map chooses, by their new names, as arrays of the caller's own.
+    """Return the tensors that an assignment map selects as new arrays, by their new names.
 
     ::
 
         {"old/w": "new/w"}       one tensor
         {"old/": "new/"}         all below a scope
-        {"/": "new/"}            all that there are
+        {"/": "new/"}            all tensors
         {"old/": "/"}            all below a scope, without it
-        [("w", "a"), ("w", "b")] pairs, where one tensor goes to several places
+        [("w", "a"), ("w", "b")] pairs, for a tensor with several new names
 
-    They are read in the order of the old names, and the last one of a new name counts. It differs from
-    TensorFlow's in this: arrays are returned, where TensorFlow changes the variables of a graph; a scope gives all that
-    the checkpoint has below it, where TensorFlow takes what the graph has. Names of variables are ``str``.
+    They are read in the order of the old names, and the last one for a new name counts. It differs from
+    TensorFlow's in this: arrays are returned, while TensorFlow changes the variables of a graph; a scope selects all
+    tensors of the checkpoint below it, while TensorFlow selects those of the graph. Names of variables are ``str``.
 
-    Raises ``ValueError`` where a tensor or scope does not exist, or one is to become the other.
+    Raises ``ValueError`` if a tensor or scope does not exist, or is mapped to the other.
     """
     pairs = assignment_map.items() if isinstance(assignment_map, Mapping) else assignment_map
     with open_latest(ckpt_dir_or_file) as checkpoint:

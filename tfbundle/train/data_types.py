@@ -30,18 +30,19 @@ _WITHOUT_SIZE = (DT_STRING, DT_RESOURCE, DT_VARIANT)
 class DType:
     """The type of a tensor, with the attributes of ``tf.DType``.
 
-    It equals, and hashes as, another one of the same number, be it TensorFlow's; and as there it equals its number, its
-    name, and the numpy type of its values. References (``DT_FLOAT_REF``) are types of their own.
+    It is equal to another one of the same number, including TensorFlow's, and has the same hash. As in TensorFlow, it
+    is also equal to its number, its name, and the numpy type of its values. References (``DT_FLOAT_REF``) are separate
+    types.
 
-    It differs from TensorFlow's in this: a number that stands for no type makes a ``DType`` too, because a file may
-    hold one, and ``FormatError`` is raised where its numpy type is asked for; ``resource`` and ``variant`` have
-    ``as_numpy_dtype`` and ``size`` as far as numpy can hold them, and unpickling gives a ``DType`` of this module.
+    It differs from TensorFlow's in this: a number without a type is accepted, because a file may contain one, and
+    ``FormatError`` is raised when its numpy type is requested; ``resource`` and ``variant`` have ``as_numpy_dtype`` and
+    ``size`` as far as numpy supports them, and unpickling gives a ``DType`` of this module.
     """
 
     __slots__ = ("_number",)
 
     def __init__(self, type_enum: int) -> None:
-        """``type_enum`` is a number of the ``DataType`` enum."""
+        """Accept a number of the ``DataType`` enum."""
         self._number = int(type_enum)
 
     @property
@@ -60,7 +61,7 @@ class DType:
     def as_numpy_dtype(self) -> Any:
         """The scalar type of numpy or ml_dtypes, such as ``numpy.float32``; ``object`` for strings.
 
-        For quantised types a dtype of one field that is called as they are; ``get_tensor`` gives plain integers.
+        For quantised types, it is a dtype of one field with their name; ``get_tensor`` returns plain integers.
         Raises ``FormatError`` for an unknown number, and ``UnsupportedError`` for resources.
         """
         dtype = self._numpy
@@ -70,7 +71,7 @@ class DType:
 
     @property
     def base_dtype(self) -> DType:
-        """The type itself, or what it refers to if it is a reference."""
+        """The type itself, or for a reference the type that it refers to."""
         number = without_reference(self._number)
         return self if number == self._number else DType(number)
 
@@ -122,7 +123,7 @@ class DType:
 
     @property
     def min(self) -> Any:
-        """The least finite value; ``TypeError`` for bool, complex, quantised types and what is no number."""
+        """The least finite value; ``TypeError`` for bool, complex, quantised types and types that are not numbers."""
         return self._limits().min
 
     @property
@@ -131,7 +132,7 @@ class DType:
         return self._limits().max
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Return whether a tensor of the type ``other``, or of what it refers to, is one of this type."""
+        """Return whether a tensor of the type ``other``, or of the type it refers to, is also of this type."""
         other = as_dtype(other)
         return self._number in (other._number, other.base_dtype._number)
 
@@ -181,9 +182,9 @@ class DType:
 
 
 def as_dtype(type_value: Any) -> DType:
-    """Return the ``DType`` that a number, a name such as ``"float32"``, a numpy type or another ``DType`` stands for.
+    """Return the ``DType`` that a number, a name such as ``"float32"``, a numpy type or another ``DType`` represents.
 
-    Raises ``TypeError`` where it stands for none.
+    Raises ``TypeError`` if it represents none.
     """
     if isinstance(type_value, DType):
         return type_value
@@ -205,7 +206,7 @@ def as_dtype(type_value: Any) -> DType:
 
 
 def number_of(data_type: str) -> int:
-    """Return the number behind a name such as ``"DT_FLOAT"`` or, for one that is not known, ``"DT_57"``."""
+    """Return the number of a name such as ``"DT_FLOAT"``, or ``"DT_57"`` for an unknown type."""
     number = DataType.DESCRIPTOR.values_by_name.get(data_type)
     return int(data_type.removeprefix("DT_")) if number is None else number.number
 
@@ -217,7 +218,7 @@ def names_of_types() -> list[str]:
 
 @cache
 def _by_name() -> dict[str, int]:
-    """Return the number of each type, references included, by its name in Python, and by what else TensorFlow takes."""
+    """Return the number of each type, references included, by its names and the other forms that TensorFlow accepts."""
     numbers = [number for number in DataType.values() if number]
     names = {DType(number).name: number for number in numbers}
     for alias, name in (("half", "float16"), ("float", "float32"), ("double", "float64")):

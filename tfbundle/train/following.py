@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.train.reading import latest_checkpoint
 
-# How long to wait before a folder is looked at again.
+# The interval, in seconds, at which a folder is examined.
 _SECONDS = 1.0
 
 
@@ -18,13 +18,14 @@ def checkpoints_iterator(
     timeout: float | None = None,
     timeout_fn: Callable[[], object] | None = None,
 ) -> Iterator[str]:
-    """Yield the prefix of the latest checkpoint in a folder, again and again when there is another.
+    """Yield the prefix of the latest checkpoint in a folder, each time that there is a new one.
 
-    The folder is looked at once a second, and ``min_interval_secs`` after the last one at the earliest; those in
-    between are missed. If there is none for ``timeout`` seconds, it is the end, unless ``timeout_fn`` returns something
-    false. ``timeout_fn`` is also asked after each checkpoint. The folder need not be there yet.
+    The folder is examined once a second, and not before ``min_interval_secs`` have passed since the last checkpoint;
+    those in between are skipped. If there is no new one for ``timeout`` seconds, the iteration ends, unless
+    ``timeout_fn`` returns something false. ``timeout_fn`` is also called after each checkpoint. The folder may not
+    exist yet.
 
-    Raises ``FormatError`` for a damaged state file, where TensorFlow waits.
+    Raises ``FormatError`` for a damaged state file, while TensorFlow waits.
     """
     folder = locate(checkpoint_dir)
     latest: str | None = None

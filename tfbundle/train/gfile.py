@@ -2,11 +2,11 @@
 
 It differs from TensorFlow's in this:
 
-* Lists are sorted. What does not exist is a ``MissingFileError``, which is a ``FileNotFoundError``; what is there and
-  should not be is a ``FileExistsError``; other errors are those of the operating system.
-* ``readline`` keeps carriage returns, which TensorFlow leaves out, and writing with mode ``"r+"`` leaves the rest of
-  the file as it is, where TensorFlow empties it.
-* ``copy`` replaces a file only once the copy is complete. ``walk`` leaves a link to a folder above itself alone.
+* Lists are sorted. A missing file raises ``MissingFileError``, which is a ``FileNotFoundError``; an existing file
+  that must not be replaced raises ``FileExistsError``; other errors are those of the operating system.
+* ``readline`` keeps carriage returns, which TensorFlow leaves out, and writing with mode ``"r+"`` keeps the rest of
+  the file, while TensorFlow empties it.
+* ``copy`` replaces a file only once the copy is complete. ``walk`` does not follow a link to a folder above it.
 * ``stat`` is for files.
 """
 
@@ -58,7 +58,7 @@ _MODES = ("r", "w", "a", "r+", "w+", "a+")
 
 
 class FileStatistics(NamedTuple):
-    """What ``stat`` returns: the size in bytes, and the time of the last change in nanoseconds since 1970."""
+    """The result of ``stat``: the size in bytes, and the time of the last change in nanoseconds since 1970."""
 
     length: int
     mtime_nsec: int
@@ -66,7 +66,7 @@ class FileStatistics(NamedTuple):
 
 
 def exists(path: StrPath) -> bool:
-    """Return whether there is a file or folder; a link that leads nowhere is none."""
+    """Return whether there is a file or folder; not for a dangling link."""
     try:
         locate(path).place()
     except OSError:
@@ -80,15 +80,15 @@ def isdir(path: StrPath) -> bool:
 
 
 def listdir(path: StrPath) -> list[str]:
-    """Return the names of what is in a folder, sorted; ``MissingFileError`` where there is no folder."""
+    """Return the names in a folder, sorted; raise ``MissingFileError`` if it does not exist."""
     return locate(path).list().names
 
 
 def glob(pattern: StrPath | list[StrPath] | tuple[StrPath, ...]) -> list[str]:
-    r"""Return the paths that a pattern means, or each of several, sorted by pattern and name.
+    r"""Return the paths that match a pattern, or each of several, sorted by pattern and name.
 
-    ``*``, ``?`` and ``[...]`` stand for characters other than separators, leading dots included, and ``\`` takes away
-    the meaning of the next one. A path without any is itself, if it is there.
+    ``*``, ``?`` and ``[...]`` match characters other than separators, including leading dots, and ``\`` escapes the
+    next character. A path without a wildcard matches itself, if it exists.
     """
     patterns = pattern if isinstance(pattern, list | tuple) else [pattern]
     return [found.path for one in patterns for found in _glob(locate(one))]
@@ -128,12 +128,12 @@ def _matcher(part: str) -> Callable[[str], object]:
 
 
 def join(path: StrPath, *paths: str) -> str:
-    """Return what ``paths`` lead to from a folder; an absolute one among them starts over."""
+    """Return a folder joined with ``paths``; an absolute path replaces everything before it."""
     return locate(path).join(*paths).path
 
 
 def stat(path: StrPath) -> FileStatistics:
-    """Return size and time of a file; ``MissingFileError`` where there is none, ``IsADirectoryError`` for a folder."""
+    """Return size and time of a file; raise ``MissingFileError`` or, for a folder, ``IsADirectoryError``."""
     location = locate(path)
     found = location.stat()
     if found is not None:
@@ -148,8 +148,8 @@ def walk(
 ) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield each folder below ``top``, itself included, with the names of the folders and of the files in it.
 
-    With ``topdown`` those above come first, and names that are removed from the list are not entered. The error of a
-    folder that cannot be listed is handed to ``onerror``, and the folder left out.
+    With ``topdown``, parent folders come first, and folders whose names are removed from the list are not entered. The
+    error of a folder that cannot be listed is passed to ``onerror``, and the folder is left out.
     """
     if not topdown:
         yield from reversed(list(walk(top, onerror=onerror)))
@@ -173,12 +173,12 @@ def walk(
 
 
 def mkdir(path: StrPath) -> None:
-    """Make a folder in one that is there, if it does not exist yet."""
+    """Make a folder in an existing one, unless it exists already."""
     make_folder(locate(path))
 
 
 def makedirs(path: StrPath) -> None:
-    """Make a folder and those above it, as far as they do not exist."""
+    """Make a folder and its missing parents."""
     make_folders(locate(path))
 
 
@@ -188,17 +188,17 @@ def remove(path: StrPath) -> None:
 
 
 def rmtree(path: StrPath) -> None:
-    """Remove a folder and all that is in it, or a file."""
+    """Remove a folder with its contents, or a file."""
     remove_tree(locate(path))
 
 
 def rename(src: StrPath, dst: StrPath, overwrite: bool = False) -> None:
-    """Give a file or folder another name; ``FileExistsError`` where there is one already, unless ``overwrite``."""
+    """Rename a file or folder; raise ``FileExistsError`` if the new name exists, unless ``overwrite``."""
     move(locate(src), _target(dst, overwrite))
 
 
 def copy(src: StrPath, dst: StrPath, overwrite: bool = False) -> None:
-    """Copy a file; ``FileExistsError`` where there is one already, unless ``overwrite``."""
+    """Copy a file; raise ``FileExistsError`` if the copy exists, unless ``overwrite``."""
     copy_file(locate(src), _target(dst, overwrite))
 
 
@@ -213,12 +213,12 @@ class GFile:
     """A file for reading or writing, opened when it is first used.
 
     ``mode`` is ``"r"``, ``"w"``, ``"a"``, ``"r+"``, ``"w+"`` or ``"a+"``, with a ``"b"`` for bytes; otherwise text is
-    UTF-8, with line ends as they are. Positions and lengths count bytes. What is read is the file as it was when it was
-    opened; what is written is there as soon as ``flush`` or ``close`` was called.
+    UTF-8, with unchanged line ends. Positions and lengths count bytes. The content read is that of the file when it was
+    opened; written data is in the file after ``flush`` or ``close``.
     """
 
     def __init__(self, name: StrPath, mode: str = "r") -> None:
-        """Note what to open; raises ``ValueError`` for another mode."""
+        """Store the path and mode; raises ``ValueError`` for another mode."""
         kind = mode.replace("b", "")
         if kind not in _MODES:
             raise ValueError(f"mode {mode!r} is not one of {', '.join(_MODES)}, with or without a b")
@@ -238,24 +238,25 @@ class GFile:
         return stat(self._location).length
 
     def read(self, n: int = -1) -> Any:
-        """Return the next ``n`` bytes, or all that are left, as ``bytes`` or decoded."""
+        """Return the next ``n`` bytes, or all remaining ones, as ``bytes`` or decoded."""
         return self._decoded(self._open(to_read=True).read(n))
 
     def readline(self) -> Any:
-        """Return the next line with its end; empty behind the last."""
+        """Return the next line with its end; empty after the last."""
         return self._decoded(self._open(to_read=True).readline())
 
     def readlines(self) -> list[Any]:
-        """Return all lines that are left, with their ends."""
+        """Return all remaining lines, with their ends."""
         return list(self)
 
     def write(self, file_content: Any) -> int:
-        """Write ``bytes`` or text, and return how many bytes that are."""
+        """Write ``bytes`` or text, and return the number of bytes."""
         data = file_content.encode() if isinstance(file_content, str) else file_content
         return self._open(to_write=True).write(data)
 
     def seek(self, offset: int | None = None, whence: int = 0, position: int | None = None) -> int:
-        """Go to a position from the start of the file (0), from here (1) or from the end (2), and return it.
+        """Move to a position relative to the start of the file (0), the current position (1) or the end (2), and return
+        it.
 
         ``position`` is an older name of ``offset``.
         """
@@ -281,7 +282,7 @@ class GFile:
         return self._kind != "r"
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Write buffered data to the file."""
         if self._file is not None and self.writable():
             self._file.flush()
 
@@ -322,7 +323,7 @@ class GFile:
 
 
 class _Reading(SourceStream):
-    """A source with a position, which it closes."""
+    """A source with a position; closing it closes the source."""
 
     def close(self) -> None:
         if not self.closed:
@@ -331,5 +332,5 @@ class _Reading(SourceStream):
 
 
 def __dir__() -> list[str]:
-    """Return the public names, and those that every module has; not what this file happens to use."""
+    """Return the public names and those of every module, without the names that this file imports."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

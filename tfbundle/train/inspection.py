@@ -1,4 +1,4 @@
-"""What ``inspect_checkpoint`` of TensorFlow prints about a checkpoint."""
+"""The output of TensorFlow's ``inspect_checkpoint`` for a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def print_tensors_in_checkpoint_file(
     """Print one tensor, all of them, their names, or a line for each, and how many parameters there are.
 
     Tensors whose name matches ``count_exclude_pattern``, a regular expression, are not counted. It differs from
-    TensorFlow's in this: errors are raised as ``open_checkpoint`` and ``Tensor.read`` do, where TensorFlow prints them.
+    TensorFlow's in this: errors are raised as by ``open_checkpoint`` and ``Tensor.read``, while TensorFlow prints them.
     """
     reader = NewCheckpointReader(file_name)
     shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()

@@ -1,6 +1,6 @@
 """``tf.train.CheckpointManager`` for arrays: numbered checkpoints in one folder, of which the latest few are kept.
 
-The state file remembers the times, so that a manager that is made later goes on where this one stopped::
+The state file stores the times, so that a manager that is created later continues where this one stopped::
 
     saved      by prefix, with its time, oldest first
     beyond max_to_keep   the oldest is kept for good, and forgotten, if it is n hours younger than the last one that was
@@ -29,12 +29,12 @@ class CheckpointManager:
 
     It differs from TensorFlow's in this:
 
-    * ``save`` takes the tensors, where TensorFlow's manager has a ``Checkpoint`` that finds them. Nothing is added to
-      them, no object graph and no ``save_counter``; pass the tensors of an open checkpoint to keep its own.
+    * ``save`` accepts the tensors, while TensorFlow's manager has a ``Checkpoint`` that finds them. Nothing is added to
+      them, no object graph and no ``save_counter``; pass the tensors of an open checkpoint to keep those in it.
     * The number of the next checkpoint follows that of the latest one in the folder. In TensorFlow it is part of the
-      checkpoint, and starts with 1 if that was not restored, which overwrites what is there.
-    * Damage of the state file is a ``FormatError``; TensorFlow goes on as if there were none. Where an old checkpoint
-      cannot be removed, a ``RuntimeWarning`` says so.
+      checkpoint, and starts with 1 if that was not restored, which overwrites existing checkpoints.
+    * Damage of the state file is a ``FormatError``; TensorFlow ignores it. If an old checkpoint cannot
+      be removed, a ``RuntimeWarning`` is issued.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CheckpointManager:
             self._last_preserved = min(state.last_preserved_timestamp, now)
             paths = state.all_model_checkpoint_paths
             times: Iterable[float] = state.all_model_checkpoint_timestamps or [self._last_preserved] * len(paths)
-            # What is not younger than the last that was kept for good was kept before, too.
+            # Checkpoints up to the last one that was kept for good were kept before, too.
             timed = ((path, min(saved_at, now)) for path, saved_at in zip(paths, times, strict=False))
             self._saved = {path: saved_at for path, saved_at in timed if saved_at > self._last_preserved}
         self._number = (step_of(self._latest) or 0) if self._latest is not None else 0
@@ -91,20 +91,20 @@ class CheckpointManager:
     def save(self, values: Mapping[str, Any], checkpoint_number: int | None = None) -> str:
         """Save tensors as ``DIRECTORY/NAME-NUMBER``, remove what is no longer kept, and return the prefix.
 
-        ``values`` is what ``tfbundle.save`` takes, and written in the order given. Without ``checkpoint_number`` the
-        checkpoints are numbered from 1. Raises ``OSError`` where a file cannot be written, and what ``tfbundle.save``
-        raises.
+        ``values`` are as for ``tfbundle.save``, and are written in the given order. Without ``checkpoint_number`` the
+        checkpoints are numbered from 1. Raises ``OSError`` if a file cannot be written, and the errors of
+        ``tfbundle.save``.
         """
         number = self._number + 1 if checkpoint_number is None else operator.index(checkpoint_number)
         prefix = self._folder.join(f"{self._name}-{number}")
         check_name(prefix)
         make_folders(prefix.parent)
         save_checkpoint(prefix, values)
-        self._number += 1  # As in TensorFlow, one that is given a number counts, too.
+        self._number += 1  # As in TensorFlow, one with a given number counts, too.
         self._saved.pop(prefix.path, None)
         self._saved[prefix.path] = time.time()
         self._latest = prefix.path
-        # Whatever happens while files are removed, a state file names what is there.
+        # Even if removing files fails, the state file names existing checkpoints.
         self._write_state()
         self._sweep()
         self._write_state()

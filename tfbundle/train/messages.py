@@ -1,4 +1,4 @@
-"""Events and records of a file one after the other, and tensors in messages as arrays."""
+"""Iterators over the events and records of a file, and arrays of the tensors in messages."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _COMPRESSIONS = ("NONE", "ZLIB", "GZIP")
 
 
 def summary_iterator(path: StrPath) -> RecordIterator[Event]:
-    """Return an iterator over the ``Event`` messages of a file, which goes on when the file has grown.
+    """Return an iterator over the ``Event`` messages of a file, which continues when the file has grown.
 
-    A file that is compressed is read, too. Raises ``MissingFileError`` where there is none, ``ChecksumError`` for a
-    damaged record and ``FormatError`` for one that is no event; an incomplete record at the end is the end.
+    Compressed files are read, too. Raises ``MissingFileError`` if the file does not exist, ``ChecksumError`` for a
+    damaged record and ``FormatError`` for one that is not an event; an incomplete record at the end is the end.
     """
     return read_events(path)
 
 
 def tf_record_iterator(path: StrPath, options: Any = None) -> RecordIterator[bytes]:
-    """Return an iterator over the records of a file, as ``bytes``, which goes on when the file has grown.
+    """Return an iterator over the records of a file, as ``bytes``, which continues when the file has grown.
 
     ``options`` are TensorFlow's ``TFRecordOptions``, a number of its ``TFRecordCompressionType``, or ``"GZIP"``,
-    ``"ZLIB"``, ``"NONE"`` or ``""``. Without them the content says how the file is compressed, where TensorFlow takes
-    it for one that is not. Raises as ``read_records`` does.
+    ``"ZLIB"``, ``"NONE"`` or ``""``. Without them the compression is determined by the content, while TensorFlow
+    assumes none. Raises as ``read_records`` does.
     """
     compression = getattr(options, "compression_type", options)
     if isinstance(compression, int):
@@ -43,12 +43,12 @@ def tf_record_iterator(path: StrPath, options: Any = None) -> RecordIterator[byt
 
 
 def make_ndarray(tensor: Message) -> Array:
-    """Return the array that a ``TensorProto`` holds, as one of the caller's own, which may be written to.
+    """Return the values of a ``TensorProto`` as a new, writable array.
 
     The message may be TensorFlow's or TensorBoard's. Strings are ``object`` arrays of ``bytes``. It differs from
-    TensorFlow's in this: quantised types are plain integers, every type of ``tfbundle.tensors`` will do, and what
-    repeats one value for more than 64 MiB is an ``UnsupportedError``. Raises as ``decode_tensor`` does where type,
-    shape and elements do not fit together.
+    TensorFlow's in this: quantised types are plain integers, every type of ``tfbundle.tensors`` is accepted, and one
+    value repeated for more than 64 MiB raises ``UnsupportedError``. Raises the errors of ``decode_tensor`` if type,
+    shape and elements do not match.
     """
     proto = tensor if isinstance(tensor, TensorProto) else TensorProto.FromString(tensor.SerializeToString())
     array = decode_tensor(proto)

@@ -1,4 +1,4 @@
-"""What is there: readers of checkpoints, the state file of a folder, and which checkpoints exist."""
+"""Readers of checkpoints, the state file of a folder, and which checkpoints exist."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.dtypes import data_type_name
 from tfbundle.train.data_types import DType, number_of
 
-# Files of so few checkpoints are asked for by name; for more, the folder is listed.
+# The files of so few checkpoints are checked by name; for more, the folder is listed.
 _FEW = 10
 
 
 class CheckpointReader:
-    """What ``NewCheckpointReader`` and ``load_checkpoint`` return; its files stay open for as long as it lives."""
+    """The result of ``NewCheckpointReader`` and ``load_checkpoint``; its files stay open as long as it exists."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """``checkpoint`` is the open checkpoint to read from."""
+        """Read from an open checkpoint."""
         self._checkpoint = checkpoint
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
@@ -44,7 +44,7 @@ class CheckpointReader:
     def get_tensor(self, tensor_str: str | bytes) -> Any:
         """Return a tensor's values: an array, a numpy scalar if it has no dimensions, ``bytes`` for a scalar string.
 
-        Raises ``KeyError`` where there is no such tensor, and as ``Tensor.read`` does.
+        Raises ``KeyError`` if there is no such tensor, and the errors of ``Tensor.read``.
         """
         array = self._checkpoint[_name(tensor_str)].read()
         return array if array.ndim else array[()]
@@ -52,8 +52,8 @@ class CheckpointReader:
     def debug_string(self) -> bytes:
         """Return a line for each tensor: name, type and shape.
 
-        As in TensorFlow, V2 lists the slices of a partitioned tensor in its place, under the keys by which they are
-        stored, and V1 says how many there are.
+        As in TensorFlow, V2 lists the slices of a partitioned tensor in its place, by the keys under which they are
+        stored, and V1 states their number.
         """
         store = self._checkpoint._store
         lines = []
@@ -81,7 +81,7 @@ def _name(name: str | bytes) -> str:
 def NewCheckpointReader(filepattern: StrPath) -> CheckpointReader:  # noqa: N802 - as TensorFlow's
     """Return a reader of the checkpoint with this prefix; raises as ``open_checkpoint`` does."""
     prefix = locate(filepattern)
-    # A folder may be called so too; it is not what is meant here.
+    # A folder may have the same name, but is not a checkpoint.
     index = prefix.plus(INDEX_SUFFIX)
     return CheckpointReader(open_checkpoint(index if index.is_file() else prefix))
 
@@ -94,14 +94,14 @@ def load_checkpoint(ckpt_dir_or_file: StrPath) -> CheckpointReader:
 def open_latest(ckpt_dir_or_file: StrPath) -> Checkpoint:
     """Open the checkpoint with this prefix, or the latest in this folder."""
     location = locate(ckpt_dir_or_file)
-    # A folder comes first here, as in TensorFlow, even where a prefix is called so too.
+    # A folder comes first here, as in TensorFlow, even if a prefix has the same name.
     state = find_state(location) if location.is_folder() else None
     found = state.find(state.model_checkpoint_path) if state is not None else None
     return open_checkpoint(location if found is None else found.prefix)
 
 
 def load_variable(ckpt_dir_or_file: StrPath, name: str) -> Any:
-    """Return the values of one tensor, as ``get_tensor`` gives them; ``:0`` behind the name is left off."""
+    """Return the values of one tensor, as ``get_tensor`` returns them; ``:0`` at the end of the name is ignored."""
     return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
 
 
@@ -111,9 +111,9 @@ def list_variables(ckpt_dir_or_file: StrPath) -> list[tuple[str, list[int]]]:
 
 
 def get_checkpoint_state(checkpoint_dir: StrPath, latest_filename: str | None = None) -> CheckpointStateProto | None:
-    """Return the message in a folder's state file, with paths that lead from here, or ``None`` where there is none.
+    """Return the message in a folder's state file, with paths from the current folder, or ``None`` if there is none.
 
-    Raises ``FormatError`` where the file is no ``CheckpointState`` or names no checkpoint.
+    Raises ``FormatError`` if the file is not a ``CheckpointState`` or names no checkpoint.
     """
     folder = locate(checkpoint_dir)
     state = find_state(folder, latest_filename)
@@ -133,16 +133,16 @@ def get_checkpoint_state(checkpoint_dir: StrPath, latest_filename: str | None = 
 
 
 def _place(folder: Location, state: CheckpointState, stored: str, listings: Listings) -> str:
-    location = folder.join(stored)  # An absolute path stays as it is.
+    location = folder.join(stored)  # An absolute path is not changed.
     # A state file may name a checkpoint's file, which TensorFlow returns, and then cannot open.
     is_prefix = _exists(location, listings) and (prefix_of(location) is None or find_files(location, "v2", listings))
     return location.path if is_prefix else state.resolve(stored, listings) or location.path
 
 
 def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
-    """Return the prefix of a folder's latest checkpoint, or ``None`` where there is no state file or no checkpoint.
+    """Return the prefix of a folder's latest checkpoint, or ``None`` without a state file or checkpoint.
 
-    For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which everything here takes.
+    For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which all functions here accept.
     """
     state = get_checkpoint_state(checkpoint_dir, latest_filename)
     if state is None or not checkpoint_exists(state.model_checkpoint_path):

@@ -1,4 +1,4 @@
-"""Files of a checkpoint that is no longer wanted, and the times of those that are there."""
+"""Removal of the files of a checkpoint, and the times of existing checkpoints."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def remove_checkpoint(
     checkpoint_format_version: int = SaverDef.V2,
     meta_graph_suffix: str = "meta",
 ) -> None:
-    """Remove the files of the checkpoint with this prefix: graph, index and all data files; none need be there.
+    """Remove the files of the checkpoint with this prefix: graph, index and all data files, as far as they exist.
 
-    For ``SaverDef.V1`` those of a V1 checkpoint, in one file or, by its pattern, in several. Characters such as ``*``
-    stand for themselves, while TensorFlow takes a prefix for a pattern. Raises ``OSError`` where a file cannot be
-    removed.
+    For ``SaverDef.V1``, the files are those of a V1 checkpoint: one file or, for the pattern of its shards, several.
+    Characters such as ``*`` have no special meaning, while TensorFlow treats a prefix as a pattern. Raises ``OSError``
+    if a file cannot be removed.
     """
     prefix = locate(checkpoint_prefix)
     _remove(locate(meta_graph_filename(prefix, meta_graph_suffix)))
@@ -58,7 +58,7 @@ def _remove(file: Location) -> None:
 def get_checkpoint_mtimes(checkpoint_prefixes: Iterable[StrPath]) -> list[float]:
     """Return when the checkpoints of these prefixes were written, in seconds since 1970.
 
-    What does not exist is left out, so that there may be fewer times than prefixes.
+    Checkpoints that do not exist are left out, so that there may be fewer times than prefixes.
     """
     times = (_mtime(locate(prefix)) for prefix in checkpoint_prefixes)
     return [time for time in times if time is not None]
@@ -72,7 +72,7 @@ def _mtime(prefix: Location) -> float | None:
 
 
 def _v1_files(prefix: Location) -> list[Location]:
-    """Return the files that a V1 checkpoint may have: one, or those that the pattern of its shards means."""
+    """Return the files that a V1 checkpoint may have: one, or those that match the pattern of its shards."""
     if "?" not in prefix.name or v1_prefix_of(prefix) is None:
         return [prefix]
     matches = re.compile(re.escape(prefix.name).replace(r"\?", ".")).fullmatch

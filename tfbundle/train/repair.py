@@ -1,13 +1,13 @@
-"""Restores the state file of a folder, or corrects its paths, from the checkpoints in the folder.
+"""Repair of the state file of a folder: its text or its paths are restored from the checkpoints in the folder.
 
 ::
 
     state file             what is written
-    has stale paths        those that lie elsewhere now as paths from the folder; those that are gone are left out
-    does not exist, or       the complete checkpoints of the folder, by step, and the last one as the latest
+    has stale paths        moved checkpoints as paths relative to the folder; missing ones are left out
+    is missing, or         the complete checkpoints of the folder, by step, and the last one as the latest
     cannot be parsed
 
-A file of another kind that has the state file's name, such as a checkpoint, is not replaced.
+A file of another kind with the name of the state file, such as a checkpoint, is not replaced.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.train.state_file import encode_state, write_state
 
-# What a state file may look like that was cut short, overwritten or written by hand.
+# The kinds of a state file that was truncated, overwritten or written by hand.
 _BROKEN = (FileKind.STATE, FileKind.TEXT, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS)
 
 
 def plan_repair(folder: StrPath, latest_filename: str | None = None) -> str | None:
-    """Return the text that the state file of a folder should have, or ``None`` where it is right as it is.
+    """Return the text that the state file of a folder should have, or ``None`` if it needs no repair.
 
-    ``latest_filename`` is its name where that is not ``checkpoint``. Raises ``MissingFileError`` where there is no
-    checkpoint that it could name, and ``FormatError`` where a file of another kind has its name.
+    ``latest_filename`` is its name if it is not ``checkpoint``. Raises ``MissingFileError`` if there is no
+    checkpoint that it could name, and ``FormatError`` if a file of another kind has its name.
     """
     message = _repaired(locate(folder), latest_filename)
     return None if message is None else encode_state(message).decode()
 
 
 def repair_state(folder: StrPath, latest_filename: str | None = None) -> bool:
-    """Write what ``plan_repair`` returns, and return whether anything had to be; raises as it does."""
+    """Write the text that ``plan_repair`` returns, and return whether there is any; raises as it does."""
     location = locate(folder)
     message = _repaired(location, latest_filename)
     if message is not None:

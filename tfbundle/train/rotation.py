@@ -1,4 +1,4 @@
-"""Which checkpoints a ``Saver`` keeps.
+"""The checkpoints that a ``Saver`` keeps.
 
 ::
 
@@ -24,7 +24,7 @@ class Rotation:
     """The checkpoints of one ``Saver``."""
 
     def __init__(self, settings: SaverDef) -> None:
-        """Take ``settings`` with ``max_to_keep`` (0 keeps all) and ``keep_checkpoint_every_n_hours``."""
+        """Accept ``settings`` with ``max_to_keep`` (0 keeps all) and ``keep_checkpoint_every_n_hours``."""
         self._settings = settings
         self._seconds = settings.keep_checkpoint_every_n_hours * 3600
         self._next_to_keep = time.time() + self._seconds
@@ -37,7 +37,7 @@ class Rotation:
         return [prefix for prefix, _ in self.saved]
 
     def add(self, prefix: str) -> None:
-        """Note a checkpoint that was saved now."""
+        """Add a checkpoint that was just saved."""
         if not self._settings.max_to_keep:
             return
         self.saved = [item for item in self.saved if item[0] != prefix]
@@ -48,7 +48,7 @@ class Rotation:
     def sweep(self, meta_graph_suffix: str) -> None:
         """Remove the files of the checkpoint that ``add`` pushed out, unless it is one to keep.
 
-        Where they cannot be removed, a ``RuntimeWarning`` says so: the new checkpoint is saved all the same.
+        If they cannot be removed, a ``RuntimeWarning`` is issued, because the new checkpoint was saved.
         """
         if not self._pushed_out:
             return

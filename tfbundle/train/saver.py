@@ -1,7 +1,7 @@
-"""``tf.compat.v1.train.Saver`` for arrays: numbered checkpoints, of which the latest few are kept.
+"""``tf.compat.v1.train.Saver`` for arrays: numbered checkpoints, of which only the latest are kept.
 
-A save does, in this order: the data and the index, the list of the latest, the state file, the removal of what is no
-longer kept, the graph. Whatever fails, what the state file names is there.
+A save does, in this order: the data and the index, the list of the latest, the state file, the removal of
+checkpoints that are no longer kept, the graph. If a step fails, the checkpoints that the state file names exist.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Saver:
 
     It differs from TensorFlow's in this:
 
-    * ``save`` takes the variables, a mapping of names to arrays, where TensorFlow takes a session; ``restore`` returns
-      them. ``var_list`` has names: a list, or ``{stored: wanted}`` where a variable is stored under another name.
-      Without it, all that is passed is saved, and all that is stored restored.
+    * ``save`` accepts the variables, a mapping of names to arrays, while TensorFlow accepts a session; ``restore``
+      returns them. ``var_list`` has names: a list, or ``{stored: wanted}`` for variables stored under another name.
+      Without it, all variables passed are saved, and all stored ones are restored.
     * A graph is written if one is passed to ``save``, or if the saver came from ``import_meta_graph``.
     * ``sharded`` writes one data file, as TensorFlow does on one device. ``reshape``, ``name``,
-      ``restore_sequentially``, ``builder``, ``defer_build`` and ``filename`` are about the ops of a graph, and mean
-      nothing here.
+      ``restore_sequentially``, ``builder``, ``defer_build`` and ``filename`` concern the ops of a graph, and have
+      no effect here.
     * Checkpoints of the old format (``write_version=SaverDef.V1``) are restored, but not written.
-    * An absent file is a ``MissingFileError``, an absent variable a ``KeyError``.
+    * A missing file raises ``MissingFileError``, a missing variable ``KeyError``.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Saver:
         save_relative_paths: bool = False,
         filename: str | None = None,
     ) -> None:
-        """Save at most ``max_to_keep`` checkpoints (0 or ``None``: all), and for good one in so many hours.
+        """Save at most ``max_to_keep`` checkpoints (0 or ``None``: all), and permanently one in so many hours.
 
-        A ``saver_def`` takes the place of these settings. ``pad_step_number`` writes the step with eight digits,
-        ``save_relative_paths`` has the state file name checkpoints relative to it although their paths are absolute.
-        Raises ``ValueError`` where ``var_list`` is empty, unless ``allow_empty``, or names a variable twice.
+        A ``saver_def`` replaces these settings. ``pad_step_number`` writes the step with eight digits,
+        ``save_relative_paths`` stores relative paths in the state file even if the paths are absolute.
+        Raises ``ValueError`` if ``var_list`` is empty, unless ``allow_empty``, or names a variable twice.
         """
         self._names = _stored_names(var_list)
         if self._names is not None and not self._names and not allow_empty:
@@ -82,7 +82,7 @@ class Saver:
         self.meta_graph: MetaGraph | None = None
         """The graph of ``import_meta_graph``, which is written with each checkpoint; otherwise ``None``."""
         self.saver_def = SaverDef(
-            # What TensorFlow calls the ops of a graph's first saver.
+            # The names that TensorFlow gives to the ops of a graph's first saver.
             filename_tensor_name="save/Const:0",
             save_tensor_name="save/Identity:0" if sharded else "save/control_dependency:0",
             restore_op_name="save/restore_all",
@@ -113,14 +113,14 @@ class Saver:
     ) -> str | None:
         """Save variables under the prefix ``save_path``, or ``SAVE_PATH-STEP``, and return the prefix.
 
-        ``values`` are arrays, or what else ``tfbundle.save`` takes, by name; an open checkpoint is such a mapping.
-        ``global_step`` is an integer, an array of one, or the name of the variable that holds it. ``latest_filename``
-        is the name of the state file where it is not ``checkpoint``. Without ``write_state`` the checkpoint is not
-        counted either. The folder is made, if the one in which it lies is there. An empty saver returns ``None``.
+        ``values`` are arrays, or other values that ``tfbundle.save`` accepts, by name; an open checkpoint is such a
+        mapping. ``global_step`` is an integer, an array of one, or the name of the variable that holds it.
+        ``latest_filename`` is the name of the state file if it is not ``checkpoint``. Without ``write_state`` the
+        checkpoint is not counted either. The folder is made if its parent exists. An empty saver returns ``None``.
 
-        Raises ``KeyError`` where a variable of ``var_list`` is not among ``values``, ``ValueError`` where there are
-        none or the names collide, ``UnsupportedError`` for the old format, ``OSError`` where a file cannot be written,
-        and what ``tfbundle.save`` raises.
+        Raises ``KeyError`` if a variable of ``var_list`` is not among ``values``, ``ValueError`` if there are none or
+        the names collide, ``UnsupportedError`` for the old format, ``OSError`` if a file cannot be written, and the
+        errors of ``tfbundle.save``.
         """
         latest_filename = STATE_NAME if latest_filename is None else latest_filename
         prefix = self._prefix(values, locate(save_path), global_step, latest_filename)
@@ -143,10 +143,10 @@ class Saver:
         return prefix.path if chosen else None
 
     def restore(self, save_path: StrPath) -> dict[str, Array]:
-        """Return the variables of ``var_list``, or all, as arrays of the caller's own.
+        """Return the variables of ``var_list``, or all of them, as new arrays.
 
-        Names of variables of an object-based checkpoint (TensorFlow 2) are taken as well. Raises ``ValueError`` for
-        ``None``, ``KeyError`` where a variable does not exist, and as ``open_checkpoint`` and ``Tensor.read`` do.
+        Names of variables of an object-based checkpoint (TensorFlow 2) are accepted, too. Raises ``ValueError`` for
+        ``None``, ``KeyError`` if a variable does not exist, and the errors of ``open_checkpoint`` and ``Tensor.read``.
         """
         if save_path is None:
             raise ValueError("save_path is None; latest_checkpoint returns that where there is no checkpoint")
@@ -160,17 +160,17 @@ class Saver:
         return self._rotation.prefixes
 
     def set_last_checkpoints(self, last_checkpoints: list[str]) -> None:
-        """Take checkpoints of earlier for one's own, oldest first; none that is pushed out is removed."""
+        """Adopt earlier checkpoints, oldest first; those beyond the limit are not removed."""
         self.set_last_checkpoints_with_time([(prefix, np.inf) for prefix in last_checkpoints])
 
     def set_last_checkpoints_with_time(self, last_checkpoints_with_time: list[tuple[str, float]]) -> None:
-        """Take checkpoints of earlier for one's own, with the times in seconds since 1970, oldest first."""
+        """Adopt earlier checkpoints, oldest first, with their times in seconds since 1970."""
         self._rotation.saved = [(locate(prefix).path, float(time)) for prefix, time in last_checkpoints_with_time]
 
     def recover_last_checkpoints(self, checkpoint_paths: Iterable[StrPath]) -> None:
-        """Take those of these checkpoints that are there for one's own, as a program does that was started again.
+        """Adopt those of the given checkpoints that exist, for a program that was restarted.
 
-        They are in order, oldest first, such as ``get_checkpoint_state(folder).all_model_checkpoint_paths``.
+        They are given oldest first, as in ``get_checkpoint_state(folder).all_model_checkpoint_paths``.
         """
         timed = ((locate(path).path, get_checkpoint_mtimes([path])) for path in checkpoint_paths)
         self.set_last_checkpoints_with_time([(path, times[0]) for path, times in timed if times])
@@ -180,7 +180,7 @@ class Saver:
         return self.saver_def
 
     def to_proto(self) -> SaverDef:
-        """Return what ``as_saver_def`` returns."""
+        """Return the result of ``as_saver_def``."""
         return self.saver_def
 
     @staticmethod
@@ -249,11 +249,11 @@ def import_meta_graph(
 ) -> Saver:
     """Return a saver of a graph's variables, with its settings; ``.meta_graph`` is the graph.
 
-    The variables are what the graph's own saver restores, by the names that the graph gives them. ``settings`` are
-    arguments of ``Saver``; ``clear_devices`` means nothing here. It differs from TensorFlow's in this: no graph is made
-    to run, a graph without variables gives an empty saver, not ``None``, and there is no ``import_scope``.
+    The variables are those that the graph's saver restores, by their names in the graph. ``settings`` are
+    arguments of ``Saver``; ``clear_devices`` has no effect here. It differs from TensorFlow's in this: no graph is
+    created to run, a graph without variables returns an empty saver, not ``None``, and there is no ``import_scope``.
 
-    Raises what ``load_meta_graph`` raises.
+    Raises the errors of ``load_meta_graph``.
     """
     if isinstance(meta_graph_or_file, MetaGraph):
         meta_graph = meta_graph_or_file

@@ -1,4 +1,4 @@
-"""Modules under the names of TensorFlow's, for scripts that import TensorFlow and cannot be changed.
+"""Modules with the names of TensorFlow's, for scripts that import TensorFlow and cannot be changed.
 
 ::
 
@@ -6,8 +6,8 @@
     tfbundle.as_tensorflow()
     runpy.run_path("convert_checkpoint.py")     # does "import tensorflow as tf", and reads with tf.train
 
-Behind these names are the functions of ``tfbundle.train``, and nothing else: what there is not says so when it is asked
-for. ``Saver.save`` and ``CheckpointManager`` take arrays, where TensorFlow has a session or objects.
+These modules contain the functions of ``tfbundle.train`` only; using any other name raises an error. ``Saver.save`` and
+``CheckpointManager`` accept arrays, while TensorFlow uses a session or objects.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GFILE = "tfbundle.train.gfile"
 _PROTO = "tfbundle.proto"
 _TRAIN = "tfbundle.train"
 
-# What each name of a module stands for, as MODULE:NAME, or MODULE for the module itself.
+# The object of each name of a module, as MODULE:NAME, or MODULE for the module itself.
 _Names = dict[str, str]
 
 _TRAIN_NAMES: _Names = {name: f"{_TRAIN}:{name}" for name in train_names if name != "gfile"}
@@ -105,7 +105,7 @@ def _trained(*names: str) -> _Names:
 
 
 def _modules() -> dict[str, _Names]:
-    """Return what each module has, by its name without ``tensorflow.``; the empty one is ``tensorflow`` itself."""
+    """Return the contents of each module, by its name without ``tensorflow.``; that of ``tensorflow`` is empty."""
     top: _Names = {
         **_trained("DType", "as_dtype", "make_ndarray"),
         **{name: f"{_PROTO}:{name}" for name in _MESSAGES},
@@ -170,15 +170,15 @@ class _StandIn(ModuleType):
 
 
 def as_tensorflow() -> ModuleType:
-    """Put the functions of ``tfbundle.train`` under TensorFlow's names, for the rest of the process.
+    """Make the functions of ``tfbundle.train`` available under TensorFlow's names, for the rest of the process.
 
-    Afterwards ``import tensorflow`` gives ``tensorflow.train``, ``tensorflow.io.gfile``, ``tensorflow.compat.v1`` with
-    the same, ``tensorflow.errors``, the messages of graphs, tensors and events, and what scripts import from
-    ``tensorflow.python`` to read checkpoints. Where TensorFlow is installed, it is not imported any more. TensorBoard's
+    Afterwards ``import tensorflow`` provides ``tensorflow.train``, ``tensorflow.io.gfile``, ``tensorflow.compat.v1``
+    with the same, ``tensorflow.errors``, the messages of graphs, tensors and events, and the names that scripts import
+    from ``tensorflow.python`` to read checkpoints. If TensorFlow is installed, it is no longer imported. TensorBoard's
     ``EventAccumulator`` has its name, too, unless TensorBoard is installed.
 
-    Returns the module ``tensorflow``; calling it again changes nothing. Raises ``RuntimeError`` where TensorFlow was
-    imported already, for half of each would be worse than either.
+    Returns the module ``tensorflow``; calling it again changes nothing. Raises ``RuntimeError`` if TensorFlow was
+    already imported, because a mixture of both would not work.
     """
     known = sys.modules.get(_ROOT)
     if isinstance(known, _StandIn):
@@ -197,7 +197,7 @@ def as_tensorflow() -> ModuleType:
         for name in (_ROOT, f"{_ROOT}.dtypes", f"{_ROOT}.compat.v1", f"{_ROOT}.compat.v1.dtypes"):
             setattr(made[name], type_name, as_dtype(type_name))
     if find_spec(_BOARD) is not None:
-        # Where there is such a module, TensorBoard does without TensorFlow, of which it needs more than there is here.
+        # With this module, TensorBoard does not use TensorFlow, of which it would need more than is available here.
         messages[f"{_BOARD}.compat.notf"] = ModuleType(f"{_BOARD}.compat.notf")
     else:
         _add(made, f"{_BOARD}.backend.event_processing.event_accumulator", _ACCUMULATOR_NAMES)
@@ -206,7 +206,7 @@ def as_tensorflow() -> ModuleType:
 
 
 def _add(made: dict[str, _StandIn], name: str, names: _Names) -> _StandIn:
-    """Make a module, and those above it, each of which has it as an attribute."""
+    """Make a module and its parents, and set it as an attribute of its parent."""
     module = made.get(name)
     if module is None:
         module = made[name] = _StandIn(name, {})

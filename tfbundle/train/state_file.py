@@ -1,6 +1,6 @@
-"""The state file of a folder (``checkpoint``), made and written as TensorFlow does.
+"""Writing of the state file of a folder (``checkpoint``), as TensorFlow does.
 
-Its text is that of protobuf's text form, field by field in the order of their numbers::
+It is a text protobuf, with the fields in the order of their numbers::
 
     model_checkpoint_path: "model.ckpt-30"
     all_model_checkpoint_paths: "model.ckpt-20"
@@ -9,8 +9,8 @@ Its text is that of protobuf's text form, field by field in the order of their n
     all_model_checkpoint_timestamps: 1700000060.25
     last_preserved_timestamp: 1699999999.5
 
-Strings are UTF-8 with escapes for quotes, backslashes and control characters. A path that is not UTF-8 has no place in
-it, as in TensorFlow.
+Strings are UTF-8 with escapes for quotes, backslashes and control characters. A path that is not UTF-8 is
+rejected, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def generate_checkpoint_state_proto(
 ) -> CheckpointState:
     """Return the message for a state file in ``save_dir``.
 
-    ``all_model_checkpoint_paths`` is sorted from the oldest to the newest, which ``model_checkpoint_path`` becomes if
-    it is not; the timestamps, in seconds since 1970, run in parallel. Where ``save_dir`` is relative, relative paths
-    become relative to it. The lists are left as they are, while TensorFlow changes that of the paths. Raises
-    ``ValueError`` where there are not as many timestamps as paths, and for a path that is not UTF-8.
+    ``all_model_checkpoint_paths`` is sorted from the oldest to the newest, which becomes
+    ``model_checkpoint_path`` if it is not; the timestamps, in seconds since 1970, correspond to the paths. If
+    ``save_dir`` is relative, relative paths become relative to it. The lists are not changed, while TensorFlow changes
+    that of the paths. Raises ``ValueError`` if the numbers of timestamps and paths differ, and for a path that is not
+    UTF-8.
     """
     folder = locate(save_dir)
     latest = locate(model_checkpoint_path)
@@ -72,10 +73,10 @@ def update_checkpoint_state(
     all_model_checkpoint_timestamps: Sequence[float] | None = None,
     last_preserved_timestamp: float | None = None,
 ) -> None:
-    """Write the state file of a folder; the old one is there until the new one is complete.
+    """Write the state file of a folder; the old one is replaced once the new one is complete.
 
-    The arguments are those of ``generate_checkpoint_state_proto``; ``latest_filename`` is the file's name where it is
-    not ``checkpoint``. Raises ``RuntimeError`` where that is the checkpoint's own name.
+    The arguments are those of ``generate_checkpoint_state_proto``; ``latest_filename`` is the file's name if it is
+    not ``checkpoint``. Raises ``RuntimeError`` if that is the name of the checkpoint.
     """
     folder = locate(save_dir)
     message = generate_checkpoint_state_proto(
@@ -89,13 +90,13 @@ def update_checkpoint_state(
 
 
 def relative_paths(folder: Location, paths: Sequence[str]) -> list[str]:
-    """Return paths as a state file in ``folder`` has them where it is to move with its checkpoints."""
+    """Return paths in the form that a state file in ``folder`` needs to be moved with its checkpoints."""
     located = map(locate, paths)
     return [path.relative_to(folder) if path.is_absolute else path.path for path in located]
 
 
 def check_name(prefix: Location) -> None:
-    """Raise ``ValueError`` where no state file can name a checkpoint."""
+    """Raise ``ValueError`` if no state file can name a checkpoint."""
     try:
         prefix.path.encode()
     except UnicodeEncodeError:

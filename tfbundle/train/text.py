@@ -1,6 +1,6 @@
-"""Text and bytes of one kind from either: ``tf.compat.as_bytes``, ``as_text``, ``as_str`` and ``as_str_any``.
+"""Conversion of text and bytes: ``tf.compat.as_bytes``, ``as_text``, ``as_str`` and ``as_str_any``.
 
-Code that ran on Python 2 and 3 calls them on names of tensors and on what string tensors hold.
+Code for Python 2 and 3 calls them on names of tensors and on values of string tensors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["as_bytes", "as_str", "as_str_any", "as_text"]
 
 
 def as_bytes(bytes_or_text: str | bytes | bytearray, encoding: str = "utf-8") -> bytes:
-    """Return bytes as they are, and text in ``encoding``; ``TypeError`` for anything else."""
+    """Return bytes unchanged, and text encoded; raise ``TypeError`` for anything else."""
     _check_encoding(encoding)
     if isinstance(bytes_or_text, str):
         return bytes_or_text.encode(encoding)
@@ -21,7 +21,7 @@ def as_bytes(bytes_or_text: str | bytes | bytearray, encoding: str = "utf-8") ->
 
 
 def as_text(bytes_or_text: str | bytes, encoding: str = "utf-8") -> str:
-    """Return text as it is, and bytes decoded by ``encoding``; ``TypeError`` for anything else."""
+    """Return text unchanged, and bytes decoded; raise ``TypeError`` for anything else."""
     _check_encoding(encoding)
     if isinstance(bytes_or_text, str):
         return bytes_or_text
@@ -39,5 +39,5 @@ def as_str_any(value: Any, encoding: str = "utf-8") -> str:
 
 
 def _check_encoding(encoding: str) -> None:
-    """Raise ``LookupError`` for an encoding that Python lacks, also where nothing is encoded."""
+    """Raise ``LookupError`` for an encoding that Python lacks, even if nothing is encoded."""
     "".encode(encoding)
