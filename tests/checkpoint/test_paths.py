@@ -408,7 +408,7 @@ def test_meta_files_of_others(tmp_path: Path) -> None:
     """Nothing is missing beside the notes that another program calls so."""
     save(tmp_path / "model")
     (tmp_path / "notes.meta").write_text("# seconds\n2.5\n")
-    assert "is a text file, not a checkpoint" in error_of(tmp_path / "notes.meta", UnsupportedError)
+    assert "is a text file, not a TensorFlow checkpoint" in error_of(tmp_path / "notes.meta", UnsupportedError)
     (tmp_path / "page.meta").write_text("<html>")
     assert "is an HTML page" in error_of(tmp_path / "page.meta", FormatError)
     shutil.copy(FIXTURES / "tf-1.2.1" / "training" / "model.ckpt-40.meta", tmp_path / "alone.meta")

@@ -308,6 +308,7 @@ def test_names_before_they_were_changed(name: str, original: str) -> None:
 # Neighbours that are no part of a checkpoint.
 
 FORMS = ["._{}", ".{}.crc", ".{}.XyZ123", "{}_.gstmp", "{}.crdownload", "{}.tempstate123"]
+FORMS += [".~{}", ".in.{}", ".azDownload-0a1b-{}", "{}.rclone_chunk.001", "{}.gdownload", ".{}.icloud", "{}.icloud"]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -254,7 +254,8 @@ def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
     "slot",
     [
         *("adam_m", "adam_v", "lamb_m", "lamb_v", "lans_m", "lans_v", "lars_m", "adafactor_v", "adafactor_vr"),
-        *("adafactor_vc", "adafactor_m", "momentum", "Adam", "Adam_1", "AdamAsync"),
+        *("adafactor_vc", "adafactor_m", "momentum", "Adam", "Adam_1", "AdamAsync", "AdamWeightDecayOptimizer_1"),
+        *("LAMB", "LazyAdam", "RAdamOptimizer", "AdaBelief_1", "lion_m", "adamax_v", "sgd_momentum"),
     ],
 )
 def test_slots_of_bert_and_its_descendants(slot: str) -> None:

@@ -47,8 +47,11 @@ from tfbundle.checkpoint.objects import VALUE_SUFFIX, Node, ObjectGraph
 _BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
 _SAVER_SLOT = re.compile(
     r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
-    r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2)(?:_\d+)?"
-    r"|(?:adam|adamw|lamb|lans|lars)_[mv]|adafactor_(?:m|v|vr|vc)"
+    r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2"
+    r"|AdaBelief(?:Optimizer)?|AdaBound(?:Optimizer)?|AdafactorOptimizer|AdamOptimizer|AdamWeightDecay(?:Optimizer)?"
+    r"|AdamWOptimizer|LAMB|LAMBOptimizer|LazyAdam(?:Optimizer)?|Lion|MomentumWOptimizer|NadamOptimizer|NovoGrad"
+    r"|RAdam(?:Optimizer)?|RectifiedAdam|Yogi)(?:_\d+)?"
+    r"|(?:adabelief|adam|adamax|adamw|lamb|lans|lars|lion|nadam|radam|sgd|yogi)_(?:m|v|momentum)|adafactor_(?:m|v|vr|vc)"
 )
 _MESH_SLOT = re.compile(r"_slot_(?:m|v|vr|vc)\Z")
 _KERAS_SLOT = re.compile(r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat")

@@ -158,7 +158,7 @@ def check_disjoint(slices: Sequence[TensorSlice], effort: Effort | None = None) 
 def incomplete(gap: str | None, count: int) -> FormatError:
     """Return the error about a tensor whose region ``gap``, from ``find_gap``, is in none of its ``count`` slices."""
     return FormatError(
-        f"its region {gap} is in none of the {count} slices that are there; other regions can be read by slicing, "
+        f"its region {gap} is in none of the stored slices ({count}); other regions can be read by slicing, "
         "other tensors without this one (slots=False or --no-slots if it is an optimizer's)"
     )
 

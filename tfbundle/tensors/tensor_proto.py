@@ -145,14 +145,14 @@ def _decode_strings(content: bytes, count: int) -> Array:
     """Return the strings that TensorFlow's ``EncodeStringList`` packed: all lengths, then all bytes."""
     end = len(content)
     if count > end:
-        raise TruncatedError(f"{count} strings need more than the {end} bytes that are there")
+        raise TruncatedError(f"{count} strings need more than the {end} bytes that exist")
     lengths = []
     pos = 0
     for _ in range(count):
         length, pos = decode_varint(content, pos, end, 32)
         lengths.append(length)
     if pos + sum(lengths) != end:
-        raise FormatError(f"{count} strings with {sum(lengths)} bytes do not fit the {end} bytes that are there")
+        raise FormatError(f"{count} strings with {sum(lengths)} bytes do not fit the {end} bytes that exist")
     array = np.empty(count, object)
     for i, length in enumerate(lengths):
         array[i] = content[pos : pos + length]

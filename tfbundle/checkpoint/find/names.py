@@ -42,7 +42,9 @@ _SIDECAR = re.compile(
     _?\.gstmp\Z                                             # gsutil, gcloud
     | \._COPYING_\Z                                         # Hadoop
     | \.(?:part|partial|filepart|incomplete|aria2|tmp|swp)\Z # curl, rclone, WinSCP, Hugging Face and many others
-    | \.(?:crdownload|opdownload|download)\Z                # browsers
+    | \.(?:crdownload|opdownload|download|gdownload)\Z      # browsers
+    | \.icloud\Z                                           # macOS, for a file that is only in the cloud
+    | \.rclone_chunk\.\d+                                  # rclone, for the parts of a divided file
     | \.(?=[0-9a-fA-F]*[a-f])(?=[0-9a-fA-F]*[A-F])[0-9a-fA-F]{8}\Z  # boto, at random; hosts have one case
     | \.tempstate\d+\Z                                      # TensorFlow
     | \.sb-[0-9a-f]{6,8}-[A-Za-z0-9]{6}\Z                  # macOS, when a program in a sandbox saves
@@ -51,8 +53,9 @@ _SIDECAR = re.compile(
     """,
     re.VERBOSE,
 )
-# Android keeps unfinished downloads and deleted files next to the others.
-_HIDDEN = re.compile(r"\.(?:pending|trashed)-\d+-", re.ASCII)
+# The start of the names that Android gives to unfinished downloads and deleted files, and AzCopy and lftp to unfinished
+# downloads.
+_HIDDEN = re.compile(r"\.(?:(?:pending|trashed)-\d+-|azDownload-|in\.)", re.ASCII)
 # Folders of macOS and AppleTalk, of NAS (deleted files and snapshots), of copying and syncing programs, of Windows and
 # Linux, and of version control.
 # fmt: off
@@ -152,8 +155,9 @@ def is_sidecar(name: str) -> bool:
     Such a file is neither a checkpoint nor an event file, whatever else its name contains. If the caller passes its
     path, it is read nevertheless.
     """
-    # macOS keeps attributes of NAME in ._NAME on other file systems; locks of Emacs begin with the second.
-    if name.startswith(("._", ".#")):
+    # macOS keeps attributes of NAME in ._NAME on other file systems; locks of Emacs begin with the second, and files of
+    # office programs and of ownCloud with the third.
+    if name.startswith(("._", ".#", ".~")):
         return True
     # rsync's copies have a leading dot, and so have Hadoop's checksums and swap files. A checkpoint's name may begin
     # with a dot, or be empty, and its members are known by their suffixes.

@@ -135,7 +135,9 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
         _raise_orphan(location, prefix)
     if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{location} is {kind.value}; {kind.advice}", path=location.path)
-    raise UnsupportedError(f"{location} is {kind.value}, not a checkpoint; {kind.advice}", path=location.path)
+    raise UnsupportedError(
+        f"{location} is {kind.value}, not a TensorFlow checkpoint; {kind.advice}", path=location.path
+    )
 
 
 def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
