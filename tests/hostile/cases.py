@@ -14,6 +14,7 @@ from tests.hostile.exercise import (
     exercise_checkpoint,
     exercise_command,
     exercise_folder,
+    exercise_references,
     exercise_report,
     exercise_salvage,
     exercise_train,
@@ -34,6 +35,7 @@ def _run_checkpoint(wanted: Wanted) -> str:
     _compare(found, wanted)
     exercise_checkpoint(wanted.path, verify=False)
     exercise_report(wanted.path, found)
+    exercise_references(wanted.path, found)
     exercise_salvage(wanted.path, found)
     exercise_train(wanted.path)
     exercise_folder(wanted.path.parent)

@@ -208,6 +208,22 @@ def exercise_report(path: str | os.PathLike[str], found: Found) -> None:
         demand(not report.ok, f"verify finds nothing wrong, and reading does: {found.error or found.refused}")
 
 
+def exercise_references(path: str | os.PathLike[str], found: Found) -> None:
+    """Zarr references point into files that are there, and only to tensors that are listed."""
+    references = attempt(lambda: tfbundle.zarr_references(path))
+    if isinstance(references, TfBundleError):
+        return
+    for key, value in references["refs"].items():
+        parts = key.split("/")
+        demand(not {"", ".", ".."} & set(parts), f"the key {key!r} leads elsewhere")
+        demand("\0" not in key, f"the key {key!r} has a NUL")
+        if isinstance(value, list):
+            where, offset, size = value
+            demand(0 <= offset <= offset + size <= os.stat(where).st_size, f"{key!r} is outside of {where}")
+        if key.endswith("/.zarray"):
+            demand(key.removesuffix("/.zarray") in found.names, f"{key!r} is not of a listed tensor")
+
+
 def exercise_salvage(path: str | os.PathLike[str], found: Found) -> None:
     """Salvaging gives what reading gave, and says what it leaves out."""
     checkpoint = attempt(lambda: tfbundle.open_checkpoint(path, salvage=True))
