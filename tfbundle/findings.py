@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
+from tfbundle.notebook import Table, render
 
 KINDS = {
     "missing": "a file does not exist",
@@ -143,6 +144,21 @@ class Report:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def _repr_html_(self) -> str:
+        rows = ((one.kind, one.tensor or "", one.message) for one in self.findings)
+        return render(
+            f"Report {self.path}",
+            {
+                "result": "ok" if self.ok else f"{len(self.findings)} findings",
+                "format": self.format,
+                "tensors": self.tensors,
+                "intact": self.recoverable,
+                "verified bytes": self.nbytes,
+            },
+            Table(("cause",), ((cause,) for cause in self.causes), len(self.causes), "causes"),
+            Table(("kind", "tensor", "finding"), rows, len(self.findings), "findings"),
+        )
 
     def __repr__(self) -> str:
         kinds = Counter(finding.kind for finding in self.findings)

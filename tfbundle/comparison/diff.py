@@ -24,6 +24,7 @@ from tfbundle.comparison.batches import read_batches
 from tfbundle.comparison.pairing import Pair, find_partners, iterate_pairs
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, finding_of
+from tfbundle.notebook import Table, render, view_of
 from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath
@@ -77,6 +78,32 @@ class Diff:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.unreadable)
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (
+                one.name,
+                " → ".join(dict.fromkeys(one.data_types)),
+                " → ".join(dict.fromkeys(map(view_of, one.shapes))),
+                "" if one.differing is None else one.differing,
+                "" if one.largest_absolute is None else f"{one.largest_absolute:.6g}",
+            )
+            for one in self.changed
+        )
+        columns = ("changed", "type", "shape", "elements", "largest difference")
+        return render(
+            "Diff",
+            {"the same": self.same, "changed": len(self.changed)},
+            Table(columns, rows, len(self.changed), "changed tensors"),
+            Table(("added",), ((name,) for name in self.added), len(self.added), "added tensors"),
+            Table(("removed",), ((name,) for name in self.removed), len(self.removed), "removed tensors"),
+            Table(
+                ("unreadable", "finding"),
+                ((one.tensor or "", one.message) for one in self.unreadable),
+                len(self.unreadable),
+                "unreadable tensors",
+            ),
+        )
 
     def __repr__(self) -> str:
         parts = [f"{len(self.removed)} removed", f"{len(self.added)} added", f"{len(self.changed)} changed"]

@@ -12,6 +12,7 @@ from tfbundle.events.files import find_runs
 from tfbundle.events.run import Run
 from tfbundle.events.series import ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
+from tfbundle.notebook import Table, render, safe_view
 from tfbundle.progress import Progress
 from tfbundle.storage.locations import StrPath, locate
 
@@ -39,6 +40,12 @@ class EventLog:
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
         self._look()
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        rows = ((name, len(run.paths), run.size) for name, run in self.runs.items())
+        table = Table(("run", "files", "bytes"), rows, len(self.runs), "runs")
+        return render(f"EventLog {self._location}", {"runs": len(self.runs)}, table)
 
     def __repr__(self) -> str:
         return f"<EventLog {self.path!r}, {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}>"

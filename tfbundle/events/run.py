@@ -22,6 +22,7 @@ from tfbundle.events.plugins import Audio, Histogram, Images, PrCurve
 from tfbundle.events.series import ElementSeries, Origin, ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.formats.records.reader import Loss, Truncation
+from tfbundle.notebook import Table, render, safe_view
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SummaryMetadata
 from tfbundle.storage.base import Location
 from tfbundle.tensors.arrays import Array
@@ -58,6 +59,15 @@ class Run:
         self._lock = threading.RLock()  # Several threads may make the first access.
         self._is_read = False
         self._assembly: Assembly | None = None
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        facts = {"files": len(self._files), "bytes": self.size}
+        if not self._is_read:
+            return render(f"Run {self.name}", {**facts, "tags": "not read yet"})
+        kinds = ("scalars", "histograms", "images", "audio", "text", "pr_curves", "tensors")
+        tags = [(kind, tag) for kind in kinds for tag in getattr(self, kind)]
+        return render(f"Run {self.name}", facts, Table(("kind", "tag"), tags, len(tags), "tags"))
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r}, {len(self._files)} file{'' if len(self._files) == 1 else 's'}>"

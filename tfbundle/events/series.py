@@ -10,14 +10,19 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
+from tfbundle.notebook import render, safe_view
+from tfbundle.printable import escape_name
 from tfbundle.proto import Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast
+
+if TYPE_CHECKING:
+    import matplotlib.axes
 
 Element = TypeVar("Element")
 
@@ -69,6 +74,12 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        steps = f"{self.steps[0]} to {self.steps[-1]}" if len(self) else None
+        title = self.display_name if self.display_name != self.tag else None
+        return render(f"{type(self).__name__} {self.tag}", {"title": title, "points": len(self), "steps": steps})
 
     def __repr__(self) -> str:
         span = f", steps {self.steps[0]} to {self.steps[-1]}" if len(self) else ""
@@ -130,6 +141,23 @@ class ScalarSeries(Series):
             self._values.flags.writeable = False
             self._source = None
         return self._values
+
+    def plot(self, *, axes: matplotlib.axes.Axes | None = None, **options: Any) -> matplotlib.axes.Axes:
+        """Plot the values over the steps with matplotlib, and return the axes.
+
+        ``axes`` are those to draw on, by default those of the current figure; ``options`` are those of ``Axes.plot``.
+        Raises ``UnsupportedError`` if matplotlib is not installed or the values are complex.
+        """
+        from tfbundle.plots import axes_or_new
+
+        values = self.values
+        if values.dtype.kind == "c":
+            raise UnsupportedError(f"the values of {self.tag!r} are complex, and have no plot", tensor=self.tag)
+        drawn = axes_or_new(axes, "plot")
+        drawn.plot(self.steps, cast(values, np.float64), **options)
+        drawn.set_xlabel("step")
+        drawn.set_ylabel(escape_name(self.display_name), parse_math=False)
+        return drawn
 
     def _number(self, place: int, value: Summary.Value) -> Array:
         from tfbundle.tensors.tensor_proto import decode_tensor

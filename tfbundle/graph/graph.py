@@ -19,6 +19,7 @@ from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.body import Body
 from tfbundle.graph.node import Output, format_partial_shape
 from tfbundle.graph.op_outputs import OpOutputs
+from tfbundle.notebook import MOST_ROWS, Table, render, safe_view
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
 from tfbundle.tensors.dtypes import data_type_name, python_name
 
@@ -68,6 +69,13 @@ class Graph(Body):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.proto, tuple(self._op_definitions), self.path)
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        facts = {"nodes": len(self._protos), "functions": len(self.proto.library.function) or None}
+        counts = self.op_counts
+        table = Table(("op", "nodes"), counts.most_common(MOST_ROWS), len(counts), "ops")
+        return render(f"Graph {self.path or ''}", facts, table)
 
     def __repr__(self) -> str:
         functions = len(self.proto.library.function)

@@ -16,6 +16,7 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import RestoredTensor, find_restored
 from tfbundle.graph.signatures import Signature, decode_signature
 from tfbundle.graph.variables import Variable, listed_variables, saved_variables
+from tfbundle.notebook import Table, render, safe_view
 from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef
 
 
@@ -166,6 +167,20 @@ class MetaGraph:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.proto, self.path)
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        signatures = self.signatures
+        rows = ((name, *(", ".join(part) for part in (one.inputs, one.outputs))) for name, one in signatures.items())
+        return render(
+            f"MetaGraph {self.path or ''}",
+            {
+                "tags": ", ".join(self.tags),
+                "nodes": len(self.proto.graph_def.node),
+                "TensorFlow": self.tensorflow_version,
+            },
+            Table(("signature", "inputs", "outputs"), rows, len(signatures), "signatures"),
+        )
 
     def __repr__(self) -> str:
         tags = f", tags {', '.join(self.tags)}" if self.tags else ""

@@ -18,6 +18,7 @@ import numpy as np
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.graph.attributes import Attributes, Shape, decode_partial_shape
 from tfbundle.graph.op_outputs import OpOutputs
+from tfbundle.notebook import Table, render, safe_view, view_of
 from tfbundle.proto import NodeDef
 from tfbundle.tensors.dtypes import data_type_name, numpy_dtype
 
@@ -151,6 +152,17 @@ class Node:
         ):
             return None  # Here an empty shape means either a scalar or an unknown shape.
         return shape
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        outputs = self.outputs or ()
+        rows = ((output.name, output.data_type or "", view_of(output.shape)) for output in outputs)
+        return render(
+            f"Node {self.name}",
+            {"op": self.op, "device": self.device},
+            Table(("input",), ((name,) for name in self.inputs), len(self.inputs), "inputs"),
+            Table(("output", "dtype", "shape"), rows, len(outputs), "outputs"),
+        )
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r}, {self.op}>"

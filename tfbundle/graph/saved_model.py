@@ -20,6 +20,7 @@ from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.reading import decode_message
 from tfbundle.limits import LARGEST_NOTE
+from tfbundle.notebook import Table, render, safe_view
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage.locations import locate
@@ -124,6 +125,15 @@ class SavedModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SavedModel, (self.proto, self.path)
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        rows = (
+            (", ".join(meta.tags), len(meta.proto.graph_def.node), ", ".join(sorted(meta.proto.signature_def)))
+            for meta in self.meta_graphs
+        )
+        table = Table(("tags", "nodes", "signatures"), rows, len(self.meta_graphs), "graphs")
+        return render(f"SavedModel {self.folder}", {"TensorFlow": self.tensorflow_version}, table)
 
     def __repr__(self) -> str:
         graphs = "; ".join(", ".join(meta.tags) or "no tags" for meta in self.meta_graphs)

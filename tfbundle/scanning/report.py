@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tfbundle.notebook import Table, render
+
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 """From harmless to the worst."""
 
@@ -86,6 +88,17 @@ class ScanReport:
         """Return the findings that are worse than ``severity``; ``ValueError`` for a word that is none."""
         rank = SEVERITIES.index(severity)
         return tuple(finding for finding in self.findings if finding.rank > rank)
+
+    def _repr_html_(self) -> str:
+        rows = ((one.severity, one.rule, one.op or "", one.node or "", one.message) for one in self.findings)
+        counts = {severity: count for severity, count in self.counts.items() if count}
+        state = "everything was scanned" if self.complete else "not everything was scanned"
+        return render(
+            f"ScanReport {self.path}",
+            {**(counts or {"findings": "none"}), "nodes": self.nodes, "state": state},
+            Table(("severity", "rule", "op", "node", "finding"), rows, len(self.findings), "findings"),
+            Table(("not scanned", "reason"), self.not_scanned, len(self.not_scanned), "files"),
+        )
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {severity}" for severity, count in self.counts.items() if count) or "no findings"

@@ -11,6 +11,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import TfBundleError
+from tfbundle.notebook import Table, render, safe_view, view_of
 from tfbundle.tensors.store import TensorStore
 from tfbundle.tensors.tensor import Tensor
 
@@ -116,6 +117,12 @@ class TensorMapping(Mapping[str, Tensor]):
         self._closed = True
         self._store.close()
 
+    @safe_view
+    def _repr_html_(self) -> str:
+        rows = (_row(name, tensor) for name, tensor in self.items())
+        table = Table(("name", "dtype", "shape", "bytes"), rows, len(self), "tensors")
+        return render(f"{type(self).__name__} {self.prefix}", {"format": self.format, "tensors": len(self)}, table)
+
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)
 
@@ -138,6 +145,15 @@ class TensorMapping(Mapping[str, Tensor]):
         else:
             hint = suggest_names(name, self._store.records(), also=dict.fromkeys(variables.values()))
         return f"there is no tensor {name!r} in {self.prefix}{hint}"
+
+
+def _row(name: str, tensor: Tensor) -> tuple[object, ...]:
+    try:
+        # The size of strings may have to be read.
+        size = "" if tensor.dtype.hasobject else tensor.nbytes
+        return name, tensor.data_type.removeprefix("DT_").lower(), view_of(tensor.shape), size
+    except TfBundleError:
+        return name, "unreadable", "", ""
 
 
 class _Items(ItemsView[str, Tensor]):

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.notebook import render, safe_view, view_of
+from tfbundle.printable import escape_name
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
 from tfbundle.tensors.selection import parse_index
@@ -29,6 +31,7 @@ from tfbundle.tensors.store import Copyable, Range, TensorStore
 
 if TYPE_CHECKING:
     import dask.array
+    import matplotlib.axes
 
     from tfbundle.tensors.slices import TensorSlice
     from tfbundle.tensors.store import Facts, StoredArray
@@ -208,6 +211,22 @@ class Tensor:
 
         return dask_array(self, CHUNK_BYTES if chunk_bytes is None else chunk_bytes)
 
+    def hist(self, bins: int = 64, *, axes: matplotlib.axes.Axes | None = None, **options: Any) -> matplotlib.axes.Axes:
+        """Plot a histogram of the finite values with matplotlib, and return the axes.
+
+        The tensor is read twice, in chunks, and verified. ``axes`` are those to draw on, by default those of the
+        current figure; ``options`` are those of ``Axes.stairs``. Raises ``UnsupportedError`` if matplotlib is not
+        installed or the values are not real numbers, and the errors of ``read``.
+        """
+        from tfbundle.plots import axes_or_new
+        from tfbundle.tensors.histogram import count_values
+
+        counts, edges = count_values(self, bins)
+        drawn = axes_or_new(axes, "hist")
+        drawn.stairs(counts, edges, **{"fill": True, **options})
+        drawn.set_title(escape_name(self.name), parse_math=False)
+        return drawn
+
     def __dask_tokenize__(self) -> str:
         store = self._open()
         fingerprint = store.fingerprint(self.name, self._record)
@@ -251,6 +270,21 @@ class Tensor:
             return f"<Tensor {self.name!r} shape={facts.shape} dtype={dtype}{size}{slices}>"
         except (TfBundleError, ValueError) as error:
             return f"<Tensor {self.name!r}, unreadable: {error}>"
+
+    @safe_view
+    def _repr_html_(self) -> str:
+        facts = self._known()
+        is_text = self.dtype.hasobject
+        return render(
+            f"Tensor {self.name}",
+            {
+                "dtype": f"{self.dtype} ({self.data_type})",
+                "shape": view_of(facts.shape),
+                "elements": self.size,
+                "bytes": None if is_text else self.nbytes,
+                "slices": len(facts.slices) or None,
+            },
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         origin = self._origin
