@@ -82,6 +82,8 @@ def _render_table(table: Table, room: int) -> str:
     )
     text = f"<table {_TABLE}><thead><tr>{head}</tr></thead><tbody>"
     end = f"</tbody></table><div>and {{:,}} more {_text(table.what)}</div>"
+    if len(text) + len(end) + 40 > room:
+        return ""
     shown = 0
     for row in rows:
         cells = "".join(
