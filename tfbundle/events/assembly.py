@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, KeysView, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from tfbundle.events.file import EventFile
 from tfbundle.events.layout import AUDIO, HISTO, IMAGE, SIMPLE_VALUE, TENSOR
 from tfbundle.events.points import Column, Kind, Place
 from tfbundle.events.purge import kept_by_purge
-from tfbundle.events.series import ElementSeries, Origin, Points, Read, ScalarSeries, Series
+from tfbundle.events.series import ElementSeries, Origin, Points, Read, ScalarSeries
 from tfbundle.proto import DataClass, Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
 
@@ -147,7 +148,7 @@ class Assembly:
         found = self._series.get(kind)
         if found is None:
             stretches = self._kinds[kind]
-            found = ByName("tag", stretches, lambda tag: self._make(kind, tag, stretches[tag]))
+            found = ByName("tag", stretches, partial(self.make, kind))
             self._series[kind] = found  # Kept, because building the series of many tags takes time.
         return found
 
@@ -163,16 +164,33 @@ class Assembly:
         first = {tag: min(position_of(one.number, int(one.column.order[0])) for one in found[tag]) for tag in found}
         return ByName("tag", sorted(found, key=first.__getitem__), lambda tag: _gather(found[tag], purge=False))
 
-    def _make(self, kind: str, tag: str, stretches: list[Stretch]) -> Series:
-        _, points, read = _gather(stretches, purge=self._purge)
+    def tags_of(self, kind: str) -> KeysView[str]:
+        """Return the tags that have a series of a kind, in the order of first appearance."""
+        return self._kinds[kind].keys()
+
+    def make(self, kind: str, tag: str) -> Any:
+        """Return a series, which is not kept."""
+        _, points, read = _gather(self._kinds[kind][tag], purge=self._purge)
         metadata = self.metadata.get(tag)
         if kind == plugins.SCALARS:
             return ScalarSeries(tag, points, metadata, read)
         return ElementSeries(tag, points, metadata, read, plugins.DECODERS[kind], self._origin(kind, tag))
 
 
+def _numbers_of(only: Stretch) -> Stored:
+    """Return the points of a series of numbers in one file, which are in order there already."""
+    column = only.column
+    assert column.numbers is not None
+    steps, walls = column.steps.view(), column.walls.view()
+    steps.flags.writeable = walls.flags.writeable = False
+    points = Points(steps, walls, [(np.arange(len(steps)), column.numbers)], [])
+    return Stored(position_of(only.number, column.order), points, partial(_read_value, only))
+
+
 def _gather(stretches: list[Stretch], *, purge: bool) -> Stored:
     """Return the points of one series in the order of the files."""
+    if len(stretches) == 1 and not purge and stretches[0].column.numbers is not None:
+        return _numbers_of(stretches[0])
     columns = [stretch.column for stretch in stretches]
     positions = np.concatenate([position_of(one.number, one.column.order) for one in stretches])
     steps = _join([column.steps for column in columns])

@@ -70,9 +70,9 @@ def makes_up(size: Any, whole: Any) -> Any:
 
 def join(columns: list[Column]) -> Column:
     """Return the points of one kind, in the order of the file."""
-    order = np.concatenate([column.order for column in columns])
+    order = columns[0].order if len(columns) == 1 else np.concatenate([column.order for column in columns])
     sorting = None
-    if (order[1:] < order[:-1]).any():
+    if len(order) > 1 and (order[1:] < order[:-1]).any():
         sorting = np.argsort(order, kind="stable")
     elif len(columns) == 1:
         return columns[0]
@@ -102,6 +102,8 @@ class TagPoints:
 
     ``metadata`` is the first serialized ``SummaryMetadata`` in the file and its order, or ``None``.
     """
+
+    __slots__ = ("_columns", "_singles", "metadata")  # A file may have a million tags.
 
     def __init__(self) -> None:
         self.metadata: tuple[int, bytes] | None = None

@@ -142,14 +142,14 @@ def _message(plugin: str, data_class: int) -> SummaryMetadata:
 
 
 def _points(run: str, assembly: Assembly, tags: Sequence[Pattern] | None, troubles: list[EventTrouble]) -> RunPoints:
-    scalars = assembly.series(plugins.SCALARS)
+    scalars = assembly.tags_of(plugins.SCALARS)
     chosen = scalars if tags is None else {tag for pattern in tags for tag in select(pattern, scalars)}
     names, counts = [], []
     steps, walls, values = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0)]
     for tag in scalars:
         if tag not in chosen:
             continue
-        series = scalars[tag]
+        series = assembly.make(plugins.SCALARS, tag)  # A million of them would not fit into memory.
         try:
             values.append(as_floats(series))
         except TfBundleError as error:
