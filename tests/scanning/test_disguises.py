@@ -52,6 +52,18 @@ def test_what_is_no_message(tmp_path: Path) -> None:
             source.close()
 
 
+@pytest.mark.parametrize(
+    ("second", "is_one"), [(b"pytorch", False), (b"", False), (field(1, b"x"), True), (field(2, b"x"), True)]
+)
+def test_strings_of_other_formats_are_no_messages(tmp_path: Path, second: bytes, is_one: bool) -> None:
+    (tmp_path / "x").write_bytes(b"\x08\x08" + field(2, second) + field(7, b"graph"))
+    source = tfbundle.storage.locations.locate(tmp_path / "x").open()
+    try:
+        assert may_be_message(source) is is_one
+    finally:
+        source.close()
+
+
 @pytest.mark.parametrize("name", ["graph.pbtxt", "graph.txt"])
 def test_texts_that_begin_with_comments(tmp_path: Path, name: str) -> None:
     text = 'node { name: "w" op: "WriteFile" }'

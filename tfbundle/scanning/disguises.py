@@ -14,32 +14,39 @@ _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
 
 def may_be_message(source: Source) -> bool:
-    """Return whether the first fields of a file are those of a message with others in it."""
-    position = depth = 0
-    has_bytes = False
+    """Return whether the first fields of a file are those of a message with nodes, or with messages in field 2."""
+    return _walk(source, 0, source.size, is_inner=False)
+
+
+def _walk(source: Source, position: int, end: int, *, is_inner: bool) -> bool:
+    depth = 0
+    has_messages = False
     for _ in range(_MOST_FIELDS):
-        if position >= source.size:
-            break
-        head = source.read_at(position, min(_LONGEST_HEAD, source.size - position))
+        if position >= end:
+            return has_messages
+        head = source.read_at(position, min(_LONGEST_HEAD, end - position))
         tag, place = _varint(head, 0)
         kind = tag & 7
         if place < 0 or not tag >> 3 or kind > _FIXED32:
             return False
+        size = 0
         if kind in (_VARINT, _BYTES):
             value, place = _varint(head, place)
             if place < 0:
                 return False
-            if kind == _BYTES:
-                has_bytes = has_bytes or tag >> 3 in (1, 2)
-                place += value
+            size = value if kind == _BYTES else 0
         elif kind in (_GROUP, _END_GROUP):
             depth += 1 if kind == _GROUP else -1
         else:
-            place += 8 if kind == _FIXED64 else 4
+            size = 8 if kind == _FIXED64 else 4
         position += place
-        if position > source.size or depth < 0:
+        if position + size > end or depth < 0:
             return False
-    return has_bytes or position < source.size
+        # A string in field 2, as other formats have, is hardly ever a message.
+        if kind == _BYTES and not has_messages and tag >> 3 in (1, 2):
+            has_messages = tag >> 3 == 1 or is_inner or _walk(source, position, position + size, is_inner=True)
+        position += size
+    return True
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
