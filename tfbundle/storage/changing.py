@@ -8,33 +8,54 @@ storage by TensorFlow's ``tf.io.gfile``. Errors are those of the operating syste
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
-from tfbundle.errors import MissingFileError
-from tfbundle.storage.base import Location
+from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.storage.base import FileStat, Location
+from tfbundle.storage.remote_folders import RemoteLocation
 from tfbundle.storage.replacing import replacement
+from tfbundle.storage.streams import SourceStream
+from tfbundle.storage.uploads import objects_below
 
 Mode = Literal["wb", "ab", "r+b", "w+b", "a+b"]
 
 
 def change_time(location: Location) -> float:
     """Return when a file, or the entries of a folder, last changed, in seconds since 1970."""
+    if isinstance(location, RemoteLocation):
+        stat = location.stat()
+        if stat is None and location.is_folder():
+            listing = location.list()
+            stats = [listing.stat(name) for name in listing.names]
+            return max((one.mtime for one in stats if one is not None), default=0.0)
+        return _there(location, stat).mtime
     with _as_given(location):
         return os.stat(location.absolute().path).st_mtime
 
 
 def remove_file(location: Location) -> None:
     """Remove a file, or a link and not what it leads to."""
+    if isinstance(location, RemoteLocation):
+        _there(location, location.current().stat())
+        location.objects.delete(location.key)
+        return
     with _as_given(location):
         os.unlink(location.absolute().path)
 
 
 def remove_tree(location: Location) -> None:
     """Remove a folder and all that is in it, or a file; links in it are removed and not followed."""
+    if isinstance(location, RemoteLocation):
+        if not location.is_folder():
+            remove_file(location)
+        for _, place in list(objects_below(location)):
+            place.objects.delete(place.key)
+        return
     with _as_given(location):
         path = location.absolute().path
         if os.path.isdir(path) and not os.path.islink(path):
@@ -45,12 +66,17 @@ def remove_tree(location: Location) -> None:
 
 def remove_empty_folder(location: Location) -> None:
     """Remove a folder in which nothing is; one that holds something, or cannot be removed, stays."""
+    if isinstance(location, RemoteLocation):
+        return  # A store has no folders.
     with suppress(OSError):
         os.rmdir(location.absolute().path)
 
 
 def make_folder(location: Location) -> None:
     """Make a folder in one that is there, if it does not exist yet; raises ``FileExistsError`` where a file is."""
+    if isinstance(location, RemoteLocation):
+        make_folders(location)
+        return
     with _as_given(location):
         try:
             os.mkdir(location.absolute().path)
@@ -61,26 +87,52 @@ def make_folder(location: Location) -> None:
 
 def make_folders(location: Location) -> None:
     """Make a folder and those above it, as far as they do not exist; raises as ``make_folder`` does."""
+    if isinstance(location, RemoteLocation):
+        # A store has no folders: they begin to exist with what is written into them.
+        location.objects.check_writable(location.path)
+        if location.is_file():
+            raise FileExistsError(errno.EEXIST, "it is a file", location.path)
+        return
     with _as_given(location):
         os.makedirs(location.absolute().path, exist_ok=True)
 
 
 def move(source: Location, target: Location) -> None:
     """Give a file or folder another name in the same file system, in one step; a file there is replaced."""
+    if isinstance(source, RemoteLocation) or isinstance(target, RemoteLocation):
+        copy_file(source, target)
+        remove_file(source)
+        return
     with _as_given(source):
         os.replace(source.absolute().path, target.absolute().path)
 
 
 def copy_file(source: Location, target: Location) -> None:
     """Copy a file; ``target`` is replaced only once the copy is complete. Raises ``ValueError`` for a folder there."""
+    if isinstance(source, RemoteLocation):
+        opened = source.open()
+        try:
+            with replacement(target) as copy:
+                shutil.copyfileobj(SourceStream(opened), copy, 1 << 20)
+        finally:
+            opened.close()
+        return
     with _as_given(source), open(source.absolute().path, "rb") as file, replacement(target) as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def open_in_place(location: Location, mode: Mode) -> BinaryIO:
     """Open a file to write to it where it lies; what is written is there at once, complete or not."""
+    if isinstance(location, RemoteLocation):
+        raise UnsupportedError(f"{location} cannot be written in place; objects appear whole", path=location.path)
     with _as_given(location):
         return open(location.absolute().path, mode)
+
+
+def _there(location: Location, stat: FileStat | None) -> FileStat:
+    if stat is None:
+        raise MissingFileError(f"there is no file or folder {location}", path=location.path)
+    return stat
 
 
 @contextmanager
@@ -102,6 +154,8 @@ def make_folders_below(top: Location, names: Sequence[str]) -> Location:
 
     Raises ``FileExistsError`` where one of them is a link, which may lead elsewhere.
     """
+    if isinstance(top, RemoteLocation):
+        return top.join(*names)
     place = top
     for name in names:
         place = place.join(name)
@@ -113,6 +167,9 @@ def make_folders_below(top: Location, names: Sequence[str]) -> Location:
 
 def write_in_place_of(location: Location, data: bytes) -> None:
     """Write a file in place of whatever has its name: a link or a pipe is replaced and not followed."""
+    if isinstance(location, RemoteLocation):
+        location.objects.upload(location.key, io.BytesIO(data))
+        return
     path = location.absolute().path
     with _as_given(location):
         with suppress(FileNotFoundError):

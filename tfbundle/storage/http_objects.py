@@ -138,15 +138,24 @@ class HttpObjects(Objects):
         reason = "HTTP servers do not list folders; pass a file, or the prefix of a checkpoint"
         raise OSError(errno.ENOTSUP, reason, self.url(folder))
 
-    def upload(self, key: str, file: BinaryIO) -> None:
+    def check_writable(self, url: str) -> None:
         """Raise ``UnsupportedError``, because files of HTTP servers are read only."""
-        url = self.url(key)
-        raise UnsupportedError(f"{url} cannot be written; write to a local path or to an object store", path=url)
+        raise UnsupportedError(
+            f"{url} cannot be changed, HTTP servers are read only; write to a local path or to an object store",
+            path=url,
+        )
+
+    def upload(self, key: str, file: BinaryIO) -> None:
+        """Raise ``UnsupportedError``; see ``check_writable``."""
+        self.check_writable(self.url(key))
 
     def delete(self, key: str) -> None:
-        """Raise ``UnsupportedError``, because files of HTTP servers are read only."""
-        url = self.url(key)
-        raise UnsupportedError(f"{url} cannot be removed; HTTP servers are read only", path=url)
+        """Raise ``UnsupportedError``; see ``check_writable``."""
+        self.check_writable(self.url(key))
+
+    def copy(self, key: str, to: str) -> None:
+        """Raise ``UnsupportedError``; see ``check_writable``."""
+        self.check_writable(self.url(to))
 
     def _get(self, key: str, headers: dict[str, str], span: _Span | None, into: memoryview | None) -> Answer:
         """Request a part of a file, or without ``span`` only its facts, until an answer is whole."""

@@ -70,6 +70,13 @@ class Objects(ABC):
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none."""
 
+    @abstractmethod
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object within the store, which may refuse large ones with an ``OSError``."""
+
+    def check_writable(self, url: str) -> None:  # noqa: B027 - most stores can be written
+        """Raise ``UnsupportedError`` if nothing can be written to the store."""
+
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(f"{self.url('')} is a store that cannot be pickled; pass a URL")
 

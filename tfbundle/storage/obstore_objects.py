@@ -98,6 +98,7 @@ class ObstoreObjects(Objects):
         """Write an object in one request, or a large one in parts, which obstore drops if one of them fails."""
         import obstore
 
+        self.changes += 1
         with translated(self.url(key)):
             obstore.put(self._store, key, file, chunk_size=_PART, max_concurrency=_PARTS)
 
@@ -105,11 +106,17 @@ class ObstoreObjects(Objects):
         """Remove an object; nothing happens if there is none."""
         import obstore
 
-        try:
-            with translated(self.url(key)):
-                obstore.delete(self._store, key)
-        except MissingFileError:
-            return
+        self.changes += 1
+        with suppress(MissingFileError), translated(self.url(key)):
+            obstore.delete(self._store, key)
+
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object within the store, which may refuse large ones with an ``OSError``."""
+        import obstore
+
+        self.changes += 1
+        with translated(self.url(key)):
+            obstore.copy(self._store, key, to)
 
 
 def facts_of(meta: ObjectMeta) -> ObjectFacts:

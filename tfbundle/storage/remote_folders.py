@@ -301,9 +301,9 @@ class RemoteLocation(Location):
         return listing
 
     def place(self) -> Hashable:
-        """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""
-        if not self.is_folder():
-            raise MissingFileError(f"there is no folder {self.path}", path=self.path)
+        """Return what is equal for two names of one object or folder; raises ``MissingFileError`` if there is none."""
+        if not self.is_file() and not self.is_folder():
+            raise MissingFileError(f"there is no file or folder {self.path}", path=self.path)
         return self._store.objects.root, self._key.rstrip("/")
 
     def open(self, first: tuple[int, int] | None = None) -> RemoteSource:

@@ -4,6 +4,7 @@
 
     a file, or nothing       .NAME.RANDOM.tmp in the same folder, brought to disk, then renamed to NAME in one step
     a pipe, a device         a temporary file elsewhere, whose bytes follow once all are there
+    an object of a store     a temporary file elsewhere, which is sent once it is complete
     /dev/stdout, /dev/fd/3   the same, into what is open already
 
 If anything goes wrong before, Ctrl-C included, the temporary file is removed, and what was there is as it was. A pipe
@@ -25,6 +26,8 @@ from typing import Any, BinaryIO
 
 from tfbundle.errors import MissingFileError
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.remote_folders import RemoteLocation
+from tfbundle.storage.uploads import object_replacement
 
 # Characters of its name, each of up to four bytes of the 255 that a name may have, beside the rest.
 _LONGEST_BASE = 50
@@ -55,7 +58,12 @@ def replacement(path: StrPath) -> Iterator[BinaryIO]:
     It can be written and read at any offset. A link is followed, and a file that is replaced hands its permissions on.
     Raises ``ValueError`` where ``path`` is a folder, and ``MissingFileError`` where its folder does not exist.
     """
-    path = locate(path).path
+    location = locate(path)
+    if isinstance(location, RemoteLocation):
+        with object_replacement(location) as file:
+            yield file
+        return
+    path = location.path
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

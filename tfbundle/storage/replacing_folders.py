@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
+from tfbundle.storage.remote_folders import RemoteLocation
+from tfbundle.storage.uploads import prefix_replacement
 
 # Characters of its name, each of up to four bytes of the 255 that a name may have, beside the rest.
 _LONGEST_BASE = 50
@@ -34,6 +36,10 @@ def folder_replacement(location: Location) -> Iterator[Location]:
     What is at ``location`` must be a folder, a link to one, or nothing. Raises ``MissingFileError`` where the folder
     above it does not exist.
     """
+    if isinstance(location, RemoteLocation):
+        with prefix_replacement(location) as folder:
+            yield folder
+        return
     target = os.path.realpath(location.bare().absolute().path)
     parent, base = os.path.split(target)
     if not os.path.isdir(parent):

@@ -17,7 +17,7 @@ data have other names for a while, those of more shards, and an index that state
 
 Whatever stops the process between two steps, or within one, each reader finds the old or the new checkpoint, whole. If
 a step fails, links to the old files take their places again in the opposite order, before the index's. Where a file
-system has no links, files are copied.
+system has no links, files are copied. Object stores are written by ``uploads``.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.copying import copy_range, read_back
 from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.folders import LocalLocation
+from tfbundle.storage.remote_folders import RemoteLocation
+from tfbundle.storage.uploads import check_writable, put_objects, replace_objects, send
 
 # So many bytes are collected before the system is called: of one file, of all, and of each of very many. Linux looks
 # for memory in one piece for what a single call writes; with a megabyte and more, that may take longer than the copy.
@@ -113,9 +116,12 @@ class StagedFile:
 
     def __init__(self, target: Location, opened: OpenFiles) -> None:
         """Create the file beside ``target``; raises ``ValueError`` where a folder or a device is in its place."""
-        self.target = _local(target)
         check_replaceable(target)
-        self.path = opened.temporary(self.target)
+        self.target: str = target.path
+        # What goes to an object store is complete on this machine first.
+        self.remote = target if isinstance(target, RemoteLocation) else None
+        folder = tempfile.gettempdir() if self.remote is not None else os.path.dirname(self.target)
+        self.path = opened.temporary(os.path.join(folder, target.name))
         self.opened = opened
         try:
             opened.get(id(self), self.path, os.O_CREAT | os.O_EXCL)
@@ -187,13 +193,16 @@ class StagedFile:
 
     def retarget(self, target: Location) -> None:
         """Change the name that it is to take in the same folder; raises as the constructor does."""
-        path = _local(target)
-        if path != self.target:
+        if target.path != self.target:
             check_replaceable(target)
-            self.target = path
+            self.target = target.path
+            self.remote = target if isinstance(target, RemoteLocation) else None
 
     def rename(self) -> None:
         """Take the final name."""
+        if self.remote is not None:
+            send(self.path, self.remote)
+            return
         try:
             os.replace(self.path, self.target)
         except OSError as error:
@@ -226,6 +235,9 @@ class Detour:
 
 def check_replaceable(target: Location) -> None:
     """Raise ``ValueError`` if something other than a file lies there, and ``OSError`` for a name that is too long."""
+    if isinstance(target, RemoteLocation):
+        check_writable(target)
+        return
     path = _local(target)
     try:
         mode = os.lstat(path).st_mode
@@ -242,6 +254,9 @@ def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour |
 
     Raises the system's ``OSError``; then what was there is there again.
     """
+    if index.remote is not None:
+        put_objects(data, index, None if detour is None else (detour.index, detour.names, detour.empty))
+        return
     if detour is None:
         _put_new(data, index, sync=sync)
         return
@@ -284,6 +299,9 @@ def replace_all(files: Sequence[StagedFile], removed: Sequence[Location] = (), *
     Raises the system's ``OSError``; then what was there is there again. Whatever stops the process, each file is there
     as it was or as it is to be, and until all are as they are to be none is removed.
     """
+    if files and files[0].remote is not None:
+        replace_objects(files, removed)
+        return
     links: list[str] = []
     old: list[tuple[str, str]] = []
     gone = [_local(location) for location in removed]
@@ -358,7 +376,7 @@ def _link(path: str, name: str, links: list[str]) -> None:
 
 def _local(location: Location) -> str:
     if not isinstance(location, LocalLocation):
-        raise UnsupportedError(f"{location} is not on this machine, and only local files are written")
+        raise ValueError(f"{location} is not on this machine, where the other files are")
     return location.path
 
 
@@ -369,7 +387,7 @@ def _remove(path: str) -> None:
 
 def sync_folder(file: StagedFile, *, sync: bool) -> None:
     """Bring the names in the folder of a file to disk, where the system can."""
-    if not sync or os.name == "nt":
+    if not sync or os.name == "nt" or file.remote is not None:
         return
     number = os.open(os.path.dirname(file.target) or os.curdir, os.O_RDONLY)
     try:

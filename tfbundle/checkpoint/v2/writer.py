@@ -354,7 +354,9 @@ class CheckpointWriter:
         ``blocks`` are those of the index; the index of the detour states another number of data files.
         """
         base = self._index_location.name.removesuffix(INDEX_SUFFIX)
-        shards = (parse_shard(name) for name in self._index_location.parent.list().names if name.startswith(base))
+        folder = self._index_location.parent.current()
+        names_there = folder.list().names if folder.is_folder() else ()
+        shards = (parse_shard(name) for name in names_there if name.startswith(base))
         used = {shard.total for shard in shards if shard is not None and shard.prefix == base}
         if len(self._data) not in used:
             return None

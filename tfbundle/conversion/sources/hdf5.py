@@ -11,6 +11,7 @@ again they may be compressed, and are first inflated to a temporary file.
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 import zipfile
@@ -35,6 +36,7 @@ from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.locations import locate
+from tfbundle.storage.streams import SourceStream
 from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import numpy_dtypes
 
@@ -67,7 +69,11 @@ def open_store(path: str) -> MemberStore:
         source = location.open()
         opened.callback(source.close)
         try:
-            file = _weights_of(source, opened) if source.read_at(0, min(4, source.size)) == b"PK\x03\x04" else path
+            file: Any = path
+            if source.read_at(0, min(4, source.size)) == b"PK\x03\x04":
+                file = _weights_of(source, opened)
+            elif source.is_remote:
+                file = io.BufferedReader(SourceStream(source))
             h5 = opened.enter_context(h5py.File(file, "r"))
             datasets = _Datasets(h5py, h5, source)
             members = LazyMembers(datasets.names(), datasets.member, source.version)

@@ -28,6 +28,7 @@ from tfbundle.conversion.sources.members import (
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.locations import locate
+from tfbundle.storage.scratch import named_outline
 from tfbundle.tensors.arrays import CHUNK, Array
 from tfbundle.tensors.dtypes import data_type_of, numpy_dtypes
 
@@ -113,7 +114,7 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
     header = source.read_at(8, size) if 8 + size <= source.size else b""
     _check_header(header, path)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with named_outline(source, 8 + len(header)) as name, safe_open(name, framework="numpy") as file:
             names = set(file.keys())
     except (SafetensorError, ValueError, OverflowError) as error:
         raise FormatError(f"{path} is not a valid safetensors file: {error}", path=path) from None

@@ -34,7 +34,6 @@ from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file
 from tfbundle.storage.copying import CountingSink, FileSink, Sink
-from tfbundle.storage.locations import locate
 from tfbundle.storage.replacing import replacement
 from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
 
@@ -95,7 +94,7 @@ class Safetensors:
             index = _stage_index(out, files, names, plan, opened, staged)
             detour = None
             if any(name.is_file() for name in names):
-                others = [locate(opened.temporary(location.path)) for location in names]
+                others = [location.beside(opened.temporary(location.name)) for location in names]
                 detour = Detour(_stage_index(out, files, others, plan, opened, staged), others, ())
             put_in_place(data, index, detour, sync=True)
         finally:
