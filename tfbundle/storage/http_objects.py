@@ -245,6 +245,10 @@ class _Connection(http.client.HTTPConnection):
         if self.to.scheme == "https":
             self.sock = _trust().wrap_socket(self.sock, server_hostname=self.to.name)
 
+    def __del__(self) -> None:
+        with suppress(Exception):  # The interpreter may be ending.
+            self.close()
+
     def target(self, path: str) -> str:
         """Return what a request line names: the path, or to a proxy the whole URL."""
         return f"http://{self.to.authority}{path}" if self._proxy is not None and self.to.scheme == "http" else path
