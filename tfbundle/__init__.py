@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from tfbundle.reporting.report import report
     from tfbundle.scanning.report import NotScanned, ScanFinding, ScanReport
     from tfbundle.scanning.scan import scan
+    from tfbundle.storage.locations import locate
     from tfbundle.tensors.tensor import Tensor
     from tfbundle.train.repair import plan_repair, repair_state
     from tfbundle.train.stand_in import as_tensorflow
@@ -113,6 +114,7 @@ _MODULES = {
     "latest_checkpoint": "checkpoint.find.state",
     "list_checkpoints": "checkpoint.listing",
     "load": "checkpoint.loading",
+    "locate": "storage.locations",
     "load_graph": "graph.loading",
     "load_meta_graph": "graph.loading",
     "load_saved_model": "graph.loading",
@@ -190,6 +192,7 @@ __all__ = [
     "load_graph",
     "load_meta_graph",
     "load_saved_model",
+    "locate",
     "open_checkpoint",
     "open_events",
     "plan_repair",

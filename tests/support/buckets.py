@@ -25,7 +25,7 @@ class Bucket:
         for path in folder.rglob("*"):
             if path.is_file():
                 name = f"{key}/{path.relative_to(folder).as_posix()}"
-                self.client.put_object(Bucket="models", Key=name, Body=path.read_bytes())
+                self.client.put_object(Bucket="models", Key=name, Body=path.read_bytes(), ACL="public-read")
         return f"{self.url}/{key}"
 
     def keys(self, prefix: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from tfbundle.checkpoint.stores import open_store
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.mapping import TensorMapping
 
 if TYPE_CHECKING:
@@ -135,7 +135,12 @@ def _reopen(prefix: Location, format: Format, verify: bool, salvage: bool) -> Ch
 
 
 def open_checkpoint(
-    path: StrPath, *, format: Format | None = None, verify: bool = True, salvage: bool = False
+    path: StrPath,
+    *,
+    format: Format | None = None,
+    verify: bool = True,
+    salvage: bool = False,
+    storage_options: StorageOptions | None = None,
 ) -> Checkpoint:
     """Open a checkpoint, whose tensors are read on request.
 
@@ -152,7 +157,10 @@ def open_checkpoint(
     Raises ``MissingFileError`` if there is no such checkpoint or a folder does not determine one, ``FormatError`` if
     the index is damaged (with ``salvage``, if it is not an index), and ``UnsupportedError`` if the file is of another
     kind.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     if format not in (None, "v1", "v2"):
         raise ValueError(f"format must be 'v1', 'v2' or None, not {format!r}")
     if salvage:

@@ -36,7 +36,7 @@ from tfbundle.formats.table.reader import MAGIC
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import FileStat, Listing, Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.tensors.store import Facts, TensorStore
 
 
@@ -79,14 +79,22 @@ class Examined(NamedTuple):
 Times = Mapping[tuple[Location, str], float | None]
 
 
-def list_checkpoints(folder: StrPath, latest_filename: str | None = None) -> list[ListedCheckpoint]:
+def list_checkpoints(
+    folder: StrPath,
+    latest_filename: str | None = None,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> list[ListedCheckpoint]:
     """Return every checkpoint in a folder, and those elsewhere that its state file lists, by step.
 
     Checkpoints without a step come first. If a V2 and a V1 checkpoint have the same name, both are listed.
     ``latest_filename`` is the name of the state file if it is not ``checkpoint``.
 
     Raises ``MissingFileError`` if there is no such folder, and ``FormatError`` if the state file is invalid.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    folder = with_options(folder, storage_options)
     location = locate(folder)
     return list_with_state(location, find_state(location, latest_filename))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.chosen_names import Names, select_names
 from tfbundle.checkpoint.find.names import Format
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.arrays import Array
 
 
@@ -17,6 +17,7 @@ def load(
     verify: bool = True,
     format: Format | None = None,
     slots: bool = True,
+    storage_options: StorageOptions | None = None,
 ) -> dict[str, Array]:
     """Read tensors into a dict of numpy arrays.
 
@@ -39,7 +40,10 @@ def load(
 
     Raises ``KeyError`` if a name or pattern matches nothing, or a name several variables, and the errors of
     ``open_checkpoint`` and ``Tensor.read``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     with open_checkpoint(path, format=format, verify=verify) as checkpoint:
         wanted = select_names(checkpoint, names)
         if not slots:

@@ -13,7 +13,7 @@ from typing import Any
 from tfbundle.checkpoint.v2.values import to_array
 from tfbundle.checkpoint.v2.writer import CheckpointWriter
 from tfbundle.progress import Progress
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.shared_bytes import check_shared_bytes
 from tfbundle.tensors.store import Copyable
@@ -27,6 +27,7 @@ def save(
     shards: int = 1,
     shard_size: int | None = None,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> str:
     """Write a V2 checkpoint with the prefix ``path``, and return the prefix.
 
@@ -41,7 +42,10 @@ def save(
 
     Raises ``ValueError`` for empty or duplicate names, ``TypeError`` for values that cannot be a tensor, and the errors
     of reading a ``Tensor``. On any error, no files are left behind.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     counter = None
     if progress is not None:
         known = tensors.items() if isinstance(tensors, Mapping) else ()

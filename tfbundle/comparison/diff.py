@@ -27,7 +27,7 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.notebook import Table, render, view_of
 from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast, clear_unused_bits
 from tfbundle.tensors.mapping import TensorMapping
@@ -121,6 +121,7 @@ def diff(
     exclude: Names = None,
     format: Format | None = None,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Diff:
     """Compare two checkpoints by name and value.
 
@@ -135,7 +136,11 @@ def diff(
     with the number of bytes of values compared so far and the total. Every value that has a checksum is verified;
     values that cannot be read are in ``Diff.unreadable``. Raises the errors of opening, and ``KeyError`` for names that
     match nothing.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    a = with_options(a, storage_options)
+    b = with_options(b, storage_options)
     with ExitStack() as stack:
         first, second = (
             source if isinstance(source, TensorMapping) else stack.enter_context(open_tensors(source, format=format))

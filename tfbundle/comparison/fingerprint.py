@@ -23,7 +23,7 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import encode_name
 from tfbundle.open_tensors import open_tensors
 from tfbundle.progress import Progress
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.arrays import Array, swap_bytes
 from tfbundle.tensors.dtypes import clear_unused_bits
 from tfbundle.tensors.mapping import TensorMapping
@@ -63,6 +63,7 @@ def fingerprint(
     exclude: Names = None,
     format: Format | None = None,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Fingerprint:
     """Return the SHA-256 of every tensor and of the whole checkpoint, independent of how it is stored.
 
@@ -95,7 +96,10 @@ def fingerprint(
         "tfbundle checkpoint 1", NUL
         number of tensors
         each tensor's fingerprint, as 32 bytes, in byte order of the names
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    source = with_options(source, storage_options)
     with nullcontext(source) if isinstance(source, TensorMapping) else open_tensors(source, format=format) as opened:
         chosen = match_names(opened, names).keys()
         left_out = () if exclude is None else match_names(opened, exclude).keys()

@@ -7,7 +7,6 @@ be one of them. A variable that is known only as a node with the name of a part 
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from tfbundle.graph.required_variables import RequiredVariable, required_variabl
 from tfbundle.graph.saved_model import SavedModel
 from tfbundle.graph_sources import load_any_graph
 from tfbundle.limits import MOST_COMPARED_PARTS
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.slices import TensorSlice, find_gap, find_uncovered, locate_slice, parse_extents
 from tfbundle.tensors.tensor import Tensor
 
@@ -134,8 +134,10 @@ def _s(count: int) -> str:
 
 
 def compare_graph(
-    graph: str | os.PathLike[str] | Graph | MetaGraph | SavedModel,
-    checkpoint: str | os.PathLike[str] | Checkpoint,
+    graph: StrPath | Graph | MetaGraph | SavedModel,
+    checkpoint: StrPath | Checkpoint,
+    *,
+    storage_options: StorageOptions | None = None,
 ) -> GraphComparison:
     """Compare the variables of a graph with the tensors of a checkpoint: names, dtypes and shapes.
 
@@ -144,7 +146,11 @@ def compare_graph(
     the SavedModel and the checkpoint of one TensorFlow 2 model, although their keys differ.
 
     Raises the errors of ``load_graph`` and ``open_checkpoint``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    graph = with_options(graph, storage_options)
+    checkpoint = with_options(checkpoint, storage_options)
     loaded = one_graph(graph if isinstance(graph, Graph | MetaGraph | SavedModel) else load_any_graph(graph))
     # TensorFlow 2 restores the objects along with the variables.
     wanted = [item for item in required_variables(loaded) if OBJECT_GRAPH_KEY not in item.names]

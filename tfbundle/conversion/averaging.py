@@ -27,7 +27,7 @@ from tfbundle.conversion.mean import mean_of
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
 from tfbundle.conversion.sources.opening import opened
 from tfbundle.errors import TfBundleError
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
@@ -58,6 +58,7 @@ def average(
     weights: Sequence[float] | None = None,
     decay: float | None = None,
     weights_alone: bool = False,
+    storage_options: StorageOptions | None = None,
     **choices: Any,
 ) -> Converted:
     """Write the average of several checkpoints to ``out``.
@@ -72,7 +73,11 @@ def average(
     tensors, such as steps, are copied from the newest source. Raises ``UnsupportedError`` with the names of tensors
     that are absent from a source, or differ in shape or type, unless they are excluded; ``ValueError`` for invalid
     weights and counts; and the errors of ``convert``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    sources = with_options(sources, storage_options)
+    out = with_options(out, storage_options)
     with open_average(sources, last=last, weights=weights, decay=decay) as (tensors, _):
         return convert(tensors, out, weights=weights_alone, **choices)
 

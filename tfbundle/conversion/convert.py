@@ -30,7 +30,7 @@ from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.tensors.mapping import TensorMapping
 
 __all__ = ["Converted", "convert"]
@@ -81,6 +81,7 @@ def convert(
     overwrite: bool = False,
     progress: Progress | None = None,
     dry_run: bool = False,
+    storage_options: StorageOptions | None = None,
 ) -> Converted:
     """Write the tensors of ``source`` to ``out``.
 
@@ -112,7 +113,11 @@ def convert(
     the names of all tensors that the format cannot store, or whose integers a cast would change; ``ValueError`` for
     invalid arguments and colliding names; ``KeyError`` for names that match nothing; and the errors of reading. On any
     error, a file that was at ``out`` before is still there, unchanged.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    source = with_options(source, storage_options)
+    out = with_options(out, storage_options)
     place = locate(out)
     target = target_of(place, to)
     layout = Layout(shards, shard_size)

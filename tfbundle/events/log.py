@@ -14,7 +14,7 @@ from tfbundle.events.series import ScalarSeries
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.notebook import Table, render, safe_view
 from tfbundle.progress import Progress
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -157,7 +157,14 @@ class EventLog:
         return hparams_table(self._runs.values(), tags)
 
 
-def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salvage: bool = False) -> EventLog:
+def open_events(
+    path: StrPath,
+    *,
+    purge: bool = False,
+    verify: bool = True,
+    salvage: bool = False,
+    storage_options: StorageOptions | None = None,
+) -> EventLog:
     """Open the event files at ``path``: one file, the folder of a run, or a tree of runs.
 
     All points are kept, in the order of the files. With ``purge``, points that TensorBoard's data server drops after a
@@ -173,5 +180,8 @@ def open_events(path: StrPath, *, purge: bool = False, verify: bool = True, salv
     not a number, the file is decompressed up to that value, so reading all of them in order decompresses the file once
     more. The first read that goes backwards makes a temporary copy for random access, about as large as the file. A
     compressed file that has grown is read again in full by ``refresh``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     return EventLog(path, Options(purge=purge, verify=verify, salvage=salvage))

@@ -11,7 +11,7 @@ from tfbundle.formats.message_budget import check_message
 from tfbundle.formats.records.tfrecord import RecordIterator
 from tfbundle.limits import LARGEST_MESSAGE
 from tfbundle.proto import Event
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -38,13 +38,21 @@ def decode_message(message: type[AnyMessage], data: bytes) -> AnyMessage:
 
 
 def read_events(
-    source: StrPath | BinaryIO, *, compression: str | None = None, verify: bool = True, salvage: bool = False
+    source: StrPath | BinaryIO,
+    *,
+    compression: str | None = None,
+    verify: bool = True,
+    salvage: bool = False,
+    storage_options: StorageOptions | None = None,
 ) -> RecordIterator[Event]:
     """Return an iterator over the ``Event`` messages of a file.
 
     Arguments, memory use, ``.truncation``, ``.losses`` and errors are as for ``read_records``; in addition, a record
     that is not an ``Event`` raises ``FormatError``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    source = with_options(source, storage_options)
     return RecordIterator(
         source, decode_event, compression=compression, verify=verify, salvage=salvage, largest=LARGEST_MESSAGE
     )

@@ -10,12 +10,16 @@ from tfbundle.graph.saved_model import SavedModel
 from tfbundle.proto import GraphDef, MetaGraphDef
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 
 Loaded = Graph | MetaGraph | SavedModel
 
 
-def load_graph(path: StrPath) -> Graph:
+def load_graph(
+    path: StrPath,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> Graph:
     """Read a graph from a ``GraphDef``, ``MetaGraphDef`` or ``SavedModel`` file, text or binary, of any name.
 
     ``path`` is the file, the folder of a SavedModel, or the prefix, a member or the folder of a checkpoint that has a
@@ -23,16 +27,26 @@ def load_graph(path: StrPath) -> Graph:
 
     Raises ``MissingFileError`` if the file does not exist, ``UnsupportedError`` if it is of another kind or the choice
     of the graph is ambiguous, and ``FormatError`` if it is damaged or empty.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     loaded = one_graph(load_any(path))
     return loaded.graph if isinstance(loaded, MetaGraph) else loaded
 
 
-def load_meta_graph(path: StrPath) -> MetaGraph:
+def load_meta_graph(
+    path: StrPath,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> MetaGraph:
     """Read a ``MetaGraphDef``, such as ``model.ckpt-1000.meta``, text or binary, or that of a SavedModel.
 
     ``path`` and the errors are as for ``load_graph``; a ``GraphDef`` raises ``UnsupportedError``.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     loaded = one_graph(load_any(path))
     if isinstance(loaded, Graph):
         raise UnsupportedError(
@@ -42,12 +56,19 @@ def load_meta_graph(path: StrPath) -> MetaGraph:
     return loaded
 
 
-def load_saved_model(path: StrPath) -> SavedModel:
+def load_saved_model(
+    path: StrPath,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> SavedModel:
     """Read a SavedModel from its folder or its file, text or binary.
 
     Raises ``MissingFileError`` if there is none, ``UnsupportedError`` if the file is of another kind, and
     ``FormatError`` if it is damaged.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     loaded = _wrap(find_saved_model(path))
     if not isinstance(loaded, SavedModel):
         kind, reader = ("GraphDef", "load_graph") if isinstance(loaded, Graph) else ("MetaGraphDef", "load_meta_graph")

@@ -22,7 +22,7 @@ from tfbundle.identification.messages import Content, first_fields, identify_mes
 from tfbundle.identification.msgpack import is_state_tree
 from tfbundle.identification.texts import identify_text
 from tfbundle.storage.base import Source
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 
 _HEAD_SIZE = 4096
 _TAIL_SIZE = 16 * _HEAD_SIZE
@@ -71,12 +71,19 @@ _V1_ENTRY = re.compile(rb"\0\0(?:[\x80-\xff]{0,4}[\0-\x7f]\x0a){3}[\x80-\xff]{0,
 _EVENT_FIELDS = {(1, FIXED64), (2, VARINT), *((number, BYTES) for number in range(3, 11))}
 
 
-def identify(path: StrPath) -> FileFacts:
+def identify(
+    path: StrPath,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> FileFacts:
     """Return what the file or folder at ``path`` is, determined by its content.
 
     A folder is identified by the names of its entries. No content of a file raises an error. Raises
     ``MissingFileError`` if the path does not exist, and ``FormatError`` if it is neither a regular file nor a folder.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     location = locate(path)
     return (identify_folder(location.list()) if location.is_folder() else kind_of(location)).facts
 

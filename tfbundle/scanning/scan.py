@@ -13,7 +13,7 @@ from tfbundle.scanning.contents import Content
 from tfbundle.scanning.files import scan_file
 from tfbundle.scanning.report import ScanReport
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 50_000
@@ -21,7 +21,11 @@ _MOST_FILES = 50_000
 _NOT_KNOWN = (FileKind.UNKNOWN, FileKind.TFLITE, FileKind.TFJS)
 
 
-def scan(path: StrPath) -> ScanReport:
+def scan(
+    path: StrPath,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> ScanReport:
     """Return what the graphs and models at ``path`` could do when they are loaded or called; nothing is run.
 
     ``path`` is a file, a folder, of which everything is looked at, or the prefix of a checkpoint with a ``.meta``.
@@ -29,7 +33,10 @@ def scan(path: StrPath) -> ScanReport:
     is not ``complete``.
 
     Raises ``MissingFileError`` where nothing lies at ``path``, and ``FormatError`` where it is no regular file.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     location = locate(path)
     found = Collection()
     if location.is_folder():

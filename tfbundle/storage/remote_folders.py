@@ -323,3 +323,26 @@ class RemoteLocation(Location):
 
 def _unpickled(objects: Objects, key: str, folder: bool, outside: str) -> RemoteLocation:
     return RemoteLocation(_Store(objects), key, folder=folder, outside=outside)
+
+
+def locate_in(store: Any, name: str) -> RemoteLocation:
+    """Return the location of a name in a store of obstore or a file system of fsspec that the caller made.
+
+    Raises ``TypeError`` for an object that is neither.
+    """
+    objects: Objects
+    if hasattr(store, "cat_file") and hasattr(store, "protocol"):
+        from tfbundle.storage.fsspec_objects import FsspecObjects
+
+        path = str(store._strip_protocol(name))
+        objects = FsspecObjects(store, "/" if path.startswith("/") else "")
+        key = path.lstrip("/") + "/" * name.endswith("/")
+    elif type(store).__module__.partition(".")[0] == "obstore":
+        from tfbundle.storage.obstore_objects import ObstoreObjects
+
+        address = split_url(name) if scheme_of(name) is not None else None
+        objects = ObstoreObjects(store, "store:/" if address is None else address.root)
+        key = name.lstrip("/") if address is None else address.key
+    else:
+        raise TypeError(f"a store of obstore or a file system of fsspec is expected, not {type(store).__name__}")
+    return RemoteLocation(_Store(objects), key)

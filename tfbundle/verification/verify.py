@@ -13,14 +13,19 @@ from tfbundle.checkpoint.find.names import Format
 from tfbundle.errors import UnsupportedError
 from tfbundle.findings import Report, finding_of
 from tfbundle.progress import Progress
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.verification.models import verify_model
 from tfbundle.verification.runs import verify_folder
 from tfbundle.verification.values import Bytes
 
 
 def verify(
-    path: StrPath, *, format: Format | None = None, all: bool = False, progress: Progress | None = None
+    path: StrPath,
+    *,
+    format: Format | None = None,
+    all: bool = False,
+    progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Report:
     """Verify every checksum of a checkpoint, and check its files for all other problems.
 
@@ -39,7 +44,10 @@ def verify(
     ``progress`` is called with the bytes done and the total number of bytes, or for a graph alone, with the numbers of
     constants. Damage of any kind is a finding; so is a file that the operating system cannot read, or a path with
     nothing to check.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     return verify_rest(path, frozenset(), format=format, all=all, progress=progress)
 
 

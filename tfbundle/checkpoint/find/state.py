@@ -27,7 +27,7 @@ from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_BY_HAND, LARGEST_NOTE, LARGEST_TEXT_GROWTH, LONGEST_PATH, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Listing, Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 
 STATE_NAME = "checkpoint"
 
@@ -216,12 +216,20 @@ def _is_of_another_run(state: Location, prefix: Location, listings: Listings) ->
     return not listings.real(folder).is_below(listings.real(state.parent))
 
 
-def read_checkpoint_state(path: StrPath, latest_filename: str | None = None) -> CheckpointState:
+def read_checkpoint_state(
+    path: StrPath,
+    latest_filename: str | None = None,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> CheckpointState:
     """Read a state file, given its folder or the file itself.
 
     ``latest_filename`` is the file's name in the folder if it is not ``checkpoint``. Raises ``MissingFileError`` if it
     does not exist, and ``FormatError`` if it is not a ``CheckpointState`` or is larger than 4 MiB.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    path = with_options(path, storage_options)
     location = locate(path)
     if location.is_folder():
         location = location.join(latest_filename or STATE_NAME)
@@ -293,12 +301,20 @@ def find_state(folder: Location, latest_filename: str | None = None) -> Checkpoi
         raise
 
 
-def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
+def latest_checkpoint(
+    checkpoint_dir: StrPath,
+    latest_filename: str | None = None,
+    *,
+    storage_options: StorageOptions | None = None,
+) -> str | None:
     """Return the prefix of the checkpoint that a folder's state file names as the latest, or ``None``.
 
     Returns ``None`` if there is no state file, or the checkpoint does not exist. If the stored path is stale because
     the folder moved, the prefix is the one in the folder. A state file that cannot be read raises ``FormatError``,
     because it does not mean that there is no checkpoint.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    checkpoint_dir = with_options(checkpoint_dir, storage_options)
     state = find_state(locate(checkpoint_dir), latest_filename)
     return None if state is None else state.resolved

@@ -50,7 +50,7 @@ from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.copying import CountingSink
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate
 from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place, sync_folder
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, data_type_number, numpy_dtype
@@ -81,6 +81,7 @@ class CheckpointWriter:
         sync: bool = False,
         partial: bool = False,
         written: Callable[[int], object] | None = None,
+        storage_options: StorageOptions | None = None,
     ) -> None:
         """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file.
 
@@ -89,9 +90,9 @@ class CheckpointWriter:
 
         ``partial`` allows partitioned tensors of which slices are not given, as where each of several workers saves its
         own; what lacks slices cannot be read as a whole. ``written`` is called with the number of bytes each time some
-        were written, for a large tensor many times.
+        were written, for a large tensor many times. ``storage_options`` are those of ``locate``, for URLs.
         """
-        self._location = locate(path)
+        self._location = locate(path, storage_options)
         self.prefix = self._location.path
         if not self.prefix or prefix_of_member(self.prefix) is not None:
             raise ValueError(f"{self.prefix!r} is no prefix; leave out .index, .meta or .data-00000-of-00001")

@@ -31,7 +31,7 @@ from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folders, make_folders_below, remove_empty_folder
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.staging import OpenFiles, StagedFile, replace_all
 
 __all__ = ["EditItem", "EditedEvents", "edit_events"]
@@ -92,6 +92,7 @@ def edit_events(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> EditedEvents:
     r"""Write event files again, with changes.
 
@@ -125,7 +126,11 @@ def edit_events(
     event is still an error if it would replace another. An incomplete last record is left out (``truncations``). Raises
     ``KeyError`` for patterns that match no tag of any run, ``ValueError`` for invalid arguments and colliding names,
     and ``MissingFileError`` if there are no event files. After an error, the existing files are unchanged.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    source = with_options(source, storage_options)
+    out = with_options(out, storage_options)
     choices = Choices(tags, exclude, rename, purge, first_step, last_step, Shift(shift_steps, float(shift_time)))
     found = find_runs(source)
     if found.unreadable and not salvage:

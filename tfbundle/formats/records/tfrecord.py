@@ -20,7 +20,7 @@ from tfbundle.formats.records.continuation import ReadSoFar
 from tfbundle.formats.records.reader import Loss, RecordReader, Truncation
 from tfbundle.limits import LARGEST_RECORD
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 
 Item = TypeVar("Item")
 
@@ -148,7 +148,12 @@ class RecordIterator(Iterator[Item]):
 
 
 def read_records(
-    source: StrPath | BinaryIO, *, compression: str | None = None, verify: bool = True, salvage: bool = False
+    source: StrPath | BinaryIO,
+    *,
+    compression: str | None = None,
+    verify: bool = True,
+    salvage: bool = False,
+    storage_options: StorageOptions | None = None,
 ) -> RecordIterator[bytes]:
     """Return an iterator over the payloads of a TFRecord file, as ``bytes``.
 
@@ -164,5 +169,8 @@ def read_records(
     Raises ``ChecksumError`` for a damaged record, after all records before it, and ``FormatError`` for a length of 2^60
     bytes or more and for a damaged compressed stream. With ``salvage``, damaged records are left out and listed in
     ``.losses``; if the rest of the file cannot be read, because of a failing disk for example, it is the last loss.
+
+    ``storage_options`` are those of ``locate``, for URLs.
     """
+    source = with_options(source, storage_options)
     return RecordIterator(source, bytes, compression=compression, verify=verify, salvage=salvage)

@@ -1,0 +1,173 @@
+"""Credentials by argument, and stores that the caller made."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tfbundle
+from tests.support.buckets import Bucket, open_bucket
+from tests.support.expected import FIXTURES
+from tests.support.http_server import serving
+from tfbundle import train
+
+pytest.importorskip("obstore", reason="object stores are read by obstore, which is not installed")
+
+TRAINING = FIXTURES / "tf-1.15.5/training"
+EVENTS = FIXTURES / "events-tf-1.15.5/restarts"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Bucket]:
+    with open_bucket() as bucket:
+        bucket.put(TRAINING, "run")
+        bucket.put(EVENTS, "events")
+        bucket.put(FIXTURES / "tf-2.21.0/keras-saved-model/model", "model")
+        yield bucket
+
+
+@pytest.fixture
+def bucket(served: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket to which the environment does not lead."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return served
+
+
+@pytest.fixture
+def options(bucket: Bucket) -> dict[str, Any]:
+    return {
+        "endpoint": bucket.endpoint,
+        "access_key_id": "key",
+        "secret_access_key": "secret",
+        "region": "us-east-1",
+    }
+
+
+def test_every_function_takes_them(options: dict[str, Any], tmp_path: Path) -> None:
+    run, events, model = "s3://models/run", "s3://models/events", "s3://models/model"
+    wanted = tfbundle.load(TRAINING)
+    assert tfbundle.load(run, storage_options=options).keys() == wanted.keys()
+    with tfbundle.open_checkpoint(run, storage_options=options) as checkpoint:
+        assert np.array_equal(checkpoint["fc1/weights"].read(), wanted["fc1/weights"])
+        assert np.array_equal(pickle.loads(pickle.dumps(checkpoint["fc1/weights"])).read(), wanted["fc1/weights"])
+    assert tfbundle.verify(run, storage_options=options).ok
+    assert not tfbundle.diff(run, TRAINING, storage_options=options)
+    assert str(tfbundle.fingerprint(run, storage_options=options)) == str(tfbundle.fingerprint(TRAINING))
+    assert tfbundle.compare_graph(f"{run}/model.ckpt-20.meta", run, storage_options=options)
+    assert tfbundle.latest_checkpoint(run, storage_options=options) == f"{run}/model.ckpt-40"
+    assert tfbundle.read_checkpoint_state(run, storage_options=options).resolved == f"{run}/model.ckpt-40"
+    assert tfbundle.load_graph(f"{run}/graph.pb", storage_options=options).nodes
+    assert tfbundle.load_meta_graph(f"{run}/model.ckpt-20.meta", storage_options=options).collections
+    assert tfbundle.load_saved_model(model, storage_options=options).meta_graphs
+    assert tfbundle.scan(model, storage_options=options).complete
+    assert tfbundle.identify(run, storage_options=options).kind == tfbundle.identify(TRAINING).kind
+    file = f"{events}/events.out.tfevents.1500000000.host"
+    assert list(tfbundle.read_events(file, storage_options=options))
+    assert list(tfbundle.read_records(file, storage_options=options))
+    with tfbundle.open_events(events, storage_options=options) as log:
+        assert log.runs
+    assert tfbundle.edit_events(events, tmp_path / "edited", storage_options=options).files
+    assert tfbundle.save("s3://models/out/a", wanted, storage_options=options)
+    assert tfbundle.convert("s3://models/out/a", "s3://models/out/b", storage_options=options).files
+    sources = ["s3://models/out/a", "s3://models/out/b"]
+    assert tfbundle.average(sources, tmp_path / "mean", storage_options=options).files
+
+
+def test_what_is_returned_leads_to_the_same_store(options: dict[str, Any]) -> None:
+    """Paths in results carry the store that they were found in, so that no options are needed again."""
+    for item in tfbundle.list_checkpoints("s3://models/run", storage_options=options):
+        assert tfbundle.load(item.prefix)
+        assert type(item.prefix.upper()) is str
+    latest = tfbundle.latest_checkpoint(tfbundle.locate("s3://models/run", options))
+    assert latest is not None
+    assert tfbundle.load(pickle.loads(pickle.dumps(latest)))
+    location = tfbundle.locate("s3://models/saved/model", options)
+    saver = train.Saver()
+    saver.save({"x": np.float32(1)}, location, global_step=1)
+    assert tfbundle.load(f"{location}-1", storage_options=options) == {"x": 1}
+
+
+def test_options_that_are_wrong(bucket: Bucket, options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot be opened with these storage options: .*no_such_option"):
+        tfbundle.load("s3://models/run", storage_options={"no_such_option": 1})
+    with pytest.raises(ValueError, match="an HTTP server has the storage option headers, and not endpoint"):
+        tfbundle.load("http://127.0.0.1:1/run", storage_options={"endpoint": "x"})
+    with pytest.raises(ValueError, match="storage options are for the URLs of object stores"):
+        tfbundle.locate(tmp_path, options)
+    with pytest.raises(ValueError, match="has a store already"):
+        tfbundle.locate(tfbundle.locate("s3://models/run", options), options)
+    with pytest.raises(TypeError, match="a store of obstore or a file system of fsspec is expected, not int"):
+        tfbundle.locate("run", store=3)
+
+
+def test_anonymous_buckets(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"endpoint": bucket.endpoint, "region": "us-east-1", "skip_signature": True}
+    assert tfbundle.load("s3://models/run", storage_options=options)
+    monkeypatch.setenv("AWS_ENDPOINT", bucket.endpoint)
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    assert tfbundle.load("s3://models/run/model.ckpt-20")
+
+
+def test_headers_of_an_http_server() -> None:
+    with serving(TRAINING) as server:
+        options = {"headers": {"Authorization": "Bearer token"}}
+        assert tfbundle.load(f"{server.url}/model.ckpt-20", storage_options=options)
+        assert all(headers["Authorization"] == "Bearer token" for headers in server.headers)
+
+
+def test_a_store_of_obstore(options: dict[str, Any]) -> None:
+    from obstore.store import LocalStore, MemoryStore, S3Store
+
+    store = S3Store("models", client_options={"allow_http": True}, **options)
+    for path in ("run", "s3://models/run"):
+        assert tfbundle.load(tfbundle.locate(path, store=store)).keys() == tfbundle.load(TRAINING).keys()
+    local = tfbundle.locate("training", store=LocalStore(str(TRAINING.parent)))
+    assert [item.step for item in tfbundle.list_checkpoints(local)] == [20, 30, 40]
+    memory = MemoryStore()
+    prefix = tfbundle.save(tfbundle.locate("deep/model", store=memory), {"x": np.float32(1)})
+    assert tfbundle.load(prefix) == tfbundle.load(tfbundle.locate("deep/model", store=memory)) == {"x": 1}
+
+
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_a_file_system_of_fsspec(kind: str, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
+    file_system = fsspec.filesystem("memory" if kind == "memory" else "file")
+    root = f"/{tmp_path.name}" if kind == "memory" else str(tmp_path)
+    file_system.put(f"{TRAINING}/", f"{root}/run/", recursive=True)
+    wanted = tfbundle.load(TRAINING)
+    for path in ("run", "run/model.ckpt-40", "run/checkpoint"):
+        place = tfbundle.locate(f"{root}/{path}", store=file_system)
+        assert tfbundle.load(place).keys() == wanted.keys()
+    assert tfbundle.verify(place).ok
+    assert tfbundle.load(file_system.get_mapper(f"{root}/run")).keys() == wanted.keys()
+    opened = fsspec.open(f"{'memory://' if kind == 'memory' else 'file://'}{root}/run/model.ckpt-40.index")
+    assert tfbundle.load(opened).keys() == wanted.keys()
+    out = tfbundle.locate(f"{root}/out/model", store=file_system)
+    for value in (1, 2):
+        tfbundle.save(out, {"x": np.float32(value)})
+        assert tfbundle.load(out) == {"x": value}
+    assert sorted(file_system.ls(f"{root}/out", detail=False)) == [
+        f"{root}/out/model.data-00000-of-00001",
+        f"{root}/out/model.index",
+    ]
+    with tfbundle.open_checkpoint(place) as checkpoint:
+        tensor = checkpoint["fc1/weights"]
+        file_system.rm(f"{root}/run/model.ckpt-40.data-00000-of-00001")
+        with pytest.raises(tfbundle.MissingFileError):
+            tensor.read()
+
+
+def test_the_extra_is_named_where_it_is_missing() -> None:
+    code = "import sys; sys.modules['obstore'] = None; import tfbundle; tfbundle.load('s3://bucket/model')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "s3://bucket is in an object store, which needs obstore; pip install 'tfbundle[remote]'" in done.stderr
