@@ -156,8 +156,8 @@ class Report:
                 "intact": self.recoverable,
                 "verified bytes": self.nbytes,
             },
-            Table(("cause",), ((cause,) for cause in self.causes), len(self.causes), "causes"),
-            Table(("kind", "tensor", "finding"), rows, len(self.findings), "findings"),
+            Table(("cause",), ((cause,) for cause in self.causes), len(self.causes), "cause"),
+            Table(("kind", "tensor", "finding"), rows, len(self.findings), "finding"),
         )
 
     def __repr__(self) -> str:

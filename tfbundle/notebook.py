@@ -31,7 +31,7 @@ _CELL = "padding:.15em .7em;text-align:{};border-bottom:1px solid rgba(128,128,1
 
 
 class Table(NamedTuple):
-    """Columns and rows, of which the first are shown; ``total`` is the number of all rows, and ``what`` they are."""
+    """Columns and rows, of which the first are shown; ``total`` is the number of all rows, and ``what`` is a row."""
 
     columns: Sequence[str]
     rows: Iterable[Sequence[object]]
@@ -81,7 +81,7 @@ def _render_table(table: Table, room: int) -> str:
         f'<th style="{_CELL.format(side)}">{_text(name)}</th>' for name, side in zip(table.columns, sides, strict=True)
     )
     text = f"<table {_TABLE}><thead><tr>{head}</tr></thead><tbody>"
-    end = f"</tbody></table><div>and {{:,}} more {_text(table.what)}</div>"
+    end = f"</tbody></table><div>and {{:,}} more {_text(table.what)}{{}}</div>"
     if len(text) + len(end) + 40 > room:
         return ""
     shown = 0
@@ -94,7 +94,7 @@ def _render_table(table: Table, room: int) -> str:
         text += f"<tr>{cells}</tr>"
         shown += 1
     rest = table.total - shown
-    return text + (end.format(rest) if rest else "</tbody></table>")
+    return text + (end.format(rest, "" if rest == 1 else "s") if rest else "</tbody></table>")
 
 
 def _text(value: object, longest: int = _LONGEST) -> str:

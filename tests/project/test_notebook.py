@@ -143,7 +143,7 @@ def test_large_checkpoints_show_their_first_tensors(tmp_path: Path) -> None:
     tfbundle.save(tmp_path / "n", {f"w{number:03d}": np.float32(number) for number in range(MOST_ROWS)})
     with tfbundle.open_checkpoint(tmp_path / "m") as more, tfbundle.open_checkpoint(tmp_path / "n") as all_shown:
         assert view(more).rows == MOST_ROWS + 1
-        assert "and 1 more tensors" in view(more).text
+        assert "and 1 more tensor" in view(more).text
         assert view(all_shown).rows == MOST_ROWS + 1
         assert "more" not in view(all_shown).text
 
@@ -193,7 +193,7 @@ def test_damaged_and_closed_files_show_their_text_form(tmp_path: Path) -> None:
 
 
 def test_the_whole_is_bounded() -> None:
-    wide = Table(["c" * 500] * 30, [["v" * 500] * 30] * 1000, 1000, "rows")
+    wide = Table(["c" * 500] * 30, [["v" * 500] * 30] * 1000, 1000, "row")
     html = render("t" * 10_000, {"f" * 1000: "v" * 1000}, wide, wide)
     assert len(html) <= LARGEST
     assert "more rows" in Parsed(html).text

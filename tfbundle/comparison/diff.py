@@ -94,14 +94,14 @@ class Diff:
         return render(
             "Diff",
             {"the same": self.same, "changed": len(self.changed)},
-            Table(columns, rows, len(self.changed), "changed tensors"),
-            Table(("added",), ((name,) for name in self.added), len(self.added), "added tensors"),
-            Table(("removed",), ((name,) for name in self.removed), len(self.removed), "removed tensors"),
+            Table(columns, rows, len(self.changed), "changed tensor"),
+            Table(("added",), ((name,) for name in self.added), len(self.added), "added tensor"),
+            Table(("removed",), ((name,) for name in self.removed), len(self.removed), "removed tensor"),
             Table(
                 ("unreadable", "finding"),
                 ((one.tensor or "", one.message) for one in self.unreadable),
                 len(self.unreadable),
-                "unreadable tensors",
+                "unreadable tensor",
             ),
         )
 

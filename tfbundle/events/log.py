@@ -44,7 +44,7 @@ class EventLog:
     @safe_view
     def _repr_html_(self) -> str:
         rows = ((name, len(run.paths), run.size) for name, run in self.runs.items())
-        table = Table(("run", "files", "bytes"), rows, len(self.runs), "runs")
+        table = Table(("run", "files", "bytes"), rows, len(self.runs), "run")
         return render(f"EventLog {self._location}", {"runs": len(self.runs)}, table)
 
     def __repr__(self) -> str:

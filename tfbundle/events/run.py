@@ -67,7 +67,7 @@ class Run:
             return render(f"Run {self.name}", {**facts, "tags": "not read yet"})
         kinds = ("scalars", "histograms", "images", "audio", "text", "pr_curves", "tensors")
         tags = [(kind, tag) for kind in kinds for tag in getattr(self, kind)]
-        return render(f"Run {self.name}", facts, Table(("kind", "tag"), tags, len(tags), "tags"))
+        return render(f"Run {self.name}", facts, Table(("kind", "tag"), tags, len(tags), "tag"))
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r}, {len(self._files)} file{'' if len(self._files) == 1 else 's'}>"

@@ -74,7 +74,7 @@ class Graph(Body):
     def _repr_html_(self) -> str:
         facts = {"nodes": len(self._protos), "functions": len(self.proto.library.function) or None}
         counts = self.op_counts
-        table = Table(("op", "nodes"), counts.most_common(MOST_ROWS), len(counts), "ops")
+        table = Table(("op", "nodes"), counts.most_common(MOST_ROWS), len(counts), "op")
         return render(f"Graph {self.path or ''}", facts, table)
 
     def __repr__(self) -> str:

@@ -179,7 +179,7 @@ class MetaGraph:
                 "nodes": len(self.proto.graph_def.node),
                 "TensorFlow": self.tensorflow_version,
             },
-            Table(("signature", "inputs", "outputs"), rows, len(signatures), "signatures"),
+            Table(("signature", "inputs", "outputs"), rows, len(signatures), "signature"),
         )
 
     def __repr__(self) -> str:

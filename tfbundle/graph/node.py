@@ -160,8 +160,8 @@ class Node:
         return render(
             f"Node {self.name}",
             {"op": self.op, "device": self.device},
-            Table(("input",), ((name,) for name in self.inputs), len(self.inputs), "inputs"),
-            Table(("output", "dtype", "shape"), rows, len(outputs), "outputs"),
+            Table(("input",), ((name,) for name in self.inputs), len(self.inputs), "input"),
+            Table(("output", "dtype", "shape"), rows, len(outputs), "output"),
         )
 
     def __repr__(self) -> str:

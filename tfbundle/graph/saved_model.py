@@ -132,7 +132,7 @@ class SavedModel:
             (", ".join(meta.tags), len(meta.proto.graph_def.node), ", ".join(sorted(meta.proto.signature_def)))
             for meta in self.meta_graphs
         )
-        table = Table(("tags", "nodes", "signatures"), rows, len(self.meta_graphs), "graphs")
+        table = Table(("tags", "nodes", "signatures"), rows, len(self.meta_graphs), "graph")
         return render(f"SavedModel {self.folder}", {"TensorFlow": self.tensorflow_version}, table)
 
     def __repr__(self) -> str:

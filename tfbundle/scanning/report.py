@@ -96,8 +96,8 @@ class ScanReport:
         return render(
             f"ScanReport {self.path}",
             {**(counts or {"findings": "none"}), "nodes": self.nodes, "state": state},
-            Table(("severity", "rule", "op", "node", "finding"), rows, len(self.findings), "findings"),
-            Table(("not scanned", "reason"), self.not_scanned, len(self.not_scanned), "files"),
+            Table(("severity", "rule", "op", "node", "finding"), rows, len(self.findings), "finding"),
+            Table(("not scanned", "reason"), self.not_scanned, len(self.not_scanned), "file"),
         )
 
     def __repr__(self) -> str:

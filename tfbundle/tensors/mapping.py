@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import TfBundleError
 from tfbundle.notebook import Table, render, safe_view, view_of
+from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.store import TensorStore
 from tfbundle.tensors.tensor import Tensor
 
@@ -120,7 +121,7 @@ class TensorMapping(Mapping[str, Tensor]):
     @safe_view
     def _repr_html_(self) -> str:
         rows = (_row(name, tensor) for name, tensor in self.items())
-        table = Table(("name", "dtype", "shape", "bytes"), rows, len(self), "tensors")
+        table = Table(("name", "dtype", "shape", "bytes"), rows, len(self), "tensor")
         return render(f"{type(self).__name__} {self.prefix}", {"format": self.format, "tensors": len(self)}, table)
 
     def _ipython_key_completions_(self) -> list[str]:
@@ -151,7 +152,7 @@ def _row(name: str, tensor: Tensor) -> tuple[object, ...]:
     try:
         # The size of strings may have to be read.
         size = "" if tensor.dtype.hasobject else tensor.nbytes
-        return name, tensor.data_type.removeprefix("DT_").lower(), view_of(tensor.shape), size
+        return name, python_name(tensor.data_type), view_of(tensor.shape), size
     except TfBundleError:
         return name, "unreadable", "", ""
 
