@@ -142,7 +142,9 @@ def test_one_of_several_data_files(tmp_path: Path) -> None:
     assert "m.data-1-of-3 exists" not in missing(prefix)
 
 
-@pytest.mark.parametrize("name", ["m.index-1", "m.index.sync-conflict-20260101-120000-ABCDEFG", "m.index.0001"])
+@pytest.mark.parametrize(
+    "name", ["m.idx", "m.index-1", "m.index.sync-conflict-20260101-120000-ABCDEFG", "m.index.0001"]
+)
 def test_an_index_with_more_after_its_name(prefix: Path, name: str) -> None:
     os.rename(prefix.parent / "m.index", prefix.parent / name)
     with pytest.raises(tfbundle.MissingFileError, match=f"{name} is an index: rename it to m.index"):

@@ -47,12 +47,32 @@ def test_a_folder(tmp_path: Path) -> None:
     places = [line.split()[1] for line in lines[2:5]]
     assert places == ["a/page.index", "b/model-9", "b/model-10"]
     assert "a/page.index: is an HTML page, probably of a failed download" in lines
-    assert lines[-2] == f"{tmp_path}: a folder; 3 checkpoints, 1 html, 1 other file (1 B) in 3 folders"
+    assert lines[-2] == f"{tmp_path}: a folder; 3 checkpoints, 1 html file, 1 other file (1 B) in 3 folders"
     assert lines[-1] == f"next: tfbundle ls {tmp_path / 'b' / 'model-10'}"
     found = run_json("info", tmp_path, status=1)
     assert (found["ok"], found["kind"], len(found["items"]), found["complete"]) == (False, "folder", 4, True)
     assert found["next"] == [f"tfbundle ls {tmp_path / 'b' / 'model-10'}"]
     assert run_json("info", tmp_path / "a" / "m 1")["next"] == [f"tfbundle ls '{tmp_path / 'a' / 'm 1'}'"]
+
+
+def test_the_summary_counts_nouns(tmp_path: Path) -> None:
+    for number in range(2):
+        write_bundle(tmp_path / f"m-{number}", ONES)
+        (tmp_path / f"{number}.rar").write_bytes(b"Rar!\x1a\x07\x01\0" + bytes(20))
+        (tmp_path / f"{number}.onnx").write_bytes(b"")
+        (tmp_path / f"m_temp_{number:032x}").mkdir()
+    (tmp_path / "a.h5").write_bytes(bytes(100))
+    (tmp_path / "copy").write_bytes((tmp_path / "m-1.index").read_bytes())
+    line = next(line for line in run("info", tmp_path).stdout.splitlines() if line.startswith(f"{tmp_path}: "))
+    counts = line.partition("; ")[2].partition(", 0 other")[0].split(", ")
+    assert sorted(counts) == [
+        "1 bundle-index",
+        "1 zeros file",
+        "2 checkpoints",
+        "2 empty files",
+        "2 incomplete checkpoints",
+        "2 rar files",
+    ]
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

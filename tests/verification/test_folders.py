@@ -48,13 +48,13 @@ def test_what_was_not_read_is_listed(tmp_path: Path) -> None:
     assert "2 not checked" in repr(report)
     status, out, _ = outcome("verify", folder)
     assert status == 0
-    assert "not checked: 2 models, m-1, m-2 (--all checks them)" in out
+    assert "not checked: 2 models: m-1, m-2 (--all checks them)" in out
     assert run_json("verify", folder)["not_checked"] == list(report.not_checked)
 
 
 def test_how_one_that_was_not_read_is_listed(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", "m-1", "m-2", latest="m-2")
-    assert "not checked: 1 model, m-1 (--all checks it)\n" in run("verify", folder).stdout
+    assert "not checked: 1 model: m-1 (--all checks it)\n" in run("verify", folder).stdout
     assert "not checked" not in run("verify", "--all", folder).stdout
 
 
@@ -239,7 +239,7 @@ def test_folders_that_cannot_be_listed(
     assert report.ok
     assert report.not_checked == tuple(str(folder / name) for name in expected)
     out = run("verify", folder, *(["--all"] if every else [])).stdout
-    assert ("not checked: 1 unreadable folder, " in out) is (every and bool(expected))
+    assert ("not checked: 1 unreadable folder: " in out) is (every and bool(expected))
 
 
 # Files that are not what their names say.

@@ -33,7 +33,12 @@ _SCANNED = ("saved-model-folder", "saved-model", "saved-model-text", "keras", "k
 _VERIFIED = ("checkpoint", "run", "saved-model-folder", "tfrecord")
 # Shorter labels for some kinds in the table.
 _LABELS = {"saved-model-folder": "saved-model", "incomplete-checkpoint": "incomplete"}
-_PLURALS = {"bundle-index": ("bundle-index", "bundle-indexes"), "unreadable": ("unreadable file", "unreadable files")}
+# Labels that are nouns with a regular plural; the others are those of files.
+_NOUNS = ("checkpoint", "graph", "meta-graph", "numpy-archive", "run", "saved-model", "table", "v1-table")
+_PLURALS = {
+    "bundle-index": ("bundle-index", "bundle-indexes"),
+    "incomplete": ("incomplete checkpoint", "incomplete checkpoints"),
+}
 # Each problem is printed on its own line, up to this many.
 _MOST_PROBLEMS = 50
 _MOST_ROWS = 1000
@@ -103,12 +108,18 @@ def _print_tree(found: Overview) -> None:
     if len(wrong) > _MOST_PROBLEMS:
         print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems; --json lists all of them")
     counts = Counter(_LABELS.get(item.kind, item.kind) for item in items)
-    parts = [count_of(number, *_PLURALS.get(kind, (kind,))) for kind, number in counts.items()]
+    parts = [count_of(number, *_noun(kind)) for kind, number in counts.items()]
     parts.append(f"{count_of(found.others, 'other file')} ({format_size(found.others_size)})")
     folders = count_of(found.folders, "folder")
     print_line(f"{one_line(found.path)}: {found.description}; {', '.join(parts)} in {folders}")
     if not found.complete:
         print_line("the folder is too large, so not everything was read; pass a subfolder, or one of the files")
+
+
+def _noun(kind: str) -> tuple[str, ...]:
+    """Return what items of a kind are called, and the plural if it is irregular."""
+    is_noun = kind in _NOUNS or kind.endswith("-folder")
+    return _PLURALS.get(kind, (kind if is_noun else f"{kind} file",))
 
 
 def _cells(item: Item, root: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def _print_not_checked(paths: Sequence[str], folder: str, every: bool) -> None:
         # With --all, only folders that cannot be listed remain.
         what = count_of(len(others), "unreadable folder" if every else "model")
         hint = "" if every else f" (--all checks {'it' if len(others) == 1 else 'them'})"
-        print_line(f"not checked: {what}, {names}{more}{hint}")
+        print_line(f"not checked: {what}: {names}{more}{hint}")
 
 
 def _print_checkpoints(report: Report, folder: str) -> None:

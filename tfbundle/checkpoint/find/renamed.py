@@ -49,6 +49,8 @@ _NUMBERS = re.compile(r"(?<=data-)(\d{1,18})-of-(\d{1,18})(?!\d)")
 _UNFINISHED = re.compile(
     r"(?:\.(?:part|partial|filepart|incomplete|tmp|crdownload|opdownload|download|aria2)|_?\.gstmp)\Z", re.IGNORECASE
 )
+# How many files with another suffix are opened to find an index.
+_MOST_OPENED = 20
 # Smaller files have the same size by chance.
 _FEWEST_BYTES = 64
 
@@ -196,9 +198,11 @@ def describe_renamed_index(prefix: Location, listing: Listing) -> str:
     ``listing`` is that of the prefix's folder.
     """
     wanted = index_path(prefix.name)
-    alike = [name for name in listing.names if name != wanted]
-    alike = [name for name in alike if is_alike(name, wanted) or _begins_with(name, wanted)]
-    for name in alike:
+    others = [name for name in listing.names if name != wanted]
+    alike = [name for name in others if is_alike(name, wanted) or _begins_with(name, wanted)]
+    # With another suffix, only the content can identify it.
+    begun = [name for name in others if name.startswith(f"{prefix.name}.") and prefix_of_member(name) is None]
+    for name in dict.fromkeys((*alike, *begun[:_MOST_OPENED])):
         if holds_index(prefix.beside(name)):
             data = _data_to_rename(prefix, name, listing)
             text = f"{name} is an index: rename it to {wanted}"
