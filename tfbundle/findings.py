@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 from tfbundle.notebook import Table, render
+from tfbundle.plurals import plural
 
 KINDS = {
     "missing": "a file does not exist",
@@ -163,7 +164,7 @@ class Report:
     def __repr__(self) -> str:
         kinds = Counter(finding.kind for finding in self.findings)
         state = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "ok"
-        what = f"{self.tensors} tensor{'' if self.tensors == 1 else 's'}, {self.nbytes} bytes verified"
+        what = f"{plural(self.tensors, 'tensor')}, {plural(self.nbytes, 'byte')} verified"
         others = f", {len(self.not_checked)} not checked" if self.not_checked else ""
         return f"<Report {self.path!r}: {state}; {what}{others}>"
 

@@ -28,6 +28,7 @@ from tfbundle.conversion.targets.choosing import target_of
 from tfbundle.conversion.targets.target import Layout, check_held
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
+from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
@@ -59,7 +60,8 @@ class Converted:
 
     def __repr__(self) -> str:
         verb = "would be written" if self.dry_run else "written"
-        return f"<Converted {self.path!r}, {self.format}, {self.tensors} tensors {verb}, {self.nbytes} bytes>"
+        tensors, size = plural(self.tensors, "tensor"), plural(self.nbytes, "byte")
+        return f"<Converted {self.path!r}, {self.format}, {tensors} {verb}, {size}>"
 
 
 def convert(

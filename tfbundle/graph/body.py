@@ -17,6 +17,7 @@ from tfbundle.graph.constants import Constants
 from tfbundle.graph.named_messages import NamedMessages
 from tfbundle.graph.node import Node, Output
 from tfbundle.graph.op_outputs import OpOutputs
+from tfbundle.plurals import plural
 from tfbundle.proto import NodeDef
 from tfbundle.suggestions import suggest_names
 
@@ -67,7 +68,7 @@ class Nodes(Mapping[str, Node]):
         return getattr, (self._body, "nodes")
 
     def __repr__(self) -> str:
-        return f"<{len(self)} nodes of {self._body}>"
+        return f"<{plural(len(self), 'node')} of {self._body}>"
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

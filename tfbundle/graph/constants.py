@@ -13,6 +13,7 @@ from typing import Any
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.graph.named_messages import NamedMessages
+from tfbundle.plurals import plural
 from tfbundle.proto import NodeDef, TensorProto
 from tfbundle.suggestions import suggest_names
 from tfbundle.tensors.arrays import Array
@@ -64,7 +65,7 @@ class Constants(Mapping[str, Array]):
         return list(self)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} constants of {self._owner}>"
+        return f"<{plural(len(self), 'constant')} of {self._owner}>"
 
 
 def constant_facts(node: NodeDef) -> tuple[int, tuple[int, ...]]:

@@ -20,6 +20,7 @@ from tfbundle.graph.body import Body
 from tfbundle.graph.node import Output, format_partial_shape
 from tfbundle.graph.op_outputs import OpOutputs
 from tfbundle.notebook import MOST_ROWS, Table, render, safe_view
+from tfbundle.plurals import plural
 from tfbundle.proto import FunctionDef, GraphDef, OpDef
 from tfbundle.tensors.dtypes import data_type_name, python_name
 
@@ -79,7 +80,8 @@ class Graph(Body):
 
     def __repr__(self) -> str:
         functions = len(self.proto.library.function)
-        return f"<Graph {self.path!r}, {len(self._protos)} nodes{f', {functions} functions' if functions else ''}>"
+        more = f", {plural(functions, 'function')}" if functions else ""
+        return f"<Graph {self.path!r}, {plural(len(self._protos), 'node')}{more}>"
 
     def __str__(self) -> str:
         return self.path or "the graph"
@@ -210,7 +212,7 @@ class Function(Body):
         return Function, (self.proto, self.graph)
 
     def __repr__(self) -> str:
-        return f"<Function {self.name!r}, {len(self._protos)} nodes>"
+        return f"<Function {self.name!r}, {plural(len(self._protos), 'node')}>"
 
     def __str__(self) -> str:
         return f"function {self.name!r}"

@@ -17,6 +17,7 @@ from tfbundle.graph.restoring import RestoredTensor, find_restored
 from tfbundle.graph.signatures import Signature, decode_signature
 from tfbundle.graph.variables import Variable, listed_variables, saved_variables
 from tfbundle.notebook import Table, render, safe_view
+from tfbundle.plurals import plural
 from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef
 
 
@@ -184,7 +185,7 @@ class MetaGraph:
 
     def __repr__(self) -> str:
         tags = f", tags {', '.join(self.tags)}" if self.tags else ""
-        return f"<MetaGraph {self.path!r}, {len(self.proto.graph_def.node)} nodes{tags}>"
+        return f"<MetaGraph {self.path!r}, {plural(len(self.proto.graph_def.node), 'node')}{tags}>"
 
     def __str__(self) -> str:
         return self.path or "the meta graph"

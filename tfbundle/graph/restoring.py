@@ -24,6 +24,7 @@ from tfbundle.graph.constants import constant_facts, decode_constant
 from tfbundle.graph.graph import Function, Graph
 from tfbundle.graph.node import Node
 from tfbundle.limits import MOST_OUTPUTS, MOST_RESTORED_DIMENSIONS
+from tfbundle.plurals import plural
 from tfbundle.tensors.dtypes import DT_STRING
 
 VARIABLE_OPS = {"AutoReloadVariable", "VarHandleOp", "Variable", "VariableV2"}
@@ -258,7 +259,7 @@ class _Restores:
 
 def _check_size(node: Node, count: int, size: int) -> None:
     if size != count:
-        raise FormatError(f"the node {node.name!r} restores {count} tensors, but has {size} names or slices")
+        raise FormatError(f"the node {node.name!r} restores {plural(count, 'tensor')}, but has {size} names or slices")
 
 
 def _whole_and_part(text: str) -> tuple[Shape, str]:

@@ -21,6 +21,7 @@ from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.reading import decode_message
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.notebook import Table, render, safe_view
+from tfbundle.plurals import plural
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage.locations import locate
@@ -137,7 +138,7 @@ class SavedModel:
 
     def __repr__(self) -> str:
         graphs = "; ".join(", ".join(meta.tags) or "no tags" for meta in self.meta_graphs)
-        return f"<SavedModel {self.folder!r}, {len(self.meta_graphs)} graphs: {graphs}>"
+        return f"<SavedModel {self.folder!r}, {plural(len(self.meta_graphs), 'graph')}: {graphs}>"
 
     def __str__(self) -> str:
         return self.path

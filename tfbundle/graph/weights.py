@@ -26,6 +26,7 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import load_graph
 from tfbundle.graph.restoring import VARIABLE_OPS
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_MESSAGE, LARGEST_REPETITION
+from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.proto import NodeDef
 from tfbundle.storage.locations import StrPath, locate
@@ -295,7 +296,7 @@ class GraphWeights(TensorMapping):
         return dask_arrays(self, select_names(self, names), CHUNK_BYTES if chunk_bytes is None else chunk_bytes)
 
     def __repr__(self) -> str:
-        return f"<GraphWeights {self.prefix!r}, {len(self)} constants>"
+        return f"<GraphWeights {self.prefix!r}, {plural(len(self), 'constant')}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_weights, (locate(self.prefix).absolute(), self._lost is not None)

@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
+from tfbundle.plurals import plural
 
 
 class FileStat(NamedTuple):
@@ -71,7 +72,7 @@ class Source(ABC):
         self.check_open()
         if offset < 0 or size < 0 or offset + size > self.size:
             raise TruncatedError(
-                f"{self.path} has {self.size} bytes, but bytes {offset} to {offset + size} are needed; "
+                f"{self.path} has {plural(self.size, 'byte')}, but bytes {offset} to {offset + size} are needed; "
                 "the file was cut short, or belongs to another checkpoint",
                 path=self.path,
                 offset=offset,

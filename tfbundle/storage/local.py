@@ -19,6 +19,7 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from tfbundle.errors import FormatError, MissingFileError, TruncatedError
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 from tfbundle.storage.descriptors import NO_DESCRIPTORS, most_maps
 
@@ -100,7 +101,7 @@ class LocalSource(Source):
 
     def __repr__(self) -> str:
         closed = ", closed" if self._descriptor is None else ""
-        return f"<LocalSource {self.path!r}, {self.size} bytes{closed}>"
+        return f"<LocalSource {self.path!r}, {plural(self.size, 'byte')}{closed}>"
 
     def close(self) -> None:
         """Close the file. Views that were handed out stay valid; a later read is a ``ValueError``."""

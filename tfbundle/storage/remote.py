@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
 from tfbundle.storage.planned_reads import PlannedReads
@@ -56,7 +57,7 @@ class RemoteSource(Source):
 
     def __repr__(self) -> str:
         closed = ", closed" if self._objects is None else ""
-        return f"<RemoteSource {self.path!r}, {self.size} bytes{closed}>"
+        return f"<RemoteSource {self.path!r}, {plural(self.size, 'byte')}{closed}>"
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly ``size`` bytes from ``offset``, or a ``TruncatedError``."""

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfbundle.plurals import plural
+
 # The page cache fetches pages of this size, so skipping a smaller gap saves nothing and costs a call.
 GAP = 4096
 # The most that one read fetches, unless a single element is larger.
@@ -76,7 +78,9 @@ def parse_index(index: Any, shape: tuple[int, ...]) -> Selection:
     if len(ellipses) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     if consuming > len(shape):
-        raise IndexError(f"too many indices: the tensor has {len(shape)} dimensions, and {consuming} were indexed")
+        raise IndexError(
+            f"too many indices: the tensor has {plural(len(shape), 'dimension')}, and {consuming} were indexed"
+        )
     rest: list[Any] = [slice(None)] * (len(shape) - consuming)
     where = ellipses[0] if ellipses else len(items)
     items[where : where + 1] = rest

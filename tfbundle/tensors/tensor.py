@@ -24,6 +24,7 @@ import numpy as np
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.notebook import render, safe_view, view_of
 from tfbundle.printable import escape_name
+from tfbundle.plurals import plural
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
 from tfbundle.tensors.selection import parse_index
@@ -264,8 +265,8 @@ class Tensor:
     def __repr__(self) -> str:
         try:
             facts = self._known()
-            slices = f", {len(facts.slices)} slices" if facts.slices else ""
-            size = "" if facts.data_type == DT_STRING else f", {self.nbytes} bytes"
+            slices = f", {plural(len(facts.slices), 'slice')}" if facts.slices else ""
+            size = "" if facts.data_type == DT_STRING else f", {plural(self.nbytes, 'byte')}"
             dtype = f"{self.dtype} ({self.data_type})"
             return f"<Tensor {self.name!r} shape={facts.shape} dtype={dtype}{size}{slices}>"
         except (TfBundleError, ValueError) as error:

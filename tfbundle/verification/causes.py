@@ -19,6 +19,7 @@ from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.identification.texts import is_text_name
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Location, Source
 from tfbundle.verification.file_causes import (
     FREE_FORMS,
@@ -101,7 +102,7 @@ def _of_table(source: Source, kind: FileKind) -> Iterator[str]:
         yield from describe_table_end(source, end)
     if (end is None or end.actual != source.size) and kind in FREE_FORMS and source.size:
         if _TABLE_START.match(source.read_at(0, min(_START_SIZE, source.size))):
-            yield f"does not end like a table: it was truncated to {source.size} bytes, or its end is damaged"
+            yield f"does not end like a table: it was truncated to {plural(source.size, 'byte')}, or its end is damaged"
         else:
             yield "neither begins nor ends like a table: another program wrote it, or it is damaged throughout"
 
@@ -142,8 +143,8 @@ def _moved(source: Source, wrong: Claims, by: int) -> Iterator[str]:
         if crc32c(source.read_at(int(places[row]), int(sizes[row]))) == unmask(int(wrong.crc[row])):
             how, where = ("lost", "early") if by < 0 else ("gained", "late")
             yield (
-                f"{how} {abs(by)} bytes in a transfer: the data that belongs at offset {int(wrong.offset[row])} is "
-                f"intact, but that many bytes too {where}"
+                f"{how} {plural(abs(by), 'byte')} in a transfer: the data that belongs at offset "
+                f"{int(wrong.offset[row])} is intact, but that many bytes too {where}"
             )
 
 

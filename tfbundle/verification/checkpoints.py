@@ -23,6 +23,7 @@ from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import CheckedCheckpoint, CheckedFile, Finding, Report, finding_of
 from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
+from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
@@ -272,7 +273,7 @@ def _unclaimed(table: Table) -> Iterator[Finding]:
     for start, stop in sorted([*ends, (table.source.size - FOOTER_SIZE, table.source.size)]):
         start = min(start, table.source.size)  # A block outside the file has a finding already.
         if start > end:
-            message = f"no block claims {start - end} bytes at offset {end} of {path}"
+            message = f"no block claims {plural(start - end, 'byte')} at offset {end} of {path}"
             yield Finding("unclaimed", message, path, None, None, end, start - end)
         end = max(end, stop)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tfbundle.errors import FormatError
 from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, TRAILER_SIZE, decode_footer
 from tfbundle.identification.kinds import FileKind
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 
 # How many bytes are read at the beginning and at the end of a file.
@@ -131,9 +132,9 @@ def describe_table_end(source: Source, end: TableEnd) -> Iterator[str]:
     elif more:
         return  # Its parts are out of order.
     elif end.actual < end.stated:
-        yield f"is {end.stated - end.actual} bytes shorter than its footer states: they were lost in a transfer"
+        yield f"is {plural(end.stated - end.actual, 'byte')} shorter than its footer states: a transfer lost data"
     elif end.actual > end.stated:
-        yield f"is {end.actual - end.stated} bytes longer than its footer states: data was added to it"
+        yield f"is {plural(end.actual - end.stated, 'byte')} longer than its footer states: data was added to it"
 
 
 def find_table_end(source: Source) -> TableEnd | None:

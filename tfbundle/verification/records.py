@@ -13,6 +13,7 @@ from tfbundle.formats.records.reader import Loss
 from tfbundle.formats.records.tfrecord import read_records
 from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
 from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
+from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location, Source
 from tfbundle.verification.checkpoints import report_of, size_of
@@ -82,7 +83,7 @@ def verify_records(location: Location, format: str, progress: Progress) -> Repor
 
 
 def _describe_truncation(path: str, offset: int, there: int) -> Finding:
-    what = f"the last record of {path}, at offset {offset}, is truncated ({there} bytes left)"
+    what = f"the last record of {path}, at offset {offset}, is truncated ({plural(there, 'byte')} left)"
     if not there:
         what = f"the compressed stream in {path} is truncated, and records may be lost"
     message = f"{what}; it is still being written, or the writer or a copy was interrupted"

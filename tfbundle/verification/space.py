@@ -19,6 +19,7 @@ import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.findings import Finding, finding_of
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 from tfbundle.verification.data_files import DataFiles
 from tfbundle.verification.layout import Claims, Column
@@ -81,8 +82,8 @@ def _overlaps(path: str, shard: int, claims: Claims, ends: Column, name_of: Call
         other = int(np.searchsorted(ends, before[row]))  # The first claim that reaches as far.
         name, other_name = name_of(int(claims.number[row])), name_of(int(claims.number[other]))
         message = (
-            f"{name!r} and {other_name!r} both claim {size} bytes at offset {offset} of {path}; the index, or the "
-            "program that wrote it, is wrong"
+            f"{name!r} and {other_name!r} both claim {plural(size, 'byte')} at offset {offset} of {path}; the index, "
+            "or the program that wrote it, is wrong"
         )
         yield Finding("overlap", message, path, name, shard, offset, size)
 
@@ -125,5 +126,5 @@ class _Window:
 
 def _unclaimed(path: str, shard: int, gaps: list[tuple[int, int]]) -> Iterator[Finding]:
     for offset, size in gaps:
-        message = f"no tensor claims {size} bytes at offset {offset} of {path}"
+        message = f"no tensor claims {plural(size, 'byte')} at offset {offset} of {path}"
         yield Finding("unclaimed", message, path, None, shard, offset, size)

@@ -16,6 +16,7 @@ from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import decode_name, decode_slice_key
 from tfbundle.formats.table.damaged import list_keys, scan_table
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Location, Source
 from tfbundle.tensors.shared_stores import SharedStores
 from tfbundle.tensors.slices import DamagedSlices
@@ -106,7 +107,7 @@ class _TableOpener:
                 self._findings.append(finding_of(error, "index"))
                 for gap in gaps:
                     message = (
-                        f"no block of {source.path} is intact in {gap.size} bytes from offset {gap.offset}; "
+                        f"no block of {source.path} is intact in {plural(gap.size, 'byte')} from offset {gap.offset}; "
                         "the values in them are lost"
                     )
                     self._findings.append(Finding("index", message, source.path, None, None, *gap))

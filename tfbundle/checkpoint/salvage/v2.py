@@ -28,6 +28,7 @@ from tfbundle.formats.slice_keys import decode_name, decode_slice_key, encode_na
 from tfbundle.formats.table.damaged import list_keys, scan_table
 from tfbundle.formats.table.reader import BlockHandle, Directory, Table
 from tfbundle.limits import MOST_SHARDS
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Location, Source
 from tfbundle.tensors.dtypes import DT_STRING
 from tfbundle.tensors.shared_stores import SharedStores
@@ -85,8 +86,8 @@ def _read_intact_blocks(source: Source, findings: list[Finding]) -> tuple[Table,
         directory, gaps = scan_table(source)
         for gap in gaps:
             message = (
-                f"no block of {source.path} is intact in {gap.size} bytes from offset {gap.offset}; the tensors that "
-                "they listed are lost"
+                f"no block of {source.path} is intact in {plural(gap.size, 'byte')} from offset {gap.offset}; the "
+                "tensors that they listed are lost"
             )
             findings.append(Finding("index", message, source.path, offset=gap.offset, size=gap.size))
             findings += _name_lost(source, BlockHandle(*gap))

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.limits import LARGEST_ENTRY
+from tfbundle.plurals import plural
 from tfbundle.proto import BundleEntryProto
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
 from tfbundle.tensors.shapes import decode_shape
@@ -82,7 +83,7 @@ def decode_location(value: bytes, facts: Facts) -> Location:
         wanted = prod(facts.shape) * numpy_dtype(facts.data_type).itemsize
         if location.size != wanted:
             raise FormatError(
-                f"its entry states {location.size} bytes, but {data_type_name(facts.data_type)} of shape "
+                f"its entry states {plural(location.size, 'byte')}, but {data_type_name(facts.data_type)} of shape "
                 f"{list(facts.shape)} takes {wanted}"
             )
     return location

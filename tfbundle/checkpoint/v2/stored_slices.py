@@ -21,6 +21,7 @@ from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.errors import ChecksumError, FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 from tfbundle.storage.copying import Sink
 from tfbundle.tensors.arrays import CHUNK, Array, allocate, shaped, split, swap_bytes
@@ -239,7 +240,7 @@ def check_crc(shards: Shards, source: Source, place: Location, actual: int) -> N
         return
     source.check_unchanged()
     error = ChecksumError(
-        f"its {place.size} bytes at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
+        f"its {plural(place.size, 'byte')} at offset {place.offset} of {source.path} have CRC-32C {actual:#010x}, and "
         f"{expected:#010x} is stored; the data is damaged, or belongs to another checkpoint",
         expected=expected,
         actual=actual,

@@ -28,6 +28,7 @@ from tfbundle.events.file import EventFile, Options
 from tfbundle.events.files import ROOT, find_runs
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.formats.records.reader import Loss, Truncation
+from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folders, make_folders_below, remove_empty_folder
@@ -72,7 +73,7 @@ class EditedEvents:
 
     def __repr__(self) -> str:
         verb = "would be written" if self.dry_run else "written"
-        return f"<EditedEvents {self.path!r}, {len(self.files)} files, {self.points} points {verb}>"
+        return f"<EditedEvents {self.path!r}, {plural(len(self.files), 'file')}, {plural(self.points, 'point')} {verb}>"
 
 
 def edit_events(

@@ -18,6 +18,7 @@ import numpy as np
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import Finding
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LARGEST_RANK
+from tfbundle.plurals import plural
 from tfbundle.tensors.arrays import Array, allocate, shaped
 from tfbundle.tensors.dtypes import DT_STRING, numpy_dtype
 from tfbundle.tensors.mapping import TensorMapping
@@ -294,4 +295,4 @@ class MemberTensors(TensorMapping):
         return self._model.weights if self._model is not None else find_weights(self, self.slots, None)
 
     def __repr__(self) -> str:
-        return f"<MemberTensors {self.prefix!r}, {self.format}, {len(self)} tensors>"
+        return f"<MemberTensors {self.prefix!r}, {self.format}, {plural(len(self), 'tensor')}>"

@@ -28,6 +28,7 @@ from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.raw_snappy import decompress_snappy
 from tfbundle.formats.table.block import decode_block, find_in_block, is_sparse
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
 
 FOOTER_SIZE = 48
@@ -77,8 +78,8 @@ def decode_footer(data: bytes) -> Footer:
     """Return the footer of a table from the file's last 48 bytes."""
     if len(data) != FOOTER_SIZE:
         raise TruncatedError(
-            f"a table ends with a footer of {FOOTER_SIZE} bytes, but the file has only {len(data)} bytes; it is "
-            "truncated or is not a checkpoint table"
+            f"a table ends with a footer of {FOOTER_SIZE} bytes, but the file has only {plural(len(data), 'byte')}; "
+            "it is truncated or is not a checkpoint table"
         )
     if _UINT64.unpack_from(data, FOOTER_SIZE - 8)[0] != MAGIC:
         raise FormatError(
