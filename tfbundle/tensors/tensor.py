@@ -23,8 +23,8 @@ import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.notebook import render, safe_view, view_of
-from tfbundle.printable import escape_name
 from tfbundle.plurals import plural
+from tfbundle.printable import escape_name
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
 from tfbundle.tensors.selection import parse_index
