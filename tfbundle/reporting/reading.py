@@ -129,6 +129,7 @@ class _Reading:
             self._crew.run_or_pass(partial(whole.add, number, chunk, start))
             self._advance(chunk.nbytes)
             start += len(chunk)
+            del chunk  # Its memory is used again for the next one.
         whole.end()
 
 

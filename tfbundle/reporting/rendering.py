@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +22,22 @@ from tfbundle.reporting.payload import encode, shown
 
 def render(page: Page) -> bytes:
     """Return a page as HTML in UTF-8; raises ``UnsupportedError`` if jinja2 is not installed."""
+    style, script = _resource("page.css"), _resource("page.js")
+    template, as_markup = _template()
+    text: str = template.render(
+        page=page,
+        style=as_markup(style),
+        script=as_markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=as_markup(encode(page)),
+    )
+    return text.encode()
+
+
+@cache
+def _template() -> tuple[Any, Callable[[str], Any]]:
+    """Return the template, and what marks a text as one that is ours and not escaped."""
     try:
         from jinja2 import Environment, StrictUndefined  # type: ignore[import-not-found, unused-ignore]
         from markupsafe import Markup  # type: ignore[import-not-found, unused-ignore]
@@ -32,17 +50,7 @@ def render(page: Page) -> bytes:
     environment = Environment(
         autoescape=True, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(_resource("page.html.jinja"))
-    style, script = _resource("page.css"), _resource("page.js")
-    text: str = template.render(
-        page=page,
-        style=Markup(style),  # noqa: S704 - it is ours.
-        script=Markup(script),  # noqa: S704 - it is ours.
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        data=Markup(encode(page)),  # noqa: S704 - it contains none of the characters that matter.
-    )
-    return text.encode()
+    return environment.from_string(_resource("page.html.jinja")), Markup
 
 
 def _resource(name: str) -> str:

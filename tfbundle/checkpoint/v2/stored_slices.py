@@ -270,6 +270,8 @@ def stream_slice(reader: SliceReader, stored: StoredSlice) -> Iterator[Array]:
         if reader.verify:
             crc = crc32c(buffer, crc)
         yield swap_bytes(array) if reader.swapped else array
+        # Memory that the caller has released too is used again while it is in the processor's cache.
+        del array, buffer
     if reader.verify:
         check_crc(reader.shards, source, place, crc)
     else:
