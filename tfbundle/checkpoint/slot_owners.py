@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Mapping
 
 from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
+from tfbundle.checkpoint.slots import AVERAGE
 
 # How many scopes of a name are examined.
 _MOST_SCOPES = 32
@@ -52,12 +53,18 @@ def _stated(objects: ObjectGraph) -> dict[str, str]:
 
 
 def _by_name(slot: str, names: Container[str], slots: Collection[str]) -> str | None:
-    """Return the longest run of scopes in the name of a slot that is the name of a variable."""
+    """Return the variable whose name is a run of scopes in that of a slot.
+
+    It is the run before the last scope, as in ``training/Adam/w/m``, or for a slot of a part the first one, as in
+    ``w/part_0/Ftrl``.
+    """
     scopes = slot.split("/", _MOST_SCOPES)[:-1]
-    for start in range(len(scopes)):
-        owner = "/".join(scopes[start:])
-        if owner in names and owner not in slots:
-            return owner
+    runs = [scopes[start:] for start in range(len(scopes))]
+    runs += [scopes[:end] for end in range(len(scopes) - 1, 0, -1)]
+    for variable in map("/".join, runs):
+        for owner in (variable, variable + AVERAGE):  # Averages may be saved in place of variables.
+            if owner in names and owner not in slots:
+                return owner
     return None
 
 

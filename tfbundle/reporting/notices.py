@@ -15,7 +15,6 @@ _MOST_NAMED = 3
 # Kinds of findings that a new copy of the file fixes.
 _RENEWED = ("index", "checksum", "truncated", "record", "graph")
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
-_WHEN = {"load": "when the model is loaded", "call": "when the model is called", "unreachable": "never, as it seems"}
 
 
 def verify_verdict(report: Report) -> Verdict:
@@ -70,9 +69,8 @@ def scan_notices(report: ScanReport) -> Iterator[Notice]:
         rule = RULES[finding.rule]
         names = [*finding.within, *(name for name in (finding.function, finding.node) if name is not None)]
         place = " > ".join([finding.path, *map(escape_name, names)])
-        argument = f" Acts on: {escape_name(finding.argument)}." if finding.argument is not None else ""
-        message = f"{finding.message}{argument} Runs {_WHEN[finding.trigger]}."
-        yield Notice(_LEVELS[finding.severity], f"{finding.severity}: {rule.title}", message, place, rule.advice)
+        level, kind = _LEVELS[finding.severity], f"{finding.severity}: {rule.title}"
+        yield Notice(level, kind, finding.message, place, rule.advice)
 
 
 def advice_of(path: str, report: Report) -> Iterator[str]:

@@ -256,9 +256,9 @@ function tensorBrowser(packed) {
     const label = make("span", tensor ? "" : "scope", isList ? tensor.name : node.label + (tensor ? "" : "/"));
     name.title = tensor ? tensor.name : node.label;
     name.append(fold, label);
-    if (tensor && tensor.variable && !isList) name.append(make("span", "dim", "  " + tensor.variable));
     if (!tensor || node.count > 1) name.append(make("span", "tag", tensor ? "+" + whole.format(node.count - 1) : whole.format(node.count)));
     if (node.damaged) name.append(make("span", "tag damaged", tensor && node.count === 1 ? "damaged" : whole.format(node.damaged) + " damaged"));
+    if (tensor && tensor.variable && !isList) name.append(make("span", "variable dim", tensor.variable));
     const cells = [name, make("div", "wide dim", tensor ? tensor.dtype : ""), make("div", "wide mono", tensor ? tensor.shape : ""),
       make("div", "wide number", number((tensor || node).parameters)), make("div", "size")];
     const bar = make("span", "bar"), fill = make("i");
@@ -468,7 +468,7 @@ function tensorBrowser(packed) {
   }
   refresh();
   if (visible.length) {
-    const largest = visible.reduce((best, node) => node.tensor && !(best && best.tensor.bytes >= node.tensor.bytes) ? node : best, null);
+    const largest = visible.reduce((best, node) => node.tensor && node.tensor.dtype !== "string" && !(best && best.tensor.bytes >= node.tensor.bytes) ? node : best, null);
     selected = largest ? visible.indexOf(largest) : 0;
     showDetail(visible[selected]);
     render();
