@@ -111,6 +111,14 @@ class TestPages:
         tfbundle.report(checkpoint, out)
         assert data_of(out)["tensors"]["state"] == "d" * 5
 
+    def test_a_folder_of_several_shows_none_silently(self, tmp_path: Path) -> None:
+        for step in (1, 2):
+            tfbundle.save(tmp_path / f"m-{step}", {"w": np.float32(1)})
+        tfbundle.report(tmp_path, tmp_path / "report.html")
+        text = (tmp_path / "report.html").read_text("utf-8")
+        assert "No tensors are shown: " in text
+        assert "tensors" not in data_of(tmp_path / "report.html")
+
     def test_a_damaged_index_is_salvaged(self, tmp_path: Path) -> None:
         prefix = tfbundle.save(tmp_path / "m", {f"{i:06}/" + "n" * 900: np.float32(i) for i in range(2000)})
         index = bytearray(Path(f"{prefix}.index").read_bytes())
@@ -174,6 +182,10 @@ class TestTheOutput:
             tfbundle.report(tmp_path / "absent", tmp_path / "report.html")
         assert list(tmp_path.iterdir()) == []
 
+    def test_the_folder_has_to_exist(self, checkpoint: str, tmp_path: Path) -> None:
+        with pytest.raises(tfbundle.MissingFileError, match="there is no folder"):
+            tfbundle.report(checkpoint, tmp_path / "absent" / "report.html")
+
     def test_without_jinja2(self, checkpoint: str, tmp_path: Path) -> None:
         code = (
             "import sys; sys.modules['jinja2'] = None\n"
@@ -213,6 +225,17 @@ class TestTheCommand:
 
 
 class TestManyTensors:
+    @pytest.mark.parametrize(("most", "left_out"), [(5, 0), (4, 1), (2, 3)])
+    def test_more_than_a_page_shows(
+        self, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, left_out: int
+    ) -> None:
+        monkeypatch.setattr("tfbundle.reporting.tensors._MOST_TENSORS", most)
+        tfbundle.report(checkpoint, tmp_path / "report.html")
+        assert len(data_of(tmp_path / "report.html")["tensors"]["state"]) == 5 - left_out
+        text = (tmp_path / "report.html").read_text("utf-8")
+        assert ("more tensors are left out" in text) == bool(left_out)
+        assert "5 tensors" in text  # All are verified.
+
     def test_the_page_stays_below_ten_megabytes(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         value = rng.standard_normal((8, 8)).astype(np.float32)

@@ -48,13 +48,14 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class Tensors:
-    """All tensors of a checkpoint or graph, in stored order, and the files they are in."""
+    """The tensors of a checkpoint or graph, in stored order, and their files; ``left_out`` counts the rest."""
 
     path: str
     format: str
     files: tuple[str, ...]
     tensors: tuple[TensorFacts, ...]
     has_statistics: bool = True
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

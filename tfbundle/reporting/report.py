@@ -64,10 +64,12 @@ def report(
     unless ``overwrite`` is true. On any error, a file that was at ``out`` before is still there, unchanged.
     """
     location, target = locate(path), locate(out)
-    overview(location)  # Nothing is written if there is nothing to show.
     check_replaceable(target, overwrite=overwrite, sources=[location])
+    if not target.parent.is_folder():  # Reading may take long, so this is not left to the end.
+        raise MissingFileError(f"there is no folder {target.parent} to write {target.name} to", path=target.path)
+    page = render_report(path, other=other, statistics=statistics, progress=progress)
     with replacement(target) as file:
-        file.write(render_report(path, other=other, statistics=statistics, progress=progress))
+        file.write(page)
     return target.path
 
 
@@ -86,7 +88,7 @@ def _collect(
     tensors: Tensors | None = None
     with ExitStack() as stack:
         opened = None
-        mapping = _open(location, notices)
+        mapping = _open(location, found, notices)
         if mapping is not None:
             stack.enter_context(mapping)
             opened = read_tensors(mapping, statistics=statistics, progress=progress)
@@ -126,7 +128,7 @@ def _collect(
     )
 
 
-def _open(location: Location, notices: list[Notice]) -> TensorMapping | None:
+def _open(location: Location, found: Overview, notices: list[Notice]) -> TensorMapping | None:
     """Return the tensors at a path, those that can be salvaged if it is damaged, or ``None`` if there are none."""
     try:
         return open_tensors(location)
@@ -137,8 +139,11 @@ def _open(location: Location, notices: list[Notice]) -> TensorMapping | None:
             return None
         notices.append(Notice("warning", "salvaged", f"Only the intact tensors are shown: {error}"))
         return salvaged
-    except (MissingFileError, UnsupportedError, OSError):
-        return None  # Verification reports why, if there should be any.
+    except (MissingFileError, UnsupportedError, OSError) as error:
+        # Verification reports why there are no tensors, unless a folder has several checkpoints.
+        if any(item.kind == "checkpoint" and not item.problem for item in found.items):
+            notices.append(Notice("note", "tensors", f"No tensors are shown: {error}"))
+        return None
 
 
 def _compare(location: Location, mapping: TensorMapping | None, other: Location, progress: Progress | None) -> Facts:

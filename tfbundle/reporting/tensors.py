@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from math import prod
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from tfbundle.storage.folders import common_folder
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 
+# A page of more tensors would be too large for a browser.
+_MOST_TENSORS = 200_000
 # Findings of a file that leave its tensors unreadable.
 _FATAL = ("missing", "wrong-file", "unreadable")
 
@@ -34,7 +37,7 @@ def read_tensors(tensors: TensorMapping, *, statistics: bool, progress: Progress
     """Return the tensors with their metadata, and with ``statistics`` what their values reveal."""
     known: list[Known] = []
     problems: dict[str, str] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in islice(tensors.items(), _MOST_TENSORS):
         try:
             known.append(Known(tensor, tensor.data_type, tensor.shape, tensor.nbytes, tensor.ranges))
         except (TfBundleError, OSError) as error:
@@ -82,7 +85,9 @@ def describe_tensors(opened: Opened, report: Report) -> Tensors:
         found.append(TensorFacts(name, "?", (), 0, 0, "damaged", problem=problem))
     folder = common_folder(files)
     names = tuple(path.removeprefix(folder) for path in files)
-    return Tensors(tensors.prefix, tensors.format, names, tuple(found), opened.values is not None)
+    return Tensors(
+        tensors.prefix, tensors.format, names, tuple(found), opened.values is not None, len(tensors) - len(found)
+    )
 
 
 def _state(format: str, problem: str | None) -> str:

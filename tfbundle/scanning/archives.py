@@ -91,7 +91,9 @@ def zip_contents(
     """Yield the files of a zip archive."""
     try:
         with zipfile.ZipFile(content.stream()) as archive:
-            members = (_zip_member(content.source, archive, info) for info in archive.infolist() if not info.is_dir())
+            # ZipInfo.is_dir fails for an empty name.
+            files = (info for info in archive.infolist() if not info.filename.endswith("/"))
+            members = (_zip_member(content.source, archive, info) for info in files)
             yield from _contents(content, members, budget, leave_out, report)
     except _ERRORS as error:
         leave_out(content.path, f"the archive cannot be read: {error}")
