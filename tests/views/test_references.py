@@ -193,7 +193,11 @@ def test_names_that_mean_something_elsewhere_are_names(tmp_path: Path) -> None:
 
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     message = VariantTensorDataProto(type_name="x").SerializeToString()
-    saved = {"v": Saved(object_array([message]), VARIANT), "d": np.zeros((1,) * 33, np.int8), "w": ROWS}
+    saved = {
+        "v": Saved(object_array([message]), VARIANT),
+        "d": Saved(np.zeros(1, np.int8), lies={"shape": (1,) * 33}),
+        "w": ROWS,
+    }
     write_bundle(tmp_path / "m", saved)
     with pytest.raises(UnsupportedError, match=r"2 of 3 tensors.*dimensions: 'd'.*variants: 'v'"):
         tfbundle.zarr_references(tmp_path / "m")
