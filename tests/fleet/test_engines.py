@@ -124,7 +124,7 @@ def test_a_script_without_guard_is_an_error_and_no_hang(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, -1])
 def test_a_number_of_workers_that_cannot_be(workers: int) -> None:
     with pytest.raises(ValueError, match="workers must be at least 1"):
-        tfbundle.event_batches(ROOT / "fixtures", workers=workers)
+        choose_engine(workers, None)
 
 
 def test_arguments_that_exclude_each_other() -> None:
@@ -132,6 +132,21 @@ def test_arguments_that_exclude_each_other() -> None:
         choose_engine(2, "tcp://127.0.0.1:1")
     with pytest.raises(TypeError, match="scheduler must be an address"):
         choose_engine(None, object())  # type: ignore[arg-type]
+
+
+def test_a_relative_path_is_that_of_the_caller(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers of a cluster have another working folder."""
+    pytest.importorskip("pyarrow", reason="batches are those of pyarrow")
+    write_run(tmp_path / "logs/run", records(points(["loss"], range(3))))
+    tfbundle.save(tmp_path / "logs/model", {"w": 1.0})
+    monkeypatch.chdir(tmp_path)
+    assert tfbundle.event_batches("logs", scheduler=cluster.address).read_all().num_rows == 3
+    table = tfbundle.inventory("logs", scheduler=cluster.address)
+    assert table.to_pylist() == tfbundle.inventory("logs").to_pylist()
+    assert table["path"].to_pylist() == ["logs/model"]
+    assert table["complete"].to_pylist() == [True]
 
 
 def test_batches_are_equal_everywhere(cluster: Cluster, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def inventory_rows(
 ) -> Iterator[InventoryRow]:
     """Yield the rows of ``inventory``, which do not require pyarrow."""
     engine = choose_engine(workers, scheduler)
-    folder = locate(root)
+    folder = locate(root).anchored()  # Workers may have another working folder.
     if not folder.is_folder():
         raise MissingFileError(f"there is no folder {folder}", path=folder.path)
     tasks = group_by_size((found, 0) for found in _find(folder))

@@ -41,14 +41,14 @@ def map_in_processes(workers: int, function: Callable[[Task], Result], tasks: It
 
     try:
         yield from in_order(submit, Future.result, tasks, workers * _PENDING_EACH)
+        executor.shutdown(wait=True)
     except BrokenProcessPool:
         raise TfBundleError(
             "a worker process ended before its task was done; it may have been killed because memory ran out "
             "(use fewer workers), or the calling script lacks 'if __name__ == \"__main__\":', which processes need"
         ) from None
     finally:
-        # Workers that still run a task end at once; if all tasks are done, they are idle.
-        alive.close()
+        alive.close()  # Workers that still run a task end now.
         executor.shutdown(wait=True, cancel_futures=True)
         lifeline.close()
 

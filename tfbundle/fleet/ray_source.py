@@ -19,7 +19,7 @@ from tfbundle.events.by_name import Names
 from tfbundle.fleet.event_batches import batch_schema, log_troubles, read_batches
 from tfbundle.fleet.runs import FoundRun, as_patterns, find_chosen_runs, group_by_size
 from tfbundle.matching import Pattern
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StrPath
 
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -32,7 +32,7 @@ class EventDatasource(Datasource):  # type: ignore[misc, unused-ignore]
         """Find the runs; raises the errors of ``event_batches``."""
         super().__init__()
         self._tags = as_patterns(tags)
-        self._runs, unlisted = find_chosen_runs(locate(root).absolute(), runs)
+        self._runs, unlisted = find_chosen_runs(root, runs)
         log_troubles(unlisted)
 
     def estimate_inmemory_data_size(self) -> int:

@@ -84,7 +84,8 @@ def read_run(
     """
     troubles = [] if before is None else _lasting(found, before)
     budget = UnusualBudget()
-    files = [_read_file(file, before, budget, found.name, troubles) for file in found.files]
+    read = [_read_file(file, before, budget, found.name, troubles) for file in found.files]
+    files = [file for file, _ in read]
     known = {} if before is None else before.metadata
     points = RunPoints(found.name, [], [], *(np.zeros(0, dtype) for dtype in (np.int64, np.float64, np.float64)))
     metadata = dict(known)
@@ -100,7 +101,7 @@ def read_run(
     finally:
         for file in files:
             file.close()
-    states = {file.location.name: _state(file, one.stat) for file, one in zip(files, found.files, strict=True)}
+    states = {file.location.name: state for file, state in read}
     return points, RunState(states, metadata, tuple(dict.fromkeys(troubles)))
 
 
@@ -112,9 +113,9 @@ def _lasting(found: FoundRun, before: RunState) -> list[EventTrouble]:
 
 def _read_file(
     file: RunFile, before: RunState | None, budget: UnusualBudget, run: str, troubles: list[EventTrouble]
-) -> EventFile:
-    """Return a file with everything read that is intact and new."""
-    location, _ = file
+) -> tuple[EventFile, FileState]:
+    """Return a file with everything read that is intact and new, and how far it was read."""
+    location, stat = file
     opened = EventFile(location, _OPTIONS, budget)
     state = None if before is None else before.files.get(location.name)
     if state is not None and state.marks is not None:
@@ -124,15 +125,12 @@ def _read_file(
     except Replaced as error:
         message = TfBundleError(f"{location} was replaced while it was read; run again", path=location.path)
         troubles.append(trouble_of(message, error.path or location.path, run))
+        return opened, FileState(None)  # Which is equal to no state of a file, so that it is read again.
     troubles += [trouble_of(loss.error, location.path, run, None, loss.offset, loss.size) for loss in opened.losses]
-    return opened
-
-
-def _state(file: EventFile, stat: FileStat | None) -> FileState:
-    noted = file.so_far
+    noted = opened.so_far
     if noted is None:
-        return FileState(stat)
-    return FileState(stat, noted.position, file.count, tuple(noted.marks))
+        return opened, FileState(stat)
+    return opened, FileState(stat, noted.position, opened.count, tuple(noted.marks))
 
 
 def _message(plugin: str, data_class: int) -> SummaryMetadata:

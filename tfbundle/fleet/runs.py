@@ -15,7 +15,7 @@ from tfbundle.events.files import find_runs
 from tfbundle.fleet.troubles import EventTrouble, trouble_of
 from tfbundle.matching import Pattern
 from tfbundle.storage.base import FileStat, Location
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StrPath, locate
 
 # A task has event files of so many bytes, or so many runs, unless a single run is larger.
 _TASK_SIZE = 2 << 20
@@ -46,7 +46,8 @@ def find_chosen_runs(root: StrPath, names: Names) -> tuple[list[FoundRun], list[
 
     Raises the errors of ``open_events`` for ``root`` itself, and ``KeyError`` if a name or pattern matches no run.
     """
-    found = find_runs(root)
+    # Workers may have another working folder.
+    found = find_runs(locate(root).anchored())
     chosen = choose("run", found.runs, names)
     runs = [FoundRun(name, tuple(RunFile(file, file.stat()) for file in found.runs[name])) for name in chosen]
     return runs, [trouble_of(error, path, None) for path, error in found.unreadable.items()]

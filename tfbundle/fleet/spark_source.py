@@ -20,7 +20,6 @@ from pyspark.sql.datasource import (  # type: ignore[import-untyped, import-not-
 
 from tfbundle.fleet.event_batches import log_troubles, read_batches
 from tfbundle.fleet.runs import FoundRun, find_chosen_runs, group_by_size
-from tfbundle.storage.locations import locate
 
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -61,7 +60,7 @@ class _Reader(DataSourceReader):  # type: ignore[misc, unused-ignore]
 
     def partitions(self) -> list[_Partition]:
         """Return groups of runs, found by the driver; no event file is opened."""
-        found, unlisted = find_chosen_runs(locate(self._path).absolute(), self._runs)
+        found, unlisted = find_chosen_runs(self._path, self._runs)
         log_troubles(unlisted)
         return [_Partition(runs) for runs in group_by_size((run, run.size) for run in found)]
 
