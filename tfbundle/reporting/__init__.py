@@ -1,1 +1,1 @@
-"""One self-contained HTML page about whatever lies at a path."""
+"""One self-contained HTML page about any path."""

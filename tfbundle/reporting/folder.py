@@ -1,4 +1,4 @@
-"""The checkpoints of a folder over time, and everything else that lies in it, as tables."""
+"""The checkpoints of a folder over time, and everything else in it, as tables."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfbundle.findings import KINDS, Report
 from tfbundle.printable import count_of, escape_name, format_size
@@ -46,8 +46,8 @@ def scan_verdict(report: ScanReport) -> Verdict:
     return Verdict(level, f"Scan: {', '.join(counts)}", scanned)
 
 
-def _named(texts: object) -> str:
-    found = [str(text) for text in texts]  # type: ignore[attr-defined]
+def _named(texts: Iterable[str]) -> str:
+    found = list(texts)
     more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
     return ", ".join(found[:_MOST_NAMED]) + more
 

@@ -89,13 +89,12 @@ function tensorBrowser(packed) {
 
   // The tree: a scope for each part of a name; the slots of a variable are below it.
   const SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE", DEEPEST = 40;
-  const root = scope("", null);
+  const root = scope("", null), bare = (name) => name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : name;
   function scope(label, parent) {
     return { label, parent, children: new Map(), nodes: null, tensor: null, bytes: 0, parameters: 0, count: 0, damaged: 0, open: false, level: 0 };
   }
   function place(tensor) {
-    const name = tensor.name.endsWith(SUFFIX) ? tensor.name.slice(0, -SUFFIX.length) : tensor.name;
-    let parts = name.split("/");
+    let parts = bare(tensor.name).split("/");
     if (parts.length > DEEPEST) parts = [...parts.slice(0, DEEPEST - 1), parts.slice(DEEPEST - 1).join("/")];
     let node = root;
     for (const part of parts) {
@@ -115,8 +114,7 @@ function tensorBrowser(packed) {
     if (tensor.owner < 0) continue;
     const owner = tensors[tensor.owner];
     const home = owner.node || root;
-    const own = owner.name.endsWith(SUFFIX) ? owner.name.slice(0, -SUFFIX.length) : owner.name;
-    const name = tensor.name.endsWith(SUFFIX) ? tensor.name.slice(0, -SUFFIX.length) : tensor.name;
+    const own = bare(owner.name), name = bare(tensor.name);
     const node = scope(name.startsWith(own + "/") ? name.slice(own.length + 1) : name, home);
     node.tensor = tensor;
     tensor.node = node;
@@ -442,16 +440,16 @@ function tensorBrowser(packed) {
   }
 
   // Rows that are not drawn do not print, so the printed page has a plain table.
-  const MOST_PRINTED = 2000;
+  const MOST_PRINTED = 2000, concise = (value) => typeof value === "number" ? String(Number(value.toPrecision(4))) : number(value);
   addEventListener("beforeprint", () => {
     const table = make("table"), body = make("tbody"), titles = make("tr"), top = make("thead");
-    for (const title of ["Name", "Type", "Shape", "Bytes", "Min", "Max", "Mean", "Std"]) titles.append(make("th", "", title));
+    for (const title of ["Name", "Type", "Shape", "Bytes", "Min", "Max", "Mean", "Std"]) titles.append(make("th", titles.children.length > 2 ? "number" : "", title));
     top.append(titles);
     const statistics = packed.statistics;
     for (const tensor of tensors.slice(0, MOST_PRINTED)) {
       const row = make("tr"), i = tensor.i;
-      row.append(make("td", "name", tensor.name), make("td", "", tensor.dtype), make("td", "", tensor.shape), make("td", "number", bytes(tensor.bytes)));
-      for (const key of ["min", "max", "mean", "std"]) row.append(make("td", "number", statistics ? number(statistics[key][i]) : "–"));
+      row.append(make("td", "name", bare(tensor.name)), make("td", "brief", tensor.dtype), make("td", "brief", tensor.shape), make("td", "number", bytes(tensor.bytes)));
+      for (const key of ["min", "max", "mean", "std"]) row.append(make("td", "number", statistics ? concise(statistics[key][i]) : "–"));
       body.append(row);
     }
     table.append(top, body);
