@@ -7,7 +7,7 @@
         tensor = checkpoint["conv1/weights"]                 # lazy: reads nothing yet
         tensor.shape, tensor.dtype, tensor[10:20, :]
 
-Every result is correct, or a ``TfBundleError`` says what is wrong, where, and what to do.
+Every result is correct, or a ``TfBundleError`` states the problem, its place, and the next step.
 
 Public names load their modules when they are first used, so that importing the package is quick.
 """
@@ -213,7 +213,7 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Load the module behind a public name, and keep the name."""
+        """Load the module of a public name, and store the name."""
         if name == "train":
             return importlib.import_module(f"{__name__}.train")
         if name not in _MODULES:

@@ -8,7 +8,7 @@ _EXTRA = ("click", "rich")
 
 
 def main() -> None:
-    """Run the command; without what it is built on, say what to install."""
+    """Run the command; without its libraries, print what to install."""
     try:
         from tfbundle.cli.main import cli
 

@@ -33,7 +33,7 @@ class TfBundleError(Exception):
     """The base of every error that tfbundle raises about a file.
 
     ``path`` is the file that the message is about (``None`` for bytes that came from no file), ``offset`` the
-    place in it in bytes, ``tensor`` the tensor that was asked for and ``shard`` the number of its data file;
+    place in it in bytes, ``tensor`` the tensor that was requested and ``shard`` the number of its data file;
     each is ``None`` where it does not apply.
     """
 

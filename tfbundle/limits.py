@@ -1,6 +1,6 @@
 """How much a file may ask for: every bound on untrusted input that is a fixed number, with its reason.
 
-Most bounds are not fixed numbers. A handle, a record, a string, a slice or a tensor has to lie inside its file, a count
+Most bounds are not fixed numbers. A handle, a record, a string, a slice or a tensor has to be inside its file, a count
 has to fit the bytes that it counts, and tensors that share bytes may be read only a limited number of times; each
 reader checks that where it reads the size, before it allocates or reads anything. The bounds below are those that the
 size of a file does not give: nesting, density, counts of items that take almost no bytes, and the effort of searches.
@@ -69,7 +69,7 @@ MOST_EXTENTS = 8 * MOST_SLICES
 # Bytes of a tensor's entry in an index. So many extents with the largest numbers take less.
 LARGEST_ENTRY = 4 << 20
 # Bytes of entries that list slices, of all tensors together: so many, and so many more for each byte of the keys under
-# which slices are stored. A key repeats what an entry says of a slice in a third of the bytes at least.
+# which slices are stored. A key repeats the description of a slice in an entry, in at least a third of the bytes.
 FREE_SLICE_LISTS = 512 << 10
 MOST_BYTES_A_KEY_BYTE = 3
 # Slices that one file of a V1 checkpoint lists, of all tensors together: so many, and so many more as it has values,
@@ -113,10 +113,10 @@ LARGEST_INLINED = 64 << 20
 # A node needs one number to claim any count of outputs. Unpacking a table of embeddings has tens of thousands, and so
 # many take some megabytes when they are listed.
 MOST_OUTPUTS = 1 << 17
-# Dimensions of all tensors that the ops of a graph restore: one slice, and one variable, may stand for many. Large
+# Dimensions of all tensors that the ops of a graph restore: one slice, and one variable, may represent many. Large
 # models have some hundred thousand.
 MOST_RESTORED_DIMENSIONS = 1 << 22
-# Outputs in the definition of an op that are lists, whose lengths a node says, so that they have to be counted for each
+# Outputs in the definition of an op that are lists, whose lengths a node states, so that they are counted for each
 # look-up of a tensor. No op of TensorFlow has more than four.
 MOST_OUTPUT_LISTS = 64
 # The keys of a SavedModel's variables together. A key is as long as the chain of objects that leads to its variable, so
@@ -129,7 +129,7 @@ LARGEST_KEYS = 16 << 20
 # is left of the file, and of a compressed one no more is inflated than is used.
 LARGEST_RECORD = 1 << 60
 # A record in GZIP or ZLIB may be this large, or so many times its compressed bytes. These become up to a thousand times
-# as many, and a record has to lie in memory as a whole.
+# as many, and a record has to be in memory as a whole.
 LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
 # Records of a compressed file, and values in those of events: so many, and one more for each byte of the file. Times
@@ -157,7 +157,7 @@ LARGEST_SNAPPY_TRIAL = 1 << 24
 
 # Fields that are examined before a message is identified. Every known kind of file is recognised by the first few.
 MOST_FIELDS = 64
-# How many entries, elements and offsets may be examined in vain while a damaged table is searched for its blocks:
+# How many entries, elements and offsets may be examined without success while a damaged table is searched for blocks:
 # about a second's work, so that a crafted file cannot take longer.
 SEARCH_EFFORT = 120_000
 # After damage in a record file, headers are searched for. Many valid headers of long, invalid records could cause the

@@ -11,7 +11,7 @@ def natural_key(name: str) -> bytes:
     """Return what sorts ``layer_2`` before ``layer_10``; names without numbers sort by their bytes."""
     try:
         data = name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # A surrogate that stands for no byte, as JSON may have one.
+    except UnicodeEncodeError:  # A surrogate that does not represent a byte, which JSON may contain.
         data = name.encode("utf-8", "surrogatepass")
     # A number sorts by how many digits it has, then by these, and before any text in its place.
     return _NUMBER.sub(_encode_number, data)

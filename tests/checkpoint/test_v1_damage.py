@@ -90,7 +90,7 @@ WHOLE: Extents = [FULL, FULL]
         (V1Saved(T, lies={"unknown_rank": True}), "unknown rank"),
         (V1Saved(T, lies={"shape": (2, 3)}), "holds 4 values for 6 elements"),
         (V1Saved(T, lies={"shape": (2, 1)}), "holds 4 values for 2 elements"),
-        (V1Saved(T, lies={"shape": (1 << 30, 1 << 20)}), "holds 4 values|cannot lie in"),
+        (V1Saved(T, lies={"shape": (1 << 30, 1 << 20)}), "holds 4 values|cannot be stored in"),
         (V1Saved(T, lies={"shape": (1 << 40, 1 << 20)}), "more elements than can be addressed"),
         (V1Saved(T, lies={"shape": (4,)}), "2 dimensions"),
         (V1Saved(T, lies={"dtype": 3}), "holds 0 values"),
@@ -116,7 +116,7 @@ WHOLE: Extents = [FULL, FULL]
                 T, slices=[[(0, 1), FULL], [(1, 1), FULL]],
                 lies={"shape": (1 << 40, 2), "slices": [[(0, 1), FULL], [(1, (1 << 40) - 1), FULL]]},
             ),
-            "cannot lie in",
+            "cannot be stored in",
         ),
     ],
 )  # fmt: skip

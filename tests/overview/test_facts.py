@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shlex
 import shutil
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -117,15 +118,23 @@ def test_graphs(tmp_path: Path, pattern: str, names: list[str]) -> None:
     assert run(*shlex.split(found["next"][0])[1:]).exit_code == 0
 
 
-def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compressed: bool) -> None:
     path = tmp_path / "records"
-    path.write_bytes(RECORDS)
-    location = locate(path)
-    for limit, facts in ((len(RECORDS) - 1, {}), (len(RECORDS), {"records": 1000, "compression": "NONE"})):
-        monkeypatch.setattr("tfbundle.overview.facts._MOST_RECORDS", limit)
-        assert find_facts(location, FileKind.TFRECORD, len(RECORDS)) == (facts, None)
-    monkeypatch.setattr("tfbundle.overview.facts._MOST_INFLATED", 100)
+    path.write_bytes(gzip.compress(RECORDS) if is_compressed else RECORDS)
+    kind = FileKind.GZIP if is_compressed else FileKind.TFRECORD
+    monkeypatch.setattr("tfbundle.overview.facts._MOST_RECORDS", len(RECORDS))
     monkeypatch.setattr("tfbundle.formats.records.reader._WINDOW", 1 << 10)
-    facts, _ = find_facts(location, FileKind.TFRECORD, len(RECORDS))
-    assert str(facts["records"]).startswith("more than ")
-    assert overview(path).ok
+    facts, problem = find_facts(locate(path), kind, path.stat().st_size)
+    assert (facts["records"], problem) == (1000, None)
+    monkeypatch.setattr("tfbundle.overview.facts._MOST_RECORDS", len(RECORDS) - 1)
+    facts, problem = find_facts(locate(path), kind, path.stat().st_size)
+    assert (facts["records"], problem) == ("more than 999", None) or facts["records"] == "more than 1000"
+
+
+def test_a_large_file_of_compressed_records_takes_little_time(tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    path.write_bytes(gzip.compress(frame(bytes(1000)) * 100_000, 1))
+    start = time.process_time()
+    assert str(overview(path).items[0].facts["records"]).startswith("more than ")
+    assert time.process_time() - start < 1

@@ -41,7 +41,7 @@ def save(
     total. If ``tensors`` are pairs, the total covers the pairs consumed so far.
 
     Raises ``ValueError`` for empty or duplicate names, ``TypeError`` for values that cannot be a tensor, and the errors
-    of reading a ``Tensor``. On any error, no files are left behind.
+        of reading a ``Tensor``. On any error, no files are left behind.
 
     ``storage_options`` are those of ``locate``, for URLs.
     """

@@ -11,7 +11,7 @@ from tfbundle.cli.wording import for_command
 if TYPE_CHECKING:
     from tfbundle.findings import Finding
 
-# Kinds that a tensor's location describes fully; for other kinds, the message says more.
+# Kinds that a tensor's location describes fully; for other kinds, the message has more details.
 _SAID_BY_PLACE = {
     "checksum": "checksum",
     "truncated": "truncated",

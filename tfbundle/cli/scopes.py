@@ -18,7 +18,7 @@ from typing import Any
 from tfbundle.natural_order import natural_key
 
 _SEPARATOR = "/"
-# What every key of a TensorFlow 2 variable ends with; it says nothing here.
+# The end of every key of a TensorFlow 2 variable, which is not informative here.
 _KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 

@@ -7,7 +7,7 @@
     orbax.checkpoint | _CHECKPOINT_METADATA | _METADATA      Orbax since version 1, before, and one item of either
     manifest.ocdbt                      TensorStore's database
     zarr.json | .zarray | .zgroup       Zarr
-    checkpoint, target.* or state.*     T5X (its checkpoint file is msgpack; each array has a folder of its own)
+    checkpoint, target.* or state.*     T5X (its checkpoint file is msgpack; each array has a separate folder)
     Manifest.json, Data/                Core ML
 """
 

@@ -19,10 +19,9 @@ from tfbundle.graph.weights import open_weights
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import Location
 
-# The largest sizes, in bytes, of the graphs and the files of records that are read, and of the latter uncompressed.
+# The largest size, in bytes, of a graph that is read, and how many bytes of records are, uncompressed.
 _MOST_GRAPH = 64 << 20
-_MOST_RECORDS = 64 << 20
-_MOST_INFLATED = 256 << 20
+_MOST_RECORDS = 16 << 20
 
 _GRAPHS = (
     FileKind.GRAPH,
@@ -46,7 +45,7 @@ _COMPRESSIONS = (None, "DEFLATE")
 
 def find_facts(location: Location, kind: FileKind, size: int) -> tuple[dict[str, Any], str | None]:
     """Return facts about a file by name, and its problem if it is damaged."""
-    if kind in _MAY_BE_RECORDS and size <= _MOST_RECORDS:
+    if kind in _MAY_BE_RECORDS:
         return _find_records(location), None
     try:
         if kind in _GRAPHS and size <= _MOST_GRAPH:
@@ -54,7 +53,7 @@ def find_facts(location: Location, kind: FileKind, size: int) -> tuple[dict[str,
         if kind in _ARRAYS:
             with open_source(location.path) as tensors:
                 return {"tensors": len(tensors)}, None
-        if kind is FileKind.TFRECORD and size <= _MOST_RECORDS:
+        if kind is FileKind.TFRECORD:
             return _of_records(location, None, salvage=True)
     except UnsupportedError:
         return {}, None
@@ -104,7 +103,7 @@ def _of_records(location: Location, compression: str | None, *, salvage: bool) -
         count = 0
         for window in reader.windows():
             count += len(window.frames.starts)
-            if window.offset > _MOST_INFLATED:
+            if window.offset + window.frames.end > _MOST_RECORDS:
                 return {"records": f"more than {count}", "compression": stream.compression}, None
     finally:
         source.close()

@@ -1,7 +1,7 @@
 """The interface to stored bytes that local files and object stores implement.
 
 A ``Location`` names a file, a folder, or the prefix that the files of a checkpoint share. It joins and splits names,
-says what exists there, and opens it. A ``Source`` is an open file: an array of bytes without a cursor, so that any
+lists its contents, and opens it. A ``Source`` is an open file: an array of bytes without a cursor, so that any
 number of threads may read at once. Each request is checked against the size that the file had when it was opened,
 before anything is allocated.
 
@@ -126,17 +126,17 @@ class Location(ABC):
     """A name of bytes in some storage: a file, a folder, or a prefix. Equal spellings are equal locations."""
 
     path: str
-    """The name as a person would write it; messages show it, and ``locate`` takes it back."""
+    """The name as users write it; messages show it, and ``locate`` accepts it."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """The last component, which is empty behind a final separator."""
+        """The last component, which is empty after a final separator."""
 
     @property
     @abstractmethod
     def parent(self) -> Location:
-        """The folder in which it lies."""
+        """The folder that contains it."""
 
     @property
     @abstractmethod
@@ -210,7 +210,7 @@ class Location(ABC):
     def open(self, first: tuple[int, int] | None = None) -> Source:
         """Open the file. ``first`` is the offset and the size of what is read first, which may save a request.
 
-        Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file.
+        Raises ``MissingFileError`` if nothing exists there and ``FormatError`` if it is not a regular file.
         """
 
     def read(self, largest: int) -> bytes:

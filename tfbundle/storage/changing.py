@@ -1,8 +1,8 @@
-"""Changes of what lies in folders: files removed, moved, copied and written in place, folders made.
+"""Changes in folders: files removed, moved, copied and written in place, folders made.
 
 What is written whole goes through ``replacing``. These are for the rotation of checkpoints, and for programs that use a
 storage by TensorFlow's ``tf.io.gfile``. Errors are those of the operating system, with the path as it was given;
-``MissingFileError`` where nothing lies there.
+``MissingFileError`` if nothing exists there.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _there(location: Location, stat: FileStat | None) -> FileStat:
 
 @contextmanager
 def _as_given(location: Location) -> Iterator[None]:
-    """Have errors of the system name ``location`` as a person gave it."""
+    """Make system errors name ``location`` as the caller passed it."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -179,5 +179,5 @@ def write_in_place_of(location: Location, data: bytes) -> None:
             with os.fdopen(number, "wb") as file:
                 file.write(data)
         except OSError as error:
-            error.filename = path  # The system does not say which file does not fit on a full disk.
+            error.filename = path  # The system does not name the file that does not fit on a full disk.
             raise

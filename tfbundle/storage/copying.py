@@ -15,7 +15,7 @@ from tfbundle.errors import TruncatedError
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource
 
-# What the system says where it does not copy between two files: other devices, old kernels, files that only grow.
+# The errors of the system if it cannot copy between two files: other devices, old kernels, files that only grow.
 _NOT_COPIED = (
     errno.EXDEV,
     errno.EINVAL,
@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """Appends to a file of ``storage.replacing``, whose position is where it goes on."""
+    """Appends to a file of ``storage.replacing``, and continues at its position."""
 
     def __init__(self, file: BinaryIO, path: str) -> None:
         """``path`` is what errors of the system call the file."""
@@ -107,7 +107,7 @@ def copy_range(source: Source, offset: int, size: int, number: int) -> bool:
             raise
         if not count:
             if not done:
-                return False  # Some file systems say so; reading finds out whether the file has become shorter.
+                return False  # Some file systems report this; reading determines whether the file has become shorter.
             raise TruncatedError(f"{source.path} became shorter while it was copied", path=source.path, offset=offset)
         done += count
     return True

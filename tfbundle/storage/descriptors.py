@@ -1,7 +1,7 @@
 """Keeping many files open when a process may have few descriptors.
 
 Many systems allow 1024 or 256 descriptors, and a batch job perhaps 64. At most a quarter of them is used for open
-files, and at most half of them for mapped ones. The calling program has open files of its own, so that even this may be
+files, and at most half of them for mapped ones. The calling program has other open files, so that even this may be
 too many: when the system refuses, the oldest is closed.
 """
 
@@ -16,7 +16,7 @@ from tfbundle.limits import MOST_OPEN_FILES
 
 T = TypeVar("T")
 
-# What the system says when a process, or the machine, has as many descriptors as it may have.
+# The errors of the system when a process, or the machine, has as many descriptors as it may have.
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
@@ -31,7 +31,7 @@ def most_open_files() -> int:
 
 
 def most_maps() -> int:
-    """Return how many files may be mapped at once; before Python 3.13 each map keeps a descriptor of its own."""
+    """Return how many files may be mapped at once; before Python 3.13 each map keeps a separate descriptor."""
     if sys.platform == "win32" or sys.version_info >= (3, 13):
         return sys.maxsize
     import resource

@@ -1,4 +1,4 @@
-"""Names of the local file system: how they are joined and taken apart, and what lies there.
+"""Names of the local file system: how they are joined and split, and what exists there.
 
 This is the only module that knows the separators and drives of the operating system.
 """
@@ -69,12 +69,12 @@ class LocalLocation(Location):
 
     @property
     def name(self) -> str:
-        """The last component, which is empty behind a final separator."""
+        """The last component, which is empty after a final separator."""
         return os.path.basename(self.path)
 
     @property
     def parent(self) -> LocalLocation:
-        """The folder in which it lies."""
+        """The folder that contains it."""
         return self._with(os.path.dirname(self.path) or os.curdir)
 
     @property

@@ -3,7 +3,8 @@
 ``read_at`` and ``read_into`` copy; ``view`` maps the file and copies nothing, for callers who accept that a mapped file
 must not be truncated while they use it.
 
-Training jobs overwrite and delete checkpoints while others read them; ``storage.base`` says how a source notices.
+Training jobs overwrite and delete checkpoints while others read them; ``storage.base`` describes how a source detects
+this.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class LocalSource(Source):
     def __init__(self, path: str | os.PathLike[str], base: str = "") -> None:
         """Open ``path``, which starts from the folder ``base`` if it is relative.
 
-        Raises ``MissingFileError`` where nothing lies there and ``FormatError`` where it is not a regular file: a
-        pipe would block for ever. Other ``OSError``s pass through.
+        Raises ``MissingFileError`` if nothing exists there and ``FormatError`` if it is not a regular file: a
+        pipe would block forever. Other ``OSError``s pass through.
         """
         self.path = os.fspath(path)
         self._full = os.path.join(base, self.path)
@@ -234,7 +235,7 @@ def _read_into_positioned(descriptor: _Descriptor, buffer: memoryview, offset: i
 
 
 def _read_into_copying(descriptor: _Descriptor, buffer: memoryview, offset: int) -> int:
-    # The portable way passes through a copy; a bounded one, so that a large tensor never lies in memory twice.
+    # The portable way passes through a copy; a bounded one, so that a large tensor is never in memory twice.
     data = _read(descriptor, min(len(buffer), 1 << 20), offset)
     buffer[: len(data)] = data
     return len(data)

@@ -37,7 +37,7 @@ _STANDARD = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 class _NamedFile(io.FileIO):
-    """A file whose errors say which one it is to become; the system says only that a disk is full."""
+    """A file whose errors name the final file; the system only reports that a disk is full."""
 
     def __init__(self, number: int, path: str, *, mode: str = "w") -> None:
         super().__init__(number, mode)
@@ -67,7 +67,7 @@ def replacement(path: StrPath) -> Iterator[BinaryIO]:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        mode = stat.S_IFREG  # Nothing is there, or what cannot be: the file system says so when the file is made.
+        mode = stat.S_IFREG  # Nothing exists there, or the path is invalid: creating the file will fail.
     if stat.S_ISDIR(mode):
         raise ValueError(f"{path} is a folder; name a file to write to")
     number = _descriptor(path)
@@ -75,7 +75,7 @@ def replacement(path: StrPath) -> Iterator[BinaryIO]:
         with _renamed(path) as file:
             yield file
         return
-    # Opening it first says early what cannot be opened; a pipe waits here for its reader.
+    # Opening it first fails early if it cannot be opened; a pipe waits here for its reader.
     with _open_device(path, number, mode) as device, tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)

@@ -15,7 +15,7 @@ from tfbundle.storage.base import Source
 
 
 def open_scratch(largest_in_memory: int) -> IO[bytes]:
-    """Return an empty file to write and read, which lies in memory until it is larger than so many bytes."""
+    """Return an empty file to write and read, which is kept in memory until it is larger than so many bytes."""
     return tempfile.SpooledTemporaryFile(max_size=largest_in_memory)
 
 

@@ -217,7 +217,7 @@ class StagedFile:
             _remove(self.path)
 
     def _named(self, error: OSError) -> OSError:
-        """Return an error with the name that a person knows, which is not the temporary one."""
+        """Return an error with the final name of the file instead of the temporary one."""
         return type(error)(error.errno, error.strerror, self.target)
 
 

@@ -202,7 +202,7 @@ def as_dtype(type_value: Any) -> DType:
         of_numpy = DT_STRING if dtype.hasobject and dtype.names is None else data_type_of(dtype)
         if of_numpy is not None:
             return DType(of_numpy)
-    raise TypeError(f"{type_value!r} stands for no data type of TensorFlow's")
+    raise TypeError(f"{type_value!r} is not a data type of TensorFlow")
 
 
 def number_of(data_type: str) -> int:

@@ -335,7 +335,7 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
         names = folder.list()
     except OSError as error:  # A server without listings, or a folder that may not be listed.
         raise MissingFileError(
-            f"there is no checkpoint {location}: {prefix}.index is not there ({error.strerror or error})",
+            f"there is no checkpoint {location}: {prefix}.index does not exist ({error.strerror or error})",
             path=location.path,
         ) from None
     there = scan_folder(folder, names)

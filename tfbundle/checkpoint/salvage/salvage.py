@@ -29,7 +29,7 @@ from tfbundle.tensors.tensor import Tensor
 if TYPE_CHECKING:
     from tfbundle.checkpoint.v1.store import V1Store
 
-# So many data files are asked for by name.
+# So many data files are checked by name.
 _MOST_ASKED = 1000
 # The kinds that a damaged table may be identified as.
 _TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE, FileKind.TABLE, FileKind.TEXT, FileKind.UNKNOWN)

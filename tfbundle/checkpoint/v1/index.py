@@ -1,7 +1,7 @@
-"""The metas of a V1 checkpoint: the name of each tensor with what the files say of it, and where its slices stand.
+"""The metas of a V1 checkpoint: the name and description of each tensor, and the places of its slices.
 
-Each file has a meta, which states type and shape of the tensors that it holds, and their slices in this file. Slices
-of one tensor may lie in several files; what their metas say has to agree.
+Each file has a meta, which states type and shape of the tensors that it holds, and their slices in this file. Slices of
+a tensor may be in several files, whose metas have to agree.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class V1Index:
         boxes = [stored.box for stored in slices]
         found = find_part(name, Facts(data_type, shape, tuple(boxes)), self._tiling_of) if len(boxes) == 1 else None
         if found is not None:
-            # It is a tensor of its own, so that its slice begins where it does.
+            # It is a separate tensor, so that its slice begins where it does.
             lengths = found.region.lengths
             box = TensorSlice((0,) * len(lengths), lengths, found.region.extents)
             return Facts(data_type, lengths, ()), [slices[0]._replace(box=box)]
@@ -214,12 +214,12 @@ def read_parts(files: V1Files, number: int, parts: dict[bytes, list[Part]]) -> N
                 blocks = tuple(map(table.locate, keys))
                 listed += count if count > 1 else 0
         except TfBundleError:
-            blocks = ()  # Whoever asks for the tensor decodes the statement again, and gets the error.
+            blocks = ()  # Reading the tensor decodes the statement again, and raises the error.
         found.append(Part(number, statement, blocks))
 
 
 def records_of(parts: dict[bytes, list[Part]]) -> dict[str, Record]:
-    """Return what all files say of each tensor, in the order of the names' bytes."""
+    """Return the description of each tensor in all files, in the order of the names' bytes."""
     return {decode_name(name): tuple(parts[name]) for name in sorted(parts)}
 
 

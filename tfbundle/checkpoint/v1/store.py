@@ -4,13 +4,13 @@
 
     PREFIX                    one table:   ""         -> the meta: each tensor's type, shape and slices
                                            slice key  -> the elements of one slice, in a TensorProto
-    PREFIX-00001-of-00003     or several, each with a meta of its own for what it holds
+    PREFIX-00001-of-00003     or several, each with a meta for its contents
 
 An unpartitioned tensor is a single slice that covers everything, so that one way of reading serves all. ``index``
-knows what the metas say; here the slices of a tensor are read and put together.
+has the contents of the metas; here the slices of a tensor are read and put together.
 
 Checksums are those of the table's blocks, and a block is verified whole before anything in it is used, so that
-parts of a tensor are verified too. Large floats lie in the file as an array does, and are read from there; all
+parts of a tensor are verified too. Large floats are stored in the file as in an array, and are read from there; all
 other values pass through a decoder, whole slices at a time.
 """
 
@@ -126,7 +126,7 @@ class V1Store:
         return found
 
     def string_size(self, name: str, record: Record) -> None:
-        """Return ``None``: ranges say it."""
+        """Return ``None``, because the ranges have the checksums."""
         return
 
     def copyable(self, name: str, record: Record) -> tuple[()]:
@@ -144,7 +144,7 @@ class V1Store:
     def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
         """Return the blocks that hold a tensor's slices, which they may share with other tensors.
 
-        A range is a block's contents, as compressed as they are, and the byte that says how; so its checksum
+        A range is a block's contents, as stored, and the byte for their compression; so its checksum
         covers exactly these bytes.
         """
         blocks = {(stored.file, stored.block): None for stored in self.stored_slices(name, record)[1]}
@@ -157,7 +157,7 @@ class V1Store:
         )
 
     def read(self, name: str, record: Record) -> Array:
-        """Return the whole tensor as an array of its own."""
+        """Return the whole tensor as a new array."""
         facts, slices = self.stored_slices(name, record)
         try:
             self._check_complete(name, facts, slices)
@@ -291,5 +291,5 @@ def _check_size(facts: Facts, slices: list[StoredSlice]) -> None:
     stored = sum(blocks.values())
     if wanted > stored * LARGEST_SNAPPY_GROWTH:
         raise FormatError(
-            f"{wanted} elements of {data_type_name(facts.data_type)} cannot lie in {stored} bytes of blocks"
+            f"{wanted} elements of {data_type_name(facts.data_type)} cannot be stored in {stored} bytes of blocks"
         )

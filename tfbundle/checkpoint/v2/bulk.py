@@ -1,9 +1,9 @@
 """Many small tensors at once: one read for a stretch of a shard, one decoding for all entries of a kind.
 
-A model's thousands of biases, counters and scalars lie side by side, and their entries differ in offset and checksum
-alone. So entries of the same length, whose first bytes (type and shape) have the same length too, become the rows of a
-matrix, whose columns are decoded by numpy. This gives types and shapes; to read values, neighbours in a shard are read
-together, of whatever kinds, and the arrays of each kind are cut out of that.
+A model's thousands of biases, counters and scalars are stored side by side, and their entries differ in offset and
+checksum alone. So entries of the same length, whose first bytes (type and shape) have the same length too, become the
+rows of a matrix, whose columns are decoded by numpy. This gives types and shapes; to read values, neighbours in a shard
+are read together, of whatever kinds, and the arrays of each kind are cut out of that.
 
 Whatever is not simple (large, partitioned, strings, an entry in another form, or found damaged) is left to the ordinary
 way, which has one place for every error.
@@ -37,7 +37,7 @@ _FEWEST = 16
 _BATCH = 1 << 14
 # The usual form has no entry that is longer, not even with the largest numbers.
 _LONGEST = 255
-# A tensor above this size is worth a read of its own.
+# A tensor above this size is worth a separate read.
 _SMALL = 64 << 10
 # A stretch ends with the last tensor that begins before a multiple of this.
 _WINDOW = 2 << 20
@@ -50,7 +50,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class Places(NamedTuple):
-    """Where tensors lie, a row each; ``number`` says which tensor it is. ``crc`` is masked."""
+    """The places of tensors, one row each, with the ``number`` of the tensor; ``crc`` is masked."""
 
     number: Column
     shard: Column
@@ -75,7 +75,7 @@ _LEFT = _Kind((), np.dtype(object), 0)
 
 
 def known_facts(records: Collection[bytes]) -> list[Facts | None]:
-    """Return what ``decode_facts`` says of each entry; ``None`` for those that are left to it."""
+    """Return the result of ``decode_facts`` for each entry; ``None`` for those that are left to it."""
     found: list[Facts | None] = [None] * len(records)
     for heads, places in _groups(records):
         facts = {head: _facts_of(head) for head in set(heads)}
@@ -85,7 +85,7 @@ def known_facts(records: Collection[bytes]) -> list[Facts | None]:
 
 
 def find_places(records: Collection[bytes]) -> Places:
-    """Return where the plain tensors among ``records`` lie: numbers, in the usual form, of the size that they state."""
+    """Return the places of the plain tensors in ``records``: numbers, in the usual form, with the stated size."""
     found = [Places(*np.zeros((5, 0), np.int64))]
     for heads, places in _groups(records):
         sizes = {head: _size_of(head) for head in set(heads)}
@@ -180,7 +180,7 @@ def _kind(head: bytes) -> _Kind:
 
 
 def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Places]:
-    """Decode fields 3 to 6 of entries, a row each, and say which rows have them in the usual form."""
+    """Decode fields 3 to 6 of entries, a row each, and return which rows have them in the usual form."""
     # Behind each row follow bytes that end any varint, so that reading past its end is harmless.
     count, length = tails.shape
     padded = np.zeros((count, length + 11), np.uint8)

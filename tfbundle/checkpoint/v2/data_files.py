@@ -5,7 +5,7 @@
     shards=3            three files are open from the start; each array goes to the one that has the fewest bytes
     shard_size=1 GB     one file is open; the next begins where an array would make it larger than that
 
-An array is never divided, so that one that is larger than ``shard_size`` has a file of its own. With ``shard_size`` the
+An array is never divided, so that one that is larger than ``shard_size`` has a separate file. With ``shard_size`` the
 number of files, which is part of each name, is known at the end alone.
 """
 

@@ -37,7 +37,7 @@ def encode_entry(data_type: int, shape: tuple[int, ...], shard: int, offset: int
 def encode_partitioned(data_type: int, shape: tuple[int, ...], shard: int, slices: Sequence[Sequence[Extent]]) -> bytes:
     """Return the ``BundleEntryProto`` of a partitioned tensor, which lists its slices in the order of saving.
 
-    It has no bytes of its own; ``shard`` is that of the first slice, which TensorFlow notes when it merges files.
+    It has no bytes; ``shard`` is that of the first slice, which TensorFlow notes when it merges files.
     """
     place = b"\x18" + encode_varint(shard) if shard else b""
     return _head(data_type, shape) + place + b"".join(_field(0x3A, _encode_extents(extents)) for extents in slices)

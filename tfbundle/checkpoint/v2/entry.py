@@ -1,8 +1,8 @@
 """The value that a bundle's index stores under a tensor's name: ``BundleEntryProto``, decoded and checked.
 
 Two steps, because a listing of a hundred thousand tensors needs shapes alone. ``decode_facts`` gives type, shape and
-slices; ``decode_location`` says where the bytes lie, and refuses a size that does not fit the shape. TensorFlow writes
-an entry's fields in order, type and shape first::
+slices; ``decode_location`` returns the place of the bytes, and rejects a size that does not match the shape. TensorFlow
+writes an entry's fields in order, type and shape first::
 
     08 dtype | 12 n [shape, n bytes] | 18 shard | 20 offset | 28 size | 35 crc32c, 4 bytes LE
 
@@ -41,7 +41,7 @@ _heads: dict[bytes, Facts] = {}
 
 
 class Location(NamedTuple):
-    """Where a tensor's bytes lie: shard, offset and size in bytes, and their masked CRC-32C."""
+    """The place of a tensor's bytes: shard, offset and size in bytes, and their masked CRC-32C."""
 
     shard: int
     offset: int
@@ -60,7 +60,7 @@ def decode_facts(value: bytes) -> Facts:
 
 
 def head_facts(head: bytes) -> Facts | None:
-    """Return what ``4 + value[3]`` first bytes of an entry say, or ``None`` if they are not a type and a shape.
+    """Return the decoded first ``4 + value[3]`` bytes of an entry, or ``None`` if they are not a type and a shape.
 
     Raises ``FormatError`` where they are, and no tensor has them.
     """
@@ -74,7 +74,7 @@ def head_facts(head: bytes) -> Facts | None:
 
 
 def decode_location(value: bytes, facts: Facts) -> Location:
-    """Where the bytes of an unpartitioned tensor lie; raises ``FormatError`` where that cannot be."""
+    """Return the place of the bytes of an unpartitioned tensor; raise ``FormatError`` if it is invalid."""
     entry = _decode_entry(value)
     location = Location(entry.shard_id, entry.offset, entry.size, entry.crc32c)
     if location.offset < 0 or location.size < 0:

@@ -7,7 +7,7 @@
                                     slice key  -> BundleEntryProto of one slice of a partitioned tensor
 
 A partitioned tensor's own entry lists its slices, and states no place. Slice keys (``keys``) look like names that open
-with NUL, of which there may be some, too; only the entry of the whole says which they are.
+with NUL, of which there may be some, too; only the entry of the whole tensor identifies them.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class BundleIndex:
                 key = encode_name(name)
             except UnicodeEncodeError:
                 return None
-            # A key that opens with NUL may be a slice's; only a scan says.
+            # A key that opens with NUL may be a slice's; only a scan determines this.
             if key and key[0] != 0:
                 value = self.table.find(key)
                 if value is not None:
@@ -229,7 +229,7 @@ class BundleIndex:
         return find_part(name, facts, self._tiling_of) if len(facts.slices) == 1 else None
 
     def _tiling_of(self, name: str) -> Tiling | None:
-        """Return how another tensor is partitioned, which is asked for by each of its parts' slots."""
+        """Return how another tensor is partitioned, which each slot of its parts requires."""
         if name not in self._owners:
             record = self.find(name)
             try:
@@ -263,7 +263,7 @@ class BundleIndex:
                 if value is not None
             ]
             if name not in self._disjoint:
-                # What is listed and not there cannot contradict the others.
+                # Keys that are listed but do not exist cannot contradict the others.
                 check_disjoint([part for part, _ in slices if part is not None], self._effort)
                 self._disjoint.add(name)
             damaged = self._damaged.get(name, ())
@@ -357,7 +357,7 @@ def slice_names(names: Iterable[str], find: Callable[[str], bytes | None], paren
         try:
             is_slice = record is not None and key in parents.slice_keys(parent, record)
         except TfBundleError:
-            # Reading a broken parent says what is wrong; its slices are no tensors for all that.
+            # Reading a damaged parent raises the error; its slices are not tensors in any case.
             is_slice = _is_slice_key(key)
         if is_slice:
             found.append(name)

@@ -5,8 +5,8 @@ A string tensor of n elements (TensorFlow, ``util/tensor_bundle``)::
     [length: varint64] * n  [masked CRC-32C of the lengths]  [bytes of all elements]
 
 Both its CRCs, the inner one and the entry's, run over each length as uint32 (uint64 where 32 bits do not hold it) and
-not over the varints; the entry's goes on over the inner checksum as stored and the bytes. These numbers have the byte
-order of the bundle.
+not over the varints; that of the entry continues over the inner checksum as stored and the bytes. These numbers have
+the byte order of the bundle.
 
 A variant tensor repeats for each element::
 

@@ -40,7 +40,7 @@ def payload_of_array(array: Array) -> Payload:
 
 
 def payload_of_parts(parts: Sequence[bytes], crc: int) -> Payload:
-    """Return the payload of strings or variants, which are encoded, and whose CRC-32C follows a rule of its own."""
+    """Return the payload of strings or variants, which are encoded, and whose CRC-32C follows a special rule."""
 
     def write_all(sink: Sink) -> int:
         for part in parts:

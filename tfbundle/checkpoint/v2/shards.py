@@ -1,6 +1,6 @@
 """The ``.data-?????-of-?????`` files of a bundle, opened when they are first needed.
 
-A training job may overwrite or delete its checkpoint at any time. The index that was read says nothing about data
+A training job may overwrite or delete its checkpoint at any time. The index that was read does not describe data
 files that were written after it, so a shard is opened only while the path of the index still leads to the file that was
 opened and no open shard was replaced, and one that had to be closed in between must come back as the same file. Once
 open, a file that was renamed over or deleted keeps its bytes; one that is written to in place is noticed by
@@ -138,7 +138,7 @@ class Shards:
         if not self.prefix.plus(INDEX_SUFFIX).is_file():
             reason = f"the checkpoint {self.prefix} was deleted while it was being read"
         else:
-            # Every tensor of the shard may be asked for, and looking around takes time.
+            # Every tensor of the shard may be requested, and searching the folder takes time.
             if shard not in self._advice:
                 self._advice[shard] = advise_missing_shard(self.prefix, shard, self.count, self._needed(shard))
             reason = (

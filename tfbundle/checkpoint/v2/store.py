@@ -1,8 +1,8 @@
-"""V2 checkpoints: an index that says where each tensor lies (``index``), and data files that hold the bytes.
+"""V2 checkpoints: an index with the place of each tensor (``index``), and data files that hold the bytes.
 
 ::
 
-    PREFIX.data-00003-of-00008     shard 3: the bytes of tensors, one behind the other, C order
+    PREFIX.data-00003-of-00008     shard 3: the bytes of tensors, one after the other, C order
 
 The index is the authority; a shard is nothing but bytes. Bytes become arrays in ``stored_slices``; here the slices of
 a tensor are put together.
@@ -36,7 +36,7 @@ from tfbundle.tensors.threads import run_together
 
 
 def open_bundle(prefix: Location, verify: bool) -> BundleStore:
-    """Return the store of a V2 checkpoint, shared by all unpickled tensors that lie in it."""
+    """Return the store of a V2 checkpoint, shared by all unpickled tensors from it."""
     return _shared.get((prefix, verify), lambda: BundleStore.open(prefix, verify=verify))
 
 
@@ -114,7 +114,7 @@ class BundleStore:
         return self.index.stored_slices(name, record)
 
     def ranges(self, name: str, record: bytes) -> tuple[Range, ...]:
-        """Return where a tensor lies."""
+        """Return the place of a tensor."""
         return tuple(
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
             for _, (_, _, place) in self.stored_slices(name, record)
@@ -136,7 +136,7 @@ class BundleStore:
             raise error.locate(path=self.path, tensor=name) from None
 
     def string_size(self, name: str, record: bytes) -> None:
-        """Return ``None``: ranges say it."""
+        """Return ``None``, because the ranges have the checksums."""
         return
 
     def copyable(self, name: str, record: bytes) -> list[Copyable]:
@@ -161,7 +161,7 @@ class BundleStore:
             raise error.locate(path=self.path, tensor=name) from None
 
     def read(self, name: str, record: bytes) -> Array:
-        """Return the whole tensor as an array of its own."""
+        """Return the whole tensor as a new array."""
         return self._read(name, record, self.stored_slices(name, record))
 
     def _read(self, name: str, record: bytes, slices: Slices) -> Array:
@@ -207,7 +207,7 @@ class BundleStore:
         return array
 
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:
-        """Yield the elements of a tensor in C order, as flat arrays of bounded size (``streaming`` says how)."""
+        """Yield the elements of a tensor in C order, as flat arrays of bounded size (see ``streaming``)."""
         slices = self.stored_slices(name, record)
         try:
             whole = _whole(slices)
@@ -242,7 +242,7 @@ class BundleStore:
         for stored in slices:
             room.take(stored)
             if stored.is_objects and prod(stored.shape) > stored.location.size:
-                raise FormatError(f"{prod(stored.shape)} elements cannot lie in {stored.location.size} bytes")
+                raise FormatError(f"{prod(stored.shape)} elements cannot be stored in {stored.location.size} bytes")
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
         """Return many tensors by name, each of which must be there; with ``mmap`` read-only, and views where there are.

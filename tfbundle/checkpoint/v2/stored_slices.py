@@ -60,7 +60,7 @@ class SliceReader:
         self._full_paths: dict[int, tuple[str, int]] = {}
 
     def read(self, stored: StoredSlice) -> Array:
-        """Return the whole slice as an array of its own, verified."""
+        """Return the whole slice as a new array, verified."""
         source = self.source(stored)
         if stored.is_objects:
             return self._read_objects(stored, source, verify=self.verify)
@@ -207,8 +207,8 @@ class SliceReader:
 class Room:
     """Room in the shards for what is to be in memory at once: a tensor's slices, or all tensors of a load.
 
-    Stored slices lie apart. But a file may state that a thousand of them are the same million bytes, and would have a
-    reader take a thousand times the file's size.
+    Stored slices do not overlap. But a file may state that a thousand of them are the same million bytes, and would
+    have a reader take a thousand times the file's size.
     """
 
     def __init__(self, reader: SliceReader) -> None:

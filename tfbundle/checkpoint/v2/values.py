@@ -1,4 +1,4 @@
-"""From what a person passes as a tensor to TensorFlow's type and the values as they are stored.
+"""Conversion of a value that the caller passes as a tensor to TensorFlow's type and the stored values.
 
 Numbers keep the type that numpy gives them. Text becomes UTF-8; a list of ``str`` or ``bytes`` never passes through
 numpy's own strings, which lose zeros at their ends.
@@ -48,7 +48,7 @@ def to_array(name: str, value: Any, data_type: str | None = None) -> tuple[int, 
 
 @lru_cache(maxsize=256)
 def plain_number(dtype: np.dtype[Any]) -> int | None:
-    """Return the ``DataType`` number of a dtype whose arrays lie in memory as they are stored, or ``None``."""
+    """Return the ``DataType`` number of a dtype whose arrays are stored as they are in memory, or ``None``."""
     is_swapped = dtype.byteorder == ">" or (dtype.byteorder == "=" and sys.byteorder == "big")
     if dtype.names is not None or dtype.kind in "OSUT" or (is_swapped and dtype.itemsize > 1):
         return None
@@ -93,7 +93,7 @@ def _as_array(name: str, value: Any) -> Array:
         if array.dtype.kind in "SU":
             array = np.asarray(value, object)
     except (ValueError, Warning) as error:
-        raise ValueError(f"{name!r} is no array: {error}") from None
+        raise ValueError(f"{name!r} is not an array: {error}") from None
     return array
 
 

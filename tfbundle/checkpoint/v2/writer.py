@@ -2,7 +2,7 @@
 
 ::
 
-    add(name, value) --> PREFIX.data-0000k-of-0000n    bytes, one array behind the other, in the order given
+    add(name, value) --> PREFIX.data-0000k-of-0000n    bytes, one array after the other, in the given order
                      --> an entry in memory            type, shape, shard, offset, size, CRC
     end of the block --> PREFIX.index                  the entries by key, sorted
 
@@ -86,7 +86,7 @@ class CheckpointWriter:
         """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file.
 
         Tensors go to ``shards`` data files, or with ``shard_size`` to as many as it takes for none to exceed so many
-        bytes; a tensor, or a slice, that is larger has a file of its own.
+        bytes; a tensor, or a slice, that is larger has a separate file.
 
         ``partial`` allows partitioned tensors of which slices are not given, as where each of several workers saves its
         own; what lacks slices cannot be read as a whole. ``written`` is called with the number of bytes each time some
@@ -95,7 +95,7 @@ class CheckpointWriter:
         self._location = locate(path, storage_options)
         self.prefix = self._location.path
         if not self.prefix or prefix_of_member(self.prefix) is not None:
-            raise ValueError(f"{self.prefix!r} is no prefix; leave out .index, .meta or .data-00000-of-00001")
+            raise ValueError(f"{self.prefix!r} is not a prefix; leave out .index, .meta or .data-00000-of-00001")
         self._data = DataFiles(self._location, check_shards(shards), check_shard_size(shards, shard_size))
         self._sync = sync
         self._partial = partial
@@ -140,7 +140,7 @@ class CheckpointWriter:
             self._discard()
 
     def add(self, name: str, value: Any, *, data_type: str | None = None, shard: int | None = None) -> None:
-        """Write a tensor. ``data_type`` is TensorFlow's type where the value does not say, such as ``"DT_QINT8"``."""
+        """Write a tensor. ``data_type`` is TensorFlow's type if the value lacks it, such as ``"DT_QINT8"``."""
         if isinstance(value, Tensor):
             self._add_tensor(name, value, shard)
             return
@@ -282,7 +282,7 @@ class CheckpointWriter:
         try:
             crc = payload(file if self._written is None else CountingSink(file, self._written))
         except BaseException:
-            # What follows would lie behind an incomplete tensor.
+            # Further data would follow an incomplete tensor.
             self._broken = self._broken or file.size != offset
             raise
         self._entries[key] = encode_entry(number, shape, shard, offset, file.size - offset, crc)
