@@ -146,7 +146,7 @@ LIES: dict[str, tuple[Saved, type[TfBundleError], str]] = {
     ),
     "slice with a negative start": (corrupt(slices=[((-1, 3), FULL)]), FormatError, "from index -1"),
     "slice with a negative length": (corrupt(slices=[((0, -3), FULL)]), FormatError, "-3 elements"),
-    "slice of another rank": (corrupt(slices=[((0, 3),)]), FormatError, "1 dimensions"),
+    "slice of another rank": (corrupt(slices=[((0, 3),)]), FormatError, "1 dimension,"),
     "slice of another shape": (
         Saved(MATRIX, slices=HALVES, slice_lies={0: {"shape": (4, 3)}}),
         FormatError,

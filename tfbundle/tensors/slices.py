@@ -21,6 +21,7 @@ import numpy as np
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.formats.slice_keys import FULL, Extent
 from tfbundle.limits import MOST_EXTENTS, MOST_SLICES, OVERLAP_EFFORT
+from tfbundle.plurals import plural
 from tfbundle.proto import TensorSliceProto
 from tfbundle.tensors.overlaps import Column, Effort, find_overlap
 
@@ -77,7 +78,7 @@ def decode_extents(message: TensorSliceProto) -> tuple[Extent, ...]:
 def locate_slice(extents: Sequence[Extent], shape: tuple[int, ...]) -> TensorSlice:
     """Return the box of ``extents`` in a tensor of ``shape``; raise ``FormatError`` if it is not inside."""
     if len(extents) != len(shape):
-        raise FormatError(f"a slice has {len(extents)} dimensions, and its tensor has {len(shape)}")
+        raise FormatError(f"a slice has {plural(len(extents), 'dimension')}, and its tensor has {len(shape)}")
     starts, lengths = [], []
     for (start, length), whole in zip(extents, shape, strict=True):
         if length == FULL and start == 0:
