@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -468,6 +469,17 @@ def test_a_failure_leaves_what_was_there(logs: Path, tmp_path: Path, monkeypatch
                 tfbundle.export_events(logs, tmp_path / "out")
         assert snapshot(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
+
+
+def test_a_failure_ends_the_workers(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_in_place_of", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        tfbundle.export_events(logs, tmp_path / "out", workers=2)
+    assert caught.tb is not None  # The frames, and what they refer to, still exist.
+    assert multiprocessing.active_children() == []
 
 
 def test_without_an_exchange_of_folders(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

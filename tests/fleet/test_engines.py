@@ -57,7 +57,7 @@ def test_results_that_are_dropped_end_the_workers() -> None:
     results = choose_engine(2, None).map(tasks.wait, range(5))
     worker = next(results)
     started = time.monotonic()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert time.monotonic() - started < 10
     assert multiprocessing.active_children() == []
     assert not exists(worker)

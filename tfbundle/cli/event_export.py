@@ -66,7 +66,8 @@ def export(
 ) -> None:
     """Write scalars to a CSV, JSON Lines or Parquet table.
 
-    The columns are run, tag, step, wall_time and value.
+    The columns are run, tag, step, wall_time and value. All points are in memory at once; for thousands of runs, or a
+    table that grows with them, use 'tfbundle events dataset'.
     """
     file = TableFile(out, format, as_json=as_json)
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)

@@ -5,7 +5,7 @@ The paths of tasks must lead to the same files on every worker: a shared file sy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -21,7 +21,9 @@ _PATIENCE = 10
 _PENDING_EACH = 3
 
 
-def map_on_cluster(scheduler: str, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+def map_on_cluster(
+    scheduler: str, function: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Generator[Result, None, None]:
     """Yield the results in order; raises as ``Engine.map`` does, and ``UnsupportedError`` if dask is not installed."""
     try:
         import distributed  # type: ignore[import-untyped, import-not-found, unused-ignore]

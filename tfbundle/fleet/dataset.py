@@ -24,6 +24,7 @@ The new state is made in a folder next to ``DIR``, with links to the files that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -128,9 +129,9 @@ def export_events(
     new = old
     if planned or not is_current:
         tasks = list(group_by_size((part, part.size) for part in planned))
-        results = engine.map(partial(make_parts, patterns), tasks)
-        made = _counted(results, [sum(part.size for part in task) for task in tasks], progress)
-        new = _write(folder, selection, old, plans, chain.from_iterable(made))
+        with closing(engine.map(partial(make_parts, patterns), tasks)) as results:
+            made = _counted(results, [sum(part.size for part in task) for task in tasks], progress)
+            new = _write(folder, selection, old, plans, chain.from_iterable(made))
     before, after = _states(old), _states(new)
     troubles = EventTroubles(unlisted)
     for state in after.values():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,7 +28,7 @@ class Engine(NamedTuple):
     workers: int = 1
     scheduler: str | None = None
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
         """Yield the result of each task, in order.
 
         Nothing is started before the first result is requested, and everything has ended when the iterator is closed
@@ -42,7 +42,7 @@ class Engine(NamedTuple):
             from tfbundle.fleet.local_workers import map_in_processes
 
             return map_in_processes(self.workers, function, tasks)
-        return map(function, tasks)
+        return (function(task) for task in tasks)
 
 
 def choose_engine(workers: int | None, scheduler: str | None) -> Engine:

@@ -12,6 +12,7 @@ a million names are never in memory together. ``Table.unify_dictionaries`` merge
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from logging import getLogger
@@ -73,9 +74,10 @@ def event_batches(
 
     def batches() -> Iterator[Any]:
         report(unlisted)
-        for rows, bad in engine.map(read, tasks):
-            report(bad)
-            yield from rows
+        with closing(engine.map(read, tasks)) as results:
+            for rows, bad in results:
+                report(bad)
+                yield from rows
 
     return arrow.RecordBatchReader.from_batches(batch_schema(), batches())
 

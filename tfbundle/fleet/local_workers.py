@@ -13,7 +13,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -30,7 +30,9 @@ Result = TypeVar("Result")
 _PENDING_EACH = 3
 
 
-def map_in_processes(workers: int, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+def map_in_processes(
+    workers: int, function: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Generator[Result, None, None]:
     """Yield the results in order; raises as ``Engine.map`` does, and ``TypeError`` if a task cannot be pickled."""
     context = multiprocessing.get_context("spawn")
     lifeline, alive = context.Pipe(duplex=False)
