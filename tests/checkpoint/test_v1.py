@@ -379,6 +379,14 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
         V1Store.open(locate("nothing"), [], verify=True)
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_any_file_may_be_the_absent_one(tmp_path: Path, number: int) -> None:
+    files, _ = write_set(tmp_path)
+    present = [path for place, path in enumerate(files) if place != number]
+    with pytest.raises(MissingFileError, match=f"model-0000{number}-of-00003 is absent of the 3"):
+        store_of(tmp_path / "model", *present)
+
+
 def test_files_of_two_sets_are_refused(tmp_path: Path) -> None:
     files, _ = write_set(tmp_path)
     others, _ = write_set(tmp_path, 2)

@@ -19,6 +19,7 @@ from tests.support.arrays import PLAIN_DTYPES, assert_same, sample_array
 from tests.support.bundle_writer import write_bundle
 from tfbundle.conversion.convert import convert
 from tfbundle.conversion.sources.opening import open_source
+from tfbundle.conversion.sources.values import native
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -328,6 +329,24 @@ def test_a_checkpoint_comes_before_a_file_of_its_name(tmp_path: Path) -> None:
     write_bundle(tmp_path / "x.npz", {"w": MATRIX})
     np.savez(tmp_path / "x.npz", other=MATRIX)
     assert set(contents(tmp_path / "x.npz")) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_text"),
+    [
+        (0xD7FF, True), (0xD800, False), (0xDC7F, False), (0xDC80, True), (0xDCFF, True), (0xDD00, False),
+        (0xDFFF, False), (0xE000, True), (0x10FFFF, True), (0x110000, False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("order", "<>")
+def test_numbers_that_are_not_characters(code: int, is_text: bool, order: str) -> None:
+    """numpy fails at them with errors of several kinds; bytes that were not UTF-8 have characters of their own."""
+    array = np.array([ord("a"), code], f"{order}u4").view(f"{order}U2")
+    if is_text:
+        assert native(array)[0] == ("a" + chr(code)).encode("utf-8", "surrogateescape")
+    else:
+        with pytest.raises(FormatError, match="not Unicode characters"):
+            native(array)
 
 
 def test_a_source_is_not_replaced_unasked(tmp_path: Path) -> None:

@@ -467,6 +467,14 @@ def test_broken_block_of_runs(open_table: OpenTable, name: str, monkeypatch: pyt
     assert caught.value.message.replace("table1", "table0") == usual.value.message
 
 
+def test_a_count_of_restart_points_that_does_not_fit_is_located() -> None:
+    """The count is the last four bytes; two restart points take eight more."""
+    assert decode_block(bytes(8) + (2).to_bytes(4, "little")) == ([], [])
+    with pytest.raises(FormatError, match="more restart points than it has room for") as caught:
+        decode_block(bytes(8) + (3).to_bytes(4, "little"))
+    assert caught.value.offset == 8
+
+
 def test_what_tensorflow_writes_goes_by_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(b"layer_%04d/kernel" % number, b"%d" % number) for number in range(5000)]
     monkeypatch.setattr(block, "_decode_entries", None)
