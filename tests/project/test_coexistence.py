@@ -19,7 +19,12 @@ IMPORT_TFBUNDLE = """
 import importlib, pkgutil, sys
 import tfbundle
 for module in pkgutil.walk_packages(tfbundle.__path__, "tfbundle."):
-    importlib.import_module(module.name)
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        # A data source of an engine is a module to import in a program that uses the engine.
+        if error.name.partition(".")[0] not in ("ray", "pyspark"):
+            raise
 """
 
 IMPORT_TENSORFLOW = """
