@@ -35,7 +35,7 @@ PADDING = 16
 # Padding after a message of the old Julia writer is at most this long.
 LONGEST_PADDING = 1 << 12
 # The size of a record whose message and padding take eight bytes.
-_WORD_END = HEADER_SIZE + 8 + 4
+WORD_END = HEADER_SIZE + 8 + 4
 
 # A matrix has rows of at most this length, and at least so many of them.
 LONGEST_ROW = 512
@@ -238,7 +238,7 @@ def _is_followed_by_crc(data: memoryview, place: int, end: int) -> bool:
 def _end_of_padding(data: memoryview, headers: list[int], place: int, end: int, *, is_end: bool) -> int | None:
     """Return where padding after ``end`` may end, given the positions of ``headers``, or ``None``."""
     if _is_header_next(headers, place):
-        return place + _WORD_END - 4 if is_padded_word(data[place : place + _WORD_END + HEADER_SIZE]) else None
+        return place + WORD_END - 4 if is_padded_word(data[place : place + WORD_END + HEADER_SIZE]) else None
     number = bisect_right(headers, end + 4)
     behind = headers[number] if number < len(headers) else len(data) if is_end else None
     return behind - 4 if behind is not None and end + 4 < behind <= end + 4 + LONGEST_PADDING else None
@@ -257,7 +257,7 @@ def is_padded_word(data: memoryview) -> bool:
     zeros and another header, or the end of ``data``, follows.
     """
     length = int.from_bytes(data[:8], "little")
-    after = data[_WORD_END : _WORD_END + HEADER_SIZE]
+    after = data[WORD_END : WORD_END + HEADER_SIZE]
     return (
         length < 8
         and not any(data[HEADER_SIZE + length : HEADER_SIZE + 8])

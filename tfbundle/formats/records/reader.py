@@ -34,6 +34,7 @@ from tfbundle.formats.records.frames import (
     HEADER_SIZE,
     LONGEST_PADDING,
     PADDING,
+    WORD_END,
     Frames,
     find_frames,
     find_header,
@@ -304,14 +305,17 @@ class RecordReader:
             return None
         self._reach(length + FRAME_SIZE + LONGEST_PADDING + HEADER_SIZE)
         data = self._buffer[self._start : self._end]
-        if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])) and not is_padded_word(data):
-            return None  # A header without a record, whose checksum would pass for that of padding.
-        behind = length + FRAME_SIZE
-        limit = behind + LONGEST_PADDING + HEADER_SIZE
-        found = next_header(data[behind:limit])
-        if found is None and len(data) >= limit:
-            return None
-        end = len(data) if found is None else behind + found
+        if is_header(bytes(data[HEADER_SIZE : 2 * HEADER_SIZE])):
+            if not is_padded_word(data):
+                return None  # A header without a record, whose checksum would pass for that of padding.
+            end = WORD_END
+        else:
+            behind = length + FRAME_SIZE
+            limit = behind + LONGEST_PADDING + HEADER_SIZE
+            found = next_header(data[behind:limit])
+            if found is None and len(data) >= limit:
+                return None
+            end = len(data) if found is None else behind + found
         self._spent += end
         if unmask(int.from_bytes(data[end - 4 : end], "little")) != crc32c(data[HEADER_SIZE : end - 4]):
             return None
