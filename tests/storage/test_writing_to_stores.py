@@ -197,7 +197,7 @@ def test_a_large_upload_that_fails_leaves_no_parts(bucket: Bucket, monkeypatch: 
     location = locate(f"{bucket.url}/torn")
     with pytest.raises(OSError, match="s3://models/torn"):
         location.objects.upload("torn", Torn())  # type: ignore[attr-defined]
-    assert not bucket.keys("torn")
+    assert not bucket.list_keys("torn")
     assert bucket.uploads() == []
 
 

@@ -28,7 +28,7 @@ class Bucket:
                 self.client.put_object(Bucket="models", Key=name, Body=path.read_bytes(), ACL="public-read")
         return f"{self.url}/{key}"
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def list_keys(self, prefix: str = "") -> list[str]:
         """Return the names of all objects below a prefix."""
         found = self.client.list_objects_v2(Bucket="models", Prefix=prefix).get("Contents", [])
         return sorted(item["Key"] for item in found)

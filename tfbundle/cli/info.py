@@ -94,8 +94,9 @@ def _fact(value: Any) -> str:
 
 def _print_tree(found: Overview) -> None:
     from tfbundle.storage.locations import locate
+    from tfbundle.storage.object_stores import scheme_of
 
-    root = locate(found.path).join("").path
+    root = f"{locate(found.path).join('').bare()}/" if scheme_of(found.path) else locate(found.path).join("").path
     items = sorted(found.items, key=lambda item: natural_key(item.path))
     rows = [_cells(item, root) for item in items[:_MOST_ROWS]]
     if rows:

@@ -90,7 +90,7 @@ class EventLog:
 
     def _look(self) -> bool:
         with self._lock:
-            found, self.unreadable = find_runs(self._location)
+            found, self.unreadable = find_runs(self._location.current())
             changed = False
             runs = {}
             for name, files in found.items():

@@ -266,7 +266,11 @@ class Run:
         """Read appended data and return whether anything changed; ``found`` are the files that exist now."""
         with self._lock:
             known = {file.path: file for file in self._files}
-            files = [known.get(location.path) or self._file(location) for location in found]
+            files = []
+            for location in found:
+                file = known.get(location.path) or self._file(location)
+                file.location = location  # Of a store, an older one may lead to what was listed before.
+                files.append(file)
             changed = [file.path for file in files] != self.paths
             self._files = files
             if changed:

@@ -154,6 +154,10 @@ class Location(ABC):
         The same holds for locations derived from it. Messages still show the name that the caller passed.
         """
 
+    def recent(self) -> Location:
+        """Return the same location, without what a listing stated about its folder unless that is recent."""
+        return self
+
     def current(self) -> Location:
         """Return the same location, without what a listing stated about its folder before."""
         return self

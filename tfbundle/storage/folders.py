@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Hashable, Iterable
+from itertools import takewhile
 
 from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import FileStat, Listing, Location
@@ -183,6 +184,10 @@ def _stat(entry: str | os.DirEntry[str]) -> FileStat | None:
 def common_folder(paths: Iterable[str]) -> str:
     """Return the folder that all paths begin with, with its final separator, or ``""`` if there is none."""
     folders = {os.path.dirname(path) for path in paths}
+    if folders and all("://" in folder for folder in folders):
+        first, last = min(folders).split("/"), max(folders).split("/")
+        shared = list(takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+        return "/".join([*(part for part, _ in shared), ""]) if len(shared) > 2 else ""
     try:
         return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
     except ValueError:  # There are none, or they are on several drives.

@@ -46,7 +46,7 @@ def locate(path: StrPath, storage_options: StorageOptions | None = None, *, stor
     if isinstance(path, Location):
         if storage_options is not None or store is not None:
             raise ValueError(f"{path} is a location, which has a store already; pass a path")
-        return path
+        return path.recent()
     text = os.fsdecode(path)
     if store is not None:
         if storage_options is not None:

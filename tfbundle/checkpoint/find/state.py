@@ -316,5 +316,5 @@ def latest_checkpoint(
     ``storage_options`` are those of ``locate``, for URLs.
     """
     checkpoint_dir = with_options(checkpoint_dir, storage_options)
-    state = find_state(locate(checkpoint_dir), latest_filename)
+    state = find_state(locate(checkpoint_dir).current(), latest_filename)
     return None if state is None else state.resolved
