@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.buckets import open_bucket
+from tests.support.command import outcome
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Server, serving
 from tfbundle.storage.locations import locate
@@ -135,3 +140,36 @@ def test_neighbours_are_read_together() -> None:
         (0, 200_100, 140),
         (600_000, 600_005, 5),
     ]
+
+
+@pytest.mark.parametrize(("command", "trips"), [("ls", 3), ("info", 5), ("state", 6)])
+def test_a_run_in_a_bucket_takes_few_round_trips(command: str, trips: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round trip is a request, or several at the same time; one begins once another has ended."""
+    pytest.importorskip("obstore", reason="buckets are read by obstore, which is not installed")
+    from tfbundle.storage.obstore_objects import ObstoreObjects
+
+    lock = threading.Lock()
+    ended = 0
+
+    def counted(name: str) -> Callable[..., Any]:
+        real = getattr(ObstoreObjects, name)
+
+        def call(*arguments: Any) -> Any:
+            nonlocal ended
+            with lock:
+                number = ended + 1
+            time.sleep(0.05)  # All that are requested at the same time have begun before the first one ends.
+            try:
+                return real(*arguments)
+            finally:
+                with lock:
+                    ended = max(ended, number)
+
+        return call
+
+    with open_bucket() as bucket:
+        url = bucket.put(FIXTURES / TRAINING, "run")
+        for name in ("read", "read_tail", "facts", "list"):
+            monkeypatch.setattr(ObstoreObjects, name, counted(name))
+        assert outcome(command, url)[0] == 0
+    assert ended <= trips

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from math import isfinite
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from tfbundle.checkpoint.find.names import (
     find_files,
     holds_data,
     is_sidecar,
+    parse_shard,
     prefix_of_member,
     prefix_of_v1_shard,
     scan_folder,
@@ -75,6 +77,8 @@ class Examined(NamedTuple):
     errors: list[TfBundleError | OSError]
 
 
+# Bytes of indexes and other small files that are read together.
+_MOST_EXPECTED = 16 << 20
 # The time of each checkpoint in the state file, by place: the folder without links, and the name.
 Times = Mapping[tuple[Location, str], float | None]
 
@@ -96,7 +100,14 @@ def list_checkpoints(
     """
     folder = with_options(folder, storage_options)
     location = locate(folder)
+    expect_small(location)
     return list_with_state(location, find_state(location, latest_filename))
+
+
+def expect_small(folder: Location) -> None:
+    """Prepare to examine a folder, in which every file but those of data is looked into; nothing is raised."""
+    with suppress(OSError):
+        folder.expect((name for name in folder.list().names if parse_shard(name) is None), _MOST_EXPECTED)
 
 
 def list_with_state(folder: Location, state: CheckpointState | None) -> list[ListedCheckpoint]:

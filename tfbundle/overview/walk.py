@@ -23,7 +23,7 @@ from tfbundle.checkpoint.find.names import (
 from tfbundle.checkpoint.find.renamed import is_stray_copy
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
 from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
-from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
+from tfbundle.checkpoint.listing import ListedCheckpoint, expect_small, list_checkpoints
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.events.file import Options
 from tfbundle.events.run import Run
@@ -141,6 +141,7 @@ class _Walk:
                 items.append(_unreadable(folder, error))
                 continue
             self._folders += 1
+            expect_small(folder)
             below: list[Location] = []
             items += self.folder(folder, listing, below)
             waiting += reversed(below)

@@ -206,6 +206,12 @@ class Location(ABC):
     def list(self) -> Listing:
         """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
 
+    def expect(self, names: Iterable[str], most: int) -> None:  # noqa: B027 - only some storage prepares
+        """Prepare to read entries of this folder, if the small ones and the ends of others have ``most`` bytes at most.
+
+        Storage that takes time to answer reads them together. No errors are raised.
+        """
+
     @abstractmethod
     def place(self) -> Hashable:
         """Return what is equal for two names of one folder; raises ``MissingFileError`` if there is none."""

@@ -246,8 +246,9 @@ class _Connection(http.client.HTTPConnection):
             self.sock = _trust().wrap_socket(self.sock, server_hostname=self.to.name)
 
     def __del__(self) -> None:
-        with suppress(Exception):  # The interpreter may be ending.
-            self.close()
+        sock = getattr(self, "sock", None)
+        if sock is not None:
+            sock.close()
 
     def target(self, path: str) -> str:
         """Return what a request line names: the path, or to a proxy the whole URL."""

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
-from tfbundle.errors import MissingFileError
+from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.storage.base import FileStat, Listing, Location
 from tfbundle.storage.object_stores import open_objects, scheme_of, split_url
 from tfbundle.storage.objects import Answer, ObjectFacts, Objects
 from tfbundle.storage.read_ahead import RANGE
 from tfbundle.storage.remote import SMALL, RemoteSource
 
-# So many objects' ends are kept until they are opened.
-_MOST_TAILS = 4
+# So many objects' ends of 64 KiB are kept, and so many are requested at the same time.
+_MOST_TAILS = 256
+_MOST_TOGETHER = 32
 # For so long a path that this library returned leads to what was learned when it was made.
 _RECENT_SECONDS = 2.0
 
@@ -108,9 +111,7 @@ class _Store:
             answer = self.objects.read_tail(key, SMALL)
         except MissingFileError:
             return None
-        while len(self._tails) >= _MOST_TAILS:
-            del self._tails[next(iter(self._tails))]
-        self._tails[key] = answer
+        self._keep(key, answer)
         return answer.facts
 
     def open(self, key: str, url: str, first: tuple[int, int] | None) -> RemoteSource:
@@ -127,6 +128,34 @@ class _Store:
         if facts is None:
             raise MissingFileError(f"there is no file {url}", path=url)
         return RemoteSource(self.objects, key, url, facts, self._tails.get(key))
+
+    def expect(self, folder: str, names: Iterable[str], most: int) -> None:
+        """Read the ends of objects of a listed folder together, if they have ``most`` bytes at most."""
+        listing = self._listings.get(folder)
+        if listing is None:
+            return
+        above = f"{folder}/" if folder else ""
+        wanted = {above + name: listing.objects[name] for name in names if name in listing.objects}
+        wanted = {key: facts for key, facts in wanted.items() if facts.size and key not in self._tails}
+        if not wanted or sum(min(facts.size, SMALL) for facts in wanted.values()) > most:
+            return
+
+        def read(key: str) -> Answer | None:
+            facts = wanted[key]
+            with suppress(TfBundleError, OSError):
+                answer = self.objects.read(key, max(0, facts.size - SMALL), facts.size, facts.e_tag)
+                return answer if answer.facts.size == facts.size and answer.facts.e_tag == facts.e_tag else None
+            return None
+
+        with ThreadPoolExecutor(min(_MOST_TOGETHER, len(wanted))) as pool:
+            for key, answer in zip(wanted, pool.map(read, wanted), strict=True):
+                if answer is not None:
+                    self._keep(key, answer)
+
+    def _keep(self, key: str, answer: Answer) -> None:
+        while len(self._tails) >= _MOST_TAILS:
+            del self._tails[next(iter(self._tails))]
+        self._tails[key] = answer
 
     def has_folder(self, key: str) -> bool:
         """Return whether a key begins with this name."""
@@ -299,6 +328,11 @@ class RemoteLocation(Location):
         if listing is None or not (listing.names or not self._key):
             raise MissingFileError(f"there is no folder {self.path}", path=self.path)
         return listing
+
+    def expect(self, names: Iterable[str], most: int) -> None:
+        """Read small entries of this folder, which was listed, and the ends of others together."""
+        if not self._is_outside:
+            self._store.expect(self._key.rstrip("/"), names, most)
 
     def place(self) -> Hashable:
         """Return what is equal for two names of one object or folder; raises ``MissingFileError`` if there is none."""

@@ -63,6 +63,8 @@ _CKPT = re.compile(r"\.c[a-z]{1,4}\Z")
 _SHORTEST_NAME = 4
 # A longer list of candidates is not useful.
 _MOST_LISTED = 10
+# State file and indexes of a small run, which are read together where that saves time.
+_FEW_BYTES = 100_000
 # How many files of a folder are opened to determine whether one is a checkpoint.
 _MOST_OPENED = 100
 
@@ -152,12 +154,20 @@ def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
     )
 
 
+def _names(folder: Location) -> list[str]:
+    try:
+        return folder.list().names
+    except OSError:
+        return []
+
+
 def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
     # A prefix may share its name with a folder. The index suffix is also used by files that are not indexes.
     if folder.name:
         found = find_files(folder, format)
         if found is not None and (found.format == "v1" or holds_index(folder.plus(INDEX_SUFFIX))):
             return found
+    folder.expect((STATE_NAME, *(name for name in _names(folder) if name.endswith(INDEX_SUFFIX))), _FEW_BYTES)
     state = find_state(folder)
     if state is not None:
         return _from_state(state, folder, format)
