@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from math import isfinite
 from typing import NamedTuple
 
@@ -106,8 +105,7 @@ def list_checkpoints(
 
 def expect_small(folder: Location) -> None:
     """Prepare to examine a folder, in which every file but those of data is looked into; nothing is raised."""
-    with suppress(OSError):
-        folder.expect((name for name in folder.list().names if parse_shard(name) is None), _MOST_EXPECTED)
+    folder.expect(lambda name: parse_shard(name) is None, _MOST_EXPECTED)
 
 
 def list_with_state(folder: Location, state: CheckpointState | None) -> list[ListedCheckpoint]:

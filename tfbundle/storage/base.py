@@ -15,7 +15,7 @@ Modules above ``storage`` never split paths or query the file system; they recei
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
@@ -206,10 +206,10 @@ class Location(ABC):
     def list(self) -> Listing:
         """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
 
-    def expect(self, names: Iterable[str], most: int) -> None:  # noqa: B027 - only some storage prepares
-        """Prepare to read entries of this folder, if the small ones and the ends of others have ``most`` bytes at most.
+    def expect(self, chosen: Callable[[str], bool], most: int) -> None:  # noqa: B027 - only some storage prepares
+        """Prepare to read the entries of this folder with chosen names, of which the ends have ``most`` bytes at most.
 
-        Storage that takes time to answer reads them together. No errors are raised.
+        Storage that takes time to answer reads small files and the ends of others together. No errors are raised.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -129,13 +129,16 @@ class _Store:
             raise MissingFileError(f"there is no file {url}", path=url)
         return RemoteSource(self.objects, key, url, facts, self._tails.get(key))
 
-    def expect(self, folder: str, names: Iterable[str], most: int) -> None:
-        """Read the ends of objects of a listed folder together, if they have ``most`` bytes at most."""
-        listing = self._listings.get(folder)
-        if listing is None:
+    def expect(self, folder: str, chosen: Callable[[str], bool], most: int) -> None:
+        """Read the ends of objects of a folder together, if they have ``most`` bytes at most."""
+        if not self.lists(folder):
+            return
+        try:
+            listing = self.listing(folder)
+        except OSError:
             return
         above = f"{folder}/" if folder else ""
-        wanted = {above + name: listing.objects[name] for name in names if name in listing.objects}
+        wanted = {above + name: facts for name, facts in listing.objects.items() if chosen(name)}
         wanted = {key: facts for key, facts in wanted.items() if facts.size and key not in self._tails}
         if not wanted or sum(min(facts.size, SMALL) for facts in wanted.values()) > most:
             return
@@ -329,10 +332,10 @@ class RemoteLocation(Location):
             raise MissingFileError(f"there is no folder {self.path}", path=self.path)
         return listing
 
-    def expect(self, names: Iterable[str], most: int) -> None:
-        """Read small entries of this folder, which was listed, and the ends of others together."""
+    def expect(self, chosen: Callable[[str], bool], most: int) -> None:
+        """Read small entries of this folder and the ends of others together."""
         if not self._is_outside:
-            self._store.expect(self._key.rstrip("/"), names, most)
+            self._store.expect(self._key.rstrip("/"), chosen, most)
 
     def place(self) -> Hashable:
         """Return what is equal for two names of one object or folder; raises ``MissingFileError`` if there is none."""

@@ -33,7 +33,7 @@ def remove_checkpoint(
     if a file cannot be removed.
     """
     prefix = locate(checkpoint_prefix)
-    _remove(locate(meta_graph_filename(prefix, meta_graph_suffix)))
+    _remove(prefix.beside(f"{_SHARDS.sub('', prefix.name)}.{meta_graph_suffix}"))
     if checkpoint_format_version == SaverDef.V2:
         remove_v2(prefix)
         return

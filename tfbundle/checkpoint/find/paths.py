@@ -154,20 +154,13 @@ def _raise_orphan(location: Location, prefix: Location) -> NoReturn:
     )
 
 
-def _names(folder: Location) -> list[str]:
-    try:
-        return folder.list().names
-    except OSError:
-        return []
-
-
 def _in_folder(folder: Location, format: Format | None) -> CheckpointFiles:
     # A prefix may share its name with a folder. The index suffix is also used by files that are not indexes.
     if folder.name:
         found = find_files(folder, format)
         if found is not None and (found.format == "v1" or holds_index(folder.plus(INDEX_SUFFIX))):
             return found
-    folder.expect((STATE_NAME, *(name for name in _names(folder) if name.endswith(INDEX_SUFFIX))), _FEW_BYTES)
+    folder.expect(lambda name: name == STATE_NAME or name.endswith(INDEX_SUFFIX), _FEW_BYTES)
     state = find_state(folder)
     if state is not None:
         return _from_state(state, folder, format)
