@@ -111,6 +111,16 @@ class TestPages:
         tfbundle.report(checkpoint, out)
         assert data_of(out)["tensors"]["state"] == "d" * 5
 
+    def test_a_folder_of_graphs_alone_is_not_damaged(self, tmp_path: Path) -> None:
+        shutil.copytree(FIXTURES / "tf-1.15.5" / "frozen", tmp_path / "graphs")
+        tfbundle.report(tmp_path / "graphs", tmp_path / "report.html")
+        text = (tmp_path / "report.html").read_text("utf-8")
+        assert "Nothing to verify" in text
+        assert "there is no checkpoint" not in text
+        (tmp_path / "empty").mkdir()
+        tfbundle.report(tmp_path / "empty", tmp_path / "report.html")
+        assert "there is no checkpoint" in (tmp_path / "report.html").read_text("utf-8")
+
     def test_a_folder_of_several_shows_none_silently(self, tmp_path: Path) -> None:
         for step in (1, 2):
             tfbundle.save(tmp_path / f"m-{step}", {"w": np.float32(1)})

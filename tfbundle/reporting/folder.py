@@ -14,6 +14,17 @@ from tfbundle.printable import format_size
 from tfbundle.reporting.facts import Table
 from tfbundle.storage.base import Location
 
+GRAPHS = (
+    "graph",
+    "graph-text",
+    "meta-graph",
+    "meta-graph-text",
+    "saved-model",
+    "saved-model-text",
+    "saved-model-folder",
+)
+"""The kinds of items that hold graphs."""
+
 
 def checkpoint_table(location: Location, found: Overview) -> Table | None:
     """Return the checkpoints of a folder and its subfolders, or those in the folder of a checkpoint, by step."""
@@ -60,7 +71,7 @@ def contents_table(location: Location, found: Overview) -> Table | None:
             item.description,
             "–" if item.step is None else f"{item.step:,}",
             _size(item.size),
-            item.problem or item.advice or "",
+            item.problem or (item.advice if item.kind not in GRAPHS else None) or "",
         )
         for item in items
     ]

@@ -12,25 +12,17 @@ from tfbundle.graph.saved_model import SavedModel
 from tfbundle.graph.signatures import Signature, SignatureTensor
 from tfbundle.overview.items import Overview
 from tfbundle.reporting.facts import Facts, Notice, Table
+from tfbundle.reporting.folder import GRAPHS
 from tfbundle.storage.base import Location
 from tfbundle.tensors.dtypes import python_name
 
-_KINDS = (
-    "graph",
-    "graph-text",
-    "meta-graph",
-    "meta-graph-text",
-    "saved-model",
-    "saved-model-text",
-    "saved-model-folder",
-)
 _MOST_GRAPHS = 8
 _MOST_ROWS = 200
 
 
 def graph_facts(location: Location, found: Overview, notices: list[Notice]) -> Iterator[Facts]:
     """Yield the facts of the graphs at a path; a folder has those of its items, and of the latest checkpoint."""
-    paths = [item.path for item in found.items if item.kind in _KINDS and not item.problem]
+    paths = [item.path for item in found.items if item.kind in GRAPHS and not item.problem]
     with_graphs = [item for item in found.items if item.kind == "checkpoint" and item.facts.get("graph")]
     paths += [item.path for item in sorted(with_graphs, key=lambda item: -(item.step or 0))[:1]]
     if len(paths) > _MOST_GRAPHS:

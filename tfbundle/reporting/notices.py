@@ -24,14 +24,20 @@ def verify_verdict(report: Report) -> Verdict:
     records = sum(file.whole for file in report.files if file.kind in ("events", "records"))
     counts += [count_of(records, "record")] if records else []
     counts.append(f"{format_size(report.nbytes)} verified")
-    text = ", ".join(counts)
-    if report.not_checked:
-        text += f"; not checked: {_named(report.not_checked)}"
+    text = ", ".join(counts) + _left(report)
     if report.findings:
         return Verdict("error", count_of(len(report.findings), "finding"), text)
+    if not report.files and not report.tensors:
+        return Verdict(
+            "note", "Nothing to verify", f"no checkpoint, event file or other file with checksums{_left(report)}"
+        )
     if report.format == "graph" and not report.nbytes:
         return Verdict("ok", "No damage", f"{count_of(report.tensors, 'constant')} decoded; a graph has no checksums")
     return Verdict("ok", "Intact", text)
+
+
+def _left(report: Report) -> str:
+    return f"; not checked: {_named(report.not_checked)}" if report.not_checked else ""
 
 
 def scan_verdict(report: ScanReport) -> Verdict:

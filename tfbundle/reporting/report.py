@@ -10,11 +10,13 @@ Values are read once: what the statistics pass has verified is not read again by
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from tfbundle._version import __version__
 from tfbundle.checkpoint.find.owned import check_replaceable
 from tfbundle.comparison.diff import diff
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.findings import Report
 from tfbundle.open_tensors import open_tensors
 from tfbundle.overview.items import Overview
 from tfbundle.overview.walk import overview
@@ -93,7 +95,7 @@ def _collect(
             stack.enter_context(mapping)
             opened = read_tensors(mapping, statistics=statistics, progress=progress)
         verified = opened.values.verified if opened is not None and opened.values is not None else frozenset()
-        checked = verify_rest(location, verified, progress=None if statistics else progress)
+        checked = _without_nothing(verify_rest(location, verified, progress=None if statistics else progress), found)
         if opened is not None:
             tensors = describe_tensors(opened, checked)
         changes = None if other is None else _compare(location, mapping, locate(other), progress)
@@ -144,6 +146,14 @@ def _open(location: Location, found: Overview, notices: list[Notice]) -> TensorM
         if any(item.kind == "checkpoint" and not item.problem for item in found.items):
             notices.append(Notice("note", "tensors", f"No tensors are shown: {error}"))
         return None
+
+
+def _without_nothing(report: Report, found: Overview) -> Report:
+    """Return a report without the finding that a folder has no checkpoint, if there is something else to show."""
+    if report.files or not found.folders or not found.items:
+        return report
+    rest = tuple(item for item in report.findings if (item.kind, item.path) != ("missing", found.path))
+    return replace(report, findings=rest)
 
 
 def _compare(location: Location, mapping: TensorMapping | None, other: Location, progress: Progress | None) -> Facts:
