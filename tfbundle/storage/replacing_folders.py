@@ -13,8 +13,10 @@ import ctypes
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from tfbundle.errors import MissingFileError
@@ -25,6 +27,7 @@ from tfbundle.storage.uploads import prefix_replacement
 
 # Characters of its name, each of up to four bytes of the 255 that a name may have, beside the rest.
 _LONGEST_BASE = 50
+_THREADS = 8
 # The system's flags for an exchange, and the folder from which relative paths start.
 _RENAME_EXCHANGE, _RENAME_SWAP, _AT_FDCWD = 2, 2, -100
 
@@ -114,15 +117,22 @@ def link_tree(source: Location, target: Location, without: Collection[Location] 
 
 
 def _bring_to_disk(folder: str) -> None:
-    # Only Windows requires the right to write for this.
-    flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
+    """Bring the files that were written to disk; linked ones are there already."""
+    new = []
     for place, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(place, name)
-            if os.path.islink(path) or not os.path.isfile(path):
-                continue  # A link or a pipe of another program, which was linked.
-            number = os.open(path, flags)
-            try:
-                os.fsync(number)
-            finally:
-                os.close(number)
+        for path in (os.path.join(place, name) for name in names):
+            facts = os.lstat(path)
+            if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+                new.append(path)
+    # The disk writes several at a time.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(_sync, new))
+
+
+def _sync(path: str) -> None:
+    # Only Windows requires the right to write for this.
+    number = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
