@@ -382,6 +382,8 @@ def test_show_for_people(tmp_path: Path) -> None:
     (place,) = placed["m"]
     assert facts["stored"].startswith(f"b.data-00000-of-00001, 96 bytes at offset {place.offset}, CRC-32C 0x")
     assert (facts["min"], facts["max"], facts["mean"], facts["zeros"]) == ("0", "23", "11.5", "1")
+    assert len(facts["histogram"]) == 24
+    assert run_json("show", tmp_path / "b", "m")["statistics"]["histogram"] == np.histogram(MATRIX, 40)[0].tolist()
     assert "\n".join(lines[lines.index("values") + 1 :]) == str(MATRIX)
 
 

@@ -12,7 +12,7 @@ import tfbundle
 from tests.support.command import documents, outcome, run
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
-from tfbundle.cli.event_elements import draw_bars
+from tfbundle.cli.bars import draw_bars
 from tfbundle.proto import Event, Summary
 
 LOGS = FIXTURES / "events-tf-2.21.0" / "every-plugin-2"

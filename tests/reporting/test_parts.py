@@ -280,7 +280,7 @@ def test_the_example_of_the_docs(tmp_path: Path) -> None:
 
 
 def test_the_docs_state_the_numbers_of_the_code() -> None:
-    from tfbundle.reporting.statistics import EXACT, PICTURE
+    from tfbundle.tensors.statistics import EXACT, PICTURE
 
     text = DOCS.read_text("utf-8")
     assert f"{EXACT:,} elements" in text

@@ -7,12 +7,12 @@ and values, because the hparams plugin keeps them in the metadata of a tag.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfbundle.cli.bars import draw_bars
 from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, print_line, print_table
 from tfbundle.cli.values import json_values
 from tfbundle.tensors.dtypes import cast
@@ -29,9 +29,6 @@ _MOST_POINTS = 20
 _MOST_THRESHOLDS = 21
 _LONGEST_TEXT = 200
 _FEW_ELEMENTS = 8
-_BARS = "▁▂▃▄▅▆▇█"
-_ASCII_BARS = "_.:-=+*#"
-_COLUMNS = 24
 
 
 def print_elements(run: Run, kind: str, series: ElementSeries[Any]) -> None:
@@ -113,22 +110,6 @@ def _mean(element: Histogram) -> float:
     middles = (element.edges[:-1] / 2) + (element.edges[1:] / 2)
     total = float(element.counts.sum())
     return float((middles * element.counts).sum() / total) if total else float("nan")
-
-
-def draw_bars(edges: Array, counts: Array) -> str:
-    """Return a histogram as one line of bars, of equal width from the first edge to the last."""
-    with np.errstate(all="ignore"):
-        grid = np.linspace(edges[0], edges[-1], _COLUMNS + 1)
-        if not (np.isfinite(grid).all() and grid[0] < grid[-1] and (counts >= 0).all() and np.isfinite(counts).all()):
-            return ""
-        below = np.concatenate(([0.0], np.cumsum(counts)))
-        heights = np.diff(np.interp(grid, edges, below))
-        highest = heights.max()
-        if not (np.isfinite(heights).all() and highest > 0):
-            return ""
-        levels = np.ceil(heights / highest * len(_BARS)).astype(int)
-    bars = _BARS if (sys.stdout.encoding or "").lower().startswith("utf") else _ASCII_BARS
-    return "".join(bars[level - 1] if level else " " for level in levels)
 
 
 def _images(element: Images) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
 from tfbundle.cli.event_dataset import dataset
 from tfbundle.cli.event_edit import edit
-from tfbundle.cli.event_elements import json_elements, kind_of_series, print_elements
 from tfbundle.cli.event_export import audio, export, images
 from tfbundle.cli.event_log import (
     choose_runs,
@@ -128,6 +127,8 @@ def show(
     TAG is a tag or a glob. A glob selects scalars, and other kinds only if it matches no scalar. Plots require the
     extra 'tfbundle[plot]'. With --json, all points are printed instead.
     """
+    from tfbundle.cli.event_elements import json_elements, print_elements
+
     opened = open_log(logdir, runs, purge=purge, salvage=salvage)
     log, chosen, problems = opened
     with log:
@@ -184,6 +185,8 @@ def _check_values(run: Run, series: ScalarSeries, problems: list[tuple[str, TfBu
 
 def _choose_others(runs: list[Run], tag: str) -> dict[tuple[str, str], tuple[Run, str, Any]]:
     """Return the series that are not scalars and match a tag or glob, by run and tag."""
+    from tfbundle.cli.event_elements import kind_of_series
+
     found = {}
     for run in runs:
         series = {name: (kind, other) for kind, name, other in _all_series(run) if kind != "scalars"}

@@ -72,8 +72,8 @@ DOCUMENTS: dict[str, Document] = {
             "whole_shape": "the shape of the variable of which it is a part, or its own",
             "ranges": "where its bytes are stored: a list of path, offset, size, crc",
             "verified": "whether the checksums of the values were compared; of a part and of a graph they are not",
-            "statistics": "min, max, mean, std, zeros, nan, infinite; of strings min_length, max_length, total_length; "
-            "null with INDEX",
+            "statistics": "min, max, mean, std, zeros, nan, infinite, histogram (counts in bins from min to max); "
+            "of strings min_length, max_length, total_length; null with INDEX",
             "values": "nested lists; null for more than 1,000 elements without INDEX",
         },
     ),

@@ -125,6 +125,7 @@ def _describe(part: Range) -> str:
 
 
 def _print_values(tensor: Tensor, chosen: Any) -> None:
+    from tfbundle.cli.statistics import draw_histogram
     from tfbundle.cli.values import FEW, format_values, read_part, read_sample
 
     width = shutil.get_terminal_size((100, 0)).columns
@@ -133,8 +134,13 @@ def _print_values(tensor: Tensor, chosen: Any) -> None:
         print_line(f"values (part of shape {format_shape(part.shape)}, not verified)")
         print_lines(format_values(part, threshold=FEW, width=width))
         return
-    for label, value in _gather(tensor).items():
-        if value is not None:
+    statistics = _gather(tensor)
+    for label, value in statistics.items():
+        if label == "histogram":
+            bars = draw_histogram(statistics)
+            if bars:
+                print_fact(label, bars)
+        elif value is not None:
             print_fact(label.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else f"{value:,}")
     values, lead = read_sample(tensor)
     print_line(f"values of [{','.join(map(str, lead))},...]" if lead else "values")
@@ -157,7 +163,7 @@ def _gather(tensor: Tensor) -> dict[str, Any]:
                 if progress is not None and not chunk.dtype.hasobject:
                     progress(done, tensor.nbytes)
 
-        return gather(chunks(), tensor.data_type)
+        return gather(tensor, chunks())
 
 
 def _check_index(tensor: Tensor, chosen: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tfbundle.reporting.statistics import Statistics
+from tfbundle.tensors.statistics import Statistics
 
 
 class Stored(NamedTuple):

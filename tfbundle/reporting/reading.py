@@ -21,9 +21,9 @@ from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.progress import Progress
 from tfbundle.reporting.crew import Crew
-from tfbundle.reporting.statistics import Part, Plan, Statistics, join, make_plan, summarize
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.statistics import Part, Plan, Statistics, join, make_plan, summarize
 from tfbundle.tensors.store import Range
 from tfbundle.tensors.tensor import Tensor
 

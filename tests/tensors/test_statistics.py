@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfbundle.reporting.statistics import BINS, EXACT, PICTURE, QUANTILES, Statistics, join, make_plan, summarize
+from tfbundle.tensors.statistics import BINS, EXACT, PICTURE, QUANTILES, Statistics, join, make_plan, summarize
 
 
 def gather(array: Any, chunk: int = 1 << 14) -> Statistics:
