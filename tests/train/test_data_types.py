@@ -82,7 +82,7 @@ class TestAsDtype:
 
     @pytest.mark.parametrize("value", [None, "floats", 0, 99, 134, [], True, np.dtype("M8[s]"), np.dtype([("", "f4")])])
     def test_what_stands_for_no_type(self, value: Any) -> None:
-        with pytest.raises(TypeError, match="no data type"):
+        with pytest.raises(TypeError, match="is not a data type of TensorFlow"):
             train.as_dtype(value)
 
 

@@ -43,6 +43,8 @@ _START_SIZE = 16
 # Fewer bytes may match by chance, and more are too many to read only to find a cause.
 _FEWEST_MOVED, _MOST_MOVED = 8, 64 << 20
 
+_TABLES = (FileKind.BUNDLE_INDEX, FileKind.V1_TABLE)
+
 
 class DamagedFile(NamedTuple):
     """A damaged file; for a data file, also the claims on it, and the offsets of the damaged ones.
@@ -85,7 +87,8 @@ def _causes(source: Source, file: DamagedFile, others_fit: bool) -> Iterator[str
     if file.claims is not None and len(file.claims.number):
         yield from _of_data_file(source, kind, file.claims, file.offsets, others_fit)
     elif file.is_table:
-        yield from _of_table(source, kind)
+        # It may have been identified by its first entry alone, so its end may be anything.
+        yield from _of_table(source, FileKind.UNKNOWN if kind in _TABLES else kind)
     elif not (kind in (FileKind.TEXT, FileKind.HTML) and is_text_name(file.location.name)):
         yield from find_transfer_causes(source, kind, None)
         yield from _zeros_anywhere(source)
