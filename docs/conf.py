@@ -1,5 +1,6 @@
 """Settings of the site: ``sphinx-build -W docs build/site`` writes it, without a warning and without the network."""
 
+import re
 from typing import Any
 
 import tfbundle
@@ -28,6 +29,32 @@ python_maximum_signature_line_length = 100
 nitpicky = False
 
 
+# Classes that users create. Of the others, only dataclasses show their constructors, which list the fields.
+_CREATED = {"CheckpointWriter", "EventTroubles", "TfBundleError"}
+
+
+def _skip(_app: object, _what: str, name: str, member: Any, skip: bool, _options: object) -> bool | None:
+    """Skip constructors that are not for users, and those of named tuples."""
+    if name == "__new__":
+        return True
+    if name != "__init__" or skip or member.__module__.startswith("tfbundle.train"):
+        return None
+    return member.__qualname__.partition(".")[0] not in _CREATED and bool(member.__doc__)
+
+
+def _link(_app: object, _what: str, name: str, _member: object, _options: object, lines: list[str]) -> None:
+    """Turn public names in docstrings into links, and drop the docstrings that named tuples give to their fields."""
+
+    def link(match: re.Match[str]) -> str:
+        target = f"tfbundle.{match[1]}"
+        is_public = match[1].partition(".")[0] in tfbundle.__all__ and target != name
+        return f":py:obj:`{match[1]} <{target}>`" if is_public else match[0]
+
+    lines[:] = [re.sub(r"``([A-Za-z_]\w*(?:\.\w+)?)``", link, line) for line in lines]
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+
+
 def _escape(_app: object, _context: object, lines: list[str]) -> None:
     """Escape what is emphasis in reStructuredText: help texts are plain, and have globs."""
     lines[:] = [line.replace("*", "\\*") if not line.startswith((".. ", "**")) else line for line in lines]
@@ -35,5 +62,7 @@ def _escape(_app: object, _context: object, lines: list[str]) -> None:
 
 def setup(app: Any) -> None:
     """Connect the handlers."""
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _link)
     for part in ("description", "epilog", "options", "arguments"):
         app.connect(f"sphinx-click-process-{part}", _escape)

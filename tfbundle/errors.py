@@ -32,9 +32,9 @@ __all__ = [
 class TfBundleError(Exception):
     """The base of every error that tfbundle raises about a file.
 
-    ``path`` is the file that the message is about (``None`` for bytes that came from no file), ``offset`` the
-    place in it in bytes, ``tensor`` the tensor that was requested and ``shard`` the number of its data file;
-    each is ``None`` where it does not apply.
+    ``path`` is the file that the message is about (``None`` for bytes that do not come from a file), ``offset`` the
+    position in it in bytes, ``tensor`` the tensor that was requested and ``shard`` the number of its data file;
+    each is ``None`` if it does not apply.
     """
 
     message: str
@@ -107,15 +107,15 @@ def _restore(cls: type[TfBundleError], facts: dict[str, Any]) -> TfBundleError:
 
 
 class FormatError(TfBundleError, ValueError):
-    """The bytes break the format: damage, or a file of another kind."""
+    """The bytes do not follow the format: they are damaged, or the file is of another kind."""
 
 
 class TruncatedError(FormatError):
-    """The file ends before what it promises."""
+    """The file ends before the data that it should contain."""
 
 
 class ChecksumError(FormatError):
-    """A stored checksum and the bytes it covers disagree.
+    """The bytes do not match their stored checksum.
 
     ``expected`` is the unmasked CRC-32C that the file states, ``actual`` the one of the bytes that were read.
     """

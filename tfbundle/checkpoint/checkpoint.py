@@ -94,8 +94,8 @@ class Checkpoint(TensorMapping):
         """The names of the tensors that are optimizer slots.
 
         The object graph identifies them. In a checkpoint without one they are recognised by name (``w/Adam``,
-        ``w/Momentum``, ``beta1_power`` and others listed in ``tfbundle.checkpoint.slots``), provided that the
-        optimizers kept their default names.
+        ``w/Momentum``, ``beta1_power`` and those of the other optimizers of TensorFlow), provided that the optimizers
+        kept their default names.
         """
         from tfbundle.checkpoint.slots import find_slots
 
@@ -106,7 +106,7 @@ class Checkpoint(TensorMapping):
         """The names of the tensors that are weights of the model.
 
         Optimizer slots, counters, settings, metrics, moving averages whose variables are stored too, and the object
-        graph are not included; ``tfbundle.checkpoint.weights`` documents the rules.
+        graph are not included. Without an object graph, these are recognised by their typical names.
         """
         from tfbundle.checkpoint.weights import find_weights
 

@@ -91,7 +91,11 @@ class Visit(NamedTuple):
 
 
 class ObjectGraph(Sequence[Node]):
-    """The objects by number; number 0 is the saved object."""
+    """The objects that a TensorFlow 2 checkpoint was saved from: a sequence of nodes, of which number 0 is the root.
+
+    A node has ``children``, ``attributes`` (the values that it saved, each with its key in the checkpoint) and
+    ``slots`` (the variables that an optimizer keeps for others), each a tuple.
+    """
 
     def __init__(self, proto: TrackableObjectGraph) -> None:
         """Raise ``FormatError`` for a graph without nodes, or with references to nodes that it does not have."""

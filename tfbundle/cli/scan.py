@@ -34,10 +34,10 @@ _WHEN = {"load": "load", "call": "call", "unreachable": "-"}
 @click.option(
     "--threshold",
     type=click.Choice(_SEVERITIES),
-    help="Exit with 0 although there are findings up to this severity.  [default: info]",
+    help="Accept findings up to this severity.  [default: info]",
 )
 @click.option("--policy", "policy_path", type=PATH, help="A JSON file that allows findings.")
-@click.option("--baseline", "baseline_path", type=PATH, help="A JSON file with findings that are known.")
+@click.option("--baseline", "baseline_path", type=PATH, help="A JSON file of known findings, which are not reported.")
 @click.option("--write-baseline", "new_baseline", type=PATH, help="Write all findings to a baseline, and exit with 0.")
 def command(
     path: str,
@@ -48,14 +48,14 @@ def command(
     baseline_path: str | None,
     new_baseline: str | None,
 ) -> None:
-    """Say what the graphs and models at PATH could do when they are loaded or called, without running anything.
+    """Report what the graphs and models at PATH could do when loaded or called, without running anything.
 
     PATH is a SavedModel, a graph (.pb, .pbtxt, .meta), an event file, a Keras model (.keras, .h5), a zip or tar archive
-    of such, which is not unpacked, or a folder, of which everything is looked at.
+    of these, which is read in memory, or a folder, which is scanned with its subfolders.
 
-    A finding is an op that reads, writes or lists files, talks to the network, or runs Python, compiled code or a
-    program in data; with when it runs and what it acts on. A saver, assets and everything else that ordinary models do
-    is none.
+    A finding is an op that reads, writes or lists files, uses the network, or runs Python, compiled code or a program
+    in data. It states when the op runs, and its argument. Savers, assets and other things that ordinary models contain
+    are not findings.
 
     The exit status is 0 if nothing is above the threshold, 1 if something is, and 2 if not everything could be read.
     """
@@ -63,7 +63,7 @@ def command(
     from tfbundle.scanning.policy import Policy, load_baseline, load_policy, not_in_baseline
 
     if as_json and style not in (None, "json"):
-        raise click.UsageError("--json and --format ask for different things")
+        raise click.UsageError("--json and --format contradict each other")
     policy = load_policy(policy_path) if policy_path else Policy()
     baseline = load_baseline(baseline_path) if baseline_path else None
     report = tfbundle.scan(path)

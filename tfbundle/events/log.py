@@ -145,13 +145,40 @@ class EventLog:
         return tables.to_arrow(self._scalars(runs, tags), wide=wide)
 
     def aggregate(self, group: Group, *, tags: Names = None) -> ColumnTable:
-        """Return mean, standard deviation and count by step over groups of runs; see ``over_runs``."""
+        """Return the mean and standard deviation of scalars by step, over groups of runs.
+
+        ``group`` is a regular expression that must match the whole name of a run. The name of the group is the text
+        captured by the parentheses (joined by ``/``), or the expression itself if it has none. Alternatively, ``group``
+        is a function that maps the name of a run to the name of its group, or to ``None`` to leave the run out.
+        ``tags`` selects scalars as in ``to_pandas``; by default all are included.
+
+        The columns are ``group``, ``tag``, ``step`` and ``count`` (int64), ``mean`` and ``std`` (float64), with a row
+        for each group, tag and step. If a run has several points at a step, the last one counts. ``count`` is the
+        number of runs that have a number at the step; NaN is left out. ``std`` is the sample standard deviation
+        (``ddof=1``), and NaN for fewer than two numbers.
+
+        Raises ``KeyError`` if no run is in a group or ``tags`` match nothing, ``ValueError`` for an invalid regular
+        expression, and ``UnsupportedError`` for complex numbers.
+        """
         from tfbundle.events.over_runs import aggregate_runs
 
         return aggregate_runs(self._runs.values(), group, tags)
 
     def hparams_table(self, tags: Names = None) -> ColumnTable:
-        """Return hyperparameters and the last values of metrics, one row per session; see ``hparams_table``."""
+        """Return the hyperparameters and the last values of the metrics of each session of the hparams plugin.
+
+        The columns are ``run``, ``group`` (the session group), ``status``, ``start_time``, ``end_time`` (seconds since
+        1970, NaN if not known), one for each hyperparameter, and one for each metric. A metric of a run below the
+        session's run is named by that run and the tag: ``validation/epoch_loss``. ``tags`` selects metrics by this
+        name, or else by tag; by default, those that the experiments list are included, or all scalars if none are
+        listed.
+
+        A hyperparameter is float64, bool, or an ``object`` array, with NaN or ``None`` for sessions that lack it.
+        Metrics are float64. A name that is already taken gets the suffix " (hparam)" or " (metric)".
+
+        Raises ``KeyError`` for tags that no session has, ``FormatError`` for invalid data of the plugin, and
+        ``UnsupportedError`` for complex numbers.
+        """
         from tfbundle.events.hparams_table import hparams_table
 
         return hparams_table(self._runs.values(), tags)

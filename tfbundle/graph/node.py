@@ -97,7 +97,7 @@ class Node:
 
     @property
     def attributes(self) -> Attributes:
-        """The attributes by name, decoded on access; ``tfbundle.graph.attributes`` lists the types of the values."""
+        """The attributes by name, decoded on access."""
         return Attributes(self.proto.attr, self._body.path)
 
     @property

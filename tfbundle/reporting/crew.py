@@ -1,7 +1,7 @@
 """Threads that read tensors and summarize them, and help each other when there is nothing left to read.
 
 Each thread takes a tensor and reads it chunk by chunk; while a chunk is in the processor's cache, it is summarized. A
-thread for which no tensor is left waits, and whoever reads passes it chunks, so that one large tensor keeps all of them
+thread for which no tensor is left waits, and the reader passes it chunks, so that one large tensor keeps all of them
 busy too::
 
     thread 1    read and summarize A   read C  summarize C  read C ...

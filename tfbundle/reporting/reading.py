@@ -134,7 +134,7 @@ class _Reading:
 
 
 class _Whole:
-    """A tensor whose chunks are summarized in any order, and joined by whoever summarizes the last."""
+    """A tensor whose chunks are summarized in any order, and joined by the thread that summarizes the last."""
 
     def __init__(self, name: str, plan: Plan, found: Values) -> None:
         self._name = name

@@ -25,7 +25,7 @@ _FATAL = ("missing", "wrong-file", "unreadable")
 
 
 class Opened(NamedTuple):
-    """Open tensors: those whose metadata is valid, and what is wrong with the others, by name."""
+    """Open tensors: those whose metadata is valid, and the problems of the others, by name."""
 
     tensors: TensorMapping
     known: list[Known]

@@ -1,7 +1,7 @@
 """The files in zip and tar archives, one after the other, without unpacking them to disk.
 
-How much is unpacked in memory is bounded, for a file and for an archive; what is beyond is named and left out. A name
-that leads out of the folder in which somebody would unpack the archive is a finding of its own.
+The number of bytes unpacked in memory is bounded, for a file and for an archive; files beyond it are named and left
+out. A member whose name leads out of the folder in which the archive is unpacked is a separate finding.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def tar_contents(
 ) -> Iterator[Content]:
     """Yield the files of a tar archive, which may be compressed."""
     try:
-        # As a stream, so that what is compressed is unpacked once, and no more of it than is looked at.
+        # As a stream, so that what is compressed is unpacked once, and no more of it than is examined.
         with tarfile.open(fileobj=content.stream(), mode="r|*", bufsize=1 << 20) as archive:
             yield from _contents(content, _tar_members(content, archive, leave_out), budget, leave_out, report)
     except _ERRORS as error:
@@ -143,7 +143,7 @@ def tar_contents(
 def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut) -> Iterator[_Member]:
     largest = _FREE_BYTES + _LARGEST_STREAM_GROWTH * content.source.size
     for info in archive:
-        # What is behind it has to be unpacked to be reached.
+        # Members after it can be reached only by unpacking it.
         if info.offset_data + info.size > largest and content.source.size < info.offset_data + info.size:
             leave_out(content.path, f"{info.name} has {info.size} bytes, and what follows it was not reached")
             return
@@ -213,7 +213,7 @@ def is_compressed_tar(content: Content) -> bool:
 
 
 def unpacked(content: Content, budget: Budget, leave_out: LeaveOut) -> Content | None:
-    """Return what is in a compressed file, or ``None`` where it cannot be unpacked in memory."""
+    """Return the contents of a compressed file, or ``None`` if it cannot be unpacked in memory."""
     try:
         with _decompress(content) as stream:
             data = stream.read(min(LARGEST_MEMBER, budget.left) + 1)

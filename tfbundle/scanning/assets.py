@@ -1,4 +1,4 @@
-"""What is suspicious about the files beside a graph: assets that lie elsewhere, and code among them."""
+"""Suspicious files next to a graph: assets outside of the model's folder, and code among the assets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def asset_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:
             yield ScanFinding(
                 "asset-outside",
                 "high",
-                f"the asset {asset.filename!r} lies outside of the model's folder",
+                f"the asset {asset.filename!r} is outside of the model's folder",
                 path,
                 node=asset.tensor_info.name.partition(":")[0] or None,
                 argument=asset.filename,

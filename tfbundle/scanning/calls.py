@@ -1,13 +1,13 @@
-"""Which ops call functions of the graph, and what they hand to them.
+"""The ops that call functions of the graph, and the arguments that they pass.
 
-A function's arguments are the inputs of whoever calls it, but each op has them elsewhere::
+A function's arguments are inputs of the op that calls it, at positions that depend on the op::
 
     PartitionedCall, While                 the inputs
-    If, Case, RemoteCall                   the inputs behind the first
+    If, Case, RemoteCall                   the inputs after the first
     MapDataset and its kin                 the components of an element, then the captured inputs
     ScanDataset, ReduceDataset             the state, the components, then the captured inputs
 
-Of other ops it is not known, and the arguments are not either.
+The arguments that other ops pass are not known.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ XlaLaunchV2 _XlaCompile
 """
 _PLAIN = _PLAIN_NAMES.split()
 LOOPS = frozenset(["For", "StatelessWhile", "While", "XlaWhile", "_While"])
-"""Ops that call a function with what it returned before."""
+"""Ops that call a function with its previous results."""
 BRANCHES = frozenset(["Case", "If", "StatelessCase", "StatelessIf", "XlaIf", "_If"])
 """Ops that call one of their functions."""
 _MAPS_NAMES = """
@@ -74,7 +74,7 @@ class ElementOf:
 
 
 def argument_source(node: NodeDef, arguments: int, index: int) -> int | ElementOf | None:
-    """Return what a caller hands over as argument ``index`` of ``arguments``: the number of one of its inputs, or a
+    """Return what a caller passes as argument ``index`` of ``arguments``: the number of one of its inputs, or a
     component of a dataset; ``None`` where it is not known.
     """
     op = node.op

@@ -1,4 +1,4 @@
-"""What a scan collects while it goes through files, and how much it may still take on."""
+"""The results that a scan collects from files, and its remaining budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_LISTED = 1_500_000
 
 
 class Collection:
-    """Findings, and what was not looked at."""
+    """Findings, and the files that were not scanned in full."""
 
     def __init__(self) -> None:
         self.findings: list[ScanFinding] = []
@@ -31,20 +31,20 @@ class Collection:
         self.ignored = 0
 
     def leave_out(self, path: str, reason: str) -> None:
-        """Note that something was not looked at."""
+        """Record that a file was not scanned in full."""
         note = NotScanned(path, reason)
         if note not in self.not_scanned[-100:]:
             self.not_scanned.append(note)
 
     def report(self, path: str) -> ScanReport:
-        """Return everything, the worst first."""
+        """Return the report, with the worst findings first."""
         findings = sorted(dict.fromkeys(self.findings), key=lambda finding: (-finding.rank, finding.path))
         return ScanReport(
             path, tuple(findings), tuple(dict.fromkeys(self.not_scanned)), tuple(self.files), self.nodes, self.ignored
         )
 
     def message(self, message: GraphDef | MetaGraphDef | SavedModel, path: str) -> None:
-        """Look at a graph, or all graphs of a SavedModel."""
+        """Scan a graph, or all graphs of a SavedModel."""
         if isinstance(message, GraphDef):
             self._graph(message, None, path, is_served=False)
             return

@@ -1,4 +1,4 @@
-"""The bytes of a file that lies in a folder, or inside of an archive, without unpacking it to disk."""
+"""The bytes of a file in a folder or an archive, without unpacking it to disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BytesSource(Source):
         return memoryview(self._data)[offset : offset + size]
 
     def require(self, offset: int, size: int) -> None:
-        """Raise ``TruncatedError`` for what lies behind the end."""
+        """Raise ``TruncatedError`` for bytes after the end."""
         if offset < 0 or size < 0 or offset + size > self.size:
             raise TruncatedError(f"{self.path} ends before byte {offset + size}", path=self.path, offset=offset)
 
@@ -65,7 +65,7 @@ class BytesSource(Source):
 
 
 class Content:
-    """One file to look at: what it is called, and its bytes. ``folder`` has the names of the folders that it is in."""
+    """One file to scan: its name and its bytes. ``folder`` has the names of the folders that it is in."""
 
     def __init__(self, source: Source, name: str, folders: tuple[str, ...] = ()) -> None:
         self.source = source

@@ -47,7 +47,7 @@ class Ways:
     def to(self, function: str) -> list[Context | None]:
         """Return the ways to a function."""
         found = self._found.get(function)
-        # What nobody calls by name may take the place of what is called.
+        # A function that is not called by name may be run in place of one that is.
         if not found:
             return [OTHERS]
         return [*found, OTHERS] if function in self._is_cut else found

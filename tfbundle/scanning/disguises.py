@@ -1,4 +1,4 @@
-"""Messages that begin with fields that nobody knows, so that only their structure shows what they are.
+"""Messages that begin with unknown fields, so that only their structure identifies them.
 
 A message is a sequence of fields, each a tag and a value of a length that follows from it. Bytes of another kind stop
 being one within a few fields.

@@ -23,7 +23,7 @@ _MOST_TRIES = 4000
 _SMALLEST = 8
 _STRING, _VARIANT = 7, 21
 _TRIGGERS = ("load", "call", "unreachable")
-_TOO_MUCH = "graphs in values of graphs are too deep, too many or too large to be looked at"
+_TOO_MUCH = "graphs in values of graphs are nested too deeply, too many or too large to be scanned"
 # Variants in tensors in variants: lists of lists have a few levels.
 _DEEPEST_VARIANT = 8
 # The first field of a GraphDef: a node, a library or versions.
@@ -31,7 +31,7 @@ _FIRST_BYTES = (b"\x0a", b"\x12", b"\x22")
 
 
 class EmbeddedGraphs:
-    """What may still be decoded in a scan, and what was."""
+    """The embedded graphs that were decoded in a scan, and the remaining budget."""
 
     def __init__(self) -> None:
         self._left = _MOST
@@ -40,7 +40,7 @@ class EmbeddedGraphs:
         self._seen: set[tuple[bytes, str]] = set()
 
     def find(self, data: bytes) -> GraphDef | str | None:
-        """Return the graph that a constant is, or ``None`` where it is none; or why that was not looked at."""
+        """Return the graph that a constant is, or ``None`` if it is not one; or the reason why it was not scanned."""
         if not _may_be_graph(data):
             return None
         self._tries_left -= 1
@@ -53,7 +53,7 @@ class EmbeddedGraphs:
         return graph if _has_ops(graph) else None
 
     def take(self, data: bytes, graph: GraphDef | None, trigger: str, depth: int) -> Program | str | None:
-        """Return a graph as a program to look at, or why it cannot be looked at.
+        """Return a graph as a program to scan, or the reason why it cannot be scanned.
 
         ``None`` is the answer for one that was taken for the same trigger before, or, of a constant that ``find`` found
         to be one, for any: an op that runs it comes first. ``depth`` counts the graphs around it.

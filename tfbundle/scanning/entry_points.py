@@ -1,4 +1,4 @@
-"""What makes a model's program run: its loading, its savers, and what callers may ask for.
+"""What makes a model's program run: its loading, its savers, and the requests of callers.
 
 ::
 
@@ -8,7 +8,7 @@
     restore  the restore op of a saver, which loaders run with the path of the variables
     save     the save op of a saver, which is run with the path that a caller chose
     call     signatures, train ops, functions of the object graph, save functions of objects
-    other    in a SavedModel nothing leads there; of any other graph whoever runs it may fetch what he likes
+    other    in a SavedModel nothing leads there; the caller of any other graph may fetch any node
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Captured(NamedTuple):
 
 
 class EntryPoints(NamedTuple):
-    """All that makes a program run, and what is fed to it then.
+    """Everything that makes a program run, and the values that are fed to it then.
 
     ``filename_tensors`` are the tensors that savers are fed the path of a checkpoint through, ``assets`` names of asset
     files by the tensor that loading feeds with the path of one; tensors are ``NODE:OUTPUT``. ``captured`` has, by
-    function, what is handed over after the arguments of a caller. ``problems`` are what could not be read, in words.
+    function, the values that are passed after the arguments of a caller. ``problems`` describes what could not be read.
     """
 
     load: list[Entry]

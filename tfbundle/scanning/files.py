@@ -240,7 +240,7 @@ def _hdf5(content: Content, found: Collection) -> None:
 
 def _archive(content: Content, found: Collection, depth: int, *, is_zip: bool) -> None:
     if depth >= _DEEPEST:
-        found.leave_out(content.path, "archives in it are too deep to be looked at")
+        found.leave_out(content.path, "archives in it are nested too deeply to be scanned")
         return
     found.files.append(content.path)
     members = zip_contents if is_zip else tar_contents
@@ -249,13 +249,13 @@ def _archive(content: Content, found: Collection, depth: int, *, is_zip: bool) -
 
 
 def _compressed(content: Content, kind: FileKind, found: Collection, depth: int) -> None:
-    """Look at a tar archive, or at what is in a compressed file."""
+    """Scan a tar archive, or the contents of a compressed file."""
     if kind is FileKind.GZIP and is_event_file_name(content.name):
         _events(content, found)
     elif kind is FileKind.TAR or is_compressed_tar(content):
         _archive(content, found, depth, is_zip=False)
     elif depth >= _DEEPEST:
-        found.leave_out(content.path, "compressed files in it are too deep to be looked at")
+        found.leave_out(content.path, "compressed files in it are nested too deeply to be scanned")
     else:
         inner = unpacked(content, found.archives, found.leave_out)
         if inner is not None:

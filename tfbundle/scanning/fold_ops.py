@@ -1,8 +1,8 @@
-"""What ops of strings and small numbers make of known values.
+"""The results of ops on strings and small numbers, for known inputs.
 
-Each function takes the node and the values of its inputs, and returns the value of the first output; ``None`` says that
-the result is not known. Only what programs use to put together paths, addresses and commands is here, and what hides
-such. The results are those of TensorFlow, or unknown.
+Each function accepts the node and the values of its inputs, and returns the value of the first output, or ``None`` if
+it is not known. Only ops that programs use to compose, or to hide, paths, addresses and commands are here. The results
+are those of TensorFlow, or unknown.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def _unicode_encode(node: NodeDef, values: Sequence[Value]) -> Value | None:
 def _unicode_transcode(node: NodeDef, values: Sequence[Value]) -> Value | None:
     found = _data(values[0])
     encodings = attribute(node, "input_encoding", b""), attribute(node, "output_encoding", b"")
-    # Of text in other encodings, and of what is not valid, TensorFlow makes something else.
+    # TensorFlow treats text in other encodings, and invalid text, differently.
     if found is None or encodings != (b"UTF-8", b"UTF-8") or not all(data.isascii() for data in found):
         return None
     return values[0] if all(min(data, default=32) >= 32 for data in found) else None

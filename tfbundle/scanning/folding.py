@@ -1,8 +1,8 @@
-"""What a tensor will hold, as far as it follows from constants: the paths, addresses and commands of findings.
+"""The values of tensors, as far as they follow from constants: the paths, addresses and commands of findings.
 
 A tensor is traced back through the ops that put strings together, through calls of functions (from an argument to what
-the caller hands over, from a result to what the function returns), branches, loops that leave a value as it is, and
-datasets. Where a trace ends the value is open: whoever calls the model chooses it, or it is unknown.
+the caller passes, from a result to what the function returns), branches, loops that leave a value unchanged, and
+datasets. Where a trace ends, the value is open: the caller of the model chooses it, or it is unknown.
 
 How much is traced is bounded for all tensors of a program together, and each tensor of a context once.
 """
@@ -203,7 +203,7 @@ class Folder:
             return self._sharded([self.fold(block, name, context, depth) for name in inputs])
         if op not in FOLDS and op not in OUTPUT_FOLDS:
             return unknown()
-        # What is put together of many parts is no path.
+        # A string of many parts is not a path.
         if len(inputs) > MOST_ITEMS:
             return unknown()
         values = [self.fold(block, name, context, depth) for name in inputs]
@@ -248,7 +248,7 @@ class Folder:
         return None
 
     def _variable(self, variable: NodeDef | None, depth: int) -> Value:
-        """Return what the graph assigns to a variable of strings; what a checkpoint holds is not looked at."""
+        """Return what the graph assigns to a variable of strings; checkpoints are not read."""
         if variable is None or "dtype" not in variable.attr or variable.attr["dtype"].type not in _STRINGS:
             return unknown()
         assigned = [self.fold(self._program.main, name, None, depth) for name in self._assigned.get(variable.name, ())]

@@ -1,4 +1,4 @@
-"""What a graph could do: each op that reaches beyond it, when it runs, and what it acts on."""
+"""The effects of a graph: each op that reaches beyond it, when it runs, and its argument."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WHEN = {
 
 
 class _Group(NamedTuple):
-    """One way in which nodes come to run: when, what runs then, and the tracer of what is known of values then.
+    """One way in which nodes come to run: when, which functions run, and the tracer of the values that are known then.
 
     Without a ``reach`` everything does.
     """
@@ -40,7 +40,7 @@ class _Group(NamedTuple):
 
 
 class GraphScan:
-    """One graph: its program, how it may come to run, and what was found."""
+    """One graph: its program, how it may come to run, and the findings."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class GraphScan:
     ) -> None:
         """Prepare a scan; ``find_entries`` returns what makes the program run.
 
-        ``is_served`` says that a loader runs that and no more, as of a SavedModel.
+        ``is_served`` means that a loader runs these and no other nodes, as in a SavedModel.
 
         ``trigger`` is when all of it runs, of a graph that a node runs, and ``within`` the nodes that hold it.
         """
@@ -150,7 +150,7 @@ class GraphScan:
         ]
 
     def _groups_of(self, block: Block, node: NodeDef) -> Iterator[tuple[_Group, Entry | None]]:
-        """Yield the ways in which a node comes to run, each with what makes it; the last where there is no other."""
+        """Yield the ways in which a node comes to run, each with its entry; the last applies if there is no other."""
         is_reached = False
         for group in self._groups:
             if group.reach is None:
@@ -220,7 +220,7 @@ class GraphScan:
             is_hidden = self._program.definitions and node.op not in self._program.definitions
             severity = "info" if not is_hidden else "low" if group.trigger == "unreachable" else "medium"
             message = (
-                f"{node.op} is no op of TensorFlow's, so it needs native code that somebody else wrote, "
+                f"{node.op} is not an op of TensorFlow, so it needs native code from another source, "
                 f"{_when(group.trigger, entry)}"
             )
             self._report("unknown-op", severity, message, block, node, group.trigger)

@@ -1,7 +1,7 @@
 """The ops of TensorFlow 0.12 to 2.21 that reach nothing beyond the graph, by class.
 
 A new release has new ops. The test that compares this with the installed TensorFlow names them; whether one is harmless
-is for a person to decide, who adds it here or to ``op_effects``.
+has to be reviewed, and added here or to ``op_effects``.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ _LONGEST_NAME = 4096
 _NAME = re.compile(rb"[^\0-\x1f\x7f]{2,}(?=\0)")
 _MOST_NAMES = 8
 _MOST_STEPS = 50_000
-# Bytes from the first on that tell whether a place is one.
+# The number of leading bytes that identify such a place.
 _HEAD = 16
 _WIDTHS = (2, 4, 8)
 
@@ -58,16 +58,16 @@ def has_hdf5_signature(source: Source) -> bool:
 
 
 def hdf5_findings(data: memoryview, path: str) -> tuple[list[ScanFinding], str | None]:
-    """Return what is found in a file, and why something could not be read, if so."""
+    """Return the findings in a file, and the reason if part of it could not be read."""
     findings, problem = _configurations(data, path)
     others = _OtherFiles(data)
     for name, what in dict.fromkeys(others.find()):
         if len(findings) >= _MOST_FINDINGS:
-            return findings, "it leads to more files than are looked at"
+            return findings, "it refers to more files than a scan examines"
         message = f"{what} reads another file when the weights are loaded: {name}"
         findings.append(ScanFinding("reads-files", "high", message, path, argument=name))
     if others.is_exhausted:
-        problem = "it has more places that may lead to other files than are looked at"
+        problem = "it has more possible references to other files than a scan examines"
     return findings, problem
 
 
@@ -86,7 +86,7 @@ def _configurations(data: memoryview, path: str) -> tuple[list[ScanFinding], str
         stop = min(len(data), start + _LONGEST_JSON) if end is None else end.start()
         left -= stop - start
         if left < 0 or failures > _MOST_FAILURES or len(findings) > _MOST_FINDINGS:
-            return findings[:_MOST_FINDINGS], "it has more configurations than are looked at"
+            return findings[:_MOST_FINDINGS], "it has more configurations than a scan examines"
         # A character a byte, so that positions are those of the file. What is not ASCII is within strings.
         text = bytes(data[start:stop]).decode("latin-1")
         try:
@@ -97,7 +97,7 @@ def _configurations(data: memoryview, path: str) -> tuple[list[ScanFinding], str
         except json.JSONDecodeError as error:
             failures += 1
             if _CLASS.search(text):
-                problem = "a configuration in it is no JSON"
+                problem = "a configuration in it is not JSON"
             position = max(match.end(), start + error.pos)
             continue
         except RecursionError:

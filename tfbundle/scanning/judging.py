@@ -94,7 +94,7 @@ def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | No
 
 
 def _is_own(text: Text, effect: Effect) -> bool:
-    """Return whether a path is that of an asset, or lies where the saver was asked to save."""
+    """Return whether a path is that of an asset, or is below the path that the saver was given."""
     first = text.parts[0] if text.parts else None
     if not isinstance(first, Hole):
         return False
@@ -124,5 +124,5 @@ def describe(texts: list[Text]) -> str | None:
 
 
 def describe_bytes(data: bytes) -> str:
-    """Return what can be said of a program that is not read."""
+    """Return a summary of a program that is not decoded."""
     return f"{len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}"

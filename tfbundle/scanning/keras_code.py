@@ -32,7 +32,7 @@ _MOST_OBJECTS = 200_000
 
 
 def metadata_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:
-    """Yield what is found in the configurations that older releases of Keras put into the objects of a SavedModel.
+    """Yield the findings in the configurations that older releases of Keras put into the objects of a SavedModel.
 
     Raises ``ValueError`` as ``text_findings`` does.
     """
@@ -44,9 +44,9 @@ def metadata_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:
 
 
 def text_findings(text: str | bytes, path: str, where: str) -> Iterator[ScanFinding]:
-    """Yield what is found in a configuration; ``where`` says which one it is, where a file has several.
+    """Yield the findings in a configuration; ``where`` names it if a file has several.
 
-    Raises ``ValueError`` where it is no JSON, or too deep.
+    Raises ``ValueError`` if it is not JSON, or nested too deeply.
     """
     check_size(text)
     try:
@@ -64,7 +64,7 @@ def check_size(text: str | bytes) -> None:
 
 
 def config_findings(value: Any, path: str, where: str) -> Iterator[ScanFinding]:
-    """Yield what is found in the objects of a configuration that is decoded; ``where`` is as in ``text_findings``."""
+    """Yield the findings in the objects of a decoded configuration; ``where`` is as in ``text_findings``."""
     waiting: list[tuple[Any, str]] = [(value, where)]
     while waiting:
         item, name = waiting.pop()
@@ -132,7 +132,7 @@ def _code(text: Any, layer: str, path: str, name: str) -> ScanFinding:
         code = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return _finding(
-            "high", f"{layer} is a Lambda with {len(text)} characters of code that is no base64", path, name, None
+            "high", f"{layer} is a Lambda with {len(text)} characters of code that is not base64", path, name, None
         )
     names = list(
         dict.fromkeys(

@@ -1,10 +1,10 @@
-"""What a name in the configuration of a Keras model leads to: a part of Keras, somebody's code, or something worse.
+"""What a name in the configuration of a Keras model refers to: a part of Keras, other code, or something worse.
 
 Keras imports what a configuration names, and calls it while it loads the model::
 
     {"module": "keras.layers", "class_name": "Dense", ...}                  a class
     {"module": "os", "class_name": "function", "config": "system"}          a function, by its name
-    {"module": "keras.utils", "class_name": "get_file", ...}                a function, in the place of a class
+    {"module": "keras.utils", "class_name": "get_file", ...}                a function in place of a class
     {"class_name": "__typespec__", "module": ..., "spec_name": ...}         another way to name a class
     {"class_name": "TFOpLambda", "config": {"function": "io.write_file"}}   a function of TensorFlow's
 
@@ -56,21 +56,21 @@ class Named(NamedTuple):
 
 
 def judge_name(module: str, name: str, *, is_function: bool) -> Named | None:
-    """Return what is wrong with ``name`` of ``module``, or ``None`` for a part of Keras."""
+    """Return the problem with ``name`` of ``module``, or ``None`` for a part of Keras."""
     package = module.split(".")[0]
     is_function = is_function or name[:1].islower()
     if package in _HOMES:
         if _HARMFUL.fullmatch(name):
-            return Named("high", "which handles files or code, and is no part of a layer")
+            return Named("high", "which handles files or code, and is not part of a layer")
         is_part = not is_function or _FUNCTIONS.match(module) is not None
-        return None if is_part else Named("medium", "which is no part of a layer")
+        return None if is_part else Named("medium", "which is not part of a layer")
     if package == "builtins":
         return Named("critical", "which runs code or reaches for it") if name in _BUILT_IN else None
     if package in sys.stdlib_module_names or package in ("nt", "posix", "pty"):
         return Named("critical", "which Keras would import and call")
     if package in _PACKAGES and is_function:
         return Named("high", "which Keras would import and call")
-    return Named("info", "code that is no part of Keras")
+    return Named("info", "code that is not part of Keras")
 
 
 def is_arithmetic(function: str) -> bool:

@@ -1,13 +1,13 @@
 """Which ops reach beyond the graph: files, networks, Python, other programs, the process.
 
 A line of the table is a class, the severity of its findings when a caller's request and when the loading of the model
-runs the op, and the ops. Behind an op stands what it acts on::
+runs the op, and the ops. An op is followed by its relevant inputs and attributes::
 
     WriteFile:0         its first input
     PrintV2:@output_stream     an attribute
-    RemoteCall:0=...    a note behind the equals sign chooses how the value is judged (``values``)
+    RemoteCall:0=...    a note after the equals sign chooses how the value is judged (``values``)
 
-Whatever is no line here is harmless by itself, and listed in ``harmless_ops``.
+All other ops are harmless by themselves, and are listed in ``harmless_ops``.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Effect(NamedTuple):
     """What an op does beyond the graph.
 
     ``called`` and ``loaded`` are severities. ``inputs`` are the numbers of the inputs, or ``attribute`` the name of the
-    attribute, that say on what; ``is_queue`` says that the names of files come from a queue. ``judged`` names the rule
+    attribute, that say on what; ``is_queue`` means that the names of files come from a queue. ``judged`` names the rule
     by which the value is judged, where not every value is equally bad.
     """
 

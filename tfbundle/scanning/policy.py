@@ -1,4 +1,4 @@
-"""What somebody accepts: findings that a policy allows, and those of a baseline, which were there before.
+"""Findings that are accepted: those that a policy allows, and those of a baseline, which were there before.
 
 A policy is a JSON file. Of a finding that an entry of ``allow`` allows, each field of the entry has to match; values
 are globs, in which ``*`` crosses ``/``::
@@ -9,8 +9,8 @@ are globs, in which ``*`` crosses ``/``::
 
 A glob for the argument allows a finding only where every value is known and matches, and leads nowhere else by ``..``.
 
-A baseline is a JSON file with the fingerprints of findings. A fingerprint says what a finding is about and not how it
-is worded, and neither the folder that was scanned nor the numbers that TensorFlow gives to functions are part of it.
+A baseline is a JSON file with the fingerprints of findings. A fingerprint identifies the subject of a finding and not
+its wording; neither the folder that was scanned nor the numbers that TensorFlow gives to functions are part of it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def load_policy(path: StrPath) -> Policy:
     document = _read(path)
     if not isinstance(document, dict) or not document.keys() <= {"threshold", "allow"}:
         raise FormatError(
-            f'{locate(path)} is no policy: it needs an object with "allow" and "threshold"', path=str(path)
+            f'{locate(path)} is not a policy: a policy is an object with "allow" and "threshold"', path=str(path)
         )
     threshold = document.get("threshold")
     if threshold is not None and threshold not in SEVERITIES:
@@ -102,7 +102,7 @@ def _allowance(entry: Any, path: StrPath) -> Allowance:
 
 
 def fingerprints(report: ScanReport) -> list[str]:
-    """Return what distinguishes each finding of a report, in their order, wherever the files lie."""
+    """Return what distinguishes each finding of a report, in their order, independent of the files' folder."""
     root = locate(report.path)
     prefix = root.join("").path if root.is_folder() else root.parent.join("").path
     return [_fingerprint(finding, prefix) for finding in report.findings]
@@ -132,7 +132,7 @@ def baseline_text(report: ScanReport) -> str:
 
 
 def load_baseline(path: StrPath) -> Counter[str]:
-    """Read a baseline: how often each fingerprint was found; raises ``FormatError`` for what is none."""
+    """Read a baseline: how often each fingerprint was found; raise ``FormatError`` for any other file."""
     document = _read(path)
     try:
         if document["schema"] != _BASELINE:
@@ -141,7 +141,7 @@ def load_baseline(path: StrPath) -> Counter[str]:
         if not all(isinstance(fingerprint, str) for fingerprint in found):
             raise TypeError
     except (KeyError, TypeError):
-        raise FormatError(f"{locate(path)} is no baseline; --write-baseline makes one", path=str(path)) from None
+        raise FormatError(f"{locate(path)} is not a baseline; --write-baseline writes one", path=str(path)) from None
     return Counter(found)
 
 
@@ -162,4 +162,4 @@ def _read(path: StrPath) -> Any:
     except (ValueError, RecursionError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"{location} is no JSON: {error}", path=location.path) from None
+        raise FormatError(f"{location} is not JSON: {error}", path=location.path) from None

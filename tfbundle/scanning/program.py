@@ -3,7 +3,7 @@
 ``tfbundle.graph`` gives views of single nodes, and refuses a graph that contradicts itself. Here all nodes are passed
 once, and what is contradictory is noted while everything else is still judged. A block is the graph itself or the body
 of one function. A name among a node's inputs means, in the graph, ``NODE`` or ``NODE:INDEX``, and in a function an
-argument or ``NODE:OUTPUT:INDEX``; a name behind ``^`` is a node that has to run before.
+argument or ``NODE:OUTPUT:INDEX``; a name after ``^`` is a node that has to run before.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Block:
         return {argument.name: number for number, argument in enumerate(self.function.signature.input_arg)}
 
     def find(self, reference: str) -> Tensor | int | None:
-        """Return the tensor that an input names, or the number of an argument; ``None`` where there is no such node."""
+        """Return the tensor that an input names, or the number of an argument; ``None`` if there is no such node."""
         name, _, rest = reference.partition(":")
         if self.function is not None and name in self.arguments and name not in self.nodes:
             return self.arguments[name]
@@ -145,7 +145,7 @@ class Site(NamedTuple):
 class Context:
     """How a function was called: from where, and how what calls it was called.
 
-    ``None`` in place of one is a call from outside, and ``OTHERS`` stands for all calls of which nothing is known.
+    ``None`` in place of one is a call from outside, and ``OTHERS`` represents all calls of which nothing is known.
     ``number`` distinguishes the contexts of a program.
     """
 
@@ -176,7 +176,7 @@ class Program:
             block = Block(function.node_def, outputs, function)
             name = function.signature.name
             if name in self.functions:
-                self.problems.append(f"two functions are called {name!r}, and one of them was not looked at")
+                self.problems.append(f"two functions are named {name!r}, and one of them was not scanned")
             else:
                 self.functions[name] = block
         self._library = graph.library
@@ -249,7 +249,7 @@ class Program:
 
     @cached_property
     def _op_gradients(self) -> list[str]:
-        """The gradients of what is not a function but an op, which run where gradients of functions do."""
+        """The gradients of ops, which run where gradients of functions do."""
         names = (pair.gradient_func for pair in self._library.gradient if pair.function_name not in self.functions)
         return [name for name in dict.fromkeys(names) if name in self.functions]
 
@@ -271,7 +271,7 @@ class Program:
         for group in (*alike.values(), self._op_gradients):
             if not group:
                 continue
-            # One of them stands for all, so that a large group does not take its square.
+            # One of them represents all, so that a large group does not take its square.
             found.setdefault(group[0], []).extend(group[1:])
             for name in group[1:]:
                 found.setdefault(name, []).append(group[0])

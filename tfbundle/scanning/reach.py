@@ -1,4 +1,4 @@
-"""What runs when something is asked for: nodes of the graph, whole bodies of functions, and who called these.
+"""What runs when a node is requested: nodes of the graph, whole bodies of functions, and their callers.
 
 In the graph a node runs when something that needs it is fetched: what takes its outputs, or waits for it. Of a
 function everything is taken to run. TensorFlow leaves out what neither changes a state nor leads to a result, but that

@@ -1,4 +1,4 @@
-"""What a scan found: findings, each about one thing that a file could do, and whether everything was looked at."""
+"""The result of a scan: findings, each about one thing that a file could do, and whether the scan is complete."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 class ScanFinding:
     """One thing that a file could do, or that is suspicious about it.
 
-    ``rule`` is a stable word, a key of ``tfbundle.scanning.rules.RULES``, and ``severity`` one of ``SEVERITIES``.
-    ``trigger`` is ``"load"`` where loading the file is enough, ``"call"`` where somebody has to call or run it, and
-    ``"unreachable"`` where nothing leads there. ``argument`` is what the op acts on, such as a path, where it follows
-    from constants; ``"comes from the caller"`` where whoever calls the model chooses it; ``"unknown"`` otherwise; and
-    ``None`` where the op takes none. ``path`` is the file, with the member of an archive behind ``!``.
+    ``rule`` is a stable word, a key of ``tfbundle.scanning.rules.RULES``. ``severity`` is ``"info"``, ``"low"``,
+    ``"medium"``, ``"high"`` or ``"critical"``. ``path`` is the file; the member of an archive follows after ``!``.
 
-    ``arguments`` are the values behind ``argument`` in full, and none where one of them is open.
+    ``trigger`` is ``"load"`` if loading the file is enough, ``"call"`` if the model has to be called or run, and
+    ``"unreachable"`` if nothing in the file leads to the op.
 
-    ``op`` and ``node`` are those of the graph, ``function`` the function of the graph that the node is in. ``within``
-    are the nodes whose values hold the graph, where it is no graph of a file. What does not apply is ``None``.
+    ``argument`` is the path, address or other value that the op acts on, if it follows from constants. It is
+    ``"comes from the caller"`` if the caller of the model chooses it, ``None`` if the op has no such argument, and
+    otherwise ``"unknown"``. ``arguments`` are all its possible values, unabridged; empty if any of them is not known.
+
+    ``op`` and ``node`` are those of the graph, and ``function`` is the function of the graph that contains the node.
+    If the graph is itself a value in another graph, ``within`` are the nodes that hold it. Fields that do not apply
+    are ``None``.
     """
 
     rule: str
@@ -42,12 +45,12 @@ class ScanFinding:
 
     @property
     def rank(self) -> int:
-        """How bad it is, as a number."""
+        """The severity as a number, from 0 for ``"info"`` to 4 for ``"critical"``."""
         return SEVERITIES.index(self.severity)
 
 
 class NotScanned(NamedTuple):
-    """Something that was not looked at in full: the file, and why."""
+    """A file that was not scanned in full, and the reason."""
 
     path: str
     reason: str
@@ -57,9 +60,9 @@ class NotScanned(NamedTuple):
 class ScanReport:
     """The findings of a scan, the worst first.
 
-    ``complete`` says whether everything was looked at; ``not_scanned`` is what was not, so that nothing is known of it.
-    ``files`` are the files that were, ``nodes`` how many nodes these have together, and ``ignored`` counts the files
-    that hold no program that this scan knows.
+    ``files`` are the files that were scanned, and ``nodes`` is their total number of nodes. ``not_scanned`` are the
+    files that were not scanned in full; nothing is known of the rest of them. ``ignored`` is the number of files that
+    contain no program of a kind that the scan knows. ``counts`` is the number of findings of each severity.
     """
 
     path: str
@@ -76,7 +79,7 @@ class ScanReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything was looked at."""
+        """Whether everything was scanned."""
         return not self.not_scanned
 
     @property
@@ -85,7 +88,7 @@ class ScanReport:
         return max(self.findings, key=lambda finding: finding.rank).severity if self.findings else None
 
     def above(self, severity: str) -> tuple[ScanFinding, ...]:
-        """Return the findings that are worse than ``severity``; ``ValueError`` for a word that is none."""
+        """Return the findings that are worse than ``severity``; raise ``ValueError`` if it is not a severity."""
         rank = SEVERITIES.index(severity)
         return tuple(finding for finding in self.findings if finding.rank > rank)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """A rule: its name for people, what it means, and what to do."""
+    """A rule: its title, its meaning, and the next step."""
 
     title: str
     description: str
@@ -18,17 +18,17 @@ RULES: Mapping[str, Rule] = {
     "reads-files": Rule(
         "Reads files",
         "An op reads a file of the machine that is neither an asset of the model nor its checkpoint.",
-        "Look at the path; a model needs no files but its own.",
+        "Check the path; a model needs no files except those in its folder.",
     ),
     "writes-files": Rule(
         "Writes files",
-        "An op writes a file elsewhere than where a saver was asked to save.",
+        "An op writes a file other than those that a saver writes at the path it is given.",
         "Do not load the model, unless you know why it writes there.",
     ),
     "lists-files": Rule(
         "Lists folders",
         "An op lists the files that match a pattern.",
-        "Look at the pattern; a model needs no files but its own.",
+        "Check the pattern; a model needs no files except those in its folder.",
     ),
     "network": Rule(
         "Uses the network",
@@ -37,22 +37,22 @@ RULES: Mapping[str, Rule] = {
     ),
     "python-code": Rule(
         "Calls Python",
-        "An op calls a Python function that the process registered, or a configuration holds or names Python code.",
+        "An op calls a Python function that the process registered, or a configuration contains or names Python code.",
         "Do not load the model, unless you know that code.",
     ),
     "program-in-data": Rule(
-        "Holds a program in data",
-        "An op runs a program that stands in a value. A graph there is judged as well; other programs are not.",
-        "Look at the findings within it; where the program is not known, do not run the op.",
+        "Contains a program in data",
+        "An op runs a program that is stored in a value. If it is a graph, it is scanned too; other programs are not.",
+        "Check the findings in it; if the program is not known, do not run the op.",
     ),
     "native-code": Rule(
         "Runs compiled code",
-        "An op runs a program for XLA, a TPU or another compiler, which this scan does not read.",
-        "Find out what made it; JAX models are exported like this.",
+        "An op runs a program for XLA, a TPU or another compiler, which the scan does not decode.",
+        "Find out which program wrote it; JAX models are exported like this.",
     ),
     "unknown-op": Rule(
         "Needs foreign native code",
-        "TensorFlow has no such op. The graph cannot bring its code along; it runs what the process has loaded.",
+        "TensorFlow has no such op. Its code is not in the graph, but in a library that the process has loaded.",
         "Find out which library it belongs to, and load none that came with the model.",
     ),
     "process": Rule(
@@ -67,17 +67,17 @@ RULES: Mapping[str, Rule] = {
     ),
     "asset-outside": Rule(
         "Asset outside of the model",
-        "The name of an asset leads out of the model's folder.",
+        "The path of an asset is outside of the model's folder.",
         "Do not load the model; its initialisers would read that file.",
     ),
     "extra-code": Rule(
-        "Code beside the model",
-        "A file beside the model is a program, a library, a script or a pickle.",
-        "Load and run none of it, unless you know who wrote it.",
+        "Code next to the model",
+        "A file next to the model is a program, a library, a script or a pickle.",
+        "Do not load or run it, unless you know who wrote it.",
     ),
     "archive-path": Rule(
         "Member outside of the archive",
-        "The name of a member leads out of the folder in which the archive is unpacked.",
+        "The path of a member is outside of the folder in which the archive is unpacked.",
         "Do not unpack the archive.",
     ),
 }

@@ -1,7 +1,7 @@
-"""The savers of a graph that does not say which it has.
+"""The savers of a graph that does not list them.
 
-A GraphDef has no ``SaverDef``, and a MetaGraphDef has one of its savers at most. What every ``tf.train.Saver`` makes is
-a constant ``"model"``, which whoever saves replaces by the path that he wants::
+A GraphDef has no ``SaverDef``, and a MetaGraphDef has one of its savers at most. Every ``tf.train.Saver`` creates a
+constant ``"model"``, which is replaced by the actual path when the saver runs::
 
     Const "model" -> [PlaceholderWithDefault ->] [StringJoin -> ShardedFilename ->] SaveV2, RestoreV2 and their kin
 """
@@ -26,13 +26,13 @@ def undeclared_filename_tensors(program: Program) -> set[str]:
             continue
         inputs = data_inputs(node)
         for number in effect.inputs:
-            name = _default_behind(program, inputs[number]) if number < len(inputs) else None
+            name = _default_of(program, inputs[number]) if number < len(inputs) else None
             if name is not None:
                 found.add(f"{name}:0")
     return found
 
 
-def _default_behind(program: Program, reference: str) -> str | None:
+def _default_of(program: Program, reference: str) -> str | None:
     for _ in range(_MOST_STEPS):
         found = program.main.find(reference)
         if not isinstance(found, Tensor):

@@ -28,11 +28,12 @@ def scan(
 ) -> ScanReport:
     """Return what the graphs and models at ``path`` could do when they are loaded or called; nothing is run.
 
-    ``path`` is a file, a folder, of which everything is looked at, or the prefix of a checkpoint with a ``.meta``.
-    Archives are looked into without being unpacked. What cannot be read in full is in ``not_scanned``, and the report
-    is not ``complete``.
+    ``path`` is a file, a folder, which is scanned with its subfolders, or the prefix of a checkpoint with a ``.meta``
+    file. Archives are read in memory. Files that cannot be read in full are listed in ``ScanReport.not_scanned``; the
+    report is then not ``complete``.
 
-    Raises ``MissingFileError`` where nothing lies at ``path``, and ``FormatError`` where it is no regular file.
+    Raises ``MissingFileError`` if ``path`` does not exist, and ``FormatError`` if it is neither a regular file nor a
+    folder. Damage in a file raises no error.
 
     ``storage_options`` are those of ``locate``, for URLs.
     """
@@ -54,7 +55,7 @@ def scan(
     if not found.files and not found.not_scanned and not found.findings:
         kind = kind_of(location)
         if kind in _NOT_KNOWN:
-            found.leave_out(location.path, f"it is {kind.value}, and this scan does not know what it may do")
+            found.leave_out(location.path, f"it is {kind.value}, which the scan cannot examine")
     return found.report(location.path)
 
 
@@ -63,7 +64,7 @@ def _folders_above(location: Location) -> tuple[str, ...]:
 
 
 def _folder(root: Location, found: Collection) -> None:
-    """Look at everything below a folder; a folder that several names lead to is looked at once."""
+    """Scan a folder and its subfolders; a folder that several names lead to is scanned once."""
     seen: set[Hashable] = set()
     waiting: list[tuple[Location, tuple[str, ...]]] = [(root, ())]
     files = 0

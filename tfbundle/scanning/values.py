@@ -1,8 +1,8 @@
 """What is known of a value before the program runs: numbers, and strings of which parts may be open.
 
-A value is an array of objects: ``int``, ``float`` or ``bool``, or ``Text``, which stands for a string, or for anything
+A value is an array of objects: ``int``, ``float`` or ``bool``, or ``Text``, which represents a string, or anything
 that is not known. Where several values are possible (the branches of a conditional, the elements of a dataset, several
-callers), the array has all of them, in a dimension of its own.
+callers), the array has all of them, along a separate dimension.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HOLES = {"caller": "<from the caller>", "saver": "<checkpoint>", "shard": "<sha
 class Hole(NamedTuple):
     """A part of a value that is open.
 
-    ``kind`` is ``"caller"`` (whoever calls the model chooses it), ``"saver"`` (the path that a saver is given),
+    ``kind`` is ``"caller"`` (the caller of the model chooses it), ``"saver"`` (the path that a saver is given),
     ``"asset"`` (the path of an asset, ``text``), ``"shard"`` (``-NNNNN-of-NNNNN``) or ``"unknown"``.
     """
 

@@ -26,18 +26,18 @@ T = TypeVar("T")
 
 
 def locate(path: StrPath, storage_options: StorageOptions | None = None, *, store: Any = None) -> Location:
-    """Return the location that ``path`` means, which every function takes in place of a path.
+    """Return the location of ``path``, which every function accepts in place of a path.
 
     ``storage_options`` are for the URL of an object store: the options of obstore's stores, such as ``endpoint``,
-    ``region``, ``access_key_id``, ``secret_access_key`` and ``token``, ``skip_signature=True`` for buckets that anybody
-    may read, and ``client_options``; for an HTTP server they are its ``headers``. Without them, credentials and
-    endpoints come from the environment.
+    ``region``, ``access_key_id``, ``secret_access_key`` and ``token``, ``skip_signature=True`` for public buckets, and
+    ``client_options``; for an HTTP server they are its ``headers``. Without them, credentials and endpoints come from
+    the environment.
 
     ``store`` is a store of obstore or a file system of fsspec that the caller made, in which ``path`` is a name. An
     object with a file system, such as one that ``fsspec.open`` or ``fs.get_mapper`` returned or a ``UPath``, is a path
     by itself.
 
-    Raises ``UnsupportedError`` for a URL of another scheme, or where the library that it needs is not installed,
+    Raises ``UnsupportedError`` for a URL of another scheme, or if the library that it needs is not installed,
     ``ValueError`` for options that the store does not have, and ``TypeError`` for other objects.
     """
     given: Any = path

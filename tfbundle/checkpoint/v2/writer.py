@@ -66,10 +66,10 @@ _SMALL = 1 << 12
 class CheckpointWriter:
     """Writes a checkpoint tensor by tensor, from one thread, in a ``with`` block.
 
-    Nothing is at the prefix before the block ends well, and at any moment there is the old checkpoint or the new one,
-    whole. With ``sync`` the files and their names are on disk when the block has ended. The folder of the prefix is
-    made if the one above it is there. Where the prefix is that of a SavedModel's variables, the hash of the index in
-    the model's ``fingerprint.pb`` follows.
+    The checkpoint appears when the block ends without an exception; until then an existing checkpoint with this prefix
+    stays complete. With ``sync``, the files and their names are on disk when the block has ended. The folder of the
+    prefix is created if its parent exists. If the prefix is that of a SavedModel's variables, the hash of the index in
+    the model's ``fingerprint.pb`` is updated.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class CheckpointWriter:
         written: Callable[[int], object] | None = None,
         storage_options: StorageOptions | None = None,
     ) -> None:
-        """Write to the prefix ``path``; raises ``ValueError`` for one that is the name of a checkpoint's file.
+        """Write to the prefix ``path``; raise ``ValueError`` if it is the name of a checkpoint's file.
 
-        Tensors go to ``shards`` data files, or with ``shard_size`` to as many as it takes for none to exceed so many
-        bytes; a tensor, or a slice, that is larger has a separate file.
+        Tensors are distributed over ``shards`` data files. With ``shard_size``, the files are filled one after the
+        other, and none exceeds that many bytes unless a single tensor or slice does.
 
-        ``partial`` allows partitioned tensors of which slices are not given, as where each of several workers saves its
-        own; what lacks slices cannot be read as a whole. ``written`` is called with the number of bytes each time some
-        were written, for a large tensor many times. ``storage_options`` are those of ``locate``, for URLs.
+        ``partial`` allows partitioned tensors with missing slices, for workers that each save their own slices; such a
+        tensor cannot be read as a whole. ``written`` is called with the number of bytes after each write, several times
+        for a large tensor. ``storage_options`` are those of ``locate``, for URLs.
         """
         self._location = locate(path, storage_options)
         self.prefix = self._location.path
@@ -109,7 +109,7 @@ class CheckpointWriter:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of tensors that were written so far."""
+        """The number of bytes of tensors written so far."""
         return self._data.nbytes
 
     def __enter__(self) -> CheckpointWriter:
@@ -140,7 +140,12 @@ class CheckpointWriter:
             self._discard()
 
     def add(self, name: str, value: Any, *, data_type: str | None = None, shard: int | None = None) -> None:
-        """Write a tensor. ``data_type`` is TensorFlow's type if the value lacks it, such as ``"DT_QINT8"``."""
+        """Write a tensor: an array, a number, a string, a list of these, or a ``Tensor``.
+
+        ``data_type`` is TensorFlow's type, such as ``"DT_QINT8"``, if the value does not determine it. ``shard`` is the
+        number of the data file, if it is not to be chosen. Raises ``ValueError`` for an empty or duplicate name,
+        ``TypeError`` for a value that cannot be a tensor, and the errors of reading a ``Tensor``.
+        """
         if isinstance(value, Tensor):
             self._add_tensor(name, value, shard)
             return
@@ -174,9 +179,10 @@ class CheckpointWriter:
     def add_chunks(
         self, name: str, shape: Iterable[int], dtype: Any, chunks: Iterable[Any], *, shard: int | None = None
     ) -> None:
-        """Write a tensor of numbers from arrays that are its elements in C order.
+        """Write a tensor of numbers from arrays, which together are its elements in C order.
 
-        Raises ``ValueError`` where they have another dtype than ``dtype``, or are more or fewer than ``shape`` takes.
+        Raises ``ValueError`` if an array has a dtype other than ``dtype``, or the number of elements does not fit
+        ``shape``.
         """
         key = self._new_key(name)
         number = check_chunk_type(name, dtype)
@@ -196,9 +202,9 @@ class CheckpointWriter:
     ) -> None:
         """Write one part of a partitioned tensor of ``shape``; ``index`` is a tuple of slices with step 1.
 
-        The parts are the whole tensor when the block ends. Only a slot that TensorFlow 1 made for a part of a variable,
-        such as ``w/part_0/Adam`` for a part of ``w``, is that one part of a tensor of the variable's shape.
-        ``data_type`` is as for ``add``.
+        When the block ends, the parts must cover the whole tensor. The exception is a slot that TensorFlow 1 made for a
+        part of a variable, such as ``w/part_0/Adam`` for a part of ``w``: it is that one part of a tensor of the
+        variable's shape. ``data_type`` and ``shard`` are as for ``add``.
         """
         dims = check_shape(name, shape)
         number, array = to_array(name, value, data_type)
@@ -215,9 +221,9 @@ class CheckpointWriter:
         self._note_slice(name, part, self._store_array(key, number, array, shard))
 
     def add_copy(self, name: str, data_type: str, stored: Copyable, *, shard: int | None = None) -> None:
-        """Copy what ``Tensor.copyable`` returned, as a tensor or the slice of one that it is.
+        """Copy an array that ``Tensor.copyable`` returned, as a tensor, or as the slice of one that it was.
 
-        Raises as ``add`` does, and what reading raises.
+        Raises the errors of ``add`` and those of reading.
         """
         number = data_type_number(data_type)
         part, whole = stored.box, stored.whole_shape
