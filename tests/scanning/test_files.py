@@ -48,7 +48,7 @@ CONFIGURATIONS = {
     ),
     "lambda by its name": (layer("Lambda", {"function": "twice", "function_type": "function"}), "medium"),
     "lambda without code": (layer("Lambda", {"function": None}), "high"),
-    "lambda that is no base64": (layer("Lambda", {"function": ["(((", None, None]}), "high"),
+    "lambda that is not base64": (layer("Lambda", {"function": ["(((", None, None]}), "high"),
     "os.system": ({"module": "os", "class_name": "function", "config": "system"}, "critical"),
     "subprocess": ({"module": "subprocess", "class_name": "Popen", "config": {}}, "critical"),
     "function of Keras": ({"module": "keras.utils", "class_name": "function", "config": "get_file"}, "high"),

@@ -49,7 +49,7 @@ def test_table_says_what_where_when_and_with_what() -> None:
 
 def test_nothing_at_a_path_is_refused() -> None:
     assert "there is no file" in refusal("scan", "no/such/file")
-    assert "ask for different things" in refusal("scan", "--json", "--format", "sarif", READS)
+    assert "contradict each other" in refusal("scan", "--json", "--format", "sarif", READS)
 
 
 def test_json() -> None:
