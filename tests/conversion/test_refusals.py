@@ -198,6 +198,50 @@ def test_hdf5_stores_strings_without_zero_bytes(tmp_path: Path, text: bytes, sto
             assert found[name].shape == array.shape
 
 
+@pytest.mark.parametrize("out", OUTPUTS)
+@pytest.mark.parametrize("is_transformed", [False, True])
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        (["\ud800"], "not Unicode characters"),
+        (np.array(["\ud800"], object), "not Unicode characters"),
+        (np.array(["\ud800"]), "not Unicode characters"),
+        (["a", 1], "neither str nor bytes"),
+        (np.array(["a", 1], object), "neither str nor bytes"),
+        (np.array([None], object), "neither str nor bytes"),
+    ],
+)
+def test_objects_that_are_not_text(tmp_path: Path, out: str, is_transformed: bool, value: Any, cause: str) -> None:
+    """Neither Python's nor another library's errors reach the caller, and no output is left."""
+    pytest.importorskip(LIBRARIES.get(out, "numpy"))
+    source = {"s": np.zeros(1)} if is_transformed else {"s": value}
+    with pytest.raises(ValueError, match=cause) as caught:
+        convert(source, tmp_path / out, transform=(lambda name, tensor: value) if is_transformed else None)
+    assert "'s'" in str(caught.value)
+    assert not isinstance(caught.value, UnicodeError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["out", "out.h5", "out.zarr"])
+@pytest.mark.parametrize("is_transformed", [False, True])
+@pytest.mark.parametrize("value", [["\udc80", "é", b"\xff"], np.array(["\udc80", "é", b"\xff"], object)])
+def test_escaped_bytes_of_text_are_stored(tmp_path: Path, out: str, is_transformed: bool, value: Any) -> None:
+    """Bytes that are not UTF-8 are lone surrogates in Python's text."""
+    expected = [b"\x80", "é".encode(), b"\xff"]
+    library = pytest.importorskip(LIBRARIES.get(out, "numpy"))
+    source = {"s": np.zeros(3)} if is_transformed else {"s": value}
+    convert(source, tmp_path / out, transform=(lambda name, tensor: value) if is_transformed else None)
+    if out == "out":
+        with open_checkpoint(tmp_path / out) as found:
+            stored = found["s"].read()
+    elif out == "out.h5":
+        with library.File(tmp_path / out) as file:
+            stored = file["s"][()]
+    else:
+        stored = library.open_group(str(tmp_path / out), mode="r")["s"][...]
+    assert stored.tolist() == expected
+
+
 def test_hdf5_stores_strings_of_arrays_of_text(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     convert({"u": np.array(["ab", "é"]), "s": np.array([b"x", b"yz"])}, tmp_path / "out.h5")

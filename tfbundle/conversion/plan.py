@@ -28,7 +28,8 @@ from tfbundle.conversion.averages import averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
 from tfbundle.conversion.object_graph import rewrite_objects
 from tfbundle.conversion.renaming import Rename, rename_all
-from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.conversion.sources.values import NOT_STRINGS, array_of, has_only_strings, native
+from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
@@ -109,7 +110,7 @@ class Planned:
         """Return the whole tensor as it is to be written."""
         array = self.tensor.read()
         if self.transform is not None:
-            array = np.asarray(self.transform(self.name, self.tensor))
+            array = _returned(self.transform(self.name, self.tensor), self.name)
             if array.shape != self.shape or array.dtype != self.dtype:
                 raise ValueError(
                     f"transform returned {array.dtype} of shape {list(array.shape)} for {self.name!r}, after "
@@ -265,7 +266,7 @@ def _plan_one(
         if value is None:
             return None
         if value is not tensor:
-            array = np.asarray(value)
+            array = _returned(value, name)
             return Planned(name, tensor, array.dtype, array.shape, transform=transform)
     dtype = casts.dtype_of(tensor)
     if may_lose(tensor.dtype, dtype):
@@ -276,6 +277,22 @@ def _plan_one(
     if len(axes) != len(tensor.shape):
         raise ValueError(f"{tensor.name!r} has shape {list(tensor.shape)}; transpose has the wrong axes {list(axes)}")
     return Planned(name, tensor, dtype, tuple(tensor.shape[axis] for axis in axes), axes)
+
+
+def _returned(value: Any, name: str) -> Array:
+    """Return what ``transform`` returned as an array, with strings as ``bytes``.
+
+    Raises ``ValueError`` for objects that are not strings.
+    """
+    array = array_of(value)
+    if not has_only_strings(array):
+        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {NOT_STRINGS}")
+    if not array.dtype.hasobject and array.dtype.kind not in "SU":
+        return array
+    try:
+        return native(array)
+    except FormatError as error:
+        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {error.message}") from None
 
 
 def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,8 @@ from tfbundle.errors import FormatError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import DT_STRING, data_type_of
 
+NOT_STRINGS = "it contains Python objects that are neither str nor bytes"
+_NOT_CHARACTERS = "it has text with numbers that are not Unicode characters"
 _PLACE = "the mapping"
 
 
@@ -25,15 +27,22 @@ def tensors_of(arrays: Mapping[str, Any]) -> MemberTensors:
     for name, value in arrays.items():
         if not isinstance(name, str):
             raise TypeError(f"the names of tensors must be str, not {name!r}")
-        array = value if isinstance(value, np.ndarray) else np.asarray(value)
-        if array.dtype.kind in "SU" and isinstance(value, str | bytes | list | tuple):
-            # Arrays of fixed-width strings lose the zero bytes at their ends.
-            array = np.asarray(value, object)
-        member = member_of(array)
+        member = member_of(array_of(value))
         if member.problem is not None:
             raise ValueError(f"{name!r}: {member.problem.message}")
         members[name] = member
     return MemberTensors(MemberStore(_PLACE, members), "arrays", files=())
+
+
+def array_of(value: Any) -> Array:
+    """Return what ``numpy.asarray`` returns, but Python's strings as objects, with the zero bytes at their ends."""
+    try:
+        array: Array = np.asarray(value)
+    except UnicodeDecodeError:  # A list of both str and bytes, which are not ASCII.
+        return np.asarray(value, object)
+    if array.dtype.kind in "SU" and isinstance(value, str | bytes | list | tuple):
+        return np.asarray(value, object)
+    return array
 
 
 def member_of(array: Array) -> Member:
@@ -41,9 +50,14 @@ def member_of(array: Array) -> Member:
     number = number_of(array.dtype)
     if number is None:
         return unsupported(f"TensorFlow has no type for {array.dtype}")
-    if array.dtype.hasobject and not all(isinstance(value, bytes | str) for value in array.flat):
-        return unsupported("it contains Python objects that are neither str nor bytes")
+    if not has_only_strings(array):
+        return unsupported(NOT_STRINGS)
     return Member(number, array.shape, lambda: split(native(np.ascontiguousarray(array))))
+
+
+def has_only_strings(array: Array) -> bool:
+    """Return whether every Python object of an array is ``str`` or ``bytes``, as of an array without objects."""
+    return not array.dtype.hasobject or all(isinstance(value, bytes | str) for value in array.flat)
 
 
 def number_of(dtype: np.dtype[Any]) -> int | None:
@@ -52,14 +66,22 @@ def number_of(dtype: np.dtype[Any]) -> int | None:
 
 
 def native(array: Array) -> Array:
-    """Return an array in native byte order, with strings as an array of ``bytes``."""
+    """Return an array in native byte order, with strings as an array of ``bytes``.
+
+    Raises ``FormatError`` for text with numbers that are not Unicode characters.
+    """
     if array.dtype.kind == "S":
         plain: Array = array.astype(object)
         return plain
     if array.dtype.kind == "U":
         _check_characters(array)
     if array.dtype.kind == "U" or array.dtype.hasobject:
-        flat = [value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for value in array.flat]
+        try:
+            flat = [
+                value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for value in array.flat
+            ]
+        except UnicodeEncodeError:
+            raise FormatError(_NOT_CHARACTERS) from None
         strings = np.empty(len(flat), object)
         strings[:] = flat
         shaped: Array = strings.reshape(array.shape)
@@ -73,4 +95,4 @@ def _check_characters(array: Array) -> None:
     codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
     is_escape = (codes >= 0xDC80) & (codes <= 0xDCFF)
     if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF) & ~is_escape)).any():
-        raise FormatError("it has text with numbers that are not Unicode characters")
+        raise FormatError(_NOT_CHARACTERS)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.sources.values import native
 from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file, write_raw
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
@@ -105,8 +106,7 @@ def _is_text(tensor: Planned) -> bool:
 def _write_text(dataset: Any, tensor: Planned, source: str) -> None:
     """Write the elements of a string tensor; raise ``UnsupportedError`` for a string with a zero byte."""
     values = tensor.read()
-    elements = np.empty(values.size, object)
-    elements[:] = [value.encode() if isinstance(value, str) else bytes(value) for value in values.flat]
+    elements = native(values).reshape(-1)
     if any(b"\0" in value for value in elements):
         raise UnsupportedError(
             "it has strings with zero bytes, which HDF5 cannot store; leave it out (--exclude) or write another format",
