@@ -1,6 +1,6 @@
 """The examples of the README and of the pages run in order, and print what the page shows.
 
-A block of ``console`` has commands behind ``$``, each followed by its output, in which ``...`` stands for any lines. A
+A block of ``console`` has commands after ``$``, each followed by its output, in which ``...`` represents any lines. A
 block of ``python`` is run; one of ``py`` is not, because it needs a program that the tests do not install.
 """
 
@@ -31,6 +31,19 @@ PAGES = [
     "docs/large_checkpoints.md",
     "docs/damaged_files.md",
     "docs/graphs.md",
+    "docs/recipes.md",
+    "docs/events.md",
+    "docs/scanning.md",
+    "docs/writing.md",
+]
+# The folders that the examples use, each a copy of one that TensorFlow wrote.
+FOLDERS = [
+    ("tf-1.15.5/training", "run"),
+    ("events-tf-2.21.0/keras-2", "logs"),
+    ("events-tf-2.21.0/keras-2/train", "seeds/run_a_seed1"),
+    ("events-tf-2.21.0/keras-2/validation", "seeds/run_a_seed2"),
+    ("events-tf-2.21.0/mesh-and-hparams", "study"),
+    ("programs-tf-2.21.0/reads-a-file/model", "model"),
 ]
 
 
@@ -41,15 +54,15 @@ def console(block: str) -> list[tuple[str, str]]:
 
 
 def matches(shown: str, printed: str) -> bool:
-    """Return whether ``printed`` is ``shown``, where a line of three dots stands for any lines."""
+    """Return whether ``printed`` is ``shown``, where a line of three dots represents any lines."""
     lines = [".*" if line == "..." else re.escape(line.rstrip()) + r" *\n" for line in shown.splitlines()]
     return re.fullmatch("".join(lines), printed, re.DOTALL) is not None
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ROOT / "fixtures" / "tf-1.15.5" / "training", tmp_path / "run")
-    (tmp_path / "run" / "EXPECTED.json").unlink()
+    for fixture, name in FOLDERS:
+        shutil.copytree(ROOT / "fixtures" / fixture, tmp_path / name, ignore=shutil.ignore_patterns("EXPECTED.json"))
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     text = (ROOT / page).read_text(encoding="utf-8")
