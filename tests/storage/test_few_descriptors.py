@@ -11,6 +11,9 @@ import pytest
 
 from tests.support.bundle_writer import Saved, write_bundle
 from tests.support.v1_writer import write_v1
+from tfbundle.conversion.convert import convert
+from tfbundle.conversion.sources.opening import open_source
+from tfbundle.errors import FormatError
 from tfbundle.storage import local
 from tfbundle.storage.descriptors import most_maps, most_open_files, open_making_room
 from tfbundle.storage.local import LocalSource
@@ -45,6 +48,47 @@ def test_a_hundred_files(tmp_path: Path, version: str, limit: int) -> None:
             write_v1(tmp_path / f"m-{number:05d}-of-00100", {f"t{number:02d}": np.array(number)})
     command = [sys.executable, "-c", LOAD, str(limit), str(tmp_path / "m"), str(tmp_path)]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "True True True\n"
+
+
+CONVERT = """
+import resource, sys, numpy, tfbundle
+numpy.random.default_rng
+tfbundle.convert(sys.argv[2], sys.argv[3])
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+tfbundle.convert(sys.argv[2], sys.argv[4])
+print(sorted(int(array) for array in tfbundle.load(sys.argv[4]).values()) == list(range(100)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("limit", [24, 64])
+def test_a_hundred_shards_of_safetensors(tmp_path: Path, limit: int) -> None:
+    pytest.importorskip("safetensors")
+    convert({f"t{number:02d}": np.array(number) for number in range(100)}, tmp_path / "m.safetensors", shards=100)
+    index = tmp_path / "m.safetensors.index.json"
+    command = [sys.executable, "-c", CONVERT, str(limit), str(index), str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_shard_of_safetensors_that_was_replaced_after_it_was_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("safetensors")
+    monkeypatch.setattr("tfbundle.conversion.sources.safetensors.most_open_files", lambda: 1)
+    convert({"a": np.zeros(2), "b": np.ones(2)}, tmp_path / "m.safetensors", shards=2)
+    with open_source(tmp_path / "m.safetensors.index.json") as source:
+        assert source["a"].read().tolist() == [0, 0]
+        assert source["b"].read().tolist() == [1, 1]
+        shard = tmp_path / "m-00001-of-00002.safetensors"
+        (tmp_path / "new").write_bytes(shard.read_bytes())
+        (tmp_path / "new").replace(shard)
+        with pytest.raises(FormatError, match="was replaced"):
+            source["a"].read()
+        assert source["b"].read().tolist() == [1, 1]
+    with pytest.raises(ValueError, match="closed"):
+        source["b"].read()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -27,6 +28,7 @@ from tfbundle.conversion.sources.members import (
 )
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location, Source
+from tfbundle.storage.descriptors import most_open_files, open_making_room
 from tfbundle.storage.locations import locate
 from tfbundle.storage.scratch import named_outline
 from tfbundle.tensors.arrays import CHUNK, Array
@@ -56,15 +58,56 @@ def open_safetensors(location: Location) -> MemberTensors:
 def open_store(path: str) -> MemberStore:
     """Return the members of the file or index at ``path``."""
     location = locate(path)
-    with ExitStack() as sources:
+    with ExitStack() as stack:
+        files = _Files()
+        stack.callback(files.close)
         if location.name.endswith(_INDEX_SUFFIX):
-            members = _members_of_index(location, sources)
+            members = _members_of_index(location, files)
         else:
-            members = _members(location, sources)
-        return MemberStore(path, members, sources.pop_all().close, (open_store, (location.absolute().path,)))
+            members = _members(location, files)
+        return MemberStore(path, members, stack.pop_all().close, (open_store, (location.absolute().path,)))
 
 
-def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Member]:
+class _Files:
+    """The shards of one source, of which only some are open at once, for any number of threads."""
+
+    def __init__(self) -> None:
+        self._locations: list[Location] = []
+        self._versions: dict[int, Hashable] = {}
+        self._open: dict[int, Source] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def add(self, location: Location) -> int:
+        """Return the number of another file, which is not opened yet."""
+        self._locations.append(location)
+        return len(self._locations) - 1
+
+    def source(self, number: int) -> Source:
+        """Return a file, opened again if it was closed to make room; raise ``FormatError`` if it was replaced."""
+        with self._lock:
+            path = self._locations[number].path
+            if self._closed:
+                raise ValueError(f"{path} is closed; read before close(), or open it again")
+            source = self._open.get(number)
+            if source is None:
+                source = open_making_room(self._locations[number].open, self._open)
+                if self._versions.setdefault(number, source.version) != source.version:
+                    raise FormatError(f"{path} was replaced while it was being read; open it again", path=path)
+                if len(self._open) >= most_open_files():
+                    del self._open[next(iter(self._open))]
+                self._open[number] = source
+            return source
+
+    def close(self) -> None:
+        """Close the open files; later reads raise ``ValueError``."""
+        with self._lock:
+            self._closed = True
+            while self._open:
+                self._open.popitem()[1].close()
+
+
+def _members_of_index(location: Location, files: _Files) -> dict[str, Member]:
     path = location.path
     data = location.read(_LARGEST_INDEX)
     try:
@@ -88,7 +131,7 @@ def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Membe
             raise FormatError(f"{path} names {file!r}, which is not a file of its folder", path=path)
         if not place.is_file():
             raise MissingFileError(f"{path} names the file {file}, which does not exist", path=place.path)
-        shards[file] = _members(place, sources)
+        shards[file] = _members(place, files)
     members = {}
     for name, file in weight_map.items():
         if name not in shards[file]:
@@ -97,7 +140,7 @@ def _members_of_index(location: Location, sources: ExitStack) -> dict[str, Membe
     return members
 
 
-def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
+def _members(location: Location, files: _Files) -> dict[str, Member]:
     path = location.path
     try:
         from safetensors import SafetensorError, safe_open  # type: ignore[import-not-found, unused-ignore]
@@ -107,8 +150,8 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
             '"tfbundle[safetensors]"',
             path=path,
         ) from None
-    source = location.open()
-    sources.callback(source.close)
+    shard = files.add(location)
+    source = files.source(shard)
     size = int.from_bytes(source.read_at(0, min(8, source.size)), "little")
     # The library reports a size that is larger than the file.
     header = source.read_at(8, size) if 8 + size <= source.size else b""
@@ -137,7 +180,7 @@ def _members(location: Location, sources: ExitStack) -> dict[str, Member]:
         except TfBundleError as error:
             members[name] = failed(error, source.version)  # The other members stay readable.
             continue
-        members[name] = _member(source, number, shape, dtype, 8 + size + first, end - first)
+        members[name] = _member(files, shard, source.version, number, shape, dtype, 8 + size + first, end - first)
     return members
 
 
@@ -153,12 +196,20 @@ def _check_header(header: bytes, path: str) -> None:
 
 
 def _member(
-    source: Source, number: int, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, size: int
+    files: _Files,
+    shard: int,
+    version: Hashable,
+    number: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    offset: int,
+    size: int,
 ) -> Member:
     def chunks() -> Iterator[Array]:
+        source = files.source(shard)
         for pos in range(0, size, CHUNK):
             array = np.frombuffer(bytearray(source.read_at(offset + pos, min(CHUNK, size - pos))), dtype)
             yield array.byteswap() if sys.byteorder == "big" else array
         source.check_unchanged()
 
-    return Member(number, shape, chunks, source.version)
+    return Member(number, shape, chunks, version)
