@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.checkpoint.v2.index import BundleIndex
 from tfbundle.conversion.averaging import average
 from tfbundle.conversion.convert import Converted, convert
+from tfbundle.conversion.targets import checkpoint as checkpoint_target
 from tfbundle.errors import ChecksumError, FormatError
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -31,6 +35,35 @@ def tf() -> Any:
 
 def files_of(done: Converted) -> dict[str, bytes]:
     return {file.removeprefix(done.path): Path(file).read_bytes() for file in done.files}
+
+
+@pytest.mark.parametrize("change", [{}, {"rename": {re.compile("^"): "a/"}}, {"cast": {"*": "float16"}}], ids=str)
+def test_work_per_tensor_does_not_grow(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are arranged once, and each entry is decoded a fixed number of times."""
+    calls: Counter[str] = Counter()
+
+    def count_calls(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def counted(*args: Any) -> Any:
+            calls[name] += 1
+            return original(*args)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count_calls(checkpoint_target, "_arrange")
+    count_calls(BundleIndex, "stored_slices")
+    count_calls(BundleIndex, "facts_of")
+    found = []
+    for number in (100, 300):
+        tfbundle.save(tmp_path / f"m{number}", {f"t{i:03d}": np.float32(i) for i in range(number)})
+        calls.clear()
+        convert(tmp_path / f"m{number}", tmp_path / f"out{number}", **change)
+        assert calls["_arrange"] == 1
+        assert 0 < calls["stored_slices"] <= 2 * number
+        found.append(Counter(calls))
+    assert found[1]["stored_slices"] - found[0]["stored_slices"] <= 2 * 200
+    assert 0 < found[1]["facts_of"] - found[0]["facts_of"] <= 4 * 200
 
 
 @pytest.mark.parametrize("expected", WHOLE, ids=str)
