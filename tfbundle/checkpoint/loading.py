@@ -38,8 +38,8 @@ def load(
     descriptors that the process may open, the tensors of further data files are copies too. A mapped file must not be
     truncated while its views are in use.
 
-    Raises ``KeyError`` if a name or pattern matches nothing, or a name several variables, and the errors of
-    ``open_checkpoint`` and ``Tensor.read``.
+    Raises ``KeyError`` if a name or pattern matches nothing, or several variables have a requested name, and the errors
+    of ``open_checkpoint`` and ``Tensor.read``.
 
     ``storage_options`` are those of ``locate``, for URLs.
     """

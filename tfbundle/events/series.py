@@ -102,6 +102,7 @@ Read = Callable[[int], Summary.Value]
 class ScalarSeries(Series):
     """A series with one number per point: ``values``, in the dtype in which they are stored.
 
+    ``tag``, ``steps`` (int64), ``wall_times`` (float64, seconds since 1970) and ``metadata`` are as for all series.
     If the values of a tag have several dtypes, they are float64, or ``object`` if float64 would lose digits.
     """
 
@@ -197,7 +198,10 @@ def _fits_float64(numbers: Array) -> bool:
 
 
 class ElementSeries(Series, Sequence[Element], Generic[Element]):
-    """A series whose elements are read on access, by index, slice or iteration."""
+    """A series whose elements are read on access, by index, slice or iteration.
+
+    ``tag``, ``steps`` (int64), ``wall_times`` (float64, seconds since 1970) and ``metadata`` are in memory.
+    """
 
     def __init__(
         self,

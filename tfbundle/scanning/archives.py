@@ -121,7 +121,7 @@ def _zip_member(source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo)
 
 
 def is_zip(content: Content) -> bool:
-    """Return whether a file ends as a zip archive does; what is before it may be anything."""
+    """Return whether a file ends as a zip archive does, whatever its other content."""
     try:
         return zipfile.is_zipfile(content.stream())
     except _ERRORS:
@@ -133,7 +133,7 @@ def tar_contents(
 ) -> Iterator[Content]:
     """Yield the files of a tar archive, which may be compressed."""
     try:
-        # As a stream, so that what is compressed is unpacked once, and no more of it than is examined.
+        # As a stream, so that compressed data is unpacked once, and only as far as it is examined.
         with tarfile.open(fileobj=content.stream(), mode="r|*", bufsize=1 << 20) as archive:
             yield from _contents(content, _tar_members(content, archive, leave_out), budget, leave_out, report)
     except _ERRORS as error:
@@ -145,7 +145,10 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
     for info in archive:
         # Members after it can be reached only by unpacking it.
         if info.offset_data + info.size > largest and content.source.size < info.offset_data + info.size:
-            leave_out(content.path, f"{info.name} has {info.size} bytes, and what follows it was not reached")
+            leave_out(
+                content.path,
+                f"{info.name} has {info.size} bytes, more than are unpacked in memory; the members after it were not scanned",
+            )
             return
         if info.isfile():
             yield _Member(info.name, info.size, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
@@ -154,7 +157,7 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
 
 
 def _target(name: str, target: str, *, is_hard: bool) -> str | None:
-    """Return where a link leads, or ``None`` if that is in the archive; hard links name another member."""
+    """Return the target of a link, or ``None`` if it is in the archive; hard links name another member."""
     folder = [] if is_hard else [part for part in name.replace("\\", "/").split("/")[:-1] if part not in ("", ".")]
     depth = len(folder)
     for part in target.replace("\\", "/").split("/"):
@@ -180,7 +183,7 @@ def _contents(
             message = f"{member.name!r} would be unpacked outside of the folder"
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.name))
         if member.target is not None:
-            message = f"{member.name!r} is a link that leads to {member.target!r}, outside of the folder"
+            message = f"{member.name!r} is a link to {member.target!r}, outside of the folder"
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.target))
         if member.size > _SMALL and not is_worth_reading(member.name):
             continue
@@ -204,7 +207,7 @@ def _contents(
 
 
 def is_compressed_tar(content: Content) -> bool:
-    """Return whether a compressed file holds a tar archive."""
+    """Return whether a compressed file contains a tar archive."""
     try:
         with _decompress(content) as stream:
             return stream.read(_TAR_HEAD)[_TAR_MAGIC_OFFSET:].startswith(b"ustar")

@@ -75,7 +75,7 @@ class ElementOf:
 
 def argument_source(node: NodeDef, arguments: int, index: int) -> int | ElementOf | None:
     """Return what a caller passes as argument ``index`` of ``arguments``: the number of one of its inputs, or a
-    component of a dataset; ``None`` where it is not known.
+    component of a dataset; ``None`` if it is not known.
     """
     op = node.op
     if op in _MAPS or op in _FOLDS:
@@ -89,7 +89,7 @@ def argument_source(node: NodeDef, arguments: int, index: int) -> int | ElementO
         return 1 + index - components
     first = _FIRST_INPUT.get(op)
     if first is None:
-        # An op that is called as the function is takes what the function takes.
+        # An op that has the function's name has the inputs of the function.
         return None if op in CALLERS else index
     return first + index
 

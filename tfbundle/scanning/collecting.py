@@ -71,9 +71,7 @@ class Collection:
         if count <= MOST_NODES:
             scan.run()
         else:
-            self.leave_out(
-                path, f"a graph has {count} nodes, and in graphs of more than {MOST_NODES} ops are only listed"
-            )
+            self.leave_out(path, f"a graph has {count} nodes; in graphs of more than {MOST_NODES}, ops are only listed")
             if count <= _MOST_LISTED:
                 scan.list_ops()
         self.findings += scan.findings

@@ -74,7 +74,7 @@ class Content:
         self.folders = folders
 
     def read(self, largest: int = LARGEST) -> bytes:
-        """Return all bytes; raises ``FormatError`` where there are more than ``largest``."""
+        """Return all bytes; raises ``FormatError`` if there are more than ``largest``."""
         if self.source.size > largest:
             raise FormatError(
                 f"{self.path} has {self.source.size} bytes, and no more than {largest} are read", path=self.path

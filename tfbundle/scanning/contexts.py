@@ -54,7 +54,7 @@ class Ways:
 
 
 def _depth(context: Context | None, function: str) -> int:
-    """Return how long a chain of calls is; as long as can be where the function is in it already."""
+    """Return the length of a chain of calls; the largest possible one if the function is in it already."""
     depth = 0
     while context is not None and depth < _DEEPEST:
         if context.site is not None and context.site.block.name == function:

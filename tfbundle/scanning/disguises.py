@@ -50,7 +50,7 @@ def _walk(source: Source, position: int, end: int, *, is_inner: bool) -> bool:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """Return a number and where it ends; -1 where it does not."""
+    """Return a number and its end, which is -1 if it is truncated."""
     value = 0
     for count in range(10):
         if place + count >= len(data):

@@ -1,4 +1,4 @@
-"""Graphs in the values of nodes: what ``DatasetFromGraph`` runs, and constants that are serialized graphs.
+"""Graphs in the values of nodes: those that ``DatasetFromGraph`` runs, and constants that are serialized graphs.
 
 A string constant is one where its bytes are a ``GraphDef`` with nodes that have ops. Variants carry tensors, and these
 strings. How much is decoded, and how deep graphs in constants of graphs in constants go, is bounded for one scan.

@@ -167,7 +167,7 @@ class _Objects:
         nodes = self._nodes
         if len(nodes) > _MOST_OBJECTS:
             found.problems.append(
-                f"the object graph has {len(nodes)} objects, and more than {_MOST_OBJECTS} are not read"
+                f"the object graph has {len(nodes)} objects, more than the {_MOST_OBJECTS} that a scan reads"
             )
             return
         for number, node in enumerate(nodes):
@@ -217,7 +217,7 @@ class _Objects:
     def _way(self, number: int) -> str:
         ways = self._ways
         if number not in ways:
-            return f"object {number}, to which no name leads"
+            return f"object {number}, which has no path of names"
         steps: list[str] = []
         while number > 0 and len(steps) < _LONGEST_WAY:
             number, step = ways[number]

@@ -1,4 +1,4 @@
-"""What to look at in a file: by its name where a loader goes by that, and by its content.
+"""The scan of a file: by its name if loaders rely on that, and otherwise by its content.
 
 A file that a loader would open is read as that loader reads it, whatever else it may look like: ``saved_model.pb`` is a
 SavedModel, and ``.meta`` a MetaGraphDef. Everything else is what its bytes say. What is called as a graph is and cannot
@@ -100,7 +100,7 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
     elif kind in (FileKind.TAR, FileKind.GZIP, FileKind.BZIP2, FileKind.XZ):
         _compressed(content, kind, found, depth)
     elif kind in PACKED:
-        found.leave_out(content.path, f"it is {kind.value}, which is not unpacked here")
+        found.leave_out(content.path, f"it is {kind.value}, which the scan does not unpack")
     elif kind is FileKind.HDF5 or (name.endswith(_HDF5_NAMES) and has_hdf5_signature(content.source)):
         _hdf5(content, found)
         # Keras opens by the name, and a zip archive is found by its end.
@@ -117,7 +117,7 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
 
 
 def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: int) -> bool:
-    """Look at a file that is not what its first bytes are, and return whether it is one that holds programs.
+    """Scan a file whose first bytes hide its kind, and return whether it contains programs.
 
     Messages and texts may begin with fields and comments that nobody knows, and archives with anything.
     """
@@ -136,7 +136,7 @@ def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: in
         return False
     is_one = _read_as_any(content, found, text=True)
     if not is_one and content.name.endswith(".pbtxt"):
-        found.leave_out(content.path, f"it is called as a graph is, and is {kind.value}")
+        found.leave_out(content.path, f"its name is that of a graph, but it is {kind.value}")
     return is_one
 
 
@@ -179,22 +179,22 @@ def _graph(content: Content, kind: FileKind, found: Collection) -> None:
         message = parse_text(data, _TEXT[kind], path=content.path)
     assert isinstance(message, GraphDef | MetaGraphDef | SavedModel)
     if isinstance(message, SavedModel) and not message.meta_graphs:
-        found.leave_out(content.path, "it has no graphs; it may be damaged, or something else")
+        found.leave_out(content.path, "it has no graphs; it may be damaged, or a file of another kind")
     found.files.append(content.path)
     found.message(message, content.path)
 
 
 def _check_text_size(data: bytes, path: str) -> None:
-    """Raise ``FormatError`` for a text of more nodes than are traced; to parse a text takes long."""
+    """Raise ``FormatError`` for a text of more nodes than are traced, because parsing text is slow."""
     count = sum(1 for _ in itertools.islice(_TEXT_NODE.finditer(data), MOST_NODES + 1))
     if count > MOST_NODES:
-        raise FormatError(f"it is a text of more than {MOST_NODES} nodes, which are not read", path=path)
+        raise FormatError(f"it is a text of more than {MOST_NODES} nodes, the most that a scan reads", path=path)
 
 
 def _guess(content: Content, kind: FileKind, found: Collection) -> None:
     """Look at a file that is called as a graph is, and looks like none, as each of the three."""
     if not _read_as_any(content, found, text=False):
-        found.leave_out(content.path, f"it is called as a graph is, and is {kind.value}")
+        found.leave_out(content.path, f"its name is that of a graph, but it is {kind.value}")
 
 
 def _graphs_in(message: GraphDef | MetaGraphDef | SavedModel) -> list[GraphDef]:

@@ -18,7 +18,7 @@ Fold = Callable[[NodeDef, Sequence[Value]], "Value | None"]
 
 
 def attribute(node: NodeDef, name: str, default: Any) -> Any:
-    """Return an attribute of a plain type, or ``default`` where the node has none."""
+    """Return an attribute of a plain type, or ``default`` if the node has none."""
     if name not in node.attr:
         return default
     value = node.attr[name]
@@ -27,7 +27,7 @@ def attribute(node: NodeDef, name: str, default: Any) -> Any:
 
 
 def whole_numbers(value: Value) -> list[int] | None:
-    """Return the items as integers, or ``None`` where one is something else."""
+    """Return the items as integers, or ``None`` if one is something else."""
     items = list(value.flat)
     return [int(item) for item in items] if all(isinstance(item, int) for item in items) else None
 

@@ -328,7 +328,7 @@ FOLDS: dict[str, Fold] = {
 
 
 def fold_op(node: NodeDef, values: Sequence[Value], index: int) -> Value | None:
-    """Return an output of a node for these inputs, or ``None`` where it is not known."""
+    """Return an output of a node for these inputs, or ``None`` if it is not known."""
     several = OUTPUT_FOLDS.get(node.op)
     try:
         found = several(node, values, index) if several is not None else FOLDS[node.op](node, values)

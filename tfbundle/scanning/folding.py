@@ -68,7 +68,7 @@ class Folder:
     """Traces tensors of a program."""
 
     def __init__(self, program: Program, entries: EntryPoints, *, saves: bool, loads: bool) -> None:
-        """Prepare a tracer for what runs at one time.
+        """Prepare a tracer for the nodes that run together.
 
         ``saves`` states that savers are given their path, and ``loads`` that assets are given theirs, which loaders do
         while they initialise a model; otherwise these tensors are what the graph has.
@@ -87,7 +87,7 @@ class Folder:
         return self._steps <= 0 or self._bytes <= 0
 
     def fold(self, block: Block, reference: str, context: Context | None, depth: int = 0) -> Value:
-        """Return what the tensor that ``reference`` names in a block will hold."""
+        """Return the value of the tensor that ``reference`` names in a block."""
         while True:
             self._steps -= 1
             if self._steps <= 0 or depth > _DEEPEST:
@@ -114,7 +114,7 @@ class Folder:
             return known
 
     def _special(self, tensor: Tensor) -> Text | None:
-        """Return what a tensor of the graph is fed with, or ``None`` if it is what the graph has."""
+        """Return the value that a tensor of the graph is fed with, or ``None`` if it is not fed."""
         name = f"{tensor.node.name}:{tensor.number}"
         if self._saves and name in self._entries.filename_tensors:
             return Text(Hole("saver"))
@@ -228,7 +228,7 @@ class Folder:
         return alternatives([yes, no])
 
     def _origin(self, block: Block, reference: str, context: Context | None) -> NodeDef | None:
-        """Return the node of the graph that a handle comes from, or ``None`` where it is not known."""
+        """Return the node of the graph that a handle comes from, or ``None`` if it is not known."""
         for _ in range(_DEEPEST):
             found = block.find(reference)
             if isinstance(found, Tensor):
@@ -277,7 +277,7 @@ class Folder:
         )
 
     def _sharded(self, values: list[Value]) -> Value:
-        """Return what ``ShardedFilename`` makes of a prefix, a number and a count."""
+        """Return the result of ``ShardedFilename`` for a prefix, a number and a count."""
         numbers = [int(value.item()) for value in values[1:3] if value.size == 1 and isinstance(value.item(), int)]
         suffix = Text(b"-%05d-of-%05d" % tuple(numbers)) if len(numbers) == 2 else Text(Hole("shard"))
         return alternatives(scalar(join_texts((prefix, suffix))) for prefix in texts_of(values[0]))

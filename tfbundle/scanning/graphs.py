@@ -20,7 +20,7 @@ from tfbundle.scanning.savers import undeclared_filename_tensors
 from tfbundle.scanning.values import UNKNOWN, Text, texts_of
 
 MOST_FINDINGS = 1000
-"""Findings of one graph; beyond that nobody reads them, and the scan is not complete."""
+"""Findings of one graph; if there are more, the scan is not complete."""
 _WHEN = {
     "load": "when the model is loaded",
     "call": "when it is called",
@@ -53,7 +53,7 @@ class GraphScan:
         trigger: str | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
-        """Prepare a scan; ``find_entries`` returns what makes the program run.
+        """Prepare a scan; ``find_entries`` returns the entry points of the program.
 
         ``is_served`` means that a loader runs these and no other nodes, as in a SavedModel.
 
@@ -76,7 +76,7 @@ class GraphScan:
         for block in self._program.blocks:
             for node in self._program.notable(block):
                 if len(self.findings) >= MOST_FINDINGS:
-                    self.problems.append(f"there are more than {MOST_FINDINGS} findings, and the rest was left out")
+                    self.problems.append(f"there are more than {MOST_FINDINGS} findings; the others were left out")
                     return
                 effect = known.get(node.op)
                 if effect is not None:
@@ -106,7 +106,7 @@ class GraphScan:
                     listed.setdefault(node.op, (block, node))
         for op, (block, node) in listed.items():
             effect = known.get(op)
-            message = f"{op} is somewhere in a graph that is too large to find out when it runs, and on what"
+            message = f"{op} is in a graph that is too large to determine when it runs, and its argument"
             if effect is None:
                 if not is_known(op):
                     self._report("unknown-op", "info", message, block, node, "call")
@@ -193,7 +193,7 @@ class GraphScan:
         return [text for number in numbers for text in texts_of(folder.fold(block, inputs[number], context))]
 
     def _contexts_of(self, group: _Group, block: Block, effect: Effect) -> list[Context | None]:
-        """Return the ways in which a block is called within a group, as far as they matter to what an op acts on."""
+        """Return the ways in which a block is called within a group, as far as they affect the argument of an op."""
         if block.name is None or not effect.inputs:
             return [None]
         if group.reach is None:
@@ -276,7 +276,7 @@ class GraphScan:
 
 
 def _does(rule: str) -> str:
-    """Return what the ops of a rule do, in words."""
+    """Return a phrase that describes the ops of a rule."""
     return next(CLASSES[op_class] for op_class, name in RULE_OF_CLASS.items() if name == rule)
 
 

@@ -35,7 +35,7 @@ _MOST_FAILURES = 20_000
 _NOT_TEXT = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CLASS = re.compile(r'"class_name"\s*:\s*"')
 _MODEL = b"model_config"
-# Links are searched for in stretches, so that what that takes is small.
+# Links are searched for in stretches, to bound the memory.
 _STRETCH = 1 << 22
 _EXTERNAL = 64
 _LONGEST_NAME = 4096
@@ -138,7 +138,7 @@ class _OtherFiles:
         return self._left <= 0
 
     def find(self) -> Iterator[tuple[str, str]]:
-        """Yield the names, each with what leads there."""
+        """Yield the names, each with the kind of reference."""
         yield from ((_shown(name), "an external link") for name in self._linked())
         if self._width in _WIDTHS and self._length in _WIDTHS:
             yield from ((_shown(name), "an external dataset") for name in self._listed())
@@ -248,5 +248,5 @@ def _sources(block: bytes, length: int) -> Iterator[bytes]:
         if first != b".":  # The file itself.
             yield first
         return
-    # Where one entry ends depends on its selections. Names of files and datasets are what has letters in it.
+    # Where one entry ends depends on its selections. Names of files and datasets contain letters.
     yield b", ".join(dict.fromkeys(_NAME.findall(block[1 + length :])[: 2 * _MOST_NAMES])) or b"unknown"

@@ -1,4 +1,4 @@
-"""How bad it is what an op acts on: which values make it harmless, and how a finding speaks of them."""
+"""The severity of an op's argument: which values are harmless, and how a finding describes the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_KNOWN = "unknown"
 _TERMINALS = (b"", b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)")
 # A device of this process: a job of another name is another machine.
 _OTHER_JOB = re.compile(rb"/job:(?!localhost\b)", re.IGNORECASE)
-# Of a long argument so much is shown.
+# The number of characters that are shown of a long argument.
 _LONGEST = 300
 _MOST_SHOWN = 8
 # Bytes of the values that a finding keeps in full, for policies.
@@ -50,7 +50,7 @@ class Judgement(NamedTuple):
 
 
 def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | None:
-    """Return what an op with an effect does with these values, or ``None`` where that is harmless.
+    """Return the judgement of an op with these values, or ``None`` if they are harmless.
 
     ``is_open`` says that the graph is none of a model that is loaded as a whole, but one that a program of its own
     runs, as when it trains.
@@ -109,7 +109,7 @@ def _is_own(text: Text, effect: Effect) -> bool:
 
 
 def describe(texts: list[Text]) -> str | None:
-    """Return values as the argument of a finding, or ``None`` where there are none."""
+    """Return values as the argument of a finding, or ``None`` if there are none."""
     if not texts:
         return None
     holes = [text.only_hole for text in texts]

@@ -57,7 +57,7 @@ def text_findings(text: str | bytes, path: str, where: str) -> Iterator[ScanFind
 
 
 def check_size(text: str | bytes) -> None:
-    """Raise ``ValueError`` where a configuration would take far more memory than its bytes."""
+    """Raise ``ValueError`` if a configuration would take far more memory than its bytes."""
     count = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
     if count > _MOST_OBJECTS:
         raise ValueError(f"it has {count} objects, more than {_MOST_OBJECTS}")
@@ -115,7 +115,7 @@ def _lambda(config: dict[str, Any], layer: str, path: str, name: str) -> Iterato
         message = f"{layer} is a Lambda that calls the Python function {function!r}"
         yield _finding("medium", message, path, name, f"{config.get('module') or ''}:{function}".lstrip(":"))
     elif not (isinstance(function, dict) and function.get("class_name") == "__lambda__"):
-        yield _finding("high", f"{layer} is a Lambda, whose code is not where Keras puts it", path, name, None)
+        yield _finding("high", f"{layer} is a Lambda, whose code is not where Keras stores it", path, name, None)
     # Older releases keep code for the shape of the output and for the mask in the same way.
     for key in ("output_shape", "mask"):
         value = config.get(key)
@@ -127,7 +127,7 @@ def _lambda(config: dict[str, Any], layer: str, path: str, name: str) -> Iterato
 
 def _code(text: Any, layer: str, path: str, name: str) -> ScanFinding:
     if not isinstance(text, str):
-        return _finding("high", f"{layer} is a Lambda, whose code is not where Keras puts it", path, name, None)
+        return _finding("high", f"{layer} is a Lambda, whose code is not where Keras stores it", path, name, None)
     try:
         code = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):

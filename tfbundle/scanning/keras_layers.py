@@ -35,7 +35,7 @@ _LONGEST = 300
 def reach_findings(
     class_name: str, module: object, config: dict[str, Any], layer: str, path: str, name: str
 ) -> Iterator[ScanFinding]:
-    """Yield what a layer of Keras's own does beyond the model; ``layer`` describes it, and ``name`` is its name."""
+    """Yield the effects of a layer of Keras beyond the model; ``layer`` describes it, and ``name`` is its name."""
 
     def finding(rule: str, severity: str, does: str, argument: str | None, op: str = class_name) -> ScanFinding:
         message = f"{layer} ({class_name}) {does}" + ("" if argument is None else f": {argument}")

@@ -79,9 +79,9 @@ CLASSES = {
     "reads": "reads files",
     "writes": "writes files",
     "lists": "lists folders",
-    "network": "talks to other machines",
+    "network": "connects to other machines",
     "python": "calls Python functions of the process",
-    "program": "runs a program that stands in data",
+    "program": "runs a program that is stored in data",
     "native": "runs compiled code that the graph does not show",
     "process": "stops or delays the process",
     "configuration": "changes settings of the process",
@@ -131,7 +131,7 @@ def effects() -> dict[str, Effect]:
 
 
 def class_of(op: str) -> str | None:
-    """Return the class of an op of TensorFlow's, a key of ``CLASSES``; ``None`` where TensorFlow has no such op."""
+    """Return the class of an op of TensorFlow, a key of ``CLASSES``; ``None`` if TensorFlow has no such op."""
     from tfbundle.scanning.harmless_ops import PURE, STATE
 
     effect = effects().get(op)

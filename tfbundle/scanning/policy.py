@@ -55,7 +55,7 @@ class Policy(NamedTuple):
     threshold: str | None = None
 
     def reason(self, finding: ScanFinding) -> str | None:
-        """Return why a finding is allowed, or ``None`` where it is not."""
+        """Return why a finding is allowed, or ``None`` if it is not."""
         return next((entry.reason for entry in self.allowances if entry.allows(finding)), None)
 
 
@@ -102,7 +102,7 @@ def _allowance(entry: Any, path: StrPath) -> Allowance:
 
 
 def fingerprints(report: ScanReport) -> list[str]:
-    """Return what distinguishes each finding of a report, in their order, independent of the files' folder."""
+    """Return the fingerprint of each finding of a report, in their order, independent of the files' folder."""
     root = locate(report.path)
     prefix = root.join("").path if root.is_folder() else root.parent.join("").path
     return [_fingerprint(finding, prefix) for finding in report.findings]

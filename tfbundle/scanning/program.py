@@ -92,7 +92,7 @@ class Block:
 
 
 def data_inputs(node: NodeDef) -> list[str]:
-    """Return the tensors that a node takes, without the nodes that run before it."""
+    """Return the input tensors of a node, without its control inputs."""
     return [name for name in node.input if not name.startswith("^")]
 
 
@@ -143,7 +143,7 @@ class Site(NamedTuple):
 
 
 class Context:
-    """How a function was called: from where, and how what calls it was called.
+    """How a function was called: from where, and how its caller was called.
 
     ``None`` in place of one is a call from outside, and ``OTHERS`` represents all calls of which nothing is known.
     ``number`` distinguishes the contexts of a program.
@@ -209,7 +209,7 @@ class Program:
         return _HARMLESS | (self.functions.keys() - effects().keys())
 
     def called_by(self, node: NodeDef) -> list[str]:
-        """Return the functions of this graph that a node calls, and the gradients of what it does."""
+        """Return the functions of this graph that a node calls, and the gradients that it computes."""
         op = node.op
         found: list[str] = []
         if op in self.functions:

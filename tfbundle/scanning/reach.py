@@ -47,7 +47,7 @@ class Reach:
             self._run_nodes(entry.nodes, entry)
 
     def entry(self, block: Block, node_name: str) -> Entry | None:
-        """Return what makes a node run, or ``None`` where nothing does."""
+        """Return the entry that makes a node run, or ``None`` if there is none."""
         return self.nodes.get(node_name) if block.name is None else self.functions.get(block.name)
 
     def _run_nodes(self, names: Iterable[str], entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""The rules that findings name, what each means, and what to do about one."""
+"""The rules that findings name, each with its meaning and the next step."""
 
 from __future__ import annotations
 

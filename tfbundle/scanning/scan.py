@@ -1,4 +1,4 @@
-"""Scan a path: what could the programs in it do to the machine that loads them?"""
+"""Scan the programs at a path for effects on the machine that loads them."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Text:
 
     @property
     def data(self) -> bytes | None:
-        """The bytes, or ``None`` where a part is open."""
+        """The bytes, or ``None`` if a part is open."""
         if not self.parts:
             return b""
         if len(self.parts) == 1 and isinstance(self.parts[0], bytes):
@@ -61,7 +61,7 @@ class Text:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes."""
+        """The approximate size in memory, in bytes."""
         return sum(len(part) if isinstance(part, bytes) else _HOLE_SIZE for part in self.parts)
 
     def start(self, length: int) -> str:
@@ -89,7 +89,7 @@ CALLER = Text(Hole("caller"))
 
 
 def join_texts(texts: Iterable[Text]) -> Text:
-    """Return the strings in a row; what would be too long is unknown."""
+    """Return the concatenation of strings; one that would be too long is unknown."""
     parts: list[Hole | list[bytes]] = []
     size = 0
     for part in (part for text in texts for part in text.parts):
