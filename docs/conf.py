@@ -16,6 +16,9 @@ myst_heading_anchors = 3
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 
+# Only quotes: the options of commands begin with two hyphens.
+smartquotes_action = "q"
+
 html_theme = "furo"
 html_title = "tfbundle"
 html_show_sphinx = False

@@ -145,10 +145,8 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
     for info in archive:
         # Members after it can be reached only by unpacking it.
         if info.offset_data + info.size > largest and content.source.size < info.offset_data + info.size:
-            leave_out(
-                content.path,
-                f"{info.name} has {info.size} bytes, more than are unpacked in memory; the members after it were not scanned",
-            )
+            reason = f"{info.name} has {info.size} bytes, more than are unpacked; the members after it were not scanned"
+            leave_out(content.path, reason)
             return
         if info.isfile():
             yield _Member(info.name, info.size, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
