@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import ssl
@@ -17,6 +18,7 @@ import tfbundle
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Handler, Server, serving
 from tfbundle.storage import http_objects
+from tfbundle.storage.addresses import is_public
 from tfbundle.storage.locations import locate
 
 TRAINING = "tf-1.15.5/training"
@@ -268,6 +270,81 @@ def test_a_password_is_in_no_message(server: Server) -> None:
     with pytest.raises(tfbundle.MissingFileError, match=f"there is no checkpoint {server.url}/absent") as raised:
         tfbundle.load(f"{location}/absent")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("is_public", "is_refused"), [(True, True), (False, False)])
+def test_redirects_from_a_public_address_to_a_private_one_are_refused(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_public: bool, is_refused: bool
+) -> None:
+    """Public hosts are redirected to public ones only, private ones anywhere."""
+    with serving(server.root) as other:
+        addresses = {server.url: is_public, other.url: False}
+        _state_addresses(monkeypatch, addresses)
+        server.misbehave = redirect_to(other.url)
+        if is_refused:
+            with pytest.raises(OSError, match=r"redirects to 127\.0\.0\.1, an address in a private network") as raised:
+                tfbundle.load(f"{server.url}/{PREFIX}")
+            assert raised.value.errno == errno.EACCES
+            assert len(server.requests) == 1
+            assert other.requests == []
+            addresses[other.url] = True
+        assert loads_right(f"{server.url}/{PREFIX}")
+        assert other.requests
+
+
+def test_a_private_host_behind_a_public_one_is_refused_wherever_the_chain_began(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(server.root) as public, serving(server.root) as private:
+        _state_addresses(monkeypatch, {server.url: False, public.url: True, private.url: False})
+        server.misbehave = redirect_to(public.url)
+        public.misbehave = redirect_to(private.url)
+        with pytest.raises(OSError, match="an address in a private network, which is refused"):
+            tfbundle.load(f"{server.url}/{PREFIX}")
+        assert private.requests == []
+
+
+def _state_addresses(monkeypatch: pytest.MonkeyPatch, public: dict[str, bool]) -> None:
+    """Let servers of this machine have public addresses or private ones, by URL."""
+    connect = http_objects._Connection.connect
+
+    def connect_as_stated(connection: http_objects._Connection) -> None:
+        connect(connection)
+        connection.is_public = public[f"http://{connection.to.authority}"]
+
+    monkeypatch.setattr(http_objects._Connection, "connect", connect_as_stated)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("8.8.8.8", True),
+        ("172.15.255.255", True),
+        ("172.16.0.0", False),
+        ("10.0.0.1", False),
+        ("192.168.1.1", False),
+        ("127.0.0.1", False),
+        ("169.253.255.255", True),
+        ("169.254.169.254", False),
+        ("0.0.0.0", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("2606:4700::1111", True),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::808:808", True),
+        ("2002:7f00:1::", False),
+        ("localhost", False),
+        ("example.com", True),
+    ],
+)
+def test_addresses_are_public_or_private(address: str, expected: bool) -> None:
+    assert is_public(address) is expected
 
 
 def test_redirects_from_https_to_http_are_refused(

@@ -15,7 +15,8 @@ Modules above ``storage`` never split paths or query the file system; they recei
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from tfbundle.errors import FormatError, TruncatedError
@@ -28,6 +29,15 @@ class FileStat(NamedTuple):
     size: int
     mtime: float
     e_tag: str | None = None
+
+
+class Filling(NamedTuple):
+    """Buffers that are being filled, and may be written to until ``waits`` have returned."""
+
+    waits: list[Callable[[], object]]
+    """For each buffer a function that waits until it is filled, and raises as ``Source.read_into`` does."""
+    cancel: Callable[[], None]
+    """Drops what has not been requested yet."""
 
 
 class Source(ABC):
@@ -62,6 +72,10 @@ class Source(ABC):
 
         Raises ``TruncatedError`` where the file ends before. Only sources that take time to answer do anything.
         """
+
+    def fill(self, parts: Sequence[tuple[int, memoryview]]) -> Filling:
+        """Begin to fill buffers, each from its offset; raises ``TruncatedError`` where the file ends before."""
+        return Filling([partial(self.read_into, offset, buffer) for offset, buffer in parts], lambda: None)
 
     @abstractmethod
     def view(self, offset: int, size: int) -> memoryview:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -35,7 +35,7 @@ class FsspecObjects(Objects):
     def __reduce__(self) -> tuple[object, ...]:
         return FsspecObjects, (self._fs, self._above)
 
-    def read(self, key: str, start: int, end: int, e_tag: str | None, into: memoryview | None = None) -> Answer:
+    def read(self, key: str, start: int, end: int, e_tag: str | None, into: Sequence[memoryview] = ()) -> Answer:
         """Return a part of a file; see ``Objects.read``."""
         with self._translated(key):
             data = memoryview(self._fs.cat_file(self._above + key, start=start, end=end))

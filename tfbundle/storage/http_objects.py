@@ -8,7 +8,8 @@ An answer to a range states the size of the file and its ETag, so that no reques
 
 A request is repeated if the connection fails, the answer ends early, or the status is one that may pass (408, 429,
 5xx). Each has a time limit that grows with its bytes, so that a server that sends a byte now and then is no endless
-wait. A redirect is followed unless it leads from https to another scheme; the caller's credentials go to the caller's
+wait. A redirect is followed unless it leads from https to another scheme, or from a public
+address to another host with a private one; the caller's credentials go to the caller's
 host only. The query of a signed URL is sent with each request to that host, and shown in no message.
 """
 
@@ -20,12 +21,10 @@ import http.client
 import itertools
 import os
 import re
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, BinaryIO, NamedTuple
@@ -33,7 +32,9 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.storage.addresses import is_public
 from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
+from tfbundle.storage.watch import Watch
 
 MOST_TRIES = 5
 CONNECT_SECONDS = 10.0
@@ -113,7 +114,7 @@ class HttpObjects(Objects):
         """Return the URL of a file, without a password or a query."""
         return f"{self.root}/{_quoted(key)}" if key else self.root
 
-    def read(self, key: str, start: int, end: int, e_tag: str | None, into: memoryview | None = None) -> Answer:
+    def read(self, key: str, start: int, end: int, e_tag: str | None, into: Sequence[memoryview] = ()) -> Answer:
         """Return a part of a file; see ``Objects.read``."""
         headers = {"Range": f"bytes={start}-{end - 1}"}
         # A weak ETag matches nothing in a condition (RFC 9110, 13.1.1); the caller compares the answer's.
@@ -123,13 +124,13 @@ class HttpObjects(Objects):
 
     def read_tail(self, key: str, size: int) -> Answer:
         """Return the end of a file; see ``Objects.read_tail``."""
-        return self._get(key, {"Range": f"bytes=-{size}"}, (None, size), None)
+        return self._get(key, {"Range": f"bytes=-{size}"}, (None, size))
 
     def facts(self, key: str) -> ObjectFacts | None:
         """Return the facts of a file, or ``None`` if the server has none of this name."""
         # A signed URL holds for GET only, so that no HEAD is sent.
         try:
-            return self._get(key, {"Range": "bytes=0-0"}, None, None).facts
+            return self._get(key, {"Range": "bytes=0-0"}, None).facts
         except MissingFileError:
             return None
 
@@ -157,7 +158,7 @@ class HttpObjects(Objects):
         """Raise ``UnsupportedError``; see ``check_writable``."""
         self.check_writable(self.url(to))
 
-    def _get(self, key: str, headers: dict[str, str], span: _Span | None, into: memoryview | None) -> Answer:
+    def _get(self, key: str, headers: dict[str, str], span: _Span | None, into: Sequence[memoryview] = ()) -> Answer:
         """Request a part of a file, or without ``span`` only its facts, until an answer is whole."""
         url = self.url(key)
         begun = time.monotonic()
@@ -175,17 +176,24 @@ class HttpObjects(Objects):
             time.sleep(FIRST_WAIT * 2 ** (tries - 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def _try(self, key: str, headers: dict[str, str], span: _Span | None, into: memoryview | None) -> Answer:
+    def _try(self, key: str, headers: dict[str, str], span: _Span | None, into: Sequence[memoryview]) -> Answer:
         url = self.url(key)
         expected = 0 if span is None else span[1] - (span[0] or 0)
         seconds = REQUEST_SECONDS + expected / SLOWEST_RATE
         host, sent = self._host, {**self._headers, **headers}
         target = f"/{_quoted(key)}{self._query}"
+        was_public = False
         for _ in range(_MOST_REDIRECTS + 1):
             connection = self._connect(host)
-            watch = _Watch(connection, seconds)
+            watch = Watch(connection, seconds)
             done = False
             try:
+                if connection.sock is None:
+                    connection.connect()
+                if host != self._host and was_public and not connection.is_public:
+                    reason = f"the server redirects to {host.name}, an address in a private network, which is refused"
+                    raise _FinalError(errno.EACCES, reason, url)
+                was_public |= connection.is_public
                 connection.request("GET", connection.target(target), headers=sent)
                 response = connection.getresponse()
                 if response.status not in _REDIRECTS:
@@ -234,6 +242,7 @@ class _Connection(http.client.HTTPConnection):
         self.process = os.getpid()
         proxy = getproxies().get(to.scheme)
         self._proxy = None if proxy is None or proxy_bypass(to.name) else _host_of(proxy)
+        self.is_public = False
         at = self._proxy or to
         super().__init__(at.name, at.port, timeout=CONNECT_SECONDS)
         if self._proxy is not None and to.scheme == "https":
@@ -242,6 +251,9 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         super().connect()
         self.sock.settimeout(SILENT_SECONDS)
+        # A proxy looks up names itself, so that only addresses are known.
+        address = self.sock.getpeername()[0] if self._proxy is None else self.to.name
+        self.is_public = is_public(address)
         if self.to.scheme == "https":
             self.sock = _trust().wrap_socket(self.sock, server_hostname=self.to.name)
 
@@ -262,27 +274,6 @@ class _Connection(http.client.HTTPConnection):
 @cache
 def _trust() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-class _Watch:
-    """Ends a request that takes too long as a whole, however often its server sends a byte."""
-
-    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
-        self._connection = connection
-        self.is_over = False
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _end(self) -> None:
-        self.is_over = True
-        socket_ = self._connection.sock
-        if socket_ is not None:
-            with suppress(OSError):
-                socket_.shutdown(socket.SHUT_RDWR)
-
-    def stop(self) -> None:
-        self._timer.cancel()
 
 
 def _quoted(key: str) -> str:
@@ -314,7 +305,9 @@ def _redirected(url: str, host: _Host, target: str, response: http.client.HTTPRe
     return new, quote(parts.path or "/", safe=_ESCAPED) + query
 
 
-def _read_answer(response: http.client.HTTPResponse, url: str, span: _Span | None, into: memoryview | None) -> Answer:
+def _read_answer(
+    response: http.client.HTTPResponse, url: str, span: _Span | None, into: Sequence[memoryview]
+) -> Answer:
     status = response.status
     said = f"the server answers {status} {response.reason}"[:_LONGEST_REASON]
     if status in (404, 410):
@@ -337,17 +330,23 @@ def _read_answer(response: http.client.HTTPResponse, url: str, span: _Span | Non
         raise UnsupportedError(f"the server sends {url} as {coding}, whose ranges are not those of the file", path=url)
     first, size, total = _announced(response, url, span)
     if span is None or size < 0:
+        if size == 1:
+            response.read()  # Then the connection can be used again.
         return Answer(_facts(response, total), 0, memoryview(b""))
-    view = into if into is not None and (first, size) == (span[0], len(into)) else memoryview(bytearray(size))
-    done = 0
-    while done < size:
-        count = response.readinto(view[done:])
-        if not count:
-            raise _BrokenAnswer(f"the answer ends after {done} of {size} bytes")
-        done += count
+    is_placed = bool(into) and (first, size) == (span[0], sum(map(len, into)))
+    data = memoryview(b"" if is_placed else bytearray(size))
+    received = 0
+    for buffer in into if is_placed else [data]:
+        done = 0
+        while done < len(buffer):
+            count = response.readinto(buffer[done:])
+            if not count:
+                raise _BrokenAnswer(f"the answer ends after {received + done} of {size} bytes")
+            done += count
+        received += done
     if response.read(1):
         raise _BrokenAnswer(f"{size} bytes were announced, and more were sent")
-    return Answer(_facts(response, total), first, view)
+    return Answer(_facts(response, total), first, data, is_placed)
 
 
 def _announced(response: http.client.HTTPResponse, url: str, span: _Span | None) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ can compare it with the version that was opened. Errors are those of this librar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
 from tfbundle.errors import FormatError
@@ -26,6 +27,8 @@ class Answer(NamedTuple):
     facts: ObjectFacts
     start: int
     data: memoryview
+    is_placed: bool = False
+    """Whether exactly the bytes that were requested are in the caller's buffers, and ``data`` is empty."""
 
 
 class Objects(ABC):
@@ -43,11 +46,12 @@ class Objects(ABC):
         return f"{self.root}/{key}" if key else self.root
 
     @abstractmethod
-    def read(self, key: str, start: int, end: int, e_tag: str | None, into: memoryview | None = None) -> Answer:
+    def read(self, key: str, start: int, end: int, e_tag: str | None, into: Sequence[memoryview] = ()) -> Answer:
         """Return the bytes from ``start`` to ``end``, fewer if the object ends before, or the whole object.
 
         With ``e_tag`` the object must still have that strong ETag, otherwise ``FormatError`` is raised. A store may
-        write the bytes to ``into``, which has room for all of them. Raises ``MissingFileError`` if there is no object.
+        write the bytes to the buffers ``into``, one after the other, which together have the size of the range.
+        Raises ``MissingFileError`` if there is no object.
         """
 
     @abstractmethod

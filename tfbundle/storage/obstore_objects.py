@@ -7,7 +7,7 @@ become errors of this library, or an ``OSError`` with the URL.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -42,7 +42,7 @@ class ObstoreObjects(Objects):
             return ObstoreObjects, (self._store, self.root)
         return open_objects, (self.root, self._options)
 
-    def read(self, key: str, start: int, end: int, e_tag: str | None, into: memoryview | None = None) -> Answer:
+    def read(self, key: str, start: int, end: int, e_tag: str | None, into: Sequence[memoryview] = ()) -> Answer:
         """Return a part of an object; see ``Objects.read``."""
         options: GetOptions = {"range": (start, end)}
         # A weak ETag matches nothing in a condition (RFC 9110, 13.1.1); the caller compares the answer's.

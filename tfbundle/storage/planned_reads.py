@@ -21,7 +21,7 @@ from itertools import pairwise
 from tfbundle.storage.read_ahead import RANGE, Fetch
 
 # Bytes between two extents that are read along sooner than a request is made for each.
-_GAP = 256 << 10
+GAP = 256 << 10
 _IN_FLIGHT = 4
 # Ranges of which parts are read in another order are kept, up to so many.
 _MOST_KEPT = 12
@@ -118,7 +118,7 @@ def _coalesced(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]
     for offset, size in sorted(extents):
         if not size:
             continue
-        if runs and offset - runs[-1][1] <= _GAP:
+        if runs and offset - runs[-1][1] <= GAP:
             start, end, wanted = runs[-1]
             runs[-1] = start, max(end, offset + size), wanted + size
         else:

@@ -6,9 +6,9 @@ versions are never mixed. A round trip takes as long as a megabyte, so that smal
     near the end     the last 64 KiB: the footer of a table and its index block come together
     elsewhere        64 KiB from where the read begins: blocks and small tensors that follow come along
 
-What the caller states beforehand is read in ranges of 8 to 16 MiB that are requested at the same time
-(``planned_reads``), and reads that follow one another are served from ranges that were requested ahead
-(``read_ahead``).
+What the caller states beforehand is read in ranges of 8 to 16 MiB that are requested at the same time: straight into
+its buffers where these exist already (``scattered_reads``), otherwise into memory of their own (``planned_reads``).
+Reads that follow one another are served from ranges that were requested ahead (``read_ahead``).
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 
 from tfbundle.plurals import plural
-from tfbundle.storage.base import Source
+from tfbundle.storage.base import Filling, Source
 from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
 from tfbundle.storage.planned_reads import PlannedReads
 from tfbundle.storage.read_ahead import RANGE, ReadAhead
+from tfbundle.storage.scattered_reads import Part, receive_all
 
 SMALL = 64 << 10
 _MOST_WINDOWS = 16
@@ -114,6 +116,20 @@ class RemoteSource(Source):
             self._plan = PlannedReads(wanted, self._request)
             if before is not None:
                 before.cancel()
+
+    def fill(self, parts: Sequence[Part]) -> Filling:
+        """Begin to fill buffers from ranges that are requested in parallel; see ``Source.fill``."""
+        for offset, buffer in parts:
+            self.require(offset, len(buffer))
+        waits: list[Callable[[], object]] = [partial(self.read_into, offset, buffer) for offset, buffer in parts]
+        numbers = [number for number, (offset, buffer) in enumerate(parts) if not self._knows(offset, len(buffer))]
+        wanted = [parts[number] for number in numbers]
+        if sum(len(buffer) for _, buffer in wanted) >= SMALL:
+            received = receive_all(wanted, self._receive)
+            for number, futures in zip(numbers, received, strict=True):
+                waits[number] = partial(self._wait, futures)
+            return Filling(waits, partial(_cancel, received))
+        return Filling(waits, lambda: None)
 
     def view(self, offset: int, size: int) -> memoryview:
         """Return ``size`` bytes from ``offset`` as a read-only view of a copy."""
@@ -214,7 +230,7 @@ class RemoteSource(Source):
     def _fill(self, offset: int, buffer: memoryview) -> None:
         def fetch(begin: int) -> None:
             end = min(begin + RANGE, len(buffer))
-            self._get(offset + begin, offset + end, buffer[begin:end])
+            self._get(offset + begin, offset + end, [buffer[begin:end]])
 
         begins = range(0, len(buffer), RANGE)
         if len(begins) == 1:
@@ -225,33 +241,57 @@ class RemoteSource(Source):
 
     def _request(self, start: int, end: int) -> Future[memoryview]:
         """Request a range in another thread."""
+        return self._submit(start, end, ())
+
+    def _receive(self, start: int, buffers: Sequence[memoryview]) -> Future[memoryview]:
+        """Fill buffers with a range in another thread."""
+        return self._submit(start, start + sum(map(len, buffers)), buffers)
+
+    def _submit(self, start: int, end: int, into: Sequence[memoryview]) -> Future[memoryview]:
         with self._lock:
             self.check_open()
             process = os.getpid()
             # The threads of a parent process do not exist in its child.
             if self._pool is None or self._pool[0] != process:
                 self._pool = process, ThreadPoolExecutor(_THREADS, "tfbundle-read")
-            return self._pool[1].submit(self._get, start, end)
+            return self._pool[1].submit(self._get, start, end, into)
 
-    def _get(self, start: int, end: int, into: memoryview | None = None) -> memoryview:
-        """Request a range, and check that it is that range of the version that was opened."""
+    def _wait(self, futures: Iterable[Future[memoryview]]) -> None:
+        """Wait for all futures, and raise the first error."""
+        for future in futures:
+            try:
+                future.result()
+            except CancelledError:
+                self.check_open()  # It was closed by another thread.
+                raise
+
+    def _get(self, start: int, end: int, into: Sequence[memoryview]) -> memoryview:
+        """Request a range of the version that was opened, check the answer, and return or place its bytes."""
         answer = self.check_open().read(self._key, start, end, self._facts.e_tag, into)
         if not self._is_version(answer.facts):
             raise overwritten(self.path)
+        if answer.is_placed:
+            return answer.data
         if answer.start > start or answer.start + len(answer.data) < end:
             sent = f"{answer.start} to {answer.start + len(answer.data)}"
             raise OSError(errno.EIO, f"bytes {start} to {end} were requested, and {sent} were sent", self.path)
         if len(answer.data) > end - start:
             self._keep(answer.start, answer.data)  # The server sends whole files only.
         data = answer.data[start - answer.start : end - answer.start]
-        if into is None:
-            return data
-        if data.obj is not into.obj:
-            into[:] = data
-        return into
+        pos = 0
+        for buffer in into:
+            buffer[:] = data[pos : pos + len(buffer)]
+            pos += len(buffer)
+        return data
 
 
 def _drain(results: Iterable[None]) -> None:
     """Wait for all results, and raise the first error."""
     for _ in results:
         pass
+
+
+def _cancel(received: Iterable[Iterable[Future[memoryview]]]) -> None:
+    for futures in received:
+        for future in futures:
+            future.cancel()

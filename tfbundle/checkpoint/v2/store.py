@@ -11,7 +11,8 @@ a tensor are put together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import prod
 
@@ -255,6 +256,8 @@ class BundleStore:
         read = self._view if mmap else self._read
         jobs: list[Callable[[], Array]] = []
         extents: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+        # The slices that a remote shard can send straight into their arrays, with names and numbers of jobs.
+        plain: defaultdict[int, list[tuple[str, StoredSlice, int]]] = defaultdict(list)
         nbytes = 0
         for name, record, array in zip(names, wanted, found, strict=True):
             if array is None:
@@ -262,19 +265,45 @@ class BundleStore:
                 try:
                     for _, stored in slices:
                         room.take(stored)
-                        shard, offset, size, _ = stored.location
-                        extents[shard].append((offset, size))
-                        nbytes += size
+                        nbytes += stored.location.size
+                    whole = None if mmap else _whole(slices)
+                    if whole is not None and not whole.is_objects:
+                        plain[whole.location.shard].append((name, whole, len(jobs)))
+                    else:
+                        for _, stored in slices:
+                            extents[stored.location.shard].append(stored.location[1:3])
                 except TfBundleError as error:
                     raise error.locate(path=self.path, tensor=name) from None
                 jobs.append(partial(read, name, record, slices))
         for shard, some in extents.items():
             self.shards.source(shard).expect(some)
-        others = iter(run_together(jobs, nbytes))
+        with self._begun(plain, jobs):
+            others = iter(run_together(jobs, nbytes))
         arrays = {name: next(others) if array is None else array for name, array in zip(names, found, strict=True)}
         if not self.verify:
             self.shards.check_in_place()
         return arrays
+
+    @contextmanager
+    def _begun(
+        self, plain: Mapping[int, list[tuple[str, StoredSlice, int]]], jobs: list[Callable[[], Array]]
+    ) -> Iterator[None]:
+        """Receive slices of remote shards, and put what finishes them in place of their jobs."""
+
+        def finish(name: str, begun: Callable[[], Array]) -> Array:
+            try:
+                return begun()
+            except TfBundleError as error:
+                raise error.locate(path=self.path, tensor=name) from None
+
+        with ExitStack() as stack:
+            for shard, some in plain.items():
+                if self.shards.source(shard).is_remote:
+                    reads, cancel = self.reader.begin([stored for _, stored, _ in some])
+                    stack.callback(cancel)
+                    for (name, _, number), read in zip(some, reads, strict=True):
+                        jobs[number] = partial(finish, name, read)
+            yield
 
     def _view(self, name: str, record: bytes, slices: Slices) -> Array:
         whole = _whole(slices)

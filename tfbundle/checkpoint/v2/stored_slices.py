@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -65,8 +66,7 @@ class SliceReader:
         if stored.is_objects:
             return self._read_objects(stored, source, verify=self.verify)
         place = stored.location
-        array = allocate(stored.data_type, stored.shape)
-        buffer = array.reshape(-1).view(np.uint8).data if place.size else memoryview(b"")
+        array, buffer = _allocated(stored)
         if self.verify:
             crc = 0
             source.expect([(place.offset, place.size)])
@@ -79,6 +79,28 @@ class SliceReader:
             source.read_into(place.offset, buffer)
             self.shards.check_unverified(source)
         return self._native(array)
+
+    def begin(self, some: Sequence[StoredSlice]) -> tuple[list[Callable[[], Array]], Callable[[], None]]:
+        """Begin to read slices of numbers in one remote shard.
+
+        Return for each a function that returns its array, and raises as ``read`` does, and one that cancels the rest.
+        """
+        source = self.shards.source(some[0].location.shard)
+        arrays = [_allocated(stored) for stored in some]
+        waits, cancel = source.fill(
+            [(stored.location.offset, buffer) for stored, (_, buffer) in zip(some, arrays, strict=True)]
+        )
+
+        def finish(stored: StoredSlice, array: Array, buffer: memoryview, wait: Callable[[], object]) -> Array:
+            wait()
+            if self.verify:
+                check_crc(self.shards, source, stored.location, crc32c(buffer))
+            else:
+                self.shards.check_unverified(source)
+            return self._native(array)
+
+        jobs = [partial(finish, stored, *pair, wait) for stored, pair, wait in zip(some, arrays, waits, strict=True)]
+        return list(jobs), cancel
 
     def read_part(self, stored: StoredSlice, selection: Selection) -> Array:
         """Return the selected elements in ascending order; unverified, but for strings and variants, which are read
@@ -249,6 +271,12 @@ def check_crc(shards: Shards, source: Source, place: Location, actual: int) -> N
         shard=place.shard,
     )
     raise shards.explain(error, source)
+
+
+def _allocated(stored: StoredSlice) -> tuple[Array, memoryview]:
+    """Return a new array for a slice of numbers, and its bytes."""
+    array = allocate(stored.data_type, stored.shape)
+    return array, array.reshape(-1).view(np.uint8).data if stored.location.size else memoryview(b"")
 
 
 def stream_slice(reader: SliceReader, stored: StoredSlice) -> Iterator[Array]:
