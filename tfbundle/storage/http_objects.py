@@ -168,12 +168,13 @@ class HttpObjects(Objects):
             except (_BrokenAnswer, http.client.HTTPException, OSError) as error:
                 if isinstance(error, _FinalError | MissingFileError | PermissionError | ssl.SSLCertVerificationError):
                     raise
-                if tries == MOST_TRIES or time.monotonic() - begun > RETRY_SECONDS:
+                wait = FIRST_WAIT * 2 ** (tries - 1)
+                if tries == MOST_TRIES or time.monotonic() + wait - begun > RETRY_SECONDS:
                     reason = str(error) or type(error).__name__
                     number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else errno.EIO
                     attempts = "1 attempt" if tries == 1 else f"{tries} attempts"
                     raise OSError(number, f"{reason} ({attempts})", url) from None
-            time.sleep(FIRST_WAIT * 2 ** (tries - 1))
+            time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def _try(self, key: str, headers: dict[str, str], span: _Span | None, into: Sequence[memoryview]) -> Answer:
