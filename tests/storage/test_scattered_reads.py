@@ -79,3 +79,12 @@ def test_an_attempt_that_is_repeated_overwrites_what_came_before(server: Server)
     found = tfbundle.load(f"{server.url}/large")
     assert seen
     assert all(np.array_equal(found[name], value) for name, value in tensors.items())
+
+
+def test_without_verification_the_checkpoint_is_compared_once(server: Server) -> None:  # noqa: F811
+    tensors = {f"layer_{number}": np.full((300, 1000), number, np.float32) for number in range(12)}
+    tfbundle.save(server.root / "large", tensors)
+    found = tfbundle.load(f"{server.url}/large", verify=False)
+    assert all(np.array_equal(found[name], value) for name, value in tensors.items())
+    compared = sorted(path for _, path, sent in server.requests if sent == "bytes=0-0")
+    assert compared == ["/large.data-00000-of-00001", "/large.index"]
