@@ -41,12 +41,10 @@ def main() -> int:
 
 def build(out: Path) -> dict[str, str]:
     """Build both packages into a folder; return their SHA-256 by file name."""
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(out)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-    )
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir()) if path.is_file()
-    }
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    files = sorted(path for path in out.iterdir() if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def install(interpreter: str, wheel: str, folder: Path) -> None:
