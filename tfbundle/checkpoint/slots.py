@@ -126,8 +126,11 @@ class _Names(Container[str]):
     """The names of all tensors, with the sets that are searched for each of many scopes."""
 
     def __init__(self, names: Collection[str]) -> None:
-        self._names = names
+        self._names = frozenset(names)
         self.variables = {*names, *(name.removesuffix(AVERAGE) for name in names)}
+        decay, rate = (f"/{setting}" for setting in _KERAS_SETTINGS)
+        ends = (name.removesuffix(decay) for name in names if name.endswith(decay))
+        self.optimizer_scopes = {scope for scope in ends if scope + rate in self._names}
         self.last_parts = {name.rpartition("/")[2] for name in self.variables}
 
     def __contains__(self, name: object) -> bool:
@@ -152,9 +155,7 @@ def _is_slot_name(name: str, names: _Names) -> bool:
     if _KERAS_SLOT.fullmatch(last):
         scopes = owner.split("/", _MOST_SCOPES)[:-1]
         is_called_so = any(map(KERAS_OPTIMIZER.fullmatch, scopes)) and _is_variable(owner, names)
-        return is_called_so or (
-            names.last_parts.issuperset(_KERAS_SETTINGS) and _is_beside_settings(owner, scopes, names)
-        )
+        return is_called_so or (bool(names.optimizer_scopes) and _is_beside_settings(owner, scopes, names))
     match = _MESH_SLOT.search(name)
     return match is not None and _is_variable(name[: match.start()], names)
 
@@ -185,12 +186,12 @@ def _is_variable(name: str, names: _Names) -> bool:
     return any(map(names.variables.__contains__, _without_scopes(name)))
 
 
-def _is_beside_settings(owner: str, scopes: list[str], names: Container[str]) -> bool:
+def _is_beside_settings(owner: str, scopes: list[str], names: _Names) -> bool:
     """Return whether a scope is that of a Keras optimizer, by its settings, and a variable's name follows it."""
     pos = -1
     for scope in scopes:
         pos += len(scope) + 1
-        if all(f"{owner[:pos]}/{setting}" in names for setting in _KERAS_SETTINGS) and owner[pos + 1 :] in names:
+        if owner[:pos] in names.optimizer_scopes and owner[pos + 1 :] in names:
             return True
     return False
 
@@ -207,10 +208,12 @@ def _is_part(owner: str, names: Container[str]) -> bool:
     pos = owner.rfind("/")
     part = f"part_{number[0]}"
     for _ in range(_MOST_SCOPES):
-        variable, rest = owner[:pos], owner[pos + 1 :]
+        rest = owner[pos + 1 :]
         if pos <= 0 or not (part.endswith(rest) or rest.endswith(part)):
             return False
-        if variable in names and f"{variable}/{part}".endswith(rest):
+        # The comparison comes first, because building and hashing each prefix would take longer.
+        beyond = rest[: max(0, len(rest) - len(part))]
+        if owner.endswith(beyond, 0, pos + 1) and owner[:pos] in names:
             return True
         pos = owner.rfind("/", 0, pos)
     return False
