@@ -31,7 +31,6 @@ PAGES = [
     "docs/large_checkpoints.md",
     "docs/damaged_files.md",
     "docs/graphs.md",
-    "docs/recipes.md",
     "docs/events.md",
     "docs/scanning.md",
     "docs/writing.md",
