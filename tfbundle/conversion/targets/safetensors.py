@@ -34,6 +34,7 @@ from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file
 from tfbundle.storage.copying import CountingSink, FileSink, Sink
+from tfbundle.storage.early_sync import early_sync
 from tfbundle.storage.replacing import replacement
 from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
 
@@ -77,8 +78,8 @@ class Safetensors:
         """Write the file, or all shards and the index, which then replace the existing ones together."""
         shards = divide(plan.tensors, layout)
         if shards is None:
-            with replacement(out) as file:
-                _write(FileSink(file, out.path), plan.tensors, count)
+            with replacement(out) as file, early_sync(file) as written:
+                _write(CountingSink(FileSink(file, out.path), written), plan.tensors, count)
             return
         files = _files(out, shards)
         opened = OpenFiles(len(files) + 2)
