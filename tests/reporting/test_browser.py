@@ -39,6 +39,9 @@ HOSTILE = [
 ]
 
 
+ROW_NAMES = ".scroller [role=row] .name > span:nth-child(2)"
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     with browser() as opened:
@@ -85,20 +88,27 @@ def opened(chromium: Any, page: Path) -> Iterator[OpenPage]:
 
 
 def names(opened: OpenPage) -> list[str]:
-    return [
-        row.locator(".name > span:nth-child(2)").inner_text()
-        for row in opened.page.locator(".scroller [role=row]").all()
-    ]
+    """The names that are shown now, read at once: the page draws its rows again whenever it has time."""
+    found: list[str] = opened.page.locator(ROW_NAMES).all_inner_texts()
+    return found
+
+
+def expect_names(opened: OpenPage, wanted: list[str]) -> None:
+    """Wait until these names are shown, and fail if they are not within seconds."""
+    from playwright.sync_api import expect
+
+    expect(opened.page.locator(ROW_NAMES)).to_have_text(wanted)
 
 
 class TestTensors:
     def test_scopes_fold_with_the_mouse(self, opened: OpenPage) -> None:
         opened.page.locator("#collapse").click()
-        assert names(opened) == ["net/", "steps"]
+        expect_names(opened, ["net/", "steps"])
         opened.page.locator("#grid").get_by_text("net/", exact=True).click()
+        opened.page.get_by_text("layer_1/", exact=True).wait_for()
         assert names(opened)[:3] == ["net/", "layer_0/", "layer_1/"]
         opened.page.locator("#grid").get_by_text("net/", exact=True).click()
-        assert names(opened) == ["net/", "steps"]
+        expect_names(opened, ["net/", "steps"])
 
     def test_and_with_the_keyboard(self, opened: OpenPage) -> None:
         opened.page.locator("#collapse").click()
@@ -106,7 +116,7 @@ class TestTensors:
         press = opened.page.keyboard.press
         press("Home")
         press("ArrowRight")
-        assert len(names(opened)) == 14
+        opened.page.wait_for_function(f"document.querySelectorAll('{ROW_NAMES}').length === 14")
         press("ArrowRight")
         press("ArrowRight")
         press("ArrowDown")
@@ -122,7 +132,7 @@ class TestTensors:
     def test_slots_are_below_their_variable(self, opened: OpenPage) -> None:
         opened.page.locator("#search").fill("layer_3/kernel")
         opened.page.get_by_text("2 tensors found").wait_for()
-        assert names(opened) == ["net/", "layer_3/", "kernel", "Adam"]
+        expect_names(opened, ["net/", "layer_3/", "kernel", "Adam"])
         opened.page.locator("#grid").get_by_text("kernel", exact=True).click()
         detail = opened.page.locator("#detail")
         assert "net/layer_3/kernel/Adam" in detail.inner_text()
@@ -136,12 +146,12 @@ class TestTensors:
         opened.page.keyboard.press("/")
         opened.page.keyboard.type("LAYER_1 [71]")
         opened.page.get_by_text("2 tensors found").wait_for()
-        assert names(opened) == ["net/", "layer_1/", "bias", "Adam"]
+        expect_names(opened, ["net/", "layer_1/", "bias", "Adam"])
         opened.page.keyboard.press("Escape")
         assert opened.page.locator("#status").inner_text() == ""
         opened.page.locator("#search").fill("nothing of this name")
         opened.page.get_by_text("0 tensors found").wait_for()
-        assert names(opened) == []
+        expect_names(opened, [])
 
     @pytest.mark.parametrize("column", ["Name", "Type", "Shape", "Parameters", "Bytes"])
     def test_every_column_sorts_both_ways(self, opened: OpenPage, column: str) -> None:
@@ -150,8 +160,9 @@ class TestTensors:
         for found in (first, second):
             opened.page.get_by_role("columnheader", name=column).get_by_role("button").first.click()
             place = ["Name", "Type", "Shape", "Parameters", "Bytes"].index(column)
-            rows = opened.page.locator(".scroller [role=row]").all()
-            found += [row.locator("[role=gridcell]").nth(place).inner_text() for row in rows]
+            opened.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            cells = f".scroller [role=row] [role=gridcell]:nth-child({place + 1})"
+            found += opened.page.locator(cells).all_inner_texts()
         heading = opened.page.get_by_role("columnheader", name=column).first
         assert heading.get_attribute("aria-sort") in ("ascending", "descending")
         assert first != second
