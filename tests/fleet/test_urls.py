@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.buckets import open_bucket
 from tests.support.runs import append, points, records, write_run
 from tfbundle.storage.remote_folders import RemoteLocation
 
@@ -35,21 +36,9 @@ class Bucket:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A client of a server that speaks S3, which all tests share, for the library keeps its connection."""
-    moto = pytest.importorskip("moto.server", reason="the server that speaks S3 is moto's, which is not installed")
-    import boto3
-
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    names = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ENDPOINT": endpoint}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in names.items():
-            patch.setenv(f"AWS_{name}", value)
-        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-        client.create_bucket(Bucket="fleet")
-        yield client
-    running.stop()
+    with open_bucket() as served:
+        served.client.create_bucket(Bucket="fleet")
+        yield served.client
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.buckets import open_bucket
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Server, serving
 from tfbundle.storage.locations import locate
@@ -35,26 +36,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """A bucket of a server that speaks S3, with two fixtures in it."""
-    moto = pytest.importorskip("moto.server", reason="the server that speaks S3 is moto's, which is not installed")
-    import boto3
-
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    with pytest.MonkeyPatch.context() as patch:
-        names = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ENDPOINT": endpoint}
-        for name, value in names.items():
-            patch.setenv(f"AWS_{name}", value)
-        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-        client.create_bucket(Bucket="models")
+    with open_bucket() as served:
         for folder in (TRAINING, MODEL, PROGRAM):
-            for path in (FIXTURES / folder).rglob("*"):
-                if path.is_file():
-                    key = path.relative_to(FIXTURES).as_posix()
-                    client.put_object(Bucket="models", Key=key, Body=path.read_bytes())
-        yield "s3://models"
-    running.stop()
+            served.put(FIXTURES / folder, folder)
+        yield served.url
 
 
 def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
