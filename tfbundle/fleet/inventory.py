@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from math import prod
@@ -30,6 +30,7 @@ from tfbundle.fleet.runs import group_by_size
 from tfbundle.fleet.troubles import import_pyarrow
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.visits import Visits
 from tfbundle.tensors.dtypes import data_type_name, python_name
 
 if TYPE_CHECKING:
@@ -105,16 +106,14 @@ _Found = CheckpointFiles | InventoryRow
 
 
 def _find(root: Location) -> Iterator[_Found]:
-    seen: set[Hashable] = set()
+    visits = Visits()
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
-            place = folder.place()
-            if place in seen:
+            listing = visits.list(folder)
+            if listing is None:
                 continue
-            seen.add(place)
-            listing = folder.list()
             found = find_all(folder)
         except (TfBundleError, OSError) as error:
             finding = finding_of(error, "unreadable")

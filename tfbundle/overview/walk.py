@@ -7,7 +7,7 @@ and the rest is counted. The amounts listed, opened and read are bounded; beyond
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
@@ -33,6 +33,7 @@ from tfbundle.identification.kinds import FileKind
 from tfbundle.overview.items import Item, Overview
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.visits import Visits
 from tfbundle.verification.graphs import requires_variables
 from tfbundle.verification.suffixes import contradiction
 
@@ -124,7 +125,7 @@ class _Walk:
         """Return the overview of a folder and its subfolders."""
         kind = identify_folder(root.list())
         items: list[Item] = []
-        seen: set[Hashable] = set()
+        visits = Visits()
         waiting = [root]
         while waiting:
             folder = waiting.pop()
@@ -132,11 +133,9 @@ class _Walk:
                 self.is_complete = False
                 break
             try:
-                place = folder.place()
-                if place in seen:
+                listing = visits.list(folder)
+                if listing is None:
                     continue
-                seen.add(place)
-                listing = folder.list()
             except (TfBundleError, OSError) as error:
                 items.append(_unreadable(folder, error))
                 continue
@@ -328,7 +327,7 @@ class _Walk:
     def _size_below(self, root: Location) -> int:
         """Return the total size of the files in a folder that forms one item, in bytes."""
         size = 0
-        seen: set[Hashable] = set()
+        visits = Visits()
         waiting = [root]
         while waiting:
             folder = waiting.pop()
@@ -336,13 +335,11 @@ class _Walk:
                 self.is_complete = False
                 break
             try:
-                place = folder.place()
-                listing = folder.list()
+                listing = visits.list(folder)
             except (TfBundleError, OSError):
                 continue
-            if place in seen:
+            if listing is None:
                 continue
-            seen.add(place)
             self._folders += 1
             for name in listing.names:
                 stat = listing.stat(name)

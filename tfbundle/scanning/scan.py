@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.graph.reading import find_graph
 from tfbundle.identification.files import kind_of
@@ -14,6 +12,7 @@ from tfbundle.scanning.files import scan_file
 from tfbundle.scanning.report import ScanReport
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
+from tfbundle.storage.visits import Visits
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 50_000
@@ -65,21 +64,19 @@ def _folders_above(location: Location) -> tuple[str, ...]:
 
 def _folder(root: Location, found: Collection) -> None:
     """Scan a folder and its subfolders; a folder that several names lead to is scanned once."""
-    seen: set[Hashable] = set()
+    visits = Visits()
     waiting: list[tuple[Location, tuple[str, ...]]] = [(root, ())]
     files = 0
     while waiting:
         folder, names = waiting.pop()
         try:
-            place = folder.place()
-            if place in seen:
+            listing = visits.list(folder)
+            if listing is None:
                 continue
-            seen.add(place)
-            listing = folder.list()
         except (TfBundleError, OSError) as error:
             found.leave_out(folder.path, f"the folder cannot be listed: {error}")
             continue
-        if len(seen) > _MOST_FOLDERS:
+        if len(visits) > _MOST_FOLDERS:
             found.leave_out(root.path, f"there are more than {_MOST_FOLDERS} folders")
             return
         for name in listing.names:

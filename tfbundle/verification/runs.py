@@ -22,6 +22,7 @@ from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate
+from tfbundle.storage.visits import Visits
 from tfbundle.verification.checkpoints import report_of, size_of
 from tfbundle.verification.misnamed import check_names
 from tfbundle.verification.models import joined, verify_found, verify_model, verify_saved_model
@@ -159,16 +160,14 @@ def find_models(root: Location, unreadable: list[str]) -> Iterator[Model]:
     Raises ``MissingFileError`` or ``OSError`` if the folder cannot be listed. The paths of subfolders that cannot be
     listed are added to ``unreadable``, unless they were just removed.
     """
-    seen: set[Hashable] = set()
+    visits = Visits()
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
-            place = folder.place()
-            if place in seen:
-                continue  # A link to a parent folder would cause an endless loop.
-            seen.add(place)
-            listing = folder.list()
+            listing = visits.list(folder)
+            if listing is None:
+                continue
             below = [name for name in listing.names if listing.is_folder(name) and not is_sidecar_folder(name)]
             if is_saved_model(folder.path):
                 yield Model(folder, None)
