@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tfbundle
+from tfbundle.checkpoint.v2.writer import CheckpointWriter
 from tfbundle.storage import early_sync as module
-from tfbundle.storage.early_sync import early_sync
+from tfbundle.storage.early_sync import EarlySync
 
 SYNC = "fdatasync" if hasattr(os, "fdatasync") else "fsync"
 
@@ -23,41 +27,73 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize(("counts", "is_synced"), [([99], False), ([100], True), ([50, 49], False), ([50, 50], True)])
-def test_so_many_bytes_are_worth_it(tmp_path: Path, synced: list[int], counts: list[int], is_synced: bool) -> None:
-    done = threading.Event()
-    with open(tmp_path / "file", "wb") as file, early_sync(file) as written:
-        for count in counts:
-            written(count)
-        threads = [thread for thread in threading.enumerate() if thread.name == "tfbundle-sync"]
-        assert bool(threads) == is_synced
-        while is_synced and not synced:
-            assert not done.wait(0.01)
-        assert set(synced) <= {file.fileno()}
-    assert not any(thread.name == "tfbundle-sync" for thread in threading.enumerate())
+def test_so_many_bytes_are_worth_it(synced: list[int], counts: list[int], is_synced: bool) -> None:
+    early = EarlySync()
+    for count in counts:
+        early.written(7, count)
+    early.finish("file")
+    assert synced == [7] * is_synced
 
 
-def test_the_thread_ends_with_the_block(tmp_path: Path, synced: list[int]) -> None:
-    def interrupt() -> None:
-        with early_sync(file) as written:
-            written(1000)
-            raise KeyboardInterrupt
+def test_only_one_file_is_synced_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, calls = threading.Event(), []
 
-    with open(tmp_path / "file", "wb") as file:
-        with pytest.raises(KeyboardInterrupt):
-            interrupt()
-        assert not any(thread.name == "tfbundle-sync" for thread in threading.enumerate())
+    def sync(number: int) -> None:
+        calls.append(number)
+        assert go.wait(10)
+
+    monkeypatch.setattr(module, "_BYTES", 100)
+    monkeypatch.setattr(os, SYNC, sync)
+    early = EarlySync()
+    for number in range(5):
+        early.written(number, 100)
+    go.set()
+    early.wait()
+    early.written(9, 1)
+    early.finish("file")
+    assert calls == [0, 9]
 
 
-def test_errors_are_left_to_the_last_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = threading.Event()
-
+def test_an_error_is_raised_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(number: int) -> None:
-        failed.set()
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(module, "_BYTES", 100)
     monkeypatch.setattr(os, SYNC, fail)
-    with open(tmp_path / "file", "wb") as file, early_sync(file) as written:
-        written(100)
-        assert failed.wait(10)
-        written(100)
+    early = EarlySync()
+    early.written(7, 100)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        early.finish("file")
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, "file")
+    early.finish("file")  # It is raised once.
+
+
+@pytest.mark.parametrize("suffix", ["", ".safetensors"])
+def test_what_could_not_be_synced_does_not_replace_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """Linux reports an error of writing back once, so that the last fsync of the same file succeeds."""
+    old, new = tmp_path / "old", str(tmp_path / "new") + suffix
+    tfbundle.save(old, {"w": np.zeros(1000, np.float32)})
+    tfbundle.convert(old, new)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    tfbundle.save(tmp_path / "other", {"w": np.ones(1000, np.float32)})
+
+    def fail(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_BYTES", 100)
+    monkeypatch.setattr(os, SYNC, fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        tfbundle.convert(tmp_path / "other", new, overwrite=True)
+    assert str(caught.value.filename).startswith(new)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert not list(tmp_path.glob("*tempstate*"))
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_checkpoints_are_synced_while_they_are_written(tmp_path: Path, synced: list[int], sync: bool) -> None:
+    with CheckpointWriter(tmp_path / "model", shards=2, sync=sync) as writer:
+        for name in "abcd":
+            writer.add(name, np.zeros(100_000, np.float32))
+    assert bool(synced) == sync

@@ -8,45 +8,45 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
 
 # Less is not worth a wait for the disk.
 _BYTES = 16 << 20
 
 
-@contextmanager
-def early_sync(file: BinaryIO) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with each number of bytes that was written to ``file``."""
-    number = file.fileno()
-    wake = threading.Event()
-    ended = False
-    pending = 0
-    thread: threading.Thread | None = None
+class EarlySync:
+    """Syncs files that are written one after the other or in turn, one at a time."""
 
-    def sync() -> None:
-        while not ended:
-            wake.wait()
-            wake.clear()
-            with suppress(OSError):  # The last fsync reports what goes wrong.
-                if not ended:
-                    getattr(os, "fdatasync", os.fsync)(number)
+    def __init__(self) -> None:
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+        self._error: OSError | None = None
 
-    def written(count: int) -> None:
-        nonlocal pending, thread
-        pending += count
-        if pending >= _BYTES:
-            pending = 0
-            if thread is None:
-                thread = threading.Thread(target=sync, name="tfbundle-sync", daemon=True)
-                thread.start()
-            wake.set()
+    def written(self, number: int, count: int) -> None:
+        """Note that ``count`` bytes were written to the open file ``number``; return without waiting for the disk."""
+        self._pending += count
+        if self._pending < _BYTES or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._pending = 0
+        self._thread = threading.Thread(target=self._sync, args=(number,), name="tfbundle-sync", daemon=True)
+        self._thread.start()
 
-    try:
-        yield written
-    finally:
-        ended = True
-        if thread is not None:
-            wake.set()
-            thread.join()
+    def wait(self) -> None:
+        """Return when no file is being synced, so that it may be closed."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def finish(self, path: str) -> None:
+        """Wait, and raise the ``OSError``, which names ``path``, of a file that could not be brought to disk.
+
+        The system reports it once for an open file: the last ``fsync`` of that file would succeed.
+        """
+        self.wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise type(error)(error.errno, error.strerror, path)
+
+    def _sync(self, number: int) -> None:
+        try:
+            getattr(os, "fdatasync", os.fsync)(number)
+        except OSError as error:
+            self._error = error

@@ -36,6 +36,7 @@ from tfbundle.errors import MissingFileError
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.copying import copy_range, read_back
 from tfbundle.storage.descriptors import most_open_files, open_making_room
+from tfbundle.storage.early_sync import EarlySync
 from tfbundle.storage.folders import LocalLocation
 from tfbundle.storage.remote_folders import RemoteLocation
 from tfbundle.storage.uploads import check_writable, put_objects, replace_objects, send
@@ -73,11 +74,12 @@ class _Descriptor:
 class OpenFiles:
     """The descriptors of files that are written together, of which the system may allow fewer than there are files."""
 
-    def __init__(self, count: int, base: str | None = None) -> None:
-        """``count`` is how many files there will be.
+    def __init__(self, count: int, base: str | None = None, *, sync: bool) -> None:
+        """``count`` is how many files there will be; with ``sync``, their bytes are on disk when they are finished.
 
         ``base`` is what temporary names begin with, for files whose own names mean something to who lists a folder.
         """
+        self.early = EarlySync() if sync else None
         self._base = base
         self._token = secrets.randbits(_TOKEN_BITS)
         self._named = 0
@@ -108,6 +110,8 @@ class OpenFiles:
         """Close the descriptor of a file, if it is open."""
         descriptor = self._open.pop(key, None)
         if descriptor is not None:
+            if self.early is not None:
+                self.early.wait()
             descriptor.close()
 
 
@@ -157,6 +161,8 @@ class StagedFile:
         except OSError as error:
             raise self._named(error) from None
         self.size += len(buffer)
+        if self.opened.early is not None:
+            self.opened.early.written(number, len(buffer))
         return True
 
     def _flush(self) -> None:
@@ -169,7 +175,10 @@ class StagedFile:
         try:
             number = self.opened.get(id(self), self.path)
             while rest:
-                rest = rest[os.write(number, rest[:_BUFFER]) :]
+                count = os.write(number, rest[:_BUFFER])
+                rest = rest[count:]
+                if self.opened.early is not None:
+                    self.opened.early.written(number, count)
         except OSError as error:
             raise self._named(error) from None
 
@@ -181,11 +190,12 @@ class StagedFile:
         except OSError as error:
             raise self._named(error) from None
 
-    def finish(self, *, sync: bool) -> None:
-        """Write what is left and close the file; with ``sync`` its bytes are on disk then."""
+    def finish(self) -> None:
+        """Write what is left and close the file."""
         self._flush()
-        if sync:
+        if self.opened.early is not None:
             try:
+                self.opened.early.finish(self.target)
                 os.fsync(self.opened.get(id(self), self.path))
             except OSError as error:
                 raise self._named(error) from None

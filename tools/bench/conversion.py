@@ -2,19 +2,23 @@
 
     python tools/bench/conversion.py [--rounds N] [--folder FOLDER] [name ...]
 
-Writes its own checkpoints with TensorFlow (10 of 0.5 GB, once, into FOLDER, by default a temporary one), then measures:
+Writes its own checkpoints with TensorFlow (one of 2 GB and 10 of 0.5 GB, once, into FOLDER, by default a temporary
+one), then measures:
 
-    rename        every tensor of 0.5 GB renamed
-    safetensors   0.5 GB of float32 to .safetensors
+    rename        every tensor of 2 GB renamed
+    safetensors   2 GB of float32 to .safetensors
     npz           the same to .npz
     average       10 checkpoints of 0.5 GB averaged
 
-cp leaves it to the system when its copy is on disk, where tfbundle waits for it; so there is cp with fsync, too.
+cp leaves it to the system when its copy is on disk, where tfbundle waits for it; so there is cp with fsync, too. What
+an earlier run wrote is removed first: cp would write into the pages of its old copy, where the others keep theirs until
+the new one is whole.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from side_by_side import Contender, chosen_tasks, compare
 
@@ -25,9 +29,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np, tensorflow as tf
 folder = sys.argv[1]
 rng = np.random.default_rng(0)
-for step in range(10):
-    tensors = {f"layer_{i}/kernel": tf.constant(rng.standard_normal((1024, 4096), np.float32)) for i in range(32)}
-    tf.raw_ops.SaveV2(prefix=os.path.join(folder, f"model-{step}"), tensor_names=list(tensors),
+for name, count in {"large": 128, **{f"model-{step}": 32 for step in range(10)}}.items():
+    tensors = {f"layer_{i}/kernel": tf.constant(rng.standard_normal((1024, 4096), np.float32)) for i in range(count)}
+    tf.raw_ops.SaveV2(prefix=os.path.join(folder, name), tensor_names=list(tensors),
                       shape_and_slices=[""] * len(tensors), tensors=list(tensors.values()))
 """
 
@@ -76,8 +80,9 @@ def main() -> None:
 
 def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
     prefixes = [os.path.join(folder, f"model-{step}") for step in range(_COUNT)]
-    first = repr(prefixes[-1])
-    data = repr(prefixes[-1] + ".data-00000-of-00001")
+    large = os.path.join(folder, "large")
+    first = repr(large)
+    data = repr(large + ".data-00000-of-00001")
     out = {name: repr(os.path.join(folder, f"out.{name}")) for name in ("safetensors", "npz", "ckpt", "copy", "other")}
     copies = [
         Contender("cp", "import subprocess", f"subprocess.run(['cp', {data}, {out['copy']}], check=True)"),
@@ -89,9 +94,10 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
         ),
     ]
     read_all = f"{_READ.format(first)}\ntensors = {{name: reader.get_tensor(name) for name in names}}"
-    return {
+    remove = f"import glob, os\nfor file in glob.glob({os.path.join(folder, 'out.*')!r}): os.remove(file)\nos.sync()"
+    tasks = {
         "rename": (
-            "every tensor of 0.5 GB renamed",
+            "every tensor of 2 GB renamed",
             [
                 Contender(
                     "tfbundle.convert",
@@ -109,7 +115,7 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
             ],
         ),
         "safetensors": (
-            "0.5 GB to .safetensors",
+            "2 GB to .safetensors",
             [
                 Contender("tfbundle.convert", _US, f"tfbundle.convert({first}, {out['safetensors']})"),
                 *copies,
@@ -121,7 +127,7 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
             ],
         ),
         "npz": (
-            "0.5 GB to .npz",
+            "2 GB to .npz",
             [
                 Contender("tfbundle.convert", _US, f"tfbundle.convert({first}, {out['npz']})"),
                 *copies,
@@ -136,6 +142,10 @@ def _tasks(folder: str) -> dict[str, tuple[str, list[Contender]]]:
                 Contender("OpenNMT-tf's way", _TF, _OPENNMT.format(prefixes=repr(prefixes), out=out["other"])),
             ],
         ),
+    }
+    return {
+        name: (title, [replace(contender, between=remove) for contender in contenders])
+        for name, (title, contenders) in tasks.items()
     }
 
 

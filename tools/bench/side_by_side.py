@@ -41,7 +41,8 @@ def peak():
 task = json.loads(sys.argv[1])
 space = {}
 exec(task["setup"], space)
-run = compile(task["run"], "<run>", "exec")
+run, between = compile(task["run"], "<run>", "exec"), compile(task["between"], "<between>", "exec")
+exec(between, space)
 try:
     with open("/proc/self/clear_refs", "w") as refs:
         refs.write("5")
@@ -52,6 +53,7 @@ exec(run, space)
 grown = peak() - before
 times = []
 for _ in range(task["repeat"]):
+    exec(between, space)
     start = time.perf_counter()
     exec(run, space)
     times.append(time.perf_counter() - start)
@@ -64,13 +66,15 @@ class Contender:
     """A way to do the work: its name, code that is not timed, and the code that is.
 
     ``whole_process`` times the process from its start to its end instead, with ``setup`` as part of it. Then too the
-    first run is not counted: it leaves compiled modules behind, as an installation does.
+    first run is not counted: it leaves compiled modules behind, as an installation does. ``between`` is code that comes
+    before each run, and is not timed either.
     """
 
     name: str
     setup: str
     run: str
     whole_process: bool = False
+    between: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def compare(title: str, contenders: list[Contender], *, rounds: int = 5, repeat:
 
 
 def _inside(contender: Contender, repeat: int) -> Figure:
-    task = json.dumps({"setup": contender.setup, "run": contender.run, "repeat": repeat})
+    task = json.dumps({"setup": contender.setup, "run": contender.run, "between": contender.between, "repeat": repeat})
     output = subprocess.run([sys.executable, "-c", _CHILD, task], check=True, capture_output=True, text=True).stdout
     result = json.loads(output.splitlines()[-1])
     return Figure(result["seconds"], result["bytes"])

@@ -20,13 +20,16 @@ from tfbundle.storage.staging import OpenFiles, StagedFile
 class DataFiles:
     """The data files of one checkpoint, under temporary names."""
 
-    def __init__(self, prefix: Location, shards: int, shard_size: int | None) -> None:
-        """Nothing is created yet. ``shards`` counts the files, unless they are divided by ``shard_size`` bytes."""
+    def __init__(self, prefix: Location, shards: int, shard_size: int | None, *, sync: bool) -> None:
+        """Nothing is created yet. ``shards`` counts the files, unless they are divided by ``shard_size`` bytes.
+
+        With ``sync``, all bytes are on disk when the files are finished.
+        """
         self._prefix = prefix
         self._shards = shards
         self._shard_size = shard_size
         self.files: list[StagedFile] = []
-        self.opened = OpenFiles(shards)
+        self.opened = OpenFiles(shards, sync=sync)
 
     def create(self) -> None:
         """Create the files that are open from the start; raises as ``StagedFile`` does."""
@@ -71,10 +74,10 @@ class DataFiles:
         self.files[-1].close()
         self.files.append(StagedFile(self.location(number, number + 1), self.opened))
 
-    def finish(self, *, sync: bool) -> None:
-        """Write what is left, and settle the names; with ``sync`` all bytes are on disk then."""
+    def finish(self) -> None:
+        """Write what is left, and settle the names."""
         for number, file in enumerate(self.files):
-            file.finish(sync=sync)
+            file.finish()
             file.retarget(self.location(number, len(self.files)))
 
     def discard(self) -> None:

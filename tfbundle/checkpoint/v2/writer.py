@@ -96,7 +96,7 @@ class CheckpointWriter:
         self.prefix = self._location.path
         if not self.prefix or prefix_of_member(self.prefix) is not None:
             raise ValueError(f"{self.prefix!r} is not a prefix; leave out .index, .meta or .data-00000-of-00001")
-        self._data = DataFiles(self._location, check_shards(shards), check_shard_size(shards, shard_size))
+        self._data = DataFiles(self._location, check_shards(shards), check_shard_size(shards, shard_size), sync=sync)
         self._sync = sync
         self._partial = partial
         self._written = written
@@ -323,7 +323,7 @@ class CheckpointWriter:
             self._entries[key] = encode_partitioned(
                 number, shape, self._first_shards[key], [part.extents for part in parts]
             )
-        self._data.finish(sync=self._sync)
+        self._data.finish()
         keys = sorted(self._entries)
         blocks = self._build_index(keys, len(self._data))
         index = self._stage(self._index_location, blocks)
@@ -342,7 +342,7 @@ class CheckpointWriter:
         self._beside.append(file)
         for part in parts:
             file.write(part)
-        file.finish(sync=self._sync)
+        file.finish()
         return file
 
     def _build_index(self, keys: list[bytes], count: int) -> list[bytes]:

@@ -205,9 +205,9 @@ def _write(
     with ExitStack() as stack:
         for target in targets.targets:
             _make_folder(out, target, stack)
-        opened = OpenFiles(len(targets.targets), _TEMPORARY)
         # After a power failure the output can be written again, unless it replaced the source.
         sync = bool(targets.removed) or any(target.location.is_file() for target in targets.targets)
+        opened = OpenFiles(len(targets.targets), _TEMPORARY, sync=sync)
         staged: list[StagedFile] = []
         for target in targets.targets:
             # A link is followed, as when a program writes to it.
@@ -215,7 +215,7 @@ def _write(
             stack.callback(file.discard)
             for number in target.files:
                 rewrite_file(plans[target.run].files[number], shift, file.write, salvage=salvage, advance=advance)
-            file.finish(sync=sync)
+            file.finish()
             staged.append(file)
         replace_all(staged, targets.removed, sync=sync)
 

@@ -25,6 +25,7 @@ import json
 import re
 import struct
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from tfbundle.conversion.plan import Plan, Planned
 from tfbundle.conversion.safetensors_types import DTYPES
@@ -34,7 +35,7 @@ from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file
 from tfbundle.storage.copying import CountingSink, FileSink, Sink
-from tfbundle.storage.early_sync import early_sync
+from tfbundle.storage.early_sync import EarlySync
 from tfbundle.storage.replacing import replacement
 from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
 
@@ -78,17 +79,20 @@ class Safetensors:
         """Write the file, or all shards and the index, which then replace the existing ones together."""
         shards = divide(plan.tensors, layout)
         if shards is None:
-            with replacement(out) as file, early_sync(file) as written:
-                _write(CountingSink(FileSink(file, out.path), written), plan.tensors, count)
+            with replacement(out) as file:
+                early = EarlySync()
+                sink = CountingSink(FileSink(file, out.path), partial(early.written, file.fileno()))
+                _write(sink, plan.tensors, count)
+                early.finish(out.path)
             return
         files = _files(out, shards)
-        opened = OpenFiles(len(files) + 2)
+        opened = OpenFiles(len(files) + 2, sync=True)
         staged: list[StagedFile] = []
         try:
             for location, tensors in files:
                 staged.append(StagedFile(location, opened))
                 _write(staged[-1], tensors, count)
-                staged[-1].finish(sync=True)
+                staged[-1].finish()
             old = _shards_of(_index(out))
             names = [location for location, _ in files]
             data = staged.copy()
@@ -118,7 +122,7 @@ def _stage_index(
     index = {"metadata": {"total_size": plan.nbytes}, "weight_map": dict(sorted(weight_map.items()))}
     staged.append(StagedFile(_index(out), opened))
     staged[-1].write(json.dumps(index, indent=2, ensure_ascii=False).encode() + b"\n")
-    staged[-1].finish(sync=True)
+    staged[-1].finish()
     return staged[-1]
 
 
