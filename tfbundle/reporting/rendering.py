@@ -19,10 +19,13 @@ from tfbundle.errors import UnsupportedError
 from tfbundle.reporting.facts import Page
 from tfbundle.reporting.payload import encode, shown
 
+# In this order: each may use what those before it define.
+_SCRIPTS = ("elements.js", "pictures.js", "tensors.js", "curves.js")
+
 
 def render(page: Page) -> bytes:
     """Return a page as HTML in UTF-8; raises ``UnsupportedError`` if jinja2 is not installed."""
-    style, script = _resource("page.css"), _resource("page.js")
+    style, script = _resource("page.css"), _script()
     template, as_markup = _template()
     text: str = template.render(
         page=page,
@@ -51,6 +54,11 @@ def _template() -> tuple[Any, Callable[[str], Any]]:
         autoescape=True, finalize=finalize, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_resource("page.html.jinja")), Markup
+
+
+def _script() -> str:
+    """Return all scripts as one, whose names are those of the page alone."""
+    return "\n".join(["(() => {", '"use strict";', *map(_resource, _SCRIPTS), "})();", ""])
 
 
 def _resource(name: str) -> str:
