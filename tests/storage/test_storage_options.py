@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -81,6 +82,34 @@ def test_every_function_takes_them(options: dict[str, Any], tmp_path: Path) -> N
     assert tfbundle.convert("s3://models/out/a", "s3://models/out/b", storage_options=options).files
     sources = ["s3://models/out/a", "s3://models/out/b"]
     assert tfbundle.average(sources, tmp_path / "mean", storage_options=options).files
+
+
+def test_every_function_of_a_path_has_the_argument() -> None:
+    functions = [getattr(tfbundle, name) for name in tfbundle.__all__ if name[0].islower()]
+    signatures = [inspect.signature(one) for one in functions if inspect.isfunction(one)]
+    without = [one for one in signatures if "StrPath" in str(one) and "storage_options" not in one.parameters]
+    assert len(signatures) > 30
+    assert not without
+
+
+def test_functions_on_folders_take_them(options: dict[str, Any], tmp_path: Path) -> None:
+    run, events = "s3://models/run", "s3://models/events"
+    assert tfbundle.list_leftovers(run, storage_options=options) == []
+    assert tfbundle.remove_leftovers(run, storage_options=options) == []
+    assert tfbundle.plan_repair(run, storage_options=options) is None
+    assert not tfbundle.repair_state(run, storage_options=options)
+    references = tfbundle.zarr_references(run, storage_options=options)
+    assert any(str(value[0]).startswith(run) for value in references["refs"].values())
+    pytest.importorskip("jinja2", reason="pages are made by jinja2, which is not installed")
+    page = tfbundle.report(run, tmp_path / "page.html", other=f"{run}/model.ckpt-20", storage_options=options)
+    assert Path(page).read_bytes()
+    remote = tfbundle.report(TRAINING, "s3://models/out/page.html", storage_options=options)
+    assert tfbundle.locate(remote).is_file()
+    pytest.importorskip("pyarrow", reason="tables are made by pyarrow, which is not installed")
+    assert tfbundle.event_batches(events, workers=2, storage_options=options).read_all().num_rows
+    assert tfbundle.inventory(run, workers=2, storage_options=options).num_rows == 3
+    dataset = tfbundle.export_events(events, tmp_path / "dataset", storage_options=options)
+    assert dataset.points
 
 
 def test_what_is_returned_leads_to_the_same_store(options: dict[str, Any]) -> None:

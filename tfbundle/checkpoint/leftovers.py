@@ -23,7 +23,7 @@ from tfbundle.checkpoint.v2.index import BundleIndex
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.changing import change_time, remove_tree
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate
 
 YOUNGEST_AGE = 3600.0
 """Seconds without a change after which the files of a save may be removed."""
@@ -44,9 +44,12 @@ class Leftover(NamedTuple):
         return (time.time() if now is None else now) - self.time < YOUNGEST_AGE
 
 
-def list_leftovers(folder: StrPath) -> list[Leftover]:
-    """Return what interrupted saves left in a folder, by name; raise ``MissingFileError`` if there is no folder."""
-    location = locate(folder)
+def list_leftovers(folder: StrPath, *, storage_options: StorageOptions | None = None) -> list[Leftover]:
+    """Return what interrupted saves left in a folder, by name; raise ``MissingFileError`` if there is no folder.
+
+    ``storage_options`` are those of ``locate``, for URLs.
+    """
+    location = locate(folder, storage_options)
     listing = location.list()
     found: dict[str, Hashable] = {}
     for name in listing.names:
@@ -63,13 +66,14 @@ def list_leftovers(folder: StrPath) -> list[Leftover]:
     return [Leftover(location.join(name).path, facts[name][0], times[save]) for name, save in sorted(found.items())]
 
 
-def remove_leftovers(folder: StrPath) -> list[Leftover]:
+def remove_leftovers(folder: StrPath, *, storage_options: StorageOptions | None = None) -> list[Leftover]:
     """Remove what interrupted saves left in a folder, except recent files, and return what was removed.
 
-    Raises as ``list_leftovers`` does, and ``OSError`` if a file cannot be removed.
+    ``storage_options`` are those of ``locate``, for URLs. Raises as ``list_leftovers`` does, and ``OSError`` if a file
+    cannot be removed.
     """
     removed = []
-    for leftover in list_leftovers(folder):
+    for leftover in list_leftovers(folder, storage_options=storage_options):
         if not leftover.is_young():
             with suppress(MissingFileError):  # Another process removed it.
                 remove_tree(locate(leftover.path))

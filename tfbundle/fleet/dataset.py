@@ -53,7 +53,7 @@ from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, write_in_place_of
 from tfbundle.storage.folders import LocalLocation
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.replacing_folders import folder_replacement, link_tree
 
 # A file of a sweep has the rows of event files of so many bytes together, unless a single run is larger.
@@ -97,12 +97,13 @@ def export_events(
     workers: int | None = None,
     scheduler: str | None = None,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> EventDataset:
     """Write the scalars below ``root`` to the folder ``out`` as a Parquet data set, or update an existing one.
 
     The columns are those of ``event_batches``, whose arguments have the same meaning. ``partition`` is ``"run"``, or
     ``"sweep"`` for one partition for each folder of ``root``, with larger files. ``progress`` is called with the number
-    of bytes read so far and the total.
+    of bytes read so far and the total. ``storage_options`` are those of ``locate``, for URLs.
 
     Only files that are new, grown or changed since the last call are opened. Runs that no longer exist, or are no
     longer selected, are removed. If ``root``, ``tags`` or ``partition`` are not those of the last call, or ``tags`` has
@@ -115,6 +116,7 @@ def export_events(
     """
     if partition not in PARTITIONS:
         raise ValueError(f"partition must be one of {', '.join(map(repr, PARTITIONS))}, not {partition!r}")
+    root, out = with_options(root, storage_options), with_options(out, storage_options)
     engine = choose_engine(workers, scheduler)
     patterns = as_patterns(tags)
     folder = locate(out)

@@ -27,7 +27,7 @@ from tfbundle.fleet.reading import RunPoints, read_run
 from tfbundle.fleet.runs import FoundRun, as_patterns, find_chosen_runs, group_by_size
 from tfbundle.fleet.troubles import EventTrouble, EventTroubles, import_pyarrow
 from tfbundle.matching import Pattern
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -45,6 +45,7 @@ def event_batches(
     workers: int | None = None,
     scheduler: str | None = None,
     troubles: EventTroubles | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> pyarrow.RecordBatchReader:
     """Return a reader of the scalars of all runs below ``root``, a few runs in memory at a time.
 
@@ -56,7 +57,8 @@ def event_batches(
     runs that are not selected are not opened. Tags are selected in each run; a tag that no run has gives no rows.
 
     ``workers`` is the number of processes on this machine, by default only this one; ``scheduler`` is the address of an
-    existing dask cluster. Both return the same batches in the same order.
+    existing dask cluster. Both return the same batches in the same order. ``storage_options`` are those of ``locate``,
+    for URLs.
 
     Files that are damaged, or cannot be read, contribute the records before the damage, and a row in ``troubles``,
     which fills while the reader is consumed; without ``troubles``, each row is logged as a warning.
@@ -67,7 +69,7 @@ def event_batches(
     """
     arrow = import_pyarrow()
     engine = choose_engine(workers, scheduler)
-    found, unlisted = find_chosen_runs(root, runs)
+    found, unlisted = find_chosen_runs(with_options(root, storage_options), runs)
     tasks = group_by_size((run, run.size) for run in found)
     read = partial(read_batches, as_patterns(tags))
     report = log_troubles if troubles is None else troubles.extend

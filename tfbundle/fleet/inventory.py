@@ -29,7 +29,7 @@ from tfbundle.fleet.engines import choose_engine
 from tfbundle.fleet.runs import group_by_size
 from tfbundle.fleet.troubles import import_pyarrow
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate
 from tfbundle.storage.visits import Visits
 from tfbundle.tensors.dtypes import data_type_name, python_name
 
@@ -52,7 +52,13 @@ class InventoryRow(NamedTuple):
     findings: list[tuple[str, str]]
 
 
-def inventory(root: StrPath, *, workers: int | None = None, scheduler: str | None = None) -> pyarrow.Table:
+def inventory(
+    root: StrPath,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: StorageOptions | None = None,
+) -> pyarrow.Table:
     """Return a table with a row for each checkpoint in a folder and its subfolders; no values are read.
 
     The columns are path, step, tensors, parameters, bytes, dtypes, complete and findings. A checkpoint that is damaged
@@ -60,11 +66,12 @@ def inventory(root: StrPath, *, workers: int | None = None, scheduler: str | Non
     folders, and in each folder by step. Links are followed, and each folder is listed once.
 
     ``workers`` is the number of processes on this machine, by default only this one; ``scheduler`` is the address of an
-    existing dask cluster. Raises ``MissingFileError`` if there is no such folder, ``UnsupportedError`` if pyarrow is
-    not installed, and ``TfBundleError`` if a worker is killed or the cluster is lost.
+    existing dask cluster. ``storage_options`` are those of ``locate``, for URLs. Raises ``MissingFileError`` if there
+    is no such folder, ``UnsupportedError`` if pyarrow is not installed, and ``TfBundleError`` if a worker is killed or
+    the cluster is lost.
     """
     import_pyarrow()
-    return to_table(list(inventory_rows(root, workers=workers, scheduler=scheduler)))
+    return to_table(list(inventory_rows(root, workers=workers, scheduler=scheduler, storage_options=storage_options)))
 
 
 def to_table(rows: Sequence[InventoryRow]) -> pyarrow.Table:
@@ -90,11 +97,15 @@ def to_table(rows: Sequence[InventoryRow]) -> pyarrow.Table:
 
 
 def inventory_rows(
-    root: StrPath, *, workers: int | None = None, scheduler: str | None = None
+    root: StrPath,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> Iterator[InventoryRow]:
     """Yield the rows of ``inventory``, which do not require pyarrow."""
     engine = choose_engine(workers, scheduler)
-    folder = locate(root).anchored()  # Workers may have another working folder.
+    folder = locate(root, storage_options).anchored()  # Workers may have another working folder.
     if not folder.is_folder():
         raise MissingFileError(f"there is no folder {folder}", path=folder.path)
     tasks = group_by_size((found, 0) for found in _find(folder))

@@ -33,7 +33,7 @@ from tfbundle.reporting.tensors import describe_tensors, read_tensors
 from tfbundle.scanning.report import ScanReport
 from tfbundle.scanning.scan import scan
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.replacing import replacement
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.verification.verify import verify_rest
@@ -49,6 +49,7 @@ def report(
     statistics: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
+    storage_options: StorageOptions | None = None,
 ) -> str:
     """Write one self-contained HTML page about ``path`` to ``out``, and return the path of the page.
 
@@ -59,12 +60,14 @@ def report(
 
     The page opens without a server, loads nothing, and has the same bytes for the same files. Names and values from
     files are text in it, whatever they contain. ``progress`` is called with the number of bytes of values read so far
-    and the total.
+    and the total. ``storage_options`` are those of ``locate``, for URLs.
 
     Damage is shown in the page. Raises ``MissingFileError`` if ``path`` does not exist, ``UnsupportedError`` if jinja2
     is not installed (the extra ``report``), and ``ValueError`` if ``out`` is a file of a checkpoint, graph or run,
     unless ``overwrite`` is true. On any error, a file that was at ``out`` before is still there, unchanged.
     """
+    path, out = with_options(path, storage_options), with_options(out, storage_options)
+    other = with_options(other, storage_options)
     location, target = locate(path), locate(out)
     check_replaceable(target, overwrite=overwrite, sources=[location])
     if not target.parent.is_folder():  # Reading may take long, so this is not left to the end.

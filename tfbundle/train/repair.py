@@ -21,26 +21,31 @@ from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Location
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.locations import StorageOptions, StrPath, locate
 from tfbundle.train.state_file import encode_state, write_state
 
 # The kinds of a state file that was truncated, overwritten or written by hand.
 _BROKEN = (FileKind.STATE, FileKind.TEXT, FileKind.UNKNOWN, FileKind.EMPTY, FileKind.ZEROS)
 
 
-def plan_repair(folder: StrPath, latest_filename: str | None = None) -> str | None:
+def plan_repair(
+    folder: StrPath, latest_filename: str | None = None, *, storage_options: StorageOptions | None = None
+) -> str | None:
     """Return the text that the state file of a folder should have, or ``None`` if it needs no repair.
 
-    ``latest_filename`` is its name if it is not ``checkpoint``. Raises ``MissingFileError`` if there is no
-    checkpoint that it could name, and ``FormatError`` if a file of another kind has its name.
+    ``latest_filename`` is its name if it is not ``checkpoint``. ``storage_options`` are those of ``locate``, for URLs.
+    Raises ``MissingFileError`` if there is no checkpoint that it could name, and ``FormatError`` if a file of another
+    kind has its name.
     """
-    message = _repaired(locate(folder), latest_filename)
+    message = _repaired(locate(folder, storage_options), latest_filename)
     return None if message is None else encode_state(message).decode()
 
 
-def repair_state(folder: StrPath, latest_filename: str | None = None) -> bool:
+def repair_state(
+    folder: StrPath, latest_filename: str | None = None, *, storage_options: StorageOptions | None = None
+) -> bool:
     """Write the text that ``plan_repair`` returns, and return whether there is any; raises as it does."""
-    location = locate(folder)
+    location = locate(folder, storage_options)
     message = _repaired(location, latest_filename)
     if message is not None:
         write_state(location, message, latest_filename)

@@ -35,7 +35,7 @@ from tfbundle.checkpoint.chosen_names import Names, select_names
 from tfbundle.errors import UnsupportedError
 from tfbundle.limits import LARGEST_INLINED, LARGEST_REFERENCE_KEYS, MOST_REFERENCES
 from tfbundle.open_tensors import open_tensors
-from tfbundle.storage.locations import StrPath
+from tfbundle.storage.locations import StorageOptions, StrPath, with_options
 from tfbundle.tensors.arrays import Array, swap_bytes
 from tfbundle.tensors.dtypes import clear_unused_bits, data_type_name, data_type_of
 from tfbundle.tensors.store import StoredArray
@@ -53,12 +53,19 @@ _MOST_LISTED = 10
 _LONGEST_LISTED = 100
 
 
-def zarr_references(path: StrPath, *, chunk_bytes: int | None = None, names: Names = None) -> dict[str, Any]:
+def zarr_references(
+    path: StrPath,
+    *,
+    chunk_bytes: int | None = None,
+    names: Names = None,
+    storage_options: StorageOptions | None = None,
+) -> dict[str, Any]:
     """Return kerchunk references (version 1) to the tensors of a checkpoint, which Zarr then reads without a copy.
 
     ``path`` may be any path that ``open_checkpoint`` accepts, or a frozen graph; ``names`` selects tensors as in
     ``load``. The result can be written as JSON. Read it with ``fsspec.filesystem("reference", fo=references)`` and
-    zarr, with VirtualiZarr, or with icechunk: each tensor is an array under its name.
+    zarr, with VirtualiZarr, or with icechunk: each tensor is an array under its name. ``storage_options`` are those of
+    ``locate``, for URLs; the references do not contain them.
 
     Each tensor, or each slice of a partitioned one, is one chunk. ``chunk_bytes`` requests smaller ones: Zarr's chunks
     have equal shapes, so a chunk is the run of rows (or, of large rows, of a part of one) that divides the tensor
@@ -78,7 +85,7 @@ def zarr_references(path: StrPath, *, chunk_bytes: int | None = None, names: Nam
     """
     if chunk_bytes is not None and chunk_bytes < 1:
         raise ValueError(f"chunk_bytes must be at least 1, not {chunk_bytes}")
-    with open_tensors(path) as tensors:
+    with open_tensors(with_options(path, storage_options)) as tensors:
         selected = select_names(tensors, names)
         chosen = {called: tensors[name] for name, called in selected.items()}
         _check(tensors.prefix, chosen)
