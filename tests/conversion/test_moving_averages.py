@@ -10,15 +10,16 @@ import pytest
 
 import tfbundle
 from tests.support.arrays import assert_same
-from tests.support.bundle_writer import write_bundle
+from tests.support.bundle_writer import Saved, write_bundle
 from tests.support.command import refusal, run
 from tests.support.expected import FIXTURES
 from tests.support.object_graphs import graph_of
+from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.averages import averages_of
 from tfbundle.conversion.averaging import average
 from tfbundle.conversion.convert import convert
-from tfbundle.errors import UnsupportedError
+from tfbundle.errors import ChecksumError, UnsupportedError
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 W = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -34,7 +35,7 @@ def tf() -> Any:
 
 def test_averages_of_a_fixture_are_found(tmp_path: Path) -> None:
     with tfbundle.open_checkpoint(FIXTURES / "tf-1.15.5" / "optimizers" / "averages.ckpt") as checkpoint:
-        averages = averages_of(checkpoint)
+        averages = averages_of(checkpoint).variables
         assert averages
         assert {name.removesuffix("/ExponentialMovingAverage") for name in averages} == set(averages.values())
         convert(checkpoint, tmp_path / "out", averages=True)
@@ -127,6 +128,223 @@ def test_an_average_of_partitioned_checkpoints_is_restored_with_its_slots(tf: An
         for name, tensors in (("w", pieces), ("m", [optimizer.get_slot(piece, "m") for piece in pieces])):
             wanted = np.mean([values[name].astype(np.float64) for values in found], axis=0).astype(np.float32)
             np.testing.assert_array_equal(np.concatenate(session.run(tensors)), wanted)
+
+
+# Averages of partitioned variables that are stored by part.
+
+
+def train_in_scope(tf: Any, prefix: str, scope: str, parts: int, axis: int = 0, *, only: str = "all") -> Any:
+    """Save a partitioned variable and its averages, which ``apply`` makes in a scope; return the average."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        pieces = partitioned(tf, parts, axis)
+        averages = v1.train.ExponentialMovingAverage(0.5)
+        with v1.variable_scope(scope or v1.get_variable_scope()):
+            step = averages.apply(pieces)
+        shadows = [averages.average(piece) for piece in pieces]
+        session.run(v1.global_variables_initializer())
+        session.run([piece.assign(piece + 1) for piece in pieces])
+        session.run(step)
+        saver = {
+            "all": v1.train.Saver,
+            "averages": lambda: v1.train.Saver(shadows),
+            "by-name": lambda: v1.train.Saver(
+                {"net/w": pieces, **dict(zip(map(averages.average_name, pieces), shadows, strict=True))}
+            ),
+        }[only]()
+        saver.save(session, prefix, write_meta_graph=False)
+        return np.concatenate(session.run(shadows), axis)
+
+
+def partitioned(tf: Any, parts: int, axis: int = 0, *, is_zero: bool = False) -> list[Any]:
+    v1 = tf.compat.v1
+    whole = np.zeros((24, 12), np.float32) if is_zero else np.arange(288, dtype=np.float32).reshape(24, 12)
+
+    def initial(shape: Any, dtype: Any = None, partition_info: Any = None) -> Any:
+        first = partition_info.var_offset if partition_info is not None else (0, 0)
+        return tf.constant(whole[first[0] : first[0] + shape[0], first[1] : first[1] + shape[1]])
+
+    with v1.variable_scope("net"):
+        return list(
+            v1.get_variable("w", (24, 12), partitioner=v1.fixed_size_partitioner(parts, axis), initializer=initial)
+        )
+
+
+SCOPES = [
+    ("", 2, 0),
+    ("a", 2, 0),
+    ("train", 3, 0),
+    ("averag", 2, 1),
+    ("averagi", 2, 1),
+    ("a_scope_of_a_long_name", 2, 0),
+    ("a", 12, 0),
+    ("", 1, 0),
+    ("a", 1, 0),
+    ("train", 1, 0),
+    ("a_scope_of_a_long_name", 1, 0),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("scope", "parts", "axis", "only"),
+    [
+        (*case, only)
+        for case in SCOPES
+        for only in ("all", "averages", "by-name")
+        # A tensor that is whole, and whose variable was not saved, has nothing but its name.
+        if only != "averages" or case[1] > 1 or not case[0]
+    ],
+)
+def test_averages_by_part(tf: Any, tmp_path: Path, scope: str, parts: int, axis: int, only: str) -> None:
+    """The names of the averages are truncated by the length of the scope, as slots are."""
+    v1 = tf.compat.v1
+    wanted = train_in_scope(tf, str(tmp_path / "m"), scope, parts, axis, only=only)
+    # If the variable was not saved, the name is all there is.
+    name = "net/w/long_name/net/w" if only == "averages" and scope.startswith("a_scope") else "net/w"
+    done = convert(tmp_path / "m", tmp_path / "out", averages=True, rename={name: "net/w"})
+    assert done.tensors == 1
+    assert {item.new_name for item in done.items} <= {"net/w", None}
+    assert list(done.left_out) == ([] if only == "averages" else ["left out: its moving average takes its place"])
+    # A graph with the same parts, with others, and with one.
+    for count, other in ((parts, axis), (4, 0), (1, 0)):
+        with tf.Graph().as_default(), v1.Session() as session:
+            pieces = partitioned(tf, count, other, is_zero=True)
+            v1.train.Saver().restore(session, str(tmp_path / "out"))
+            np.testing.assert_array_equal(np.concatenate(session.run(pieces), other), wanted)
+    convert(tmp_path / "m", tmp_path / "out.npz", averages=True, transpose={"*Average": (1, 0)}, cast="float64")
+    with np.load(tmp_path / "out.npz") as arrays:
+        np.testing.assert_array_equal(arrays[name], wanted.T.astype(np.float64))
+
+
+WHOLE = np.arange(10, dtype=np.float32).reshape(5, 2)
+HALVES = [((0, 3), (0, 2)), ((3, 2), (0, 2))]
+COLUMNS = [((0, 5), (0, 1)), ((0, 5), (1, 1))]
+PARTS = ["w/part_0/ExponentialMovingAverage", "w/part_1/ExponentialMovingAverage"]
+
+
+def by_part(boxes: Any = HALVES, **changed: Any) -> dict[str, Any]:
+    """Return ``w`` in two slices, and its averages by part, each of which may be replaced."""
+    slots = {name: Saved(WHOLE * 10, slices=[box]) for name, box in zip(PARTS, boxes, strict=True)}
+    return {"w": Saved(WHOLE, slices=boxes), **slots, **changed}
+
+
+@pytest.mark.parametrize("boxes", [HALVES, COLUMNS])
+@pytest.mark.parametrize("format", ["v1", "v2"])
+def test_parts_of_both_formats(tmp_path: Path, format: str, boxes: Any) -> None:
+    if format == "v2":
+        write_bundle(tmp_path / "m", by_part(boxes))
+    else:
+        tensors = {name: V1Saved(saved.array, slices=saved.slices) for name, saved in by_part(boxes).items()}
+        write_v1(tmp_path / "m", tensors)
+    done = convert(tmp_path / "m", tmp_path / "out", averages=True)
+    with tfbundle.open_checkpoint(tmp_path / "out") as found:
+        assert list(found) == ["w"]
+        assert_same(found["w"].read(), WHOLE * 10)
+        assert [box.extents for box in found["w"].slices] == [tuple(box) for box in boxes]
+    items = {item.name: item for item in done.items}
+    assert [items[name].new_name for name in PARTS] == ["w", "w"]
+    assert [items[name].action for name in PARTS] == [
+        "moving average in place of its variable",
+        f"joined with {PARTS[0]}",
+    ]
+    assert items["w"].new_name is None
+    # The parts of an average of two checkpoints.
+    average([str(tmp_path / "m"), str(tmp_path / "m")], tmp_path / "mean", averages=True)
+    assert_same(tfbundle.load(tmp_path / "mean")["w"], WHOLE * 10)
+    # A function may read any part of what is joined.
+    convert(tmp_path / "m", tmp_path / "x.npz", averages=True, transform=lambda name, tensor: tensor[4:0:-2, ::-1])
+    assert_same(np.load(tmp_path / "x.npz")["w"], (WHOLE * 10)[4:0:-2, ::-1])
+
+
+def test_parts_are_renamed_by_their_variable(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m", by_part())
+    for choices in (
+        {"rename": {"w": "v"}},
+        {"rename": {r"^(.)$": r"v"}},
+        {"names": {"w": "v", PARTS[0]: PARTS[0], PARTS[1]: PARTS[1]}},
+        {"names": {PARTS[0]: "v", PARTS[1]: PARTS[1]}},
+    ):
+        done = convert(tmp_path / "m", tmp_path / "out", averages=True, overwrite=True, **choices)
+        assert list(tfbundle.load(tmp_path / "out")) == ["v"]
+        assert {item.new_name for item in done.items} == {"v", None}
+
+
+def test_the_name_chosen_for_an_average_is_kept(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m", {"w": W, "w/ExponentialMovingAverage": W + 1})
+    for names, wanted in (
+        ({"w/ExponentialMovingAverage": "mine"}, "mine"),
+        ({"w": "a", "w/ExponentialMovingAverage": "mine"}, "mine"),
+        ({"w": "a", "w/ExponentialMovingAverage": "w/ExponentialMovingAverage"}, "a"),
+        (["w/ExponentialMovingAverage"], "w"),
+    ):
+        convert(tmp_path / "m", tmp_path / "out", averages=True, names=names, overwrite=True)
+        found = tfbundle.load(tmp_path / "out")
+        assert list(found) == [wanted]
+        assert_same(found[wanted], W + 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "choices", "match"),
+    [
+        ({}, {"exclude": PARTS[1]}, r"the region \[3:5, 0:2\] is in none of them"),
+        ({PARTS[1]: Saved((WHOLE * 10).astype(np.float64), slices=[HALVES[1]])}, {}, "differ in type"),
+        ({f"a/{PARTS[1]}": Saved(WHOLE, slices=[HALVES[1]])}, {}, "several moving averages"),
+        ({PARTS[0]: WHOLE[:2], PARTS[1]: WHOLE[3:]}, {}, r"has shape \[2, 2\], unlike that part"),
+        ({"w/part_2/ExponentialMovingAverage": WHOLE[3:]}, {}, r"has shape \[2, 2\], unlike that part"),
+    ],
+)
+def test_parts_that_are_no_variable(tmp_path: Path, changed: Any, choices: Any, match: str) -> None:
+    write_bundle(tmp_path / "m", by_part(**changed))
+    for dry_run in (True, False):
+        with pytest.raises(UnsupportedError, match=match):
+            convert(tmp_path / "m", tmp_path / "out", averages=True, dry_run=dry_run, **choices)
+    assert not list(tmp_path.glob("out*"))
+    # The variable stays where all of its averages are left out.
+    write_bundle(tmp_path / "m", by_part(**changed) | {"b": W, "b/ExponentialMovingAverage": W + 1})
+    convert(tmp_path / "m", tmp_path / "out", averages=True, exclude="*w/part_*")
+    assert_same(tfbundle.load(tmp_path / "out")["w"], WHOLE)
+    assert_same(tfbundle.load(tmp_path / "out")["b"], W + 1)
+
+
+def test_some_parts_cannot_be_chosen(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m", by_part())
+    with pytest.raises(ValueError, match="moving averages of parts of 'w'; choose both"):
+        convert(tmp_path / "m", tmp_path / "out", averages=True, names=["w", PARTS[1]])
+    write_bundle(tmp_path / "m", by_part() | {"w/ExponentialMovingAverage": Saved(WHOLE, slices=HALVES)})
+    with pytest.raises(ValueError, match="would all be called 'w'"):
+        convert(tmp_path / "m", tmp_path / "out", averages=True)
+
+
+def test_damage_in_a_part_is_found(tmp_path: Path) -> None:
+    for boxes in (HALVES, COLUMNS):
+        write_bundle(
+            tmp_path / "m", by_part(boxes, **{PARTS[1]: Saved(WHOLE, slices=[boxes[1]], slice_lies={0: {"crc": 1}})})
+        )
+        for out in ("out", "out.npz"):
+            with pytest.raises(ChecksumError, match="part_1"):
+                convert(tmp_path / "m", tmp_path / out, averages=True)
+        assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "wanted"),
+    [
+        # The tensors of another network have the same end of a name, and other shapes or types.
+        ({"w": W, "net/w/ExponentialMovingAverage": W[:1]}, {"w", "net/w"}),
+        ({"w": W, "net/w/ExponentialMovingAverage": W.astype(np.float64)}, {"w", "net/w"}),
+        ({"w": W, "net/w/ExponentialMovingAverage": W}, {"w"}),
+        # The only part of a variable; and numbers in other names.
+        ({"w": W, "w/part_0/ExponentialMovingAverage": W}, {"w"}),
+        ({"w": W, "w/part_1/ExponentialMovingAverage": W}, {"w", "w/part_1"}),
+        ({"w": W, "w/port_0/ExponentialMovingAverage": W}, {"w", "w/port_0"}),
+        ({"w": W, "w/part_0/ExponentialMovingAverage": W[:1]}, {"w", "w/part_0"}),
+        ({"w": W, "w/0": W, "w/0/ExponentialMovingAverage": W}, {"w", "w/0"}),
+    ],
+)
+def test_variables_by_name_and_shape(tmp_path: Path, tensors: Any, wanted: set[str]) -> None:
+    write_bundle(tmp_path / "m", tensors)
+    assert set(tfbundle.load(convert(tmp_path / "m", tmp_path / "out", averages=True).path)) == wanted
 
 
 # Keras.

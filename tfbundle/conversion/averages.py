@@ -1,8 +1,8 @@
 """The tensors that are moving averages of variables, and the variables that they can replace.
 
 In TensorFlow 1 they are recognised by name: ``tf.train.ExponentialMovingAverage`` saves ``w/ExponentialMovingAverage``
-with ``w``, after the scope in which it was created. In TensorFlow 2 the object graph identifies them, in one of two
-ways:
+with ``w``, after the scope in which it was created (``average_parts`` for partitioned variables). In TensorFlow 2 the
+object graph identifies them, in one of two ways:
 
 * The optimizers of TensorFlow Addons list a slot ``average`` for each variable.
 * Keras optimizers with ``use_ema=True`` have a list ``_model_variables_moving_average``. Those of Keras 3 have the
@@ -13,12 +13,16 @@ ways:
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from tfbundle.checkpoint.objects import VARIABLE_VALUE, Node, ObjectGraph
 from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.conversion.average_parts import Part, is_alike, join_parts, parts_of, variable_of_only_part
 from tfbundle.errors import UnsupportedError
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.tensor import Tensor
 
 _SLOT = "average"
 _LIST = "_model_variables_moving_average"
@@ -28,14 +32,40 @@ _KERAS_2_NAME = re.compile(r"(?:[^/]+/)?average/(?P<variable>.+)", re.DOTALL)
 _MOST_SCOPES = 32
 
 
-def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> dict[str, str]:
-    """Return the stored name of each moving average with that of its variable, which need not be stored.
+class Averages(NamedTuple):
+    """The moving averages of a source.
 
-    Names in ``excluded`` are ignored. Raises ``KeyError`` if there are no averages, and ``UnsupportedError`` for
-    averages of a part of a variable, and for averages whose variable cannot be determined.
+    ``variables`` has the stored name of each with that of its variable, which need not be stored. If the average of a
+    variable is stored in several tensors, ``joined`` has the whole tensor by the name of the first one, and ``firsts``
+    the name of the first one for each of the others.
+    """
+
+    variables: dict[str, str]
+    joined: dict[str, Tensor]
+    firsts: dict[str, str]
+
+
+def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> Averages:
+    """Return the moving averages of ``source``, except those in ``excluded``.
+
+    Raises ``KeyError`` if there are none, and ``UnsupportedError`` for averages whose variable cannot be determined,
+    and for averages of only some parts of a variable.
     """
     names = [name for name in source if name.endswith(AVERAGE) and name != AVERAGE and name not in excluded]
-    found = {name: _variable_of(name, source) for name in names}
+    found: dict[str, str] = {}
+    by_variable: defaultdict[str, list[Part]] = defaultdict(list)
+    for name in names:
+        tensor, scopes = source[name], name.removesuffix(AVERAGE)
+        parts = parts_of(tensor, scopes, source)
+        found[name] = parts[0].variable if parts else _variable_of(tensor, scopes, source)
+        if parts:
+            by_variable[found[name]] += parts
+    joined: dict[str, Tensor] = {}
+    firsts: dict[str, str] = {}
+    for parts in by_variable.values():
+        first = parts[0].tensor.name
+        joined[first] = join_parts(parts, source.prefix)
+        firsts.update({part.tensor.name: first for part in parts if part.tensor.name != first})
     objects = source.objects
     if objects is not None:
         for average, variables in _by_objects(objects):
@@ -52,26 +82,19 @@ def averages_of(source: TensorMapping, excluded: Collection[str] = ()) -> dict[s
             found[average] = variables[0]
     if not found:
         raise KeyError(f"{source.prefix} has no moving averages, such as w{AVERAGE} of a variable w")
-    return found
+    return Averages(found, joined, firsts)
 
 
-def _variable_of(average: str, source: TensorMapping) -> str:
-    tensor = source[average]
-    if tensor.region is not None:
-        raise UnsupportedError(
-            f"it is the moving average of the part {tensor.region} of a variable, and parts cannot be combined; "
-            "leave it out (--exclude)",
-            path=source.prefix,
-            tensor=average,
-        )
-    name = rest = average.removesuffix(AVERAGE)
+def _variable_of(tensor: Tensor, scopes: str, source: TensorMapping) -> str:
+    """Return the variable of an average: that named ``scopes``, or its end; otherwise the name is all there is."""
+    rest = scopes
     for _ in range(_MOST_SCOPES):
-        if rest in source:
+        if rest in source and (rest == scopes or is_alike(source[rest], tensor)):
             return rest
         rest = rest.partition("/")[2]
         if not rest:
             break
-    return name
+    return variable_of_only_part(tensor, scopes, source) or scopes
 
 
 def _by_objects(objects: ObjectGraph) -> Iterator[tuple[str, list[str]]]:

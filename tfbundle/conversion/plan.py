@@ -24,7 +24,7 @@ import numpy as np
 
 from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
-from tfbundle.conversion.averages import averages_of
+from tfbundle.conversion.averages import Averages, averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
 from tfbundle.conversion.object_graph import rewrite_objects
 from tfbundle.conversion.renaming import Rename, rename_all
@@ -160,8 +160,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     ``UnsupportedError`` for casts that would change integers, and the errors of reading.
     """
     excluded = match_names(source, choices.exclude) if choices.exclude is not None else ()
-    averages: Mapping[str, str] = averages_of(source, excluded) if choices.averages else {}
-    chosen, left_out = _choose(source, choices, averages, excluded)
+    averages = averages_of(source, excluded) if choices.averages else Averages({}, {}, {})
+    chosen, left_out = _choose(source, choices, averages.variables, excluded)
     keeps_objects = keeps_objects and OBJECT_GRAPH_KEY in source and left_out.get(OBJECT_GRAPH_KEY) != _EXCLUDED
     if keeps_objects:
         chosen.pop(OBJECT_GRAPH_KEY, None)
@@ -177,7 +177,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     problems: dict[str, list[str]] = {}
     for name, tensor in source.items():
         if keeps_objects and name == OBJECT_GRAPH_KEY:
-            graph = _plan_graph(source, tensor, new_names, averages)
+            graph = _plan_graph(source, tensor, new_names, averages.variables)
             planned.append(graph)
             changes = "copied" if graph.is_copied else "object graph, rewritten for the other changes"
             items.append(Item(name, name, "string", (), graph.nbytes, changes))
@@ -188,12 +188,17 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
             except UnsupportedError as error:
                 problems.setdefault(error.message, []).append(name)
                 continue
-            line = _plan_one(tensor, new_names[name], casts, axes.get(name), choices.transform)
+            whole = averages.joined.get(name, tensor)
+            line = _plan_one(whole, new_names[name], casts, axes.get(name), choices.transform)
             if line is not None:
                 planned.append(line)
-                items.append(_item(line, by_average=name in averages))
+                items.append(_item(line, by_average=name in averages.variables))
                 continue
             left_out[name] = "left out by transform"
+        first = averages.firsts.get(name)
+        if first in new_names and first not in left_out:
+            items.append(_left_out(tensor, f"joined with {first}")._replace(new_name=new_names[first]))
+            continue
         items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
@@ -245,14 +250,24 @@ def _choose(
 
 
 def _with_averages(
-    source: TensorMapping, chosen: Mapping[str, str], left_out: dict[str, str], averages: Mapping[str, str]
+    source: TensorMapping, chosen: Mapping[str, str], left_out: dict[str, str], averages: Averages
 ) -> dict[str, str]:
-    """Return the chosen names with moving averages in the place of their variables."""
+    """Return the chosen names with moving averages in the place of their variables.
+
+    Of averages that are joined, only the first has a name. Raises ``ValueError`` if not all of them are chosen.
+    """
     called = dict(chosen)
-    for average, variable in averages.items():
+    for average, first in averages.firsts.items():
+        if (average in chosen) != (first in chosen):
+            raise ValueError(
+                f"{first!r} and {average!r} are moving averages of parts of {averages.variables[first]!r}; choose both"
+            )
+        called.pop(average, None)
+    for average, variable in averages.variables.items():
         if average in called:
-            # A variable that was chosen under another name passes this name on.
-            called[average] = called.pop(variable, variable)
+            # A variable that was chosen under another name passes this name on, unless the average has one itself.
+            new_name = called.pop(variable, variable)
+            called[average] = new_name if called[average] == average else called[average]
             if variable in source:
                 left_out[variable] = "left out: its moving average takes its place"
     return called

@@ -26,10 +26,11 @@ _MOST_SCOPES = 32
 
 
 class VariablePart(NamedTuple):
-    """The region of a tensor that is stored as one part, and the shape of the whole."""
+    """The region of a tensor that is stored as one part, the shape of the whole, and the name of its variable."""
 
     region: TensorSlice
     shape: tuple[int, ...]
+    variable: str
 
 
 class Tiling(NamedTuple):
@@ -55,15 +56,15 @@ def find_part(name: str, facts: Facts, tiling_of: Callable[[str], Tiling | None]
     if len(facts.slices) != 1 or facts.slices[0].lengths == facts.shape:
         return None
     region = facts.slices[0]
-    for owner in _owners(name):
+    for owner in possible_variables(name):
         whole = tiling_of(owner)
         if whole is not None and whole.shape == facts.shape:
             is_part = (region.starts, region.lengths) in whole.boxes
-            return VariablePart(region, facts.shape) if is_part else None
+            return VariablePart(region, facts.shape, owner) if is_part else None
     return None
 
 
-def _owners(name: str) -> Iterator[str]:
+def possible_variables(name: str) -> Iterator[str]:
     """Yield the possible names of a slot's variable: the scopes around it, with and without the leading ones."""
     scopes = name.split("/", _MOST_SCOPES)[:-1]
     for end in range(len(scopes), 0, -1):

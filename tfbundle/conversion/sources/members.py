@@ -41,7 +41,8 @@ class Member:
 
     ``chunks`` yields flat arrays in native byte order, which are the elements in C order. ``problem`` states why a
     member is not a readable tensor. ``version`` differs between states of a file. ``part`` is where a part of a
-    partitioned variable belongs. A partitioned tensor has ``slices``, and ``select`` reads elements inside one of them.
+    partitioned variable belongs. A partitioned tensor has ``slices``, and ``select`` reads elements inside one of them;
+    ``ranges`` are their places, if they are stored in files.
     """
 
     data_type: int
@@ -52,6 +53,7 @@ class Member:
     part: VariablePart | None = None
     slices: tuple[TensorSlice, ...] = ()
     select: Callable[[Selection], Array] | None = None
+    ranges: tuple[Range, ...] = ()
 
 
 def failed(problem: TfBundleError, version: Any = None) -> Member:
@@ -165,8 +167,8 @@ class MemberStore:
         return Facts(member.data_type, member.shape, member.slices)
 
     def ranges(self, name: str, record: str) -> tuple[Range, ...]:
-        """Return an empty tuple, because libraries do not report where the bytes are."""
-        return ()
+        """Return the places of a tensor that is made from those of a checkpoint; libraries do not report them."""
+        return self._members[name].ranges
 
     def stored_arrays(self, name: str, record: str) -> tuple[()]:
         """Return an empty tuple, because libraries do not report where arrays are."""
