@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfbundle.errors import TfBundleError
+from tfbundle.identification.kinds import FileKind
+from tfbundle.storage.base import Location
+
 
 @dataclass(frozen=True)
 class Item:
@@ -49,3 +53,15 @@ class Overview:
     def ok(self) -> bool:
         """Whether no item has a problem."""
         return not any(item.problem for item in self.items)
+
+
+def file_item(location: Location, kind: FileKind, stat: object, problem: str | None) -> Item:
+    """Return the item of one file of a known kind."""
+    size = getattr(stat, "size", None)
+    return Item(kind.word, location.path, kind.value, size, None, {}, problem, kind.advice)
+
+
+def unreadable_item(location: Location, error: Exception) -> Item:
+    """Return the item of a file or folder that cannot be read."""
+    problem = str(error) if isinstance(error, TfBundleError) else f"cannot be read: {getattr(error, 'strerror', error)}"
+    return Item("unreadable", location.path, "not readable", None, problem=problem)

@@ -22,15 +22,16 @@ from tfbundle.checkpoint.find.names import (
 )
 from tfbundle.checkpoint.find.renamed import is_stray_copy
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
-from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
-from tfbundle.checkpoint.listing import ListedCheckpoint, expect_small, list_checkpoints
+from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.listing import expect_small
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.events.file import Options
 from tfbundle.events.run import Run
 from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
-from tfbundle.overview.items import Item, Overview
+from tfbundle.overview.checkpoints import checkpoint_item, is_in, read_checkpoints, state_items
+from tfbundle.overview.items import Item, Overview, file_item, unreadable_item
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.storage.visits import Visits
@@ -44,8 +45,6 @@ _MOST_EVENTS = 32 << 20
 # The largest total size, in bytes, of the graphs of SavedModels without a checkpoint. They are read to find out whether
 # a checkpoint is missing.
 _MOST_GRAPHS = 64 << 20
-# The name of a state file that never exists, for a folder whose own is damaged.
-_NO_STATE = "\0"
 
 _WHOLE_FOLDERS = (
     FileKind.ORBAX_FOLDER,
@@ -102,10 +101,10 @@ def _of_prefix(location: Location) -> Item | None:
     if is_another and not is_member and not is_prefix:
         return None  # The folder need not be read for every file.
     bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
-    listed, _ = _checkpoints(location.parent)
-    found = [item for item in listed if locate(item.prefix).name in bases and _is_in(item, location.parent)]
+    listed, _ = read_checkpoints(location.parent)
+    found = [item for item in listed if locate(item.prefix).name in bases and is_in(item, location.parent)]
     found.sort(key=lambda item: (locate(item.prefix).name != name, item.format != "v2"))
-    return _checkpoint_item(found[0], location.parent) if found else None
+    return checkpoint_item(found[0], location.parent) if found else None
 
 
 class _Walk:
@@ -137,7 +136,7 @@ class _Walk:
                 if listing is None:
                     continue
             except (TfBundleError, OSError) as error:
-                items.append(_unreadable(folder, error))
+                items.append(unreadable_item(folder, error))
                 continue
             self._folders += 1
             expect_small(folder)
@@ -199,7 +198,7 @@ class _Walk:
         prefix = variables_prefix(folder)
         has_variables = prefix.plus(INDEX_SUFFIX).is_file()
         if problem is None and has_variables:
-            listed, trouble = _checkpoints(prefix.parent)
+            listed, trouble = read_checkpoints(prefix.parent)
             problem = trouble.problem if trouble else next((item.problem for item in listed if item.problem), None)
         elif problem is None:
             problem = self._missing_variables(folder, listing)
@@ -222,23 +221,23 @@ class _Walk:
 
     def _checkpoints(self, folder: Location, listing: Listing, own: set[str]) -> Iterator[Item]:
         """Yield the checkpoints of a folder; their files, and the state file, are added to ``own``."""
-        listed, trouble = _checkpoints(folder)
+        listed, trouble = read_checkpoints(folder)
         self._files -= len(listed)
         if trouble is not None:
             own.add(STATE_NAME)
             yield trouble
         bases = set()
         for item in listed:
-            if _is_in(item, folder):
+            if is_in(item, folder):
                 bases.add(locate(item.prefix).name)
-                yield _checkpoint_item(item, folder)
+                yield checkpoint_item(item, folder)
         for name in listing.names:
             if name in bases or {prefix_of_member(name), prefix_of_v1_shard(name)} & bases:
                 own.add(name)
         if listing.is_file(STATE_NAME) and STATE_NAME not in own and not trouble:
             own.add(STATE_NAME)
             # A valid state file is not listed if there are checkpoints.
-            yield from (item for item in _state(folder.join(STATE_NAME), listing) if item.problem or not bases)
+            yield from (item for item in state_items(folder.join(STATE_NAME), listing) if item.problem or not bases)
 
     def _run(self, folder: Location, listing: Listing, names: Iterable[str]) -> Iterator[Item]:
         """Yield the run that the event files of a folder form, and items for files that are only named like them."""
@@ -251,7 +250,7 @@ class _Walk:
             if isinstance(kind, Item):
                 yield kind
             elif problem is not None:
-                yield _file_item(location, kind, listing.stat(name), problem)
+                yield file_item(location, kind, listing.stat(name), problem)
             else:
                 files.append(location)
                 stat = listing.stat(name)
@@ -298,7 +297,7 @@ class _Walk:
             self._others += 1
             self._others_size += stat.size
         else:
-            yield _file_item(location, kind, stat, problem)
+            yield file_item(location, kind, stat, problem)
 
     def _kind(self, location: Location) -> FileKind | Item:
         self._files -= 1
@@ -308,20 +307,20 @@ class _Walk:
         try:
             return kind_of(location)
         except (TfBundleError, OSError) as error:
-            return _unreadable(location, error)
+            return unreadable_item(location, error)
 
     def file(self, location: Location) -> Item:
         """Return the item of one file."""
         kind = kind_of(location)
         stat = location.stat()
         if kind is FileKind.STATE:
-            return next(_state(location, location.parent.list()))
+            return next(state_items(location, location.parent.list()))
         if kind is FileKind.EVENTS and stat is not None:
             return self._describe_run(location.path, [location], stat.size)
         from tfbundle.overview.facts import find_facts  # A folder does not need the modules of every kind of file.
 
         facts, problem = find_facts(location, kind, stat.size) if stat is not None else ({}, None)
-        item = _file_item(location, kind, stat, contradiction(location.name, kind) or problem)
+        item = file_item(location, kind, stat, contradiction(location.name, kind) or problem)
         return replace(item, facts=facts, advice=item.advice if problem is None else FileKind.EMPTY.advice)
 
     def _size_below(self, root: Location) -> int:
@@ -348,67 +347,6 @@ class _Walk:
                 elif listing.is_folder(name):
                     waiting.append(folder.join(name))
         return size
-
-
-def _checkpoints(folder: Location) -> tuple[list[ListedCheckpoint], Item | None]:
-    """Return the checkpoints of a folder, and an item for its state file if that is damaged."""
-    try:
-        return list_checkpoints(folder.path), None
-    except (TfBundleError, OSError) as error:
-        state = folder.join(STATE_NAME)
-        trouble = Item("state", state.path, FileKind.STATE.value, None, problem=str(error))
-    try:
-        return list_checkpoints(folder.path, _NO_STATE), trouble
-    except (TfBundleError, OSError):
-        return [], trouble
-
-
-def _is_in(item: ListedCheckpoint, folder: Location) -> bool:
-    """Return whether a checkpoint is in a folder, rather than in another one that the state file names."""
-    parent = locate(item.prefix).parent
-    return parent == folder or parent.real() == folder.real()
-
-
-def _checkpoint_item(item: ListedCheckpoint, folder: Location) -> Item:
-    base = locate(item.prefix).name
-    facts = {"format": item.format, "time": item.time, "in_state": item.in_state}
-    facts["graph"] = folder.join(f"{base}.meta").is_file()
-    what = f"a {item.format.upper()} checkpoint"
-    return Item("checkpoint", item.prefix, what, item.size, item.step, facts, item.problem)
-
-
-def _state(location: Location, listing: Listing) -> Iterator[Item]:
-    """Yield the item of a file with the name of a state file, unless it is of an unknown kind."""
-    kind = kind_of(location)
-    stat = listing.stat(location.name)
-    if kind is not FileKind.STATE:
-        problem = contradiction(location.name, kind)
-        if problem is not None or kind not in (FileKind.UNKNOWN, FileKind.TEXT):
-            yield _file_item(location, kind, stat, problem)
-        return
-    try:
-        state = read_checkpoint_state(location.path)
-    except (TfBundleError, OSError) as error:
-        yield _file_item(location, kind, stat, str(error))
-        return
-    facts = {"latest": state.model_checkpoint_path, "listed": len(state.all_model_checkpoint_paths)}
-    problem = None
-    if not state.model_checkpoint_path:
-        problem = "names no checkpoint"
-    elif state.resolved is None:
-        problem = f"names {state.model_checkpoint_path!r}, which does not exist"
-    size = stat.size if stat is not None else None
-    yield Item(kind.word, location.path, kind.value, size, None, facts, problem)
-
-
-def _file_item(location: Location, kind: FileKind, stat: object, problem: str | None) -> Item:
-    size = getattr(stat, "size", None)
-    return Item(kind.word, location.path, kind.value, size, None, {}, problem, kind.advice)
-
-
-def _unreadable(location: Location, error: Exception) -> Item:
-    problem = str(error) if isinstance(error, TfBundleError) else f"cannot be read: {getattr(error, 'strerror', error)}"
-    return Item("unreadable", location.path, "not readable", None, problem=problem)
 
 
 def _tags(run: Run) -> tuple[int, int | None]:

@@ -7,12 +7,11 @@ pass instead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import takewhile
 from typing import NoReturn
 
+from tfbundle.checkpoint.find.likely_names import likely_names
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
@@ -30,7 +29,6 @@ from tfbundle.checkpoint.find.names import (
     prefix_of,
     prefix_of_member,
     scan_folder,
-    step_of,
     v1_prefix_of,
 )
 from tfbundle.checkpoint.find.renamed import (
@@ -57,10 +55,6 @@ from tfbundle.limits import LONGEST_PATH
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 
-# The usual suffix of a checkpoint's name, which is often misspelt.
-_CKPT = re.compile(r"\.c[a-z]{1,4}\Z")
-# Two shorter names that differ in a character are as likely to be of different models.
-_SHORTEST_NAME = 4
 # A longer list of candidates is not useful.
 _MOST_LISTED = 10
 # State file and indexes of a small run, which are read together where that saves time.
@@ -352,7 +346,7 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
             path=location.path,
         )
     renamed = describe_renamed_index(prefix, names)
-    close = _likely_names(prefix.name, [other.name for other in (*there.v2, *there.v1)])
+    close = likely_names(prefix.name, [other.name for other in (*there.v2, *there.v1)])
     hint = ""
     if renamed:
         hint = f"; {renamed}"
@@ -361,44 +355,6 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
     raise MissingFileError(
         f"there is no checkpoint {location}: {prefix}.index does not exist{hint}", path=location.path
     )
-
-
-def _likely_names(name: str, others: list[str]) -> list[str]:
-    """Return up to three of the checkpoints ``others`` that may have been meant by ``name``.
-
-    These are one that has more after it in ``name``, other steps of the same model, the closest first, or those of a
-    model whose name has one typing error.
-    """
-    begun = [other for other in others if name.startswith((f"{other}.", f"{other}/", f"{other}\\"))]
-    if begun:
-        return [max(begun, key=len)]
-    model, step = _without_step(name)
-    steps = {other: _without_step(other) for other in others}
-    found = [other for other, (base, _) in steps.items() if base == model]
-    found = found or [other for other, (base, _) in steps.items() if _is_misspelt(model, base)]
-    return sorted(found, key=lambda other: (abs(steps[other][1] - step), other))[:3]
-
-
-def _without_step(name: str) -> tuple[str, int]:
-    """Return the name of a checkpoint without the parts that many have, and its step (0 if it has none)."""
-    step = step_of(name)
-    base = name if step is None else name[: name.rindex("-")]
-    return _CKPT.sub("", base.casefold()), step or 0
-
-
-def _is_misspelt(name: str, other: str) -> bool:
-    """Return whether two names differ in one character, or in the order of two."""
-    if abs(len(name) - len(other)) > 1 or min(len(name), len(other)) < _SHORTEST_NAME:
-        return False
-    start = _common_length(name, other)
-    end = _common_length(name[start:][::-1], other[start:][::-1])
-    rest, other_rest = name[start : len(name) - end], other[start : len(other) - end]
-    return max(len(rest), len(other_rest)) == 1 or (len(rest) == 2 and rest == other_rest[::-1])
-
-
-def _common_length(name: str, other: str) -> int:
-    """Return how many characters two names have in common at their start."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
 
 
 def _other_format(prefix: Location, format: Format | None) -> MissingFileError:

@@ -13,14 +13,13 @@ reader finds the old checkpoint or the new one at any moment (``staging`` has th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import count as count_from
 from math import prod
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member
+from tfbundle.checkpoint.find.names import INDEX_SUFFIX, prefix_of_member
 from tfbundle.checkpoint.v2.arguments import (
     check_chunk_type,
     check_name,
@@ -33,20 +32,17 @@ from tfbundle.checkpoint.v2.arguments import (
 from tfbundle.checkpoint.v2.data_files import DataFiles
 from tfbundle.checkpoint.v2.encoding import (
     encode_entry,
-    encode_header,
     encode_partitioned,
     encode_strings,
     encode_variants,
 )
+from tfbundle.checkpoint.v2.index_blocks import build_index, detour_count, recount_index
 from tfbundle.checkpoint.v2.model_note import encode_note, find_note
 from tfbundle.checkpoint.v2.payloads import Payload, payload_of_array, payload_of_chunks, payload_of_parts
 from tfbundle.checkpoint.v2.values import plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
-from tfbundle.formats.table.builder import TableBuilder, seal_block
-from tfbundle.formats.table.reader import TRAILER_SIZE
-from tfbundle.limits import MOST_SHARDS
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.copying import CountingSink
@@ -325,7 +321,7 @@ class CheckpointWriter:
             )
         self._data.finish()
         keys = sorted(self._entries)
-        blocks = self._build_index(keys, len(self._data))
+        blocks = build_index(keys, self._entries, len(self._data))
         index = self._stage(self._index_location, blocks)
         detour = self._plan_detour(keys, blocks)
         # Written before anything is renamed, so that a folder that takes no files is an error in time.
@@ -345,40 +341,15 @@ class CheckpointWriter:
         file.finish()
         return file
 
-    def _build_index(self, keys: list[bytes], count: int) -> list[bytes]:
-        """Return the blocks of an index that counts on ``count`` data files; the header is the first entry."""
-        blocks: list[bytes] = []
-        table = TableBuilder(blocks.append)
-        table.add(b"", encode_header(count))
-        for key in keys:
-            table.add(key, self._entries[key])
-        table.finish()
-        return blocks
-
     def _plan_detour(self, keys: list[bytes], blocks: list[bytes]) -> Detour | None:
-        """Return the detour that overwriting takes, or ``None`` where no data file replaces one.
-
-        ``blocks`` are those of the index; the index of the detour states another number of data files.
-        """
-        base = self._index_location.name.removesuffix(INDEX_SUFFIX)
-        folder = self._index_location.parent.current()
-        names_there = folder.list().names if folder.is_folder() else ()
-        shards = (parse_shard(name) for name in names_there if name.startswith(base))
-        used = {shard.total for shard in shards if shard is not None and shard.prefix == base}
-        if len(self._data) not in used:
+        """Return the detour that overwriting takes, or ``None`` where no data file replaces one."""
+        own = len(self._data)
+        count = detour_count(self._location, own)
+        if count is None:
             return None
-        count = next(number for number in count_from(len(self._data) + 1) if number not in used)
-        if count > MOST_SHARDS:
-            raise ValueError(f"{self.prefix} has files of {MOST_SHARDS} shards, and cannot be overwritten with as many")
         names = [self._data.location(number, count) for number in range(count)]
-        old, new = encode_header(len(self._data)), encode_header(count)
-        if len(old) == len(new):
-            first = blocks[0][:-TRAILER_SIZE]
-            blocks = [seal_block(first.replace(old, new, 1)), *blocks[1:]]
-        else:
-            blocks = self._build_index(keys, count)
-        index = self._stage(self._index_location, blocks)
-        return Detour(index, names[: len(self._data)], names[len(self._data) :])
+        index = self._stage(self._index_location, recount_index(blocks, keys, self._entries, own, count))
+        return Detour(index, names[:own], names[own:])
 
     @property
     def _index_location(self) -> Location:
