@@ -25,7 +25,7 @@ from tests.support.command import on_terminal, refusal, run, run_json
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
 from tfbundle.cli.index import parse_index
 from tfbundle.cli.main import COMMANDS
-from tfbundle.cli.output import escape_name, format_shape, format_size, unescape_name
+from tfbundle.printable import escape_name, format_shape, format_size, unescape_name
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = FIXTURES / "tf-2.21.0" / "names"

@@ -17,7 +17,7 @@ from tests.support.bundle_writer import write_bundle
 from tests.support.command import outcome, refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
-from tfbundle.cli.output import escape_name
+from tfbundle.printable import escape_name
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, Summary
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)

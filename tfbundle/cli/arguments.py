@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tfbundle.cli.completion import PATH, complete_tensors
-from tfbundle.cli.output import escape_name, unescape_name
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import escape_name, unescape_name
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

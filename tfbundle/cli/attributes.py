@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.cli.output import json_number, one_line
+from tfbundle.cli.output import json_number
 from tfbundle.cli.values import FEW, json_values
 from tfbundle.errors import TfBundleError
 from tfbundle.graph.attributes import AttributePlaceholder, Attributes, Expansion, FunctionCall
+from tfbundle.printable import one_line
 
 # A longer line is cut; --json has it all.
 _LONGEST_LINE = 200

@@ -19,7 +19,8 @@ from tfbundle.cli.choices import (
     refusals,
 )
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import escape_name, format_size, print_json, print_line, print_table, progress_bar
+from tfbundle.cli.output import print_json, print_line, print_table, progress_bar
+from tfbundle.printable import escape_name, format_size
 
 if TYPE_CHECKING:
     from tfbundle.conversion.averaging import Input

@@ -8,7 +8,8 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import escape_name, one_line, print_json, print_line, print_table
+from tfbundle.cli.output import print_json, print_line, print_table
+from tfbundle.printable import escape_name, one_line
 
 if TYPE_CHECKING:
     from tfbundle.comparison.graph_check import GraphComparison, MismatchedVariable, MissingVariable

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import choose_copies, exclude_option, match_names, names_option
-from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, one_line, print_line, print_table
+from tfbundle.cli.output import print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
+from tfbundle.printable import count_of, escape_name, format_shape, format_size, one_line
 
 if TYPE_CHECKING:
     from tfbundle.conversion.convert import Converted

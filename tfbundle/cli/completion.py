@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-from tfbundle.cli.output import escape_name
+from tfbundle.printable import escape_name
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog

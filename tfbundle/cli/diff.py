@@ -17,8 +17,9 @@ from tfbundle.cli.arguments import (
     open_tensors,
 )
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import count_of, escape_name, format_shape, one_line, print_json, print_line, progress_bar
+from tfbundle.cli.output import print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import count_of, escape_name, format_shape, one_line
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

@@ -8,16 +8,9 @@ from tfbundle.cli.arguments import json_option
 from tfbundle.cli.choices import refusals
 from tfbundle.cli.engine_options import check_engine, dask_option, workers_option
 from tfbundle.cli.event_log import logdir_argument, run_option, tag_option
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    meant_name,
-    print_json,
-    print_line,
-    print_warning,
-    progress_bar,
-)
+from tfbundle.cli.output import meant_name, print_json, print_line, print_warning, progress_bar
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import count_of, escape_name
 
 _MOST_TROUBLES = 20
 

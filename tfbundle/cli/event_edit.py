@@ -10,15 +10,8 @@ from tfbundle.cli.arguments import json_option
 from tfbundle.cli.choices import read_renames, refusals
 from tfbundle.cli.completion import PATH, complete_tags
 from tfbundle.cli.event_log import logdir_argument, report_damage, report_folders, salvage_option, tag_option
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    meant_name,
-    print_json,
-    print_line,
-    print_table,
-    progress_bar,
-)
+from tfbundle.cli.output import meant_name, print_json, print_line, print_table, progress_bar
+from tfbundle.printable import count_of, escape_name
 
 if TYPE_CHECKING:
     from tfbundle.conversion.event_files.edit import EditedEvents

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfbundle.cli.bars import draw_bars
-from tfbundle.cli.output import count_of, escape_name, format_shape, format_size, print_line, print_table
+from tfbundle.cli.output import print_line, print_table
 from tfbundle.cli.values import json_values
+from tfbundle.printable import count_of, escape_name, format_shape, format_size
 from tfbundle.tensors.dtypes import cast
 
 if TYPE_CHECKING:

@@ -25,12 +25,9 @@ from tfbundle.cli.event_log import (
     salvage_option,
     tag_option,
 )
-from tfbundle.cli.output import (
-    count_of,
-    print_json,
-    print_line,
-)
+from tfbundle.cli.output import print_json, print_line
 from tfbundle.cli.table_files import TableFile, format_option, overwrite_option
+from tfbundle.printable import count_of
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run

@@ -11,10 +11,11 @@ import click
 
 from tfbundle.cli.arguments import hint_of_expansion
 from tfbundle.cli.completion import PATH, complete_runs, complete_tags
-from tfbundle.cli.output import count_of, escape_name, print_warning, progress_bar, unescape_name
+from tfbundle.cli.output import print_warning, progress_bar
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import ChecksumError, TfBundleError
 from tfbundle.matching import select
+from tfbundle.printable import count_of, escape_name, unescape_name
 from tfbundle.suggestions import closest_names
 
 if TYPE_CHECKING:

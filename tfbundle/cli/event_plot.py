@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfbundle.cli.output import count_of, escape_name, print_coloured, print_line, print_lines, use_colour
+from tfbundle.cli.output import print_coloured, print_line, print_lines, use_colour
+from tfbundle.printable import count_of, escape_name
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import cast
 

@@ -20,16 +20,9 @@ from tfbundle.cli.event_log import (
     salvage_option,
     tag_option,
 )
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    meant_name,
-    print_json,
-    print_line,
-    print_table,
-    print_warning,
-)
+from tfbundle.cli.output import meant_name, print_json, print_line, print_table, print_warning
 from tfbundle.cli.table_files import TableFile, format_option, overwrite_option
+from tfbundle.printable import count_of, escape_name
 
 if TYPE_CHECKING:
     from tfbundle.events.column_table import ColumnTable

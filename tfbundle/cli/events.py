@@ -30,18 +30,11 @@ from tfbundle.cli.event_log import (
     suggestion,
 )
 from tfbundle.cli.event_tables import aggregate, hparams
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    print_groups,
-    print_json,
-    print_line,
-    print_table,
-    unescape_name,
-)
+from tfbundle.cli.output import print_groups, print_json, print_line, print_table
 from tfbundle.errors import TfBundleError
 from tfbundle.matching import select
 from tfbundle.natural_order import natural_key
+from tfbundle.printable import count_of, escape_name, unescape_name
 
 if TYPE_CHECKING:
     from tfbundle.events.log import EventLog

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tfbundle.cli.output import escape_name, one_line, print_line, print_table
+from tfbundle.cli.output import print_line, print_table
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import escape_name, one_line
 
 if TYPE_CHECKING:
     from tfbundle.findings import Finding

@@ -16,8 +16,9 @@ from tfbundle.cli.arguments import (
     open_tensors,
     path_argument,
 )
-from tfbundle.cli.output import escape_name, one_line, print_json, print_line, progress_bar
+from tfbundle.cli.output import print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import escape_name, one_line
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

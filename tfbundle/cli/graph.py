@@ -18,17 +18,8 @@ from tfbundle.cli.graph_facts import (
     node_facts,
     variable_facts,
 )
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    one_line,
-    print_fact,
-    print_json,
-    print_line,
-    print_lines,
-    print_table,
-    unescape_name,
-)
+from tfbundle.cli.output import print_fact, print_json, print_line, print_lines, print_table
+from tfbundle.printable import count_of, escape_name, one_line, unescape_name
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Function, Graph

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tfbundle.cli.output import escape_name, print_line, print_table
+from tfbundle.cli.output import print_line, print_table
+from tfbundle.printable import escape_name
 
 if TYPE_CHECKING:
     from tfbundle.graph.graph import Graph

@@ -11,18 +11,10 @@ import click
 
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.next_commands import COMMANDS, commands_for
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    format_size,
-    one_line,
-    print_fact,
-    print_json,
-    print_line,
-    print_table,
-)
+from tfbundle.cli.output import print_fact, print_json, print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.natural_order import natural_key
+from tfbundle.printable import count_of, escape_name, format_size, one_line
 
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview

@@ -10,9 +10,10 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.engine_options import check_engine, dask_option, workers_option
-from tfbundle.cli.output import count_of, escape_name, format_size, one_line, print_json, print_line, print_table
+from tfbundle.cli.output import print_json, print_line, print_table
 from tfbundle.cli.table_files import TableFile, format_option, overwrite_option
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import count_of, escape_name, format_size, one_line
 
 if TYPE_CHECKING:
     from tfbundle.fleet.inventory import InventoryRow

@@ -11,18 +11,10 @@ import click
 
 from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
 from tfbundle.cli.completion import complete_tensors
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    format_shape,
-    format_size,
-    one_line,
-    print_json,
-    print_line,
-    print_table,
-)
+from tfbundle.cli.output import print_json, print_line, print_table
 from tfbundle.errors import TfBundleError
 from tfbundle.natural_order import natural_key
+from tfbundle.printable import count_of, escape_name, format_shape, format_size, one_line
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

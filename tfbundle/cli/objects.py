@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
-from tfbundle.cli.output import count_of, escape_name, format_shape, print_json, print_line, print_lines, render
+from tfbundle.cli.output import print_json, print_line, print_lines, render
 from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.printable import count_of, escape_name, format_shape
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.objects import Attribute, Node, ObjectGraph

@@ -24,13 +24,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.schemas import schema_of
-from tfbundle.printable import count_of as count_of
-from tfbundle.printable import escape_code
-from tfbundle.printable import escape_name as escape_name
-from tfbundle.printable import format_shape as format_shape
-from tfbundle.printable import format_size as format_size
-from tfbundle.printable import one_line as one_line
-from tfbundle.printable import unescape_name as unescape_name
+from tfbundle.printable import escape_code, escape_name, one_line, unescape_name
 from tfbundle.progress import Progress
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import count_of, format_size, print_json, print_line, progress_bar
+from tfbundle.cli.output import print_json, print_line, progress_bar
 from tfbundle.formats.records.compression import COMPRESSIONS
+from tfbundle.printable import count_of, format_size
 
 
 @click.command()

@@ -11,7 +11,8 @@ import click
 from tfbundle.cli.arguments import json_option, path_argument
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.findings import brief, common_folder
-from tfbundle.cli.output import count_of, escape_name, one_line, print_json, print_line, print_table
+from tfbundle.cli.output import print_json, print_line, print_table
+from tfbundle.printable import count_of, escape_name, one_line
 
 if TYPE_CHECKING:
     from tfbundle.scanning.report import ScanFinding, ScanReport

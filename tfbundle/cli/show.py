@@ -10,17 +10,8 @@ import click
 
 from tfbundle.cli.arguments import find_name, find_part, format_option, json_option, open_tensors, path_argument
 from tfbundle.cli.completion import complete_tensors
-from tfbundle.cli.output import (
-    count_of,
-    escape_name,
-    format_shape,
-    format_size,
-    print_fact,
-    print_json,
-    print_line,
-    print_lines,
-    progress_bar,
-)
+from tfbundle.cli.output import print_fact, print_json, print_line, print_lines, progress_bar
+from tfbundle.printable import count_of, escape_name, format_shape, format_size
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format

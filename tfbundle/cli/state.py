@@ -9,8 +9,9 @@ import click
 
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
-from tfbundle.cli.output import count_of, escape_name, format_size, one_line, print_json, print_line, print_table
+from tfbundle.cli.output import print_json, print_line, print_table
 from tfbundle.cli.wording import for_command
+from tfbundle.printable import count_of, escape_name, format_size, one_line
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.state import CheckpointState

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfbundle.cli.output import ESCAPE_UNENCODABLE, escape_name, json_number, print_as_is
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, json_number, print_as_is
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
+from tfbundle.printable import escape_name
 
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
