@@ -160,14 +160,14 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 1000])
 def test_batches_are_cut_between_and_within_runs(tree: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read(tree)
-    monkeypatch.setattr(module, "_MOST_ROWS", most)
+    monkeypatch.setattr(module, "MOST_ROWS", most)
     batches = list(tfbundle.event_batches(tree))
     assert max(batch.num_rows for batch in batches) == min(most, len(whole))
     assert rows(pyarrow.Table.from_batches(batches)) == whole
 
 
 def test_a_part_of_a_run_has_the_tags_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_ROWS", 4)
+    monkeypatch.setattr(module, "MOST_ROWS", 4)
     steps = np.arange(9)
     one = RunPoints("run", ["a", "b", "c"], [4, 1, 4], steps, steps * 1.0, steps * 1.0)
     parts = list(module._split(one))

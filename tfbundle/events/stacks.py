@@ -1,8 +1,8 @@
 """Find event records that have the same layout among thousands.
 
-Records of one length are the rows of a matrix. The layout of the first row is decoded; all rows with that layout, which
-numpy finds with a few comparisons of 8-byte words, form a stack. This is repeated with the remaining rows, and rows
-that share their layout with too few others are returned, to be decoded one at a time.
+Records of one length are the rows of a matrix. The layout of the first row is decoded, or known from another file; all
+rows with that layout, which numpy finds with a few comparisons of 8-byte words, form a stack. This is repeated with the
+remaining rows, and rows that share their layout with too few others are returned, to be decoded one at a time.
 
 Rows of one stack may belong to different series. A hash of the words that hold tags and metadata distinguishes them;
 rows with the same hash are verified to have the same names.
@@ -51,17 +51,13 @@ def find_stacks(group: Group) -> tuple[list[Stack], list[int]]:
     handed_back: list[int] = []
     in_vain = 0
     while len(left) >= FEWEST_ROWS and in_vain < _MOST_IN_VAIN:
-        record = group.rows[left[0], : group.size].tobytes()
-        try:
-            layout = decode_layout(record)
-        except (Unusual, FormatError):
-            layout = None
-        if layout is None or not layout.values:
+        known = _decode_known(group.rows[left[0], : group.size].tobytes())
+        if known is None:
             handed_back.append(int(left[0]))
             left = left[1:]
             in_vain += 1
             continue
-        shared, names = (_words_of(mask) for mask in mask_of(layout, record))
+        layout, shared, names = known.layout, known.shared, known.names
         here = words if len(left) == len(words) else words[left]
         alike = ~_differ(here, shared)
         count = int(np.count_nonzero(alike))
@@ -78,6 +74,46 @@ def find_stacks(group: Group) -> tuple[list[Stack], list[int]]:
         left = left[~alike]
     handed_back.extend(left.tolist())
     return stacks, handed_back
+
+
+class _Known(NamedTuple):
+    """A layout: a record has it if its ``bits`` (a number of all bytes) have this ``value``.
+
+    ``shared`` has these bits in words, and ``names`` those of tags and metadata.
+    """
+
+    layout: Layout
+    shared: list[tuple[int, np.uint64]]
+    names: list[tuple[int, np.uint64]]
+    bits: int
+    value: int
+
+
+# Layouts by the size of the record, the newest first: runs of one program have the same ones.
+_known: dict[int, list[_Known]] = {}
+_MOST_SIZES, _MOST_KNOWN = 64, 4
+
+
+def _decode_known(record: bytes) -> _Known | None:
+    """Return the layout of a record, or ``None`` if it is not a summary or has no layout."""
+    number = int.from_bytes(record, "little")
+    found = _known.get(len(record), [])
+    for known in found:
+        if number & known.bits == known.value:
+            return known
+    try:
+        layout = decode_layout(record)
+    except (Unusual, FormatError):
+        return None
+    if not layout.values:
+        return None
+    shared, names = mask_of(layout, record)
+    bits = int.from_bytes(shared, "little")
+    new = _Known(layout, _words_of(shared), _words_of(names), bits, number & bits)
+    if len(_known) >= _MOST_SIZES:
+        _known.clear()
+    _known[len(record)] = [new, *found][:_MOST_KNOWN]
+    return new
 
 
 def _words_of(mask: bytes) -> list[tuple[int, np.uint64]]:

@@ -11,15 +11,16 @@ a million names are never in memory together. ``Table.unify_dictionaries`` merge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfbundle.errors import UnsupportedError
 from tfbundle.events.by_name import Names
 from tfbundle.events.tables import as_text
 from tfbundle.fleet.engines import choose_engine
@@ -28,11 +29,14 @@ from tfbundle.fleet.runs import FoundRun, as_patterns, find_chosen_runs, group_b
 from tfbundle.fleet.troubles import EventTrouble, EventTroubles, import_pyarrow
 from tfbundle.matching import Pattern
 from tfbundle.storage.locations import StorageOptions, StrPath, with_options
+from tfbundle.tensors.arrays import Array
 
 if TYPE_CHECKING:
     import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-_MOST_ROWS = 1 << 17
+MOST_ROWS = 1 << 17
+# An offset in an Arrow string column has 31 bits.
+_MOST_TEXT = (1 << 31) - 1
 
 _log = getLogger(__name__)
 
@@ -90,6 +94,7 @@ def log_troubles(rows: Sequence[EventTrouble]) -> None:
         _log.warning("run %r: %s", row.run, row.message)
 
 
+@cache
 def batch_schema() -> pyarrow.Schema:
     """Return the columns of all batches."""
     import pyarrow
@@ -120,7 +125,7 @@ def make_batches(points: Sequence[RunPoints]) -> list[pyarrow.RecordBatch]:
     rows: list[RunPoints] = []
     count = 0
     for one in chain.from_iterable(map(_split, points)):
-        if rows and count + len(one.steps) > _MOST_ROWS:
+        if rows and count + len(one.steps) > MOST_ROWS:
             batches.append(_batch(rows))
             rows, count = [], 0
         if len(one.steps):
@@ -131,12 +136,12 @@ def make_batches(points: Sequence[RunPoints]) -> list[pyarrow.RecordBatch]:
 
 def _split(points: RunPoints) -> Iterator[RunPoints]:
     """Yield the points of a run in parts that fit into a batch."""
-    if len(points.steps) <= _MOST_ROWS:
+    if len(points.steps) <= MOST_ROWS:
         yield points
         return
     ends = np.cumsum(points.counts)
-    for start in range(0, len(points.steps), _MOST_ROWS):
-        stop = min(start + _MOST_ROWS, len(points.steps))
+    for start in range(0, len(points.steps), MOST_ROWS):
+        stop = min(start + MOST_ROWS, len(points.steps))
         first, last = np.searchsorted(ends, [start, stop - 1], side="right").tolist()
         bounds = np.clip(np.concatenate([[0], ends[first : last + 1]]), start, stop)
         bounds[0] = start
@@ -154,20 +159,43 @@ def _split(points: RunPoints) -> Iterator[RunPoints]:
 def _batch(points: Sequence[RunPoints]) -> pyarrow.RecordBatch:
     import pyarrow
 
-    runs = [as_text(one.run) for one in points]
-    tags = [as_text(tag) for one in points for tag in one.tags]
     columns = [
-        _encode(runs, [len(one.steps) for one in points]),
-        _encode(tags, [count for one in points for count in one.counts]),
-        *(pyarrow.array(np.concatenate(parts)) for parts in zip(*(one[3:] for one in points), strict=True)),
+        _encode([one.run for one in points], [len(one.steps) for one in points]),
+        _encode([tag for one in points for tag in one.tags], [count for one in points for count in one.counts]),
+        *(_as_arrow(_join(parts)) for parts in zip(*(one[3:] for one in points), strict=True)),
     ]
     return pyarrow.RecordBatch.from_arrays(columns, schema=batch_schema())
+
+
+def _join(parts: Sequence[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _encode(names: list[str], counts: list[int]) -> pyarrow.DictionaryArray:
     """Return a column in which each name is repeated so many times."""
     import pyarrow
 
-    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
-    rows = np.repeat(np.array([codes[name] for name in names], np.int32), counts)
-    return pyarrow.DictionaryArray.from_arrays(rows, pyarrow.array(codes, pyarrow.string()))
+    codes = {name: code for code, name in enumerate(dict.fromkeys(map(as_text, names)))}
+    rows = np.repeat(np.array([codes[as_text(name)] for name in names], np.int32), counts)
+    return pyarrow.DictionaryArray.from_arrays(_as_arrow(rows), _strings(codes))
+
+
+def _strings(texts: Collection[str]) -> pyarrow.StringArray:
+    import pyarrow
+
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(one) for one in encoded], out=offsets[1:])
+    if offsets[-1] > _MOST_TEXT:
+        raise UnsupportedError(f"the names of {len(encoded)} tags take {offsets[-1]} bytes, more than an Arrow column")
+    return pyarrow.StringArray.from_buffers(
+        len(encoded), pyarrow.py_buffer(offsets.astype(np.int32)), pyarrow.py_buffer(b"".join(encoded))
+    )
+
+
+def _as_arrow(numbers: Array) -> pyarrow.Array:
+    """Return numbers as an Arrow array, without a copy; ``pyarrow.array`` would import pandas if it is installed."""
+    import pyarrow
+
+    buffers = [None, pyarrow.py_buffer(np.ascontiguousarray(numbers))]
+    return pyarrow.Array.from_buffers(pyarrow.from_numpy_dtype(numbers.dtype), len(numbers), buffers)

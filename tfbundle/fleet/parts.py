@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfbundle.fleet.event_batches import batch_schema, make_batches
+from tfbundle.fleet.event_batches import MOST_ROWS, batch_schema, make_batches
 from tfbundle.fleet.reading import RunState, read_run
 from tfbundle.fleet.runs import FoundRun
 from tfbundle.fleet.troubles import import_pyarrow
@@ -14,6 +14,8 @@ from tfbundle.matching import Pattern
 
 # Names repeat, steps ascend, and the bytes of floats compress best apart from each other.
 _ENCODING = {
+    "compression": "zstd",
+    "write_batch_size": MOST_ROWS,
     "use_dictionary": ["run", "tag"],
     "column_encoding": {
         "step": "DELTA_BINARY_PACKED",
@@ -55,7 +57,7 @@ def _make(tags: Sequence[Pattern] | None, planned: PlannedPart) -> MadePart:
     buffer = io.BytesIO()
     states = {}
     rows = 0
-    with pyarrow.parquet.ParquetWriter(buffer, batch_schema(), compression="zstd", **_ENCODING) as writer:
+    with pyarrow.parquet.ParquetWriter(buffer, batch_schema(), **_ENCODING) as writer:
         for run, before in planned.runs:
             points, states[run.name] = read_run(run, tags, before)
             rows += len(points.steps)

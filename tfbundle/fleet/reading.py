@@ -8,7 +8,7 @@ decides whether tensors in the rest of the file are scalars.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from tfbundle.proto import SummaryMetadata
 from tfbundle.storage.base import FileStat
 from tfbundle.tensors.arrays import Array
 
+_KEPT = 24 << 20
 # What a damaged file has before the damage is read; the rest is a trouble.
 _OPTIONS = Options(partial=True)
 
@@ -82,6 +83,7 @@ def read_run(
     With ``before``, only data after the noted positions is read, and files that were not noted. A tag that is a name in
     this run is never a pattern; a pattern that matches nothing here selects nothing.
     """
+    _keep_freed_memory()
     troubles = [] if before is None else _lasting(found, before)
     budget = UnusualBudget()
     read = [_read_file(file, before, budget, found.name, troubles) for file in found.files]
@@ -103,6 +105,17 @@ def read_run(
             file.close()
     states = {file.location.name: state for file, state in read}
     return points, RunState(states, metadata, tuple(dict.fromkeys(troubles)))
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Make the C library keep freed memory of arrays for the next run, instead of returning it to the system.
+
+    Otherwise every page of every temporary array is mapped again for each run, which is a third of the processor's
+    time. glibc returns blocks up to the size of the largest one that was freed so far only if there are many of them;
+    this one is never written to, and therefore takes no memory. Other libraries ignore it.
+    """
+    np.empty(_KEPT, np.uint8)
 
 
 def _lasting(found: FoundRun, before: RunState) -> list[EventTrouble]:

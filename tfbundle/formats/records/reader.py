@@ -171,10 +171,10 @@ class RecordReader:
         # Among damaged records, a few bytes are processed at a time, for which the others need not be moved.
         if self._size >= max(wanted, _WINDOW // 2):
             return True
-        goal = max(wanted, _WINDOW)
+        goal = max(wanted, _WINDOW if left is None else min(_WINDOW, self._size + left))
         had, done = self._size, self._stream.done()
         try:
-            self._make_room(min(goal, max(_WINDOW, self._size) if left is None else self._size + left))
+            self._make_room(goal if left is not None else min(goal, max(_WINDOW, self._size)))
             while self._size < goal:
                 # If the size of the stream is not known, the buffer grows only as bytes arrive.
                 if self._end + PADDING >= len(self._buffer):
@@ -221,7 +221,7 @@ class RecordReader:
         """Move the buffered bytes to the start of a buffer with room for ``size`` bytes."""
         kept = self._buffer[self._start : self._end]
         if len(self._buffer) < size + PADDING:
-            self._buffer = memoryview(bytearray(size + PADDING))
+            self._buffer = np.empty(size + PADDING, np.uint8).data  # Unlike a bytearray, it is not cleared.
         if self._start or self._buffer.obj is not kept.obj:
             self._buffer[: len(kept)] = kept
             self._start, self._end = 0, len(kept)
