@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tfbundle.formats.farmhash import fingerprint64
 from tfbundle.proto import FingerprintDef
@@ -100,6 +104,101 @@ def test_a_model_that_may_not_be_written_keeps_its_variables(model: Path, monkey
     with pytest.raises(PermissionError, match=r"fingerprint\.pb'$"):
         tfbundle.save(model / "variables" / "variables", {"a": 1})
     assert contents(model) == before
+
+
+# Each child stops before its n-th rename, as a process that is killed.
+STOPPING = """
+import os, shutil, sys
+import tfbundle
+from tests.checkpoint.test_saved_model_variables import increased
+from pathlib import Path
+folder, model, way = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+for number in range(100):
+    here = Path(shutil.copytree(model, folder / str(number)))
+    prefix = here / "variables" / "variables"
+    values = increased(prefix)
+    child = os.fork()
+    if not child:
+        left = number
+        def stopping(call):
+            def stop(*arguments, **options):
+                global left
+                if not left:
+                    os._exit(9)
+                left -= 1
+                return call(*arguments, **options)
+            return stop
+        for name in ("rename", "replace"):
+            setattr(os, name, stopping(getattr(os, name)))
+        if way == "save":
+            tfbundle.save(prefix, values)
+        else:
+            tfbundle.convert(here, prefix, transform=lambda name, tensor: values[name], overwrite=True)
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        break
+print(number)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="stops child processes that it forks")
+@pytest.mark.parametrize("way", ["save", "convert"])
+def test_a_save_that_is_stopped_is_explained(tmp_path: Path, way: str) -> None:
+    command = [sys.executable, "-c", STOPPING, str(tmp_path), str(MODEL), way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    count = int(done.stdout)
+    assert count > 1
+    old, new = tfbundle.load(MODEL), increased(MODEL / "variables" / "variables")
+    repairs = []
+    for number in range(count + 1):
+        here = tmp_path / str(number)
+        found = tfbundle.load(here)
+        is_new = all(np.array_equal(found[name], value) for name, value in new.items())
+        assert is_new or all(np.array_equal(found[name], value) for name, value in old.items())
+        findings = [one for one in tfbundle.verify(here).findings if one.kind != "superfluous"]
+        if not findings:
+            continue
+        assert is_new
+        (finding,) = findings
+        assert (finding.kind, finding.path) == ("wrong-file", str(here / "fingerprint.pb"))
+        assert "was interrupted before it replaced fingerprint.pb" in finding.message
+        lines = run("verify", here)
+        assert lines.exit_code == 1
+        assert "interrupted" in lines.stdout
+        assert "again from the original" not in lines.stdout
+        # Does what it says.
+        rename = re.search(r"rename (\S+) to fingerprint\.pb\Z", finding.message)
+        if rename is not None:
+            os.replace(rename[1], here / "fingerprint.pb")
+            repairs.append("rename")
+        else:
+            assert run(*finding.message.partition("tfbundle ")[2].split()).exit_code == 0
+            repairs.append("write")
+        assert note_of(here).checkpoint_hash == fingerprint64((here / "variables" / "variables.index").read_bytes())
+        assert tfbundle.verify(here).ok
+        assert all(np.array_equal(value, new[name]) for name, value in tfbundle.load(here).items())
+    # Data files have other names from the first index to the last, and then only the fingerprint remains.
+    assert repairs[-1:] == ["rename"]
+    assert repairs[:-1] == ["write"] * (len(repairs) - 1) != []
+
+
+def test_another_fingerprint_is_replaced_by_writing_again(model: Path) -> None:
+    """As after TensorFlow saved the variables, or where the temporary file of an interrupted save was removed."""
+    prefix = model / "variables" / "variables"
+    note, values = (model / "fingerprint.pb").read_bytes(), increased(prefix)
+    tfbundle.save(prefix, values)
+    (model / "fingerprint.pb").write_bytes(note)
+    # Temporary files of other saves, and of other files, do not count.
+    (model / "fingerprint.pb.tempstate1").write_bytes(note)
+    (model / "fingerprint.pb.tempstate2").write_bytes(b"\xff")
+    (finding,) = tfbundle.verify(model).findings
+    assert (finding.kind, finding.path) == ("checksum", f"{prefix}.index")
+    command = finding.message.partition("tfbundle ")[2]
+    assert command == f"convert {prefix} {prefix} --overwrite"
+    assert run(*command.split()).exit_code == 0
+    assert tfbundle.verify(model).ok
+    for name, value in tfbundle.load(model).items():
+        np.testing.assert_array_equal(value, values[name])
 
 
 def test_tensorflow_loads_the_new_values(model: Path) -> None:
