@@ -79,6 +79,16 @@ def test_signalling_nans_are_nans(tmp_path: Path, dtype: str, bits: int) -> None
     assert_equal(tmp_path, signalling, np.array([np.nan, 0], name))
 
 
+@pytest.mark.parametrize("dtype", ["<c8", "<c16"])
+def test_signalling_nans_in_complex_numbers(tmp_path: Path, dtype: str) -> None:
+    half = np.dtype(dtype).itemsize // 2
+    bits = {4: 0x7F800001, 8: 0x7FF0000000000001}[half]
+    signalling = np.array([bits, 0, 0, bits], f"<u{half}").view(dtype)
+    change = only_change(tmp_path, signalling, np.array([1, 2], dtype))
+    assert (change.differing, change.nans) == (2, 2)
+    assert_equal(tmp_path, signalling, np.array([np.nan, complex(0, np.nan)], dtype))
+
+
 def test_nan_against_numbers_and_infinity(tmp_path: Path) -> None:
     a = np.array([np.nan, 1.0, 4.0, 0.0])
     b = np.array([2.0, np.nan, 3.0, 0.0])

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,13 @@ class TestManyTensors:
         assert tensors["leftOut"] == 0
         w = str(names_of(tensors).index("net/w"))
         assert set(tensors["details"][w]) == {"counts", "quantiles", "stride", "picture"}
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("<f4", 0x7F800001), ("<f8", 0x7FF0000000000001), ("<f2", 0x7D00)])
+def test_pictures_of_signalling_nans(tmp_path: Path, dtype: str, bits: int) -> None:
+    stored = np.array([[bits, 0], [0, 0]], f"<u{np.dtype(dtype).itemsize}").view(dtype)
+    tfbundle.save(tmp_path / "model", {"w": stored})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tfbundle.report(tmp_path / "model", tmp_path / "page.html")
+    assert b"NaN" in (tmp_path / "page.html").read_bytes()

@@ -262,6 +262,7 @@ def _compare_integers(a: Array, b: Array) -> _Difference:
     return _Difference(len(a), int(distance.max()), float(relative.max()))
 
 
+@np.errstate(all="ignore")  # Signalling NaNs are compared, and differences overflow.
 def _compare_floats(a: Array, b: Array) -> _Difference:
     unequal = (a != b) & ~(np.isnan(a) & np.isnan(b))
     a, b = a[unequal], b[unequal]
@@ -271,9 +272,8 @@ def _compare_floats(a: Array, b: Array) -> _Difference:
     nans = differing - len(a)
     if not len(a):
         return _Difference(differing, nans=nans)
-    with np.errstate(all="ignore"):
-        distance = np.abs(a - b)
-        relative = distance / np.maximum(np.abs(a), np.abs(b))
+    distance = np.abs(a - b)
+    relative = distance / np.maximum(np.abs(a), np.abs(b))
     # Infinity divided by infinity is NaN, but an infinite difference is also infinite relative to any number. If both
     # parts of a complex number are infinite, the difference is NaN too.
     distance[np.isnan(distance)] = np.inf

@@ -19,6 +19,7 @@ import numpy as np
 
 from tfbundle.printable import escape_name, one_line
 from tfbundle.reporting.facts import Page, TensorFacts, Tensors
+from tfbundle.tensors.dtypes import cast
 from tfbundle.tensors.statistics import QUANTILES, Picture, Statistics
 
 # Of all data, in bytes; the rest of a page is small.
@@ -196,7 +197,7 @@ def _detail(item: TensorFacts) -> dict[str, Any]:
 
 
 def _picture(picture: Picture, elements: int) -> list[Any]:
-    values = picture.values.astype(np.float64)
+    values = cast(picture.values, np.float64)
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     if low < 0 < high:  # White is zero then.
