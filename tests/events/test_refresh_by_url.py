@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import pytest
 
 import tfbundle
-from tests.support.buckets import memory_url
+from tests.support.buckets import KINDS, memory_url, open_bucket
 from tests.support.expected import FIXTURES
 from tfbundle.storage.locations import locate
 
@@ -16,12 +17,20 @@ pytest.importorskip("obstore", reason="object stores are read by obstore, which 
 FILE = FIXTURES / "events-tf-1.15.5/restarts/events.out.tfevents.1500000000.host"
 
 
+@pytest.fixture(params=[*KINDS, "memory"])
+def folder(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "memory":
+        yield memory_url()
+    else:
+        with open_bucket(request.param) as bucket:
+            yield bucket.url
+
+
 @pytest.mark.parametrize("verify", [True, False])
-def test_refresh(verify: bool) -> None:
+def test_refresh(verify: bool, folder: str) -> None:
     data = FILE.read_bytes()
     records = list(tfbundle.read_records(FILE))
     part = sum(len(record) + 16 for record in records[: len(records) // 2])
-    folder = memory_url()
 
     def put(name: str, content: bytes) -> None:
         location = locate(f"{folder}/run/{name}")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.buckets import open_bucket
+from tests.support.buckets import KINDS, open_bucket
+from tests.support.buckets import Bucket as Served
 from tests.support.runs import append, points, records, write_run
 from tfbundle.storage.remote_folders import RemoteLocation
 
@@ -23,27 +24,24 @@ TAGS = ["loss", "accuracy"]
 class Bucket:
     """A bucket that has the files of a local folder."""
 
-    def __init__(self, client: Any, local: Path) -> None:
-        self._client = client
+    def __init__(self, served: Served, local: Path) -> None:
+        self._served = served
         self.local = local
-        self.url = "s3://fleet"
+        self.url = served.url
 
     def put(self, path: Path) -> None:
-        key = path.relative_to(self.local).as_posix()
-        self._client.put_object(Bucket="fleet", Key=key, Body=path.read_bytes())
+        self._served.put_bytes(path.relative_to(self.local).as_posix(), path.read_bytes())
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    """A client of a server that speaks S3, which all tests share, for the library keeps its connection."""
-    with open_bucket() as served:
-        served.client.create_bucket(Bucket="fleet")
-        yield served.client
+@pytest.fixture(scope="module", params=KINDS)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with open_bucket(request.param) as served:
+        yield served
 
 
 @pytest.fixture
-def bucket(client: Any, tmp_path: Path) -> Iterator[Bucket]:
-    found = Bucket(client, tmp_path / "local")
+def bucket(served: Served, tmp_path: Path) -> Iterator[Bucket]:
+    found = Bucket(served, tmp_path / "local")
     for number in range(4):
         write_run(found.local / f"logs/run{number}", records(points(TAGS, range(5 + number))))
     for step in (1, 2):
@@ -52,8 +50,8 @@ def bucket(client: Any, tmp_path: Path) -> Iterator[Bucket]:
         if path.is_file():
             found.put(path)
     yield found
-    for key in client.list_objects_v2(Bucket="fleet").get("Contents", ()):
-        client.delete_object(Bucket="fleet", Key=key["Key"])
+    for key in served.list_keys():
+        served.delete(key)
 
 
 @pytest.mark.parametrize("workers", [None, 2])
@@ -104,5 +102,5 @@ def test_inventory(bucket: Bucket) -> None:
 
 
 def test_a_data_set_is_not_written_to_a_url(bucket: Bucket) -> None:
-    with pytest.raises(tfbundle.UnsupportedError, match="s3://fleet/out is a URL"):
+    with pytest.raises(tfbundle.UnsupportedError, match=f"{bucket.url}/out is a URL"):
         tfbundle.export_events(bucket.local / "logs", f"{bucket.url}/out")

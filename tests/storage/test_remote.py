@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.buckets import open_bucket
+from tests.support.buckets import KINDS, memory_url, open_bucket
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Server, serving
 from tfbundle.storage.locations import locate
@@ -33,10 +34,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A bucket of a server that speaks S3, with two fixtures in it."""
-    with open_bucket() as served:
+@pytest.fixture(scope="module", params=KINDS)
+def bucket(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A bucket with three fixtures in it."""
+    with open_bucket(request.param) as served:
         for folder in (TRAINING, MODEL, PROGRAM):
             served.put(FIXTURES / folder, folder)
         yield served.url
@@ -72,7 +73,7 @@ def test_checkpoints_of_a_bucket(bucket: str) -> None:
     assert (report.ok, report.tensors, report.nbytes) == (local.ok, local.tensors, local.nbytes)
     model = tfbundle.load_saved_model(f"{bucket}/{MODEL}")
     assert model.proto == tfbundle.load_saved_model(FIXTURES / MODEL).proto
-    with pytest.raises(tfbundle.MissingFileError, match=r"there is no checkpoint s3://models/absent"):
+    with pytest.raises(tfbundle.MissingFileError, match=f"there is no checkpoint {bucket}/absent"):
         tfbundle.load(f"{bucket}/absent")
 
 
@@ -122,3 +123,26 @@ def test_an_object_that_is_replaced_meanwhile(with_etags: bool, server: Server) 
             shutil.copy(FIXTURES / f"{TRAINING}/model.ckpt-30{suffix}", server.root / f"{PREFIX}{suffix}")
         with pytest.raises(tfbundle.FormatError, match="was overwritten"):
             tensor.read()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "memory"])
+def test_an_object_of_a_bucket_that_is_replaced_meanwhile(kind: str) -> None:
+    with open_bucket(kind) if kind != "memory" else nullcontext() as bucket:
+        place = f"{memory_url() if bucket is None else bucket.url}/changed/model"
+        tfbundle.save(place, {"x": np.arange(100_000, dtype=np.float32)})
+        with tfbundle.open_checkpoint(place) as checkpoint:
+            tensor = checkpoint["x"]
+            assert tensor[:10].tolist() == list(range(10))
+            tfbundle.save(place, {"x": np.zeros(100_000, np.float32)})
+            with pytest.raises(tfbundle.FormatError, match="was overwritten"):
+                tensor.read()
+        assert not tfbundle.load(place)["x"].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bucket_that_does_not_exist(kind: str) -> None:
+    with open_bucket(kind):
+        with pytest.raises(tfbundle.MissingFileError, match=f"there is no bucket {kind}://nobody: .*does not exist"):
+            tfbundle.load(f"{kind}://nobody/run/model")
+        with pytest.raises(tfbundle.MissingFileError, match=f"there is no bucket {kind}://nobody: .*does not exist"):
+            tfbundle.save(f"{kind}://nobody/run/model", {"x": np.float32(1)})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.buckets import open_bucket
+from tests.support.buckets import KINDS, open_bucket
 from tests.support.command import outcome
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Server, serving
@@ -142,8 +142,11 @@ def test_neighbours_are_read_together() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("command", "trips"), [("ls", 3), ("info", 5), ("state", 6)])
-def test_a_run_in_a_bucket_takes_few_round_trips(command: str, trips: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_a_bucket_takes_few_round_trips(
+    command: str, trips: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A round trip is a request, or several at the same time; one begins once another has ended."""
     pytest.importorskip("obstore", reason="buckets are read by obstore, which is not installed")
     from tfbundle.storage.obstore_objects import ObstoreObjects
@@ -167,7 +170,7 @@ def test_a_run_in_a_bucket_takes_few_round_trips(command: str, trips: int, monke
 
         return call
 
-    with open_bucket() as bucket:
+    with open_bucket(kind) as bucket:
         url = bucket.put(FIXTURES / TRAINING, "run")
         for name in ("read", "read_tail", "facts", "list"):
             monkeypatch.setattr(ObstoreObjects, name, counted(name))

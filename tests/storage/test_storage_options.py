@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.buckets import Bucket, open_bucket
+from tests.support.buckets import KINDS, Bucket, open_bucket
 from tests.support.expected import FIXTURES
 from tests.support.http_server import serving
 from tfbundle import train
@@ -26,9 +25,9 @@ TRAINING = FIXTURES / "tf-1.15.5/training"
 EVENTS = FIXTURES / "events-tf-1.15.5/restarts"
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Bucket]:
-    with open_bucket() as bucket:
+@pytest.fixture(scope="module", params=KINDS)
+def served(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    with open_bucket(request.param) as bucket:
         bucket.put(TRAINING, "run")
         bucket.put(EVENTS, "events")
         bucket.put(FIXTURES / "tf-2.21.0/keras-saved-model/model", "model")
@@ -38,24 +37,18 @@ def served() -> Iterator[Bucket]:
 @pytest.fixture
 def bucket(served: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A bucket to which the environment does not lead."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in served.environment:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     return served
 
 
 @pytest.fixture
 def options(bucket: Bucket) -> dict[str, Any]:
-    return {
-        "endpoint": bucket.endpoint,
-        "access_key_id": "key",
-        "secret_access_key": "secret",
-        "region": "us-east-1",
-    }
+    return bucket.options
 
 
-def test_every_function_takes_them(options: dict[str, Any], tmp_path: Path) -> None:
-    run, events, model = "s3://models/run", "s3://models/events", "s3://models/model"
+def test_every_function_takes_them(bucket: Bucket, options: dict[str, Any], tmp_path: Path) -> None:
+    run, events, model = f"{bucket.url}/run", f"{bucket.url}/events", f"{bucket.url}/model"
     wanted = tfbundle.load(TRAINING)
     assert tfbundle.load(run, storage_options=options).keys() == wanted.keys()
     with tfbundle.open_checkpoint(run, storage_options=options) as checkpoint:
@@ -78,9 +71,9 @@ def test_every_function_takes_them(options: dict[str, Any], tmp_path: Path) -> N
     with tfbundle.open_events(events, storage_options=options) as log:
         assert log.runs
     assert tfbundle.edit_events(events, tmp_path / "edited", storage_options=options).files
-    assert tfbundle.save("s3://models/out/a", wanted, storage_options=options)
-    assert tfbundle.convert("s3://models/out/a", "s3://models/out/b", storage_options=options).files
-    sources = ["s3://models/out/a", "s3://models/out/b"]
+    assert tfbundle.save(f"{bucket.url}/out/a", wanted, storage_options=options)
+    assert tfbundle.convert(f"{bucket.url}/out/a", f"{bucket.url}/out/b", storage_options=options).files
+    sources = [f"{bucket.url}/out/a", f"{bucket.url}/out/b"]
     assert tfbundle.average(sources, tmp_path / "mean", storage_options=options).files
 
 
@@ -92,8 +85,8 @@ def test_every_function_of_a_path_has_the_argument() -> None:
     assert not without
 
 
-def test_functions_on_folders_take_them(options: dict[str, Any], tmp_path: Path) -> None:
-    run, events = "s3://models/run", "s3://models/events"
+def test_functions_on_folders_take_them(bucket: Bucket, options: dict[str, Any], tmp_path: Path) -> None:
+    run, events = f"{bucket.url}/run", f"{bucket.url}/events"
     assert tfbundle.list_leftovers(run, storage_options=options) == []
     assert tfbundle.remove_leftovers(run, storage_options=options) == []
     assert tfbundle.plan_repair(run, storage_options=options) is None
@@ -103,7 +96,7 @@ def test_functions_on_folders_take_them(options: dict[str, Any], tmp_path: Path)
     pytest.importorskip("jinja2", reason="pages are made by jinja2, which is not installed")
     page = tfbundle.report(run, tmp_path / "page.html", other=f"{run}/model.ckpt-20", storage_options=options)
     assert Path(page).read_bytes()
-    remote = tfbundle.report(TRAINING, "s3://models/out/page.html", storage_options=options)
+    remote = tfbundle.report(TRAINING, f"{bucket.url}/out/page.html", storage_options=options)
     assert tfbundle.locate(remote).is_file()
     pytest.importorskip("pyarrow", reason="tables are made by pyarrow, which is not installed")
     assert tfbundle.event_batches(events, workers=2, storage_options=options).read_all().num_rows
@@ -112,15 +105,15 @@ def test_functions_on_folders_take_them(options: dict[str, Any], tmp_path: Path)
     assert dataset.points
 
 
-def test_what_is_returned_leads_to_the_same_store(options: dict[str, Any]) -> None:
+def test_what_is_returned_leads_to_the_same_store(bucket: Bucket, options: dict[str, Any]) -> None:
     """Paths in results carry the store that they were found in, so that no options are needed again."""
-    for item in tfbundle.list_checkpoints("s3://models/run", storage_options=options):
+    for item in tfbundle.list_checkpoints(f"{bucket.url}/run", storage_options=options):
         assert tfbundle.load(item.prefix)
         assert type(item.prefix.upper()) is str
-    latest = tfbundle.latest_checkpoint(tfbundle.locate("s3://models/run", options))
+    latest = tfbundle.latest_checkpoint(tfbundle.locate(f"{bucket.url}/run", options))
     assert latest is not None
     assert tfbundle.load(pickle.loads(pickle.dumps(latest)))
-    location = tfbundle.locate("s3://models/saved/model", options)
+    location = tfbundle.locate(f"{bucket.url}/saved/model", options)
     saver = train.Saver()
     saver.save({"x": np.float32(1)}, location, global_step=1)
     assert tfbundle.load(f"{location}-1", storage_options=options) == {"x": 1}
@@ -128,23 +121,38 @@ def test_what_is_returned_leads_to_the_same_store(options: dict[str, Any]) -> No
 
 def test_options_that_are_wrong(bucket: Bucket, options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot be opened with these storage options: .*no_such_option"):
-        tfbundle.load("s3://models/run", storage_options={"no_such_option": 1})
+        tfbundle.load(f"{bucket.url}/run", storage_options={"no_such_option": 1})
     with pytest.raises(ValueError, match="an HTTP server has the storage option headers, and not endpoint"):
         tfbundle.load("http://127.0.0.1:1/run", storage_options={"endpoint": "x"})
     with pytest.raises(ValueError, match="storage options are for the URLs of object stores"):
         tfbundle.locate(tmp_path, options)
     with pytest.raises(ValueError, match="has a store already"):
-        tfbundle.locate(tfbundle.locate("s3://models/run", options), options)
+        tfbundle.locate(tfbundle.locate(f"{bucket.url}/run", options), options)
     with pytest.raises(TypeError, match="a store of obstore or a file system of fsspec is expected, not int"):
         tfbundle.locate("run", store=3)
 
 
 def test_anonymous_buckets(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"endpoint": bucket.endpoint, "region": "us-east-1", "skip_signature": True}
-    assert tfbundle.load("s3://models/run", storage_options=options)
-    monkeypatch.setenv("AWS_ENDPOINT", bucket.endpoint)
-    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    assert tfbundle.load("s3://models/run/model.ckpt-20")
+    secrets = ("key", "token")
+    options = {name: value for name, value in bucket.options.items() if not name.endswith(secrets)}
+    options.pop("access_key_id", None)
+    assert tfbundle.load(f"{bucket.url}/run", storage_options={**options, "skip_signature": True})
+    for name, value in bucket.environment.items():
+        if not name.lower().endswith((*secrets, "access_key_id")):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv({"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}[bucket.kind] + "_SKIP_SIGNATURE", "true")
+    assert tfbundle.load(f"{bucket.url}/run/model.ckpt-20")
+
+
+def test_a_change_of_the_environment_is_noticed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook may set credentials after the first attempt."""
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, "http://127.0.0.1:1/x" if value.startswith("http") else value)
+    with pytest.raises(OSError, match=f"{bucket.url}/run"):
+        tfbundle.load(f"{bucket.url}/run")
+    for name, value in bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    assert tfbundle.load(f"{bucket.url}/run")
 
 
 def test_headers_of_an_http_server() -> None:
@@ -154,11 +162,12 @@ def test_headers_of_an_http_server() -> None:
         assert all(headers["Authorization"] == "Bearer token" for headers in server.headers)
 
 
-def test_a_store_of_obstore(options: dict[str, Any]) -> None:
-    from obstore.store import LocalStore, MemoryStore, S3Store
+def test_a_store_of_obstore(bucket: Bucket, options: dict[str, Any]) -> None:
+    from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store
 
-    store = S3Store("models", client_options={"allow_http": True}, **options)
-    for path in ("run", "s3://models/run"):
+    kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[bucket.kind]
+    store = kind(bucket.name, client_options={"allow_http": True}, **options)
+    for path in ("run", f"{bucket.url}/run"):
         assert tfbundle.load(tfbundle.locate(path, store=store)).keys() == tfbundle.load(TRAINING).keys()
     local = tfbundle.locate("training", store=LocalStore(str(TRAINING.parent)))
     assert [item.step for item in tfbundle.list_checkpoints(local)] == [20, 30, 40]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.buckets import Bucket, memory_url, open_bucket
+from tests.support.buckets import KINDS, Bucket, memory_url, open_bucket
 from tests.support.expected import FIXTURES
 from tests.support.http_server import serving
 from tfbundle import train
@@ -26,17 +26,24 @@ TENSORS = {f"x{i}": np.arange(1000, dtype=np.float32) + i for i in range(5)}
 OTHERS = {name: value * 2 for name, value in TENSORS.items()}
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Bucket]:
-    with open_bucket() as bucket:
+@pytest.fixture(scope="module", params=KINDS)
+def bucket(request: pytest.FixtureRequest) -> Iterator[Bucket]:
+    with open_bucket(request.param) as bucket:
         yield bucket
 
 
-@pytest.fixture(params=["s3", "memory"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="module", params=[*KINDS, "memory"])
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "memory":
-        return memory_url()
-    return f"{request.getfixturevalue('bucket').url}/{tmp_path.name}"
+        yield memory_url()
+    else:
+        with open_bucket(request.param) as bucket:
+            yield bucket.url
+
+
+@pytest.fixture
+def root(store: str, tmp_path: Path) -> str:
+    return f"{store}/{tmp_path.name}"
 
 
 def contents(root: str | Path) -> dict[str, bytes]:
@@ -195,7 +202,7 @@ def test_a_large_upload_that_fails_leaves_no_parts(bucket: Bucket, monkeypatch: 
             return 0
 
     location = locate(f"{bucket.url}/torn")
-    with pytest.raises(OSError, match="s3://models/torn"):
+    with pytest.raises(OSError, match=f"{bucket.url}/torn"):
         location.objects.upload("torn", Torn())  # type: ignore[attr-defined]
     assert not bucket.list_keys("torn")
     assert bucket.uploads() == []
@@ -204,8 +211,7 @@ def test_a_large_upload_that_fails_leaves_no_parts(bucket: Bucket, monkeypatch: 
 def test_a_large_file_is_sent_in_parts(bucket: Bucket) -> None:
     values = np.arange(10 << 20, dtype=np.float32)
     tfbundle.save(f"{bucket.url}/parts", {"x": values})
-    head = bucket.client.head_object(Bucket="models", Key="parts.data-00000-of-00001")
-    assert head["ETag"].strip('"').endswith("-3")  # S3 states the number of parts.
+    assert bucket.parts("parts.data-00000-of-00001") == 3
     assert np.array_equal(tfbundle.load(f"{bucket.url}/parts")["x"], values)
 
 

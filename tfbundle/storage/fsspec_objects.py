@@ -134,7 +134,8 @@ class FsspecObjects(Objects):
 
 
 def _facts(info: Mapping[str, Any]) -> ObjectFacts:
-    e_tag = next((str(info[name]) for name in _E_TAGS if info.get(name)), None)
+    # Listings of Azure have the ETag without its quotes, and other answers with them.
+    e_tag = next((str(info[name]).strip('"') for name in _E_TAGS if info.get(name)), None)
     when = next((info[name] for name in _TIMES if info.get(name)), 0.0)
     if isinstance(when, str):
         with suppress(ValueError):

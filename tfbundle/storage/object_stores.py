@@ -24,7 +24,14 @@ from tfbundle.storage.objects import Objects
 # Two slashes are part of it: "C:\runs" is a drive, and "model:0" a file.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HTTP = ("http", "https")
-SCHEMES = ("s3", "gs", "az", "abfs", "abfss", *_HTTP, "memory")
+SCHEMES = ("s3", "gs", "az", "azure", "abfs", "abfss", *_HTTP, "memory")
+
+_ENDPOINT = re.compile("endpoint|base_url", re.IGNORECASE)
+# The account of Azure that a URL names: abfs://CONTAINER@ACCOUNT.dfs.core.windows.net
+_ACCOUNT = re.compile(r"abfss?://[^@]+@([^.]+)\.")
+_ACCOUNT_OPTIONS = ("account_name", "azure_storage_account_name")
+# Settings of stores in the environment begin with these.
+_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_")
 
 # A server that does not answer is given up after so long in all.
 _RETRIES = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
@@ -67,14 +74,23 @@ def open_objects(root: str, options: Mapping[str, Any] | None = None, query: str
     address or an option that is not valid.
     """
     items = tuple((options or {}).items())
+    # The memory of a process has no settings, and a store of it must not be lost when those of others change.
+    settings = () if root.startswith("memory:") else _settings()
     try:
-        return _open(root, items, query, os.getpid())
+        return _open(root, items, query, settings, os.getpid())
     except TypeError:  # An option, such as a function that returns credentials, may not be hashable.
-        return _open.__wrapped__(root, items, query, os.getpid())
+        return _open.__wrapped__(root, items, query, settings, os.getpid())
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    """Return what the environment states of stores, so that a change of it makes another store."""
+    return tuple(sorted(item for item in os.environ.items() if item[0].upper().startswith(_PREFIXES)))
 
 
 @lru_cache(maxsize=64)
-def _open(root: str, items: tuple[tuple[str, Any], ...], query: str, process: int) -> Objects:
+def _open(
+    root: str, items: tuple[tuple[str, Any], ...], query: str, settings: tuple[tuple[str, str], ...], process: int
+) -> Objects:
     options = dict(items)
     if root.startswith(_HTTP):
         from tfbundle.storage.http_objects import HttpObjects
@@ -97,6 +113,7 @@ def _open_store(root: str, options: dict[str, Any]) -> Any:
         ) from None
     if root.startswith("memory:"):
         return MemoryStore()
+    _drop_account(root, options)
     plain = _names_plain_endpoint(options) or _names_plain_endpoint(os.environ)
     client: Any = {**_CLIENT, "allow_http": plain, **options.pop("client_options", {})}
     retries: Any = {**_RETRIES, **options.pop("retry_config", {})}
@@ -107,6 +124,17 @@ def _open_store(root: str, options: dict[str, Any]) -> Any:
         raise ValueError(f"the store {root} cannot be opened with these storage options: {reason}") from None
 
 
+def _drop_account(root: str, options: dict[str, Any]) -> None:
+    """Remove the account from options for a URL that names it, too, which obstore would refuse."""
+    stated = _ACCOUNT.match(root)
+    if stated is None:
+        return
+    for name in [name for name in options if name.lower() in _ACCOUNT_OPTIONS]:
+        if options[name] != stated[1]:
+            raise ValueError(f"{root} is in the account {stated[1]}, and the storage option {name} is {options[name]}")
+        del options[name]
+
+
 def _names_plain_endpoint(settings: Mapping[str, Any]) -> bool:
     """Return whether an endpoint without TLS is named, such as an emulator on this machine."""
-    return any("ENDPOINT" in name.upper() and str(value).startswith("http:") for name, value in settings.items())
+    return any(_ENDPOINT.search(name) and str(value).lower().startswith("http:") for name, value in settings.items())

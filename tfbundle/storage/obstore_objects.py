@@ -7,6 +7,7 @@ become errors of this library, or an ``OSError`` with the URL.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
 
 _LONGEST_REASON = 300
+_XML_ERROR = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)")
+_QUERY = re.compile(r"(?<=\S)\?\S*")
+# Errors of listings have no class for these. Azure denies an anonymous listing as if there were nothing to list.
+_DENIED = re.compile(r"status code: 40[13]|list request.*: ResourceNotFound,")
+_NO_BUCKET = re.compile(r": (NoSuchBucket|ContainerNotFound),")
 # One part of a multipart upload; four of them are sent at the same time.
 _PART = 16 << 20
 _PARTS = 4
@@ -34,6 +40,7 @@ class ObstoreObjects(Objects):
         self.root = root
         self._store = store
         self._options = options
+        self._is_azure = type(store).__name__ == "AzureStore"
 
     def __reduce__(self) -> tuple[object, ...]:
         from tfbundle.storage.object_stores import open_objects
@@ -52,7 +59,7 @@ class ObstoreObjects(Objects):
 
     def read_tail(self, key: str, size: int) -> Answer:
         """Return the end of an object; see ``Objects.read_tail``."""
-        if type(self._store).__name__ != "AzureStore":  # Azure has no ranges that are counted from the end.
+        if not self._is_azure:  # Azure has no ranges that are counted from the end.
             with suppress(OSError):  # An empty object has no such range.
                 return self._get(key, {"range": {"suffix": size}})
         facts = self.facts(key)
@@ -92,6 +99,8 @@ class ObstoreObjects(Objects):
         above = f"{folder}/" if folder else ""
         objects = {meta["path"].removeprefix(above): facts_of(meta) for meta in found["objects"]}
         folders = {path.removeprefix(above).rstrip("/") for path in found["common_prefixes"]}
+        if self._is_azure:
+            objects = {name: _quoted(facts) for name, facts in objects.items()}
         return {name: facts for name, facts in objects.items() if name and "/" not in name}, folders
 
     def upload(self, key: str, file: BinaryIO) -> None:
@@ -124,6 +133,12 @@ def facts_of(meta: ObjectMeta) -> ObjectFacts:
     return ObjectFacts(int(meta["size"]), meta["last_modified"].timestamp(), meta["e_tag"])
 
 
+def _quoted(facts: ObjectFacts) -> ObjectFacts:
+    """Return facts with the ETag as answers to reads have it: in listings, Azure leaves its quotes out."""
+    e_tag = facts.e_tag
+    return facts if not e_tag or e_tag.endswith('"') else facts._replace(e_tag=f'"{e_tag}"')
+
+
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Turn errors of obstore into errors of this library, or an ``OSError`` with the URL."""
@@ -136,16 +151,27 @@ def translated(url: str) -> Iterator[None]:
 def _translate(error: Exception, url: str) -> Exception:
     from obstore import exceptions
 
-    if isinstance(error, FileNotFoundError):
-        return MissingFileError(f"there is no file {url}", path=url)
     if isinstance(error, exceptions.PreconditionError):
         return overwritten(url)
     if isinstance(error, exceptions.NotSupportedError):
         return UnsupportedError(f"the store of {url} does not support this request: {_reason(error)}", path=url)
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return PermissionError(errno.EACCES, f"access is denied: {_reason(error)}", url)
-    return OSError(errno.EIO, _reason(error), url)
+    reason = _reason(error)
+    denied = exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
+    if isinstance(error, denied) or _DENIED.search(reason):
+        return PermissionError(errno.EACCES, f"access is denied: {reason}", url)
+    if _NO_BUCKET.search(reason):
+        scheme, _, rest = url.partition("://")
+        root = f"{scheme}://{rest.partition('/')[0]}"
+        return MissingFileError(f"there is no bucket {root}: {reason}", path=root)
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError(f"there is no file {url}", path=url)
+    return OSError(errno.EIO, reason, url)
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).partition("\n\nDebug source")[0].split())[:_LONGEST_REASON]
+    """Return the message of an error: of XML only what it says, and of URLs no query, which may have a signature."""
+    text = str(error).partition("\n\nDebug source")[0]
+    body = _XML_ERROR.search(text)
+    if body is not None:
+        text = text[: text.index("<")] + f"{body[1]}, {body[2]}"
+    return " ".join(_QUERY.sub("", text).replace("\ufeff", "").split()).rstrip(": ")[:_LONGEST_REASON]
