@@ -10,12 +10,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tfbundle
 from tests.support.arrays import object_array
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import run
 from tests.support.expected import FIXTURES
 from tests.support.object_graphs import graph_of
-from tfbundle import save
+from tfbundle import average, save
 from tfbundle.checkpoint.checkpoint import open_checkpoint
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.convert import convert
@@ -263,3 +264,24 @@ def test_strings_of_a_mapping_keep_zero_bytes(tmp_path: Path, value: Any) -> Non
     with open_checkpoint(tmp_path / "wanted") as wanted, open_checkpoint(tmp_path / "out") as found:
         assert found["w"].read().tolist() == wanted["w"].read().tolist()
         assert b"\0" in b"".join(found["w"].read().flat)
+
+
+@pytest.mark.parametrize("source", [VARIANTS, "arrays"])
+def test_variants_are_copied_averaged_and_transformed(tmp_path: Path, source: Any) -> None:
+    empty = ["variants_without_elements"]  # An array of no objects may be one of strings.
+    source = tfbundle.load(VARIANTS) if source == "arrays" else source
+    convert(source, tmp_path / "copy", exclude=empty)
+    convert(source, tmp_path / "same", exclude=empty, transform=lambda name, array: array)
+    plan = convert(source, tmp_path / "plan", exclude=empty, dry_run=True)
+    assert sum(item.nbytes for item in plan.items) > 0
+    average([tmp_path / "copy", tmp_path / "same"], tmp_path / "mean")
+    for name in ("copy", "same", "mean"):
+        assert not tfbundle.diff(VARIANTS, tmp_path / name, exclude=empty)
+
+
+def test_variants_beside_other_objects_are_refused(tmp_path: Path) -> None:
+    variant = next(value.flat[0] for value in tfbundle.load(VARIANTS).values() if value.dtype == object and value.size)
+    mixed = np.empty(2, object)
+    mixed[:] = [variant, b"text"]
+    with pytest.raises(ValueError, match="neither str nor bytes"):
+        convert({"w": mixed}, tmp_path / "out")

@@ -28,7 +28,7 @@ from tfbundle.conversion.averages import Averages, averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
 from tfbundle.conversion.object_graph import rewrite_objects
 from tfbundle.conversion.renaming import Rename, rename_all
-from tfbundle.conversion.sources.values import NOT_STRINGS, array_of, has_only_strings, native
+from tfbundle.conversion.sources.values import NOT_STORABLE, array_of, is_storable, native
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
@@ -297,11 +297,11 @@ def _plan_one(
 def _returned(value: Any, name: str) -> Array:
     """Return what ``transform`` returned as an array, with strings as ``bytes``.
 
-    Raises ``ValueError`` for objects that are not strings.
+    Raises ``ValueError`` for objects that are neither strings nor variants.
     """
     array = array_of(value)
-    if not has_only_strings(array):
-        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {NOT_STRINGS}")
+    if not is_storable(array):
+        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {NOT_STORABLE}")
     if not array.dtype.hasobject and array.dtype.kind not in "SU":
         return array
     try:

@@ -146,6 +146,11 @@ def cast(array: np.ndarray[Any, np.dtype[Any]], dtype: Any) -> np.ndarray[Any, n
         return array.astype(dtype)
 
 
+def is_variant(element: Any) -> bool:
+    """Return whether an object is a variant: the message ``VariantTensorDataProto``, TensorFlow's own included."""
+    return getattr(getattr(element, "DESCRIPTOR", None), "name", None) == "VariantTensorDataProto"
+
+
 def clear_unused_bits(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     """Return the array with the bits cleared that a type of less than a byte leaves unused."""
     bits = SHORT_TYPES.get(array.dtype.name)

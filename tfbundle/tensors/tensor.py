@@ -26,7 +26,7 @@ from tfbundle.notebook import render, safe_view, view_of
 from tfbundle.plurals import plural
 from tfbundle.printable import escape_name
 from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.dtypes import DT_STRING, data_type_name, numpy_dtype
+from tfbundle.tensors.dtypes import DT_STRING, data_type_name, is_variant, numpy_dtype
 from tfbundle.tensors.selection import parse_index
 from tfbundle.tensors.store import Copyable, Range, TensorStore
 
@@ -117,7 +117,7 @@ class Tensor:
             if ranges:
                 return sum(place.size for place in ranges)
             size = self._open().string_size(self.name, self._record)
-            return sum(map(len, self.read().flat)) if size is None else size
+            return sum(map(_size_of, self.read().flat)) if size is None else size
         return self.size * self.dtype.itemsize
 
     @property
@@ -329,3 +329,9 @@ class Tensor:
                 )
             self._store = store
         return store
+
+
+def _size_of(element: Any) -> int:
+    """Return the size in bytes of a string, or of the message of a variant."""
+    size: int = element.ByteSize() if is_variant(element) else len(element)
+    return size

@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, SHORT_TYPES, clear_unused_bits, data_type_number, numpy_dtype
+from tfbundle.tensors.dtypes import (
+    DT_STRING,
+    DT_VARIANT,
+    SHORT_TYPES,
+    clear_unused_bits,
+    data_type_number,
+    is_variant,
+    numpy_dtype,
+)
 
 # So many bytes are copied in less time than a view of them takes to make.
 _SMALL = 1 << 12
@@ -112,7 +120,7 @@ def _to_objects(name: str, array: Array, number: int | None) -> tuple[int, Array
 
 def _to_bytes(name: str, element: Any, number: int) -> bytes:
     if number == DT_VARIANT:
-        if getattr(getattr(element, "DESCRIPTOR", None), "name", None) == "VariantTensorDataProto":
+        if is_variant(element):
             data: bytes = element.SerializeToString()
             return data
     elif isinstance(element, str):

@@ -10,9 +10,9 @@ import numpy as np
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
 from tfbundle.errors import FormatError
 from tfbundle.tensors.arrays import Array, split
-from tfbundle.tensors.dtypes import DT_STRING, data_type_of
+from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_of, is_variant
 
-NOT_STRINGS = "it contains Python objects that are neither str nor bytes"
+NOT_STORABLE = "it contains Python objects that are neither str nor bytes"
 _NOT_CHARACTERS = "it has text with numbers that are not Unicode characters"
 _PLACE = "the mapping"
 
@@ -50,14 +50,18 @@ def member_of(array: Array) -> Member:
     number = number_of(array.dtype)
     if number is None:
         return unsupported(f"TensorFlow has no type for {array.dtype}")
-    if not has_only_strings(array):
-        return unsupported(NOT_STRINGS)
+    if not is_storable(array):
+        return unsupported(NOT_STORABLE)
+    if array.dtype.hasobject and is_variant(next(array.flat, None)):
+        number = DT_VARIANT
     return Member(number, array.shape, lambda: split(native(np.ascontiguousarray(array))))
 
 
-def has_only_strings(array: Array) -> bool:
-    """Return whether every Python object of an array is ``str`` or ``bytes``, as of an array without objects."""
-    return not array.dtype.hasobject or all(isinstance(value, bytes | str) for value in array.flat)
+def is_storable(array: Array) -> bool:
+    """Return whether the Python objects of an array are all ``str`` or ``bytes``, or all variants."""
+    if not array.dtype.hasobject:
+        return True
+    return all(isinstance(value, bytes | str) for value in array.flat) or all(map(is_variant, array.flat))
 
 
 def number_of(dtype: np.dtype[Any]) -> int | None:
