@@ -7,7 +7,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfbundle.tensors.statistics import BINS, EXACT, PICTURE, QUANTILES, Statistics, join, make_plan, summarize
+from tfbundle.tensors.distributions import BINS, QUANTILES
+from tfbundle.tensors.row_statistics import summarize_rows
+from tfbundle.tensors.statistics import EXACT, PICTURE, Statistics, join, make_plan, summarize
 
 
 def gather(array: Any, chunk: int = 1 << 14) -> Statistics:
@@ -165,3 +167,54 @@ class TestPictures:
     @pytest.mark.parametrize("shape", [(), (7,), (1, 7), (7, 1), (1, 1)])
     def test_anything_else_has_none(self, shape: Any) -> None:
         assert gather(np.ones(shape, np.float32)).picture is None
+
+
+class TestManyAtOnce:
+    """Small tensors of one type and shape are rows of a matrix; a row has the statistics that it would have alone."""
+
+    @pytest.mark.parametrize(("name", "array"), list(arrays()), ids=[name for name, _ in arrays()])
+    @pytest.mark.parametrize("shape", [(), (1,), (7, 9), (EXACT,), (EXACT + 1,), (3, 3, 600)])
+    def test_rows_are_summarized_as_tensors_are(self, name: str, array: Any, shape: Any) -> None:
+        size = int(np.prod(shape))
+        rows = np.resize(array, (5, size)) if array.size < 5 * size else array.reshape(-1)[: 5 * size].reshape(5, size)
+        for row, found in zip(rows, summarize_rows(rows, shape), strict=True):
+            assert_same(found, gather(row.reshape(shape), size))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e5m2])
+    @pytest.mark.parametrize("which", [[], [0], [1, 3], [0, 1, 2, 3]])
+    def test_rows_that_are_not_finite(self, dtype: Any, which: list[int]) -> None:
+        rows = (np.arange(80).reshape(4, 20) % 7).astype(dtype)
+        for number in which:
+            rows[number, number], rows[number, 19] = np.nan, -np.inf
+        found = summarize_rows(rows, (4, 5))
+        assert [bool(item.nan and item.infinite) for item in found] == [number in which for number in range(4)]
+        for row, item in zip(rows, found, strict=True):
+            assert_same(item, gather(row.reshape(4, 5)))
+
+    def test_complex_numbers(self) -> None:
+        rows = np.array([[0, 1j], [np.nan, 0]], np.complex64)
+        assert [(item.zeros, item.nan, item.min) for item in summarize_rows(rows, (2,))] == [(1, 0, None), (1, 1, None)]
+
+    def test_tensors_without_elements(self) -> None:
+        assert summarize_rows(np.zeros((3, 0), np.float32), (2, 0)) == [Statistics()] * 3
+
+    def test_many_rows(self) -> None:
+        """More rows than are summarized together."""
+        rows = np.random.default_rng(4).standard_normal((3000, 64)).astype(np.float32)
+        found = summarize_rows(rows, (8, 8))
+        assert [item.min for item in found] == rows.min(axis=1).tolist()
+        assert [item.mean for item in found] == pytest.approx(rows.astype(np.float64).mean(axis=1).tolist())
+        assert [item.quantiles for item in found[::999]] == [
+            pytest.approx(np.quantile(row, QUANTILES)) for row in rows[::999]
+        ]
+
+
+def assert_same(found: Statistics, expected: Statistics) -> None:
+    assert found._replace(mean=None, std=None, picture=None) == expected._replace(mean=None, std=None, picture=None)
+    size = abs(expected.mean or 0) + abs(expected.std or 0)
+    assert found.mean == (expected.mean if expected.mean is None else pytest.approx(expected.mean, abs=1e-6 * size))
+    assert found.std == (expected.std if expected.std is None else pytest.approx(expected.std, abs=1e-6 * size))
+    assert (found.picture is None) == (expected.picture is None)
+    if found.picture is not None and expected.picture is not None:
+        assert found.picture[:2] == expected.picture[:2]
+        assert np.array_equal(found.picture.values, expected.picture.values, equal_nan=True)

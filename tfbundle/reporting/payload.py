@@ -19,8 +19,9 @@ import numpy as np
 
 from tfbundle.printable import escape_name, one_line
 from tfbundle.reporting.facts import Page, TensorFacts, Tensors
+from tfbundle.tensors.distributions import QUANTILES
 from tfbundle.tensors.dtypes import cast
-from tfbundle.tensors.statistics import QUANTILES, Picture, Statistics
+from tfbundle.tensors.statistics import Picture, Statistics
 
 # Of all data, in bytes; the rest of a page is small.
 _MOST_BYTES = 9 << 20

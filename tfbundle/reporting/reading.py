@@ -8,11 +8,13 @@ to be intact are ``verified``, so that verification need not read them again.
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
@@ -23,6 +25,7 @@ from tfbundle.progress import Progress
 from tfbundle.reporting.crew import Crew
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.row_statistics import summarize_rows
 from tfbundle.tensors.statistics import Part, Plan, Statistics, join, make_plan, summarize
 from tfbundle.tensors.store import Range
 from tfbundle.tensors.tensor import Tensor
@@ -106,20 +109,18 @@ class _Reading:
     def read_batch(self, batch: list[Known]) -> None:
         """Read small tensors together, or one tensor."""
         arrays = _read_together(self._tensors, batch)
+        _add_arrays(self.found, ((item, arrays[item.tensor.name]) for item in batch if item.tensor.name in arrays))
+        self._advance(sum(item.nbytes for item in batch if item.tensor.name in arrays))
         for item in batch:
-            array = arrays.get(item.tensor.name)
-            try:
-                if array is None:
+            if item.tensor.name not in arrays:
+                try:
                     self._read_one(item)
-                else:
-                    _add_array(self.found, item, array)
-                    self._advance(item.nbytes)
-            except (TfBundleError, OSError) as error:
-                self.found.problems[item.tensor.name] = str(error)
+                except (TfBundleError, OSError) as error:
+                    self.found.problems[item.tensor.name] = str(error)
 
     def _read_one(self, item: Known) -> None:
         if item.nbytes <= _SMALL or item.tensor.dtype.hasobject:
-            _add_array(self.found, item, item.tensor.read())
+            _add_arrays(self.found, [(item, item.tensor.read())])
             self._advance(item.nbytes)
             return
         whole = _Whole(item.tensor.name, make_plan(item.shape), self.found)
@@ -193,15 +194,19 @@ def _read_together(tensors: TensorMapping, batch: list[Known]) -> dict[str, Arra
         return {}
 
 
-def _add_array(found: Values, item: Known, array: Array) -> None:
-    name = item.tensor.name
-    if array.dtype.hasobject:
-        _add_texts(found, item, array.reshape(-1))
-        return
-    plan = make_plan(item.shape) if array.size else Plan(1, None, 0, 0)
-    found.statistics[name] = join(plan, [summarize(array.reshape(-1), 0, plan)])
-    if 0 < array.size <= _MOST_TEXTS:
-        found.values[name] = tuple(array.reshape(-1).tolist())
+def _add_arrays(found: Values, arrays: Iterable[tuple[Known, Array]]) -> None:
+    """Add the statistics of small tensors, which are computed together for those of one type and shape."""
+    alike: defaultdict[tuple[np.dtype[Any], tuple[int, ...]], dict[str, Array]] = defaultdict(dict)
+    for item, array in arrays:
+        flat = array.reshape(-1)
+        if array.dtype.hasobject:
+            _add_texts(found, item, flat)
+            continue
+        alike[array.dtype, item.shape][item.tensor.name] = flat
+        if 0 < array.size <= _MOST_TEXTS:
+            found.values[item.tensor.name] = tuple(flat.tolist())
+    for (_, shape), some in alike.items():
+        found.statistics.update(zip(some, summarize_rows(np.stack(list(some.values())), shape), strict=True))
 
 
 def _add_texts(found: Values, item: Known, flat: Array) -> None:

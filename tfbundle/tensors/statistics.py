@@ -8,8 +8,12 @@
 
 Minimum, maximum, mean, standard deviation, and the counts of zeros, NaNs and infinities cover every element. Means and
 squared distances of chunks are joined by the formula of Chan, Golub and LeVeque, which does not cancel as sums of
-squares do; within a chunk, values far from zero are shifted first. float32 is summed in rows of 4096 elements, so mean
-and standard deviation have about six correct digits.
+squares do; within a chunk, values far from zero are shifted first. float32 and smaller types are summed as float32 in
+rows of 4096 elements, so mean and standard deviation have about six correct digits.
+
+Every pass over a chunk of a megabyte takes as long as half of its checksum, so there are five: zeros, minimum, maximum,
+sum, and sum of squares. The last two are calls of einsum and BLAS, whose rows are too short for BLAS to start threads.
+Small tensors are summarized many at a time (``row_statistics``).
 
 The histogram and the quantiles of a tensor of more than ``EXACT`` elements are those of a sample: one in ``stride``
 elements, in even distances. The stride is a prime number that divides no dimension, so that it meets every column. A
@@ -27,11 +31,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.distributions import find_histograms, find_quantiles
 
-EXACT = 1 << 14
+EXACT = 1 << 12
 """Up to this many elements, histogram and quantiles are exact."""
-BINS = 40
-QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 PICTURE = 48
 """A picture has at most this many rows and columns."""
 
@@ -42,8 +45,7 @@ _FAR = 4.0
 _LEAST = 1e-30
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """Elements of a matrix at evenly spaced rows and columns; ``values`` are in rows, NaN and infinities included."""
 
     rows: int
@@ -51,8 +53,7 @@ class Picture:
     values: Array
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """The statistics of a tensor of numbers.
 
     ``min``, ``max``, ``mean``, ``std`` and ``quantiles`` (at ``QUANTILES``) are those of the finite elements, and
@@ -144,37 +145,65 @@ def summarize(values: Array, start: int, plan: Plan) -> Part:
 
 
 def _summarize(values: Array, start: int, plan: Plan) -> Part:
-    if values.dtype.isbuiltin != 1 or values.dtype == np.float16:
-        values = values.astype(np.int32 if "int" in values.dtype.name else np.float32)
-    elif values.dtype.kind == "b":
-        values = values.view(np.uint8)
+    values = as_numbers(values)
     sample = values[-start % plan.stride :: plan.stride].copy()
     pixels = None
     if plan.pixels is not None:
         first, last = np.searchsorted(plan.pixels, [start, start + len(values)])
         pixels = values[plan.pixels[first:last] - start]
-    zeros = int(np.count_nonzero(values == 0))
+    is_zero = values == 0
+    zeros = int(np.count_nonzero(is_zero)) if is_zero.any() else 0  # As a rule there are none, which is quicker to see.
     if values.dtype.kind == "c":
         nan = int(np.count_nonzero(np.isnan(values)))
         infinite = len(values) - int(np.count_nonzero(np.isfinite(values))) - nan
         return Part(zeros, nan, infinite, 0, None, None, 0.0, 0.0, sample[:0].real, None)
     nan = infinite = 0
-    # NaN is the minimum of what contains one.
-    if values.dtype.kind == "f" and len(values) and not (isfinite(values.min()) and isfinite(values.max())):
+    low, high = _extremes(values)
+    if values.dtype.kind == "f" and not (isfinite(low) and isfinite(high)):
+        # NaN is the minimum of what contains one.
         nan = int(np.count_nonzero(np.isnan(values)))
         finite = values[np.isfinite(values)]
         infinite = len(values) - len(finite) - nan
         values, sample = finite, sample[np.isfinite(sample)]
+        low, high = _extremes(values)
     if not len(values):
         return Part(zeros, nan, infinite, 0, None, None, 0.0, 0.0, sample, pixels)
-    low, high = values.min().item(), values.max().item()
     mean, distances = _moments(values)
     return Part(zeros, nan, infinite, len(values), low, high, mean, distances, sample, pixels)
 
 
+def as_numbers(values: Array) -> Array:
+    """Return the elements in a type of the same numbers that numpy calculates with: float32 or int32 for small types
+    that only ``ml_dtypes`` has and for float16, ``uint8`` for ``bool``.
+    """
+    dtype = values.dtype
+    if dtype.kind == "b":
+        return values.view(np.uint8)
+    if dtype.isbuiltin == 1 and dtype != np.float16:
+        return values
+    if dtype.name == "bfloat16":  # Its conversion is quick.
+        return values.astype(np.float32)
+    found: Array = _numbers_of(dtype).take(values.view(f"u{dtype.itemsize}"))
+    return found
+
+
+@lru_cache(None)
+def _numbers_of(dtype: np.dtype[Any]) -> Array:
+    """Return the numbers of all codes of a type, which are found far sooner in this table than by conversion."""
+    bits = 8 * dtype.itemsize
+    codes = np.arange(1 << bits).astype(f"u{dtype.itemsize}").view(dtype)
+    return codes.astype(np.int32 if "int" in dtype.name else np.float32)
+
+
+def _extremes(values: Array) -> tuple[Any, Any]:
+    return (values.min().item(), values.max().item()) if len(values) else (0, 0)
+
+
 def _moments(values: Array) -> tuple[float, float]:
     """Return the mean, and the sum of squared distances from it."""
-    if values.dtype != np.float32:
+    if values.dtype.itemsize <= 2:
+        values = values.astype(np.float32)
+    elif values.dtype != np.float32:
         return _exact_moments(values)
     total, squares = _sums(values)
     shift = 0.0
@@ -188,21 +217,22 @@ def _moments(values: Array) -> tuple[float, float]:
     return shift + total / len(values), max(0.0, distances)
 
 
-def _sums(values: Array) -> tuple[float, float]:
-    """Return the sum of float32 numbers and of their squares; rows of them are summed in float32."""
-    whole = len(values) // _ROW * _ROW
-    rows, rest = values[:whole].reshape(-1, _ROW), values[whole:].astype(np.float64)
-    total = float(np.einsum("ij->i", rows).sum(dtype=np.float64)) + float(rest.sum())
-    squares = float(np.matmul(rows[:, None, :], rows[:, :, None]).sum(dtype=np.float64)) + float((rest * rest).sum())
-    return total, squares
-
-
 def _exact_moments(values: Array) -> tuple[float, float]:
     numbers = values.astype(np.float64)
     mean = float(numbers.mean())
     numbers -= mean
-    numbers *= numbers
-    return mean, float(numbers.sum())
+    return mean, _sums(numbers)[1]
+
+
+def _sums(values: Array) -> tuple[float, float]:
+    """Return the sum of floats and of their squares; rows of them are summed in their own type."""
+    whole = len(values) // _ROW * _ROW
+    rows, rest = values[:whole].reshape(-1, _ROW), values[whole:].astype(np.float64)
+    total, squares = float(rest.sum()), float((rest * rest).sum())
+    if len(rows):
+        total += float(np.einsum("ij->i", rows).sum(dtype=np.float64))
+        squares += float(np.matmul(rows[:, None, :], rows[:, :, None]).sum(dtype=np.float64))
+    return total, squares
 
 
 def join(plan: Plan, parts: Iterable[Part]) -> Statistics:
@@ -244,7 +274,9 @@ class _Gathering:
         before, self._count = self._count, self._count + part.finite
         gap = part.mean - self._mean
         self._mean += gap * (part.finite / self._count)
-        self._distances += part.distances + gap * gap * (before * part.finite / self._count)
+        self._distances += part.distances
+        if before:  # The square of the first gap may overflow.
+            self._distances += gap * gap * (before * part.finite / self._count)
 
     def finish(self) -> Statistics:
         """Return the statistics of the whole tensor."""
@@ -256,8 +288,9 @@ class _Gathering:
         if not self._count:
             return Statistics(self.zeros, self.nan, self.infinite, picture=picture)
         with np.errstate(all="ignore"):
-            sample = np.sort(np.concatenate(self._samples))
-            quantiles, counts = _quantiles(sample), _histogram(sample, self._min, self._max)
+            sample = np.sort(np.concatenate(self._samples)).astype(np.float64)[None]
+            extremes = np.array([[self._min], [self._max]], np.float64)
+            quantiles, counts = find_quantiles(sample), find_histograms(sample, *extremes)
         mean, variance = self._mean, self._distances / self._count
         return Statistics(
             self.zeros,
@@ -267,37 +300,8 @@ class _Gathering:
             self._max,
             mean if isfinite(mean) else None,
             sqrt(variance) if isfinite(variance) else None,
-            quantiles,
-            counts,
+            quantiles[0],
+            counts[0],
             self.plan.stride,
             picture,
         )
-
-
-def _quantiles(ordered: Array) -> tuple[float, ...]:
-    """Return the quantiles of sorted numbers, interpolated as ``numpy.quantile`` does."""
-    if not len(ordered):
-        return ()
-    places = np.array(QUANTILES) * (len(ordered) - 1)
-    below = places.astype(np.int64)
-    above = np.minimum(below + 1, len(ordered) - 1)
-    low, high = ordered[below].astype(np.float64), ordered[above].astype(np.float64)
-    part = places - below
-    # Neither product overflows, whatever the numbers.
-    found = low * (1 - part) + high * part
-    return tuple(found.tolist())
-
-
-def _histogram(ordered: Array, low: float, high: float) -> tuple[int, ...]:
-    """Return how many of the sorted numbers are in each of ``BINS`` equal bins from ``low`` to ``high``."""
-    if low == high or not len(ordered):
-        return ()
-    numbers = ordered.astype(np.float64)
-    steps = np.arange(1, BINS)
-    span = float(high) - float(low)
-    if isfinite(span):
-        edges = float(low) + span * steps / BINS
-    else:  # Not the halves of the two.
-        edges = float(low) * (1 - steps / BINS) + float(high) * (steps / BINS)
-    places = np.concatenate([[0], np.searchsorted(numbers, edges, "left"), [len(numbers)]])
-    return tuple(np.diff(places).tolist())
