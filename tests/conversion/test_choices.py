@@ -18,6 +18,7 @@ from tests.support.command import refusal, run, run_json
 from tests.support.expected import FIXTURES
 from tfbundle.conversion.convert import convert
 from tfbundle.conversion.renaming import rename_all
+from tfbundle.conversion.sources.opening import open_source
 from tfbundle.errors import UnsupportedError
 
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -169,6 +170,42 @@ def test_transpose(model: Path, tmp_path: Path) -> None:
             convert(model, tmp_path / "out.npz", transpose=transpose)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("out", ["out", "out.h5"])
+def test_sizes_of_what_a_function_returns(tmp_path: Path, out: str) -> None:
+    """They are those of the new values, in the plan as after writing."""
+    if out.endswith(".h5"):
+        pytest.importorskip("h5py")
+    returned: dict[str, tuple[Any, int]] = {
+        "longer": (object_array([b"abcdef", "\u00e9"], (2,)), 8),
+        "shorter": (b"x", 1),
+        "text": (np.array(["ab", "cde"]), 5),
+        "numbers": (np.zeros((3, 2), np.int16), 12),
+        "strings of numbers": (object_array([b"1", b"22", b"333"], (3,)), 6),
+        "empty": (np.zeros((0, 4), np.float32), 0),
+        "no strings": (object_array([], (0,)), 0),
+    }
+    words = object_array([b"some", b"words"], (2,))
+    stored: dict[str, Any] = {name: MATRIX if name == "strings of numbers" else words for name in returned}
+    write_bundle(tmp_path / "m", stored | {"kept": MATRIX})
+    calls: list[tuple[int, int]] = []
+    for dry_run in (True, False):
+        done = convert(
+            tmp_path / "m",
+            tmp_path / out,
+            transform=lambda name, tensor: returned[name][0] if name in returned else tensor,
+            progress=lambda nbytes, total: calls.append((nbytes, total)),
+            dry_run=dry_run,
+        )
+        sizes = {item.name: item.nbytes for item in done.items}
+        assert sizes == {name: size for name, (_, size) in returned.items()} | {"kept": MATRIX.nbytes}
+        assert done.nbytes == sum(sizes.values())
+    assert calls[-1] == (done.nbytes, done.nbytes)
+    with open_source(tmp_path / (out if "." in out else f"{out}.index")) as found:
+        for name, (value, size) in returned.items():
+            array = found[name].read()
+            assert (sum(map(len, array.flat)) if array.dtype.hasobject else array.nbytes) == size, (name, value)
+
+
 def test_transform(model: Path, tmp_path: Path) -> None:
     seen = []
 
@@ -192,6 +229,23 @@ def test_transform(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"shape \[3\].*shape \[2\]"):
         convert(model, tmp_path / "x.npz", names=["int8"], transform=lambda name, tensor: next(answers))
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_refusals_advise_casts_of_stored_types_alone(tmp_path: Path) -> None:
+    """A type that a cast or a function made is not one that another cast could replace."""
+    write_bundle(tmp_path / "m", {"a": MATRIX, "b": MATRIX.astype(ml_dtypes.bfloat16), "c": MATRIX})
+    with pytest.raises(UnsupportedError) as error:
+        convert(
+            tmp_path / "m",
+            tmp_path / "out.npz",
+            cast={"a": "bfloat16"},
+            transform=lambda name, tensor: tensor.read().astype(ml_dtypes.int4) if name == "c" else tensor,
+        )
+    assert (
+        "3 of the 3 tensors (bfloat16: 'a', 'b'; int4: 'c'); cast bfloat16=float32 (--cast) or" in error.value.message
+    )
+    with pytest.raises(UnsupportedError, match=r"'a'\); leave them out \(--exclude\)"):
+        convert(tmp_path / "m", tmp_path / "out.npz", names=["a"], cast="bfloat16")
 
 
 def test_averages_take_the_place_of_their_variables(model: Path, tmp_path: Path) -> None:

@@ -64,6 +64,12 @@ def test_what_is_renamed_is_restored_under_its_new_name(tf: Any, saved: Path, tm
         tf.train.Checkpoint(model=make(tf, 5.0)).restore(str(path)).assert_existing_objects_matched()
 
 
+def test_the_size_of_a_changed_graph_is_that_of_the_new_one(saved: Path, tmp_path: Path) -> None:
+    done = convert(saved, tmp_path / "out", rename={"^model/": "a_model_of_another_name/"})
+    (size,) = (item.nbytes for item in done.items if item.name == OBJECT_GRAPH_KEY)
+    assert size == len(tfbundle.load(tmp_path / "out", names=[OBJECT_GRAPH_KEY])[OBJECT_GRAPH_KEY][()])
+
+
 def test_keys_that_are_no_paths_are_found_by_the_graph(tf: Any, saved: Path, tmp_path: Path) -> None:
     path = rewritten(saved, tmp_path / "flat", lambda name: name.removesuffix(SUFFIX).replace("/", "_") + SUFFIX)
     root = make(tf, 5.0)

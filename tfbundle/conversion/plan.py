@@ -65,7 +65,10 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Planned:
-    """A tensor to write, with its ``name``, ``dtype`` and ``shape`` in the output."""
+    """A tensor to write, with its ``name``, ``dtype`` and ``shape`` in the output.
+
+    ``text_size`` is the number of bytes in the strings that ``transform`` returned.
+    """
 
     name: str
     tensor: Tensor
@@ -73,11 +76,14 @@ class Planned:
     shape: tuple[int, ...]
     axes: tuple[int, ...] | None = None
     transform: Transform | None = None
+    text_size: int | None = None
 
     @property
     def nbytes(self) -> int:
-        """The size of its elements in bytes as they will be written; for strings, as they are stored."""
-        return self.tensor.nbytes if self.dtype.hasobject else prod(self.shape) * self.dtype.itemsize
+        """The size of its elements in bytes as they will be written; for unchanged strings, as they are stored."""
+        if not self.dtype.hasobject:
+            return prod(self.shape) * self.dtype.itemsize
+        return self.tensor.nbytes if self.text_size is None else self.text_size
 
     @cached_property
     def ranges(self) -> tuple[Range, ...]:
@@ -228,7 +234,13 @@ def _plan_graph(
         )
     array = np.empty((), object)
     array[()] = rewrite_objects(source.objects, names)
-    return Planned(tensor.name, tensor, array.dtype, (), transform=lambda name, tensor: array)
+    return _transformed(tensor.name, tensor, array, lambda name, tensor: array)
+
+
+def _transformed(name: str, tensor: Tensor, array: Array, transform: Transform) -> Planned:
+    """Return the line of a tensor for which ``transform`` returned ``array``."""
+    text_size = sum(map(len, array.flat)) if array.dtype.hasobject else None
+    return Planned(name, tensor, array.dtype, array.shape, transform=transform, text_size=text_size)
 
 
 def _choose(
@@ -281,8 +293,7 @@ def _plan_one(
         if value is None:
             return None
         if value is not tensor:
-            array = _returned(value, name)
-            return Planned(name, tensor, array.dtype, array.shape, transform=transform)
+            return _transformed(name, tensor, _returned(value, name), transform)
     dtype = casts.dtype_of(tensor)
     if may_lose(tensor.dtype, dtype):
         for values in tensor.chunks():

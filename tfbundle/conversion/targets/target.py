@@ -13,7 +13,6 @@ from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.copying import Sink
 from tfbundle.tensors.dtypes import python_name
-from tfbundle.tensors.tensor import Tensor
 
 Count = Callable[[int], None]
 
@@ -53,18 +52,25 @@ class Target(Protocol):
 def check_held(target: Target, plan: Plan) -> None:
     """Raise an ``UnsupportedError`` with the names of all tensors that the target cannot store."""
     names = {tensor.name for tensor in plan.tensors}
-    refused: dict[str, list[Tensor]] = {}
+    refused: dict[str, list[Planned]] = {}
     for planned in plan.tensors:
         reason = target.refuse(planned, names)
         if reason is not None:
-            refused.setdefault(reason, []).append(planned.tensor)
+            refused.setdefault(reason, []).append(planned)
     if refused:
         raise UnsupportedError(_describe(target, refused, len(plan.tensors)), path=plan.source.prefix)
 
 
-def _describe(target: Target, refused: dict[str, list[Tensor]], count: int) -> str:
-    groups = [f"{reason}: {', '.join(repr(tensor.name) for tensor in group)}" for reason, group in refused.items()]
-    stored = [python_name(tensor.data_type) for reason, group in refused.items() if kind_of(reason) for tensor in group]
+def _describe(target: Target, refused: dict[str, list[Planned]], count: int) -> str:
+    groups = [f"{reason}: {', '.join(repr(one.tensor.name) for one in group)}" for reason, group in refused.items()]
+    # A type that a cast or function makes is the caller's choice.
+    stored = [
+        python_name(one.tensor.data_type)
+        for reason, group in refused.items()
+        if kind_of(reason)
+        for one in group
+        if one.transform is None and one.dtype == one.tensor.dtype
+    ]
     casts = [f"{name}={_WAYS_OUT.get(name, 'float32')}" for name in dict.fromkeys(stored)]
     ways = [f"cast {' '.join(casts)} (--cast)"] if casts else []
     many = sum(map(len, refused.values()))
