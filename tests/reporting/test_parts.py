@@ -19,7 +19,7 @@ from tfbundle.reporting.changes import describe_changes
 from tfbundle.reporting.crew import Crew
 from tfbundle.reporting.curves import read_runs, thinned
 from tfbundle.reporting.folder import checkpoint_table, contents_table, format_time
-from tfbundle.reporting.graphs import graph_facts
+from tfbundle.reporting.graphs import read_graphs
 from tfbundle.reporting.payload import LONGEST, shorten
 from tfbundle.storage.locations import locate
 
@@ -143,7 +143,7 @@ class TestGraphs:
         model = next(FIXTURES.glob("tf-2.15.1/keras-saved-model/**/saved_model.pb")).parent
         location = locate(model)
         notices: list[Any] = []
-        (facts,) = graph_facts(location, overview(location), notices)
+        (facts,) = read_graphs(location, overview(location), notices).facts
         assert notices == []
         meta = tfbundle.load_saved_model(model).meta_graph()
         assert dict(facts.rows)["TensorFlow"] == meta.tensorflow_version

@@ -60,3 +60,14 @@ class OpenPage:
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """Return the value of a script in the page."""
         return self.page.evaluate(script, argument)
+
+
+def find_barriers(opened: OpenPage) -> list[Any]:
+    """Return what axe finds on a page, which must have been opened with ``bypass_csp``; skip where there is no axe."""
+    axe = pytest.importorskip("axe_core_python", reason="needs the scripts of axe-core, which are not installed")
+    opened.evaluate(next(Path(axe.__file__).parent.glob("*axe.min.js")).read_text("utf-8"))
+    found = opened.evaluate("axe.run()")
+    assert len(found["passes"]) > 20
+    return [
+        (item["id"], item["impact"], [node["target"] for node in item["nodes"]][:3]) for item in found["violations"]
+    ]

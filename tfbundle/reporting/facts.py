@@ -96,6 +96,39 @@ class Facts:
     tables: tuple[tuple[str, Table], ...] = ()
 
 
+class Nodes(NamedTuple):
+    """The nodes of a graph, or of the ``function`` with this name, as columns.
+
+    Node ``i`` has the next ``counts[i]`` of the ``sources``: numbers of nodes, or their complements for control inputs,
+    with the names of their ``outputs``, empty for the first. ``calls`` are names of functions by the number of a node,
+    and ``start`` is the node that is shown first.
+    """
+
+    function: str
+    names: list[str]
+    ops: list[str]
+    counts: list[int]
+    sources: list[int]
+    outputs: list[str]
+    calls: Mapping[int, tuple[str, ...]]
+    start: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The nodes of one graph and of its functions; ``path`` is the argument of the command that shows it.
+
+    ``nodes_left_out`` is the number of nodes of the graph itself if there is no space for them, and
+    ``functions_left_out`` that of functions without space.
+    """
+
+    title: str
+    path: str
+    bodies: tuple[Nodes, ...]
+    nodes_left_out: int = 0
+    functions_left_out: int = 0
+
+
 @dataclass(frozen=True)
 class Curve:
     """One series of numbers of a run; ``total`` is its length before it was thinned out."""
@@ -137,3 +170,4 @@ class Page:
     hparams: Table | None = None
     graphs: tuple[Facts, ...] = ()
     changes: Facts | None = None
+    drawings: tuple[Drawing, ...] = ()

@@ -1,8 +1,9 @@
-"""The facts of graphs, meta graphs and SavedModels: versions, sizes, signatures and ops."""
+"""The graphs, meta graphs and SavedModels at a path: versions, sizes, signatures, ops, and their nodes for drawings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from tfbundle.errors import TfBundleError
 from tfbundle.graph.graph import Graph
@@ -11,7 +12,8 @@ from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.saved_model import SavedModel
 from tfbundle.graph.signatures import Signature, SignatureTensor
 from tfbundle.overview.items import Overview
-from tfbundle.reporting.facts import Facts, Notice, Table
+from tfbundle.reporting.drawings import Space, draw_graph
+from tfbundle.reporting.facts import Drawing, Facts, Notice, Table
 from tfbundle.reporting.folder import GRAPHS
 from tfbundle.storage.base import Location
 from tfbundle.tensors.dtypes import python_name
@@ -20,26 +22,40 @@ _MOST_GRAPHS = 8
 _MOST_ROWS = 200
 
 
-def graph_facts(location: Location, found: Overview, notices: list[Notice]) -> Iterator[Facts]:
-    """Yield the facts of the graphs at a path; a folder has those of its items, and of the latest checkpoint."""
+class Graphs(NamedTuple):
+    """The facts of graphs, and their nodes."""
+
+    facts: list[Facts]
+    drawings: list[Drawing]
+
+
+def read_graphs(location: Location, found: Overview, notices: list[Notice]) -> Graphs:
+    """Return the graphs at a path; a folder has those of its items, and of the latest checkpoint."""
     paths = [item.path for item in found.items if item.kind in GRAPHS and not item.problem]
     with_graphs = [item for item in found.items if item.kind == "checkpoint" and item.facts.get("graph")]
     paths += [item.path for item in sorted(with_graphs, key=lambda item: -(item.step or 0))[:1]]
     if len(paths) > _MOST_GRAPHS:
         notices.append(Notice("note", "graphs", f"{len(paths) - _MOST_GRAPHS:,} more graphs are left out."))
+    graphs = Graphs([], [])
+    space = Space()
     for path in paths[:_MOST_GRAPHS]:
+        name = location.name if path == location.path else path.removeprefix(location.join("").path)
         try:
             loaded = load_any(path)
-            name = location.name if path == location.path else path.removeprefix(location.join("").path)
             if isinstance(loaded, SavedModel):
                 for meta in loaded.meta_graphs:
-                    yield _meta_graph(meta, f"{name}, tags {', '.join(meta.tags) or 'none'}", _assets(loaded))
+                    title = f"{name}, tags {', '.join(meta.tags) or 'none'}"
+                    graphs.facts.append(_meta_graph(meta, title, _assets(loaded)))
+                    graphs.drawings.append(draw_graph(meta.graph, title, path, meta.signatures, space))
             elif isinstance(loaded, MetaGraph):
-                yield _meta_graph(loaded, name, ())
+                graphs.facts.append(_meta_graph(loaded, name, ()))
+                graphs.drawings.append(draw_graph(loaded.graph, name, path, loaded.signatures, space))
             else:
-                yield _graph(loaded, name)
+                graphs.facts.append(_graph(loaded, name))
+                graphs.drawings.append(draw_graph(loaded, name, path, {}, space))
         except (TfBundleError, OSError) as error:
             notices.append(Notice("warning", "graph", str(error)))
+    return graphs
 
 
 def _graph(graph: Graph, title: str) -> Facts:

@@ -51,8 +51,13 @@ def shown(text: str) -> str:
     return one_line(shorten(text))
 
 
-def encode(page: Page) -> str:
-    """Return the JSON of a page's tensors and curves."""
+def name_text(name: str) -> str:
+    """Return a name of any length and content as it is shown; a name that is not long can be told from any other."""
+    return escape_name(shorten(name))
+
+
+def encode(page: Page, reserved: int = 0) -> str:
+    """Return the JSON of a page's tensors and curves, with ``reserved`` bytes less than usual."""
     data: dict[str, Any] = {}
     if page.charts:
         data["charts"] = [
@@ -72,11 +77,12 @@ def encode(page: Page) -> str:
             for tag, curves in page.charts.items()
         ]
     if page.tensors is not None:
-        data["tensors"] = _columns(page.tensors, _MOST_BYTES - len(_dumps(data)))
-    return _dumps(data)
+        data["tensors"] = _columns(page.tensors, _MOST_BYTES - reserved - len(dumps(data)))
+    return dumps(data)
 
 
-def _dumps(value: Any) -> str:
+def dumps(value: Any) -> str:
+    """Return a value as JSON that cannot end the element that it is in."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -84,7 +90,7 @@ def _dumps(value: Any) -> str:
 def _columns(tensors: Tensors, most_bytes: int) -> dict[str, Any]:
     facts = tensors.tensors
     digits = _DIGITS if len(facts) <= _MANY else _FEW_DIGITS
-    shared, rest = _front_coded([escape_name(shorten(item.name)) for item in facts])
+    shared, rest = front_coded([name_text(item.name) for item in facts])
     dtypes = {name: number for number, name in enumerate(dict.fromkeys(item.dtype for item in facts))}
     shapes = {shape: number for number, shape in enumerate(dict.fromkeys(item.shape for item in facts))}
     columns: dict[str, Any] = {
@@ -113,10 +119,10 @@ def _columns(tensors: Tensors, most_bytes: int) -> dict[str, Any]:
         columns["owner"] = [-1 if item.owner is None else item.owner for item in facts]
     if tensors.has_statistics:
         columns["statistics"] = _statistics([item.statistics for item in facts], digits)
-    left = most_bytes - len(_dumps(columns))
+    left = most_bytes - len(dumps(columns))
     for i, item in enumerate(facts):
         if item.variable is not None and item.variable != item.name:
-            left = _spend(columns["variable"], i, escape_name(shorten(item.variable)), left)
+            left = _spend(columns["variable"], i, name_text(item.variable), left)
     for i in sorted(range(len(facts)), key=lambda i: (-facts[i].nbytes, i)):
         if left < _LEAST_DETAIL:
             columns["leftOut"] += facts[i].statistics is not None
@@ -128,14 +134,15 @@ def _columns(tensors: Tensors, most_bytes: int) -> dict[str, Any]:
 
 def _spend(target: dict[int, Any], i: int, value: Any, left: int) -> int:
     """Add a value unless it is too large for what is left, and return how many bytes are left then."""
-    size = len(_dumps(value)) + 12
+    size = len(dumps(value)) + 12
     if size > left:
         return left
     target[i] = value
     return left - size
 
 
-def _front_coded(names: Iterable[str]) -> tuple[list[int], list[str]]:
+def front_coded(names: Iterable[str]) -> tuple[list[int], list[str]]:
+    """Return how many characters each name shares with the one before it, and the rest of each."""
     shared, rest = [], []
     before = ""
     for name in names:

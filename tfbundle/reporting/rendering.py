@@ -16,24 +16,27 @@ from importlib.resources import files
 from typing import Any
 
 from tfbundle.errors import UnsupportedError
+from tfbundle.reporting.drawing_payload import encode_drawings
 from tfbundle.reporting.facts import Page
 from tfbundle.reporting.payload import encode, shown
 
 # In this order: each may use what those before it define.
-_SCRIPTS = ("elements.js", "pictures.js", "tensors.js", "curves.js")
+_SCRIPTS = ("elements.js", "pictures.js", "tensors.js", "curves.js", "layers.js", "drawings.js")
 
 
 def render(page: Page) -> bytes:
     """Return a page as HTML in UTF-8; raises ``UnsupportedError`` if jinja2 is not installed."""
     style, script = _resource("page.css"), _script()
     template, as_markup = _template()
+    drawings = encode_drawings(page.drawings)
     text: str = template.render(
         page=page,
         style=as_markup(style),
         script=as_markup(script),
         style_hash=_hash(style),
         script_hash=_hash(script),
-        data=as_markup(encode(page)),
+        data=as_markup(encode(page, len(drawings))),
+        drawings=as_markup(drawings),
     )
     return text.encode()
 

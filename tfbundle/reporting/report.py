@@ -26,7 +26,7 @@ from tfbundle.reporting.changes import describe_changes
 from tfbundle.reporting.curves import Runs, read_runs
 from tfbundle.reporting.facts import Facts, Notice, Page, Tensors
 from tfbundle.reporting.folder import checkpoint_table, contents_table
-from tfbundle.reporting.graphs import graph_facts
+from tfbundle.reporting.graphs import read_graphs
 from tfbundle.reporting.notices import advice_of, scan_notices, scan_verdict, verify_notices, verify_verdict
 from tfbundle.reporting.rendering import render
 from tfbundle.reporting.tensors import describe_tensors, read_tensors
@@ -109,7 +109,7 @@ def _collect(
         verdicts.append(scan_verdict(scanned))
         notices += scan_notices(scanned)
     runs = _read_runs(location, found, notices)
-    graphs = tuple(graph_facts(location, found, notices))
+    graphs = read_graphs(location, found, notices)
     order = {"error": 0, "warning": 1, "note": 2}
     notices.sort(key=lambda notice: order[notice.level])
     return Page(
@@ -128,8 +128,9 @@ def _collect(
         {} if runs is None else runs.charts,
         0 if runs is None else runs.left_out,
         None if runs is None else runs.hparams,
-        graphs,
+        tuple(graphs.facts),
         changes,
+        tuple(graphs.drawings),
     )
 
 

@@ -77,12 +77,12 @@ function tensorBrowser(packed) {
     ["Bytes", (node) => (node.tensor || node).bytes, ""],
   ];
   let sorted = -1, isDown = false, visible = [], selected = 0, words = [], isList = false;
-  const ROW = 30;
+  const ROW = 30, HEAD = 34;
   const grid = byId("grid"), status = byId("status"), search = byId("search"), view = byId("view"), detail = byId("detail");
   grid.setAttribute("role", "treegrid");
-  grid.setAttribute("aria-label", "Tensors");
+  grid.setAttribute("aria-label", "Tensors: arrow keys move, left and right fold");
   grid.setAttribute("aria-colcount", COLUMNS.length);
-  const head = make("div", "row head"), headGroup = make("div");
+  const head = make("div", "row head"), headGroup = make("div", "heads");
   headGroup.setAttribute("role", "rowgroup");
   head.setAttribute("role", "row");
   const headings = COLUMNS.map(([title, , className], column) => {
@@ -95,13 +95,12 @@ function tensorBrowser(packed) {
     return cell;
   });
   headGroup.append(head);
-  const scroller = make("div", "scroller"), space = make("div");
-  scroller.tabIndex = 0;
-  scroller.setAttribute("role", "rowgroup");
-  scroller.setAttribute("aria-label", "Rows: arrow keys move, left and right fold");
+  const rows = make("div", "rows"), space = make("div");
+  grid.tabIndex = 0;
+  rows.setAttribute("role", "rowgroup");
   space.setAttribute("role", "presentation");
-  scroller.append(space);
-  grid.append(headGroup, scroller);
+  rows.append(space);
+  grid.append(headGroup, rows);
 
   function compare(a, b) {
     const key = COLUMNS[sorted][1], x = key(a), y = key(b);
@@ -152,8 +151,8 @@ function tensorBrowser(packed) {
   }
   const shown = new Map();
   function render() {
-    const first = Math.max(0, Math.floor(scroller.scrollTop / ROW) - 6);
-    const last = Math.min(visible.length, Math.ceil((scroller.scrollTop + scroller.clientHeight) / ROW) + 6);
+    const first = Math.max(0, Math.floor(grid.scrollTop / ROW) - 6);
+    const last = Math.min(visible.length, Math.ceil((grid.scrollTop + grid.clientHeight) / ROW) + 6);
     for (const [index, row] of shown) if (index < first || index >= last) { row.remove(); shown.delete(index); }
     for (let index = first; index < last; index++) if (!shown.has(index)) {
       const row = makeRow(visible[index], index);
@@ -161,8 +160,8 @@ function tensorBrowser(packed) {
       space.append(row);
     }
     for (const [index, row] of shown) row.setAttribute("aria-selected", String(index === selected));
-    if (shown.has(selected)) scroller.setAttribute("aria-activedescendant", "row" + selected);
-    else scroller.removeAttribute("aria-activedescendant");
+    if (shown.has(selected)) grid.setAttribute("aria-activedescendant", "row" + selected);
+    else grid.removeAttribute("aria-activedescendant");
   }
   function makeRow(node, index) {
     const row = make("div", "row"), tensor = node.tensor;
@@ -206,21 +205,21 @@ function tensorBrowser(packed) {
   function select(index) {
     selected = Math.max(0, Math.min(visible.length - 1, index));
     const top = selected * ROW;
-    if (top < scroller.scrollTop) scroller.scrollTop = top;
-    else if (top + ROW > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + ROW - scroller.clientHeight;
+    if (top < grid.scrollTop) grid.scrollTop = top;
+    else if (top + ROW > grid.scrollTop + grid.clientHeight - HEAD) grid.scrollTop = top + ROW + HEAD - grid.clientHeight;
     render();
     if (visible[selected]) showDetail(visible[selected]);
   }
   let isWaiting = false;
-  scroller.addEventListener("scroll", () => {
+  grid.addEventListener("scroll", () => {
     if (isWaiting) return;
     isWaiting = true;
     requestAnimationFrame(() => { isWaiting = false; render(); });
   });
-  scroller.addEventListener("keydown", (event) => {
-    const node = visible[selected], page = Math.max(1, Math.floor(scroller.clientHeight / ROW) - 1);
+  grid.addEventListener("keydown", (event) => {
+    const node = visible[selected], page = Math.max(1, Math.floor((grid.clientHeight - HEAD) / ROW) - 1);
     const moves = { ArrowDown: selected + 1, ArrowUp: selected - 1, Home: 0, End: visible.length - 1, PageDown: selected + page, PageUp: selected - page };
-    if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!node || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button")) return;
     if (event.key in moves) select(moves[event.key]);
     else if (event.key === "ArrowRight") { if (node.nodes.length && !node.open && !isList && !words.length) toggle(node, true); else select(selected + 1); }
     else if (event.key === "ArrowLeft") { if (node.open && !words.length && !isList) toggle(node, false); else if (!isList && node.parent !== root) select(visible.indexOf(node.parent)); }
@@ -239,15 +238,15 @@ function tensorBrowser(packed) {
   let timer = 0;
   function setWords() {
     words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    scroller.scrollTop = 0;
+    grid.scrollTop = 0;
     refresh();
   }
   search.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(setWords, 60); });
   search.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { search.value = ""; setWords(); }
-    if (event.key === "ArrowDown") { event.preventDefault(); scroller.focus(); }
+    if (event.key === "ArrowDown") { event.preventDefault(); grid.focus(); }
   });
-  view.addEventListener("change", () => { isList = view.value === "list"; scroller.scrollTop = 0; refresh(); });
+  view.addEventListener("change", () => { isList = view.value === "list"; grid.scrollTop = 0; refresh(); });
   function openAll(open) { (function walk(node) { node.open = open; node.nodes.forEach(walk); })(root); refresh(); }
   byId("expand").addEventListener("click", () => openAll(true));
   byId("collapse").addEventListener("click", () => openAll(false));
