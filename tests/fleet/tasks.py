@@ -19,15 +19,34 @@ def fail_at_three(number: int) -> int:
     return number
 
 
-def die_at_three(number: int) -> int:
-    if number == 3:
+def die_elsewhere(home: int) -> int:
+    """Kill this process, unless it is ``home``."""
+    if os.getpid() != home:
         os.kill(os.getpid(), signal.SIGKILL)
-    return number
+    return process(home)
 
 
-def wait(number: int) -> int:
-    time.sleep(600 if number else 0)
+_has_answered = False
+
+
+def hold_elsewhere(home: int) -> int:
+    """Return the number of this process; the second time, do not return, unless this is ``home``."""
+    global _has_answered
+    if os.getpid() != home and _has_answered:
+        time.sleep(600)
+    _has_answered = True
+    return process(home)
+
+
+def process(_: int) -> int:
+    time.sleep(0.01)
     return os.getpid()
+
+
+def fail_elsewhere(home: int) -> int:
+    if os.getpid() != home:
+        raise FormatError("it is damaged", path="/elsewhere")
+    return process(home)
 
 
 def slow(number: int) -> int:

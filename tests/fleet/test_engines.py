@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,44 @@ def test_errors_are_those_of_the_function(engine: Any) -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_this_process_is_one_of_them() -> None:
+    """It has results before another process has started, and afterwards both have."""
+    home = os.getpid()
+    results = choose_engine(2, None).map(tasks.process, repeat(home))
+    assert next(results) == home
+    worker = next(result for result in results if result != home)
+    assert set(islice(results, 50)) == {home, worker}
+    assert [child.pid for child in multiprocessing.active_children()] == [worker]
+    results.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_tasks_that_end_before_another_process_has_started() -> None:
+    home = os.getpid()
+    assert list(choose_engine(2, None).map(tasks.process, [home] * 2)) == [home] * 2
+    assert multiprocessing.active_children() == []
+    assert list(choose_engine(2, None).map(tasks.process, [])) == []
+
+
+def test_an_error_elsewhere_is_raised_here() -> None:
+    with pytest.raises(tfbundle.FormatError, match="it is damaged") as caught:
+        list(choose_engine(3, None).map(tasks.fail_elsewhere, repeat(os.getpid())))
+    assert caught.value.path == "/elsewhere"
+    assert multiprocessing.active_children() == []
+
+
 def test_a_worker_that_is_killed_is_an_error() -> None:
     started = time.monotonic()
     with pytest.raises(tfbundle.TfBundleError, match="a worker process ended before its task was done"):
-        list(choose_engine(2, None).map(tasks.die_at_three, range(100)))
+        list(choose_engine(2, None).map(tasks.die_elsewhere, repeat(os.getpid())))
     assert multiprocessing.active_children() == []
     assert time.monotonic() - started < 30
 
 
 def test_results_that_are_dropped_end_the_workers() -> None:
-    results = choose_engine(2, None).map(tasks.wait, range(5))
-    worker = next(results)
+    home = os.getpid()
+    results = choose_engine(2, None).map(tasks.hold_elsewhere, repeat(home))
+    worker = next(result for result in results if result != home)
     started = time.monotonic()
     results.close()
     assert time.monotonic() - started < 10
@@ -79,12 +107,14 @@ def test_descriptors_are_closed() -> None:
 
 
 SCRIPT = """
-import os, sys
+import itertools, os, sys
 from tests.fleet import tasks
 from tfbundle.fleet.engines import choose_engine
 if __name__ == "__main__":
-    for worker in choose_engine(2, None).map(tasks.wait, range(5)):
-        print(worker, flush=True)
+    home = os.getpid()
+    for process in choose_engine(2, None).map(tasks.hold_elsewhere, itertools.repeat(home)):
+        if process != home:
+            print(process, flush=True)
 """
 
 

@@ -4,7 +4,7 @@ All three return the same results in the same order. Tasks are submitted a few a
 for their turn stay within memory however many tasks there are::
 
     workers=None, 1   in this process, one task when its result is needed
-    workers=N         N processes on this machine (``local_workers``)
+    workers=N         this process and N - 1 others on this machine (``local_workers``)
     scheduler="..."   the workers of an existing dask cluster (``dask_cluster``)
 
 A function that runs elsewhere must be importable there. Its errors are raised here, as they would be in this process.

@@ -60,9 +60,9 @@ def event_batches(
     ``runs`` and ``tags`` are a name, a glob, a compiled pattern, a predicate on names, or several of these. Files of
     runs that are not selected are not opened. Tags are selected in each run; a tag that no run has gives no rows.
 
-    ``workers`` is the number of processes on this machine, by default only this one; ``scheduler`` is the address of an
-    existing dask cluster. Both return the same batches in the same order. ``storage_options`` are those of ``locate``,
-    for URLs.
+    ``workers`` is the number of processes on this machine, of which this one is the first, and by default the only one;
+    ``scheduler`` is the address of an existing dask cluster. Both return the same batches in the same order.
+    ``storage_options`` are those of ``locate``, for URLs.
 
     Files that are damaged, or cannot be read, contribute the records before the damage, and a row in ``troubles``,
     which fills while the reader is consumed; without ``troubles``, each row is logged as a warning.

@@ -65,10 +65,10 @@ def inventory(
     or incomplete is a row with findings, and so is a folder that cannot be listed. Rows are in the order of the
     folders, and in each folder by step. Links are followed, and each folder is listed once.
 
-    ``workers`` is the number of processes on this machine, by default only this one; ``scheduler`` is the address of an
-    existing dask cluster. ``storage_options`` are those of ``locate``, for URLs. Raises ``MissingFileError`` if there
-    is no such folder, ``UnsupportedError`` if pyarrow is not installed, and ``TfBundleError`` if a worker is killed or
-    the cluster is lost.
+    ``workers`` is the number of processes on this machine, of which this one is the first, and by default the only one;
+    ``scheduler`` is the address of an existing dask cluster. ``storage_options`` are those of ``locate``, for URLs.
+    Raises ``MissingFileError`` if there is no such folder, ``UnsupportedError`` if pyarrow is not installed, and
+    ``TfBundleError`` if a worker is killed or the cluster is lost.
     """
     import_pyarrow()
     return to_table(list(inventory_rows(root, workers=workers, scheduler=scheduler, storage_options=storage_options)))

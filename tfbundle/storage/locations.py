@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
@@ -79,7 +78,11 @@ def locate(path: StrPath, storage_options: StorageOptions | None = None, *, stor
         )
     # A "?" or "#" has no meaning in the URL of a file, and such characters do occur in names.
     rest = text[len("file://") + len(parts.netloc) :]
-    return LocalLocation(url2pathname(rest) if os.name == "nt" else unquote(rest, errors="surrogateescape"))
+    if os.name != "nt":
+        return LocalLocation(unquote(rest, errors="surrogateescape"))
+    from urllib.request import url2pathname  # It loads what HTTP needs.
+
+    return LocalLocation(url2pathname(rest))
 
 
 def with_options(source: T, storage_options: StorageOptions | None) -> T | Location:

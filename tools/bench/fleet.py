@@ -10,7 +10,7 @@ default a temporary one), then measures:
     again      the same data set again, with nothing new
     inventory  a row for each of 2,000 checkpoints
 
-Memory is the largest resident size of the process, plus that of the largest worker for each worker, imports included.
+Memory is the largest resident size of the process, plus that of its worker, imports included.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _exports(folder: str, scratch: str, rounds: int) -> None:
         results["tbparse"].append(_measure("from tbparse import SummaryReader", tbparse))
     one, both, again, other = (statistics.median(row[0] for row in results[name]) for name in results)
     other *= len(paths) / _SAMPLE
-    memory = statistics.median(own + 2 * child for _, own, child in results["two"])
+    memory = statistics.median(own + child for _, own, child in results["two"])
     print(f"\nexport: {len(paths):,} runs of {_POINTS:,} scalars to Parquet  (median of {rounds} rounds)")
     _line("tfbundle, 2 processes", both, f"{memory / 1e6:.0f} MB; at most {_AIMS['memory']}")
     _line("tfbundle, 1 process", one, f"x {one / both:.2f}; at least {_AIMS['one']}")
