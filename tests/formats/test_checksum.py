@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.table_writer import masked_crc
-from tfbundle.formats.checksum import crc32c, mask, unmask
+from tfbundle.formats.checksum import crc32c, join_crcs, mask, unmask
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,17 @@ def test_known_values(data: bytes, crc: int) -> None:
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_a_checksum_goes_on_over_the_next_bytes(first: bytes, second: bytes) -> None:
     assert crc32c(memoryview(second), crc32c(first)) == crc32c(first + second)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_checksums_of_parts_are_joined(first: bytes, second: bytes) -> None:
+    assert join_crcs(crc32c(first), crc32c(second), len(second)) == crc32c(first + second)
+
+
+@pytest.mark.parametrize("length", [0, 1, 255, 256, 65537, (4 << 20) - 1, 4 << 20])
+def test_checksums_of_long_parts_are_joined(length: int) -> None:
+    second = bytes(range(256)) * (length // 256) + bytes(length % 256)
+    assert join_crcs(crc32c(b"first"), crc32c(second), length) == crc32c(second, crc32c(b"first"))
 
 
 @given(st.integers(0, 2**32 - 1))

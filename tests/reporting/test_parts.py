@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.support.records import frames
 from tfbundle.overview.walk import overview
 from tfbundle.proto import Event, Summary
 from tfbundle.reporting.changes import describe_changes
-from tfbundle.reporting.crew import Crew
+from tfbundle.reporting.crew import run_tasks
 from tfbundle.reporting.curves import read_runs, thinned
 from tfbundle.reporting.folder import checkpoint_table, contents_table, format_time
 from tfbundle.reporting.graphs import read_graphs
@@ -226,17 +228,23 @@ class TestSlots:
 
 
 class TestCrews:
-    def test_all_jobs_and_tasks_run(self) -> None:
+    def test_all_tasks_run(self) -> None:
         done: list[int] = []
-        crew = Crew([], lambda: None)
-
-        def job(number: int) -> None:
-            for part in range(10):
-                crew.run_or_pass(lambda part=part: done.append(10 * number + part))  # type: ignore[misc]
-
-        crew._jobs.extend([lambda number=number: job(number) for number in range(50)])  # type: ignore[misc]
-        crew.run()
+        reports: list[None] = []
+        run_tasks((partial(done.append, number) for number in range(500)), lambda: reports.append(None))
         assert sorted(done) == list(range(500))
+        assert len(reports) <= 500
+
+    def test_an_error_of_creating_a_task_ends_it(self) -> None:
+        done: list[int] = []
+
+        def tasks() -> Iterator[Callable[[], None]]:
+            yield partial(done.append, 1)
+            raise KeyError("this one")
+
+        with pytest.raises(KeyError, match="this one"):
+            run_tasks(tasks(), lambda: None)
+        assert done == [1]
 
     def test_an_error_ends_it(self) -> None:
         done = []
@@ -245,7 +253,7 @@ class TestCrews:
             raise KeyError("this one")
 
         with pytest.raises(KeyError, match="this one"):
-            Crew([fail, *[lambda: done.append(1)] * 1000], lambda: None).run()
+            run_tasks([fail, *[lambda: done.append(1)] * 1000], lambda: None)
         assert len(done) < 1000
 
     def test_without_other_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +262,7 @@ class TestCrews:
 
         monkeypatch.setattr("threading.Thread.start", refuse)
         done: list[int] = []
-        Crew([lambda: done.append(1)] * 9, lambda: None).run()
+        run_tasks([lambda: done.append(1)] * 9, lambda: None)
         assert len(done) == 9
 
 

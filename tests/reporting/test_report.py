@@ -106,6 +106,28 @@ class TestPages:
         if statistics:
             assert tensors["statistics"]["min"][names.index("net/w")] is None
 
+    @pytest.mark.parametrize("damaged", [None, 0, 1, 2])
+    def test_segments_of_large_tensors(self, tmp_path: Path, damaged: int | None) -> None:
+        """The threads divide tensors of several segments; the page is the same each time, and damage is in one."""
+        values = np.random.default_rng(1).standard_normal((700, 4096)).astype(np.float32)
+        prefix = tfbundle.save(tmp_path / "large", {f"w{i}": values + i for i in range(3)})
+        if damaged is not None:
+            with (tmp_path / "large.data-00000-of-00001").open("r+b") as file:
+                file.seek(damaged * values.nbytes + 4321)
+                file.write(b"\xff\xff")
+        pages = []
+        for number in range(2):
+            tfbundle.report(prefix, tmp_path / f"{number}.html")
+            pages.append((tmp_path / f"{number}.html").read_bytes())
+        assert pages[0] == pages[1]
+        tensors = data_of(tmp_path / "0.html")["tensors"]
+        assert [i for i, state in enumerate(tensors["state"]) if state == "d"] == ([] if damaged is None else [damaged])
+        for i in range(3):
+            expected = None if i == damaged else pytest.approx(float((values + i).mean(dtype=float)), abs=1e-5)
+            assert tensors["statistics"]["mean"][i] == expected
+            if i != damaged:
+                assert tensors["statistics"]["max"][i] == pytest.approx(float((values + i).max()), rel=1e-6)
+
     def test_a_missing_data_file(self, checkpoint: str, tmp_path: Path) -> None:
         Path(f"{checkpoint}.data-00000-of-00001").unlink()
         out = tmp_path / "report.html"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["crc32c", "mask", "unmask"]
+__all__ = ["crc32c", "join_crcs", "mask", "unmask"]
 
 
 def _load_crc32c() -> Callable[..., int]:
@@ -58,3 +59,37 @@ def unmask(masked: Numbers) -> Numbers:
     """Return the CRC-32C for its masked, stored form, or for an array of them."""
     rotated = (masked - _MASK_DELTA) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
+
+
+def join_crcs(first: int, second: int, length: int) -> int:
+    """Return the CRC-32C of bytes followed by ``length`` others, from the CRC-32C of each."""
+    return _multiply(_shift(length), first) ^ second
+
+
+# CRCs are polynomials over GF(2), of which the highest bit is the coefficient of x^0, and the lowest that of x^31.
+_POLYNOMIAL = 0x82F63B78
+_ONE, _X8 = 1 << 31, 1 << 23
+
+
+@lru_cache(64)
+def _shift(length: int) -> int:
+    """Return x^(8 * length), by which ``length`` bytes that follow multiply a CRC."""
+    power, found = _X8, _ONE
+    while length:
+        if length & 1:
+            found = _multiply(power, found)
+        power = _multiply(power, power)
+        length >>= 1
+    return found
+
+
+def _multiply(a: int, b: int) -> int:
+    """Return the product of two polynomials modulo that of CRC-32C."""
+    product = 0
+    bit = _ONE
+    while bit:
+        if a & bit:
+            product ^= b
+        b = (b >> 1) ^ (_POLYNOMIAL if b & 1 else 0)
+        bit >>= 1
+    return product

@@ -1,8 +1,8 @@
 """The pass over all values: checksums and statistics together, on several threads, in bounded memory.
 
-Each chunk is summarized right after its bytes have passed the checksum (``crew`` divides the work). Small tensors are
-read many at a time. A tensor that cannot be read has no statistics; ``problems`` has the reason. The bytes that proved
-to be intact are ``verified``, so that verification need not read them again.
+Each segment of a tensor is summarized by the thread that has just read it and computed its checksum (``crew`` divides
+the work). Small tensors are read many at a time. A tensor that cannot be read has no statistics; ``problems`` has the
+reason. The bytes that proved to be intact are ``verified``, so that verification need not read them again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import numpy as np
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.checkpoint.salvage.salvage import Budget
+from tfbundle.checkpoint.v2.segments import Segments
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.progress import Progress
-from tfbundle.reporting.crew import Crew
+from tfbundle.reporting.crew import Task, run_tasks
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.row_statistics import summarize_rows
@@ -63,17 +64,8 @@ class Known(NamedTuple):
 def read_values(tensors: TensorMapping, known: Sequence[Known], progress: Progress | None) -> Values:
     """Read all values once; ``progress`` is called with the bytes read so far and the total."""
     reading = _Reading(tensors, sum(item.nbytes for item in known), progress)
-    budget = None if tensors.format == "graph" else Budget(cast(Any, tensors._store), Listings())
-    jobs: list[Callable[[], None]] = []
-    for batch in _batches(known):
-        try:
-            if budget is not None:
-                budget.spend(sum(item.nbytes for item in batch))
-        except TfBundleError as error:
-            reading.found.problems.update((item.tensor.name, str(error)) for item in batch)
-        else:
-            jobs.append(partial(reading.read_batch, batch))
-    reading.run(jobs)
+    run_tasks(reading.tasks(known), reading.report)
+    reading.report()
     if isinstance(tensors._store, BundleStore):
         for item in known:
             if item.tensor.name not in reading.found.problems:
@@ -82,7 +74,7 @@ def read_values(tensors: TensorMapping, known: Sequence[Known], progress: Progre
 
 
 class _Reading:
-    """Reads tensors on the threads of a crew; each name is written by one thread alone."""
+    """Reads tensors in tasks; each name is written by one task alone."""
 
     def __init__(self, tensors: TensorMapping, total: int, progress: Progress | None) -> None:
         self.found = Values()
@@ -90,15 +82,30 @@ class _Reading:
         self._progress = progress
         self._total = total
         self._done: Counter[int] = Counter()
-        self._crew = Crew([], self._report)
 
-    def run(self, jobs: list[Callable[[], None]]) -> None:
-        """Run all jobs."""
-        self._crew = Crew(jobs, self._report)
-        self._crew.run()
-        self._report()
+    def tasks(self, known: Sequence[Known]) -> Iterator[Task]:
+        """Yield what is to be done: a batch of small tensors each, a segment of a large one, or a tensor."""
+        store = self._tensors._store
+        budget = None if self._tensors.format == "graph" else Budget(cast(Any, store), Listings())
+        for batch in _batches(known):
+            name = batch[0].tensor.name
+            try:
+                if budget is not None:
+                    budget.spend(sum(item.nbytes for item in batch))
+                segments = None
+                if batch[0].nbytes > _SMALL and isinstance(store, BundleStore):
+                    segments = store.segments(name, store.records()[name])
+            except (TfBundleError, OSError) as error:
+                self.found.problems.update((item.tensor.name, str(error)) for item in batch)
+                continue
+            if segments is None:
+                yield partial(self._read_batch, batch)
+            else:
+                whole = _Whole(batch[0], segments, self.found, self._advance)
+                yield from (partial(whole.read, number) for number in range(len(segments)))
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Call ``progress``."""
         done = sum(self._done.copy().values())
         if self._progress is not None and done:
             self._progress(done, self._total)
@@ -106,11 +113,12 @@ class _Reading:
     def _advance(self, nbytes: int) -> None:
         self._done[threading.get_ident()] += nbytes  # Each thread has its own count.
 
-    def read_batch(self, batch: list[Known]) -> None:
+    def _read_batch(self, batch: list[Known]) -> None:
         """Read small tensors together, or one tensor."""
         arrays = _read_together(self._tensors, batch)
-        _add_arrays(self.found, ((item, arrays[item.tensor.name]) for item in batch if item.tensor.name in arrays))
-        self._advance(sum(item.nbytes for item in batch if item.tensor.name in arrays))
+        together = [(item, arrays[item.tensor.name]) for item in batch if item.tensor.name in arrays]
+        _add_arrays(self.found, together)
+        self._advance(sum(item.nbytes for item, _ in together))
         for item in batch:
             if item.tensor.name not in arrays:
                 try:
@@ -123,63 +131,72 @@ class _Reading:
             _add_arrays(self.found, [(item, item.tensor.read())])
             self._advance(item.nbytes)
             return
-        whole = _Whole(item.tensor.name, make_plan(item.shape), self.found)
+        plan = make_plan(item.shape)
+        self.found.statistics[item.tensor.name] = join(plan, self._summaries(item, plan))
+
+    def _summaries(self, item: Known, plan: Plan) -> Iterator[Part]:
         start = 0
         for chunk in item.tensor.chunks():
-            number = whole.begin()
-            self._crew.run_or_pass(partial(whole.add, number, chunk, start))
+            yield summarize(chunk, start, plan)
             self._advance(chunk.nbytes)
             start += len(chunk)
             del chunk  # Its memory is used again for the next one.
-        whole.end()
 
 
 class _Whole:
-    """A tensor whose chunks are summarized in any order, and joined by the thread that summarizes the last."""
+    """A tensor whose segments are read and summarized in any order, and joined by the thread that reads the last."""
 
-    def __init__(self, name: str, plan: Plan, found: Values) -> None:
-        self._name = name
-        self._plan = plan
+    def __init__(self, item: Known, segments: Segments, found: Values, advance: Callable[[int], None]) -> None:
+        self._name = item.tensor.name
+        self._plan = make_plan(item.shape)
+        self._segments = segments
         self._found = found
-        self._parts: list[Part | None] = []
-        self._left = 1  # The end counts too, because the checksum is compared there.
+        self._advance = advance
+        self._parts: dict[int, Part] = {}
+        self._errors: dict[int, str] = {}
+        self._left = len(segments)
         self._lock = threading.Lock()
 
-    def begin(self) -> int:
-        """Return the number of the next chunk."""
-        with self._lock:
-            self._left += 1
-            self._parts.append(None)
-            return len(self._parts) - 1
-
-    def add(self, number: int, chunk: Array, start: int) -> None:
-        """Summarize a chunk, which starts at this element."""
-        self._parts[number] = summarize(chunk, start, self._plan)
-        self.end()
-
-    def end(self) -> None:
-        """Count a chunk, or the end of an intact tensor."""
+    def read(self, number: int) -> None:
+        """Read a segment; the last one to be read completes the tensor."""
+        try:
+            array = self._segments.read(number)
+            self._parts[number] = summarize(array, self._segments.start(number), self._plan)
+            self._advance(array.nbytes)
+        except (TfBundleError, OSError) as error:
+            self._errors[number] = str(error)
         with self._lock:
             self._left -= 1
             is_last = not self._left
         if is_last:
-            self._found.statistics[self._name] = join(self._plan, filter(None, self._parts))
+            self._complete()
+
+    def _complete(self) -> None:
+        try:
+            if not self._errors:
+                self._segments.check()
+        except (TfBundleError, OSError) as error:
+            self._errors[0] = str(error)
+        if self._errors:
+            self._found.problems[self._name] = self._errors[min(self._errors)]
+        else:
+            parts = map(self._parts.__getitem__, range(len(self._parts)))
+            self._found.statistics[self._name] = join(self._plan, parts)
 
 
 def _batches(known: Sequence[Known]) -> Iterator[list[Known]]:
-    """Yield small tensors many at a time, and every other tensor alone, in order."""
+    """Yield every large tensor alone, and small ones many at a time, whatever is between them."""
     batch: list[Known] = []
     nbytes = 0
     for item in known:
-        is_small = item.nbytes <= _SMALL
-        if batch and (not is_small or len(batch) >= _MOST_TOGETHER or nbytes + item.nbytes > _BYTES_TOGETHER):
+        if item.nbytes > _SMALL:
+            yield [item]
+            continue
+        if batch and (len(batch) >= _MOST_TOGETHER or nbytes + item.nbytes > _BYTES_TOGETHER):
             yield batch
             batch, nbytes = [], 0
-        if is_small:
-            batch.append(item)
-            nbytes += item.nbytes
-        else:
-            yield [item]
+        batch.append(item)
+        nbytes += item.nbytes
     if batch:
         yield batch
 

@@ -18,6 +18,7 @@ from math import prod
 
 from tfbundle.checkpoint.v2.bulk import read_small
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
+from tfbundle.checkpoint.v2.segments import Segments
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.checkpoint.v2.stored_slices import Room, SliceReader, StoredSlice, stream_slice
 from tfbundle.errors import FormatError, TfBundleError
@@ -232,6 +233,13 @@ class BundleStore:
                 yield from stream_bands(facts.shape, itemsize, partial(self._assemble_part, facts, slices))
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
+
+    def segments(self, name: str, record: bytes) -> Segments | None:
+        """Return the segments in which threads can read a tensor of numbers; ``None`` for a partitioned one, strings
+        and variants.
+        """
+        whole = _whole(self.stored_slices(name, record))
+        return None if whole is None or whole.is_objects else Segments(self.reader, whole, self.path, name)
 
     def _check_complete(self, facts: Facts, slices: Slices) -> None:
         gap = find_gap([_box(part) for part, _ in slices], facts.shape)
