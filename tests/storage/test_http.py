@@ -350,7 +350,7 @@ def test_addresses_are_public_or_private(address: str, expected: bool) -> None:
 def test_redirects_from_https_to_http_are_refused(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate = _certificate(tmp_path)
+    certificate = make_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     http_objects._trust.cache_clear()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -374,7 +374,7 @@ def test_redirects_from_https_to_http_are_refused(
         http_objects._trust.cache_clear()
 
 
-def _certificate(folder: Path) -> Path:
+def make_certificate(folder: Path) -> Path:
     pytest.importorskip("cryptography")
     from datetime import datetime, timedelta, timezone
 

@@ -89,6 +89,8 @@ class _Error(Exception):
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: AzureServer
     protocol_version = "HTTP/1.1"
+    # A head and its body are two packets, the second of which would wait for an answer to the first.
+    disable_nagle_algorithm = True
 
     def _answer(self) -> None:
         self.server.requests.append((self.command, self.path))

@@ -152,7 +152,10 @@ def _serving_moto_bucket(kind: str) -> Iterator[Bucket]:
     """
     moto = pytest.importorskip("moto.moto_server.werkzeug_app", reason="the server is moto's, which is not installed")
     import boto3
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        disable_nagle_algorithm = True
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     answer = moto.DomainDispatcherApplication(moto.create_backend_app)
@@ -164,7 +167,7 @@ def _serving_moto_bucket(kind: str) -> Iterator[Bucket]:
             request["HTTP_X_AMZ_COPY_SOURCE"] = request["HTTP_X_GOOG_COPY_SOURCE"]
         return answer(request, start)
 
-    server = make_server("127.0.0.1", 0, translated, threaded=True)
+    server = make_server("127.0.0.1", 0, translated, threaded=True, request_handler=Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     endpoint = f"http://127.0.0.1:{server.server_port}"

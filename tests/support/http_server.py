@@ -50,6 +50,8 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
+    # A head and its body are two packets, the second of which would wait for an answer to the first.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         server = self.server

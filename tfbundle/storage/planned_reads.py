@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from itertools import pairwise
 
 from tfbundle.storage.read_ahead import RANGE, Fetch
@@ -79,7 +79,10 @@ class PlannedReads:
             for following in range(self._next, min(len(self._starts), numbers.stop + _IN_FLIGHT - 1)):
                 self._request(following)
         for number, future in parts:
-            data = future.result()
+            try:
+                data = future.result()
+            except CancelledError:  # Another thread has dropped the range, or closed the object.
+                return False
             start = self._starts[number]
             low, high = max(offset, start), min(end, self._ends[number])
             buffer[low - offset : high - offset] = data[low - start : high - start]

@@ -219,7 +219,11 @@ class RemoteSource(Source):
         if sequence is None:
             self._fill(offset, buffer)
             return
-        sequence.read_into(buffer)
+        try:
+            sequence.read_into(buffer)
+        except CancelledError:
+            self.check_open()  # It was closed by another thread.
+            raise
         with self._lock:
             if self._objects is None or end == self.size:
                 return
