@@ -15,7 +15,7 @@ import tfbundle
 from tests.reporting.test_report import data_of, names_of
 from tests.support.expected import FIXTURES
 from tests.support.records import frames
-from tfbundle.overview.walk import overview
+from tfbundle.overview.walk import overview, overview_with_neighbours
 from tfbundle.proto import Event, Summary
 from tfbundle.reporting.changes import describe_changes
 from tfbundle.reporting.crew import run_tasks
@@ -50,7 +50,7 @@ class TestFolders:
         for step in (9, 100, 20):
             tfbundle.save(tmp_path / f"model.ckpt-{step}", {"w": np.float32(step)})
         for location in (locate(tmp_path), locate(tmp_path / "model.ckpt-20")):
-            table = checkpoint_table(location, overview(location))
+            table = checkpoint_table(location, *overview_with_neighbours(location))
             assert table is not None
             assert [row[:2] for row in table.rows] == [
                 ("model.ckpt-9", "9"), ("model.ckpt-20", "20"), ("model.ckpt-100", "100"),
@@ -59,14 +59,14 @@ class TestFolders:
 
     def test_a_single_checkpoint_has_no_table(self, tmp_path: Path) -> None:
         location = locate(tfbundle.save(tmp_path / "model", {"w": np.float32(1)}))
-        assert checkpoint_table(location, overview(location)) is None
+        assert checkpoint_table(location, *overview_with_neighbours(location)) is None
 
     def test_an_incomplete_one_says_so(self, tmp_path: Path) -> None:
         for step in (1, 2):
             tfbundle.save(tmp_path / f"m-{step}", {"w": np.float32(1)})
         (tmp_path / "m-2.data-00000-of-00001").unlink()
         location = locate(tmp_path)
-        table = checkpoint_table(location, overview(location))
+        table = checkpoint_table(location, *overview_with_neighbours(location))
         assert table is not None
         assert table.rows[0][-1] == "complete"
         assert "m-2.data-00000-of-00001" in table.rows[1][-1]

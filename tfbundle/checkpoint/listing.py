@@ -356,12 +356,7 @@ def _check_shards(store: BundleStore, members: _Members) -> None:
                 shard=shard,
             )
         store.shards.source(shard)
-    ends: dict[int, tuple[int, str]] = {}
-    for name, record in store.records().items():
-        for _, stored in store.stored_slices(name, record):
-            place = stored.location
-            ends[place.shard] = max(ends.get(place.shard, (0, "")), (place.offset + place.size, name))
-    for shard, (end, name) in ends.items():
+    for shard, (end, name) in store.ends().items():
         try:
             store.shards.source(shard).require(0, end)
         except TfBundleError as error:

@@ -23,7 +23,7 @@ from tfbundle.checkpoint.find.names import (
 from tfbundle.checkpoint.find.renamed import is_stray_copy
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
 from tfbundle.checkpoint.find.state import STATE_NAME
-from tfbundle.checkpoint.listing import expect_small
+from tfbundle.checkpoint.listing import ListedCheckpoint, expect_small
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.events.file import Options
 from tfbundle.events.run import Run
@@ -69,19 +69,23 @@ def overview(path: StrPath) -> Overview:
 
     Raises ``MissingFileError`` if there is none of these, and ``FormatError`` if it is a pipe or a device.
     """
-    location = locate(path)
+    return overview_with_neighbours(locate(path))[0]
+
+
+def overview_with_neighbours(location: Location) -> tuple[Overview, list[ListedCheckpoint]]:
+    """Return what ``overview`` does, and for the prefix of a checkpoint all checkpoints in its folder."""
     if not location.path:
         raise MissingFileError("the path is empty; pass a file, a checkpoint's prefix or a folder", path="")
-    prefix = _of_prefix(location)
+    prefix, listed = _of_prefix(location)
     if prefix is not None:
-        return Overview(location.path, prefix.kind, prefix.description, (prefix,))
+        return Overview(location.path, prefix.kind, prefix.description, (prefix,)), listed
     walk = _Walk()
     if location.is_folder():
-        return walk.tree(location)
+        return walk.tree(location), []
     if not location.is_file():
         raise MissingFileError(f"there is no file, folder or checkpoint {location.path}", path=location.path)
     item = walk.file(location)
-    return Overview(location.path, item.kind, item.description, (item,), complete=walk.is_complete)
+    return Overview(location.path, item.kind, item.description, (item,), complete=walk.is_complete), []
 
 
 def folder_problems(folder: Location) -> list[Item]:
@@ -90,21 +94,21 @@ def folder_problems(folder: Location) -> list[Item]:
     return [item for item in items if item.problem and item.kind != "incomplete-checkpoint"]
 
 
-def _of_prefix(location: Location) -> Item | None:
-    """Return the checkpoint of which ``location`` is the prefix or a member."""
+def _of_prefix(location: Location) -> tuple[Item | None, list[ListedCheckpoint]]:
+    """Return the checkpoint of which ``location`` is the prefix or a member, and all checkpoints in its folder."""
     if not location.name or not location.parent.is_folder():
-        return None
+        return None, []
     name = location.name
     is_member = prefix_of_member(name) is not None or prefix_of_v1_shard(name) is not None
     is_another = location.is_folder() or (location.is_file() and kind_of(location) is not FileKind.V1_TABLE)
     is_prefix = location.plus(INDEX_SUFFIX).is_file() or find_shards_beside(location) is not None
     if is_another and not is_member and not is_prefix:
-        return None  # The folder need not be read for every file.
+        return None, []  # The folder need not be read for every file.
     bases = {name, prefix_of_member(name), prefix_of_v1_shard(name)}
     listed, _ = read_checkpoints(location.parent)
     found = [item for item in listed if locate(item.prefix).name in bases and is_in(item, location.parent)]
     found.sort(key=lambda item: (locate(item.prefix).name != name, item.format != "v2"))
-    return checkpoint_item(found[0], location.parent) if found else None
+    return (checkpoint_item(found[0], location.parent) if found else None), listed
 
 
 class _Walk:

@@ -20,8 +20,7 @@ class Stored(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True)
-class TensorFacts:
+class TensorFacts(NamedTuple):
     """One tensor.
 
     ``state`` is ``"intact"`` (its checksum matches), ``"read"`` (the format has no checksums), or ``"damaged"``

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timezone
 
-from tfbundle.checkpoint.listing import list_checkpoints
-from tfbundle.errors import TfBundleError
+from tfbundle.checkpoint.listing import ListedCheckpoint
 from tfbundle.natural_order import natural_key
 from tfbundle.overview.items import Item, Overview
 from tfbundle.printable import format_size
@@ -26,8 +25,10 @@ GRAPHS = (
 """The kinds of items that hold graphs."""
 
 
-def checkpoint_table(location: Location, found: Overview) -> Table | None:
-    """Return the checkpoints of a folder and its subfolders, or those in the folder of a checkpoint, by step."""
+def checkpoint_table(location: Location, found: Overview, listed: Iterable[ListedCheckpoint]) -> Table | None:
+    """Return the checkpoints of a folder and its subfolders, or those in the folder of a checkpoint (``listed``), by
+    step.
+    """
     rows: list[tuple[str, int | None, float | None, int | None, str, str]] = []
     if found.folders:
         root = location.join("").path
@@ -38,12 +39,10 @@ def checkpoint_table(location: Location, found: Overview) -> Table | None:
                 name = item.path.removeprefix(root)
                 rows.append((name, item.step, time, item.size, str(item.facts.get("format", "")), state))
     elif any(item.kind == "checkpoint" for item in found.items):
-        with suppress(TfBundleError, OSError):
-            folder = location.parent.join("").path
-            for listed in list_checkpoints(location.parent.path):
-                state = _state(listed.problem, listed.in_state)
-                name = listed.prefix.removeprefix(folder)
-                rows.append((name, listed.step, listed.time, listed.size, listed.format, state))
+        folder = location.parent.join("").path
+        for one in listed:
+            state = _state(one.problem, one.in_state)
+            rows.append((one.prefix.removeprefix(folder), one.step, one.time, one.size, one.format, state))
     if (len(rows) < 2 and not found.folders) or not rows:
         return None
     rows.sort(key=lambda row: (natural_key(row[0].rpartition("/")[0]), row[1] is not None, row[1] or 0, row[2] or 0.0))

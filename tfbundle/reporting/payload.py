@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,9 +32,9 @@ _DIGITS, _FEW_DIGITS = 7, 4
 # Names and texts are cut to about so many characters.
 LONGEST = 400
 _KEPT_END = 60
-# Details of a tensor are not even made if fewer bytes are left.
-_LEAST_DETAIL = 100
 _LEVELS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
+_ASCII = re.compile(r"[\x00-\x7f]*")
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _STATES = {"intact": "i", "read": "r", "damaged": "d"}
 _ROLES = {"slot": "s", "weight": "w", "": "-"}
 
@@ -83,7 +84,7 @@ def encode(page: Page, reserved: int = 0) -> str:
 
 def dumps(value: Any) -> str:
     """Return a value as JSON that cannot end the element that it is in."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = _ENCODER.encode(value)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -123,12 +124,13 @@ def _columns(tensors: Tensors, most_bytes: int) -> dict[str, Any]:
     for i, item in enumerate(facts):
         if item.variable is not None and item.variable != item.name:
             left = _spend(columns["variable"], i, name_text(item.variable), left)
-    for i in sorted(range(len(facts)), key=lambda i: (-facts[i].nbytes, i)):
-        if left < _LEAST_DETAIL:
-            columns["leftOut"] += facts[i].statistics is not None
-        elif detail := _detail(facts[i]):
+    order = sorted(range(len(facts)), key=lambda i: (-facts[i].nbytes, i))
+    for done, i in enumerate(order):
+        if detail := _detail(facts[i]):
             left = _spend(columns["details"], i, detail, left)
-            columns["leftOut"] += i not in columns["details"]
+            if i not in columns["details"]:  # There is no room for others either, which take as long to make.
+                columns["leftOut"] = sum(facts[i].statistics is not None for i in order[done:])
+                break
     return columns
 
 
@@ -144,16 +146,17 @@ def _spend(target: dict[int, Any], i: int, value: Any, left: int) -> int:
 def front_coded(names: Iterable[str]) -> tuple[list[int], list[str]]:
     """Return how many characters each name shares with the one before it, and the rest of each."""
     shared, rest = [], []
-    before = ""
+    before = b""
     for name in names:
-        count = 0
-        most = min(len(name), len(before))
         # A script counts some characters as two, so that only those of ASCII are shared.
-        while count < most and name[count] == before[count] and name[count] < "\x80":
-            count += 1
+        own = (name if name.isascii() else _ASCII.match(name)[0]).encode()  # type: ignore[index]
+        most = min(len(own), len(before))
+        # The highest bit in which two large numbers differ is found far sooner than the first character.
+        differing = int.from_bytes(own[:most], "big") ^ int.from_bytes(before[:most], "big")
+        count = most - (differing.bit_length() + 7) // 8
         shared.append(count)
         rest.append(name[count:])
-        before = name
+        before = own
     return shared, rest
 
 
@@ -213,7 +216,7 @@ def _picture(picture: Picture, elements: int) -> list[Any]:
         low = -high
     with np.errstate(all="ignore"):
         parts = (values / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.zeros(len(values))
-        levels = np.clip(np.nan_to_num(parts, nan=0.0) * 63 + 0.5, 0, 63).astype(np.uint8)
+        levels = np.clip(np.where(np.isnan(parts), 0, parts) * 63 + 0.5, 0, 63).astype(np.uint8)
     letters = _LEVELS[levels]
     letters[np.isnan(values)] = ord(".")
     is_sampled = picture.rows * picture.columns < elements

@@ -19,7 +19,7 @@ from tfbundle.errors import FormatError, MissingFileError, TfBundleError, Unsupp
 from tfbundle.findings import Report
 from tfbundle.open_tensors import open_tensors
 from tfbundle.overview.items import Overview
-from tfbundle.overview.walk import overview
+from tfbundle.overview.walk import overview_with_neighbours
 from tfbundle.printable import format_size
 from tfbundle.progress import Progress
 from tfbundle.reporting.changes import describe_changes
@@ -83,12 +83,11 @@ def render_report(
 ) -> bytes:
     """Return the page that ``report`` writes."""
     location = locate(path)
-    return render(_collect(location, overview(location), other, statistics=statistics, progress=progress))
+    return render(_collect(location, other, statistics=statistics, progress=progress))
 
 
-def _collect(
-    location: Location, found: Overview, other: StrPath | None, *, statistics: bool, progress: Progress | None
-) -> Page:
+def _collect(location: Location, other: StrPath | None, *, statistics: bool, progress: Progress | None) -> Page:
+    found, listed = overview_with_neighbours(location)
     notices: list[Notice] = []
     tensors: Tensors | None = None
     with ExitStack() as stack:
@@ -123,7 +122,7 @@ def _collect(
         tuple(advice_of(location.path, checked)),
         _summary(found, tensors),
         tensors,
-        checkpoint_table(location, found),
+        checkpoint_table(location, found, listed),
         contents_table(location, found),
         {} if runs is None else runs.charts,
         0 if runs is None else runs.left_out,

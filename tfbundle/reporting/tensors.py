@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, repeat
 from math import prod
 from typing import NamedTuple
 
 from tfbundle.checkpoint.slot_owners import find_slot_owners
+from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Report
 from tfbundle.progress import Progress
@@ -17,6 +18,7 @@ from tfbundle.reporting.reading import Known, Values, read_values
 from tfbundle.storage.folders import common_folder
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.store import Range
 
 # A page of more tensors would be too large for a browser.
 _MOST_TENSORS = 200_000
@@ -37,9 +39,16 @@ def read_tensors(tensors: TensorMapping, *, statistics: bool, progress: Progress
     """Return the tensors with their metadata, and with ``statistics`` what their values reveal."""
     known: list[Known] = []
     problems: dict[str, str] = {}
-    for name, tensor in islice(tensors.items(), _MOST_TENSORS):
+    store = tensors._store
+    all_ranges: Iterable[tuple[Range, ...] | None] = (
+        store.all_ranges() if isinstance(store, BundleStore) else repeat(None)
+    )
+    for (name, tensor), ranges in islice(zip(tensors.items(), all_ranges, strict=False), _MOST_TENSORS):
         try:
-            known.append(Known(tensor, tensor.data_type, tensor.shape, tensor.nbytes, tensor.ranges))
+            if ranges is None:
+                known.append(Known(tensor, tensor.data_type, tensor.shape, tensor.nbytes, tensor.ranges))
+            else:  # One slice, whose size is that of the tensor.
+                known.append(Known(tensor, tensor.data_type, tensor.shape, ranges[0].size, ranges))
         except (TfBundleError, OSError) as error:
             problems[name] = str(error)
     return Opened(tensors, known, problems, read_values(tensors, known, progress) if statistics else None)

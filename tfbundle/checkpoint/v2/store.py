@@ -16,7 +16,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import prod
 
-from tfbundle.checkpoint.v2.bulk import read_small
+import numpy as np
+
+from tfbundle.checkpoint.v2.bulk import find_places, read_small
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
 from tfbundle.checkpoint.v2.segments import Segments
 from tfbundle.checkpoint.v2.shards import Shards
@@ -121,6 +123,35 @@ class BundleStore:
             Range(self.shards.path(place.shard), place.offset, place.size, unmask(place.crc))
             for _, (_, _, place) in self.stored_slices(name, record)
         )
+
+    def all_ranges(self) -> list[tuple[Range, ...] | None]:
+        """Return the ranges of every tensor, in the order of ``records``; ``None`` where ``ranges`` must be called."""
+        records = self.records()
+        found: list[tuple[Range, ...] | None] = [None] * len(records)
+        number, shard, offset, size, crc = find_places(records.values())
+        paths = {one: self.shards.path(one) for one in set(shard.tolist())}
+        columns = number.tolist(), map(paths.__getitem__, shard.tolist()), offset.tolist(), size.tolist()
+        for row, *place in zip(*columns, unmask(crc).tolist(), strict=True):
+            found[row] = (Range(*place),)
+        return found
+
+    def ends(self) -> dict[int, tuple[int, str]]:
+        """Return where the last slice in each shard ends, and the name of its tensor."""
+        records = self.records()
+        names = list(records)
+        places = find_places(records.values())
+        stops = places.offset + places.size
+        order = np.lexsort((places.number, stops, places.shard))
+        last = order[np.flatnonzero(np.diff(places.shard[order], append=-1))]
+        columns = (column[last].tolist() for column in (places.shard, stops, places.number))
+        found = {shard: (stop, names[number]) for shard, stop, number in zip(*columns, strict=True)}
+        is_left = np.ones(len(names), np.bool_)
+        is_left[places.number] = False
+        for number in np.flatnonzero(is_left).tolist():
+            name = names[number]
+            for _, (_, _, place) in self.stored_slices(name, records[name]):
+                found[place.shard] = max(found.get(place.shard, (0, "")), (place.offset + place.size, name))
+        return found
 
     def stored_arrays(self, name: str, record: bytes) -> list[StoredArray]:
         """Return the stored slices of a tensor of numbers, which together must be all of it."""
