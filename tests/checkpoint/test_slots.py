@@ -1,6 +1,7 @@
 """Which tensors are an optimizer's slots: by the object graph, and by their names."""
 
 import json
+import random
 import re
 import time
 from pathlib import Path
@@ -280,3 +281,53 @@ def test_deep_scopes_of_many_names_take_no_time(end: str) -> None:
     start = time.process_time()
     assert find_slots(dict.fromkeys(names), None) == frozenset()
     assert time.process_time() - start < 1
+
+
+def ends(name: str) -> list[str]:
+    """Return a name and all that remains of it after some of its scopes."""
+    scopes = name.split("/")
+    return ["/".join(scopes[start:]) for start in range(len(scopes))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_scopes_may_precede_the_name_of_a_variable(seed: int) -> None:
+    """Names of few parts, so that many of them end with others, agree with the definition."""
+    choice = random.Random(seed)
+    variables = {"/".join(choice.choices("ab", k=choice.randint(1, 6))) for _ in range(choice.choice([2, 20]))}
+    owners = {"/".join(choice.choices("ab", k=choice.randint(1, 60))) for _ in range(100)}
+    for end in ("/Adam", "_slot_v", "/Momentum-keys"):
+        expected = {owner + end for owner in owners if not variables.isdisjoint(ends(owner))}
+        assert find_slots([*variables, *(owner + end for owner in owners)], None) == expected
+    keras = {f"x/Adam/{owner}/m" for owner in owners if not variables.isdisjoint(ends(owner))}
+    assert find_slots([*variables, *(f"x/Adam/{owner}/m" for owner in owners)], None) == keras
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_settings_in_any_scope(seed: int) -> None:
+    choice = random.Random(seed)
+    variables = {"/".join(choice.choices("abc", k=choice.randint(1, 4))) for _ in range(10)}
+    owners = {"/".join(choice.choices("abc", k=choice.randint(2, 8))) for _ in range(300)}
+    scopes = {"/".join(choice.choices("abc", k=choice.randint(1, 3))) for _ in range(choice.choice([2, 8]))}
+    settings = [f"{scope}/{setting}" for scope in scopes for setting in ("decay", "learning_rate")]
+    expected = {
+        f"{owner}/m"
+        for owner in owners
+        if any(owner.startswith(f"{scope}/") and owner[len(scope) + 1 :] in variables for scope in scopes)
+    }
+    assert expected
+    assert find_slots([*settings, *variables, *(f"{owner}/m" for owner in owners)], None) == expected
+
+
+def test_optimizers_with_scopes_inside_each_other() -> None:
+    """Only the innermost four are examined."""
+    settings = [f"{'o/' * depth}{setting}" for depth in range(1, 9) for setting in ("decay", "learning_rate")]
+    names = [*settings, "o/o/w", "o/o/o/o/v", "o/o/o/o/o/o/o/o/w/m", "o/o/o/o/o/o/o/o/v/m"]
+    assert find_slots(names, None) == {"o/o/o/o/o/o/o/o/w/m"}
+
+
+def test_parts_in_scopes_that_repeat() -> None:
+    """The name that ``Saver`` makes repeats the end of the variable's, which may contain its last scope again."""
+    for variable, repeated in (("a/w/x/w", "w/x/w/"), ("n/a/w", "a/w/"), ("long/w", "ng/w/"), ("w/w/w/w", "w/w/w/")):
+        slot = f"{variable}/{repeated}part_3/Ftrl"
+        assert find_slots([variable, slot], None) == {slot}
+        assert find_slots([f"{variable}x", slot], None) == frozenset()

@@ -23,6 +23,7 @@ from tests.hostile.exercise import (
 from tests.hostile.exercise_foreign import exercise_foreign
 from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
 from tfbundle import TfBundleError
+from tfbundle.checkpoint.slots import find_slots
 
 
 def run(case: Case, wanted: Wanted) -> str:
@@ -71,6 +72,12 @@ def _run_folder(wanted: Wanted) -> str:
 
 def _run_action(wanted: Wanted) -> str:
     wanted.values["action"]()
+    return ""
+
+
+def _run_slots(wanted: Wanted) -> str:
+    found = attempt(lambda: find_slots(wanted.values["names"], None))
+    demand(found == wanted.values["slots"], f"these are slots: {found}")
     return ""
 
 
@@ -133,6 +140,7 @@ _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "program": _run_program,
     "records": _run_records,
     "self-test": _run_action,
+    "slots": _run_slots,
     "state": _run_state,
 }
 

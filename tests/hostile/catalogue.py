@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["checkpoint", "folder", "foreign", "records", "events", "graph", "program", "state", "self-test"]
+Kind = Literal[
+    "checkpoint", "folder", "foreign", "records", "events", "graph", "program", "slots", "state", "self-test"
+]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def fill_catalogue() -> None:
         old_checkpoints,
         others,
         programs,
+        slot_names,
         streams,
         tables,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Mapping
 
 from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
-from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.checkpoint.slot_names import AVERAGE
 
 # How many scopes of a name are examined.
 _MOST_SCOPES = 32

@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE, ObjectGraph
-from tfbundle.checkpoint.slots import AVERAGE, KERAS_OPTIMIZER
+from tfbundle.checkpoint.slot_names import AVERAGE, KERAS_OPTIMIZER
 from tfbundle.errors import TfBundleError
 from tfbundle.tensors.tensor import Tensor
 

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from tfbundle.checkpoint.objects import VARIABLE_VALUE, Node, ObjectGraph
-from tfbundle.checkpoint.slots import AVERAGE
+from tfbundle.checkpoint.slot_names import AVERAGE
 from tfbundle.conversion.average_parts import Part, is_alike, join_parts, parts_of, variable_of_only_part
 from tfbundle.errors import UnsupportedError
 from tfbundle.tensors.mapping import TensorMapping

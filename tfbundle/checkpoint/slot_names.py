@@ -1,0 +1,282 @@
+"""Optimizer slots that are recognised by their names, in checkpoints without an object graph.
+
+``Saver`` and the optimizers name them. If ``w`` is a tensor of the checkpoint, these are slots, after any scopes
+(``OptimizeLoss/w/Adam``)::
+
+    w/Adam  w/Adam_1  w/Momentum  w/RMSProp ...   optimizers of TensorFlow 1, which name slots after themselves
+    w/part_0/Ftrl  w/t_0/Adagrad                  the same in an Estimator, for a part of a partitioned variable
+    Adam/w/m  training/Ftrl/w/accumulator ...     Keras optimizers in an Estimator
+    x/w/m  training/x/w/accumulator ...           the same with a custom name, next to x/decay, x/learning_rate
+    training/Adam/Variable_3  SGD/moment_0 ...    Keras up to 2.3, which numbers them
+    w/adam_m  w/lamb_v  w/lans_m                  optimizers of BERT and its descendants
+    w/adafactor_v  w/adafactor_vr  w/momentum     the same with Adafactor, and with momentum
+    w/Adam-keys  w/Adam-values  w/Adam-freqs ...  DeepRec, which saves embeddings and their slots as tables
+    w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
+    beta1_power  beta2_power                      powers of Adam's decay rates; not of any single variable
+
+Keys of an object-based checkpoint may also have lost their object graph::
+
+    w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE      TensorFlow, and Keras up to 2.10
+    optimizer/_variables/3/.ATTRIBUTES/VARIABLE_VALUE             Keras, next to optimizer/_iterations/...
+
+``w`` may also be stored only as ``w/ExponentialMovingAverage``, if averages were saved in place of weights. A slot of a
+TensorFlow 1 optimizer with a custom name is not recognised, because nothing distinguishes it from a moving average with
+a custom name.
+
+The last part of a name determines the form that the rest must have. Mostly, the rest has to be the name of a variable
+after a scope or two. Removing one scope after the other from each name would take long if there are many. Instead, the
+rest is compared with the variable that has the same last part. If there are several of them, all are sorted by their
+ends, so that one pass compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from enum import Enum, auto
+from functools import lru_cache
+
+from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE
+
+# The end of the name under which the moving average of a variable is saved.
+AVERAGE = "/ExponentialMovingAverage"
+
+# The lists of a Keras optimizer that do not contain slots.
+OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
+
+BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
+KERAS_OPTIMIZER = re.compile(
+    r"(?:Adadelta|Adafactor|Adagrad|Adam|AdamW|AdamWeightDecay|Adamax|Ftrl|LAMB|LazyAdam|Lion|Nadam|NovoGrad"
+    r"|RMSprop|RectifiedAdam|SGD|SGDW|Yogi)(?:_\d+)?"
+)
+_KERAS_SCOPE = re.compile(f"/{KERAS_OPTIMIZER.pattern}/")
+# The settings that each of them saves in its scope, unless a schedule replaces the rate.
+_DECAY, _RATE = "/decay", "/learning_rate"
+
+_SAVER_SLOT = re.compile(
+    r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
+    r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2"
+    r"|AdaBelief(?:Optimizer)?|AdaBound(?:Optimizer)?|AdafactorOptimizer|AdamOptimizer|AdamWeightDecay(?:Optimizer)?"
+    r"|AdamWOptimizer|LAMB|LAMBOptimizer|LazyAdam(?:Optimizer)?|Lion|MomentumWOptimizer|NadamOptimizer|NovoGrad"
+    r"|RAdam(?:Optimizer)?|RectifiedAdam|Yogi)(?:_\d+)?"
+    r"|(?:adabelief|adam|adamax|adamw|lamb|lans|lars|lion|nadam|radam|sgd|yogi)_(?:m|v|momentum)|adafactor_(?:m|v|vr|vc)"
+)
+_KERAS_SLOT = r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat"
+# The slots that Keras up to 2.3 numbers in the scope of an optimizer, with names of their own since 2.3.
+_KERAS_NUMBERED = r"Variable(?:_\d+)?|(?:accumulator|delta_accumulator|m|moment|u|v|vhat)_\d+"
+_MESH_SLOT = "_slot_"
+_MESH_SLOTS = ("m", "v", "vr", "vc")
+# The tables of an embedding in DeepRec, with and without filters, partitions and versions.
+_EMBEDDING_TABLE = re.compile(
+    r"-(?:keys|values|freqs|versions|partition_offset|partition_filter_offset"
+    r"|(?:keys|freqs|versions)_filtered)(?:-partition_\d+)?\Z"
+)
+
+# What precedes the name of a slot in its key, and the name of a list in the key of a member.
+_OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
+_LIST = re.compile(r"_\w+")
+
+# Most variables have no more scopes before their names; their names are found without sorting.
+_FEW_SCOPES = 2
+# How many optimizers with scopes inside each other are examined, and how many places where the name of a partitioned
+# variable may end. Names of real programs have one of each.
+_MOST_NESTED = 4
+_MOST_PLACES = 4
+
+
+class _Form(Enum):
+    """The forms of slots, by the last part of their names."""
+
+    BETA_POWER = auto()
+    SAVER = auto()
+    KERAS = auto()
+    NUMBERED = auto()
+    MESH = auto()
+    EMBEDDING = auto()
+    KEY = auto()
+
+
+_LAST_PART = re.compile(
+    "|".join(
+        f"(?P<{form.name}>{pattern})"
+        for form, pattern in (
+            (_Form.SAVER, _SAVER_SLOT.pattern),
+            (_Form.KERAS, _KERAS_SLOT),
+            (_Form.NUMBERED, _KERAS_NUMBERED),
+            (_Form.BETA_POWER, BETA_POWER.pattern),
+            (_Form.KEY, VARIABLE_VALUE),
+        )
+    )
+)
+
+
+def find_slot_names(names: Collection[str]) -> frozenset[str]:
+    """Return the names of the tensors that are optimizer slots."""
+    stored = frozenset(names)
+    variables = stored | {name.removesuffix(AVERAGE) for name in names if name.endswith(AVERAGE)}
+    variables -= {""}  # Otherwise, all names that end in "/" would end with it.
+    found: set[str] = set()
+    # The candidates of each form, with what has to be the name of a variable after some scopes.
+    saver: dict[str, str] = {}
+    keras: dict[str, str] = {}
+    others: dict[str, str] = {}
+    tables: dict[str, str] = {}
+    for name in names:
+        owner, _, last = name.rpartition("/")
+        form, end = _form_of(last)
+        if form is None:
+            continue
+        if form is _Form.SAVER:
+            saver[name] = owner
+        elif form is _Form.KERAS:
+            keras[name] = owner
+        elif form is _Form.MESH:
+            others[name] = name.removesuffix(end)
+        elif form is _Form.EMBEDDING:
+            others[name] = owner
+            tables[name] = owner + end
+        elif (
+            form is _Form.BETA_POWER
+            or (form is _Form.NUMBERED and KERAS_OPTIMIZER.fullmatch(owner.rpartition("/")[2]))
+            or (form is _Form.KEY and _is_slot_key(name, stored))
+        ):
+            found.add(name)
+    known = _ending_with({*saver.values(), *keras.values(), *others.values(), *tables.values()}, variables)
+    for candidates in (saver, others, tables):
+        found.update(slot for slot, owner in candidates.items() if owner in known)
+    found.update(slot for slot, owner in saver.items() if owner not in known and _is_part(owner, stored))
+    found.update(_keras_slots({slot: owner for slot, owner in keras.items() if owner in known}, stored))
+    return frozenset(found)
+
+
+@lru_cache
+def _form_of(last: str) -> tuple[_Form | None, str]:
+    """Return the form of a slot whose name has this last part, and the end that follows the variable's name in it."""
+    match = _LAST_PART.fullmatch(last)
+    if match is not None:
+        return _Form[str(match.lastgroup)], ""
+    _, mark, kind = last.rpartition(_MESH_SLOT)
+    if mark and kind in _MESH_SLOTS:
+        return _Form.MESH, mark + kind
+    table = _EMBEDDING_TABLE.search(last)
+    if table is not None and _SAVER_SLOT.fullmatch(last, 0, table.start()):
+        return _Form.EMBEDDING, table[0]
+    return None, ""
+
+
+def _ending_with(names: set[str], variables: AbstractSet[str]) -> set[str]:
+    """Return the names that are those of variables, with or without leading scopes."""
+    known: set[str] = set()
+    rest: dict[str, str] = {}
+    for name in names:
+        end = name
+        for _ in range(1 + _FEW_SCOPES):
+            if end in variables:
+                known.add(name)
+                break
+            end = end.partition("/")[2]
+        else:
+            rest[name] = name.rpartition("/")[2]
+    last_parts = set(rest.values())
+    ends: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for variable in variables:
+        last = variable.rpartition("/")[2]
+        if last in last_parts:
+            if last in ends:
+                ambiguous.add(last)
+            else:
+                ends[last] = f"/{variable}"
+    if ambiguous:
+        reversed_names = {f"{name[::-1]}/" for name, last in rest.items() if last in ambiguous}
+        reversed_ends = {f"{name[::-1]}/" for name in variables if name.rpartition("/")[2] in ambiguous}
+        known.update(name[-2::-1] for name, _ in _starting_with(reversed_names, reversed_ends))
+    known.update(name for name, last in rest.items() if last in ends and name.endswith(ends[last]))
+    return known
+
+
+def _keras_slots(owners: Mapping[str, str], names: AbstractSet[str]) -> Iterator[str]:
+    """Yield the slots, given with the scopes and variables that they belong to, that are in the scope of an optimizer.
+
+    It is named like an optimizer, or contains the settings of one.
+    """
+    scopes = {name.removesuffix(_DECAY) for name in names if name.endswith(_DECAY)}
+    scopes = {scope for scope in scopes if scope + _RATE in names}
+    beside = _beside_settings(set(owners.values()), scopes, names) if scopes else ()
+    for slot, owner in owners.items():
+        # Scopes may be named "momentum" as well, so the variable must be stored under its full name.
+        is_plain = owner in names and slot.endswith("/momentum")
+        if is_plain or owner in beside or _KERAS_SCOPE.search(f"/{owner}"):
+            yield slot
+
+
+def _beside_settings(owners: set[str], scopes: set[str], names: Container[str]) -> set[str]:
+    """Return the owners that consist of a scope with a Keras optimizer's settings, and a variable's name."""
+    found = set()
+    starts = sorted(f"{scope}/" for scope in scopes)
+    texts = {f"{owner}/" for owner in owners}
+    few = len(starts) <= _MOST_NESTED
+    for text, possible in ((text, starts) for text in texts) if few else _starting_with(texts, set(starts)):
+        for start in possible[-_MOST_NESTED:]:
+            variable = text[len(start) : -1]
+            if variable in names and variable and text.startswith(start):
+                found.add(text[:-1])
+    return found
+
+
+def _starting_with(texts: set[str], starts: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the texts that begin with some of the given starts, with these, the longest last."""
+    current: list[str] = []
+    for text in sorted(texts | starts):
+        while current and not text.startswith(current[-1]):
+            current.pop()
+        if text in starts:
+            current.append(text)
+        if current and text in texts:
+            yield text, current
+
+
+def _is_slot_key(key: str, names: Container[str]) -> bool:
+    """Return whether a key of an object-based checkpoint is that of a slot."""
+    if not key.endswith(VALUE_SUFFIX):
+        return False
+    if _OBJECT_SLOT in key:
+        return True
+    scope, _, member = key.removesuffix(VALUE_SUFFIX).rpartition("/")
+    optimizer, separator, owner = scope.rpartition("/")
+    if not (separator and member.isdecimal() and _LIST.fullmatch(owner)) or owner in OTHER_LISTS:
+        return False
+    return f"{optimizer}/_iterations{VALUE_SUFFIX}" in names
+
+
+def _is_part(owner: str, names: Container[str]) -> bool:
+    """Return whether the owner of a slot is a part of a variable, by the name that ``Saver`` makes in a scope.
+
+    ``Saver`` removes as many characters from the slot's name ``dnn/dnn/w/part_0/Adam`` as ``dnn/w/part_0/`` has, and
+    appends the rest, here ``t_0/Adam``, to the variable's name. The length of the rest depends on the scope's length:
+    ``scope/long/dnn/w/part_0/Adam`` becomes ``dnn/w/nn/w/part_0/Adam``.
+    """
+    variable, _, last = owner.rpartition("/")
+    number = last[len(last.rstrip("0123456789")) :]
+    part = f"part_{number}"
+    if not (variable and number and part.endswith(last)):
+        return False
+    if variable in names:
+        return True
+    if last != part:
+        return False
+    # The end of the variable's name is repeated after it, at least its last scope.
+    repeated = f"{variable}/"
+    scope = repeated[repeated.rfind("/", 0, -1) + 1 :]
+    lowest = max(0, len(repeated) // 2 - len(scope))
+    end = len(repeated) - 1
+    for _ in range(_MOST_PLACES):
+        pos = repeated.rfind(scope, lowest, end)
+        if pos < 0:
+            return False
+        end = pos + len(scope)
+        if repeated.endswith(repeated[end:], 0, end) and repeated[: end - 1] in names:
+            return True
+        end -= 1
+    return False
