@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.sampling import split_cases
+from tests.support.sampling import IS_EXHAUSTIVE, split_cases
 
 # Machines that run tests are shared: how long an example takes says nothing about the code. The examples are the same
 # each time, so that the gate says of one commit what it said before; new ones are for the fuzzers to find.
 settings.register_profile(
-    "tfbundle", deadline=None, max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "tfbundle",
+    deadline=None,
+    max_examples=60 if IS_EXHAUSTIVE else 15,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tfbundle")
 

@@ -25,6 +25,7 @@ from tests.support.bundle_writer import (
     encode_values,
     write_bundle,
 )
+from tests.support.sampling import places
 from tests.support.table_writer import encode_table, masked_crc
 from tfbundle import ChecksumError, FormatError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
@@ -306,7 +307,7 @@ def test_inner_checksum_of_strings(tmp_path: Path) -> None:
 def test_every_damaged_byte_of_strings(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"s": WORDS})
     good = data_file(tmp_path / "b").read_bytes()
-    for place, bit in itertools.product(range(len(good)), (1, 0x80)):
+    for place, bit in itertools.product(places(len(good)), (1, 0x80)):
         data = bytearray(good)
         data[place] ^= bit
         data_file(tmp_path / "b").write_bytes(data)
@@ -336,7 +337,7 @@ def test_variants_are_messages(tmp_path: Path) -> None:
 def test_every_damaged_byte_of_variants(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": Saved(VARIANTS, data_type=VARIANT)})
     good = data_file(tmp_path / "b").read_bytes()
-    for place in range(len(good)):
+    for place in places(len(good)):
         data = bytearray(good)
         data[place] ^= 0x81
         data_file(tmp_path / "b").write_bytes(data)

@@ -17,6 +17,7 @@ from tests.support.arrays import assert_same, object_array
 from tests.support.bundle_writer import FULL, Saved, data_file, encode_header, write_bundle
 from tests.support.command import run
 from tests.support.expected import expected_checkpoints
+from tests.support.sampling import places, rounds
 from tests.support.table_writer import (
     encode_block,
     encode_entry,
@@ -172,7 +173,7 @@ def test_every_byte_of_the_table(tmp_path: Path, kind: str) -> None:
     """Only the tensors of the block with the byte are lost, even if it is the directory that is damaged."""
     prefix = tmp_path / "model"
     path, good, blocks, _, needed = write_table(prefix, kind)
-    for pos in range(len(good)):
+    for pos in places(len(good)):
         path.write_bytes(good[:pos] + bytes([good[pos] ^ 0x41]) + good[pos + 1 :])
         touched = hit(blocks, pos, pos + 1)
         found, lost = salvage(prefix)
@@ -187,7 +188,7 @@ def test_every_byte_of_the_table(tmp_path: Path, kind: str) -> None:
 def test_table_cut_at_every_place(tmp_path: Path, kind: str) -> None:
     prefix = tmp_path / "model"
     path, good, blocks, _, needed = write_table(prefix, kind)
-    for size in range(1, len(good)):
+    for size in places(len(good))[1:]:
         path.write_bytes(good[:size])
         kept = {number for number, (_, end) in enumerate(blocks) if end <= size}
         if not kept:
@@ -227,7 +228,7 @@ def shard_claims(prefix: Path) -> dict[Path, list[tuple[int, int, str]]]:
 
 def damages(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """A file damaged in one way after the other, with the bytes from where to where it changed."""
-    for pos in range(len(data)):
+    for pos in places(len(data)):
         yield data[:pos] + bytes([data[pos] ^ 1]) + data[pos + 1 :], pos, pos + 1
         yield data[:pos], pos, len(data)
     for start in range(0, len(data), 7):
@@ -641,7 +642,7 @@ def test_hostile_files_are_given_up(tmp_path: Path, write: Callable[[Path], None
 
 def test_scan_finds_what_the_directory_says(tmp_path: Path) -> None:
     pairs = {b"": b"header", **{b"key%04d" % number: bytes(number % 50) for number in range(1000)}}
-    for settings in itertools.product([1, 100, 5000], [1, 2, 16], [False, True]):
+    for settings in rounds(list(itertools.product([1, 100, 5000], [1, 2, 16], [False, True]))):
         options = dict(zip(("block_size", "restart_interval", "compress"), settings, strict=True))
         data = encode_table(pairs, **options)
         (tmp_path / "t").write_bytes(data)

@@ -15,6 +15,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.expected import FIXTURES
+from tests.support.sampling import rounds
 from tfbundle import MissingFileError, TfBundleError
 from tfbundle.formats.slice_keys import decode_slice_key
 from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table
@@ -168,7 +169,7 @@ def test_damaged_data_files(tmp_path: Path, name: str) -> None:
     good = Good(name, "v2", tmp_path)
     for path in good.data[:6]:
         data = path.read_bytes()
-        for way, damage in WAYS.items():
+        for way, damage in rounds(list(WAYS.items())):
             damaged = damage(data) if data or way in ("absent", "empty") else data
             if damaged == data:
                 continue
@@ -188,7 +189,7 @@ def test_damaged_tables(tmp_path: Path, name: str, format: str) -> None:
         ways.update((way, damage(data, meta)) for way, damage in TABLE_WAYS.items())
         if format == "v2" or len(good.tables) == 1:
             del ways["absent"]  # Nothing is left then.
-        for way, damaged in ways.items():
+        for way, damaged in rounds(list(ways.items())):
             if damaged == data:
                 continue
             survivors = good.survivors_of_table(path, damaged)
@@ -226,7 +227,7 @@ def test_several_damages_at_once(tmp_path: Path, name: str, format: str) -> None
     good = Good(name, format, tmp_path)
     rnd = random.Random(name)
     files = {path: path.read_bytes() for path in [*good.tables, *good.data]}
-    for number in range(40):
+    for number in rounds(range(40)):
         damaged = {path: damage_at_random(files[path], rnd) for path in rnd.sample(list(files), min(2, len(files)))}
         if all(files[path] == data for path, data in damaged.items()):
             continue

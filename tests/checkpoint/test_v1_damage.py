@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support import sampling
 from tests.support.arrays import assert_same
 from tests.support.bundle_writer import (
     DATA_TYPES,
@@ -229,7 +230,7 @@ def test_every_flipped_byte(tmp_path: Path, compress: bool) -> None:
     whole = path.read_bytes()
     assert read_all(path, arrays, verify=True) == len(arrays)
     survived = 0
-    for pos in range(len(whole)):
+    for pos in sampling.places(len(whole)):
         path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
         survived += read_all(path, arrays, verify=True) == len(arrays)
     # Only the padding of the footer and the empty metaindex block mean nothing to a reader.
@@ -241,7 +242,7 @@ def test_every_flipped_byte_without_checksums(tmp_path: Path, compress: bool) ->
     path = tmp_path / "model"
     arrays = small_file(path, block_size=120, compress=compress)
     whole = path.read_bytes()
-    for pos in range(len(whole)):
+    for pos in sampling.places(len(whole)):
         path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
         read_all(path, arrays, verify=False)
 
@@ -250,7 +251,7 @@ def test_every_truncation(tmp_path: Path) -> None:
     path = tmp_path / "model"
     arrays = small_file(path)
     whole = path.read_bytes()
-    for size in range(len(whole)):
+    for size in sampling.places(len(whole)):
         path.write_bytes(whole[:size])
         with pytest.raises(TfBundleError):
             store_of(path)
@@ -269,7 +270,7 @@ def test_nonsense_under_right_checksums(tmp_path: Path) -> None:
     (table,) = store_of(path).files
     offset, size = table.handles[0]
     chance = random.Random(5)
-    for _ in range(1500):
+    for _ in sampling.rounds(range(1500)):
         contents = bytearray(whole[offset : offset + size])
         for _ in range(chance.randint(1, 3)):
             contents[chance.randrange(size)] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])

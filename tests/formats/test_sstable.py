@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import table_writer
+from tests.support.sampling import places
 from tests.support.table_writer import (
     encode_block,
     encode_entry,
@@ -362,7 +363,7 @@ def test_swapped_magic_is_refused(open_table: OpenTable) -> None:
 @pytest.mark.parametrize("compress", [False, True], ids=["raw", "snappy"])
 def test_every_truncation(open_table: OpenTable, compress: bool) -> None:
     data = encode_table({b"%d" % number: b"value" for number in range(9)}, block_size=20, compress=compress)
-    for size in range(len(data)):
+    for size in places(len(data)):
         with pytest.raises(FormatError) as caught:
             open_table(data[:size])
         assert caught.value.path is not None
@@ -384,7 +385,7 @@ def test_every_flipped_bit_is_noticed(open_table: OpenTable) -> None:
     data = encode_table(wanted, block_size=20)
     table = open_table(data)
     unused = range(table.footer.metaindex_handle.offset, table.footer.index_handle.offset)
-    for place, bit in itertools.product(range(len(data)), (1, 0x80)):
+    for place, bit in itertools.product(places(len(data)), (1, 0x80)):
         broken = bytearray(data)
         broken[place] ^= bit
         try:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frame, frames, header
+from tests.support.sampling import places
 from tfbundle.formats.checksum import crc32c, mask
 from tfbundle.formats.records import reader as record_reader
 from tfbundle.formats.records.frames import PADDING, crc32c_rows, find_frames, find_header
@@ -102,7 +103,7 @@ def test_long_chains_with_large_records_and_records_inside_of_records(seed: int)
 def test_truncation_at_every_byte(tmp_path: Path) -> None:
     data = frames(PAYLOADS)
     ends = np.cumsum([len(p) + 16 for p in PAYLOADS]).tolist()
-    for size in range(len(data)):
+    for size in places(len(data)):
         whole = sum(end <= size for end in ends)
         start = ends[whole - 1] if whole else 0
         wanted = None if start == size else (start, size - start)
@@ -117,7 +118,7 @@ def test_truncation_at_every_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB", "SNAPPY"])
 def test_truncated_compressed_stream_ends_behind_a_whole_record(compression: str) -> None:
     data = COMPRESS[compression](frames(PAYLOADS))
-    for size in range(len(data)):
+    for size in places(len(data)):
         records = tfbundle.read_records(io.BytesIO(data[:size]), compression=compression)
         found = list(records)
         assert found == PAYLOADS[: len(found)]
@@ -149,7 +150,7 @@ def test_cut_behind_the_last_record_is_a_truncation(tmp_path: Path, data: bytes)
 
 def test_every_flipped_byte_is_an_error_or_leaves_what_was_before(tmp_path: Path) -> None:
     data = frames(PAYLOADS)
-    for place in range(len(data)):
+    for place in places(len(data)):
         bad = bytearray(data)
         bad[place] ^= 0x41
         records = tfbundle.read_records(io.BytesIO(bytes(bad)), compression="NONE")
@@ -166,7 +167,7 @@ def test_every_flipped_byte_is_an_error_or_leaves_what_was_before(tmp_path: Path
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB", "SNAPPY"])
 def test_flipped_bytes_of_compressed_streams(compression: str) -> None:
     data = COMPRESS[compression](frames(PAYLOADS))
-    for place in range(len(data)):
+    for place in places(len(data)):
         bad = bytearray(data)
         bad[place] ^= 0x10
         found = []
@@ -181,7 +182,7 @@ def test_flipped_bytes_of_compressed_streams(compression: str) -> None:
 def test_salvage_leaves_out_what_is_damaged_and_says_so() -> None:
     data = frames(PAYLOADS)
     starts = [0, *np.cumsum([len(p) + 16 for p in PAYLOADS]).tolist()]
-    for place in range(len(data)):
+    for place in places(len(data)):
         bad = bytearray(data)
         bad[place] ^= 0x41
         found, records = read(bytes(bad), compression="NONE", salvage=True)
