@@ -14,7 +14,7 @@ import tfbundle
 from tests.support.bundle_writer import FULL, STRING, Saved, data_file, encode_header, write_bundle
 from tests.support.expected import FIXTURES, expected_checkpoints
 from tests.support.table_writer import encode_table
-from tests.support.v1_writer import write_v1
+from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle import CheckedFile, Finding, Report
 from tfbundle.findings import CheckedCheckpoint
 from tfbundle.formats.table.reader import Table
@@ -219,9 +219,81 @@ def test_v1(tmp_path: Path) -> None:
     data[place] ^= 1
     (tmp_path / "old").write_bytes(data)
     report = tfbundle.verify(tmp_path / "old")
-    assert {finding.kind for finding in report.findings} == {"index", "checksum"}
-    assert "t4" in {finding.tensor for finding in report.findings}
-    assert "t0" not in {finding.tensor for finding in report.findings}
+    (finding,) = report.findings
+    assert finding.kind == "checksum"
+    assert "'t4'" in finding.message
+    assert "'t0'" not in finding.message
+    assert report.recoverable == 4
+
+
+def many_slices(path: Path) -> None:
+    """Write two tensors of 500 slices each, and 200 of one, in blocks of 16 KB."""
+    halves = [((first, 1), FULL) for first in range(500)]
+    sliced = {name: V1Saved(np.arange(1000, dtype=np.float32).reshape(500, 2), slices=halves) for name in "vw"}
+    write_v1(path, sliced | {f"t{number}": np.full(50, number, np.float32) for number in range(200)}, block_size=16384)
+
+
+def test_a_damaged_block_of_v1_is_one_finding(tmp_path: Path) -> None:
+    path = tmp_path / "old"
+    many_slices(path)
+    good = path.read_bytes()
+    place = good.index(np.full(50, 120, np.float32).tobytes())
+    path.write_bytes(good[:place] + b"\xff" + good[place + 1 :])
+    report = tfbundle.verify(path)
+    (finding,) = report.findings
+    lost = report.tensors - report.recoverable
+    assert lost > 50
+    assert (finding.kind, finding.path, finding.tensor) == ("checksum", str(path), None)
+    assert finding.offset is not None
+    assert finding.size is not None
+    assert finding.offset <= place < finding.offset + finding.size
+    assert f"{lost} tensors are affected: 't" in finding.message
+    assert finding.message.endswith(f"and {lost - 3} others")
+    with tfbundle.open_checkpoint(path, salvage=True) as checkpoint:
+        assert len(checkpoint) == report.recoverable
+
+    two = good.index(np.full(50, 199, np.float32).tobytes())
+    data = bytearray(good)
+    data[place] ^= 1
+    data[two] ^= 1
+    path.write_bytes(data)
+    assert [one.kind for one in tfbundle.verify(path).findings] == ["checksum", "checksum"]
+
+
+def test_slices_of_one_tensor_in_a_damaged_block_of_v1(tmp_path: Path) -> None:
+    path = tmp_path / "old"
+    array = np.arange(1000, dtype=np.float32).reshape(500, 2) + 0.1
+    write_v1(path, {"w": V1Saved(array, slices=[((first, 1), FULL) for first in range(500)])}, block_size=16384)
+    data = bytearray(path.read_bytes())
+    data[len(data) * 3 // 4] ^= 1
+    path.write_bytes(data)
+    (finding,) = tfbundle.verify(path).findings
+    assert finding.tensor == "w"
+    assert "slices of it are affected" in finding.message
+
+
+def test_slices_of_v1_without_values(tmp_path: Path) -> None:
+    """They are in no block, and a finding for each tensor."""
+    halves = [((first, 1), FULL) for first in range(100)]
+    array = np.zeros((100, 2), np.float32)
+    lost = {"v": V1Saved(array, slices=halves, values=dict.fromkeys(range(1, 100)))}
+    lost |= {
+        "w": V1Saved(array, slices=halves, values=dict.fromkeys(range(40, 42))),
+        "x": V1Saved(array, values={0: None}),
+    }
+    write_v1(tmp_path / "old", lost | {"y": array})
+    findings = tfbundle.verify(tmp_path / "old").findings
+    assert [(finding.kind, finding.tensor) for finding in findings] == [("entry", "v"), ("entry", "w"), ("entry", "x")]
+    assert findings[0].message.endswith("; 98 more slices of it cannot be read either")
+    assert findings[1].message.endswith("; 1 more slice of it cannot be read either")
+    assert "more" not in findings[2].message
+
+
+def test_invalid_slices_in_an_intact_block_of_v1(tmp_path: Path) -> None:
+    """Each is a problem of its own tensor."""
+    write_v1(tmp_path / "old", {name: V1Saved(MATRIX, values={0: b"\xff"}) for name in "abc"})
+    findings = tfbundle.verify(tmp_path / "old").findings
+    assert {finding.tensor for finding in findings} == set("abc")
 
 
 def test_format(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tfbundle.storage.locations import locate
 from tfbundle.verification.causes import DamagedFile, find_causes
 from tfbundle.verification.data_files import check_files
 from tfbundle.verification.entries import Entries
+from tfbundle.verification.grouping import group_by_block
 from tfbundle.verification.layout import Claims, find_layout
 from tfbundle.verification.space import check_space
 from tfbundle.verification.swapped_files import find_swapped
@@ -227,10 +228,11 @@ def _bytes_to_check(claims: Claims, absent: Collection[int]) -> int:
 
 
 def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool, progress: Progress | None) -> _Checked:
+    blocks: list[Finding] = []
     if is_opened_whole:
         for table in store.files:
             findings += _check_metaindex(table)
-            findings += _check_blocks(table)
+            blocks += _check_blocks(table)
             findings += _unclaimed(table)
     records: Mapping[str, Any] = store.records()
     entries = [(number, name, record) for number, (name, record) in enumerate(records.items())]
@@ -241,8 +243,8 @@ def _check_v1(store: V1Store, findings: list[Finding], *, is_opened_whole: bool,
     values = ValueCheck(store, total, progress, Listings())
     values.run_all(entries, ())
     values.findings.sort(key=lambda pair: pair[0])
-    findings += (finding for _, finding in values.findings)
-    lost = {finding.tensor for finding in findings if finding.tensor}
+    lost = {finding.tensor for finding in (*findings, *(finding for _, finding in values.findings)) if finding.tensor}
+    findings += group_by_block(blocks, (finding for _, finding in values.findings))
     checked = [CheckedFile(path, "v1", size_of(locate(path)), values.whole[path]) for path in store.files.paths]
     causes = _find_causes({}, findings, {})
     return _Checked(len(records), values.nbytes, sum(name not in lost for name in records), causes, checked)
