@@ -21,7 +21,7 @@ from tests.support.runs import append, points, records, tensor_records, write_ru
 from tfbundle.fleet import dataset as module
 from tfbundle.fleet.manifest import NAME
 from tfbundle.fleet.partitions import name_folders
-from tfbundle.storage import replacing_folders
+from tfbundle.storage import folder_updates, replacing_folders
 from tfbundle.storage.folders import LocalLocation
 
 pyarrow = pytest.importorskip("pyarrow", reason="data sets are written by pyarrow")
@@ -458,13 +458,18 @@ def test_a_failure_leaves_what_was_there(logs: Path, tmp_path: Path, monkeypatch
     tfbundle.export_events(logs, tmp_path / "out")
     before = snapshot(tmp_path / "out")
     append(logs / "b/events.out.tfevents.1", tensor_records(points(TAGS, range(5, 9))))
-    for name in ("write_in_place_of", "link_tree", "encode_manifest", "make_parts"):
+    for where, name in (
+        (module, "write_in_place_of"),
+        (folder_updates, "link_tree"),
+        (module, "encode_manifest"),
+        (module, "make_parts"),
+    ):
 
         def fail(*arguments: Any, **settings: Any) -> Any:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(module, name, fail)
+            patched.setattr(where, name, fail)
             with pytest.raises(OSError, match="No space left"):
                 tfbundle.export_events(logs, tmp_path / "out")
         assert snapshot(tmp_path / "out") == before

@@ -17,7 +17,9 @@ _MOST_TROUBLES = 20
 
 @click.command()
 @logdir_argument
-@click.option("-o", "--out", metavar="DIR", required=True, help="The folder of the data set.")
+@click.option(
+    "-o", "--out", metavar="DIR", required=True, help="The folder of the data set, or its URL in an object store."
+)
 @click.option(
     "--partition",
     type=click.Choice(["run", "sweep"]),

@@ -19,6 +19,8 @@ is gone                                         goes too, unless a folder could 
 ==============================================  =========================================================
 
 The new state is made in a folder next to ``DIR``, with links to the files that stay, and takes its place in one step.
+In an object store, new files get numbers that were not used before, and count once the manifest is replaced
+(``storage.folder_updates``).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from tfbundle.errors import MissingFileError, TfBundleError, UnsupportedError
+from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.events.by_name import Names
 from tfbundle.fleet.engines import choose_engine
 from tfbundle.fleet.manifest import (
@@ -41,6 +43,7 @@ from tfbundle.fleet.manifest import (
     describe_tags,
     encode_manifest,
     has_function,
+    is_file_name,
     read_manifest,
 )
 from tfbundle.fleet.partitions import PARTITIONS, name_folders
@@ -52,9 +55,8 @@ from tfbundle.formats.records.continuation import ReadSoFar
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, write_in_place_of
-from tfbundle.storage.folders import LocalLocation
+from tfbundle.storage.folder_updates import check_updatable, finish_update, folder_update
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
-from tfbundle.storage.replacing_folders import folder_replacement, link_tree
 
 # A file of a sweep has the rows of event files of so many bytes together, unless a single run is larger.
 _PART_SIZE = 64 << 20
@@ -110,16 +112,19 @@ def export_events(
     a function, everything is read again. Other files in ``out`` are kept. If the process is stopped at any time,
     ``out`` is as it was before, or complete.
 
+    ``out`` may be the URL of a folder in an object store. There, the manifest is replaced last; if the process is
+    killed while files are sent, some that the manifest does not have remain until the next call.
+
     Raises ``MissingFileError`` if there are no event files or no folder for ``out``, ``KeyError`` if one of ``runs``
     matches no run, ``ValueError`` if ``out`` is something other than a data set, ``FormatError`` if its manifest is
-    damaged, and ``UnsupportedError`` if pyarrow is not installed or ``out`` is a URL.
+    damaged, and ``UnsupportedError`` if pyarrow is not installed or ``out`` cannot be written.
     """
     if partition not in PARTITIONS:
         raise ValueError(f"partition must be one of {', '.join(map(repr, PARTITIONS))}, not {partition!r}")
     root, out = with_options(root, storage_options), with_options(out, storage_options)
     engine = choose_engine(workers, scheduler)
     patterns = as_patterns(tags)
-    folder = locate(out)
+    folder = locate(out).current()
     selection = Selection(locate(root).absolute().path, partition, describe_tags(patterns))
     old = _read_old(folder, selection)
     found, unlisted = find_chosen_runs(root, runs)
@@ -154,11 +159,13 @@ def _states(manifest: Manifest) -> dict[str, RunState]:
 
 def _read_old(folder: Location, selection: Selection) -> Manifest:
     """Return the manifest of the data set in a folder; without one, or with another selection, it has no partitions."""
-    if not isinstance(folder, LocalLocation):
-        raise UnsupportedError(f"{folder} is a URL; a data set is written to a local folder", path=folder.path)
+    check_updatable(folder)
     if folder.is_file():
         raise ValueError(f"{folder} is a file; name a folder")
-    manifest = read_manifest(folder) if folder.is_folder() else None
+    if not folder.is_folder():
+        return Manifest(selection, ())
+    manifest = read_manifest(folder)
+    folder = finish_update(folder, set(manifest.files) if manifest is not None else (), is_file_name)
     if manifest is None:
         if folder.is_folder() and folder.list().names:
             raise ValueError(f"{folder} is not empty, and not a data set of this kind; name another folder")
@@ -271,15 +278,14 @@ def _counted(
 def _write(
     folder: Location, selection: Selection, old: Manifest, plans: list[_Plan], made: Iterator[MadePart]
 ) -> Manifest:
-    kept = {folder.join(plan.folder, part.name) for plan in plans for part in plan.kept}
-    dropped = {folder.join(one.folder, part.name) for one in old.partitions for part in one.parts} - kept
+    kept = {f"{plan.folder}/{part.name}" for plan in plans for part in plan.kept}
+    dropped = [name for name in old.files if name not in kept]
+    numbers = {one.folder: max((part.number for part in one.parts), default=-1) + 1 for one in old.partitions}
     partitions = []
-    with folder_replacement(folder) as new:
-        if folder.is_folder():
-            link_tree(folder, new, without=[*dropped, folder.join(NAME)])
+    with folder_update(folder, NAME, dropped) as new:
         for plan in plans:
             parts, states = list(plan.kept), dict(plan.unread)
-            number = max((part.number for part in parts), default=-1) + 1
+            number = numbers.get(plan.folder, 0)
             for _ in plan.planned:
                 one = next(made)
                 states |= one.runs

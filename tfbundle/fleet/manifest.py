@@ -39,6 +39,7 @@ _LARGEST = 1 << 28
 # What takes the place of flags for a name or glob, and for a function.
 _TEXT, _FUNCTION = -1, -2
 _FOLDER = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9_.+-]{0,199}")
+_FILE = re.compile(rf"{_FOLDER.pattern}/part-\d{{5,19}}\.parquet")
 
 
 class Part(NamedTuple):
@@ -75,6 +76,16 @@ class Manifest(NamedTuple):
 
     selection: Selection
     partitions: tuple[Partition, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """The names of all files with rows."""
+        return [f"{one.folder}/{part.name}" for one in self.partitions for part in one.parts]
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a file with rows may have this name."""
+    return _FILE.fullmatch(name) is not None
 
 
 def describe_tags(tags: Sequence[Pattern] | None) -> tuple[tuple[str, int], ...] | None:
