@@ -14,7 +14,9 @@ from tests.support.arrays import assert_same, sample_array
 from tests.support.bundle_writer import FULL, Saved, encode_field, write_bundle
 from tfbundle import ChecksumError, FormatError, MissingFileError, TruncatedError
 from tfbundle.checkpoint.v2 import bulk
+from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.table.reader import Table
+from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource
 
 
@@ -261,6 +263,47 @@ def test_facts_of_the_usual_form_are_known_at_once(tmp_path: Path) -> None:
         assert {name: known.shape for name, known in facts.items() if known} == {
             name: array.shape for name, array in arrays.items()
         }
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+def test_arrays_to_copy_are_known_at_once(tmp_path: Path, byteorder: str) -> None:
+    arrays = many(100)
+    others: dict[str, Any] = {
+        "text": np.array([b"a", b"bc"], object),
+        "parts": Saved(np.zeros((4, 2), np.float32), slices=[((0, 2), FULL), ((2, 2), FULL)]),
+        "short": Saved(np.zeros(3, np.float32), lies={"size": 8}),
+        "negative": Saved(np.zeros(3, np.float32), lies={"offset": -1}),
+    }
+    saved = {name: Saved(array, shards=[number % 3]) for number, (name, array) in enumerate(arrays.items())}
+    write_bundle(tmp_path / "b", {**saved, **others}, num_shards=3, byteorder=byteorder)
+    with tfbundle.open_checkpoint(tmp_path / "b") as checkpoint:
+        together = dict(zip(checkpoint, checkpoint.all_copyable(), strict=True))
+        if byteorder == "big":
+            assert set(together.values()) == {()}
+            return
+        texts = {name for name, array in arrays.items() if array.dtype.hasobject}
+        assert {name for name, found in together.items() if found is None} == others.keys() | texts
+        for name, array in arrays.items():
+            if name in texts:
+                continue
+            (found,), (alone,) = together[name] or (), checkpoint[name].copyable()
+            assert found[:-1] == alone[:-1]
+            sink = Written()
+            assert found.copy(sink) == crc32c(sink.data)
+            assert sink.data == array.tobytes()
+
+
+class Written:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        self.data += data
+
+    def copy_range(self, source: Source, offset: int, buffer: memoryview) -> bool:
+        return False
 
 
 def test_absent_shard_among_many(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def files_of(done: Converted) -> dict[str, bytes]:
     return {file.removeprefix(done.path): Path(file).read_bytes() for file in done.files}
 
 
-@pytest.mark.parametrize("change", [{}, {"rename": {re.compile("^"): "a/"}}, {"cast": {"*": "float16"}}], ids=str)
+@pytest.mark.parametrize("change", [{}, {"rename": {re.compile("^"): "a/"}}, {"cast": {"t*": "float16"}}], ids=str)
 def test_work_per_tensor_does_not_grow(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values are arranged once, and each entry is decoded a fixed number of times."""
+    """The values are arranged once, and each entry is decoded once, or those of many tensors together."""
     calls: Counter[str] = Counter()
 
     def count_calls(owner: Any, name: str) -> None:
@@ -56,14 +56,16 @@ def test_work_per_tensor_does_not_grow(change: dict[str, Any], tmp_path: Path, m
     count_calls(BundleIndex, "facts_of")
     found = []
     for number in (100, 300):
-        tfbundle.save(tmp_path / f"m{number}", {f"t{i:03d}": np.float32(i) for i in range(number)})
+        texts = {f"s{i:03d}": f"text {i}" for i in range(number)}
+        tfbundle.save(tmp_path / f"m{number}", {f"t{i:03d}": np.float32(i) for i in range(number)} | texts)
         calls.clear()
         convert(tmp_path / f"m{number}", tmp_path / f"out{number}", **change)
         assert calls["_arrange"] == 1
-        assert 0 < calls["stored_slices"] <= 2 * number
         found.append(Counter(calls))
-    assert found[1]["stored_slices"] - found[0]["stored_slices"] <= 2 * 200
-    assert 0 < found[1]["facts_of"] - found[0]["facts_of"] <= 4 * 200
+    # Those of the texts, and of the numbers too if they are cast.
+    work = Counter(found[1]) - Counter(found[0])
+    assert 0 < work["stored_slices"] <= (3 * 200 if "cast" in change else 200)
+    assert 0 < work["facts_of"] <= (5 * 200 if "cast" in change else 2 * 200)
 
 
 @pytest.mark.parametrize("expected", WHOLE, ids=str)

@@ -123,6 +123,14 @@ def test_records(store: TensorStore) -> None:
         assert (store.part(name, record) is not None) == (name in PART)
 
 
+def test_all_copyable(store: TensorStore) -> None:
+    """What is known of all tensors together is what is known of each."""
+    together = list(store.all_copyable())
+    assert len(together) == len(store.records())
+    for (name, record), found in zip(store.records().items(), together, strict=True):
+        assert found is None or [one[:-1] for one in found] == [one[:-1] for one in store.copyable(name, record)]
+
+
 def test_all_ways_of_reading_agree(store: TensorStore) -> None:
     arrays = values_of(store)
     names = sorted(arrays, reverse=True)

@@ -71,12 +71,15 @@ def save(
 
 def _in_stored_order(tensors: TensorMapping) -> Iterator[tuple[str, Tensor, Copyable | None]]:
     """Yield tensors in the order of their data, each with the stored slices that can be copied, one at a time."""
+    known = [
+        (name, tensor, tensor.copyable() if copyable is None else copyable)
+        for (name, tensor), copyable in zip(tensors.items(), tensors.all_copyable(), strict=True)
+    ]
     if tensors.format == "v2":
-        check_shared_bytes(place for tensor in tensors.values() for place in tensor.ranges)
+        check_shared_bytes(place for _, tensor, copyable in known for place in copyable or tensor.ranges)
     found: list[tuple[tuple[str, int, int, int], tuple[str, Tensor, Copyable | None]]] = []
     # A tensor without bytes comes before one that begins at the same offset.
-    for name, tensor in tensors.items():
-        copyable = tensor.copyable()
+    for name, tensor, copyable in known:
         for stored in copyable:
             found.append((("", stored.shard, stored.offset, stored.size), (name, tensor, stored)))
         if not copyable:

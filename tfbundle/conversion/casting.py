@@ -49,6 +49,8 @@ class Casts:
 
         Raises ``ValueError`` if a cast by name has no conversion from the tensor's type.
         """
+        if not self._by_name and not self._by_type:
+            return tensor.dtype
         stored = python_name(tensor.data_type)
         target = self._by_name.get(tensor.name)
         if target is None:

@@ -34,7 +34,7 @@ from tfbundle.tensors.arrays import Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.shared_bytes import check_shared_bytes
-from tfbundle.tensors.store import Range
+from tfbundle.tensors.store import Copyable, Range
 from tfbundle.tensors.tensor import Tensor
 
 # From patterns to the axes of the result, as ``numpy.transpose`` accepts them.
@@ -63,11 +63,12 @@ class Item(NamedTuple):
     action: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Planned:
     """A tensor to write, with its ``name``, ``dtype`` and ``shape`` in the output.
 
-    ``text_size`` is the number of bytes in the strings that ``transform`` returned.
+    ``text_size`` is the size of strings, such as those that ``transform`` returned, and ``known`` the result of
+    ``Tensor.copyable``, if these are known.
     """
 
     name: str
@@ -77,18 +78,34 @@ class Planned:
     axes: tuple[int, ...] | None = None
     transform: Transform | None = None
     text_size: int | None = None
+    known: Sequence[Copyable] | None = None
 
     @property
     def nbytes(self) -> int:
         """The size of its elements in bytes as they will be written; for unchanged strings, as they are stored."""
         if not self.dtype.hasobject:
             return prod(self.shape) * self.dtype.itemsize
-        return self.tensor.nbytes if self.text_size is None else self.text_size
+        if self.text_size is None:
+            places = self.places
+            self.text_size = sum(place.size for place in places) if places else self.tensor.nbytes
+        return self.text_size
+
+    @property
+    def copyable(self) -> Sequence[Copyable]:
+        """The stored arrays to copy, if all values are written unchanged and the source is a V2 checkpoint."""
+        if self.known is None:
+            self.known = self.tensor.copyable() if self.is_copied else ()
+        return self.known
 
     @cached_property
     def ranges(self) -> tuple[Range, ...]:
         """Where its values are stored; kept, because a plan uses it several times."""
         return self.tensor.ranges
+
+    @property
+    def places(self) -> Sequence[Copyable | Range]:
+        """The stored arrays to copy, or else where the values are stored."""
+        return self.copyable or self.ranges
 
     @property
     def is_copied(self) -> bool:
@@ -181,7 +198,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     planned: list[Planned] = []
     items: list[Item] = []
     problems: dict[str, list[str]] = {}
-    for name, tensor in source.items():
+    for (name, tensor), copyable in zip(source.items(), source.all_copyable(), strict=True):
         if keeps_objects and name == OBJECT_GRAPH_KEY:
             graph = _plan_graph(source, tensor, new_names, averages.variables)
             planned.append(graph)
@@ -197,6 +214,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
             whole = averages.joined.get(name, tensor)
             line = _plan_one(whole, new_names[name], casts, axes.get(name), choices.transform)
             if line is not None:
+                if whole is tensor and line.is_copied:
+                    line.known = copyable
                 planned.append(line)
                 items.append(_item(line, by_average=name in averages.variables))
                 continue
@@ -209,7 +228,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
     if source.format == "v2":
-        check_shared_bytes(place for line in planned for place in line.ranges)
+        check_shared_bytes(place for line in planned for place in line.places)
     return Plan(planned, tuple(items), source)
 
 
@@ -295,7 +314,7 @@ def _plan_one(
         if value is not tensor:
             return _transformed(name, tensor, _returned(value, name), transform)
     dtype = casts.dtype_of(tensor)
-    if may_lose(tensor.dtype, dtype):
+    if dtype is not tensor.dtype and may_lose(tensor.dtype, dtype):
         for values in tensor.chunks():
             check_values(values, dtype, tensor.name)
     if axes is None:
@@ -348,6 +367,8 @@ def _variable_keys(source: TensorMapping, name: str) -> list[str]:
 
 def _item(line: Planned, *, by_average: bool) -> Item:
     actions = []
+    if line.is_copied and line.name == line.tensor.name:
+        return Item(line.name, line.name, line.type_name, line.shape, line.nbytes, "copied")
     if by_average:
         actions.append("moving average in place of its variable")
     elif line.name != line.tensor.name:

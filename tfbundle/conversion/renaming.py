@@ -128,10 +128,13 @@ def _substitute(pattern: re.Pattern[str], new: Any, name: str) -> str:
 
 def check_distinct(called: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for a new name that is empty or not a ``str``, and for a name of several tensors."""
-    keys: defaultdict[str, list[str]] = defaultdict(list)
     for key, name in called.items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"{key!r} would be called {name!r}, but a name must be a non-empty str")
+    if len(set(called.values())) == len(called):
+        return
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for key, name in called.items():
         keys[name].append(key)
     shared = {name: owners for name, owners in keys.items() if len(owners) > 1}
     if shared:

@@ -119,6 +119,10 @@ class ConstantStore:
         """Return nothing: constants are stored in messages."""
         return ()
 
+    def all_copyable(self) -> Iterable[tuple[()]]:
+        """Return an empty tuple for each constant."""
+        return repeat((), len(self._records))
+
     def fingerprint(self, name: str, record: int) -> bytes:
         """Return a hash of the node."""
         return hashlib.sha256(self._node(record).SerializeToString(deterministic=True)).digest()

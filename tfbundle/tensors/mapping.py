@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from tfbundle.errors import TfBundleError
 from tfbundle.notebook import Table, render, safe_view, view_of
 from tfbundle.tensors.dtypes import python_name
-from tfbundle.tensors.store import TensorStore
+from tfbundle.tensors.store import Copyable, TensorStore
 from tfbundle.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ class TensorMapping(Mapping[str, Tensor]):
     def values(self) -> ValuesView[Tensor]:
         """Return the tensors, in the order of the file."""
         return _Values(self)
+
+    def all_copyable(self) -> Iterable[Sequence[Copyable] | None]:
+        """Return the result of ``Tensor.copyable`` for each tensor in order, or ``None`` where it must be called."""
+        return self._store.all_copyable()
 
     def __bool__(self) -> bool:
         # A checkpoint without tensors is still a checkpoint.

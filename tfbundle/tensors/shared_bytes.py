@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from tfbundle.errors import FormatError
 from tfbundle.limits import FREE_SIZE, MOST_PASSES
-from tfbundle.tensors.store import Range
+from tfbundle.tensors.store import Copyable, Range
 
 
-def check_shared_bytes(ranges: Iterable[Range]) -> None:
+def check_shared_bytes(ranges: Iterable[Range | Copyable]) -> None:
     """Raise ``FormatError`` where ranges of a file take much more than the bytes that they are in, all together.
 
     Ranges that do not overlap never take more than the end of the last one.

@@ -52,13 +52,14 @@ class Copyable(NamedTuple):
     """A stored array that can be copied unchanged, because another checkpoint would have the same bytes for it.
 
     ``box`` is its slice of a tensor of ``whole_shape``, or ``None`` for a whole tensor. It has ``size`` bytes at
-    ``offset`` of the data file with the number ``shard``. ``copy`` appends these to a ``Sink`` and returns their
-    CRC-32C; for damage it raises the errors of reading, after the last byte.
+    ``offset`` of the data file ``path``, which has the number ``shard``. ``copy`` appends these to a ``Sink`` and
+    returns their CRC-32C; for damage it raises the errors of reading, after the last byte.
     """
 
     box: TensorSlice | None
     whole_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    path: str
     shard: int
     offset: int
     size: int
@@ -119,6 +120,9 @@ class TensorStore(Protocol):
 
     def copyable(self, name: str, record: Any) -> Sequence[Copyable]:
         """Return the stored arrays of the tensor if all of them can be copied unchanged, or an empty sequence."""
+
+    def all_copyable(self) -> Iterable[Sequence[Copyable] | None]:
+        """Return ``copyable`` of every tensor in the order of the file, or ``None`` where it must be called."""
 
     def fingerprint(self, name: str, record: Any) -> Any:
         """Return a value that distinguishes tensors with equal records, or ``None`` if records suffice."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from math import prod
 
 import numpy as np
@@ -132,6 +133,10 @@ class V1Store:
     def copyable(self, name: str, record: Record) -> tuple[()]:
         """Return nothing: V1 has values in messages."""
         return ()
+
+    def all_copyable(self) -> Iterable[tuple[()]]:
+        """Return an empty tuple for each tensor."""
+        return repeat((), len(self.records()))
 
     def fingerprint(self, name: str, record: Record) -> None:
         """Return nothing beyond the record, which has the checksums of the tensor's blocks."""

@@ -40,12 +40,16 @@ class Shards:
         self._open: dict[int, Source] = {}
         self._seen: dict[int, Hashable] = {}
         self._advice: dict[int, str] = {}
+        self._paths: dict[int, str] = {}
         self._lock = threading.Lock()
         self._closed = False
 
     def path(self, shard: int) -> str:
         """Return the file name of a shard."""
-        return shard_path(self.prefix.path, shard, self.count)
+        path = self._paths.get(shard)
+        if path is None:
+            path = self._paths[shard] = shard_path(self.prefix.path, shard, self.count)
+        return path
 
     def location(self, shard: int) -> Location:
         """Return the location of a shard."""

@@ -11,14 +11,16 @@ a tensor are put together.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import repeat
 from math import prod
 
 import numpy as np
 
 from tfbundle.checkpoint.v2.bulk import find_places, read_small
+from tfbundle.checkpoint.v2.entry import Location as StoredPlace
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
 from tfbundle.checkpoint.v2.segments import Segments
 from tfbundle.checkpoint.v2.shards import Shards
@@ -178,18 +180,57 @@ class BundleStore:
             return []
         slices = self.stored_slices(name, record)
         facts = self.index.facts_of(record)
-        found = []
-        for box, stored in slices:
-            if box is None and facts.slices:  # The slot of a part of a variable, which is the only slice of a tensor.
-                box = facts.slices[0]
-            shard, offset, size, _ = stored.location
-            copy = partial(self._copy, name, stored)
-            found.append(Copyable(box, facts.shape, stored.shape, shard, offset, size, copy))
+        # The slot of a part of a variable is the only slice of a tensor.
+        only = facts.slices[0] if facts.slices else None
+        return [
+            self._copyable(name, only if box is None else box, facts.shape, *stored[:2], *stored.location)
+            for box, stored in slices
+        ]
+
+    def all_copyable(self) -> Iterable[Sequence[Copyable] | None]:
+        """Return ``copyable`` of every tensor; the entries of plain ones are decoded together."""
+        records = self.records()
+        if self.reader.swapped:
+            return repeat((), len(records))
+        found: list[Sequence[Copyable] | None] = [None] * len(records)
+        names, facts = list(records), list(self.all_facts())
+        for number, *place in zip(*(column.tolist() for column in find_places(records.values())), strict=True):
+            known = facts[number]
+            if known is not None:
+                found[number] = (
+                    self._copyable(names[number], None, known.shape, known.data_type, known.shape, *place),
+                )
         return found
 
-    def _copy(self, name: str, stored: StoredSlice, sink: Sink) -> int:
+    def _copyable(
+        self,
+        name: str,
+        box: TensorSlice | None,
+        whole: tuple[int, ...],
+        data_type: int,
+        shape: tuple[int, ...],
+        shard: int,
+        offset: int,
+        size: int,
+        crc: int,
+    ) -> Copyable:
+        # There may be very many, so that each consists of few objects.
+        copy = partial(self._copy, name, data_type, shape, shard, offset, size, crc)
+        return Copyable(box, whole, shape, self.shards.path(shard), shard, offset, size, copy)
+
+    def _copy(
+        self,
+        name: str,
+        data_type: int,
+        shape: tuple[int, ...],
+        shard: int,
+        offset: int,
+        size: int,
+        crc: int,
+        sink: Sink,
+    ) -> int:
         try:
-            return self.reader.copy(stored, sink)
+            return self.reader.copy(StoredSlice(data_type, shape, StoredPlace(shard, offset, size, crc)), sink)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 

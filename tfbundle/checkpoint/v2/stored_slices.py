@@ -157,6 +157,10 @@ class SliceReader:
             self._decode_objects(stored, source, data, verify=self.verify)
             sink.write(data)
             return unmask(place.crc)
+        if place.size <= COPIED:
+            data = source.read_at(place.offset, place.size)
+            sink.write(data)
+            return self._checked(source, place, crc32c(data) if self.verify else 0)
         crc = done = 0
         step = _COPIED_BY_SYSTEM if place.size >= _COPIED_BY_SYSTEM else COPIED
         buffer = memoryview(bytearray(min(place.size, step)))
@@ -170,11 +174,16 @@ class SliceReader:
             if self.verify:
                 crc = crc32c(chunk, crc)
             done += len(chunk)
-        if self.verify:
-            check_crc(self.shards, source, place, crc)
-        else:
+        return self._checked(source, place, crc)
+
+    def _checked(self, source: Source, place: Location, crc: int) -> int:
+        """Compare the CRC-32C of copied bytes with the one that is stored, which is returned."""
+        expected = unmask(place.crc)
+        if not self.verify:
             self.shards.check_unverified(source)
-        return unmask(place.crc)
+        elif crc != expected:
+            check_crc(self.shards, source, place, crc)
+        return expected
 
     def source(self, stored: StoredSlice, first: tuple[int, int] | None = None) -> Source:
         """Return the slice's shard, which has proved long enough for it, so that what follows may allocate its size.

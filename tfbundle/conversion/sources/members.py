@@ -182,6 +182,10 @@ class MemberStore:
         """Return an empty tuple, because libraries do not return the stored bytes."""
         return ()
 
+    def all_copyable(self) -> Iterable[tuple[()]]:
+        """Return an empty tuple for each member."""
+        return repeat((), len(self._members))
+
     def fingerprint(self, name: str, record: str) -> Any:
         """Return a value that differs between states of the file."""
         member = self._members[name]

@@ -130,9 +130,10 @@ def _stored_count(plan: Plan) -> int | None:
     """Return the number of data files of a V2 source from which tensors are written, or ``None`` if it has none."""
     if plan.source.format != "v2":
         return None
-    paths = {stored.path for planned in plan.tensors for stored in planned.ranges}
-    counts = {shard.total for shard in map(parse_shard, paths) if shard is not None}
-    return counts.pop() if len(counts) == 1 else None
+    places = (place for planned in plan.tensors for place in planned.places)
+    first = next(places, None)
+    shard = None if first is None else parse_shard(first.path)
+    return None if shard is None else shard.total
 
 
 def _slices_as_listed(values: list[_Value]) -> list[_Value]:
@@ -160,7 +161,7 @@ def _slices_as_listed(values: list[_Value]) -> list[_Value]:
 
 def _in_stored_order(
     tensors: Iterable[Planned], tilings: dict[str, Tiling | None]
-) -> list[tuple[Range | None, _Value]]:
+) -> list[tuple[Copyable | Range | None, _Value]]:
     found = [pair for planned in tensors for pair in _values_of(planned, tilings)]
     if all(stored is not None for stored, _ in found):
         # A value without bytes comes before one that begins at the same offset.
@@ -168,7 +169,7 @@ def _in_stored_order(
     return found
 
 
-def _shard_of(stored: Range | None) -> int:
+def _shard_of(stored: Copyable | Range | None) -> int:
     return 0 if stored is None else _shard_number(stored.path)
 
 
@@ -190,14 +191,14 @@ def _check_complete(planned: Planned) -> None:
         )
 
 
-def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[tuple[Range | None, _Value]]:
+def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[tuple[Copyable | Range | None, _Value]]:
     """Yield the values of a tensor that are stored separately, each with its range in the source."""
     tensor = planned.tensor
-    ranges = planned.ranges
-    copyable = tensor.copyable() if planned.is_copied else ()
+    ranges = planned.places
+    copyable = planned.copyable
     if tensor.slices and _keeps_slices(planned):
         # Slices that are compressed in a table have no ranges.
-        places: Iterable[Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
+        places: Iterable[Copyable | Range | None] = ranges if len(ranges) == len(tensor.slices) else repeat(None)
         for part, place, stored in zip(tensor.slices, places, copyable or repeat(None), strict=False):
             yield place, _Value(planned, None, part, tensor.shape, stored)
         return
@@ -225,12 +226,15 @@ def _tiling_of(planned: Planned) -> Tiling | None:
 
 def _write(writer: CheckpointWriter, value: _Value) -> None:
     planned, tensor = value.planned, value.planned.tensor
+    if value.copyable is not None:
+        copyable = value.copyable
+        if value.part is not copyable.box:
+            copyable = copyable._replace(box=value.part, whole_shape=value.shape)
+        writer.add_copy(planned.name, tensor.data_type, copyable, shard=value.shard)
+        return
     stays = planned.transform is None and planned.dtype == tensor.dtype
     data_type = tensor.data_type if stays else None
-    if value.copyable is not None:
-        copyable = value.copyable._replace(box=value.part, whole_shape=value.shape)
-        writer.add_copy(planned.name, tensor.data_type, copyable, shard=value.shard)
-    elif value.part is not None:
+    if value.part is not None:
         array = tensor.read() if tensor.region is not None else tensor[value.part.index]
         array = converted(np.asarray(array), planned.dtype, tensor.name)
         writer.add_slice(planned.name, value.shape, _index(value.part), array, data_type=data_type, shard=value.shard)

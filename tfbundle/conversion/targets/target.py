@@ -84,7 +84,7 @@ def write_raw(tensor: Planned, sink: Sink) -> None:
     """Append the bytes of a tensor's elements in C order, little-endian; unchanged tensors are copied."""
     import sys
 
-    copyable = tensor.tensor.copyable() if tensor.is_copied and sys.byteorder == "little" else ()
+    copyable = tensor.copyable if sys.byteorder == "little" else ()
     if len(copyable) == 1 and copyable[0].shape == tensor.shape:
         copyable[0].copy(sink)
         return
