@@ -146,3 +146,15 @@ def test_a_bucket_that_does_not_exist(kind: str) -> None:
             tfbundle.load(f"{kind}://nobody/run/model")
         with pytest.raises(tfbundle.MissingFileError, match=f"there is no bucket {kind}://nobody: .*does not exist"):
             tfbundle.save(f"{kind}://nobody/run/model", {"x": np.float32(1)})
+
+
+def test_an_empty_object_with_the_name_of_a_folder_is_a_marker() -> None:
+    with open_bucket("az") as bucket:
+        tfbundle.save(f"{bucket.url}/above/run/model", {"x": np.float32(1)})
+        bucket.put_bytes("above/run", b"")
+        assert locate(f"{bucket.url}/above/run").is_folder()
+        assert [item.prefix for item in tfbundle.list_checkpoints(f"{bucket.url}/above/run")] == [
+            f"{bucket.url}/above/run/model"
+        ]
+        bucket.put_bytes("above/run", b"data")
+        assert locate(f"{bucket.url}/above/run").is_file()

@@ -37,7 +37,8 @@ class RemoteListing(Listing):
     """The objects and folders in a folder of a store, from one request for a thousand of them."""
 
     def __init__(self, objects: dict[str, ObjectFacts], folders: set[str]) -> None:
-        self.objects = objects
+        # An empty object with the name of a folder is a marker, as Hadoop and Azure's data lakes leave them.
+        self.objects = {name: facts for name, facts in objects.items() if facts.size or name not in folders}
         self._folders = folders
         self.names = sorted({*objects, *folders})
 
