@@ -20,6 +20,7 @@ from tests.hostile.exercise import (
     exercise_train,
     same,
 )
+from tests.hostile.exercise_fleet import exercise_batches, exercise_inventory
 from tests.hostile.exercise_foreign import exercise_foreign
 from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
 from tfbundle import TfBundleError
@@ -65,6 +66,7 @@ def _run_foreign(wanted: Wanted) -> str:
 
 def _run_folder(wanted: Wanted) -> str:
     exercise_folder(wanted.path)
+    exercise_inventory(wanted.path)
     found = exercise_checkpoint(wanted.path)
     _compare(found, wanted)
     return found.error or ""
@@ -128,6 +130,9 @@ def _run_events(wanted: Wanted) -> str:
     demand((problem is None) == wanted.opens, f"it opens, or does not: {problem}")
     if "loss" in wanted.values:
         demand(scalars.get("loss") == wanted.values["loss"], f"it holds other values: {scalars.get('loss')}")
+    batches = exercise_batches(wanted.path)
+    if batches is not None and problem is None and "loss" in wanted.values:
+        demand(batches.get("loss", []) == wanted.values["loss"], f"batches hold other values: {batches.get('loss')}")
     return problem or ""
 
 
@@ -156,6 +161,7 @@ def prepare() -> None:
         "entry-slice-twice",
         "v1-slices-2-000",
         "state-moved",
+        *(name for name in ("folder-many-indexes",) if name in CASES),
         "graph-cycle",
         "records-many-empty",
         "events-empty",

@@ -10,6 +10,7 @@ from typing import Any
 
 import tfbundle
 from tests.hostile.exercise import attempt, demand, exercise_command, exercise_folder
+from tests.hostile.exercise_fleet import exercise_inventory
 from tfbundle import TfBundleError
 
 LOADERS = (tfbundle.load_graph, tfbundle.load_meta_graph, tfbundle.load_saved_model)
@@ -19,6 +20,7 @@ SERIES = ("scalars", "histograms", "images", "audio", "text", "pr_curves", "tens
 def exercise_state(path: Path) -> str | None:
     """A folder with a state file; what is wrong with that, or nothing."""
     exercise_folder(path)
+    exercise_inventory(path)
     state = attempt(lambda: tfbundle.read_checkpoint_state(path))
     exercise_command("state", path)
     exercise_command("info", path)

@@ -29,6 +29,7 @@ def fill_catalogue() -> None:
     """Import the modules that add cases."""
     from tests.hostile import (  # noqa: F401
         bundles,
+        folders,
         foreign,
         graphs,
         old_checkpoints,
