@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
@@ -25,8 +26,6 @@ from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL
 from tfbundle.checkpoint.find.state import STATE_NAME
 from tfbundle.checkpoint.listing import ListedCheckpoint, expect_small
 from tfbundle.errors import MissingFileError, TfBundleError
-from tfbundle.events.file import Options
-from tfbundle.events.run import Run
 from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
@@ -37,6 +36,9 @@ from tfbundle.storage.locations import StrPath, locate
 from tfbundle.storage.visits import Visits
 from tfbundle.verification.graphs import requires_variables
 from tfbundle.verification.suffixes import contradiction
+
+if TYPE_CHECKING:
+    from tfbundle.events.run import Run
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 20_000
@@ -269,6 +271,9 @@ class _Walk:
             self.is_complete = False
             return Item("run", path, description, size, None, facts)
         self._events -= size
+        from tfbundle.events.file import Options  # Most folders of checkpoints have no runs.
+        from tfbundle.events.run import Run
+
         run = Run(".", files, Options(salvage=True))
         try:
             run.load()

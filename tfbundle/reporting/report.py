@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tfbundle._version import __version__
 from tfbundle.checkpoint.find.owned import check_replaceable
-from tfbundle.comparison.diff import diff
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.findings import Report
 from tfbundle.open_tensors import open_tensors
@@ -22,8 +22,6 @@ from tfbundle.overview.items import Overview
 from tfbundle.overview.walk import overview_with_neighbours
 from tfbundle.printable import format_size
 from tfbundle.progress import Progress
-from tfbundle.reporting.changes import describe_changes
-from tfbundle.reporting.curves import Runs, read_runs
 from tfbundle.reporting.facts import Facts, Notice, Page, Tensors
 from tfbundle.reporting.folder import checkpoint_table, contents_table
 from tfbundle.reporting.graphs import read_graphs
@@ -37,6 +35,9 @@ from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_opt
 from tfbundle.storage.replacing import replacement
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.verification.verify import verify_rest
+
+if TYPE_CHECKING:
+    from tfbundle.reporting.curves import Runs
 
 _MOST_NOTICES = 500
 
@@ -161,6 +162,9 @@ def _without_nothing(report: Report, found: Overview) -> Report:
 
 def _compare(location: Location, mapping: TensorMapping | None, other: Location, progress: Progress | None) -> Facts:
     """Return the changes from the checkpoint at a path to another; raises the errors of opening either."""
+    from tfbundle.comparison.diff import diff  # Few reports compare.
+    from tfbundle.reporting.changes import describe_changes
+
     found = diff(location if mapping is None else mapping, other, progress=progress)
     return describe_changes(location.path, other.path, found)
 
@@ -168,6 +172,8 @@ def _compare(location: Location, mapping: TensorMapping | None, other: Location,
 def _read_runs(location: Location, found: Overview, notices: list[Notice]) -> Runs | None:
     if not any(item.kind in ("run", "events") for item in found.items):
         return None
+    from tfbundle.reporting.curves import read_runs  # Most checkpoints have no runs beside them.
+
     try:
         runs = read_runs(location)
     except (TfBundleError, OSError) as error:

@@ -2,16 +2,21 @@
 
     python tools/bench/report.py [--gigabytes 1] [--tensors 100000] [--folder FOLDER]
 
-Every time is the best of five, with the files in the page cache: then reading costs least, and statistics show most.
+Files are in the page cache: then reading costs least, and statistics show most. The functions and the whole commands
+are run in turn, and every time is the median of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +25,27 @@ import numpy as np
 import tfbundle
 from tfbundle.reporting.report import render_report
 
-_TIMES = 5
+_ROUNDS = 5
 
 
-def best(function: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(_TIMES):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def in_turn(*functions: Callable[[], Any]) -> list[float]:
+    """Return the median seconds of each function, after a round that does not count."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(_ROUNDS + 1):
+        for function, found in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            found.append(time.perf_counter() - start)
+    return [statistics.median(found[1:]) for found in times]
+
+
+def run(*arguments: str) -> None:
+    """Run the command ``tfbundle``."""
+    subprocess.run([sys.executable, "-m", "tfbundle", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def compare(what: str, verifying: float, reporting: float) -> None:
+    print(f"{what}: verify {verifying:.3f} s, report {reporting:.3f} s, {reporting / verifying:.2f} times as long")
 
 
 def layers(gigabytes: float, rows: int) -> Iterator[tuple[str, Any]]:
@@ -56,12 +72,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for what, rows in (("kernels of 16 MiB", 1024), ("one tensor", round(arguments.gigabytes * 65536))):
             prefix = tfbundle.save(Path(folder) / f"large-{rows}", layers(arguments.gigabytes, rows))
-            verifying = best(lambda prefix=prefix: tfbundle.verify(prefix))
-            reporting = best(lambda prefix=prefix: render_report(prefix))
-            print(
-                f"{arguments.gigabytes:g} GiB, {what}: verify {verifying:.3f} s, report {reporting:.3f} s, "
-                f"{reporting / verifying:.2f} times as long"
-            )
+            out = str(Path(folder) / "report.html")
+            times = in_turn(partial(tfbundle.verify, prefix), partial(render_report, prefix))
+            compare(f"{arguments.gigabytes:g} GiB, {what}, functions", *times)
+            times = in_turn(partial(run, "verify", prefix), partial(run, "report", prefix, "-o", out, "--overwrite"))
+            compare(f"{arguments.gigabytes:g} GiB, {what}, commands", *times)
             for file in Path(folder).iterdir():
                 file.unlink()
         prefix = tfbundle.save(Path(folder) / "many", many(arguments.tensors))
