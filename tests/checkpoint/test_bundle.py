@@ -413,6 +413,7 @@ def test_slices_that_are_listed_and_not_stored(
         assert checkpoint["v0"].shape == (400, 1)
 
 
+@pytest.mark.effort
 def test_tensors_of_few_slices_take_no_longer_for_their_neighbours(tmp_path: Path) -> None:
     """A block of the index holds thousands of slices, and is not decoded for each tensor that has two."""
     pairs = _partitioned(2000, 2, stored=2)

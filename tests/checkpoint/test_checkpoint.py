@@ -92,6 +92,7 @@ def test_key_error_suggests(checkpoint: tfbundle.Checkpoint) -> None:
         checkpoint["optimizer"]
 
 
+@pytest.mark.effort
 def test_absent_names_among_a_great_many(tmp_path: Path) -> None:
     names = [f"encoder/layer_{number}/attention/query/kernel" for number in range(20_000)]
     write_bundle(tmp_path / "model", dict.fromkeys(names, np.zeros(1, np.float32)))

@@ -262,6 +262,7 @@ class TestWalk:
         graph = ObjectGraph(graph_of({}, {"children": [("back", 2)]}, {"children": [("back", 1)]}))
         assert visits(graph) == [(0, "", 0, True)]
 
+    @pytest.mark.effort
     def test_deep_and_wide(self) -> None:
         count = 50_000
         chain = graph_of(*({"children": [("next", number + 1)]} for number in range(count)), {"key": "end"})
@@ -391,6 +392,7 @@ class TestDamage:
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from Linux's /proc")
     @pytest.mark.skipif(api_implementation.Type() == "python", reason="messages are larger when Python holds them")
     @pytest.mark.parametrize("kind", ["nodes", "children", "attributes", "long names"])
+    @pytest.mark.effort
     def test_the_largest_costs_little(self, kind: str) -> None:
         """As much as is decoded at all takes a bounded amount of memory."""
         code = f"kind, most = {kind!r}, {MOST_OBJECTS}\n" + _LARGEST

@@ -244,6 +244,7 @@ def test_the_folder_of_the_prefix_is_made(tmp_path: Path, there: bool) -> None:
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.effort
 def test_more_shards_than_descriptors(tmp_path: Path) -> None:
     prefix = tmp_path / "model"
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

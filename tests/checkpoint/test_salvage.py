@@ -629,6 +629,7 @@ print(peak() - before)
 
 
 @pytest.mark.parametrize("write", HOSTILE, ids=lambda function: function.__name__)
+@pytest.mark.effort
 def test_hostile_files_are_given_up(tmp_path: Path, write: Callable[[Path], None]) -> None:
     write(tmp_path)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "model")]

@@ -276,6 +276,7 @@ def test_embeddings_of_deeprec() -> None:
 
 
 @pytest.mark.parametrize("end", ["Adam", "m", "part_1/Adam", "Adam-keys", "x_slot_v"])
+@pytest.mark.effort
 def test_deep_scopes_of_many_names_take_no_time(end: str) -> None:
     names = [f"{'Adam/' * 40}{number}/{end}" for number in range(20_000)]
     start = time.process_time()

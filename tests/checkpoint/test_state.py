@@ -435,6 +435,7 @@ class TestWrittenByHand:
             assert tfbundle.latest_checkpoint(tmp_path / "copy") == wanted
 
 
+@pytest.mark.effort
 class TestEffort:
     """A state file may name any number of checkpoints, by any number of spellings."""
 

@@ -222,6 +222,7 @@ def test_slices_of_any_tiling(tmp_path_factory: pytest.TempPathFactory, data: st
 
 
 @pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.effort
 def test_large_tensors_in_one_block_with_small_ones(tmp_path: Path, compress: bool) -> None:
     arrays = {
         "a": numbers(3, (5,)),
@@ -247,6 +248,7 @@ def test_large_tensors_in_one_block_with_small_ones(tmp_path: Path, compress: bo
                 assert_same(tensor[::-1, 5], array[::-1, 5])
 
 
+@pytest.mark.effort
 def test_large_values_are_not_kept_and_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "large"
     arrays = {f"{i:03}": numbers(1, (10,), i) for i in range(50)} | {"z/large": numbers(3, (600_000,))}

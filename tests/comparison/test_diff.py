@@ -371,6 +371,7 @@ def test_a_model_that_keras_2_saved(version: str) -> None:
             assert not np.array_equal(saved[change.name].read(), managed[other].read())
 
 
+@pytest.mark.effort
 def test_many_small_tensors_take_little_memory(tmp_path: Path) -> None:
     """No more than the two indexes, some hundred bytes for each tensor, and a batch."""
     import tracemalloc

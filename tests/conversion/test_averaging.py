@@ -161,6 +161,7 @@ def test_streams_of_other_cuts_are_aligned() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "float32", "float64", "complex64"])
 @pytest.mark.parametrize("weights", [None, [1, 2, 5]])
+@pytest.mark.effort
 def test_every_type_in_large_tensors(tmp_path: Path, dtype: str, weights: list[float] | None) -> None:
     """Chunks are read by threads, and each type is summed in its own width."""
     count = 3_000_001

@@ -641,6 +641,7 @@ print(peak() - before)
     ],
     ids=["2 GB", "npz", "cut in columns and cast"],
 )
+@pytest.mark.effort
 def test_memory_does_not_grow_with_the_checkpoint(
     tmp_path: Path, format: str, tensors: int, size: int, columns: bool, cast: str
 ) -> None:

@@ -835,6 +835,7 @@ def steps_of(count: int) -> Iterator[bytes]:
             yield scalar(tag, step).SerializeToString()
 
 
+@pytest.mark.effort
 def test_many_tags_and_many_points_take_no_longer_than_reading_them(tmp_path: Path) -> None:
     """3,000 tags of 20 points, and 3 tags of 20,000: the same number of events."""
     write(tmp_path / "tags" / NAME, [scalar(f"tag{t:04}", s) for s in range(20) for t in range(3000)])

@@ -277,6 +277,7 @@ def test_children_are_renamed_only_where_all_agree() -> None:
     assert names_after(m_a="n/a", m_b="n/b", n="n")[:2] == [["m", "n"], ["a", "b"]]
 
 
+@pytest.mark.effort
 def test_many_objects_that_move_take_no_more_than_their_number() -> None:
     count = 20_000
     nodes: list[dict[str, Any]] = [{"children": [(f"layer_{number}", 1 + number) for number in range(count)]}]

@@ -95,6 +95,7 @@ def test_a_compressed_file_that_grows_or_is_cut(tmp_path: Path) -> None:
         run.images["image"][0]
 
 
+@pytest.mark.effort
 def test_a_compressed_bomb_takes_time_and_no_memory(tmp_path: Path) -> None:
     import tracemalloc
 
@@ -225,6 +226,7 @@ def test_pickled_numbers_need_no_file_and_the_rest_notices_another_one(logs: Pat
         pickle.loads(elements)
 
 
+@pytest.mark.effort
 def test_a_tree_of_a_thousand_runs(tmp_path: Path) -> None:
     data = packed(2)
     for number in range(1000):

@@ -354,6 +354,7 @@ def test_a_table_of_holes_is_refused(tmp_path: Path, count: int, refused: bool) 
         assert tfbundle.open_events(tmp_path).hparams_table().row_count == count
 
 
+@pytest.mark.effort
 def test_many_tags_runs_and_steps_take_no_longer_than_sorting(tmp_path: Path) -> None:
     for run in range(40):
         write(tmp_path, f"seed{run}", [(f"tag{tag}", step, run) for tag in range(50) for step in range(20)])

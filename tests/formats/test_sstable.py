@@ -118,6 +118,7 @@ def test_table_is_the_dict_that_was_written(
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["raw", "snappy"])
+@pytest.mark.effort
 def test_many_keys(open_table: OpenTable, compress: bool) -> None:
     wanted = {b"layer%05d/kernel" % (number * 3): b"%d" % number * (number % 7) for number in range(25_000)}
     table = open_table(encode_table(wanted, block_size=40_000, compress=compress))
@@ -482,6 +483,7 @@ def test_what_tensorflow_writes_goes_by_runs(monkeypatch: pytest.MonkeyPatch) ->
     assert decode_block(encode_pairs(pairs)) == ([key for key, _ in pairs], [value for _, value in pairs])
 
 
+@pytest.mark.effort
 def test_one_long_run_among_very_many_short_ones() -> None:
     """A column of all runs for each entry of the longest one would be two hundred times the block."""
     count = 90_000

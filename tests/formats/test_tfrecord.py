@@ -348,6 +348,7 @@ def test_half_a_record_in_which_none_begins_stays_a_truncation() -> None:
         header(3000) + header(1 << 40),
     ],
 )
+@pytest.mark.effort
 def test_looking_for_records_behind_damage_takes_no_longer_than_the_file_is(
     monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:

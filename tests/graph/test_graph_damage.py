@@ -325,6 +325,7 @@ def test_one_of_a_great_many_outputs() -> None:
     assert time.perf_counter() - start < 10
 
 
+@pytest.mark.effort
 def test_a_saver_of_a_great_many_variables() -> None:
     count = 20_000
     names: Any = {"dtype": 7, "string_val": [b"v%d" % number for number in range(count)]}

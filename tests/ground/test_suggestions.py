@@ -62,6 +62,7 @@ def test_so_many_names_are_compared(others: int, is_found: bool) -> None:
     ("length", "lengths", "is_found"),
     [(125, [125] * 64, True), (125, [125] * 65, False), (101, [101] * 95 + [102] * 3, False)],
 )
+@pytest.mark.effort
 def test_so_many_pairs_of_characters_are_compared(length: int, lengths: list[int], is_found: bool) -> None:
     """They are a million in the first case, the next of which is too much, and a million and one in the last."""
     name = "ab" * (length // 2) + "a" * (length % 2)

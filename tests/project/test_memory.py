@@ -41,6 +41,7 @@ def peak(call: Callable[[], object]) -> int:
         ("fingerprint", 560),  # 435: those of one, and the digests in hexadecimal.
     ],
 )
+@pytest.mark.effort
 def test_memory_of_a_tensor(folder: Path, name: str, most: int) -> None:
     def run(count: int) -> Callable[[], object]:
         if name == "diff":

@@ -228,6 +228,7 @@ def test_a_model_under_another_name(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("extra", "complete"), [(0, True), (1, False)])
+@pytest.mark.effort
 def test_as_many_nodes_as_are_looked_at(tmp_path: Path, extra: int, complete: bool) -> None:
     nodes = [node(str(number), "NoOp") for number in range(MOST_NODES + extra)]
     nodes += [node("read", "ReadFile", "path"), node("again", "ReadFile", "path"), node("restore", "RestoreV2", "x")]

@@ -2,8 +2,9 @@
 
 The gate runs the suite twice, with TensorFlow and without. What does not depend on that is exhaustive in the first run
 alone. The second, on other versions of everything else, tries the ends of a file and every 67th byte between them, and
-about 10, evenly spaced, of the rounds of a long loop and of a test's cases; the rest are deselected. A single case can
-always be run by its name.
+about 10, evenly spaced, of the rounds of a long loop and of a test's cases; the rest are deselected, and so are
+tests marked ``effort``, which bound the time or memory that something large takes. A single case can always be run by
+its name.
 """
 
 from collections import defaultdict
@@ -39,6 +40,8 @@ def split_cases(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
         return items, []
     cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
+        if item.get_closest_marker("effort") and len(items) > 1:
+            continue
         cases[item.nodeid.partition("[")[0]].append(item)
     kept = {id(item) for group in cases.values() for item in rounds(group)}
     return [item for item in items if id(item) in kept], [item for item in items if id(item) not in kept]

@@ -314,6 +314,7 @@ print(len(references["refs"]), time.process_time() - start, (peak() - before) >>
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux reports it")
+@pytest.mark.effort
 def test_many_tensors(tmp_path: Path) -> None:
     one = np.float32([1, 2])
     tfbundle.save(tmp_path / "m", ((f"t{number // 10}/w{number % 10}", one) for number in range(100_000)))
