@@ -2,11 +2,13 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.dask_cluster import Cluster
 from tests.support.sampling import IS_EXHAUSTIVE, split_cases
 
 # Machines that run tests are shared: how long an example takes says nothing about the code. The examples are the same
@@ -36,3 +38,11 @@ def tf() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("tensorflow", reason="compares with TensorFlow, which is not installed")
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A dask cluster, which all tests share."""
+    pytest.importorskip("distributed", reason="dask is not installed")
+    with Cluster(tmp_path_factory.mktemp("dask")) as started:
+        yield started

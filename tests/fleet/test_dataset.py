@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import tfbundle
-from tests.support.dask_cluster import Cluster, cluster
+from tests.support.dask_cluster import Cluster
 from tests.support.records import frames
 from tests.support.runs import append, points, records, tensor_records, write_run
 from tfbundle.fleet import dataset as module
@@ -25,8 +25,6 @@ from tfbundle.storage import folder_updates, replacing_folders
 from tfbundle.storage.folders import LocalLocation
 
 pyarrow = pytest.importorskip("pyarrow", reason="data sets are written by pyarrow")
-
-__all__ = ["cluster"]
 
 ROOT = Path(tfbundle.__file__).resolve().parents[1]
 TAGS = ["loss", "accuracy"]

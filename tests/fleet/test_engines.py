@@ -16,14 +16,12 @@ import pytest
 
 import tfbundle
 from tests.fleet import tasks
-from tests.support.dask_cluster import Cluster, cluster
+from tests.support.dask_cluster import Cluster
 from tests.support.runs import points, records, write_run
 from tfbundle.fleet import dask_cluster
 from tfbundle.fleet.engines import choose_engine
 
 ROOT = Path(tfbundle.__file__).resolve().parents[1]
-
-__all__ = ["cluster"]
 
 
 @pytest.fixture(params=["here", "processes", "dask"])

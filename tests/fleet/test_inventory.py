@@ -14,13 +14,11 @@ import pytest
 
 import tfbundle
 from tests.support.command import documents, outcome, run
-from tests.support.dask_cluster import Cluster, cluster
+from tests.support.dask_cluster import Cluster
 from tests.support.expected import FIXTURES
 from tfbundle.storage.folders import LocalLocation
 
 pyarrow = pytest.importorskip("pyarrow", reason="the table is one of pyarrow")
-
-__all__ = ["cluster"]
 
 COLUMNS = ["path", "step", "tensors", "parameters", "bytes", "dtypes", "complete", "findings"]
 TENSORS: dict[str, Any] = {"w": np.ones((3, 4), np.float32), "step": np.int64(7), "name": "text"}

@@ -12,14 +12,12 @@ import pytest
 
 import tfbundle
 from tests.support.command import run
-from tests.support.dask_cluster import Cluster, cluster
+from tests.support.dask_cluster import Cluster
 from tests.support.runs import points, records, write_run
 
 pytest.importorskip("click", reason="the page shows the command, which needs click; it is not installed")
 pytest.importorskip("pandas", reason="the examples make tables of pandas")
 pytest.importorskip("pyarrow", reason="tables of many runs are those of pyarrow")
-
-__all__ = ["cluster"]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
 

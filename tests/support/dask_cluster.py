@@ -7,10 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 import tfbundle
 
@@ -54,11 +51,3 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster that the tests of a module share."""
-    pytest.importorskip("distributed", reason="dask is not installed")
-    with Cluster(tmp_path_factory.mktemp("dask")) as started:
-        yield started

@@ -14,6 +14,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import DTYPES, assert_same, object_array, sample_array
 from tests.support.bundle_writer import FULL, Saved, data_file, write_bundle
+from tests.support.dask_cluster import Cluster
 from tests.support.http_server import serving
 from tests.tensors.test_store_contract import OPENERS, values_of
 from tfbundle import ChecksumError, FormatError, UnsupportedError
@@ -286,21 +287,16 @@ def test_urls(tmp_path: Path) -> None:
             compute(arrays["w"])
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Any]:
     """A client of a scheduler with two workers, each a process."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
-        ) as local,
-        distributed.Client(local) as client,
-    ):
+    with distributed.Client(cluster.address) as client:
         yield client
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_processes_of_a_cluster(tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_a_cluster(tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     words = object_array([b"one", b"", b"\xff\0"])
     saved = {
         "bf": ROWS.astype(ml_dtypes.bfloat16),
@@ -315,19 +311,19 @@ def test_processes_of_a_cluster(tmp_path: Path, cluster: Any, monkeypatch: pytes
     with tfbundle.open_checkpoint("m") as checkpoint:
         arrays = checkpoint.to_dask(chunk_bytes=32 * 100)
     expected = {name: one.array if isinstance(one, Saved) else one for name, one in saved.items()}
-    for name, future in cluster.compute(arrays).result(timeout=60).items():
+    for name, future in client.compute(arrays).result(timeout=60).items():
         assert_same(np.asarray(future), expected[name])
-    assert float(cluster.compute(arrays["w"].sum()).result(timeout=60)) == float(ROWS.sum())
+    assert float(client.compute(arrays["w"].sum()).result(timeout=60)) == float(ROWS.sum())
 
     def where(block: Any) -> Any:
         import os
 
         return np.full((1, 1), os.getpid())
 
-    pids = cluster.compute(arrays["w"].map_blocks(where, dtype=int, chunks=((1,) * 10, (1,)))).result(timeout=60)
+    pids = client.compute(arrays["w"].map_blocks(where, dtype=int, chunks=((1,) * 10, (1,)))).result(timeout=60)
     import os
 
     assert os.getpid() not in set(pids.ravel().tolist())
     tfbundle.save(tmp_path / "m", {"w": ROWS + 1})
     with pytest.raises(FormatError, match="replaced since"):
-        cluster.compute(arrays["w"].max()).result(timeout=60)
+        client.compute(arrays["w"].max()).result(timeout=60)
