@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -95,6 +96,7 @@ class Single(NamedTuple):
 
 # The field number of a summary value's content, and the dtype of its number.
 Kind = tuple[int, "np.dtype[Any] | None"]
+Item = TypeVar("Item", Column, Single)
 
 
 class TagPoints:
@@ -107,8 +109,8 @@ class TagPoints:
 
     def __init__(self) -> None:
         self.metadata: tuple[int, bytes] | None = None
-        self._columns: defaultdict[Kind, list[Column]] = defaultdict(list)
-        self._singles: defaultdict[Kind, list[Single]] = defaultdict(list)
+        self._columns: list[tuple[Kind, Column]] = []
+        self._singles: list[tuple[Kind, Single]] | None = None
 
     def note_metadata(self, order: int, metadata: bytes) -> None:
         """Keep the metadata that comes first in the file."""
@@ -116,20 +118,32 @@ class TagPoints:
             self.metadata = order, metadata
 
     def add(self, kind: Kind, column: Column) -> None:
-        self._columns[kind].append(column)
+        self._columns.append((kind, column))
 
     def add_single(self, kind: Kind, single: Single) -> None:
-        self._singles[kind].append(single)
+        if self._singles is None:
+            self._singles = []
+        self._singles.append((kind, single))
 
     def columns(self) -> dict[Kind, Column]:
         """Return all points, in the order of the file for each kind of value."""
-        for kind, singles in self._singles.items():
-            self._columns[kind].append(_column_of(singles, kind[1]))
-        self._singles.clear()
-        for parts in self._columns.values():
-            if len(parts) > 1:
-                parts[:] = [join(parts)]
-        return {kind: join(parts) for kind, parts in self._columns.items()}
+        if self._singles is not None:
+            singles = _by_kind(self._singles)
+            self._columns += [(kind, _column_of(some, kind[1])) for kind, some in singles.items()]
+            self._singles = None
+        if len(self._columns) == 1:
+            kind, column = self._columns[0]
+            return {kind: join([column])}
+        found = {kind: join(parts) for kind, parts in _by_kind(self._columns).items()}
+        self._columns = list(found.items())
+        return found
+
+
+def _by_kind(items: Iterable[tuple[Kind, Item]]) -> dict[Kind, list[Item]]:
+    found: defaultdict[Kind, list[Item]] = defaultdict(list)
+    for kind, item in items:
+        found[kind].append(item)
+    return found
 
 
 def _column_of(singles: list[Single], dtype: np.dtype[Any] | None) -> Column:

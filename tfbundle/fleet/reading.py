@@ -15,8 +15,10 @@ import numpy as np
 
 from tfbundle.errors import TfBundleError
 from tfbundle.events import plugins
-from tfbundle.events.assembly import Assembly
+from tfbundle.events.assembly import Assembly, Stretch
 from tfbundle.events.file import EventFile, Options, Replaced
+from tfbundle.events.layout import SIMPLE_VALUE
+from tfbundle.events.points import Column
 from tfbundle.events.series import Origin
 from tfbundle.events.tables import as_floats
 from tfbundle.events.unusual import UnusualBudget
@@ -160,6 +162,14 @@ def _points(run: str, assembly: Assembly, tags: Sequence[Pattern] | None, troubl
     for tag in scalars:
         if tag not in chosen:
             continue
+        columns = _plain_columns(assembly.stretches[tag])
+        if columns is not None:
+            names.append(tag)
+            counts.append(sum(len(column.steps) for column, _ in columns))
+            steps += [column.steps for column, _ in columns]
+            walls += [column.walls for column, _ in columns]
+            values += [numbers for _, numbers in columns]
+            continue
         series = assembly.make(plugins.SCALARS, tag)  # A million of them would not fit into memory.
         try:
             values.append(as_floats(series))
@@ -171,4 +181,22 @@ def _points(run: str, assembly: Assembly, tags: Sequence[Pattern] | None, troubl
         counts.append(len(series))
         steps.append(series.steps)
         walls.append(series.wall_times)
-    return RunPoints(run, names, counts, np.concatenate(steps), np.concatenate(walls), np.concatenate(values))
+    return RunPoints(
+        run, names, counts, np.concatenate(steps), np.concatenate(walls), np.concatenate(values, dtype=np.float64)
+    )
+
+
+def _plain_columns(stretches: list[Stretch]) -> list[tuple[Column, Array]] | None:
+    """Return the points of a tag, and their numbers, file by file; ``None`` if they are not plain numbers of one kind.
+
+    These need no series, which costs more than the points of a tag that has one.
+    """
+    kind = stretches[0].kind
+    if any(one.kind != kind for one in stretches) or kind[0] != SIMPLE_VALUE:
+        return None
+    found = []
+    for one in stretches:
+        if one.column.numbers is None:
+            return None
+        found.append((one.column, one.column.numbers))
+    return found
