@@ -1,6 +1,7 @@
 """Settings of the site: ``sphinx-build -W docs build/site`` writes it, without a warning and without the network."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import tfbundle
@@ -58,6 +59,38 @@ def _link(_app: object, _what: str, name: str, _member: object, _options: object
         lines.clear()
 
 
+_PROTOS = Path(__file__).resolve().parents[1] / "protos"
+# A field of a message, after the lines of its comment.
+_FIELD = re.compile(r"((?:^ *//.*\n)+) *(repeated )?(\w+) (\w+) = \d+;", re.MULTILINE)
+_TYPES = {"string": "str", "int32": "int", "float": "float", "double": "float", "bool": "bool"}
+
+
+def _document_message(_app: object, _what: str, _name: str, member: Any, _options: object, lines: list[str]) -> None:
+    """Document a message and its fields with the comments of its schema, which the generated class lacks."""
+    descriptor = getattr(member, "DESCRIPTOR", None)
+    if descriptor is None:
+        return
+    schema = (_PROTOS / descriptor.file.name).read_text(encoding="utf-8")
+    start = schema.index(f"message {descriptor.name} {{")
+    lines[:] = [f"A protobuf message. {_comment_before(schema, start)}", ""]
+    documented = {name: (comment, repeated, kind) for comment, repeated, kind, name in _FIELD.findall(schema, start)}
+    for field in descriptor.fields:
+        comment, repeated, kind = documented[field.name]
+        type = _TYPES.get(kind, "int")  # Other types here are enumerations.
+        lines += [f".. py:attribute:: {field.name}", "   :no-index:"]
+        lines += [f"   :type: {f'list[{type}]' if repeated else type}", "", f"   {_uncomment(comment)}", ""]
+
+
+def _comment_before(schema: str, position: int) -> str:
+    found = re.search(r"((?:^//.*\n)+)\Z", schema[:position], re.MULTILINE)
+    assert found is not None
+    return _uncomment(found[1])
+
+
+def _uncomment(comment: str) -> str:
+    return " ".join(line.strip().removeprefix("//").strip() for line in comment.splitlines())
+
+
 def _escape(_app: object, _context: object, lines: list[str]) -> None:
     """Escape what is emphasis in reStructuredText: help texts are plain, and have globs."""
     lines[:] = [line.replace("*", "\\*") if not line.startswith((".. ", "**")) else line for line in lines]
@@ -66,6 +99,7 @@ def _escape(_app: object, _context: object, lines: list[str]) -> None:
 def setup(app: Any) -> None:
     """Connect the handlers."""
     app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _document_message)
     app.connect("autodoc-process-docstring", _link)
     for part in ("description", "epilog", "options", "arguments"):
         app.connect(f"sphinx-click-process-{part}", _escape)
