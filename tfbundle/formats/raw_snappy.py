@@ -22,3 +22,37 @@ def decompress_snappy(data: bytes) -> bytes:
     if len(contents) != size:
         raise FormatError(f"the Snappy data contains {len(contents)} bytes but claims {size}", offset=0)
     return contents
+
+
+def decompress_start(data: bytes, size: int) -> bytes:
+    """Return the first ``size`` bytes of a block's contents; fewer if it has fewer, or ``data`` ends before them.
+
+    Raises ``FormatError`` if the elements that are decoded are malformed.
+    """
+    stated, pos = decode_varint(data, 0, len(data), 32)
+    contents = bytearray()
+    while len(contents) < min(size, stated) and pos < len(data):
+        kind, length = data[pos] & 3, data[pos] >> 2
+        pos += 1
+        if kind == 0:  # A literal; lengths of 60 and more are in the next bytes.
+            if length >= 60:
+                length, pos = _number(data, pos, length - 59)
+            contents += data[pos : pos + length + 1]
+            pos += length + 1
+            continue
+        if kind == 1:
+            low, pos = _number(data, pos, 1)
+            offset, length = (length >> 3) << 8 | low, 3 + (length & 7)
+        else:
+            offset, pos = _number(data, pos, 2 if kind == 2 else 4)
+        if pos > len(data):
+            break
+        if not 0 < offset <= len(contents):
+            raise FormatError(f"the Snappy data refers to {offset} bytes before byte {len(contents)}", offset=pos)
+        for _ in range(length + 1):
+            contents.append(contents[-offset])
+    return bytes(contents[: min(size, stated)])
+
+
+def _number(data: bytes, pos: int, width: int) -> tuple[int, int]:
+    return int.from_bytes(data[pos : pos + width], "little"), pos + width

@@ -14,7 +14,9 @@ import re
 
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
-from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table
+from tfbundle.formats.raw_snappy import decompress_start
+from tfbundle.formats.table.block import SMALLEST_BLOCK, decode_sizes
+from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table, read_block_start
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileFacts, FileKind
@@ -26,6 +28,10 @@ from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_opt
 
 _HEAD_SIZE = 4096
 _TAIL_SIZE = 16 * _HEAD_SIZE
+# The first entry of a table has fewer bytes before its value, which the first few bytes identify. The shortest such
+# entry, of an index with one shard, has this many bytes.
+_ENTRY_SIZE = 64
+_LITERAL_SIZE = 9
 
 _MAGIC = (
     *((offset, b"\x89HDF\r\n\x1a\n", FileKind.HDF5) for offset in (0, 512, 1024, 2048)),  # After a user block.
@@ -144,18 +150,40 @@ def _identify_zip(source: Source, head: bytes) -> FileKind:
 def _identify_table(source: Source, head: bytes) -> FileKind | None:
     if source.size < FOOTER_SIZE or source.read_at(source.size - 8, 8) != MAGIC.to_bytes(8, "little"):
         # Without its end it is a truncated or damaged table, if it begins like one.
-        return (
-            FileKind.BUNDLE_INDEX if _INDEX_ENTRY.match(head) else FileKind.V1_TABLE if _V1_ENTRY.match(head) else None
-        )
+        return _identify_first_entry(head) or _identify_first_entry(_decompressed(head))
     try:
-        value = Table(source, verify=False).find(b"")
+        handles = Table(source, verify=False).handles
+        # A block may be large when it is decompressed; the first entry shows what it is.
+        start = read_block_start(source, handles[0], _ENTRY_SIZE) if handles else b""
+        if len(start) <= SMALLEST_BLOCK:
+            return FileKind.TABLE  # It has no entries.
+        shared, unshared, value_size, pos = decode_sizes(start, 0, len(start))
     except FormatError:
         # It ends like a table, so it is a damaged one. Only the name can tell the formats apart.
         return FileKind.BUNDLE_INDEX if source.path.endswith(".index") else FileKind.V1_TABLE
-    if value is None:
+    if shared or unshared:
         return FileKind.TABLE
     # SavedTensorSlices contains one message, while the header of a bundle begins with numbers.
-    return FileKind.V1_TABLE if value[:1] == b"\x0a" else FileKind.BUNDLE_INDEX
+    return FileKind.V1_TABLE if value_size and start[pos : pos + 1] == b"\x0a" else FileKind.BUNDLE_INDEX
+
+
+def _identify_first_entry(start: bytes) -> FileKind | None:
+    if _INDEX_ENTRY.match(start):
+        return FileKind.BUNDLE_INDEX
+    return FileKind.V1_TABLE if _V1_ENTRY.match(start) else None
+
+
+def _decompressed(head: bytes) -> bytes:
+    """Return the start of what a Snappy block contains whose first element is a literal, or nothing.
+
+    The first entry of a table repeats nothing, so that a compressor writes it as a literal.
+    """
+    try:
+        start = decompress_start(head, _ENTRY_SIZE)
+    except FormatError:
+        return b""
+    # Before a literal are two numbers of at most five bytes.
+    return start if start[:_LITERAL_SIZE] in head[: 10 + _LITERAL_SIZE] and len(start) >= _LITERAL_SIZE else b""
 
 
 def _identify_records(source: Source, content: Content, head: bytes) -> FileKind | None:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from tfbundle.errors import ChecksumError, FormatError, TruncatedError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.coding import decode_varint
-from tfbundle.formats.raw_snappy import decompress_snappy
+from tfbundle.formats.raw_snappy import decompress_snappy, decompress_start
 from tfbundle.formats.table.block import decode_block, find_in_block, is_sparse
 from tfbundle.plurals import plural
 from tfbundle.storage.base import Source
@@ -127,6 +127,21 @@ def read_block(source: Source, handle: BlockHandle, *, verify: bool = True) -> b
         path=source.path,
         offset=offset,
     )
+
+
+def read_block_start(source: Source, handle: BlockHandle, size: int) -> bytes:
+    """Return up to ``size`` of the first bytes of a block's contents, unverified.
+
+    Only as much of a compressed block is decompressed. Raises ``FormatError`` as ``read_block`` does.
+    """
+    if handle.offset + handle.size + TRAILER_SIZE > source.size:
+        return read_block(source, handle, verify=False)  # Raises the error.
+    (kind,) = source.read_at(handle.offset + handle.size, 1)
+    # An element takes at most five bytes more than it yields.
+    data = source.read_at(handle.offset, min(handle.size, size if kind == RAW else 6 * size))
+    if kind == RAW:
+        return data
+    return decompress_start(data, size) if kind == SNAPPY else read_block(source, handle, verify=False)
 
 
 def _located(error: FormatError, source: Source, handle: BlockHandle) -> FormatError:
