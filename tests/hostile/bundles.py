@@ -1,4 +1,4 @@
-"""V2 checkpoints that lie: the header, the entries, the slices, and the files themselves (``tables`` has the rest)."""
+"""Hostile V2 checkpoints: the header, the entries, the slices, and the files themselves (``tables`` has the rest)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def honest(folder: Path) -> Pairs:
 # The header.
 
 _HEADERS: dict[str, tuple[str, bytes]] = {
-    "garbage": ("a header that is no message", b"\xff\xff\xff"),
+    "garbage": ("a header that is not a message", b"\xff\xff\xff"),
     "shards-2-31": ("a header with 2^31 - 1 shards", encode_header((1 << 31) - 1)),
     "shards-negative": ("a header with -1 shards", encode_header(-1)),
     "version-99": ("a header that asks for version 99", encode_header(min_consumer=99)),
@@ -93,13 +93,13 @@ def _add_entry(name: str, title: str, saved: Saved, **settings: Any) -> None:
 
 
 _LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "garbage": ("an entry that is no message", {"raw": b"\xff\xff\xff\xff"}),
+    "garbage": ("an entry that is not a message", {"raw": b"\xff\xff\xff\xff"}),
     "empty": ("an empty entry", {"raw": b""}),
     "size-too-large": ("an entry with more bytes than its shape has", {"size": 1 << 40}),
     "size-too-small": ("an entry with fewer bytes than its shape has", {"size": 3}),
     "size-negative": ("an entry with a negative size", {"size": -8}),
     "offset-negative": ("an entry with a negative offset", {"offset": -8}),
-    "offset-outside": ("an entry that lies behind its data file", {"offset": 1 << 20}),
+    "offset-outside": ("an entry beyond the end of its data file", {"offset": 1 << 20}),
     "offset-2-63": ("an entry whose offset and size exceed 2^63", {"offset": (1 << 63) - 1}),
     "dimension-negative": ("a negative dimension", {"shape": (-3,)}),
     "dimension-2-63": ("a dimension of 2^63 - 1", {"shape": ((1 << 63) - 1,)}),
@@ -158,7 +158,7 @@ _add_stored("string-length-2-63", "strings of 2^63 bytes each", (b"\xff" * 8 + b
 _add_stored("string-lengths-overflow", "string lengths whose sum overflows", (b"\xff" * 9 + b"\1") * 2 + bytes(6), 2)
 _add_stored("variant-length-2-63", "a variant of 2^63 bytes", b"\xff" * 8 + b"\x7f" + bytes(20), 1, VARIANT)
 _add_stored("variant-count-2-60", "2^58 variants in 30 bytes", bytes(30), 1 << 58, VARIANT)
-_add_stored("variant-garbage", "a variant that is no message", b"\3\xff\xff\xff" + bytes(4), 1, VARIANT)
+_add_stored("variant-garbage", "a variant that is not a message", b"\3\xff\xff\xff" + bytes(4), 1, VARIANT)
 
 
 @case("checkpoint", "a variant with messages nested 150 deep")
@@ -208,7 +208,7 @@ for _name, _title, _lies in (
     ("size", "a slice with more bytes than its place has", {"size": 1 << 40}),
     ("checksum", "a slice with a wrong checksum", {"crc": 5}),
     ("sliced", "a slice that has slices itself", {"slices": _TWO}),
-    ("garbage", "a slice whose entry is no message", {"raw": b"\xff"}),
+    ("garbage", "a slice whose entry is not a message", {"raw": b"\xff"}),
     ("missing", "a slice whose entry is missing", {"raw": None}),
     ("shard", "a slice in a shard that does not exist", {"shard": 9}),
 ):

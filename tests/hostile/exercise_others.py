@@ -1,4 +1,4 @@
-"""Every public way to read what is no checkpoint, held to the promise: state files, graphs, records, events."""
+"""Every public way to read what is not a checkpoint, held to the promise: state files, graphs, records, events."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _exercise_edits(path: Path) -> None:
             demand(not any(run.losses or run.truncations for run in runs), "what was written is damaged")
             tags = attempt(lambda runs=runs: {tag for run in runs for kind in SERIES for tag in getattr(run, kind)})  # type: ignore[misc]
             if isinstance(tags, TfBundleError):
-                continue  # Metadata that are no message are written as they were.
+                continue  # Metadata that is not a message is written unchanged.
             named = {item.new_tag for item in done.items if item.new_tag is not None and item.kind != "other"}
             demand(named == tags, f"{named} were to be written, and {tags} are there")
     log = attempt(lambda: tfbundle.open_events(path, salvage=True))

@@ -1,4 +1,4 @@
-"""Files of other programs that lie: archives, headers and datasets that grow, lead elsewhere or are no numbers."""
+"""Hostile files of other programs: archives, headers and datasets that grow, lead elsewhere or are not numbers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _add_npz(
 )
 _add_npz(
     "bzip2",
-    "an archive compressed by bzip2, which knows no bound",
+    "an archive compressed by bzip2, whose output has no bound",
     lambda: {"w": _npy("'|u1'", "(100000000,)", bytes(100_000_000))},
     method=zipfile.ZIP_BZIP2,
 )

@@ -1,4 +1,4 @@
-"""V1 checkpoints that lie: the meta, the statements of tensors, the slices, and sets of files."""
+"""Hostile V1 checkpoints: the meta, the statements of tensors, the slices, and sets of files."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def _add_meta(name: str, title: str, **settings: Any) -> None:
     add(f"v1-meta-{name}", "checkpoint", build, title)
 
 
-_add_meta("garbage", "a V1 meta that is no message", meta=b"\x0a\xff\xff\xff")
+_add_meta("garbage", "a V1 meta that is not a message", meta=b"\x0a\xff\xff\xff")
 _add_meta("of-another-kind", "a V1 meta with a bundle's header", meta=b"\x08\1")
 _add_meta("length-2-60", "a V1 meta with a field of 2^60 bytes", meta=b"\x0a" + encode_varint(1 << 60))
 _add_meta("endless", "a V1 meta with a length that does not end", meta=b"\x0a" + b"\xff" * 40)
 _add_meta("version-99", "a V1 checkpoint that asks for version 99", versions=encode_field(2, 99))
-_add_meta("versions-garbage", "V1 versions that are no message", versions=b"\xff\xff")
+_add_meta("versions-garbage", "V1 versions that are not a message", versions=b"\xff\xff")
 _add_meta("nested-150-deep", "a V1 meta with groups nested 150 deep", versions=b"\x23" * 150)
 
 
-@case("checkpoint", "a V1 statement that is no message")
+@case("checkpoint", "a V1 statement that is not a message")
 def v1_statement_garbage(folder: Path) -> Wanted:
     write_v1(folder / MODEL, {"a": A, "x": V1Saved(WHOLE, lies={"raw": b"\xff\xff\xff"})})
     return Wanted(folder / MODEL, opens=False)
@@ -57,7 +57,7 @@ def _add_tensor(name: str, title: str, saved: V1Saved) -> None:
 
 
 _LIES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "garbage": ("a V1 statement whose shape is no message", {"raw": b"\x12\1\xff"}),
+    "garbage": ("a V1 statement whose shape is not a message", {"raw": b"\x12\1\xff"}),
     "dtype-unknown": ("a V1 tensor of unknown data type", {"dtype": 57}),
     "dtype-negative": ("a V1 tensor of negative data type", {"dtype": -1}),
     "dtype-resource": ("a V1 resource", {"dtype": 20}),
@@ -84,7 +84,7 @@ def _slice(tensor: bytes, name: bytes = _KEY, extents: Any = None) -> dict[int, 
 
 
 for _name, _title, _values in (
-    ("slice-garbage", "a V1 slice that is no message", {0: b"\xff\xff\xff"}),
+    ("slice-garbage", "a V1 slice that is not a message", {0: b"\xff\xff\xff"}),
     ("slice-empty", "a V1 slice without values", {0: b""}),
     ("slice-absent", "an absent V1 slice", {0: None}),
     ("slice-of-another-name", "a V1 slice under another's key", _slice(encode_values(WHOLE, 5), b"y")),

@@ -1,4 +1,4 @@
-"""State files, graphs and SavedModels that lie."""
+"""Hostile state files, graphs and SavedModels."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ _add_graph("names-twice", "two nodes of one name", lambda: _graph(_node("a"), _n
 _add_graph("names-empty", "nodes without names", lambda: _graph(_node(""), _node("", "")), opens=False)
 _add_graph(
     "inputs-odd",
-    "inputs that are no names",
+    "inputs that are not names",
     lambda: _graph(
         NodeDef(
             name="a", op="Identity", input=["", "^", ":", "a:-1", "a:" + "9" * 5000, "^^a", "a:b:c:d", "b" * 100_000]
@@ -336,7 +336,7 @@ def _collection(meta: MetaGraphDef, *values: bytes) -> None:
 
 _METAS: dict[str, tuple[str, Callable[[MetaGraphDef], object]]] = {
     "collection-garbage": (
-        "a collection of variables that are no messages",
+        "a collection of variables that are not messages",
         lambda meta: _collection(meta, b"\xff", b""),
     ),
     "variables-are-names": (
@@ -451,7 +451,7 @@ _add_model("asset-outside", "a SavedModel with an asset outside", _with_asset(".
 _add_model("asset-absolute", "a SavedModel with an asset of the system", _with_asset("/etc/passwd"))
 _add_model(
     "fingerprint-garbage",
-    "a SavedModel whose fingerprint is no message",
+    "a SavedModel whose fingerprint is not a message",
     lambda model: (model / "fingerprint.pb").write_bytes(b"\xff" * 9),
 )
 _add_model(

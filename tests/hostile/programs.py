@@ -358,7 +358,7 @@ _add(
 )
 _add(
     "text-nodes",
-    "a text of 1,000,000 nodes that is no graph",
+    "a text of 1,000,000 nodes that is not a graph",
     lambda: b"words\n" + b"node {\n" * 1_000_000,
     file="notes.pbtxt",
     complete=False,

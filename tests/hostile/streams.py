@@ -1,4 +1,4 @@
-"""Record and event files that lie, plain and compressed."""
+"""Hostile record and event files, plain and compressed."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _raw_tensor(plugin: bytes, *dims: int, rest: bytes) -> bytes:
     return _raw(encode_field(8, tensor) + encode_field(9, metadata), b"x")
 
 
-_add_events("garbage", "a record that is no event", lambda: [*_scalars(1, 2), b"\xff\xff"], opens=False)
+_add_events("garbage", "a record that is not an event", lambda: [*_scalars(1, 2), b"\xff\xff"], opens=False)
 _add_events("empty", "empty events", lambda: [b""] * 1000 + _scalars(1, 2), loss=[1, 2])
 _add_events(
     "nested-150-deep", "an event with groups nested 150 deep", lambda: [*_scalars(1), b"\x5b" * 150], opens=False
@@ -379,7 +379,7 @@ _add_packed(
 _add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
 _add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
 _add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 40))
-_add_events("others-many", "100,000 records that are no events", lambda: [b"\xff\xff"] * 100_000, opens=False)
+_add_events("others-many", "100,000 records that are not events", lambda: [b"\xff\xff"] * 100_000, opens=False)
 _add_events("unusual-small", "10,001 small events of unusual form", lambda: [_unusual(0)] * 10_001, opens=False)
 _add_packed(
     "unusual-small", "50,000 small events of unusual form in GZIP", lambda: _bomb(frame(_unusual(0)) * 1000, 50)

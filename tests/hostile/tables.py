@@ -1,4 +1,4 @@
-"""V2 checkpoints whose table lies: footer, index block, blocks and their restart points."""
+"""V2 checkpoints with a hostile table: footer, index block, blocks and their restart points."""
 
 from __future__ import annotations
 
