@@ -23,6 +23,7 @@ from tests.hostile.exercise import (
 from tests.hostile.exercise_fleet import exercise_batches, exercise_inventory
 from tests.hostile.exercise_foreign import exercise_foreign
 from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
+from tests.hostile.exercise_surgery import exercise_plans
 from tfbundle import TfBundleError
 from tfbundle.checkpoint.slots import find_slots
 
@@ -147,6 +148,7 @@ _RUNNERS: dict[str, Callable[[Wanted], str]] = {
     "self-test": _run_action,
     "slots": _run_slots,
     "state": _run_state,
+    "surgery": lambda wanted: exercise_plans(wanted.path, wanted.values["choices"]),
 }
 
 
@@ -168,6 +170,7 @@ def prepare() -> None:
         "npz-void",
         "program-two-functions-of-a-name",
         "program-zip-damaged",
+        "surgery-averages-overlap",
         *(name for name in ("safetensors-gap", "hdf5-links") if name in CASES),
     ):
         with tempfile.TemporaryDirectory() as folder:

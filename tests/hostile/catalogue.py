@@ -15,7 +15,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Kind = Literal[
-    "checkpoint", "folder", "foreign", "records", "events", "graph", "program", "slots", "state", "self-test"
+    "checkpoint", "folder", "foreign", "records", "events", "graph", "program", "slots", "state", "surgery", "self-test"
 ]
 
 

@@ -37,6 +37,7 @@ def fill_catalogue() -> None:
         programs,
         slot_names,
         streams,
+        surgery,
         tables,
     )
 
