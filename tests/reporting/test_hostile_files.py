@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -37,3 +39,22 @@ def test_a_page_or_an_error(name: str, tmp_path: Path) -> None:
     assert page.startswith(b"<!DOCTYPE html>")
     # A page is made of about five calls, each of which has a second.
     assert time.process_time() - start < 5
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits memory as Linux does")
+def test_large_graphs_are_in_memory_one_at_a_time(tmp_path: Path) -> None:
+    """A page reads a graph of a million nodes several times, within 256 MB."""
+    path = CASES["program-a-million-nodes"].build(tmp_path).path
+    script = (
+        "import sys, resource, tfbundle\n"
+        "from tfbundle.reporting.report import render_report\n"
+        "tfbundle.save(sys.argv[2], {'w': 1.0})\n"
+        "render_report(sys.argv[2])\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
+        "before = peak()\n"
+        "assert b'1,000,000' in render_report(sys.argv[1])\n"
+        "print(peak() - before)\n"
+    )
+    command = [sys.executable, "-c", script, str(path), str(tmp_path / "small")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 256, done.stdout

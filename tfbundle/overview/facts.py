@@ -75,6 +75,7 @@ def _of_graph(location: Location) -> dict[str, Any]:
     facts["nodes"] = nodes
     if signatures:
         facts["signatures"] = len(signatures)
+    del loaded  # Two large graphs do not have to be in memory together.
     try:
         with open_weights(location) as weights:
             facts["constants"] = len(weights)

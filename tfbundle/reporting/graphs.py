@@ -72,7 +72,7 @@ def _meta_graph(meta: MetaGraph, title: str, assets: Iterable[tuple[str, str]]) 
 
 
 def _sizes(graph: Graph) -> Iterator[tuple[str, str]]:
-    yield "Nodes", f"{len(graph.nodes):,}"
+    yield "Nodes", f"{len(graph.proto.node):,}"
     yield "Functions", f"{len(graph.functions):,}"
     yield "Nodes of functions", f"{sum(graph.function_op_counts.values()):,}"
     yield "Graph version", f"{graph.graph_version}, at least {graph.proto.versions.min_consumer} to read it"

@@ -9,6 +9,7 @@ Values are read once: what the statistics pass has verified is not read again by
 
 from __future__ import annotations
 
+import gc
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from tfbundle.overview.walk import overview_with_neighbours
 from tfbundle.printable import format_size
 from tfbundle.progress import Progress
 from tfbundle.reporting.facts import Facts, Notice, Page, Tensors
-from tfbundle.reporting.folder import checkpoint_table, contents_table
+from tfbundle.reporting.folder import GRAPHS, checkpoint_table, contents_table
 from tfbundle.reporting.graphs import read_graphs
 from tfbundle.reporting.notices import advice_of, scan_notices, scan_verdict, verify_notices, verify_verdict
 from tfbundle.reporting.rendering import render
@@ -90,19 +91,11 @@ def render_report(
 def _collect(location: Location, other: StrPath | None, *, statistics: bool, progress: Progress | None) -> Page:
     found, listed = overview_with_neighbours(location)
     notices: list[Notice] = []
-    tensors: Tensors | None = None
-    with ExitStack() as stack:
-        opened = None
-        mapping = _open(location, found, notices)
-        if mapping is not None:
-            stack.enter_context(mapping)
-            opened = read_tensors(mapping, statistics=statistics, progress=progress)
-        verified = opened.values.verified if opened is not None and opened.values is not None else frozenset()
-        checked = _without_nothing(verify_rest(location, verified, progress=None if statistics else progress), found)
-        if opened is not None:
-            tensors = describe_tensors(opened, checked)
-        changes = None if other is None else _compare(location, mapping, locate(other), progress)
+    _release(found)
+    tensors, checked, changes = _read_tensors(location, found, other, notices, statistics, progress)
+    _release(found)
     scanned = _scan(location)
+    _release(found)
     verdicts = [verify_verdict(checked)]
     notices[:0] = verify_notices(checked)
     if scanned is not None:
@@ -132,6 +125,36 @@ def _collect(location: Location, other: StrPath | None, *, statistics: bool, pro
         changes,
         tuple(graphs.drawings),
     )
+
+
+def _release(found: Overview) -> None:
+    """Release the graphs read so far, so that one at a time is in memory: they refer to themselves."""
+    if any(item.kind in GRAPHS or item.facts.get("graph") for item in found.items):
+        gc.collect()
+
+
+def _read_tensors(
+    location: Location,
+    found: Overview,
+    other: StrPath | None,
+    notices: list[Notice],
+    statistics: bool,
+    progress: Progress | None,
+) -> tuple[Tensors | None, Report, Facts | None]:
+    """Return the tensors at a path, the result of verifying everything, and what differs in ``other``."""
+    tensors: Tensors | None = None
+    with ExitStack() as stack:
+        opened = None
+        mapping = _open(location, found, notices)
+        if mapping is not None:
+            stack.enter_context(mapping)
+            opened = read_tensors(mapping, statistics=statistics, progress=progress)
+        verified = opened.values.verified if opened is not None and opened.values is not None else frozenset()
+        checked = _without_nothing(verify_rest(location, verified, progress=None if statistics else progress), found)
+        if opened is not None:
+            tensors = describe_tensors(opened, checked)
+        changes = None if other is None else _compare(location, mapping, locate(other), progress)
+    return tensors, checked, changes
 
 
 def _open(location: Location, found: Overview, notices: list[Notice]) -> TensorMapping | None:
