@@ -60,8 +60,8 @@ _add(
     lambda: {"w": A, **{f"s{number}/w/{_AVERAGE}": A for number in range(5000)}},
     averages=True,
 )
-_add("averages-by-part", "the averages of 2,000 parts", lambda: _parts(2000, is_apart=False), averages=True)
-_add("averages-by-name", "the averages of 2,000 parts by name", lambda: _parts(2000, is_apart=True), averages=True)
+_add("averages-by-part", "the averages of 1,000 parts", lambda: _parts(1000, is_apart=False), averages=True)
+_add("averages-by-name", "the averages of 1,000 parts by name", lambda: _parts(1000, is_apart=True), averages=True)
 _add(
     "averages-overlap",
     "averages of the same part",
