@@ -23,6 +23,8 @@ smartquotes_action = "q"
 html_theme = "furo"
 html_title = "tfbundle"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
