@@ -72,11 +72,7 @@ def _render_table(table: Table, room: int) -> str:
     if not table.total:
         return ""
     rows = [list(row) for row in islice(table.rows, MOST_ROWS)]
-    # Numbers are aligned at the right.
-    sides = [
-        "right" if all(isinstance(row[place], int | float) for row in rows) else "left"
-        for place in range(len(table.columns))
-    ]
+    sides = [_side([row[place] for row in rows]) for place in range(len(table.columns))]
     head = "".join(
         f'<th style="{_CELL.format(side)}">{_text(name)}</th>' for name, side in zip(table.columns, sides, strict=True)
     )
@@ -95,6 +91,12 @@ def _render_table(table: Table, room: int) -> str:
         shown += 1
     rest = table.total - shown
     return text + (end.format(rest, "" if rest == 1 else "s") if rest else "</tbody></table>")
+
+
+def _side(cells: Sequence[object]) -> str:
+    """Return where the cells of a column are aligned: numbers, of which some may be missing, at the right."""
+    stated = [cell for cell in cells if cell not in ("", None)]
+    return "right" if stated and all(isinstance(cell, int | float) for cell in stated) else "left"
 
 
 def _text(value: object, longest: int = _LONGEST) -> str:

@@ -255,3 +255,12 @@ def test_nbconvert_shows_the_view(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in output.data["text/html"]
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
+
+
+@pytest.mark.parametrize(
+    ("cells", "side"), [([1, 2.5], "right"), (["", 2], "right"), (["", ""], "left"), ([1, "two"], "left")]
+)
+def test_numbers_are_aligned_at_the_right(cells: list[object], side: str) -> None:
+    """Also where some are missing, as the number of bytes of a string tensor is."""
+    view = render("title", {}, Table(("column",), [[cell] for cell in cells], len(cells), "row"))
+    assert set(re.findall(r"text-align:(\w+)", view)) == {side}
