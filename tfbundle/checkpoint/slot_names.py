@@ -24,9 +24,7 @@ TensorFlow 1 optimizer with a custom name is not recognised, because nothing dis
 a custom name.
 
 The last part of a name determines the form that the rest must have. Mostly, the rest has to be the name of a variable
-after a scope or two. Removing one scope after the other from each name would take long if there are many. Instead, the
-rest is compared with the variable that has the same last part. If there are several of them, all are sorted by their
-ends, so that one pass compares them.
+after a scope or two; see ``scoped_names``.
 """
 
 from __future__ import annotations
@@ -38,6 +36,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE
+from tfbundle.checkpoint.scoped_names import find_ends, starting_with
 
 # The end of the name under which the moving average of a variable is saved.
 AVERAGE = "/ExponentialMovingAverage"
@@ -77,8 +76,6 @@ _EMBEDDING_TABLE = re.compile(
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
 _LIST = re.compile(r"_\w+")
 
-# Most variables have no more scopes before their names; their names are found without sorting.
-_FEW_SCOPES = 2
 # How many optimizers with scopes inside each other are examined, and how many places where the name of a partitioned
 # variable may end. Names of real programs have one of each.
 _MOST_NESTED = 4
@@ -142,7 +139,7 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
             or (form is _Form.KEY and _is_slot_key(name, stored))
         ):
             found.add(name)
-    known = _ending_with({*saver.values(), *keras.values(), *others.values(), *tables.values()}, variables)
+    known = find_ends({*saver.values(), *keras.values(), *others.values(), *tables.values()}, variables)
     for candidates in (saver, others, tables):
         found.update(slot for slot, owner in candidates.items() if owner in known)
     found.update(slot for slot, owner in saver.items() if owner not in known and _is_part(owner, stored))
@@ -163,37 +160,6 @@ def _form_of(last: str) -> tuple[_Form | None, str]:
     if table is not None and _SAVER_SLOT.fullmatch(last, 0, table.start()):
         return _Form.EMBEDDING, table[0]
     return None, ""
-
-
-def _ending_with(names: set[str], variables: AbstractSet[str]) -> set[str]:
-    """Return the names that are those of variables, with or without leading scopes."""
-    known: set[str] = set()
-    rest: dict[str, str] = {}
-    for name in names:
-        end = name
-        for _ in range(1 + _FEW_SCOPES):
-            if end in variables:
-                known.add(name)
-                break
-            end = end.partition("/")[2]
-        else:
-            rest[name] = name.rpartition("/")[2]
-    last_parts = set(rest.values())
-    ends: dict[str, str] = {}
-    ambiguous: set[str] = set()
-    for variable in variables:
-        last = variable.rpartition("/")[2]
-        if last in last_parts:
-            if last in ends:
-                ambiguous.add(last)
-            else:
-                ends[last] = f"/{variable}"
-    if ambiguous:
-        reversed_names = {f"{name[::-1]}/" for name, last in rest.items() if last in ambiguous}
-        reversed_ends = {f"{name[::-1]}/" for name in variables if name.rpartition("/")[2] in ambiguous}
-        known.update(name[-2::-1] for name, _ in _starting_with(reversed_names, reversed_ends))
-    known.update(name for name, last in rest.items() if last in ends and name.endswith(ends[last]))
-    return known
 
 
 def _keras_slots(owners: Mapping[str, str], names: AbstractSet[str]) -> Iterator[str]:
@@ -217,24 +183,12 @@ def _beside_settings(owners: set[str], scopes: set[str], names: Container[str]) 
     starts = sorted(f"{scope}/" for scope in scopes)
     texts = {f"{owner}/" for owner in owners}
     few = len(starts) <= _MOST_NESTED
-    for text, possible in ((text, starts) for text in texts) if few else _starting_with(texts, set(starts)):
+    for text, possible in ((text, starts) for text in texts) if few else starting_with(texts, set(starts)):
         for start in possible[-_MOST_NESTED:]:
             variable = text[len(start) : -1]
             if variable in names and variable and text.startswith(start):
                 found.add(text[:-1])
     return found
-
-
-def _starting_with(texts: set[str], starts: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the texts that begin with some of the given starts, with these, the longest last."""
-    current: list[str] = []
-    for text in sorted(texts | starts):
-        while current and not text.startswith(current[-1]):
-            current.pop()
-        if text in starts:
-            current.append(text)
-        if current and text in texts:
-            yield text, current
 
 
 def _is_slot_key(key: str, names: Container[str]) -> bool:

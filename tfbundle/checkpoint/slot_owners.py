@@ -8,29 +8,29 @@ slot: ``adam/dense_kernel_momentum``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
+from tfbundle.checkpoint.scoped_names import find_ends, find_starts
 from tfbundle.checkpoint.slot_names import AVERAGE
 
-# How many scopes of a name are examined.
-_MOST_SCOPES = 32
 # The ends of the own names of Keras 3's slots.
 _KERAS_ENDS = ("_momentum", "_velocity", "_accumulator", "_linear", "_m", "_v", "_u", "_norm")
 
 
-def find_slot_owners(names: Container[str], slots: Collection[str], objects: ObjectGraph | None) -> dict[str, str]:
+def find_slot_owners(names: Collection[str], slots: Collection[str], objects: ObjectGraph | None) -> dict[str, str]:
     """Return the names of slots with the names of their variables; slots whose variable is not known are left out."""
-    found = {} if objects is None else _stated(objects)
-    owners = {slot: owner for slot, owner in found.items() if slot in slots and owner in names and owner != slot}
+    stated = {} if objects is None else _stated(objects)
+    owners = {slot: owner for slot, owner in stated.items() if slot in slots and owner in names and owner != slot}
+    rest = [slot for slot in slots if slot not in owners]
+    by_name = _by_name(rest, names, slots)
     known = {} if objects is None else _by_flat_name(objects.variable_names, slots)
-    for slot in slots:
-        if slot not in owners:
-            owner = _by_name(slot, names, slots)
-            if owner is None and objects is not None:
-                owner = _by_own_name(objects.variable_names.get(slot, ""), known)
-            if owner is not None:
-                owners[slot] = owner
+    for slot in rest:
+        owner = by_name.get(slot)
+        if owner is None and objects is not None:
+            owner = _by_own_name(objects.variable_names.get(slot, ""), known)
+        if owner is not None:
+            owners[slot] = owner
     return owners
 
 
@@ -52,20 +52,26 @@ def _stated(objects: ObjectGraph) -> dict[str, str]:
     return found
 
 
-def _by_name(slot: str, names: Container[str], slots: Collection[str]) -> str | None:
-    """Return the variable whose name is a run of scopes in that of a slot.
+def _by_name(slots: Iterable[str], names: Iterable[str], all_slots: Container[str]) -> dict[str, str]:
+    """Return the given slots whose names contain that of a variable, with its name.
 
-    It is the run before the last scope, as in ``training/Adam/w/m``, or for a slot of a part the first one, as in
-    ``w/part_0/Ftrl``.
+    It precedes the last part, as in ``training/Adam/w/m``, or for a slot of a part of a variable, it is the start, as
+    in ``w/part_0/Ftrl``. The longest end comes before the longest start.
     """
-    scopes = slot.split("/", _MOST_SCOPES)[:-1]
-    runs = [scopes[start:] for start in range(len(scopes))]
-    runs += [scopes[:end] for end in range(len(scopes) - 1, 0, -1)]
-    for variable in map("/".join, runs):
-        for owner in (variable, variable + AVERAGE):  # Averages may be saved in place of variables.
-            if owner in names and owner not in slots:
-                return owner
-    return None
+    scopes = {slot: slot.rpartition("/")[0] for slot in slots}
+    wanted = set(scopes.values()) - {""}
+    if not wanted:
+        return {}
+    others = [name for name in names if name not in all_slots]
+    # Averages may be saved in place of variables.
+    variables = {name.removesuffix(AVERAGE): name for name in others if name.endswith(AVERAGE)}
+    variables.update((name, name) for name in others)
+    variables.pop("", None)
+    if not variables:
+        return {}
+    found = find_ends(wanted, variables.keys())
+    found.update(find_starts(wanted - found.keys(), variables.keys()))
+    return {slot: variables[found[scope]] for slot, scope in scopes.items() if scope in found}
 
 
 def _by_flat_name(variables: Mapping[str, str], slots: Collection[str]) -> dict[str, str]:
