@@ -156,6 +156,7 @@ class Report:
                 "tensors": self.tensors,
                 "intact": self.recoverable,
                 "verified bytes": self.nbytes,
+                "not checked": len(self.not_checked) or None,
             },
             Table(("cause",), ((cause,) for cause in self.causes), len(self.causes), "cause"),
             Table(("kind", "tensor", "finding"), rows, len(self.findings), "finding"),

@@ -19,6 +19,8 @@ from tests.support.command import outcome, refusal, run
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, Summary
 from tfbundle.proto.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tfbundle.reporting.curves import read_runs
+from tfbundle.storage.locations import locate
 
 NAME = "events.out.tfevents.1"
 
@@ -186,6 +188,25 @@ def test_what_aggregate_refuses(logs: Path) -> None:
 
 
 # events hparams
+
+
+def test_digests_as_groups_are_shortened(tmp_path: Path) -> None:
+    groups = {"a": "0123456789ab" * 5 + "cdef", "b": "0123456789ab" * 5 + "cde", "c": "first"}
+    for name, group in groups.items():
+        data = HParamsPluginData()
+        data.session_start_info.group_name = group
+        value = Summary.Value(tag="_hparams_/session_start_info")
+        value.metadata.plugin_data.plugin_name = "hparams"
+        value.metadata.plugin_data.content = data.SerializeToString()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / NAME).write_bytes(frames([Event(summary=Summary(value=[value])).SerializeToString()]))
+    shown = run("events", "hparams", tmp_path).stdout.splitlines()[1:]
+    assert [line.split()[1] for line in shown] == ["0123456789ab...", groups["b"], "first"]
+    rows = json.loads(run("events", "hparams", tmp_path, "--json").stdout)["rows"]
+    assert [row[1] for row in rows] == list(groups.values())
+    described = read_runs(locate(tmp_path)).hparams
+    assert described is not None
+    assert [row[described.headings.index("group")] for row in described.rows] == [line.split()[1] for line in shown]
 
 
 def test_hparams(logs: Path, tmp_path: Path) -> None:

@@ -163,7 +163,9 @@ def test_keras_weights_become_a_checkpoint() -> None:
     pytest.importorskip("h5py")
     tf = pytest.importorskip("tensorflow", reason="writes with Keras, which is not installed")
     keras = pytest.importorskip("keras")
-    layers = {"dense": keras.layers.Dense(4), "dense_1": keras.layers.Dense(2)}
+    norm = keras.layers.BatchNormalization()
+    layers = {"dense": keras.layers.Dense(4), "batch_normalization": norm, "dense_1": keras.layers.Dense(2)}
+    parts = {"batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance")}
     model = keras.Sequential([keras.layers.Input((3,)), *layers.values()])
     model.compile(optimizer="adam", loss="mse")
     model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
@@ -173,7 +175,7 @@ def test_keras_weights_become_a_checkpoint() -> None:
     wanted = {
         f"{name}/{part}": value
         for name, layer in layers.items()
-        for part, value in zip(("kernel", "bias"), layer.get_weights(), strict=True)
+        for part, value in zip(parts.get(name, ("kernel", "bias")), layer.get_weights(), strict=True)
     }
     assert set(reader.get_variable_to_shape_map()) == set(wanted)
     for name, value in wanted.items():

@@ -22,7 +22,7 @@ import tfbundle
 from tests.support.records import frame, frames
 from tests.support.sampling import IS_EXHAUSTIVE
 from tfbundle.events.plugins import KINDS
-from tfbundle.proto import Event
+from tfbundle.proto import Event, Summary
 from tfbundle.storage.local import LocalSource
 
 
@@ -156,6 +156,12 @@ def test_what_they_say_of_themselves(logs: Path) -> None:
     assert repr(run) == "<Run 'train', 1 file>"
     assert repr(run.scalars) == "<1 tag: loss>"
     assert repr(run.scalars["loss"]) == "<ScalarSeries 'loss', 40 points, steps 0 to 39>"
+    (logs / "one").mkdir()
+    event = Event(step=5, summary=Summary(value=[Summary.Value(tag="loss", simple_value=1)]))
+    (logs / "one" / "events.out.tfevents.1").write_bytes(frame(event.SerializeToString()))
+    one = tfbundle.open_events(logs).runs["one"].scalars["loss"]
+    assert repr(one) == "<ScalarSeries 'loss', 1 point, step 5>"
+    assert "5 to 5" not in one._repr_html_()
     assert repr(run.images["image"]) == "<ElementSeries 'image', 40 points, steps 0 to 39>"
 
 

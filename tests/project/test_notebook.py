@@ -112,6 +112,9 @@ def test_every_class_has_a_view(things: dict[str, Any]) -> None:
     assert next(iter(things["EventLog"].runs)) in texts["EventLog"]
     assert next(iter(things["Run"].scalars)) in texts["Run"]
     assert "ok" in texts["Report"]
+    assert "not checked" not in texts["Report"]
+    report = Report("run", not_checked=("model.ckpt-1", "model.ckpt-2"))
+    assert "not checked" in report._repr_html_()
     assert things["Diff"].changed[0].name in texts["Diff"]
 
 

@@ -187,6 +187,22 @@ class TestChanges:
         assert tables["Added tensors"].rows == (("c/new",),)
         assert tables["Removed tensors"].rows == (("c/old",),)
 
+    def test_variables_are_named_where_tensors_have_other_names(self, tmp_path: Path) -> None:
+        pytest.importorskip("jinja2", reason="reports need jinja2, which is not installed")
+        folder = next(FIXTURES.glob("tf-2.15.1/checkpoint-manager"))
+        first, *_, last = sorted(folder.glob("*.index"))
+        with tfbundle.open_checkpoint(last) as checkpoint:
+            assert checkpoint.objects is not None
+            names = checkpoint.objects.variable_names
+        changes = tfbundle.diff(last, first)
+        changed = dict(describe_changes("a", "b", changes, names).tables)["Changed tensors"]
+        assert changed.headings[:3] == ("Name", "Variable", "Type")
+        assert [row[1] for row in changed.rows] == [names.get(change.name, "–") for change in changes.changed]
+        tfbundle.report(last, tmp_path / "report.html", other=first)
+        page = (tmp_path / "report.html").read_text("utf-8")
+        assert '<th scope="col">Variable</th>' in page
+        assert "Variable" not in dict(describe_changes("a", "b", changes).tables)["Changed tensors"].headings
+
     def test_in_a_page(self, tmp_path: Path) -> None:
         pytest.importorskip("jinja2", reason="reports need jinja2, which is not installed")
         one = tfbundle.save(tmp_path / "one", {"w": np.float32(1)})

@@ -63,6 +63,9 @@ class TestPages:
         assert statistics["std"][w] == pytest.approx(float(values.std(dtype=float)), rel=1e-5)
         assert statistics["zeros"][adam] == 60_000
         assert (statistics["nan"][str(b)], statistics["infinite"][str(b)]) == (1, 1)
+        with tfbundle.open_checkpoint(checkpoint) as opened:
+            numbers = sum(tensor.size for tensor in opened.values() if tensor.dtype != object)
+        assert f"<dt>Parameters</dt><dd>{numbers:,}</dd>" in out.read_text("utf-8")  # As in ls, strings are none.
         assert tensors["owner"][adam] == w
         assert tensors["state"] == "i" * 5
         assert tensors["role"][w] + tensors["role"][adam] == "ws"

@@ -142,4 +142,8 @@ def _cell(name: str, value: Any) -> str:
     if name in _TIMES:
         with suppress(ValueError, OverflowError, OSError):
             return datetime.fromtimestamp(value, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    if name == "group" and isinstance(value, str):
+        from tfbundle.events.hparams_table import shorten_group
+
+        return escape_name(shorten_group(value))
     return f"{value:.6g}" if isinstance(value, float) else escape_name(str(value))

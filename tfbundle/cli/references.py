@@ -10,6 +10,7 @@ from tfbundle.cli.arguments import exclude_option, match_names, names_option, op
 from tfbundle.cli.choices import Size, refusals
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import print_line
+from tfbundle.printable import escape_name
 
 
 @click.command()
@@ -42,6 +43,7 @@ def command(path: str, out: str, chunk_bytes: int | None, names: tuple[str, ...]
         check_replaceable(locate(out), overwrite=False, sources=[locate(path)])
         with replacement(out) as file:
             file.write(text.encode() + b"\n")
+    print_line(f"written: {escape_name(out)}")
 
 
 def _choose(path: str, names: tuple[str, ...], exclude: tuple[str, ...]) -> list[str] | None:

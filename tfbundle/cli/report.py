@@ -15,7 +15,9 @@ from tfbundle.cli.output import print_bytes, print_line, print_warning, progress
 @click.command()
 @path_argument
 @click.option("-o", "--out", type=PATH, required=True, help="The HTML file to write, or - for stdout.")
-@click.option("--diff", "other", type=PATH, metavar="PATH", help="Also show what differs in the checkpoint PATH.")
+@click.option(
+    "--diff", "other", type=PATH, metavar="PATH", help="Also show what changes from the first PATH to this one."
+)
 @click.option("--no-statistics", is_flag=True, help="Do not summarize the values; they are verified nevertheless.")
 @click.option("--overwrite", is_flag=True, help="Replace the output even if it is a file of a checkpoint or run.")
 def command(path: str, out: str, other: str | None, no_statistics: bool, overwrite: bool) -> None:

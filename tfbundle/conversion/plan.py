@@ -273,7 +273,7 @@ def _choose(
     if choices.weights:
         kept = source.weights.union(averages)
         others = [name for name in source if name not in kept and name not in left_out]
-        left_out.update(dict.fromkeys(others, "left out: no weight, but a counter or setting"))
+        left_out.update(dict.fromkeys(others, "left out: a counter or setting, not a weight"))
     if choices.weights or not choices.slots:
         left_out.update(dict.fromkeys(source.slots, "left out: optimizer slot"))
     left_out.update(dict.fromkeys(excluded, _EXCLUDED))

@@ -13,6 +13,7 @@ below it, such as ``train`` and ``validation`` of Keras. The experiment lists th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ from tfbundle.events.run import Run
 from tfbundle.events.tables import as_text
 from tfbundle.limits import LARGEST_TABLE_GROWTH, MOST_TABLE_CELLS
 from tfbundle.tensors.arrays import Array
+
+# The group of a session that TensorBoard's hparams API wrote: a digest of its hyperparameters.
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Metric(NamedTuple):
@@ -49,6 +53,11 @@ class _Session(NamedTuple):
     run: Run
     hparams: HParams
     below: dict[str, Run]
+
+
+def shorten_group(name: str) -> str:
+    """Return a group's name for display: the first digits of a SHA-256, which TensorBoard's API writes, else all."""
+    return f"{name[:12]}..." if _HASH.fullmatch(name) else name
 
 
 def hparams_table(runs: Iterable[Run], tags: Names = None) -> ColumnTable:

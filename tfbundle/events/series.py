@@ -16,6 +16,7 @@ import numpy as np
 
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.notebook import render, safe_view
+from tfbundle.plurals import plural
 from tfbundle.printable import escape_name
 from tfbundle.proto import Summary, SummaryMetadata
 from tfbundle.tensors.arrays import Array
@@ -77,13 +78,17 @@ class Series:
 
     @safe_view
     def _repr_html_(self) -> str:
-        steps = f"{self.steps[0]} to {self.steps[-1]}" if len(self) else None
         title = self.display_name if self.display_name != self.tag else None
-        return render(f"{type(self).__name__} {self.tag}", {"title": title, "points": len(self), "steps": steps})
+        return render(f"{type(self).__name__} {self.tag}", {"title": title, "points": len(self), "steps": self._span()})
 
     def __repr__(self) -> str:
-        span = f", steps {self.steps[0]} to {self.steps[-1]}" if len(self) else ""
-        return f"<{type(self).__name__} {self.tag!r}, {len(self)} points{span}>"
+        span = f", {'steps' if len(self) > 1 else 'step'} {self._span()}" if len(self) else ""
+        return f"<{type(self).__name__} {self.tag!r}, {plural(len(self), 'point')}{span}>"
+
+    def _span(self) -> str:
+        if len(self) < 2:
+            return "".join(map(str, self.steps))
+        return f"{self.steps[0]} to {self.steps[-1]}"
 
     @property
     def display_name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfbundle.comparison.diff import Change, Diff
@@ -24,8 +24,11 @@ class _Layer:
     largest_relative: float = 0.0
 
 
-def describe_changes(path: str, other: str, found: Diff) -> Facts:
-    """Return the changes from the checkpoint at ``path`` to that at ``other``."""
+def describe_changes(path: str, other: str, found: Diff, variables: Mapping[str, str] | None = None) -> Facts:
+    """Return the changes from the checkpoint at ``path`` to that at ``other``.
+
+    ``variables`` are the names of variables by those of tensors, which a column shows next to the changed tensors.
+    """
     rows = [
         ("From", path),
         ("To", other),
@@ -40,7 +43,7 @@ def describe_changes(path: str, other: str, found: Diff) -> Facts:
     if found.changed or found.added or found.removed:
         tables.append(("Layers", _layers(found)))
     if found.changed:
-        tables.append(("Changed tensors", _changes(found.changed)))
+        tables.append(("Changed tensors", _changes(found.changed, variables or {})))
     for title, names in (("Added tensors", found.added), ("Removed tensors", found.removed)):
         if names:
             tables.append((title, Table.of({"Name": False}, [(escape_name(name),) for name in names])))
@@ -82,7 +85,8 @@ def _layers(found: Diff) -> Table:
     return Table.of({"Layer": False, **dict.fromkeys(numbers, True)}, rows, _MOST_ROWS)
 
 
-def _changes(changes: Iterable[Change]) -> Table:
+def _changes(changes: Sequence[Change], variables: Mapping[str, str]) -> Table:
+    named = any(change.name in variables for change in changes)
     rows = []
     for change in changes:
         name = escape_name(change.name.removesuffix(_VALUE_SUFFIX))
@@ -93,6 +97,7 @@ def _changes(changes: Iterable[Change]) -> Table:
         rows.append(
             (
                 name,
+                *([escape_name(variables.get(change.name, "–"))] if named else []),
                 " → ".join(types),
                 " → ".join(shapes),
                 "–" if change.differing is None else f"{change.differing:,}",
@@ -101,5 +106,6 @@ def _changes(changes: Iterable[Change]) -> Table:
                 f"{change.nans:,}",
             )
         )
-    texts, numbers = ("Name", "Type", "Shape"), ("Elements", "Largest change", "Relative", "NaN on one side")
+    texts = ("Name", "Variable", "Type", "Shape") if named else ("Name", "Type", "Shape")
+    numbers = ("Elements", "Largest change", "Relative", "NaN on one side")
     return Table.of({**dict.fromkeys(texts, False), **dict.fromkeys(numbers, True)}, rows, _MOST_ROWS)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfbundle.errors import TfBundleError
+from tfbundle.events.hparams_table import shorten_group
 from tfbundle.events.log import EventLog, open_events
 from tfbundle.events.series import ScalarSeries
 from tfbundle.natural_order import natural_key
@@ -128,4 +129,6 @@ def _cell(name: str, value: Any) -> str:
         return "–"
     if name in _TIMES:
         return format_time(value)
+    if name == "group":
+        return shorten_group(str(value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

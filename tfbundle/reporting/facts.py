@@ -24,9 +24,9 @@ class TensorFacts(NamedTuple):
     """One tensor.
 
     ``state`` is ``"intact"`` (its checksum matches), ``"read"`` (the format has no checksums), or ``"damaged"``
-    (``problem`` is why). ``parameters`` is the number of its elements. ``owner`` is the number of the variable whose
-    slot this is, ``variable`` its name in TensorFlow 2, ``texts`` the first strings of a string tensor, and ``values``
-    the numbers of a tiny tensor.
+    (``problem`` is why). ``parameters`` is the number of its elements, 0 for strings. ``owner`` is the number of the
+    variable whose slot this is, ``variable`` its name in TensorFlow 2, ``texts`` the first strings of a string tensor,
+    and ``values`` the numbers of a tiny tensor.
     """
 
     name: str

@@ -153,7 +153,7 @@ def _read_tensors(
         checked = _without_nothing(verify_rest(location, verified, progress=None if statistics else progress), found)
         if opened is not None:
             tensors = describe_tensors(opened, checked)
-        changes = None if other is None else _compare(location, mapping, locate(other), progress)
+        changes = None if other is None else _compare(location, mapping, locate(other), tensors, progress)
     return tensors, checked, changes
 
 
@@ -183,13 +183,20 @@ def _without_nothing(report: Report, found: Overview) -> Report:
     return replace(report, findings=rest)
 
 
-def _compare(location: Location, mapping: TensorMapping | None, other: Location, progress: Progress | None) -> Facts:
+def _compare(
+    location: Location,
+    mapping: TensorMapping | None,
+    other: Location,
+    tensors: Tensors | None,
+    progress: Progress | None,
+) -> Facts:
     """Return the changes from the checkpoint at a path to another; raises the errors of opening either."""
     from tfbundle.comparison.diff import diff  # Few reports compare.
     from tfbundle.reporting.changes import describe_changes
 
     found = diff(location if mapping is None else mapping, other, progress=progress)
-    return describe_changes(location.path, other.path, found)
+    variables = {item.name: item.variable for item in (tensors.tensors if tensors else ()) if item.variable}
+    return describe_changes(location.path, other.path, found, variables)
 
 
 def _read_runs(location: Location, found: Overview, notices: list[Notice]) -> Runs | None:

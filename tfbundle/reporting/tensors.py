@@ -77,7 +77,7 @@ def describe_tensors(opened: Opened, report: Report) -> Tensors:
                 name,
                 python_name(item.data_type),
                 item.shape,
-                prod(item.shape),
+                0 if python_name(item.data_type) == "string" else prod(item.shape),
                 item.nbytes,
                 _state(tensors.format, problem),
                 "slot" if name in slots else "weight" if name in weights else "",

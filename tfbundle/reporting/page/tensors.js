@@ -5,7 +5,8 @@ function tensorBrowser(packed) {
   const names = [];
   for (let i = 0, before = ""; i < count; i++) names.push(before = before.slice(0, packed.shared[i]) + packed.rest[i]);
   const shapeTexts = packed.shapes.map((shape) => "[" + shape.join(",") + "]");
-  const parameters = (i) => packed.shapes[packed.shape[i]].reduce((product, length) => product * length, 1);
+  const parameters = (i) => packed.dtypes[packed.dtype[i]] === "string" ? 0
+    : packed.shapes[packed.shape[i]].reduce((product, length) => product * length, 1);
   const tensors = names.map((name, i) => ({
     i, name, dtype: packed.dtypes[packed.dtype[i]], shape: shapeTexts[packed.shape[i]], parameters: parameters(i),
     bytes: packed.bytes[i], state: STATES[packed.state[i]], owner: packed.owner ? packed.owner[i] : -1,
