@@ -143,6 +143,10 @@ class UnsupportedError(TfBundleError, NotImplementedError):
     """The file may be valid, but this library does not support its contents."""
 
 
+class AddressError(ValueError):
+    """A URL cannot be that of a file: it names no host or bucket, or its key is one that the store does not accept."""
+
+
 class MissingFileError(TfBundleError, FileNotFoundError):
     """A file that belongs to what was requested does not exist.
 

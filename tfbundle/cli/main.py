@@ -25,7 +25,7 @@ import click
 from tfbundle._version import __version__
 from tfbundle.cli.output import ESCAPE_UNENCODABLE, OutputError, flush, print_warning
 from tfbundle.cli.wording import describe_system_error, for_command
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import AddressError, TfBundleError
 
 COMMANDS = (
     "info",
@@ -116,6 +116,8 @@ class Commands(click.Group):
         except BrokenPipeError:
             _drop_output()
             return _BROKEN_PIPE
+        except AddressError as error:
+            return _refuse(str(error))
         except TfBundleError as error:
             return _refuse(for_command(str(error)))
         except OSError as error:

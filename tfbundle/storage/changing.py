@@ -90,7 +90,8 @@ def make_folders(location: Location) -> None:
     if isinstance(location, RemoteLocation):
         # A store has no folders: they begin to exist with what is written into them.
         location.objects.check_writable(location.path)
-        if location.is_file():
+        stat = location.stat()
+        if stat is not None and stat.size:  # An empty object may be the marker of a folder.
             raise FileExistsError(errno.EEXIST, "it is a file", location.path)
         return
     with _as_given(location):

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from tfbundle.errors import MissingFileError, UnsupportedError
+from tfbundle.errors import AddressError, MissingFileError, UnsupportedError
 from tfbundle.storage.addresses import is_public
 from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
 from tfbundle.storage.watch import Watch
@@ -285,7 +285,7 @@ def _host_of(url: str) -> _Host:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if not parts.hostname or scheme not in ("http", "https"):
-        raise ValueError(f"{url} is not the URL of a host")
+        raise AddressError(f"{url} is not the URL of a host")
     return _Host(scheme, parts.hostname, parts.port or (443 if scheme == "https" else 80))
 
 

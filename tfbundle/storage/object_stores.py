@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from tfbundle.errors import UnsupportedError
+from tfbundle.errors import AddressError, UnsupportedError
 from tfbundle.storage.objects import Objects
 
 # Two slashes are part of it: "C:\runs" is a drive, and "model:0" a file.
@@ -53,7 +53,10 @@ def scheme_of(text: str) -> str | None:
 
 
 def split_url(url: str) -> Address:
-    """Return the address of a URL with one of ``SCHEMES``; raises ``UnsupportedError`` for one with a fragment."""
+    """Return the address of a URL with one of ``SCHEMES``.
+
+    Raises ``UnsupportedError`` for an HTTP URL with a fragment, and ``ValueError`` for a URL without a bucket.
+    """
     scheme = scheme_of(url)
     if scheme in _HTTP:
         parts = urlsplit(url)
@@ -63,6 +66,8 @@ def split_url(url: str) -> Address:
         return Address(f"{scheme}://{parts.netloc}", key, f"?{parts.query}" if parts.query else "")
     # Keys of object stores are not escaped in URLs, and may hold "?" and "#".
     bucket, _, key = url[url.index("://") + 3 :].partition("/")
+    if not bucket.partition("@")[0]:
+        raise AddressError(f"{url} does not name a bucket; write {scheme}://BUCKET/KEY")
     return Address(f"{scheme}://{bucket}", key)
 
 

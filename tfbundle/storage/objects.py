@@ -31,6 +31,10 @@ class Answer(NamedTuple):
     """Whether exactly the bytes that were requested are in the caller's buffers, and ``data`` is empty."""
 
 
+class UnlistableFolderError(OSError):
+    """A folder that cannot be listed, though it exists and its objects can be read by name."""
+
+
 class Objects(ABC):
     """An object store under a root URL; any number of threads may use it."""
 
@@ -64,7 +68,10 @@ class Objects(ABC):
 
     @abstractmethod
     def list(self, folder: str) -> tuple[dict[str, ObjectFacts], set[str]]:
-        """Return the objects and the folders in a folder by name; both are empty if there is no such folder."""
+        """Return the objects and the folders in a folder by name; both are empty if there is no such folder.
+
+        Raises ``UnlistableFolderError`` if the folder has an object whose key the client does not accept.
+        """
 
     @abstractmethod
     def upload(self, key: str, file: BinaryIO) -> None:
@@ -77,6 +84,9 @@ class Objects(ABC):
     @abstractmethod
     def copy(self, key: str, to: str) -> None:
         """Copy an object within the store, which may refuse large ones with an ``OSError``."""
+
+    def check_key(self, key: str) -> None:  # noqa: B027 - most stores have names of any kind
+        """Raise ``ValueError`` for a key that no object of the store can be accessed by."""
 
     def check_writable(self, url: str) -> None:  # noqa: B027 - most stores can be written
         """Raise ``UnsupportedError`` if nothing can be written to the store."""

@@ -1,22 +1,27 @@
 """Objects of S3, Google Cloud Storage, Azure and memory, by way of obstore.
 
-Requests are repeated by obstore where that may help: after connection errors, timeouts and status 5xx. Its errors
-become errors of this library, or an ``OSError`` with the URL.
+Requests are repeated by obstore where that may help: after connection errors, timeouts, and status 408, 429 and 5xx.
+Only a listing whose body is incomplete is repeated here. Errors of obstore become errors of this library, or an
+``OSError`` with the URL.
+
+obstore accepts no key with an empty segment, a segment ``.`` or ``..``, or a control character. Nothing exists under
+such a name here. A page of a listing that has one is refused as a whole, so that the folder cannot be listed.
 """
 
 from __future__ import annotations
 
 import errno
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tfbundle.errors import MissingFileError, UnsupportedError
-from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
+from tfbundle.errors import AddressError, MissingFileError, UnsupportedError
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects, UnlistableFolderError, overwritten
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta
+    from obstore import GetOptions, ListResult, ObjectMeta
 
 _LONGEST_REASON = 300
 _XML_ERROR = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)")
@@ -24,6 +29,12 @@ _QUERY = re.compile(r"(?<=\S)\?\S*")
 # Errors of listings have no class for these. Azure denies an anonymous listing as if there were nothing to list.
 _DENIED = re.compile(r"status code: 40[13]|list request.*: ResourceNotFound,")
 _NO_BUCKET = re.compile(r": (NoSuchBucket|ContainerNotFound),")
+_INVALID_KEY = re.compile(r'Encountered object with invalid path: .*?Path "((?:[^"\\]|\\.)*)"', re.DOTALL)
+_TORN = "list response body"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# A listing whose body is incomplete is tried so often, after waits that begin with this one and double.
+_MOST_TRIES = 5
+FIRST_WAIT = 0.1
 # One part of a multipart upload; four of them are sent at the same time.
 _PART = 16 << 20
 _PARTS = 4
@@ -51,6 +62,7 @@ class ObstoreObjects(Objects):
 
     def read(self, key: str, start: int, end: int, e_tag: str | None, into: Sequence[memoryview] = ()) -> Answer:
         """Return a part of an object; see ``Objects.read``."""
+        self._check_exists(key)
         options: GetOptions = {"range": (start, end)}
         # A weak ETag matches nothing in a condition (RFC 9110, 13.1.1); the caller compares the answer's.
         if e_tag is not None and not e_tag.startswith("W/"):
@@ -59,6 +71,7 @@ class ObstoreObjects(Objects):
 
     def read_tail(self, key: str, size: int) -> Answer:
         """Return the end of an object; see ``Objects.read_tail``."""
+        self._check_exists(key)
         if not self._is_azure:  # Azure has no ranges that are counted from the end.
             with suppress(OSError):  # An empty object has no such range.
                 return self._get(key, {"range": {"suffix": size}})
@@ -84,6 +97,8 @@ class ObstoreObjects(Objects):
         """Return the facts of an object, or ``None`` if there is none."""
         import obstore
 
+        if _fault(key):
+            return None
         try:
             with translated(self.url(key)):
                 return facts_of(obstore.head(self._store, key))
@@ -91,22 +106,59 @@ class ObstoreObjects(Objects):
             return None
 
     def list(self, folder: str) -> tuple[dict[str, ObjectFacts], set[str]]:
-        """Return the entries of a folder, from one request for each thousand of them."""
-        import obstore
-
-        with translated(self.url(folder)):
-            found = obstore.list_with_delimiter(self._store, folder or None)
+        """Return the entries of a folder, from one request for each thousand of them; see ``Objects.list``."""
+        if _fault(folder):
+            return {}, set()
+        found = self._list(folder)
         above = f"{folder}/" if folder else ""
-        objects = {meta["path"].removeprefix(above): facts_of(meta) for meta in found["objects"]}
+        # S3 and Google Cloud Storage list the marker of a folder, whose key ends in a slash, in the folder itself.
+        objects = {
+            meta["path"].removeprefix(above): facts_of(meta) for meta in found["objects"] if meta["path"] != folder
+        }
         folders = {path.removeprefix(above).rstrip("/") for path in found["common_prefixes"]}
         if self._is_azure:
             objects = {name: _quoted(facts) for name, facts in objects.items()}
-        return {name: facts for name, facts in objects.items() if name and "/" not in name}, folders
+        # Keys that begin with a slash are in a folder without a name, which cannot be opened.
+        return {name: facts for name, facts in objects.items() if name and "/" not in name}, folders - {""}
+
+    def _list(self, folder: str) -> ListResult[Sequence[ObjectMeta]]:
+        """Request a listing until its body is complete."""
+        import obstore
+        from obstore import exceptions
+
+        for wait in (*(FIRST_WAIT * 2**number for number in range(_MOST_TRIES - 1)), None):
+            with translated(self.url(folder)):
+                try:
+                    return obstore.list_with_delimiter(self._store, folder or None)
+                except exceptions.InvalidPathError as error:
+                    found = _INVALID_KEY.search(str(error))
+                    key = _shortened(str(error) if found is None else found[1])
+                    reason = (
+                        f"the folder cannot be listed, because obstore does not accept the key {key!r} in it; rename "
+                        "or remove that object, or pass files or the prefix of a checkpoint instead of the folder"
+                    )
+                    raise UnlistableFolderError(errno.EINVAL, reason, self.url(folder)) from None
+                except exceptions.GenericError as error:
+                    if wait is None or _TORN not in str(error):
+                        raise
+            time.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def check_key(self, key: str) -> None:
+        """Raise ``ValueError`` for a key that obstore does not accept; slashes may follow it."""
+        fault = _fault(key.rstrip("/"))
+        if fault:
+            raise AddressError(f"{self.url(key)!r} has {fault}, which names in object stores must not have")
+
+    def _check_exists(self, key: str) -> None:
+        if _fault(key):
+            raise MissingFileError(f"there is no file {self.url(key)}", path=self.url(key))
 
     def upload(self, key: str, file: BinaryIO) -> None:
         """Write an object in one request, or a large one in parts, which obstore drops if one of them fails."""
         import obstore
 
+        self.check_key(key)
         self.changes += 1
         with translated(self.url(key)):
             obstore.put(self._store, key, file, chunk_size=_PART, max_concurrency=_PARTS)
@@ -115,6 +167,7 @@ class ObstoreObjects(Objects):
         """Remove an object; nothing happens if there is none."""
         import obstore
 
+        self.check_key(key)
         self.changes += 1
         with suppress(MissingFileError), translated(self.url(key)):
             obstore.delete(self._store, key)
@@ -123,9 +176,28 @@ class ObstoreObjects(Objects):
         """Copy an object within the store, which may refuse large ones with an ``OSError``."""
         import obstore
 
+        self.check_key(to)
         self.changes += 1
         with translated(self.url(key)):
             obstore.copy(self._store, key, to)
+
+
+def _fault(key: str) -> str:
+    """Return what makes obstore refuse a key, or nothing."""
+    if not key:
+        return ""
+    if _CONTROL.search(key):
+        return "a control character"
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        return "bytes that are not UTF-8"
+    segments = key.split("/")
+    if "" in segments:
+        return "an empty segment between slashes"
+    return next((f'a segment "{segment}"' for segment in (".", "..") if segment in segments), "")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def facts_of(meta: ObjectMeta) -> ObjectFacts:
@@ -151,6 +223,8 @@ def translated(url: str) -> Iterator[None]:
 def _translate(error: Exception, url: str) -> Exception:
     from obstore import exceptions
 
+    if isinstance(error, UnlistableFolderError):
+        return error
     if isinstance(error, exceptions.PreconditionError):
         return overwritten(url)
     if isinstance(error, exceptions.NotSupportedError):

@@ -22,7 +22,7 @@ from typing import Any
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.storage.base import FileStat, Listing, Location
 from tfbundle.storage.object_stores import open_objects, scheme_of, split_url
-from tfbundle.storage.objects import Answer, ObjectFacts, Objects
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects, UnlistableFolderError
 from tfbundle.storage.read_ahead import RANGE
 from tfbundle.storage.remote import SMALL, RemoteSource
 
@@ -61,8 +61,8 @@ class _Store:
     def __init__(self, objects: Objects) -> None:
         self.objects = objects
         self.can_list = objects.can_list
-        # Folders that may not be listed, though their objects may be read.
-        self._denied: set[str] = set()
+        # Folders that cannot be listed, though their objects may be read by name.
+        self._unlisted: set[str] = set()
         self._began = time.monotonic()
         self._changes = objects.changes
         self._listings: dict[str, RemoteListing] = {}
@@ -74,8 +74,8 @@ class _Store:
         return self if time.monotonic() - self._began < _RECENT_SECONDS else _Store(self.objects)
 
     def lists(self, folder: str) -> bool:
-        """Return whether a folder may be listed, as far as is known."""
-        return self.can_list and folder not in self._denied
+        """Return whether a folder can be listed, as far as is known."""
+        return self.can_list and folder not in self._unlisted
 
     def _notice_changes(self) -> None:
         """Forget what was learned if this process has written to the store since."""
@@ -100,8 +100,8 @@ class _Store:
         if self.lists(folder):
             try:
                 return self.listing(folder).objects.get(name)
-            except PermissionError:
-                self._denied.add(folder)
+            except (PermissionError, UnlistableFolderError):
+                self._unlisted.add(folder)
         if key not in self._facts:
             self._facts[key] = self._ask(key)
         return self._facts[key]
@@ -168,10 +168,23 @@ class _Store:
         if known is not None and name:
             return known.is_folder(name)
         try:
-            return not key or bool(self.listing(key).names)
+            return not key or bool(self.listing(key).names) or self.has_marker(key)
+        except UnlistableFolderError:
+            self._unlisted.add(key)
+            return True
         except PermissionError:
-            self._denied.add(key)
+            self._unlisted.add(key)
             return False
+
+    def has_marker(self, key: str) -> bool:
+        """Return whether a folder without entries exists, which the listing of the folder above it has.
+
+        An empty object whose key ends in a slash makes such a folder, and stores do not list it in the folder itself.
+        """
+        above, _, name = key.rpartition("/")
+        with suppress(OSError):
+            return bool(name) and self.listing(above).is_folder(name)
+        return False
 
 
 class RemotePath(str):
@@ -212,7 +225,9 @@ class RemoteLocation(Location):
     def at(url: str, options: Mapping[str, Any] | None = None) -> RemoteLocation:
         """Return the location of a URL, without anything that was learned about its store before."""
         address = split_url(url)
-        return RemoteLocation(_Store(open_objects(address.root, options, address.query)), address.key)
+        objects = open_objects(address.root, options, address.query)
+        objects.check_key(address.key)
+        return RemoteLocation(_Store(objects), address.key)
 
     def recent(self) -> RemoteLocation:
         """Return this location, without what was learned about its store unless that is recent."""
@@ -281,7 +296,7 @@ class RemoteLocation(Location):
             elif name.startswith("/"):
                 return RemoteLocation(self._store, "", outside=name)
             else:
-                key = posixpath.join(key, name)
+                key = posixpath.join(key, _simple(name))
         parts = posixpath.normpath(f"/{key}").split("/") if ".." in key.split("/") else None
         if parts is not None:
             if posixpath.normpath(key).startswith(".."):
@@ -329,7 +344,7 @@ class RemoteLocation(Location):
     def list(self) -> RemoteListing:
         """Return the entries of this folder; raises ``MissingFileError`` if there is no such folder."""
         listing = None if self._is_outside else self._store.listing(self._key.rstrip("/"))
-        if listing is None or not (listing.names or not self._key):
+        if listing is None or not (listing.names or not self._key or self._store.has_marker(self._key.rstrip("/"))):
             raise MissingFileError(f"there is no folder {self.path}", path=self.path)
         return listing
 
@@ -359,6 +374,12 @@ class RemoteLocation(Location):
         )
 
 
+def _simple(name: str) -> str:
+    """Return a name without empty segments and those that mean the folder itself, as a file system reads it."""
+    segments = [segment for segment in name.split("/") if segment not in ("", ".")]
+    return "/".join(segments) + "/" * (name.endswith("/") and bool(segments))
+
+
 def _unpickled(objects: Objects, key: str, folder: bool, outside: str) -> RemoteLocation:
     return RemoteLocation(_Store(objects), key, folder=folder, outside=outside)
 
@@ -383,4 +404,5 @@ def locate_in(store: Any, name: str) -> RemoteLocation:
         key = name.lstrip("/") if address is None else address.key
     else:
         raise TypeError(f"a store of obstore or a file system of fsspec is expected, not {type(store).__name__}")
+    objects.check_key(key)
     return RemoteLocation(_Store(objects), key)
