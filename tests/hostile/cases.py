@@ -25,6 +25,7 @@ from tests.hostile.exercise_foreign import exercise_foreign
 from tests.hostile.exercise_others import exercise_events, exercise_graph, exercise_record_file, exercise_state
 from tests.hostile.exercise_surgery import exercise_plans
 from tfbundle import TfBundleError
+from tfbundle.checkpoint.slot_owners import find_slot_owners
 from tfbundle.checkpoint.slots import find_slots
 
 
@@ -79,8 +80,11 @@ def _run_action(wanted: Wanted) -> str:
 
 
 def _run_slots(wanted: Wanted) -> str:
-    found = attempt(lambda: find_slots(wanted.values["names"], None))
+    names, objects = wanted.values["names"], wanted.values.get("objects")
+    found = attempt(lambda: find_slots(names, objects))
     demand(found == wanted.values["slots"], f"these are slots: {found}")
+    owners = attempt(lambda: find_slot_owners(names, found, objects))
+    demand(owners == wanted.values["owners"], f"these are their variables: {owners}")
     return ""
 
 

@@ -185,6 +185,15 @@ class ObjectGraph(Sequence[Node]):
             self._keys = dict(keys)
         return list(self._keys.get(variable_name, ()))
 
+    def keys_at(self, number: int) -> list[str]:
+        """Return the keys of the values that a node saved; takes less time than the node, which is not kept."""
+        return [value.checkpoint_key for value in self._nodes[number].attributes]
+
+    def value_key(self, number: int) -> str | None:
+        """Return the key of the value of a variable's node, or ``None`` for other nodes; see ``keys_at``."""
+        values = (value.checkpoint_key for value in self._nodes[number].attributes if value.name == VARIABLE_VALUE)
+        return next(values, None)
+
     def with_child(self, name: str) -> Iterator[int]:
         """Yield the numbers of the nodes that have a child with this name."""
         for number, node in enumerate(self._nodes):

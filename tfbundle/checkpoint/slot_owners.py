@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping
 
-from tfbundle.checkpoint.objects import VARIABLE_VALUE, ObjectGraph
+from tfbundle.checkpoint.objects import ObjectGraph
 from tfbundle.checkpoint.scoped_names import find_ends, find_starts
 from tfbundle.checkpoint.slot_names import AVERAGE
 
@@ -40,8 +40,7 @@ def _stated(objects: ObjectGraph) -> dict[str, str]:
 
     def key_of(number: int) -> str | None:
         if number not in keys:
-            values = (item.key for item in objects[number].attributes if item.name == VARIABLE_VALUE)
-            keys[number] = next(values, None)
+            keys[number] = objects.value_key(number)
         return keys[number]
 
     for optimizer in objects.with_slots:

@@ -33,7 +33,7 @@ def find_slots(names: Collection[str], objects: ObjectGraph | None) -> frozenset
     for node in map(objects.__getitem__, sorted(optimizers)):
         numbers.update(slot.number for slot in node.slots)
         numbers.update(_keras_slots(node, objects, lists), _beta_powers(node))
-    keys = (attribute.key for number in numbers for attribute in objects[number].attributes)
+    keys = (key for number in numbers for key in objects.keys_at(number))
     return frozenset(key for key in keys if key in names)
 
 
@@ -49,9 +49,10 @@ def _keras_slots(optimizer: Node, objects: ObjectGraph, lists: dict[int, frozens
 
     # A list belongs to one optimizer; a list with several owners is read once.
     candidates = [number for name, number in own.items() if name not in OTHER_LISTS and number not in lists]
-    kept = set(own.values()).union(*(members(own[name]) for name in OTHER_LISTS if name in own))
+    # The other lists may be shared by many optimizers, so they are not joined for each.
+    kept = (frozenset(own.values()), *(members(own[name]) for name in OTHER_LISTS if name in own))
     for number in candidates:
-        yield from members(number) - kept
+        yield from (member for member in members(number) if not any(member in others for others in kept))
 
 
 def _beta_powers(optimizer: Node) -> Iterator[int]:
