@@ -231,3 +231,14 @@ def test_every_command_is_among_them() -> None:
         "save",
         "stats",
     }
+
+
+def test_a_folder_without_checkpoints_names_the_command_that_lists_it(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "train").mkdir(parents=True)
+    message = refusal("ls", tmp_path / "logs")
+    assert message.rstrip().endswith(f"; 'tfbundle info {tmp_path / 'logs'}' lists its contents")
+    (tmp_path / "two words").mkdir()
+    assert "tfbundle info" not in refusal("ls", tmp_path / "two words")  # It would need quotes.
+    (tmp_path / "logs" / "run").mkdir()
+    write_bundle(tmp_path / "logs" / "run" / "model.ckpt-1", {"w": MATRIX})
+    assert "tfbundle info" not in refusal("ls", tmp_path / "logs")  # The folder with checkpoints is named.

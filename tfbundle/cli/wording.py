@@ -37,6 +37,11 @@ _REPLACEMENTS = [
         (r"\bcompression=['\"](\w+)['\"]", r"--compression \1"),
         (r"pip install (?:pandas|pyarrow)\b", 'pip install "tfbundle[tables]"'),
         (r"pip install (?:pillow|plotext)\b", 'pip install "tfbundle[plot]"'),
+        # Without a hint at what the folder has; only a path that a shell takes as it stands.
+        (
+            r"\bthere is no checkpoint in the folder ([\w./@%+=:,-]+)\Z",
+            r"there is no checkpoint in the folder \1; 'tfbundle info \1' lists its contents",
+        ),
         (r"so pass os\.path\.expanduser\(path\)", "and not within quotes"),
     )
 ]

@@ -30,7 +30,7 @@ function picture([rows, columns, low, high, levels, isSampled]) {
   canvas.style.aspectRatio = columns + " / " + Math.max(rows, columns / 3);
   const ends = make("div", "ends");
   ends.append(make("span", "", number(low)), make("span", "", number(high)));
-  const hint = isSampled ? "Evenly spaced rows and columns; what lies between them is not drawn." : "Every element; the last dimension runs across.";
+  const hint = isSampled ? "Evenly spaced rows and columns; elements between them are not drawn." : "Every element; the last dimension runs across.";
   return [make("h3", "", "Picture"), canvas, ends, make("p", "hint", hint)];
 }
 function colour(part, isDiverging) {

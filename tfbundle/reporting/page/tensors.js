@@ -315,7 +315,7 @@ function tensorBrowser(packed) {
       const item = make("li"), button = make("button", "name", target.name);
       button.type = "button";
       button.addEventListener("click", () => reveal(target.node));
-      item.append(button, make("span", "dim", " " + bytes(target.bytes)));
+      item.append(button, make("span", "dim", (target.variable ? " " + target.variable : "") + " " + bytes(target.bytes)));
       list.append(item);
     }
     return list;
