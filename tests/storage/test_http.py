@@ -19,6 +19,7 @@ from tests.support.expected import FIXTURES
 from tests.support.http_server import Handler, Server, serving
 from tfbundle.storage import http_objects
 from tfbundle.storage.addresses import is_public
+from tfbundle.storage.http_objects import HttpObjects
 from tfbundle.storage.locations import locate
 
 TRAINING = "tf-1.15.5/training"
@@ -184,6 +185,33 @@ def test_a_server_without_ranges(server: Server, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(http_objects, "_MOST_WHOLE", SIZE - 1)
     with pytest.raises(tfbundle.UnsupportedError, match=rf"sends the whole file, of {SIZE} bytes.*download"):
         tfbundle.load(f"{server.url}/{PREFIX}")
+
+
+@pytest.mark.parametrize("status", [200, 400, 416, 500, 501])
+@pytest.mark.parametrize("size", [1000, 200 << 10])
+def test_a_server_without_ranges_from_the_end(size: int, status: int, server: Server) -> None:
+    """Azure has none: the size is requested, and the body of an answer with the whole file is not read."""
+    wanted = np.random.default_rng(1).bytes(size)
+    (server.root / "blob").write_bytes(wanted)
+
+    def misbehave(handler: Handler, name: str, start: int, end: int) -> bool:
+        if not (handler.headers.get("Range") or "").startswith("bytes=-"):
+            return False
+        handler._head(status, size if status == 200 else 0)
+        if status == 200:
+            handler.wfile.write(wanted)
+        handler.close_connection = True
+        return True
+
+    server.misbehave = misbehave
+    facts = HttpObjects(server.url).read_tail("blob", 64 << 10)
+    assert (facts.facts.size, bytes(facts.data)) == (size, wanted[facts.start :])
+    asked = [span for _, _, span in server.requests]
+    if status == 200 and size == 1000:
+        assert asked == ["bytes=-65536"]
+    else:
+        assert asked == ["bytes=-65536", "bytes=0-0", f"bytes={max(0, size - 65536)}-{size - 1}"]
+        assert server.sent <= 1 + min(size, 65536)
 
 
 def test_an_empty_file(server: Server) -> None:

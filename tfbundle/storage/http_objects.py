@@ -80,6 +80,10 @@ class _BrokenAnswer(Exception):
     """An answer that is worth another attempt; the message says what is wrong with it."""
 
 
+class _NoSuffixRangeError(Exception):
+    """An answer of a server that may have ranges, though none that are counted from the end, as Azure's."""
+
+
 class _FinalError(OSError):
     """An answer that another attempt would not change."""
 
@@ -124,7 +128,16 @@ class HttpObjects(Objects):
 
     def read_tail(self, key: str, size: int) -> Answer:
         """Return the end of a file; see ``Objects.read_tail``."""
-        return self._get(key, {"Range": f"bytes=-{size}"}, (None, size))
+        try:
+            return self._get(key, {"Range": f"bytes=-{size}"}, (None, size))
+        except _NoSuffixRangeError:
+            facts = self._get(key, {"Range": "bytes=0-0"}, None).facts
+        if not facts.size:
+            return Answer(facts, 0, memoryview(b""))
+        try:
+            return self.read(key, max(0, facts.size - size), facts.size, facts.e_tag)
+        except UnsupportedError:  # A large file of a server without ranges: a read of its bytes will raise the error.
+            return Answer(facts, 0, memoryview(b""))
 
     def facts(self, key: str) -> ObjectFacts | None:
         """Return the facts of a file, or ``None`` if the server has none of this name."""
@@ -311,6 +324,8 @@ def _read_answer(
 ) -> Answer:
     status = response.status
     said = f"the server answers {status} {response.reason}"[:_LONGEST_REASON]
+    if span is not None and span[0] is None and _lacks_suffix_ranges(response, span[1]):
+        raise _NoSuffixRangeError
     if status in (404, 410):
         raise MissingFileError(f"there is no file {url}", path=url)
     if status == 412:
@@ -348,6 +363,15 @@ def _read_answer(
     if response.read(1):
         raise _BrokenAnswer(f"{size} bytes were announced, and more were sent")
     return Answer(_facts(response, total), first, data, is_placed)
+
+
+def _lacks_suffix_ranges(response: http.client.HTTPResponse, size: int) -> bool:
+    """Return whether an answer to a request for the last ``size`` bytes is that of a server without such ranges."""
+    if response.status == 200:
+        return response.length is None or response.length > size
+    if response.status == 416:
+        return not (response.getheader("Content-Range") or "").endswith("*/0")
+    return response.status in (400, 500, 501)
 
 
 def _announced(response: http.client.HTTPResponse, url: str, span: _Span | None) -> tuple[int, int, int]:
