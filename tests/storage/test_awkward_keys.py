@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -164,3 +165,35 @@ def test_a_url_without_a_bucket(url: str) -> None:
             use()
     status, _, error = outcome("ls", url)
     assert (status != 0, "does not name a bucket" in error) == (True, True)
+
+
+@pytest.mark.parametrize(("status", "is_retried"), [(408, True), (425, False), (429, True), (503, True), (507, True)])
+def test_statuses_that_are_tried_again(status: int, is_retried: bool) -> None:
+    """Each kind of request is answered once with the status."""
+    with open_bucket("az") as bucket:
+        assert isinstance(bucket, AzureBucket)
+        bucket.put_bytes("run/x", b"data")
+        objects = locate(f"{bucket.url}/run").objects  # type: ignore[attr-defined]
+        for use in (
+            lambda: objects.list("run"),
+            lambda: objects.read("run/x", 0, 2, None),
+            lambda: objects.facts("run/x"),
+            lambda: objects.upload("run/y", io.BytesIO(b"y")),
+            lambda: objects.delete("run/y"),
+        ):
+            answered: list[str] = []
+
+            def misbehave(handler: Any, answered: list[str] = answered) -> bool:
+                answered.append(handler.command)
+                if len(answered) == 1:
+                    handler._send(status)
+                return len(answered) == 1
+
+            bucket.server.misbehave = misbehave
+            if is_retried:
+                use()
+                assert len(answered) == 2
+            else:
+                with pytest.raises(OSError, match=str(status)):
+                    use()
+                assert len(answered) == 1
