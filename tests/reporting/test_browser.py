@@ -200,6 +200,15 @@ class TestTensors:
 
 
 class TestCurves:
+    def test_values_that_are_not_drawn_are_stated(self, chromium: Any, tmp_path: Path) -> None:
+        write_scalars(tmp_path, {"gap": [1.0, float("nan"), 3.0], "whole": [1.0, 2.0, 3.0]})
+        tfbundle.report(tmp_path, tmp_path / "report.html")
+        with OpenPage(chromium, tmp_path / "report.html") as opened:
+            opened.page.locator("#curves").scroll_into_view_if_needed()
+            opened.page.get_by_text("3 points", exact=True).wait_for()
+            opened.page.get_by_text("3 points; NaN and infinities are not drawn", exact=True).wait_for()
+            assert opened.messages == []
+
     def test_each_run_is_a_line_and_can_be_hidden(self, opened: OpenPage) -> None:
         opened.page.locator("#curves").scroll_into_view_if_needed()
         paths = opened.page.locator(".chart path")

@@ -99,7 +99,8 @@ function curves(charts) {
       image.append(draw("path", { d: path, fill: "none", stroke: colour.get(curve.run), "stroke-width": 1.6, "stroke-linejoin": "round" }));
     }
     const thinned = chart.curves.filter((curve) => curve.total > curve.steps.length);
-    const rest = thinned.length ? "thinned out from " + number(Math.max(...thinned.map((curve) => curve.total))) + " points" : number(Math.max(...chart.curves.map((curve) => curve.total))) + " points";
+    const gaps = chart.curves.some((curve) => curve.values.includes(null)) ? "; NaN and infinities are not drawn" : "";
+    const rest = (thinned.length ? "thinned out from " + number(Math.max(...thinned.map((curve) => curve.total))) + " points" : number(Math.max(...chart.curves.map((curve) => curve.total))) + " points") + gaps;
     readout.textContent = rest;
     const marker = draw("line", { class: "grid-line", x1: 0, x2: 0, y1: top, y2: height - bottom, visibility: "hidden" });
     image.append(marker);
