@@ -29,7 +29,7 @@ def command(path: str, out: str, other: str | None, no_statistics: bool, overwri
     \b
     tfbundle report run/model.ckpt-1000 -o report.html
     tfbundle report run/ -o report.html --no-statistics
-    tfbundle report run/model.ckpt-2000 -o report.html --diff run/model.ckpt-1000
+    tfbundle report run/model.ckpt-1000 -o report.html --diff run/model.ckpt-2000
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.reporting.report import render_report, report
     from tfbundle.storage.replacing import is_stdout
