@@ -302,6 +302,35 @@ def test_keras_weights(tmp_path: Path) -> None:
         assert kept == wanted, name
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5", "m.h5"])
+def test_the_optimizer_of_keras_is_left_out(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("h5py")
+    pytest.importorskip("tensorflow", reason="writes with Keras, which is not installed")
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+    model.compile(optimizer="adam", loss="mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 4)), verbose=0)
+    (model.save_weights if name == "m.weights.h5" else model.save)(tmp_path / name)
+    wanted = sorted(array.tobytes() for array in model.get_weights())
+    done = convert(tmp_path / name, tmp_path / "weights.npz", weights=True)
+    assert sorted(array.tobytes() for array in contents(tmp_path / "weights.npz").values()) == wanted
+    slots = {item.name for item in done.items if item.action == "left out: optimizer slot"}
+    assert len(slots) == 2 * len(model.trainable_variables)
+    convert(tmp_path / name, tmp_path / "no-slots.npz", slots=False)
+    kept = contents(tmp_path / "no-slots.npz")
+    assert set(kept) == {item.name for item in done.items} - slots
+    counters = [array for key, array in kept.items() if "optimizer" in key]
+    assert sorted(array.tobytes() for array in counters) == sorted(
+        np.asarray(value).tobytes() for value in (model.optimizer.iterations, model.optimizer.learning_rate)
+    )
+
+
+def test_only_hdf5_has_the_optimizer_of_keras(tmp_path: Path) -> None:
+    done = convert({"optimizer/vars/0": MATRIX}, tmp_path / "out.npz", weights=True)
+    assert done.tensors == 1
+
+
 # Arrays in memory.
 
 

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import repeat
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 # The overhead of a short string in memory, in bytes.
 _STRING_SIZE = 48
+# The variables of an optimizer in .weights.h5 and .keras, and in the older .h5.
+_KERAS_OPTIMIZER = re.compile(r"optimizer/vars/|optimizer_weights/")
 
 
 @dataclass(frozen=True)
@@ -289,19 +292,29 @@ class MemberTensors(TensorMapping):
 
     @property
     def slots(self) -> frozenset[str]:
-        """The names that optimizer slots of TensorFlow 1 have."""
+        """The names that optimizer slots of TensorFlow 1 have, and the arrays of a Keras optimizer in HDF5."""
         if self._model is not None:
             return self._model.slots
         from tfbundle.checkpoint.slots import find_slots
 
-        return frozenset(find_slots(self._store.records(), None))
+        # Keras stores a scalar for each counter and setting; the other arrays are slots.
+        of_keras = frozenset(name for name in self._of_optimizer() if self[name].shape)
+        return of_keras.union(find_slots(self._store.records(), None))
 
     @property
     def weights(self) -> frozenset[str]:
         """The names of the tensors that are not slots, counters or settings."""
         from tfbundle.checkpoint.weights import find_weights
 
-        return self._model.weights if self._model is not None else find_weights(self, self.slots, None)
+        if self._model is not None:
+            return self._model.weights
+        return find_weights(self, self.slots, None).difference(self._of_optimizer())
+
+    def _of_optimizer(self) -> frozenset[str]:
+        """Return the names of the variables of an optimizer that Keras stored in HDF5."""
+        if self._format != "hdf5":
+            return frozenset()
+        return frozenset(name for name in self if _KERAS_OPTIMIZER.match(name))
 
     def __repr__(self) -> str:
         return f"<MemberTensors {self.prefix!r}, {self.format}, {plural(len(self), 'tensor')}>"
