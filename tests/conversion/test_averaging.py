@@ -17,6 +17,7 @@ from tfbundle.conversion.averaging import average, average_inputs
 from tfbundle.conversion.mean import aligned
 from tfbundle.conversion.sources.opening import open_source
 from tfbundle.errors import ChecksumError, FormatError, UnsupportedError
+from tfbundle.tensors.dtypes import numpy_dtypes
 
 random = np.random.default_rng(3)
 STEPS = (1, 2, 10)
@@ -157,6 +158,14 @@ def test_streams_of_other_cuts_are_aligned() -> None:
     parts = list(aligned(streams))
     for place in range(len(cuts)):
         assert np.concatenate([part[place] for part in parts]).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("largest", [1e-300, 1e50, 1.5e308])
+def test_weights_of_any_magnitude(tmp_path: Path, dtype: str, largest: float) -> None:
+    arrays = [{"w": np.array([number, 2.0], numpy_dtypes()[dtype])} for number in (1.0, 4.0)]
+    average(arrays, tmp_path / "out", weights=[largest, largest / 2])
+    np.testing.assert_allclose(tfbundle.load(tmp_path / "out")["w"].astype(complex), [2.0, 2.0])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "float32", "float64", "complex64"])

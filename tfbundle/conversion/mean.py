@@ -11,6 +11,7 @@ While a chunk is summed, threads read the next one of each stream. Reading and c
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ def _read_ahead(stream: Iterator[Array], threads: Executor) -> Iterator[Array]:
 def _means(streams: Sequence[Iterator[Array]], weights: Sequence[float], dtype: np.dtype[Any]) -> Iterator[Array]:
     wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float32 if dtype.itemsize <= 2 else np.float64)
     is_mean = len(set(weights)) == 1
+    # A power of two changes no digit of the weights, and keeps their sum and products from overflowing.
+    scale = -math.frexp(max(weights))[1]
+    weights = [math.ldexp(weight, scale) for weight in weights]
     total = wide.type(len(weights) if is_mean else sum(weights))
     # numpy casts while it adds, which saves an array, but not from the types of ml_dtypes.
     is_builtin = dtype.isbuiltin == 1
