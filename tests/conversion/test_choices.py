@@ -62,7 +62,7 @@ def test_renames(names: list[str], rename: Any, wanted: list[str]) -> None:
         ({"^kernel$": r"\1"}, ValueError, "cannot replace"),
         ({"^kernel$": ""}, ValueError, "called ''"),
         (lambda name: None, ValueError, "called None"),
-        ("a", ValueError, "not the name 'a'"),
+        ("a", ValueError, "not 'a'"),
         (["ab"], ValueError, "a step of rename"),
         ({3: "b"}, ValueError, "3"),
     ],

@@ -69,6 +69,9 @@ def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[st
     """
     types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
     targets = _targets()
+    is_list = isinstance(cast, Sequence) and all(isinstance(text, str) for text in cast)
+    if not is_list and not isinstance(cast, Mapping):
+        raise ValueError(f"cast must be a str such as 'float32', a list of these or a dict, not {cast!r}")
     of_kinds: dict[str, str] = {}
     others: dict[Any, str] = dict(cast) if isinstance(cast, Mapping) else {}
     for text in [] if isinstance(cast, Mapping) else [cast] if isinstance(cast, str) else cast:

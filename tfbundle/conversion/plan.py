@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from operator import index
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -341,10 +342,15 @@ def _returned(value: Any, name: str) -> Array:
 
 
 def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple[int, ...]]:
+    if transpose is not None and not isinstance(transpose, Mapping):
+        raise ValueError(f"transpose must be a dict from names or globs to axes, not {transpose!r}")
     found: dict[str, tuple[int, ...]] = {}
     for pattern, given in (transpose or {}).items():
-        axes = tuple(given)
-        if sorted(axes) != list(range(len(axes))):
+        try:
+            axes = tuple(map(index, given))
+        except TypeError:  # They are not integers, or not a sequence.
+            axes = None
+        if axes is None or sorted(axes) != list(range(len(axes))):
             raise ValueError(f"transpose expects each axis from 0 once, such as (1, 0), not {given!r}")
         found.update(dict.fromkeys(_find(source, pattern, "transpose"), axes))
     return found

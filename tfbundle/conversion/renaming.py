@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tfbundle.suggestions import suggest_names
@@ -55,13 +55,13 @@ def _steps(rename: Rename | None) -> list[Any]:
         return []
     if callable(rename) or isinstance(rename, Mapping):
         return [rename]
-    if isinstance(rename, str):
-        raise ValueError(f"rename must be a dict, a list of pairs or a function, not the name {rename!r}")
+    if isinstance(rename, str | bytes) or not isinstance(rename, Iterable):
+        raise ValueError(f"rename must be a dict, a list of pairs or a function, not {rename!r}")
     steps: list[Any] = []
     for step in rename:
         if callable(step) or isinstance(step, Mapping):
             steps.append(step)
-        elif not isinstance(step, str) and len(step) == 2:
+        elif isinstance(step, Sequence) and not isinstance(step, str | bytes) and len(step) == 2:
             steps.append({step[0]: step[1]})
         else:
             raise ValueError(f"a step of rename must be a pair (old, new), a dict or a function, not {step!r}")
