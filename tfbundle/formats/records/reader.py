@@ -291,6 +291,8 @@ class RecordReader:
             uncertain = self._damaged(data, frames, len(frames.fine) - 1)
             self._spent += int(frames.sizes[-1])
             frames = frames.first(len(frames.starts) - 1)
+            if not len(frames.starts):
+                return frames, uncertain
         for number in np.flatnonzero(~frames.fine).tolist():
             error = self._damaged(data, frames, number)
             size = int(frames.sizes[number]) + FRAME_SIZE
