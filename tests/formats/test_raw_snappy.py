@@ -1,6 +1,7 @@
 """The start of a Snappy block, which is decompressed without the rest, and tables that are identified by it."""
 
 import random
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import tfbundle
 from tests.support.bundle_writer import write_bundle
+from tests.support.table_writer import encode_block, encode_footer, encode_handle, encode_pairs, seal_block
 from tests.support.v1_writer import V1Saved, write_v1
 from tfbundle.errors import FormatError
 from tfbundle.formats import raw_snappy
@@ -67,4 +69,26 @@ def test_identification_decompresses_no_block(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("tfbundle.formats.table.reader.decompress_snappy", counted)
     assert tfbundle.identify(tmp_path / "m.index").kind == "bundle-index"
-    assert len(sizes) <= 1  # That of the index block, which lists the blocks.
+    assert not sizes
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [(1000, "bundle-index"), (1 << 16, "bundle-index"), ((1 << 16) + 1, "v1-table")]
+)
+def test_identification_reads_the_start_of_a_compressed_index(tmp_path: Path, key: int, kind: str) -> None:
+    """A first key of up to 64 KiB is passed; beyond, the table is a damaged one, whose name tells the formats apart."""
+    block = seal_block(encode_pairs([(b"", (b"\x08\1"))]))
+    index = encode_pairs([(b"k" * key, encode_handle(0, len(block) - 5))], 1) + bytes(1 << 24)
+    metaindex = seal_block(encode_block(b""))
+    sealed = seal_block(index, compress=True)
+    footer = encode_footer(
+        encode_handle(len(block), len(metaindex) - 5),
+        encode_handle(len(block) + len(metaindex), len(sealed) - 5),
+    )
+    (tmp_path / "table").write_bytes(block + metaindex + sealed + footer)
+    tracemalloc.start()
+    try:
+        assert tfbundle.identify(tmp_path / "table").kind == kind
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()

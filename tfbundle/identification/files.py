@@ -16,7 +16,14 @@ from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c, unmask
 from tfbundle.formats.raw_snappy import decompress_start
 from tfbundle.formats.table.block import SMALLEST_BLOCK, decode_sizes
-from tfbundle.formats.table.reader import FOOTER_SIZE, MAGIC, Table, read_block_start
+from tfbundle.formats.table.reader import (
+    FOOTER_SIZE,
+    MAGIC,
+    BlockHandle,
+    decode_handle,
+    read_block_start,
+    read_footer,
+)
 from tfbundle.formats.wire import BYTES, FIXED64, VARINT
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileFacts, FileKind
@@ -31,6 +38,8 @@ _TAIL_SIZE = 16 * _HEAD_SIZE
 # The first entry of a table has fewer bytes before its value, which the first few bytes identify. The shortest such
 # entry, of an index with one shard, has this many bytes.
 _ENTRY_SIZE = 64
+# The length of a first key of an index block, beyond which a table is not examined further.
+_LARGEST_KEY = 1 << 16
 _LITERAL_SIZE = 9
 
 _MAGIC = (
@@ -152,9 +161,9 @@ def _identify_table(source: Source, head: bytes) -> FileKind | None:
         # Without its end it is a truncated or damaged table, if it begins like one.
         return _identify_first_entry(head) or _identify_first_entry(_decompressed(head))
     try:
-        handles = Table(source, verify=False).handles
-        # A block may be large when it is decompressed; the first entry shows what it is.
-        start = read_block_start(source, handles[0], _ENTRY_SIZE) if handles else b""
+        # Blocks may be large when they are decompressed; the first entries show what the table is.
+        first = _first_block(source)
+        start = b"" if first is None else read_block_start(source, first, _ENTRY_SIZE)
         if len(start) <= SMALLEST_BLOCK:
             return FileKind.TABLE  # It has no entries.
         shared, unshared, value_size, pos = decode_sizes(start, 0, len(start))
@@ -165,6 +174,20 @@ def _identify_table(source: Source, head: bytes) -> FileKind | None:
         return FileKind.TABLE
     # SavedTensorSlices contains one message, while the header of a bundle begins with numbers.
     return FileKind.V1_TABLE if value_size and start[pos : pos + 1] == b"\x0a" else FileKind.BUNDLE_INDEX
+
+
+def _first_block(source: Source) -> BlockHandle | None:
+    """Return the position of a table's first data block, from the start of its index block."""
+    index = read_footer(source).index_handle
+    start = read_block_start(source, index, _ENTRY_SIZE)
+    if len(start) <= SMALLEST_BLOCK:
+        return None  # It has no entries.
+    shared, unshared, value_size, pos = decode_sizes(start, 0, len(start))
+    if shared or unshared > _LARGEST_KEY:
+        raise FormatError("the first key of the index block is incomplete or too long", offset=index.offset)
+    pos += unshared
+    start = read_block_start(source, index, pos + value_size) if value_size <= _ENTRY_SIZE else b""
+    return decode_handle(start, pos, len(start))[0]
 
 
 def _identify_first_entry(start: bytes) -> FileKind | None:
