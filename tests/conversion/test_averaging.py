@@ -230,3 +230,20 @@ def test_the_command(folder: Path) -> None:
     out.unlink()
     assert run("average", folder, out, "--exclude", "words", "--dry-run").exit_code == 0
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "match"),
+    [
+        ({"last": 1.5}, "last must be an integer"),
+        ({"last": "1"}, "last must be an integer"),
+        ({"decay": "0.5"}, "decay must be a number"),
+        ({"weights": 1}, "weights must be a list"),
+        ({"weights": ["a"]}, "weights must be a list"),
+    ],
+)
+def test_arguments_of_a_wrong_type(tmp_path: Path, choice: dict[str, Any], match: str) -> None:
+    tfbundle.save(tmp_path / "run" / "model-1", {"w": np.ones(2)})
+    with pytest.raises(ValueError, match=match):
+        average(tmp_path / "run", tmp_path / "out.npz", **choice)
+    assert not (tmp_path / "out.npz").exists()

@@ -26,6 +26,7 @@ from tfbundle.conversion.convert import Converted, convert
 from tfbundle.conversion.mean import mean_of
 from tfbundle.conversion.sources.members import Member, MemberStore, MemberTensors, unsupported
 from tfbundle.conversion.sources.opening import opened
+from tfbundle.conversion.targets.shards import check_integer
 from tfbundle.errors import TfBundleError
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.tensors.arrays import CHUNK, Array, split
@@ -119,6 +120,8 @@ def average_inputs(
         facts = [_describe(source) for source in sources]
     else:
         listed = [one for one in list_checkpoints(sources) if one.complete]
+        if last is not None:
+            check_integer(last, "last")
         if last is not None and not 1 <= last <= len(listed):
             raise ValueError(f"last is {last}, but {locate(sources)} has {len(listed)} complete checkpoints")
         chosen = listed[-last:] if last is not None else listed
@@ -158,12 +161,19 @@ def _shares(count: int, weights: Sequence[float] | None, decay: float | None) ->
     if weights is not None and decay is not None:
         raise ValueError("weights and decay both set the weights of the sources; pass only one of them")
     if decay is not None:
-        if not 0 < decay <= 1:
-            raise ValueError(f"decay must be greater than 0 and at most 1, not {decay}")
+        try:
+            is_valid = 0 < decay <= 1
+        except TypeError:
+            is_valid = False
+        if not is_valid:
+            raise ValueError(f"decay must be a number greater than 0 and at most 1, not {decay!r}")
         return [decay ** (count - 1 - number) for number in range(count)]
     if weights is None:
         return [1.0] * count
-    shares = [float(weight) for weight in weights]
+    try:
+        shares = [float(weight) for weight in weights]
+    except (TypeError, ValueError):
+        raise ValueError(f"weights must be a list of numbers, not {weights!r}") from None
     if len(shares) != count:
         raise ValueError(f"weights has length {len(shares)}, but there are {count} sources")
     if not all(np.isfinite(share) and share >= 0 for share in shares) or not sum(shares):

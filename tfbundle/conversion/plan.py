@@ -183,6 +183,8 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     Raises ``ValueError`` for collisions and invalid choices, ``KeyError`` for names that match nothing,
     ``UnsupportedError`` for casts that would change integers, and the errors of reading.
     """
+    if choices.transform is not None and not callable(choices.transform):
+        raise ValueError(f"transform must be a function of the name and the tensor, not {choices.transform!r}")
     excluded = match_names(source, choices.exclude) if choices.exclude is not None else ()
     averages = averages_of(source, excluded) if choices.averages else Averages({}, {}, {})
     chosen, left_out = _choose(source, choices, averages.variables, excluded)

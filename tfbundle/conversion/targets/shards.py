@@ -7,6 +7,8 @@ has a separate file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
+from typing import Any
 
 from tfbundle.conversion.plan import Planned
 from tfbundle.conversion.targets.target import Layout
@@ -19,6 +21,9 @@ def divide(tensors: Sequence[Planned], layout: Layout) -> list[list[Planned]] | 
     """
     if layout.shards is not None and layout.shard_size is not None:
         raise ValueError("shards and shard_size both set how to divide the output; pass only one of them")
+    for name, number in (("shards", layout.shards), ("shard_size", layout.shard_size)):
+        if number is not None:
+            check_integer(number, name)
     if layout.shard_size is not None:
         if layout.shard_size < 1:
             raise ValueError(f"shard_size must be a number of bytes of at least 1, not {layout.shard_size}")
@@ -28,6 +33,14 @@ def divide(tensors: Sequence[Planned], layout: Layout) -> list[list[Planned]] | 
     if not 1 <= layout.shards <= max(1, len(tensors)):
         raise ValueError(f"shards must be from 1 to the number of tensors, {len(tensors)}, not {layout.shards}")
     return _by_count(tensors, layout.shards)
+
+
+def check_integer(value: Any, name: str) -> None:
+    """Raise ``ValueError`` for a value of the argument ``name`` that is not an integer."""
+    try:
+        index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, not {value!r}") from None
 
 
 def _by_size(tensors: Sequence[Planned], most: int) -> list[list[Planned]]:
