@@ -11,7 +11,7 @@ import numpy as np
 from tests.hostile.catalogue import Wanted, add, case
 from tests.support.bundle_writer import encode_field, encode_shape, write_bundle
 from tests.support.table_writer import encode_varint
-from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, SavedModel
+from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, OpDef, SavedModel
 
 A = np.arange(3, dtype=np.float32)
 
@@ -351,6 +351,10 @@ _METAS: dict[str, tuple[str, Callable[[MetaGraphDef], object]]] = {
         "20,000 variables that no node makes",
         lambda meta: _collection(meta, *[encode_field(1, b"v%d:0" % n) for n in range(20_000)]),
     ),
+    "definitions-100-000": (
+        "100,000 definitions of ops that have only names",
+        lambda meta: meta.meta_info_def.stripped_op_list.op.extend(OpDef(name=f"op{n}") for n in range(100_000)),
+    ),
     "saver-odd": (
         "a saver whose tensors do not exist",
         lambda meta: setattr(meta.saver_def, "save_tensor_name", "x:9"),
@@ -458,6 +462,14 @@ _add_model(
     "graphs-many",
     "a SavedModel with 5,000 empty graphs",
     lambda model: (model / "saved_model.pb").write_bytes(b"\x08\1" + b"\x12\0" * 5000),
+)
+_add_model(
+    "graphs-300-000",
+    "300,000 graphs that have only tags",
+    lambda model: (model / "saved_model.pb").write_bytes(
+        b"\x08\1" + b"".join(encode_field(2, encode_field(1, encode_field(4, b"t%06d" % n))) for n in range(300_000))
+    ),
+    opens=False,
 )
 _add_model(
     "garbage",

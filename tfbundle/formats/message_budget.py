@@ -55,9 +55,9 @@ _STRING = 16
 _ELEMENT = 16
 _MAP = 64
 _ENTRY = 48
-# Python objects for each function of a graph, in which they are looked up by name; TensorFlow writes none that takes
-# less than a hundred bytes in the file.
-_FUNCTION = 1024
+# Bytes of Python objects that are made for each message of a type; TensorFlow writes none of these that takes less than
+# a hundred bytes in the file.
+_OBJECTS = {"FunctionDef": 1024, "MetaGraphDef": 512}
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -331,7 +331,7 @@ def _describe(field: FieldDescriptor) -> _Field:
     if inner.GetOptions().map_entry:
         # The entry's value is counted at its own level; even a map of one entry has a hash table.
         return _Field(_MAP + _ENTRY + (0 if inner.fields_by_number[2].message_type else _STRING), 0, _type_of(inner))
-    cost = _size_of(inner) + (_ELEMENT if repeated else 0) + (_FUNCTION if inner.name == "FunctionDef" else 0)
+    cost = _size_of(inner) + (_ELEMENT if repeated else 0) + _OBJECTS.get(inner.name, 0)
     return _Field(cost, 0, _type_of(inner))
 
 
