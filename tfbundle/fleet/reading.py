@@ -30,7 +30,7 @@ from tfbundle.proto import SummaryMetadata
 from tfbundle.storage.base import FileStat
 from tfbundle.tensors.arrays import Array
 
-_KEPT = 24 << 20
+_KEPT = 8 << 20
 # What a damaged file has before the damage is read; the rest is a trouble.
 _OPTIONS = Options(partial=True)
 
