@@ -6,6 +6,7 @@ import gzip
 import io
 import random
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -447,3 +448,16 @@ def test_headers_without_records_are_no_padded_records(tmp_path: Path) -> None:
     path.write_bytes(header(300) * 100)
     with tfbundle.read_records(path, salvage=True) as records:
         assert list(records) == []
+
+
+def test_an_iterator_that_has_failed_keeps_no_decompressed_block(tmp_path: Path) -> None:
+    (tmp_path / "records").write_bytes(snapped(b"\1" * 20_000_000, block=20_000_000))
+    tracemalloc.start()
+    try:
+        records = tfbundle.read_records(tmp_path / "records", compression="SNAPPY")
+        with pytest.raises(tfbundle.ChecksumError):
+            next(records)
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+        assert list(records) == []
+    finally:
+        tracemalloc.stop()

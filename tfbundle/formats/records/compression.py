@@ -52,6 +52,9 @@ class Stream(Protocol):
     def done(self) -> int:
         """Return the number of stored (compressed) bytes read so far."""
 
+    def release(self) -> None:
+        """Free the bytes in memory that were not read; the stream is not read again."""
+
 
 class FileStream:
     """An uncompressed file, from ``offset`` to the size that it had when it was opened."""
@@ -85,6 +88,9 @@ class FileStream:
     def done(self) -> int:
         return self._offset
 
+    def release(self) -> None:
+        """Do nothing, because no byte is in memory."""
+
 
 class _Copied:
     """A stream that returns its bytes as new ``bytes`` objects."""
@@ -102,6 +108,9 @@ class _Copied:
 
     def remaining(self) -> int | None:
         return None
+
+    def release(self) -> None:
+        """Do nothing, because few bytes are in memory."""
 
 
 class ObjectStream(_Copied):
@@ -231,6 +240,11 @@ class _Unsnapped(_Copied):
 
     def done(self) -> int:
         return self._stream.done()
+
+    def release(self) -> None:
+        """Free the contents of the last block."""
+        self._blocks, self._next = b"", 0
+        self._data, self._pos = b"", 0
 
 
 def open_stream(source: Source | BinaryIO, compression: str | None = None) -> Stream:

@@ -154,8 +154,7 @@ class RecordReader:
                     self._skip_damage(damage)
                 wanted = HEADER_SIZE
         size = self._half + self._size + (self._stream.remaining() or 0)
-        # A reference to the error or the iterator must not keep a large incomplete record in memory.
-        self._buffer, self._start, self._end = memoryview(b""), 0, 0
+        self._free()
         if self._problem is not None:
             if not self._salvage:
                 raise self._problem
@@ -187,6 +186,11 @@ class RecordReader:
         except (TfBundleError, OSError) as error:
             self._problem = error
         return self._size >= wanted
+
+    def _free(self) -> None:
+        """Free what was read: a reference to an error or the iterator must not keep large data in memory."""
+        self._buffer, self._start, self._end = memoryview(b""), 0, 0
+        self._stream.release()
 
     def _reach(self, wanted: int) -> bool:
         """Read until ``wanted`` bytes are available; return whether the stream ended before that."""
@@ -356,6 +360,7 @@ class RecordReader:
     def _skip_damage(self, error: FormatError) -> None:
         """Continue at the next complete record after a wrong header, or after a header whose record is damaged."""
         if not self._salvage:
+            self._free()
             raise error
         start = self.position
         head = bytes(self._buffer[self._start : self._start + HEADER_SIZE])
