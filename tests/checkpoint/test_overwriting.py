@@ -28,6 +28,7 @@ import os, shutil, sys
 import numpy as np
 import tfbundle
 from tests.checkpoint.test_overwriting import CALLS, save
+from tests.support.stopping import exit_before
 folder, old_shards, new_shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 save(folder + "/old/model", 0, old_shards)
 for number in range(1000):
@@ -35,17 +36,7 @@ for number in range(1000):
     shutil.copytree(folder + "/old", here)
     child = os.fork()
     if not child:
-        left = number
-        def stopping(call):
-            def stop(*arguments, **options):
-                global left
-                if not left:
-                    os._exit(9)
-                left -= 1
-                return call(*arguments, **options)
-            return stop
-        for name in CALLS:
-            setattr(os, name, stopping(getattr(os, name)))
+        exit_before(CALLS, number)
         save(here + "/model", 1, new_shards)
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:

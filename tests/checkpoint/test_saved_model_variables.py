@@ -111,6 +111,7 @@ STOPPING = """
 import os, shutil, sys
 import tfbundle
 from tests.checkpoint.test_saved_model_variables import increased
+from tests.support.stopping import exit_before
 from pathlib import Path
 folder, model, way = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 for number in range(100):
@@ -119,17 +120,7 @@ for number in range(100):
     values = increased(prefix)
     child = os.fork()
     if not child:
-        left = number
-        def stopping(call):
-            def stop(*arguments, **options):
-                global left
-                if not left:
-                    os._exit(9)
-                left -= 1
-                return call(*arguments, **options)
-            return stop
-        for name in ("rename", "replace"):
-            setattr(os, name, stopping(getattr(os, name)))
+        exit_before(("rename", "replace"), number)
         if way == "save":
             tfbundle.save(prefix, values)
         else:
