@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+from tests.support.serving import running
+
 ACCOUNT = "devstoreaccount1"
 KEY = base64.b64encode(b"the key of an account on this machine").decode()
 
@@ -273,11 +275,5 @@ def _entry(name: str, blob: Blob | None) -> str:
 def serving_azure() -> Iterator[AzureServer]:
     """Serve an account without containers for as long as the block lasts."""
     server = AzureServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.server
 import re
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from tests.support.serving import running
 
 Misbehaviour = Callable[["Handler", str, int, int], bool]
 
@@ -104,11 +105,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(root: Path, context: ssl.SSLContext | None = None) -> Iterator[Server]:
     """Serve the files below a folder for as long as the block lasts; with ``context`` by TLS."""
     server = Server(root, context)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
