@@ -17,6 +17,7 @@ ATTRIBUTES = (
     "is_complex",
     "is_floating",
     "is_integer",
+    "is_numeric",
     "is_numpy_compatible",
     "is_quantized",
     "is_unsigned",
@@ -35,6 +36,7 @@ class TestAgainstTensorFlow:
             assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
             assert type(getattr(ours, attribute)) in (train.DType, type(getattr(theirs, attribute))), attribute
         assert str(ours) == str(theirs)
+        assert int(ours) == int(theirs)
 
     def test_equality(self, tf: Any, number: int) -> None:
         ours, theirs = train.DType(number), tf.dtypes.as_dtype(number)
@@ -44,7 +46,7 @@ class TestAgainstTensorFlow:
         if ours.base_dtype.name not in NOT_OF_NUMPY:  # TensorFlow knows no type of numpy's for these.
             assert np.dtype(ours.as_numpy_dtype) == np.dtype(theirs.as_numpy_dtype)
             assert number > 100 or ours.as_numpy_dtype is theirs.as_numpy_dtype or ours.is_quantized
-            assert ours == theirs.as_numpy_dtype
+            assert (ours == theirs.as_numpy_dtype) is (theirs == theirs.as_numpy_dtype)
 
     def test_limits(self, tf: Any, number: int) -> None:
         ours, theirs = train.DType(number), tf.dtypes.as_dtype(number)
@@ -57,6 +59,16 @@ class TestAgainstTensorFlow:
             else:
                 assert getattr(ours, name) == limit
                 assert type(getattr(ours, name)) is type(limit)
+
+    def test_limits_of_images(self, tf: Any, number: int) -> None:
+        ours, theirs = train.DType(number), tf.dtypes.as_dtype(number)
+        try:
+            limits = theirs.limits
+        except (ValueError, KeyError):
+            with pytest.raises(ValueError, match="no range of intensities"):
+                _ = ours.limits
+        else:
+            assert ours.limits == limits
 
     def test_compatibility(self, tf: Any, number: int) -> None:
         ours, theirs = train.DType(number), tf.dtypes.as_dtype(number)
@@ -75,15 +87,36 @@ class TestAgainstTensorFlow:
 
 class TestAsDtype:
     @pytest.mark.parametrize(
-        "value", ["half", "float", "double", "float_ref", np.float32, np.dtype(">i2"), object, bool]
+        "value",
+        [
+            *("half", "float", "double", "float_ref", np.float32, np.intc, np.dtype(">i2"), np.dtype(np.longlong)),
+            *(object, bool, float, np.str_, np.bytes_, np.dtype("S3"), np.dtype("U3"), np.int64(3)),
+            *(np.zeros(3), np.array(1), np.float32(0.5), np.array([b"a"])),
+            *(np.dtype([(name, of)]) for name, of in (("qint8", "i1"), ("quint16", "u2"), ("qint32", np.int32))),
+        ],
     )
     def test_against_tensorflow(self, tf: Any, value: Any) -> None:
-        assert train.as_dtype(value) == tf.dtypes.as_dtype(value).as_datatype_enum
+        """Equality and compatibility follow from it, except for numbers and arrays."""
+        ours, theirs = train.as_dtype(value), tf.dtypes.as_dtype(value)
+        assert ours == theirs.as_datatype_enum
+        if not isinstance(value, np.ndarray):
+            assert (ours == value) is True
+            assert [train.DType(number) == value for number in NUMBERS] == [
+                tf.dtypes.as_dtype(number) == value for number in NUMBERS
+            ]
 
-    @pytest.mark.parametrize("value", [None, "floats", 0, 99, 134, [], True, np.dtype("M8[s]"), np.dtype([("", "f4")])])
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *(None, "floats", 0, 99, 134, [], True, np.dtype("M8[s]"), np.dtype([("", "f4")]), np.dtype("V4")),
+            *(int, complex, str, bytes, list, type(None), train.DType, np.longdouble, np.datetime64, np.void, "f4"),
+            *(np.dtype([("qint8", "i2")]), np.dtype([("qint32", ">i4")]), np.dtype([("resource", "u1")])),
+        ],
+    )
     def test_what_stands_for_no_type(self, value: Any) -> None:
         with pytest.raises(TypeError, match="is not a data type of TensorFlow"):
             train.as_dtype(value)
+        assert all(train.DType(number) != value for number in NUMBERS[1:])
 
 
 class TestDType:

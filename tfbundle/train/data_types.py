@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.errors import FormatError
 from tfbundle.proto import DataType
 from tfbundle.tensors.dtypes import (
     DT_RESOURCE,
@@ -25,6 +24,11 @@ _FLOATING = ("DT_FLOAT", "DT_DOUBLE", "DT_HALF", "DT_BFLOAT16")
 _SMALL_FLOATING = ("DT_FLOAT8_", "DT_FLOAT4_")
 _REAL_PARTS = {"DT_COMPLEX64": 1, "DT_COMPLEX128": 2}
 _WITHOUT_SIZE = (DT_STRING, DT_RESOURCE, DT_VARIANT)
+# TensorFlow does not count the types that it added later: float8, and those of fewer than 8 bits.
+_NUMERIC = frozenset(
+    (*_QUANTISED, *_FLOATING, *_REAL_PARTS, *(f"DT_{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)))
+)
+_OF_PYTHON = {float: np.float32, bool: np.bool_, object: np.object_}
 
 
 class DType:
@@ -117,6 +121,11 @@ class DType:
         return self._enum_name in _QUANTISED
 
     @property
+    def is_numeric(self) -> bool:
+        """Whether it is a type of numbers, quantised ones included, of at least 8 bits that is not ``float8``."""
+        return self._enum_name in _NUMERIC
+
+    @property
     def is_numpy_compatible(self) -> bool:
         """Whether numpy has arrays of it."""
         return without_reference(self._number) not in (DT_RESOURCE, DT_VARIANT)
@@ -130,6 +139,21 @@ class DType:
     def max(self) -> Any:
         """The greatest finite value; raises as ``min`` does."""
         return self._limits().max
+
+    @property
+    def limits(self) -> tuple[Any, Any]:
+        """The range of intensities of images of this type, from 0 to ``max``, or to 1 for ``float32`` and ``float64``.
+
+        Raises ``ValueError`` for types that images do not have.
+        """
+        name = self._enum_name
+        if name in ("DT_FLOAT", "DT_DOUBLE"):
+            return 0, 1
+        if name == "DT_BOOL":
+            return 0, True
+        if self.is_integer and name in _NUMERIC:
+            return 0, int(self.max)
+        raise ValueError(f"{self.name} has no range of intensities")
 
     def is_compatible_with(self, other: Any) -> bool:
         """Return whether a tensor of the type ``other``, or of the type it refers to, is also of this type."""
@@ -159,17 +183,16 @@ class DType:
         number = getattr(other, "as_datatype_enum", other)
         if isinstance(number, int):
             return self._number == number
-        if isinstance(other, str):
-            return self.name == other
-        if isinstance(other, type | np.dtype):
-            try:
-                return bool(np.dtype(self.as_numpy_dtype) == np.dtype(other))
-            except (TypeError, FormatError, NotImplementedError):
-                return False
-        return NotImplemented
+        try:
+            return self._number == as_dtype(other)._number
+        except TypeError:
+            return NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._number)
+
+    def __int__(self) -> int:
+        return self._number
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DType, (self._number,)
@@ -184,25 +207,45 @@ class DType:
 def as_dtype(type_value: Any) -> DType:
     """Return the ``DType`` that a number, a name such as ``"float32"``, a numpy type or another ``DType`` represents.
 
-    Raises ``TypeError`` if it represents none.
+    As in TensorFlow, Python's ``float`` is ``float32``, ``bool`` is ``bool`` and ``object`` is ``string``, and an array
+    represents the type of its elements. Raises ``TypeError`` if the value represents no type.
     """
     if isinstance(type_value, DType):
         return type_value
     number = getattr(type_value, "as_datatype_enum", type_value)
-    if isinstance(number, int) and not isinstance(number, bool):
-        if data_type_name(number) != f"DT_{number}":
-            return DType(number)
-    elif isinstance(type_value, str) and (named := _by_name().get(type_value)) is not None:
-        return DType(named)
-    elif type_value is not None and not isinstance(type_value, str):  # numpy takes None for float64.
+    found: int | None = None
+    if isinstance(number, int | np.integer):
+        if not isinstance(number, bool) and data_type_name(int(number)) != f"DT_{number}":
+            found = int(number)
+    elif isinstance(type_value, str):
+        found = _by_name().get(type_value)
+    elif isinstance(type_value, type):
+        # numpy also accepts int and complex, and any other class for objects.
+        if type_value in _OF_PYTHON or issubclass(type_value, np.generic):
+            found = _of_numpy(np.dtype(_OF_PYTHON.get(type_value, type_value)))
+    else:
         try:
-            dtype = np.dtype(type_value)
+            found = _of_numpy(np.dtype(getattr(type_value, "dtype", type_value)) if type_value is not None else None)
         except TypeError:
-            dtype = np.dtype("V")
-        of_numpy = DT_STRING if dtype.hasobject and dtype.names is None else data_type_of(dtype)
-        if of_numpy is not None:
-            return DType(of_numpy)
-    raise TypeError(f"{type_value!r} is not a data type of TensorFlow")
+            found = None
+    if found is None:
+        raise TypeError(f"{type_value!r} is not a data type of TensorFlow")
+    return DType(found)
+
+
+def _of_numpy(dtype: np.dtype[Any] | None) -> int | None:
+    """Return the number of the type for the values of a numpy dtype, or ``None``."""
+    if dtype is None:
+        return None
+    if dtype.names is not None:
+        return _quantised().get(dtype)
+    return DT_STRING if dtype.kind in "OSUT" else data_type_of(dtype)
+
+
+@cache
+def _quantised() -> dict[np.dtype[Any], int]:
+    """Return the numbers of the quantised types by the numpy dtypes that represent them."""
+    return {np.dtype(dtype.as_numpy_dtype): int(dtype) for dtype in map(as_dtype, map(number_of, _QUANTISED))}
 
 
 def number_of(data_type: str) -> int:
