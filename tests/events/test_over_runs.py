@@ -244,12 +244,12 @@ def test_hparams_as_tensorboards_page_shows_them(tmp_path: Path) -> None:
     write_study(tf, hp, tmp_path)
     with tensorboard_server(tmp_path) as address:
         groups: list[Any] = []
-        for _ in range(150):  # The data server reads the files in the background.
+        for _ in range(600):  # The data server reads the files in the background.
             if len(ask(f"{address}/plugin/scalars/tags")) == 9:
                 groups = ask_for_sessions(address)
             if len(groups) == 3 and all(len(group["sessions"][0].get("metricValues", [])) == 2 for group in groups):
                 break
-            time.sleep(0.2)
+            time.sleep(0.05)
     table = tfbundle.open_events(tmp_path).hparams_table()
     found = {row[0]: dict(zip(table, row, strict=True)) for row in table.rows()}
     assert len(groups) == len(found) == 3
