@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tfbundle.errors import ChecksumError, MissingFileError, TfBundleError, TruncatedError, UnsupportedError
 from tfbundle.notebook import Table, render
 from tfbundle.plurals import plural
+from tfbundle.printable import count_of
 
 KINDS = {
     "missing": "a file does not exist",
@@ -151,7 +152,7 @@ class Report:
         return render(
             f"Report {self.path}",
             {
-                "result": "ok" if self.ok else f"{len(self.findings)} findings",
+                "result": verdict(self),
                 "format": self.format,
                 "tensors": self.tensors,
                 "intact": self.recoverable,
@@ -164,10 +165,17 @@ class Report:
 
     def __repr__(self) -> str:
         kinds = Counter(finding.kind for finding in self.findings)
-        state = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "ok"
+        state = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or verdict(self)
         what = f"{plural(self.tensors, 'tensor')}, {plural(self.nbytes, 'byte')} verified"
         others = f", {len(self.not_checked)} not checked" if self.not_checked else ""
         return f"<Report {self.path!r}: {state}; {what}{others}>"
+
+
+def verdict(report: Report) -> str:
+    """Return the result of a check in a few words, which are "ok" only if everything at the path was checked."""
+    if report.findings:
+        return count_of(len(report.findings), "finding")
+    return "partly checked, no problem found" if report.not_checked else "ok"
 
 
 def finding_of(error: TfBundleError | OSError, otherwise: str, tensor: str | None = None) -> Finding:

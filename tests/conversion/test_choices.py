@@ -106,14 +106,15 @@ def test_casts_by_name(model: Path, tmp_path: Path) -> None:
         ({"dense/*": "float16"}, {"dense/bias": "float16", "dense/kernel": "float16", "int8": "float32"}),
         (["float64", "dense/kernel=float16"], {"dense/bias": "float64", "dense/kernel": "float16", "int8": "float64"}),
         ({re.compile("bias$"): "float64"}, {"dense/bias": "float64", "dense/kernel": "float32"}),
-        # A type is that before it is a name.
-        ({"int8": "int16"}, {"int8": "float32"}),
     ):
         convert(model, out, cast=cast)  # type: ignore[arg-type]
         with np.load(out) as found:
             assert {name: found[name].dtype.name for name in wanted} == wanted
     with pytest.raises(KeyError, match=r"conv/\*"):
         convert(model, out, cast={"conv/*": "float16"})
+    # A type is that before it is a name.
+    with pytest.raises(ValueError, match="no tensor is of type int8, so the cast has no effect; the types are float32"):
+        convert(model, out, cast={"int8": "int16"})
 
 
 def test_casts_that_lose_integers_are_found_before_anything_is_written(model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tfbundle
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import refusal, run
 from tests.support.expected import FIXTURES
@@ -64,6 +65,34 @@ def test_nothing_that_is_owned_is_replaced_unasked(folder: Path, name: str) -> N
     assert run("convert", folder / "model.ckpt-1", out, "--to", "npz", "--overwrite").exit_code == 0
     with np.load(out) as found:
         assert found["a"].shape == (6, 4)
+
+
+NAMES = [
+    *("events.out.tfevents.2.host", "curves.tfevents.html", "m.index", "m.meta", "m.data-00000-of-00002", "checkpoint"),
+    "part-00000-of-00002",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_output_becomes_part_of_a_checkpoint_or_run_by_its_name(tmp_path: Path, name: str) -> None:
+    write_bundle(tmp_path / "a", {"a": MATRIX})
+    out = tmp_path / "sub" / name
+    out.parent.mkdir()
+    if name == NAMES[-1]:  # TFRecord files are numbered in the same way.
+        convert(tmp_path / "a", out, to="npz")
+        return
+    for check in (lambda: convert(tmp_path / "a", out, to="npz"), lambda: tfbundle.report(tmp_path / "a", out)):
+        with pytest.raises(ValueError, match=r"would be taken for (a|an event|the state) file .*; choose another name"):
+            check()
+    for command in (["references", tmp_path / "a", "-o"], ["scan", tmp_path / "a", "--write-baseline"]):
+        assert "would be taken for" in refusal(*command, out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_baseline_replaces_no_model(folder: Path) -> None:
+    for name in OWNED:
+        said = refusal("scan", folder / "graph.pbtxt", "--write-baseline", folder / name)
+        assert said.endswith("; name another file to write to\n")
 
 
 @pytest.mark.parametrize("name", OWNED)

@@ -33,6 +33,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
     "exclude that matches nothing": ({"exclude": "conv/*"}, KeyError, r"conv/\*", ["--exclude=conv/*"]),
     "rename of nothing": ({"rename": {"a/kernle": "b"}}, KeyError, "a/kernle", ["--rename=a/kernle=b"]),
     "cast of nothing": ({"cast": {"conv/*": "float16"}}, KeyError, r"conv/\*", ["--cast=conv/*=float16"]),
+    "cast of a type of nothing": (
+        {"cast": ["bfloat16=float32"]},
+        ValueError,
+        "no tensor is of type bfloat16.*float32, float64, int64",
+        ["--cast=bfloat16=float32"],
+    ),
+    "all left out": ({"exclude": "*"}, ValueError, "no tensor of .* is left to write", ["--exclude=*"]),
+    "all left out by a function": ({"transform": lambda name, tensor: None}, ValueError, "is left to write", []),
     "transpose of nothing": ({"transpose": {"conv/*": (1, 0)}}, KeyError, r"conv/\*", ["--transpose=conv/*=1,0"]),
     "averages of nothing": ({"averages": True}, KeyError, "no moving averages", ["--averages"]),
     "two that are renamed to one": (

@@ -49,13 +49,16 @@ def test_what_was_not_read_is_listed(tmp_path: Path) -> None:
     status, out, _ = outcome("verify", folder)
     assert status == 0
     assert "not checked: 2 models: m-1, m-2 (--all checks them)" in out
+    assert out.splitlines()[-1].startswith(f"{folder}: partly checked, no problem found; 2 tensors, ")
     assert run_json("verify", folder)["not_checked"] == list(report.not_checked)
 
 
 def test_how_one_that_was_not_read_is_listed(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", "m-1", "m-2", latest="m-2")
     assert "not checked: 1 model: m-1 (--all checks it)\n" in run("verify", folder).stdout
-    assert "not checked" not in run("verify", "--all", folder).stdout
+    whole = run("verify", "--all", folder).stdout
+    assert "not checked" not in whole
+    assert whole.splitlines()[-1].startswith(f"{folder}: ok; 2 checkpoints, ")
 
 
 def test_all_checkpoints_of_a_folder(tmp_path: Path) -> None:

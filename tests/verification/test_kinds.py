@@ -43,6 +43,8 @@ def test_the_docstring_has_them_all() -> None:
 def test_reprs_are_short_and_count_well() -> None:
     one = Report("m", tensors=1, nbytes=4, findings=(Finding("checksum", "x"),) * 2, not_checked=("n",))
     assert repr(one) == "<Report 'm': 2 checksum; 1 tensor, 4 bytes verified, 1 not checked>"
+    part = Report("m", tensors=2, not_checked=("n",))
+    assert repr(part) == "<Report 'm': partly checked, no problem found; 2 tensors, 0 bytes verified, 1 not checked>"
     assert repr(Report("m", tensors=2)) == "<Report 'm': ok; 2 tensors, 0 bytes verified>"
     assert repr(tfbundle.Fingerprint("ab", {"v": "cd"})) == "<Fingerprint ab, 1 tensor>"
     assert repr(tfbundle.Fingerprint(None, {}, one.findings)) == "<Fingerprint incomplete, 0 tensors, 2 unreadable>"

@@ -30,7 +30,7 @@ def command(path: str, out: str, chunk_bytes: int | None, names: tuple[str, ...]
     tfbundle references run/model.ckpt-1000 -o refs.json
     tfbundle references s3://bucket/run/ --chunk-bytes 64M -o refs.json
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
-    from tfbundle.checkpoint.find.owned import check_replaceable
+    from tfbundle.checkpoint.find.owned import check_output
     from tfbundle.storage.locations import locate
     from tfbundle.storage.replacing import replacement
     from tfbundle.views.references import zarr_references
@@ -40,7 +40,7 @@ def command(path: str, out: str, chunk_bytes: int | None, names: tuple[str, ...]
         if out == "-":
             print_line(text)
             return
-        check_replaceable(locate(out), overwrite=False, sources=[locate(path)])
+        check_output(locate(out), overwrite=None, sources=[locate(path)])
         with replacement(out) as file:
             file.write(text.encode() + b"\n")
     print_line(f"written: {escape_name(out)}")

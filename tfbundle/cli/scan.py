@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
+from tfbundle.cli.choices import refusals
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.findings import brief, common_folder
 from tfbundle.cli.output import print_json, print_line, print_table
@@ -67,6 +68,8 @@ def command(
         raise click.UsageError("--json and --format contradict each other")
     policy = load_policy(policy_path) if policy_path else Policy()
     baseline = load_baseline(baseline_path) if baseline_path else None
+    if new_baseline is not None:
+        _check_baseline(new_baseline, path)
     report = tfbundle.scan(path)
     if new_baseline is not None:
         _write_baseline(report, new_baseline)
@@ -95,6 +98,15 @@ def _failing(report: ScanReport, reasons: list[str | None], new: list[bool] | No
         for number, finding in enumerate(report.findings)
         if id(finding) in above and reasons[number] is None and (new is None or new[number])
     ]
+
+
+def _check_baseline(path: str, source: str) -> None:
+    """Raise a usage error if the baseline would replace a file of a model, or be taken for one."""
+    from tfbundle.checkpoint.find.owned import check_output
+    from tfbundle.storage.locations import locate
+
+    with refusals():
+        check_output(locate(path), overwrite=None, sources=[locate(source)])
 
 
 def _write_baseline(report: ScanReport, path: str) -> None:

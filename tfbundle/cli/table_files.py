@@ -60,7 +60,7 @@ class TableFile:
         overwrite: bool,
     ) -> None:
         """Write the rows, or for Parquet the result of ``to_arrow``; ``sources`` are the files that were read."""
-        from tfbundle.checkpoint.find.owned import check_replaceable
+        from tfbundle.checkpoint.find.owned import check_output
         from tfbundle.storage.locations import locate
         from tfbundle.storage.replacing import replacement
 
@@ -68,7 +68,7 @@ class TableFile:
             self._write_text(_Stdout(), columns, rows)
             return
         try:
-            check_replaceable(locate(self.out), overwrite=overwrite, sources=sources)
+            check_output(locate(self.out), overwrite=overwrite, sources=sources)
             with replacement(self.out) as file:
                 if self.format == "parquet":
                     table = to_arrow()

@@ -13,6 +13,7 @@ from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME
 from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.findings import brief, common_folder, print_findings
 from tfbundle.cli.output import print_json, print_line, print_table, progress_bar
+from tfbundle.findings import verdict
 from tfbundle.printable import count_of, format_size, one_line
 from tfbundle.storage.locations import locate
 
@@ -91,8 +92,7 @@ def _print(path: str, report: Report, every: bool) -> None:
     if len(report.checkpoints) > 1:
         _print_checkpoints(report, folder)
     _print_not_checked(report.not_checked, folder, every)
-    state = count_of(len(report.findings), "finding") if report.findings else "ok"
-    print_line(f"{one_line(path)}: {state}; {_describe(report)}")
+    print_line(f"{one_line(path)}: {verdict(report)}; {_describe(report)}")
 
 
 def _print_not_checked(paths: Sequence[str], folder: str, every: bool) -> None:

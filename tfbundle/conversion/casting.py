@@ -29,20 +29,27 @@ Finder: TypeAlias = Callable[[Pattern], Collection[str]]
 class Casts:
     """The casts requested by the caller."""
 
-    def __init__(self, cast: Cast | None, find: Finder) -> None:
-        """Resolve ``cast``; ``find`` returns the stored names that a pattern matches, or raises ``KeyError``.
+    def __init__(self, cast: Cast | None, find: Finder, types: Callable[[], Collection[str]]) -> None:
+        """Resolve ``cast``.
 
-        Raises ``ValueError`` for unknown types and pairs of types without a conversion, and ``KeyError`` for patterns
-        that match no tensor.
+        ``find`` returns the stored names that a pattern matches, or raises ``KeyError``; ``types`` returns TensorFlow's
+        names of the types of the tensors. Raises ``ValueError`` for unknown types, types that no tensor has and pairs
+        of types without a conversion, and ``KeyError`` for patterns that match no tensor.
         """
-        patterns: dict[Any, str] = {}
-        self._by_type = {} if cast is None else resolve_casts(cast, patterns)
+        self._by_type: dict[str, np.dtype[Any]] = {}
         self._by_name: dict[str, np.dtype[Any]] = {}
+        if cast is None:
+            return
+        of_kinds, of_types, patterns = _sort(cast)
+        if of_types:
+            _check_present(of_types, types())
         targets = _targets()
-        for pattern, wanted in patterns.items():
-            _check_type(wanted, targets)
+        for old, new in {**of_kinds, **of_types}.items():
+            self._by_type[old] = targets[new]
+        for pattern, new in patterns.items():
+            _check_type(new, targets)
             for name in find(pattern):
-                self._by_name[name] = targets[wanted]
+                self._by_name[name] = targets[new]
 
     def dtype_of(self, tensor: Tensor) -> np.dtype[Any]:
         """Return the dtype to write a tensor as.
@@ -61,11 +68,10 @@ class Casts:
         return target
 
 
-def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[str, np.dtype[Any]]:
-    """Return the new dtype for each type to be replaced, by TensorFlow's name.
+def _sort(cast: Cast) -> tuple[dict[str, str], dict[str, str], dict[Any, str]]:
+    """Return the casts of kinds (for each of their types), of types, and of tensors by name.
 
-    Casts of tensors by name are added to ``patterns``; without it they raise ``ValueError``, as do unknown types and
-    pairs of types without a conversion.
+    Raises ``ValueError`` for unknown types and pairs of types without a conversion.
     """
     types = {name: dtype for name, dtype in numpy_dtypes().items() if not dtype.hasobject}
     targets = _targets()
@@ -82,18 +88,23 @@ def resolve_casts(cast: Cast, patterns: dict[Any, str] | None = None) -> dict[st
             _check_type(new, targets)
             of_kinds.update({name: new for name, dtype in types.items() if kind_of(dtype.name) == kind_of(new)})
     of_types: dict[str, str] = {}
+    patterns: dict[Any, str] = {}
     for what, new in others.items():
-        if isinstance(what, str) and (what in types or not what or patterns is None):
-            of_types[what] = new
-        else:
-            assert patterns is not None  # Otherwise it was treated as a type.
-            patterns[what] = new
-    casts = {**of_kinds, **of_types}
-    for old, new in casts.items():
+        (of_types if isinstance(what, str) and (what in types or not what) else patterns)[what] = new
+    for old, new in {**of_kinds, **of_types}.items():
         _check_type(old, types)
         _check_type(new, targets)
         _check_pair(old, new)
-    return {old: targets[new] for old, new in casts.items()}
+    return of_kinds, of_types, patterns
+
+
+def _check_present(chosen: Collection[str], types: Collection[str]) -> None:
+    absent = [name for name in chosen if name not in types]
+    if absent:
+        known = ", ".join(sorted(types)) or "unknown"
+        raise ValueError(
+            f"no tensor is of type {' or '.join(absent)}, so the cast has no effect; the types are {known}"
+        )
 
 
 def _targets() -> dict[str, np.dtype[Any]]:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfbundle.checkpoint.chosen_names import Names
-from tfbundle.checkpoint.find.owned import check_replaceable
+from tfbundle.checkpoint.find.owned import check_output, check_replaceable
 from tfbundle.conversion.casting import Cast
-from tfbundle.conversion.plan import Choices, Item, Transform, Transpose, make_plan
+from tfbundle.conversion.plan import Choices, Transpose, make_plan
+from tfbundle.conversion.planned import Item, Transform
 from tfbundle.conversion.renaming import Rename
 from tfbundle.conversion.sources.members import MemberTensors
 from tfbundle.conversion.sources.opening import opened
@@ -128,8 +129,9 @@ def convert(
         plan = make_plan(tensors, choices, keeps_objects=target.keeps_objects)
         check_held(target, plan)
         outputs = target.outputs(place, plan, layout)
+        check = check_replaceable if target.is_prefix else check_output
         for output in [place, *outputs] if target.is_prefix else outputs:
-            check_replaceable(output, overwrite=overwrite, sources=_places(tensors))
+            check(output, overwrite=overwrite, sources=_places(tensors))
         if target.is_folder:
             _check_folder(outputs[0], _places(tensors), overwrite=overwrite)
         total, done = plan.nbytes, 0

@@ -14,149 +14,35 @@ Only casts that might lose integers, and tensors that ``transform`` changes, are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from math import prod
 from operator import index
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.conversion.averages import Averages, averages_of
-from tfbundle.conversion.casting import Cast, Casts, check_values, converted, may_lose
+from tfbundle.conversion.casting import Cast, Casts, check_values, may_lose
 from tfbundle.conversion.object_graph import rewrite_objects
+from tfbundle.conversion.planned import Item, Plan, Planned, Transform, item_of, left_out_item, returned_array
 from tfbundle.conversion.renaming import Rename, rename_all
-from tfbundle.conversion.sources.values import NOT_STORABLE, array_of, is_storable, native
-from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
-from tfbundle.tensors.arrays import Array, split
+from tfbundle.errors import TfBundleError, UnsupportedError
+from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.shared_bytes import check_shared_bytes
-from tfbundle.tensors.store import Copyable, Range
 from tfbundle.tensors.tensor import Tensor
 
 # From patterns to the axes of the result, as ``numpy.transpose`` accepts them.
 Transpose: TypeAlias = "Mapping[Any, Sequence[int]]"
-# Called with the new name and the tensor; returns the tensor itself, an array, or ``None`` to leave it out.
-Transform: TypeAlias = Callable[[str, Tensor], Any]
 
 _EXCLUDED = "left out: excluded"
 # The part that all keys have in common that TensorFlow restores by the object graph.
 _ATTRIBUTES = "/.ATTRIBUTES/"
 _MOST_LISTED = 3
-
-
-class Item(NamedTuple):
-    """A line of the plan.
-
-    ``name`` is the stored name and ``new_name`` the one to write, or ``None`` for a tensor that is left out; ``dtype``
-    is TensorFlow's name of the type that is written (or was stored), and ``action`` describes the changes.
-    """
-
-    name: str
-    new_name: str | None
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    action: str
-
-
-@dataclass(eq=False)
-class Planned:
-    """A tensor to write, with its ``name``, ``dtype`` and ``shape`` in the output.
-
-    ``text_size`` is the size of strings, such as those that ``transform`` returned, and ``known`` the result of
-    ``Tensor.copyable``, if these are known.
-    """
-
-    name: str
-    tensor: Tensor
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    axes: tuple[int, ...] | None = None
-    transform: Transform | None = None
-    text_size: int | None = None
-    known: Sequence[Copyable] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """The size of its elements in bytes as they will be written; for unchanged strings, as they are stored."""
-        if not self.dtype.hasobject:
-            return prod(self.shape) * self.dtype.itemsize
-        if self.text_size is None:
-            places = self.places
-            self.text_size = sum(place.size for place in places) if places else self.tensor.nbytes
-        return self.text_size
-
-    @property
-    def copyable(self) -> Sequence[Copyable]:
-        """The stored arrays to copy, if all values are written unchanged and the source is a V2 checkpoint."""
-        if self.known is None:
-            self.known = self.tensor.copyable() if self.is_copied else ()
-        return self.known
-
-    @cached_property
-    def ranges(self) -> tuple[Range, ...]:
-        """Where its values are stored; kept, because a plan uses it several times."""
-        return self.tensor.ranges
-
-    @property
-    def places(self) -> Sequence[Copyable | Range]:
-        """The stored arrays to copy, or else where the values are stored."""
-        return self.copyable or self.ranges
-
-    @property
-    def is_copied(self) -> bool:
-        """Whether the values are written unchanged."""
-        return self.axes is None and self.transform is None and self.dtype == self.tensor.dtype
-
-    @property
-    def type_name(self) -> str:
-        """TensorFlow's name of the type to write: the stored type if it does not change, since it may be a string."""
-        stays = self.transform is None and self.dtype == self.tensor.dtype
-        return python_name(self.tensor.data_type) if stays else _type_name(self.dtype)
-
-    def chunks(self) -> Iterator[Array]:
-        """Yield its elements in C order, as flat arrays of bounded size in native byte order.
-
-        Tensors that are transposed or transformed are in memory whole.
-        """
-        if self.axes is None and self.transform is None:
-            for values in self.tensor.chunks():
-                yield converted(values, self.dtype, self.tensor.name)
-        else:
-            yield from split(self.read())
-
-    def read(self) -> Array:
-        """Return the whole tensor as it is to be written."""
-        array = self.tensor.read()
-        if self.transform is not None:
-            array = _returned(self.transform(self.name, self.tensor), self.name)
-            if array.shape != self.shape or array.dtype != self.dtype:
-                raise ValueError(
-                    f"transform returned {array.dtype} of shape {list(array.shape)} for {self.name!r}, after "
-                    f"{self.dtype} of shape {list(self.shape)} the first time"
-                )
-            return np.ascontiguousarray(array).reshape(self.shape)
-        array = converted(array, self.dtype, self.tensor.name)
-        return array if self.axes is None else np.ascontiguousarray(array.transpose(self.axes)).reshape(self.shape)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The tensors to write, in the source's order, and one item for every tensor of the source."""
-
-    tensors: list[Planned]
-    items: tuple[Item, ...]
-    source: TensorMapping
-
-    @property
-    def nbytes(self) -> int:
-        """The size of all values to write, in bytes."""
-        return sum(tensor.nbytes for tensor in self.tensors)
 
 
 @dataclass(frozen=True)
@@ -196,7 +82,7 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
     if keeps_objects and OBJECT_GRAPH_KEY in new_names.values():
         (taker,) = (name for name, new in new_names.items() if new == OBJECT_GRAPH_KEY)
         raise ValueError(f"{taker!r} would be called {OBJECT_GRAPH_KEY!r}, as the object graph is; choose another name")
-    casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"))
+    casts = Casts(choices.cast, lambda pattern: _find(source, pattern, "cast"), lambda: _types(source))
     axes = _axes(source, choices.transpose)
     planned: list[Planned] = []
     items: list[Item] = []
@@ -220,16 +106,20 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
                 if whole is tensor and line.is_copied:
                     line.known = copyable
                 planned.append(line)
-                items.append(_item(line, by_average=name in averages.variables))
+                items.append(item_of(line, by_average=name in averages.variables))
                 continue
             left_out[name] = "left out by transform"
         first = averages.firsts.get(name)
         if first in new_names and first not in left_out:
-            items.append(_left_out(tensor, f"joined with {first}")._replace(new_name=new_names[first]))
+            items.append(left_out_item(tensor, f"joined with {first}")._replace(new_name=new_names[first]))
             continue
-        items.append(_left_out(tensor, left_out.get(name, "left out: not chosen")))
+        items.append(left_out_item(tensor, left_out.get(name, "left out: not chosen")))
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
+    if not any(line.tensor.name != OBJECT_GRAPH_KEY for line in planned) and any(
+        name != OBJECT_GRAPH_KEY for name in source
+    ):
+        raise ValueError(f"no tensor of {source.prefix} is left to write; leave out fewer of them")
     if source.format == "v2":
         check_shared_bytes(place for line in planned for place in line.places)
     return Plan(planned, tuple(items), source)
@@ -315,7 +205,7 @@ def _plan_one(
         if value is None:
             return None
         if value is not tensor:
-            return _transformed(name, tensor, _returned(value, name), transform)
+            return _transformed(name, tensor, returned_array(value, name), transform)
     dtype = casts.dtype_of(tensor)
     if dtype is not tensor.dtype and may_lose(tensor.dtype, dtype):
         for values in tensor.chunks():
@@ -325,22 +215,6 @@ def _plan_one(
     if len(axes) != len(tensor.shape):
         raise ValueError(f"{tensor.name!r} has shape {list(tensor.shape)}; transpose has the wrong axes {list(axes)}")
     return Planned(name, tensor, dtype, tuple(tensor.shape[axis] for axis in axes), axes)
-
-
-def _returned(value: Any, name: str) -> Array:
-    """Return what ``transform`` returned as an array, with strings as ``bytes``.
-
-    Raises ``ValueError`` for objects that are neither strings nor variants.
-    """
-    array = array_of(value)
-    if not is_storable(array):
-        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {NOT_STORABLE}")
-    if not array.dtype.hasobject and array.dtype.kind not in "SU":
-        return array
-    try:
-        return native(array)
-    except FormatError as error:
-        raise ValueError(f"transform returned an array for {name!r} that cannot be stored: {error.message}") from None
 
 
 def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple[int, ...]]:
@@ -365,6 +239,15 @@ def _find(source: TensorMapping, pattern: Any, purpose: str) -> Collection[str]:
     return match_names(source, pattern)
 
 
+def _types(source: TensorMapping) -> set[str]:
+    """Return TensorFlow's names of the types of all tensors whose types are known."""
+    found = set()
+    for tensor in source.values():
+        with suppress(TfBundleError):  # It is damaged or not a tensor, and may be left out.
+            found.add(python_name(tensor.data_type))
+    return found
+
+
 def _variable_keys(source: TensorMapping, name: str) -> list[str]:
     """Return the stored names of the variables that are named ``name``."""
     try:
@@ -373,34 +256,6 @@ def _variable_keys(source: TensorMapping, name: str) -> list[str]:
         return []  # The object graph is damaged; stored names still work.
 
 
-def _item(line: Planned, *, by_average: bool) -> Item:
-    actions = []
-    if line.is_copied and line.name == line.tensor.name:
-        return Item(line.name, line.name, line.type_name, line.shape, line.nbytes, "copied")
-    if by_average:
-        actions.append("moving average in place of its variable")
-    elif line.name != line.tensor.name:
-        actions.append("renamed")
-    if line.transform is not None:
-        actions.append("transformed")
-    elif line.dtype != line.tensor.dtype:
-        actions.append(f"cast from {python_name(line.tensor.data_type)}")
-    if line.axes is not None:
-        actions.append(f"transposed ({','.join(map(str, line.axes))})")
-    return Item(line.tensor.name, line.name, line.type_name, line.shape, line.nbytes, ", ".join(actions) or "copied")
-
-
 def _describe(problems: Mapping[str, Sequence[str]]) -> str:
     groups = [f"{', '.join(map(repr, names))}: {reason}" for reason, names in problems.items()]
     return f"there are tensors that cannot be converted ({'; '.join(groups)}); leave them out (--exclude)"
-
-
-def _left_out(tensor: Tensor, reason: str) -> Item:
-    try:
-        return Item(tensor.name, None, python_name(tensor.data_type), tensor.shape, tensor.nbytes, reason)
-    except TfBundleError:  # It is damaged or not a tensor, but it is left out anyway.
-        return Item(tensor.name, None, "unknown", (), 0, reason)
-
-
-def _type_name(dtype: np.dtype[Any]) -> str:
-    return "string" if dtype.hasobject or dtype.kind in "SU" else dtype.name

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfbundle._version import __version__
-from tfbundle.checkpoint.find.owned import check_replaceable
+from tfbundle.checkpoint.find.owned import check_output
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.findings import Report
 from tfbundle.open_tensors import open_tensors
@@ -65,13 +65,13 @@ def report(
     and the total. ``storage_options`` are those of ``locate``, for URLs.
 
     Damage is shown in the page. Raises ``MissingFileError`` if ``path`` does not exist, ``UnsupportedError`` if jinja2
-    is not installed (the extra ``report``), and ``ValueError`` if ``out`` is a file of a checkpoint, graph or run,
-    unless ``overwrite`` is true. On any error, a file that was at ``out`` before is still there, unchanged.
+    is not installed (the extra ``report``), and ``ValueError`` if ``out`` is a file of a checkpoint, graph or run, or
+    has the name of one, unless ``overwrite`` is true. On any error, a file that was at ``out`` before is unchanged.
     """
     path, out = with_options(path, storage_options), with_options(out, storage_options)
     other = with_options(other, storage_options)
     location, target = locate(path), locate(out)
-    check_replaceable(target, overwrite=overwrite, sources=[location])
+    check_output(target, overwrite=overwrite, sources=[location])
     if not target.parent.is_folder():  # Reading may take long, so this is not left to the end.
         raise MissingFileError(f"there is no folder {target.parent} to write {target.name} to", path=target.path)
     page = render_report(path, other=other, statistics=statistics, progress=progress)

@@ -1,5 +1,7 @@
 """The files that belong to a checkpoint, a graph or a run, which no output replaces unless the caller allows it.
 
+Nor does an output take a name by which it would become part of one, such as an event file that TensorBoard reads.
+
 Files with a typical name (``model.index``, ``model.data-00000-of-00001``, ``events.out.tfevents...``) are owned
 whatever they contain, because they may be damaged. State files, graphs and V1 checkpoints may have any name, and are
 recognised by content. A file may have several names: other names in its folder that lead to the same file count too.
@@ -36,17 +38,32 @@ _OWNED_KINDS = frozenset(
 )
 
 
-def check_replaceable(out: Location, *, overwrite: bool, sources: Iterable[Location] = ()) -> None:
+def check_replaceable(out: Location, *, overwrite: bool | None, sources: Iterable[Location] = ()) -> None:
     """Raise ``ValueError`` if ``out`` exists and belongs to a checkpoint or run, unless ``overwrite`` is true.
 
-    ``sources`` are the files that the output is made from, or the prefix of a checkpoint; their folders are searched
-    too, for another name of ``out``.
+    ``overwrite`` is ``None`` if the caller cannot choose. ``sources`` are the files that the output is made from, or
+    the prefix of a checkpoint; their folders are searched too, for another name of ``out``.
     """
     if overwrite or not out.is_file():
         return
     owner = _owner_of(out, list(sources))
     if owner is not None:
-        raise ValueError(f"{out} is {owner}; name another file to write to, or replace it with overwrite=True")
+        choice = "" if overwrite is None else ", or replace it with overwrite=True"
+        raise ValueError(f"{out} is {owner}; name another file to write to{choice}")
+
+
+def check_output(out: Location, *, overwrite: bool | None, sources: Iterable[Location] = ()) -> None:
+    """Raise ``ValueError`` as ``check_replaceable`` does, and if ``out`` has the name of a file of a checkpoint or run.
+
+    It is for outputs that are neither, such as tables and pages.
+    """
+    check_replaceable(out, overwrite=overwrite, sources=sources)
+    if overwrite or out.is_file():
+        return
+    # Files of other programs are often numbered as the shards of V1 checkpoints are.
+    is_numbered = prefix_of_member(out.name) is None and prefix_of_v1_shard(out.name) is not None
+    if not is_numbered and (role := _role(out.name)) is not None:
+        raise ValueError(f"{out} would be taken for {role}, because of its name; choose another name")
 
 
 def _owner_of(out: Location, sources: list[Location]) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.conversion.sources.values import native
 from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file, write_raw
 from tfbundle.errors import UnsupportedError

@@ -18,7 +18,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.lib import format as npy
 
-from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.conversion.targets.target import Count, Layout, one_file, raw_chunks
 from tfbundle.storage.base import Location
 from tfbundle.storage.replacing import replacement

@@ -27,7 +27,7 @@ import struct
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.conversion.safetensors_types import DTYPES
 from tfbundle.conversion.targets.shards import divide
 from tfbundle.conversion.targets.target import Count, Layout, write_raw

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from tfbundle.conversion.plan import Planned
+from tfbundle.conversion.planned import Planned
 from tfbundle.conversion.targets.target import Layout
 
 

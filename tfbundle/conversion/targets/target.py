@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from tfbundle.conversion.casting import kind_of
-from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
 from tfbundle.storage.copying import Sink

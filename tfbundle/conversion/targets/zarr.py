@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.conversion.plan import Plan, Planned
+from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.conversion.targets.target import Count, Layout, goes_on, one_file
 from tfbundle.errors import UnsupportedError
 from tfbundle.storage.base import Location
