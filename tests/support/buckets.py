@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from tests.support.azure_server import ACCOUNT, KEY, AzureServer, serving_azure
+from tests.support.serving import running
 
 KINDS = ["s3", "gs", "az"]
-_GOOGLE_AS_S3 = "AWS4-HMAC-SHA256 Credential=key/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"
 
 
 class Bucket(ABC):
@@ -155,35 +154,28 @@ def _serving_moto_bucket(kind: str) -> Iterator[Bucket]:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Handler(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
-    answer = moto.DomainDispatcherApplication(moto.create_backend_app)
+    answer = moto.create_backend_app("s3")
 
     def translated(request: dict[str, Any], start: Any) -> Any:
-        if kind == "gs":
-            request["HTTP_AUTHORIZATION"] = _GOOGLE_AS_S3
         if "HTTP_X_GOOG_COPY_SOURCE" in request:
             request["HTTP_X_AMZ_COPY_SOURCE"] = request["HTTP_X_GOOG_COPY_SOURCE"]
         return answer(request, start)
 
     server = make_server("127.0.0.1", 0, translated, threaded=True, request_handler=Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     access = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-east-1", "endpoint": endpoint}
     names = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=endpoint, **names)
-    try:
+    with running(server):
         if kind == "s3":
             yield _MotoBucket(client, kind, access, {f"AWS_{name.upper()}": value for name, value in access.items()})
         else:
             access = {"bearer_token": "token", "base_url": endpoint}
             yield _MotoBucket(client, kind, access, {f"GOOGLE_{name.upper()}": value for name, value in access.items()})
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def memory_url() -> str:

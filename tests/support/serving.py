@@ -11,7 +11,8 @@ from contextlib import contextmanager
 @contextmanager
 def running(server: socketserver.BaseServer) -> Iterator[None]:
     """Let a server answer for as long as the block lasts."""
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # The end of the block waits for as long as an interval lasts.
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield
