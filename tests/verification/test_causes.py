@@ -74,6 +74,7 @@ def without(data: bytes, start: int, size: int) -> bytes:
         (lambda data: b"<?xml version='1.0'?>\n<Error><Code>AccessDenied</Code></Error>", "<Code>AccessDenied</Code>"),
         (lambda data: b"<!DOCTYPE html><html></html>", "web page"),
         (lambda data: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (lambda data: b"/annex/objects/SHA256E-s171--0\n", "git annex get"),
         (lambda data: bytes(len(data)), "is all zeros"),
         (lambda data: data[:700] + bytes(len(data) - 700), "zero bytes: a transfer stopped after 700 bytes"),
         (lambda data: data[:512] + bytes(1024) + data[1536:], "has 1024 zero bytes at offset 512"),

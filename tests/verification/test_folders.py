@@ -280,6 +280,8 @@ def test_placeholders_beside_a_checkpoint(tmp_path: Path) -> None:
     (folder / "page.html").write_bytes(PAGE)
     (folder / "m-2.index.txt").write_bytes((folder / "m-1.index").read_bytes())
     (folder / "._m-3.index").write_bytes(PAGE)
+    for copy in ("m-1.index (1)", "m-1.index - Copy", "m-1.index.old", "m-1.index.bak"):  # The original exists.
+        (folder / copy).write_bytes((folder / "m-1.index").read_bytes())
     assert agreed_problems(folder) == {"weights.h5", "m-2.index.txt"}
     assert [item.ok for item in tfbundle.verify(folder).checkpoints] == [True]
     assert run("verify", folder).exit_code == 1

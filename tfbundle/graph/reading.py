@@ -208,6 +208,6 @@ def _refuse(file: Location, kind: FileKind) -> NoReturn:
         if encoding is not None:
             raise FormatError(f"{file} is a text file in {encoding}; save it as UTF-8", path=file.path)
     advice = _READERS.get(kind, kind.advice)
-    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
+    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{file} is {kind.value}; {advice}", path=file.path)
     raise UnsupportedError(f"{file} is {kind.value}, not a graph; {advice}", path=file.path)

@@ -60,6 +60,9 @@ _MAGIC = (
     (0, b"Rar!\x1a\x07", FileKind.RAR),
     (257, b"ustar", FileKind.TAR),
     (0, b"version https://git-lfs", FileKind.GIT_LFS),
+    (0, b"version https://hawser.github", FileKind.GIT_LFS),  # Its former names.
+    (0, b"version http://git-media.io", FileKind.GIT_LFS),
+    (0, b"/annex/objects/", FileKind.GIT_ANNEX),
     (0, b"\x00\x05\x16\x07\x00\x02\x00\x00", FileKind.APPLE_DOUBLE),
     (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", FileKind.PYTORCH),  # The pickled magic of old torch.save.
 )

@@ -80,8 +80,9 @@ class FileKind(Enum):
     RAR = "a RAR archive"
     # In place of a file.
     GIT_LFS = "a Git LFS pointer, a placeholder for the real file"
+    GIT_ANNEX = "a git-annex pointer, a placeholder for the real file"
     HTML = "an HTML page, probably of a failed download"
-    STORE_ERROR = "the error message of an object store, probably of a failed download"
+    STORE_ERROR = "the error message of an object store or server, probably of a failed download"
     APPLE_DOUBLE = "metadata that macOS keeps about another file (._NAME)"
     EMPTY = "an empty file"
     ZEROS = "a file of zero bytes, probably of an interrupted transfer"
@@ -129,6 +130,7 @@ PACKED = (
 # Kinds that may replace any file, whatever its name. A gzip file may also be what was expected.
 PLACEHOLDERS = (
     FileKind.GIT_LFS,
+    FileKind.GIT_ANNEX,
     FileKind.HTML,
     FileKind.STORE_ERROR,
     FileKind.ZEROS,
@@ -160,6 +162,7 @@ _ADVICE = {
         "it may be damaged, or belong to another program; pass a checkpoint's prefix, its .index file, or its folder"
     ),
     FileKind.GIT_LFS: "fetch the file itself with 'git lfs pull'",
+    FileKind.GIT_ANNEX: "fetch the file itself with 'git annex get'",
     FileKind.HTML: "read the page for the reason, and download the file again",
     FileKind.STORE_ERROR: "read the message for the reason, and download the file again",
     FileKind.APPLE_DOUBLE: "pass the file of this name without '._'",

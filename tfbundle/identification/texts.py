@@ -14,6 +14,12 @@ _HTML = re.compile(rb"\s*(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|he
 _XML = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(Error|net)\b([^>]*)>", re.DOTALL
 )
+# A link that git-annex made, where the file system, or the program that unpacked it, has no links; and what servers
+# answer instead of a file.
+_ANNEX = re.compile(rb"(?:\.\./)*\.git/annex/objects/")
+_ANSWER = re.compile(
+    rb"(?:(?:404: )?not found|(?:entry|repository) not found|invalid username or password\.|access ?denied)\s*\Z", re.I
+)
 _JSON_KEY = re.compile(rb'\s*\{\s*"(\w+)"\s*:')
 # The first key in the files of a program, and another key near the start if the first is common.
 _JSON_KINDS = {
@@ -24,6 +30,7 @@ _JSON_KINDS = {
     b"class_name": (FileKind.KERAS_JSON, b'"config"'),
     b"weight_map": (FileKind.SAFETENSORS_INDEX, b".safetensors"),
     b"metadata": (FileKind.SAFETENSORS_INDEX, b'"weight_map"'),
+    b"error": (FileKind.STORE_ERROR, b'"message"'),
     b"zarr_format": (FileKind.ZARR, b""),
     b"chunks": (FileKind.ZARR, b'"zarr_format"'),
 }
@@ -77,6 +84,10 @@ def identify_text(head: bytes) -> FileKind | None:
         if xml[1] == b"Error":
             return FileKind.STORE_ERROR
         return FileKind.OPENVINO if b"version=" in xml[2] else None
+    if _ANNEX.match(head):
+        return FileKind.GIT_ANNEX
+    if _ANSWER.match(head):
+        return FileKind.STORE_ERROR
     key = _JSON_KEY.match(head)
     if key:
         kind, other = _JSON_KINDS.get(key[1], (None, b""))

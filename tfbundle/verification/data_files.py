@@ -23,7 +23,7 @@ from tfbundle.verification.layout import Claims
 # If thousands of data files are missing, not every one needs a finding.
 _MOST_NAMED = 100
 # Kinds of files that may replace a data file that was not fetched.
-_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, *PACKED)
+_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.HTML, FileKind.STORE_ERROR, *PACKED)
 
 
 class DataFiles(NamedTuple):

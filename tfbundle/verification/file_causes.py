@@ -39,6 +39,7 @@ _ZERO_SECTOR = re.compile(rb"(?<!\0)\0{512,}")
 
 _PLACEHOLDERS = {
     FileKind.GIT_LFS: "was not fetched: it is a Git LFS pointer; 'git lfs pull' fetches the file",
+    FileKind.GIT_ANNEX: "was not fetched: it is a git-annex pointer; 'git annex get' fetches the file",
     FileKind.HTML: "was not downloaded: it is a web page, perhaps an error or login page",
     FileKind.EMPTY: "is empty: a copy or download stopped before its first byte, or the disk was full",
     FileKind.ZEROS: "is all zeros: its space was reserved, and a transfer stopped before it was filled",

@@ -51,7 +51,7 @@ _EXPECTED = {
 }
 _PAGES = (".html", ".htm", ".xhtml")
 # Placeholders for any file. An empty file may be intended, unless its suffix promises content.
-_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
+_PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
 _SAVED_MODEL_NAMES = {
     FileKind.SAVED_MODEL: "saved_model.pb",
     FileKind.SAVED_MODEL_TEXT: "saved_model.pbtxt",
@@ -65,7 +65,8 @@ _CHECKPOINT_NAME = re.compile(r"ckpt|\Avariables\.", re.IGNORECASE)
 def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> str | None:
     """Return the problem if the content of a file does not match its name or is a placeholder; else ``None``.
 
-    ``listing`` is that of its folder: a compressed file is a problem only if the unpacked file does not exist.
+    ``listing`` is that of its folder: a compressed file, or a renamed one, is a problem only if the original does not
+    exist.
     """
     suffix = "." + name.lower().rpartition(".")[2]
     expected = _EXPECTED.get(suffix, ())
@@ -78,14 +79,16 @@ def contradiction(name: str, kind: FileKind, listing: Listing | None = None) -> 
         return None if is_readable else "is named like an event file, but is damaged or of another kind"
     if kind is FileKind.EVENTS and not expected:
         return "is an event file, which TensorBoard does not see unless its name contains 'tfevents'"
+    original = original_name(name)
+    # A copy next to its original, such as a backup, is not to be renamed.
+    is_copy = listing is not None and original != name and original in listing
     if kind in PACKED and listing is not None:
-        original = original_name(name)
         is_part = original.endswith(INDEX_SUFFIX) or parse_shard(original) is not None or original in SAVED_MODEL_NAMES
-        if is_part and original != name and original not in listing:
+        if is_part and original != name and not is_copy:
             return f"is {kind.value}: unpack it to {original}"
-    if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind]:
+    if kind in _SAVED_MODEL_NAMES and name != _SAVED_MODEL_NAMES[kind] and not is_copy:
         return f"is a SavedModel, which must be named {_SAVED_MODEL_NAMES[kind]}"
-    if kind is FileKind.BUNDLE_INDEX and not name.endswith(INDEX_SUFFIX):
+    if kind is FileKind.BUNDLE_INDEX and not name.endswith(INDEX_SUFFIX) and not is_copy:
         return (
             f"is {kind.value}, whose name must end in {INDEX_SUFFIX}: rename it to {index_name_for(name)}, and its "
             "data files accordingly"

@@ -36,35 +36,46 @@ _V1_SHARD = re.compile(r"-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)
 _V1_PATTERN = re.compile(r"-\?{5,}-of-(?:\d{5,}|\?{5,})\Z", re.ASCII)
 _TEMPORARY = re.compile(r"\.tempstate(\d+)\Z", re.ASCII)
 _INCOMPLETE = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
-# Suffixes and prefixes that copying, downloading and syncing programs and editors give to incomplete files.
+# Names that copying, downloading and syncing programs, file systems and editors give to incomplete files, placeholders,
+# backups and notes. Most are suffixes of the file's own name; host names, which event files may end with, have none.
 _SIDECAR = re.compile(
     r"""
     _?\.gstmp\Z                                             # gsutil, gcloud
     | \._COPYING_\Z                                         # Hadoop
-    | \.(?:part|partial|filepart|incomplete|aria2|tmp|swp)\Z # curl, rclone, WinSCP, Hugging Face and many others
-    | \.(?:crdownload|opdownload|download|gdownload)\Z      # browsers
-    | \.icloud\Z                                           # macOS, for a file that is only in the cloud
-    | \.rclone_chunk\.\d+                                  # rclone, for the parts of a divided file
+    | \.(?i:part|partial|filepart|incomplete|inprogress|aria2|tmp|temp)\Z  # curl, rclone, WinSCP, Hugging Face, others
+    | \.(?i:crdownload|opdownload|download|gdownload|fdmdownload|downloading|uploading|copying)\Z  # browsers, others
+    | \.(?:drivedownload|driveupload|!ut|!qB|!sync|bc!|mega|xltd|lftp-pget-status|ffs_tmp|ffs_lock)\Z  # cloud clients
+    | \.(?i:tmp)[._-]?[0-9a-fA-F]{3,}\Z                     # many programs, with a process's number
+    | \.(?:icloud|nextcloud|owncloud|cloudf?|rsls|gdoc|gsheet|rclonelink)\Z  # the same, for a file that is elsewhere
+    | \.rclone_chunk\.(?:\d+|control)                       # rclone, for the parts of a divided file
     | \.(?=[0-9a-fA-F]*[a-f])(?=[0-9a-fA-F]*[A-F])[0-9a-fA-F]{8}\Z  # boto, at random; hosts have one case
     | \.tempstate\d+\Z                                      # TensorFlow
     | \.sb-[0-9a-f]{6,8}-[A-Za-z0-9]{6}\Z                  # macOS, when a program in a sandbox saves
-    | :?Zone\.Identifier\Z                                  # Windows
-    | [~#]\Z | \A[~#]                                       # editors, Syncthing
+    | \.DS_Store\Z | :com\.(?:apple|dropbox)\.[\w.]+\Z | :AFP_\w+(?::\$DATA)?\Z  # macOS, and its files on Windows
+    | :?Zone\.Identifier(?::\$DATA)?\Z | :SmartScreen\Z | \.(?i:lnk|url|webloc)\Z  # Windows; shortcuts
+    | \.sync-conflict-\d{8}-\d{6}                          # Syncthing
+    | [(\[][^()\[\]]{0,120}(?i:conflicted\ copy|copie\ en\ conflit|in\ konflikt|copia\ en\ conflicto|sfconflict)
+      [^()\[\]]{0,120}[)\]] | \[conflicted\]              # Dropbox, Nextcloud, Seafile, pCloud
+    | \.(?i:lock|lck|bak|orig|rej|sw[a-p]|kate-swp)\Z | [~#]\Z | \A[~#]   # locks; editors, Syncthing
+    | \.(?i:md5|md5sum|sha1|sha256|sha512|crc|crc32c?|sig|asc|torrent|metalink|dvc)\Z  # sums and notes about a file
     """,
     re.VERBOSE,
 )
 # The start of the names that Android gives to unfinished downloads and deleted files, and AzCopy and lftp to unfinished
 # downloads.
 _HIDDEN = re.compile(r"\.(?:(?:pending|trashed)-\d+-|azDownload-|in\.)", re.ASCII)
-# Folders of macOS and AppleTalk, of NAS (deleted files and snapshots), of copying and syncing programs, of Windows and
-# Linux, and of version control.
+# Folders of macOS and AppleTalk, of NAS (deleted files and snapshots), of copying and syncing programs, of clusters, of
+# Windows and Linux, and of version control. Those that begin with a mark are known in any case of letters.
 # fmt: off
 _SIDECAR_FOLDERS = frozenset({
-    "#recycle", "#snapshot", "$RECYCLE.BIN", ".AppleDB", ".AppleDesktop", ".AppleDouble", ".DocumentRevisions-V100",
-    ".dropbox.cache", ".fseventsd", ".git", ".hg", ".ipynb_checkpoints", ".rsync-partial", ".rsync-tmp",
-    ".snapshot", ".snapshots", ".Spotlight-V100", ".stfolder", ".stversions", ".svn", ".TemporaryItems", ".zfs",
-    ".~tmp~", "@eaDir", "@Recently-Snapshot", "@Recycle", "@tmp", "__MACOSX", "lost+found", "RECYCLER",
-    "System Volume Information",
+    "Network Trash Folder", "RECYCLER", "System Volume Information", "Temporary Items", "TheVolumeSettingsFolder",
+    "lost+found",
+    "#recycle", "#snapshot", "$recycle.bin", ".@__thumb", ".appledb", ".appledesktop", ".appledouble", ".bzr",
+    ".debris", ".documentrevisions-v100", ".dropbox.cache", ".dvc", ".fseventsd", ".git", ".glusterfs", ".hg",
+    ".ipynb_checkpoints", ".jj", ".minio.sys", ".rsync-partial", ".rsync-tmp", ".snap", ".snapshot", ".snapshots",
+    ".spotlight-v100", ".stfolder", ".stversions", ".svn", ".sync", ".syncarchive", ".synctrash", ".temporaryitems",
+    ".tmp.drivedownload", ".tmp.driveupload", ".zfs", ".~tmp~", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
+    "__macosx", "_darcs", "_temporary", "~snapshot",
 })
 # fmt: on
 _STEP = re.compile(r"-(\d{1,19})\Z", re.ASCII)
@@ -168,7 +179,10 @@ def is_sidecar(name: str) -> bool:
 
 def is_sidecar_folder(name: str) -> bool:
     """Return whether a folder with this base name is one where another program keeps sidecars or deleted files."""
-    return name in _SIDECAR_FOLDERS or name.startswith(".Trash")
+    if name in _SIDECAR_FOLDERS:
+        return True
+    folded = name.casefold()
+    return folded.startswith(".trash") or (not name[:1].isalnum() and folded in _SIDECAR_FOLDERS)
 
 
 def step_of(prefix: str) -> int | None:
@@ -271,9 +285,9 @@ def holds_data(prefix: Location, listing: Listing) -> bool:
 
 
 def is_placeholder(location: Location) -> bool:
-    """Return whether a file is a web page, a Git LFS pointer or an error message instead of the named content."""
+    """Return whether a file is a web page, an error message, or a pointer of Git LFS or git-annex, not its content."""
     try:
-        return kind_of(location) in (FileKind.GIT_LFS, FileKind.HTML, FileKind.STORE_ERROR)
+        return kind_of(location) in (FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.HTML, FileKind.STORE_ERROR)
     except (TfBundleError, OSError):
         return False  # A file that cannot be read may be anything.
 

@@ -129,7 +129,7 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
     is_member = not location.name.endswith(META_SUFFIX) or kind in (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT)
     if prefix is not None and is_member:
         _raise_orphan(location, prefix)
-    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.ZEROS, FileKind.UNKNOWN):
+    if kind in (FileKind.EMPTY, FileKind.HTML, FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.ZEROS, FileKind.UNKNOWN):
         raise FormatError(f"{location} is {kind.value}; {kind.advice}", path=location.path)
     raise UnsupportedError(
         f"{location} is {kind.value}, not a TensorFlow checkpoint; {kind.advice}", path=location.path

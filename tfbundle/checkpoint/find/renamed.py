@@ -2,11 +2,11 @@
 
 Browsers number a second download (``NAME (1)``, ``NAME.1``), leave an unfinished one under another name
 (``NAME.crdownload``), add a suffix for the assumed type (``NAME.txt``), or truncate the suffix (``NAME.data``). File
-managers mark copies (``NAME - Copy``, ``NAME_1``), and syncing programs mark conflicts (``NAME (conflicted copy)``).
-Editors keep backups (``NAME~``), other programs keep the escapes or the query of a URL, and some files are still
-compressed (``NAME.gz``). Two names are alike if they are equal without these additions, or if one is the other with
-more after it (``NAME-1``, ``NAME.sync-conflict-...``). The numbers of a data file may have fewer digits
-(``data-0-of-1``). An index must also have matching content, and a data file a matching size.
+managers mark copies (``NAME - Copy``, ``NAME_1``), and syncing programs mark conflicts (``NAME (conflicted copy)``,
+``NAME.sync-conflict-...``). Editors keep backups (``NAME~``), other programs keep the escapes or the query of a URL,
+and some files are still compressed (``NAME.gz``). Two names are alike if they are equal without these additions, or if
+one is the other with more after it (``NAME-1``). The numbers of a data file may have fewer digits (``data-0-of-1``).
+An index must also have matching content, and a data file a matching size.
 """
 
 from __future__ import annotations
@@ -34,20 +34,24 @@ _COPY = re.compile(
     \Acopy\ of\                                                                   # Windows until 2006
     | (?:\ -\ |[ _-])(?:copy|kopie|kopia|copie|copia|cópia)(?:[ _-]?\d{1,3})?(?=\.|\s|\Z)   # Windows, macOS
     | \s?\((?:\d{1,3}|(?:another\ )?copy(?:\ \d{1,3})?|\d{1,3}(?:st|nd|rd|th)\ copy)\)      # browsers, GNOME
-    | \s?\([^()]{0,80}(?:conflict|copy)[^()]{0,80}\)                               # Dropbox, Nextcloud
+    | \s?\([^()]{0,80}(?:conflict|conflit|konflikt|copy)[^()]{0,80}\)              # Dropbox, Nextcloud, Seafile
+    | \s?\[[^][]{0,80}conflict[^][]{0,80}\] | \.sync-conflict-\d{8}-\d{6}(?:-[a-z2-7]{7})?   # pCloud; Syncthing
     | \ \d{1,2}(?=\.|\Z)                                                          # macOS, iCloud
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _ENDS = re.compile(
     r"(?:\.(?:\d{1,3}|txt|bin|dat|file|unknown|bak|old|orig|backup|html?|part|partial|filepart|incomplete|tmp|swp"
-    r"|crdownload|opdownload|download|aria2|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip|7z|rar|tar)|_\d{1,3}|_?\.gstmp|~)+\Z",
+    r"|inprogress|temp|crdownload|opdownload|download|fdmdownload|downloading|drivedownload|nextcloud|owncloud|mega"
+    r"|aria2|gz|gzip|bz2|xz|lzma|zst|zstd|lz4|zip|7z|rar|tar)|\.tmp[._-]?[0-9a-f]{3,}|_\d{1,3}|_?\.gstmp|~)+\Z",
     re.IGNORECASE,
 )
 # The numbers of a data file, in a plain name.
 _NUMBERS = re.compile(r"(?<=data-)(\d{1,18})-of-(\d{1,18})(?!\d)")
 _UNFINISHED = re.compile(
-    r"(?:\.(?:part|partial|filepart|incomplete|tmp|crdownload|opdownload|download|aria2)|_?\.gstmp)\Z", re.IGNORECASE
+    r"(?:\.(?:part|partial|filepart|incomplete|inprogress|tmp|temp|crdownload|opdownload|download|fdmdownload|downloading"
+    r"|drivedownload|nextcloud|owncloud|mega|aria2)|\.tmp[._-]?[0-9a-f]{3,}|_?\.gstmp)\Z",
+    re.IGNORECASE,
 )
 # How many files with another suffix are opened to find an index.
 _MOST_OPENED = 20
