@@ -56,9 +56,9 @@ def tf() -> Any:
         return pytest.importorskip("tensorflow", reason="compares with TensorFlow, which is not installed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A dask cluster, which all tests share."""
+    """A dask cluster, which the tests of a file share; an idle one takes a twentieth of a processor."""
     pytest.importorskip("distributed", reason="dask is not installed")
     with Cluster(tmp_path_factory.mktemp("dask")) as started:
         yield started

@@ -246,22 +246,22 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures the processor's time of Linux")
-def test_thousands_of_damaged_runs(tmp_path: Path) -> None:
+def test_hundreds_of_damaged_runs(tmp_path: Path) -> None:
     good = frames(records(points(TAGS, range(20))))
     bad = bytearray(good)
     bad[len(bad) // 2] ^= 1
     contents = [bytes(bad), b"x" * 100, good[:-3], b"", b"\xff" * 4000]
-    for number in range(1000):
+    for number in range(400):
         folder = tmp_path / f"logs/run{number}"
         folder.mkdir(parents=True)
         (folder / "events.out.tfevents.1").write_bytes(contents[number % 5])
     start = time.process_time()
     done = tfbundle.export_events(tmp_path / "logs", tmp_path / "out")
-    assert (done.runs, len(done.troubles)) == (1000, 600)
+    assert (done.runs, len(done.troubles)) == (400, 240)
     assert rows(tmp_path / "out") == expected(tmp_path / "logs")
     again = tfbundle.export_events(tmp_path / "logs", tmp_path / "out")
     assert (again.runs_read, list(again.troubles)) == (0, list(done.troubles))
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 4
 
 
 def test_many_tags(tmp_path: Path) -> None:
@@ -275,12 +275,12 @@ def test_many_tags(tmp_path: Path) -> None:
         return (time.process_time() - start) / count
 
     seconds(100)
-    few = min(seconds(2_000), seconds(2_001), seconds(2_002))
-    assert min(seconds(20_000), seconds(20_001)) < 3 * few
+    few = min(seconds(1_000), seconds(1_001), seconds(1_002))
+    assert min(seconds(10_000), seconds(10_001)) < 3 * few
     import pyarrow.dataset
 
-    found = pyarrow.dataset.dataset(tmp_path / "out20000").to_table()
-    assert found["tag"].to_pylist() == [f"layer_{number}/loss" for number in range(20_000)]
+    found = pyarrow.dataset.dataset(tmp_path / "out10000").to_table()
+    assert found["tag"].to_pylist() == [f"layer_{number}/loss" for number in range(10_000)]
 
 
 def test_many_parts_become_one(logs: Path, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
     with Cluster(tmp_path) as lost:
         results = choose_engine(None, lost.address).map(tasks.slow, range(1000))
         assert next(results) == 0
-        lost.scheduler.kill()
+        lost.kill()
         started = time.monotonic()
         with pytest.raises(tfbundle.TfBundleError, match=r"the dask scheduler at tcp://.* was lost"):
             list(results)

@@ -1,4 +1,4 @@
-"""A dask scheduler and two workers as processes on this machine; tests that need one are skipped without dask."""
+"""A dask cluster on this machine, in a process of its own; tests that need one are skipped without dask."""
 
 from __future__ import annotations
 
@@ -6,48 +6,50 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import tfbundle
 
 _ROOT = Path(tfbundle.__file__).resolve().parents[1]
+# A scheduler and two workers, which reach each other by TCP; its process ends with its input.
+_PROGRAM = """
+import json, sys
+from distributed import LocalCluster
+settings = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
+with LocalCluster(n_workers=2, threads_per_worker=1, **settings) as cluster:
+    print(json.dumps(cluster.scheduler_address), flush=True)
+    sys.stdin.read()
+"""
 
 
 class Cluster:
-    """``address`` is the scheduler's, and ``scheduler`` its process."""
+    """``address`` is the scheduler's."""
 
     def __init__(self, folder: Path) -> None:
-        """Start the processes, whose files are kept in ``folder``."""
+        """Choose the working folder of the workers."""
         self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Cluster:
-        note = self._folder / "scheduler.json"
-        here = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(note)]
-        self.scheduler = self._start("scheduler", *here)
-        deadline = time.monotonic() + 60
-        while not note.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        self.address: str = json.loads(note.read_text())["address"]
-        self._start("worker", self.address, "--nworkers", "2", "--nthreads", "1", "--death-timeout", "20")
+        with open(self._folder / "log", "wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self._folder,
+                env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONWARNINGS": "ignore"},
+            )
+        assert self._process.stdout is not None
+        self.address: str = json.loads(self._process.stdout.readline())
         return self
 
-    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dask", what, "--no-dashboard", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONWARNINGS": "ignore"}
-        with open(self._folder / f"{what}.log", "wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder, env=environment)
-        self._processes.append(process)
-        return process
+    def kill(self) -> None:
+        """End the cluster without a farewell."""
+        self._process.kill()
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._processes):
-            process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        try:
+            self._process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
