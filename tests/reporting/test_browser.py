@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfbundle
-from tests.support.browser import OpenPage, browser, find_barriers
+from tests.support.browser import Window, find_barriers, open_window
 from tests.support.records import frames
 from tfbundle.proto import Event, Summary
 
@@ -43,13 +43,13 @@ ROW_NAMES = ".rows [role=row] .name > span:nth-child(2)"
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
+def window() -> Iterator[Window]:
+    with open_window() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def page(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(window: Window, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     rng = np.random.default_rng(0)
     tensors = {
@@ -80,20 +80,20 @@ def write_scalars(folder: Path, tags: dict[str, list[float]]) -> None:
 
 
 @pytest.fixture
-def opened(chromium: Any, page: Path) -> Iterator[OpenPage]:
-    with OpenPage(chromium, page) as opened:
-        yield opened
-        assert opened.messages == []
-        assert opened.requests == [page.as_uri()]
+def opened(window: Window, page: Path) -> Iterator[Window]:
+    window.open(page)
+    yield window
+    assert window.messages == []
+    assert window.requests == [page.as_uri()]
 
 
-def names(opened: OpenPage) -> list[str]:
+def names(opened: Window) -> list[str]:
     """The names that are shown now, read at once: the page draws its rows again whenever it has time."""
     found: list[str] = opened.page.locator(ROW_NAMES).all_inner_texts()
     return found
 
 
-def expect_names(opened: OpenPage, wanted: list[str]) -> None:
+def expect_names(opened: Window, wanted: list[str]) -> None:
     """Wait until these names are shown, and fail if they are not within seconds."""
     from playwright.sync_api import expect
 
@@ -101,7 +101,7 @@ def expect_names(opened: OpenPage, wanted: list[str]) -> None:
 
 
 class TestTensors:
-    def test_scopes_fold_with_the_mouse(self, opened: OpenPage) -> None:
+    def test_scopes_fold_with_the_mouse(self, opened: Window) -> None:
         opened.page.locator("#collapse").click()
         expect_names(opened, ["net/", "steps"])
         opened.page.locator("#grid").get_by_text("net/", exact=True).click()
@@ -110,7 +110,7 @@ class TestTensors:
         opened.page.locator("#grid").get_by_text("net/", exact=True).click()
         expect_names(opened, ["net/", "steps"])
 
-    def test_and_with_the_keyboard(self, opened: OpenPage) -> None:
+    def test_and_with_the_keyboard(self, opened: Window) -> None:
         opened.page.locator("#collapse").click()
         opened.page.locator("#grid").focus()
         press = opened.page.keyboard.press
@@ -129,7 +129,7 @@ class TestTensors:
         press("End")
         assert "steps" in opened.page.locator("[aria-selected=true]").inner_text()
 
-    def test_the_last_row_is_seen_below_the_headings(self, opened: OpenPage) -> None:
+    def test_the_last_row_is_seen_below_the_headings(self, opened: Window) -> None:
         opened.page.locator("#expand").click()
         opened.page.locator("#grid").focus()
         for key, end in (("End", "bottom"), ("Home", "top")):
@@ -142,7 +142,7 @@ class TestTensors:
             assert heads["y"] == pytest.approx(grid["y"], abs=2), end
             assert heads["y"] + heads["height"] - 1 <= row["y"] <= grid["y"] + grid["height"] - row["height"], end
 
-    def test_slots_are_below_their_variable(self, opened: OpenPage) -> None:
+    def test_slots_are_below_their_variable(self, opened: Window) -> None:
         opened.page.locator("#search").fill("layer_3/kernel")
         opened.page.get_by_text("2 tensors found").wait_for()
         expect_names(opened, ["net/", "layer_3/", "kernel", "Adam"])
@@ -155,7 +155,7 @@ class TestTensors:
         assert "optimizer slot" in detail.inner_text()
         assert "Adam" in opened.page.locator("[aria-selected=true]").inner_text()
 
-    def test_search_finds_and_escape_ends_it(self, opened: OpenPage) -> None:
+    def test_search_finds_and_escape_ends_it(self, opened: Window) -> None:
         opened.page.keyboard.press("/")
         opened.page.keyboard.type("LAYER_1 [71]")
         opened.page.get_by_text("2 tensors found").wait_for()
@@ -167,7 +167,7 @@ class TestTensors:
         expect_names(opened, [])
 
     @pytest.mark.parametrize("column", ["Name", "Type", "Shape", "Parameters", "Bytes"])
-    def test_every_column_sorts_both_ways(self, opened: OpenPage, column: str) -> None:
+    def test_every_column_sorts_both_ways(self, opened: Window, column: str) -> None:
         opened.page.locator("#view").select_option("list")
         first, second = [], []
         for found in (first, second):
@@ -186,7 +186,7 @@ class TestTensors:
             assert first == sorted(first)
             assert second == sorted(second, reverse=True)
 
-    def test_statistics_are_those_of_the_tensor(self, opened: OpenPage, page: Path) -> None:
+    def test_statistics_are_those_of_the_tensor(self, opened: Window, page: Path) -> None:
         opened.page.locator("#search").fill("layer_5/bias")
         opened.page.get_by_text("2 tensors found").wait_for()
         opened.page.locator("#grid").get_by_text("bias", exact=True).click()
@@ -200,23 +200,23 @@ class TestTensors:
 
 
 class TestCurves:
-    def test_values_that_are_not_drawn_are_stated(self, chromium: Any, tmp_path: Path) -> None:
+    def test_values_that_are_not_drawn_are_stated(self, window: Window, tmp_path: Path) -> None:
         write_scalars(tmp_path, {"gap": [1.0, float("nan"), 3.0], "whole": [1.0, 2.0, 3.0]})
         tfbundle.report(tmp_path, tmp_path / "report.html")
-        with OpenPage(chromium, tmp_path / "report.html") as opened:
-            opened.page.locator("#curves").scroll_into_view_if_needed()
-            opened.page.get_by_text("3 points", exact=True).wait_for()
-            opened.page.get_by_text("3 points; NaN and infinities are not drawn", exact=True).wait_for()
-            assert opened.messages == []
+        window.open(tmp_path / "report.html")
+        window.page.locator("#curves").scroll_into_view_if_needed()
+        window.page.get_by_text("3 points", exact=True).wait_for()
+        window.page.get_by_text("3 points; NaN and infinities are not drawn", exact=True).wait_for()
+        assert window.messages == []
 
-    def test_each_run_is_a_line_and_can_be_hidden(self, opened: OpenPage) -> None:
+    def test_each_run_is_a_line_and_can_be_hidden(self, opened: Window) -> None:
         opened.page.locator("#curves").scroll_into_view_if_needed()
         paths = opened.page.locator(".chart path")
         paths.nth(3).wait_for(state="attached")
         opened.page.get_by_label("a", exact=True).uncheck()
         assert paths.count() == 2
 
-    def test_scale_axis_and_smoothing_change_the_lines(self, opened: OpenPage) -> None:
+    def test_scale_axis_and_smoothing_change_the_lines(self, opened: Window) -> None:
         opened.page.locator("#curves").scroll_into_view_if_needed()
         loss = opened.page.locator(".chart", has_text="loss")
         loss.locator("path").first.wait_for(state="attached")
@@ -233,7 +233,7 @@ class TestCurves:
 
 
 class TestThePage:
-    def test_the_switch_of_colours(self, opened: OpenPage) -> None:
+    def test_the_switch_of_colours(self, opened: Window) -> None:
         background = "getComputedStyle(document.body).backgroundColor"
         light = opened.evaluate(background)
         opened.page.locator("#theme").click()
@@ -241,25 +241,27 @@ class TestThePage:
         opened.page.locator("#theme").click()
         assert opened.evaluate(background) == light
 
-    def test_it_follows_the_system(self, chromium: Any, page: Path, opened: OpenPage) -> None:
-        background = "getComputedStyle(document.body).backgroundColor"
-        with OpenPage(chromium, page, theme="dark") as dark:
-            assert dark.evaluate(background) != opened.evaluate(background)
+    def test_it_follows_the_system(self, window: Window, page: Path) -> None:
+        backgrounds = set()
+        for theme in ("light", "dark"):
+            window.open(page, theme=theme)
+            backgrounds.add(window.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert len(backgrounds) == 2
 
     @pytest.mark.parametrize("width", [360, 800, 1600])
-    def test_nothing_is_wider_than_the_window(self, chromium: Any, page: Path, width: int) -> None:
-        with OpenPage(chromium, page, width) as opened:
-            assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    def test_nothing_is_wider_than_the_window(self, window: Window, page: Path, width: int) -> None:
+        window.open(page, width)
+        assert window.evaluate("document.documentElement.scrollWidth") <= width
 
     @pytest.mark.parametrize("theme", ["light", "dark"])
     @pytest.mark.parametrize("width", [390, 1280])
-    def test_axe_finds_no_barriers(self, chromium: Any, page: Path, theme: str, width: int) -> None:
+    def test_axe_finds_no_barriers(self, window: Window, page: Path, theme: str, width: int) -> None:
         # The page's own policy would not let it run.
-        with OpenPage(chromium, page, width, theme, bypass_csp=True) as opened:
-            opened.page.locator("#curves").scroll_into_view_if_needed()
-            assert find_barriers(opened) == []
+        window.open(page, width, theme, bypass_policy=True)
+        window.page.locator("#curves").scroll_into_view_if_needed()
+        assert find_barriers(window) == []
 
-    def test_it_prints_the_tensors(self, opened: OpenPage) -> None:
+    def test_it_prints_the_tensors(self, opened: Window) -> None:
         opened.page.emulate_media(media="print")
         opened.evaluate("dispatchEvent(new Event('beforeprint'))")
         rows = opened.page.locator("#printed tbody tr")
@@ -267,70 +269,70 @@ class TestThePage:
         assert opened.page.locator("#printed").is_visible()
         assert not opened.page.locator("#grid").is_visible()
 
-    def test_only_its_own_script_may_run(self, chromium: Any, page: Path) -> None:
+    def test_only_its_own_script_may_run(self, window: Window, page: Path) -> None:
         """Even if a text became markup, the policy of the page would keep it from running and loading anything."""
-        with OpenPage(chromium, page) as opened:
-            opened.evaluate(
-                "document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:9/x onerror=window.ran=1>')"
-            )
-            opened.evaluate(
-                "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
-            )
-            opened.page.wait_for_timeout(100)
-            assert opened.evaluate("window.ran") is None
-            refused = [message for message in opened.messages if "Content Security Policy" in message]
-            assert len(refused) >= 3
-            assert opened.blocked == ["csp"]
+        window.open(page)
+        window.evaluate(
+            "document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:9/x onerror=window.ran=1>')"
+        )
+        window.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+        )
+        window.page.wait_for_timeout(100)
+        assert window.evaluate("window.ran") is None
+        refused = [message for message in window.messages if "Content Security Policy" in message]
+        assert len(refused) >= 3
+        assert window.blocked == ["csp"]
 
 
-def check_harmless(chromium: Any, page: Path) -> str:
+def check_harmless(window: Window, page: Path) -> str:
     """Open a page, touch every part of it, and return its text; fail if a text did anything."""
-    with OpenPage(chromium, page) as opened:
-        expected = {"HTML", "HEAD", "BODY", "IMG", "SCRIPT"}
-        assert opened.evaluate("document.images.length") == 0
-        assert opened.evaluate("[...document.scripts].filter(script => !script.type).length") == 1
-        assert expected - {"IMG"} <= set(opened.evaluate("[...document.querySelectorAll('*')].map(e => e.tagName)"))
-        for button in ("#expand", "#collapse", "#expand"):
-            if opened.page.locator(button).count():
-                opened.page.locator(button).click()
-        if opened.page.locator(".rows").count():
-            opened.page.locator("#grid").focus()
-            opened.page.keyboard.press("Home")
-            for _ in range(40):
-                opened.page.keyboard.press("ArrowDown")
-                assert opened.evaluate("document.images.length") == 0
-            opened.page.locator("#view").select_option("list")
-            opened.page.locator("#search").fill("<")
-        if opened.page.locator("#curves").count():
-            opened.page.locator("#curves").scroll_into_view_if_needed()
-            opened.page.wait_for_timeout(100)
-        opened.evaluate("dispatchEvent(new Event('beforeprint'))")
-        # Controls would turn or hide the text around them.
-        text: str = opened.evaluate("document.documentElement.textContent")
-        assert not set(text) & set("\u202e\u2066\u200f\u061c\0\x07\x1b\ufeff")
-        assert opened.evaluate("document.querySelectorAll('[onerror],[onload],[onmouseover]').length") == 0
-        assert opened.evaluate("document.querySelectorAll('b, img, textarea, body svg[onload]').length") == 0
-        assert opened.messages == []
-        assert opened.requests == [page.as_uri()]
-        assert opened.evaluate("document.documentElement.scrollWidth") <= 1280
-        assert page.stat().st_size < 2_000_000
-        return text
+    window.open(page)
+    expected = {"HTML", "HEAD", "BODY", "IMG", "SCRIPT"}
+    assert window.evaluate("document.images.length") == 0
+    assert window.evaluate("[...document.scripts].filter(script => !script.type).length") == 1
+    assert expected - {"IMG"} <= set(window.evaluate("[...document.querySelectorAll('*')].map(e => e.tagName)"))
+    for button in ("#expand", "#collapse", "#expand"):
+        if window.page.locator(button).count():
+            window.page.locator(button).click()
+    if window.page.locator(".rows").count():
+        window.page.locator("#grid").focus()
+        window.page.keyboard.press("Home")
+        for _ in range(40):
+            window.page.keyboard.press("ArrowDown")
+            assert window.evaluate("document.images.length") == 0
+        window.page.locator("#view").select_option("list")
+        window.page.locator("#search").fill("<")
+    if window.page.locator("#curves").count():
+        window.page.locator("#curves").scroll_into_view_if_needed()
+        window.page.wait_for_timeout(100)
+    window.evaluate("dispatchEvent(new Event('beforeprint'))")
+    # Controls would turn or hide the text around them.
+    text: str = window.evaluate("document.documentElement.textContent")
+    assert not set(text) & set("\u202e\u2066\u200f\u061c\0\x07\x1b\ufeff")
+    assert window.evaluate("document.querySelectorAll('[onerror],[onload],[onmouseover]').length") == 0
+    assert window.evaluate("document.querySelectorAll('b, img, textarea, body svg[onload]').length") == 0
+    assert window.messages == []
+    assert window.requests == [page.as_uri()]
+    assert window.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert page.stat().st_size < 2_000_000
+    return text
 
 
 class TestHostileTexts:
-    def test_names_and_strings_of_tensors(self, chromium: Any, tmp_path: Path) -> None:
+    def test_names_and_strings_of_tensors(self, window: Window, tmp_path: Path) -> None:
         tensors: dict[str, Any] = {name: np.float32(1) for name in HOSTILE}
         tensors |= {f"{name}/Adam": np.float32(1) for name in HOSTILE}
         values = [text.encode("utf-8", "surrogateescape") for text in HOSTILE]
         tensors |= {f"text_{i}": np.array([value], object) for i, value in enumerate(values)}
         prefix = tfbundle.save(tmp_path / "model", tensors)
         tfbundle.report(prefix, tmp_path / "report.html")
-        check_harmless(chromium, tmp_path / "report.html")
+        check_harmless(window, tmp_path / "report.html")
         text = (tmp_path / "report.html").read_text("utf-8")
         assert r"\\u202etxt.exe" in text
         assert "(1,000,000 characters)" in text
 
-    def test_names_of_changed_and_damaged_tensors(self, chromium: Any, tmp_path: Path) -> None:
+    def test_names_of_changed_and_damaged_tensors(self, window: Window, tmp_path: Path) -> None:
         first = tfbundle.save(tmp_path / "first", {name: np.float32(1) for name in HOSTILE})
         second = tfbundle.save(
             tmp_path / "second", {name + "x" * (i % 2): np.float32(2) for i, name in enumerate(HOSTILE)}
@@ -338,11 +340,11 @@ class TestHostileTexts:
         data = Path(f"{first}.data-00000-of-00001")
         data.write_bytes(bytes(len(data.read_bytes())))
         tfbundle.report(first, tmp_path / "report.html", other=second)
-        text = check_harmless(chromium, tmp_path / "report.html")
+        text = check_harmless(window, tmp_path / "report.html")
         assert "Tensors that could not be compared" in text
         assert f"{len(HOSTILE)} findings" in text
 
-    def test_tags_runs_and_hyperparameters(self, chromium: Any, tmp_path: Path) -> None:
+    def test_tags_runs_and_hyperparameters(self, window: Window, tmp_path: Path) -> None:
         short = [text for text in HOSTILE if len(text) < 200]
         write_scalars(tmp_path, {tag.replace("\udcff\udc80", "\x80"): [1.0, 2.0] for tag in HOSTILE})
         for number, name in enumerate(short):
@@ -351,11 +353,11 @@ class TestHostileTexts:
             write_scalars(folder, {"loss": [1.0, 2.0]})
         write_hparams(tmp_path / "hparams", short)
         tfbundle.report(tmp_path, tmp_path / "report.html")
-        text = check_harmless(chromium, tmp_path / "report.html")
+        text = check_harmless(window, tmp_path / "report.html")
         assert "Hyperparameters" in text
         assert r"\u202etxt.exe" in text
 
-    def test_names_in_graphs(self, chromium: Any, tmp_path: Path) -> None:
+    def test_names_in_graphs(self, window: Window, tmp_path: Path) -> None:
         from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedModel, SignatureDef, TensorInfo
 
         texts = [text for text in HOSTILE if "\udcff" not in text]
@@ -373,19 +375,19 @@ class TestHostileTexts:
             SavedModel(saved_model_schema_version=1, meta_graphs=[meta]).SerializeToString()
         )
         tfbundle.report(folder, tmp_path / "report.html")
-        text = check_harmless(chromium, tmp_path / "report.html")
+        text = check_harmless(window, tmp_path / "report.html")
         assert "Signatures" in text
         assert "reads-files" in text or "Reads files" in text
 
     @pytest.mark.parametrize("name", [text for text in HOSTILE if len(text) < 200 and not set(text) & set("/\0")])
-    def test_names_of_files(self, chromium: Any, tmp_path: Path, name: str) -> None:
+    def test_names_of_files(self, window: Window, tmp_path: Path, name: str) -> None:
         folder = tmp_path / name
         folder.mkdir()
         tfbundle.save(folder / f"{name}-1", {"w": np.float32(1)})
         tfbundle.save(folder / f"{name}-2", {"w": np.float32(1)})
         (folder / f"{name}.pb").write_bytes(b"<html>" + name.encode("utf-8", "surrogateescape"))
         tfbundle.report(folder, tmp_path / "report.html")
-        check_harmless(chromium, tmp_path / "report.html")
+        check_harmless(window, tmp_path / "report.html")
 
 
 def write_hparams(folder: Path, texts: list[str]) -> None:
