@@ -38,6 +38,7 @@ from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
 from tfbundle.storage.base import FileStat, Listing, Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
+from tfbundle.storage.stated_paths import last_part
 from tfbundle.tensors.store import Facts, TensorStore
 
 
@@ -206,7 +207,7 @@ def _times(
         if files is not None:
             return _place(files.prefix, listings)
         # A missing checkpoint may have left files without an index in the folder.
-        return listings.real(folder), path.replace("\\", "/").rpartition("/")[2]
+        return listings.real(folder), last_part(path)
 
     places = {place(path): time for path, time in zip(stored, times, strict=True)}
     if state.model_checkpoint_path:

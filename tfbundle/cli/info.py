@@ -15,9 +15,11 @@ from tfbundle.cli.output import print_fact, print_json, print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.natural_order import natural_key
 from tfbundle.printable import count_of, escape_name, format_size, one_line
+from tfbundle.storage.locations import locate, within
 
 if TYPE_CHECKING:
     from tfbundle.overview.items import Item, Overview
+    from tfbundle.storage.base import Location
 
 # Models that may come from an untrusted source, and are worth scanning before they are loaded.
 _SCANNED = ("saved-model-folder", "saved-model", "saved-model-text", "keras", "keras-metadata")
@@ -85,10 +87,7 @@ def _fact(value: Any) -> str:
 
 
 def _print_tree(found: Overview) -> None:
-    from tfbundle.storage.locations import locate
-    from tfbundle.storage.object_stores import scheme_of
-
-    root = f"{locate(found.path).join('').bare()}/" if scheme_of(found.path) else locate(found.path).join("").path
+    root = locate(found.path)
     items = sorted(found.items, key=lambda item: natural_key(item.path))
     rows = [_cells(item, root) for item in items[:_MOST_ROWS]]
     if rows:
@@ -97,7 +96,7 @@ def _print_tree(found: Overview) -> None:
         print_line(f"and {len(items) - len(rows):,} more; --json lists all of them")
     wrong = [item for item in items if item.problem]
     for item in wrong[:_MOST_PROBLEMS]:
-        print_line(f"{one_line(_short(item.path, root))}: {one_line(item.problem or '')}")
+        print_line(f"{one_line(within(item.path, root))}: {one_line(item.problem or '')}")
     if len(wrong) > _MOST_PROBLEMS:
         print_line(f"and {len(wrong) - _MOST_PROBLEMS:,} more with problems; --json lists all of them")
     counts = Counter(_LABELS.get(item.kind, item.kind) for item in items)
@@ -115,19 +114,14 @@ def _noun(kind: str) -> tuple[str, ...]:
     return _PLURALS.get(kind, (kind if is_noun else f"{kind} file",))
 
 
-def _cells(item: Item, root: str) -> tuple[str, ...]:
+def _cells(item: Item, root: Location) -> tuple[str, ...]:
     return (
         _LABELS.get(item.kind, item.kind),
-        escape_name(_short(item.path, root)),
+        escape_name(within(item.path, root)),
         "-" if item.step is None else str(item.step),
         "-" if item.size is None else format_size(item.size),
         "problem" if item.problem else "ok",
     )
-
-
-def _short(path: str, root: str) -> str:
-    """Return a path relative to the root; the root itself is a dot."""
-    return path[len(root) :] if path.startswith(root) and path != root else "." if path + "/" == root else path
 
 
 def _commands_of(item: Item) -> dict[str, str]:

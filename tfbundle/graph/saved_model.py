@@ -25,6 +25,7 @@ from tfbundle.plurals import plural
 from tfbundle.proto import AssetFileDef, FingerprintDef, SavedObjectGraph
 from tfbundle.proto import SavedModel as SavedModelProto
 from tfbundle.storage.locations import locate
+from tfbundle.storage.stated_paths import leads_outside
 
 _SERVE = "serve"
 
@@ -108,7 +109,7 @@ class SavedModel:
             definitions += (item for item in listed if isinstance(item, AssetFileDef))
             for definition in definitions:
                 name = definition.filename
-                if locate(name).is_absolute or ".." in name.replace("\\", "/").split("/") or "\0" in name:
+                if leads_outside(name):
                     raise FormatError(f"the asset {name!r} would be outside of the SavedModel", path=self.path)
                 path = locate(self.folder).join("assets", name).path
                 assets.setdefault(name, Asset(name, path, definition.tensor_info.name))

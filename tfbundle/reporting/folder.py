@@ -12,6 +12,7 @@ from tfbundle.overview.items import Item, Overview
 from tfbundle.printable import format_size
 from tfbundle.reporting.facts import Table
 from tfbundle.storage.base import Location
+from tfbundle.storage.locations import locate, within
 
 GRAPHS = (
     "graph",
@@ -31,21 +32,19 @@ def checkpoint_table(location: Location, found: Overview, listed: Iterable[Liste
     """
     rows: list[tuple[str, int | None, float | None, int | None, str, str]] = []
     if found.folders:
-        root = location.join("").path
         for item in found.items:
             if item.kind == "checkpoint":
                 time = item.facts.get("time")
                 state = _state(item.problem, bool(item.facts.get("in_state")))
-                name = item.path.removeprefix(root)
+                name = within(item.path, location)
                 rows.append((name, item.step, time, item.size, str(item.facts.get("format", "")), state))
     elif any(item.kind == "checkpoint" for item in found.items):
-        folder = location.parent.join("").path
         for one in listed:
             state = _state(one.problem, one.in_state)
-            rows.append((one.prefix.removeprefix(folder), one.step, one.time, one.size, one.format, state))
+            rows.append((within(one.prefix, location.parent), one.step, one.time, one.size, one.format, state))
     if (len(rows) < 2 and not found.folders) or not rows:
         return None
-    rows.sort(key=lambda row: (natural_key(row[0].rpartition("/")[0]), row[1] is not None, row[1] or 0, row[2] or 0.0))
+    rows.sort(key=lambda row: (natural_key(locate(row[0]).parent.path), row[1] is not None, row[1] or 0, row[2] or 0.0))
     cells = [
         (name, "–" if step is None else f"{step:,}", format_time(time), _size(size), format.upper(), state)
         for name, step, time, size, format, state in rows
@@ -62,11 +61,10 @@ def contents_table(location: Location, found: Overview) -> Table | None:
     """Return what a folder contains besides checkpoints, or ``None`` if there is nothing else."""
     if not found.folders:
         return None
-    root = location.join("").path
     items = sorted(_others(found.items), key=lambda item: natural_key(item.path))
     rows = [
         (
-            "." if item.path == location.path else item.path.removeprefix(root),
+            within(item.path, location),
             item.description,
             "–" if item.step is None else f"{item.step:,}",
             _size(item.size),

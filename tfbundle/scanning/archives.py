@@ -16,11 +16,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from tfbundle.scanning.assets import leads_outside
 from tfbundle.scanning.contents import BytesSource, Content
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.storage.base import Source
 from tfbundle.storage.local import LocalSource
+from tfbundle.storage.stated_paths import has_drive, leads_outside, split_path
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file of an archive."""
@@ -156,13 +156,13 @@ def _tar_members(content: Content, archive: tarfile.TarFile, leave_out: LeaveOut
 
 def _target(name: str, target: str, *, is_hard: bool) -> str | None:
     """Return the target of a link, or ``None`` if it is in the archive; hard links name another member."""
-    folder = [] if is_hard else [part for part in name.replace("\\", "/").split("/")[:-1] if part not in ("", ".")]
+    folder = [] if is_hard else [part for part in split_path(name)[:-1] if part not in ("", ".")]
     depth = len(folder)
-    for part in target.replace("\\", "/").split("/"):
+    for part in split_path(target):
         depth += -1 if part == ".." else 0 if part in ("", ".") else 1
         if depth < 0:
             return target
-    return target if target[:1] in ("/", "\\") or target[1:2] == ":" else None
+    return target if target[:1] in ("/", "\\") or has_drive(target) else None
 
 
 def _contents(
@@ -185,7 +185,7 @@ def _contents(
             report(ScanFinding("archive-path", "high", message, path, trigger="unreachable", argument=member.target))
         if member.size > _SMALL and not is_worth_reading(member.name):
             continue
-        *folders, name = member.name.replace("\\", "/").split("/")
+        *folders, name = split_path(member.name)
         if member.start is not None:
             yield Content(BytesSource(path, content.source.view(member.start, member.size)), name, tuple(folders))
             continue

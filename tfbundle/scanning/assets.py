@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tfbundle.proto import MetaGraphDef
 from tfbundle.scanning.contents import Content
 from tfbundle.scanning.report import ScanFinding
-from tfbundle.storage.locations import locate
+from tfbundle.storage.stated_paths import leads_outside
 
 _HEAD = 512
 _BINARIES = (
@@ -21,12 +21,6 @@ _SCRIPTS = (".py", ".pyc", ".sh", ".bat", ".ps1", ".js", ".so", ".dll", ".dylib"
 _PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
 # Folders of a SavedModel that hold files for the model.
 _ASSET_FOLDERS = ("assets", "assets.extra")
-
-
-def leads_outside(name: str) -> bool:
-    """Return whether a name leads out of the folder that it is meant in."""
-    parts = name.replace("\\", "/").split("/")
-    return locate(name).is_absolute or name[:1] in ("/", "\\") or ".." in parts or name[1:2] == ":" or "\0" in name
 
 
 def asset_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tfbundle.scanning.op_effects import Effect
 from tfbundle.scanning.values import Hole, Text
+from tfbundle.storage.stated_paths import split_path
 
 FROM_CALLER = "comes from the caller"
 NOT_KNOWN = "unknown"
@@ -103,7 +104,7 @@ def _is_own(text: Text, effect: Effect) -> bool:
     # What follows the path of the saver must not lead elsewhere, as "/../../x" does.
     rest = text.parts[1:]
     leads_elsewhere = any(
-        b".." in re.split(rb"[/\\\\]", part) if isinstance(part, bytes) else part.kind != "shard" for part in rest
+        ".." in split_path(part.decode("latin-1")) if isinstance(part, bytes) else part.kind != "shard" for part in rest
     )
     return first.kind == "saver" and effect.judged == "checkpoint" and not leads_elsewhere
 

@@ -26,6 +26,7 @@ from tfbundle.errors import FormatError
 from tfbundle.matching import is_glob, matcher
 from tfbundle.scanning.report import SEVERITIES, ScanFinding, ScanReport
 from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.stated_paths import split_path
 
 _LARGEST = 16 << 20
 _BASELINE = "tfbundle/scan-baseline/1"
@@ -68,9 +69,7 @@ def _argument_matches(pattern: str, finding: ScanFinding) -> bool:
         return True
     if not is_glob(pattern) or not finding.arguments:
         return finding.arguments == (pattern,)
-    return all(
-        ".." not in value.replace("\\", "/").split("/") and _matches(pattern, value) for value in finding.arguments
-    )
+    return all(".." not in split_path(value) and _matches(pattern, value) for value in finding.arguments)
 
 
 def load_policy(path: StrPath) -> Policy:

@@ -94,3 +94,9 @@ def with_options(source: T, storage_options: StorageOptions | None) -> T | Locat
     if isinstance(source, str | bytes | os.PathLike) and scheme_of(os.fsdecode(source)) in SCHEMES:
         return locate(source, storage_options)
     return source
+
+
+def within(path: str, folder: Location) -> str:
+    """Return how ``path`` continues after ``folder``: ``"."`` for the folder, and ``path`` if it is elsewhere."""
+    root = folder.join("").path if isinstance(folder, LocalLocation) else f"{folder.path.rstrip('/')}/"
+    return "." if path in (folder.path, root, root[:-1]) else path.removeprefix(root)

@@ -28,14 +28,13 @@ from tfbundle.limits import LARGEST_BY_HAND, LARGEST_NOTE, LARGEST_TEXT_GROWTH, 
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
+from tfbundle.storage.stated_paths import has_drive, last_part, split_path
 
 STATE_NAME = "checkpoint"
 
 # The control characters that result if backslashes are taken for escapes, with the letter after the backslash.
 _CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
 _CONTROL = re.compile("[\a\b\f\n\r\t\v]")
-# On Windows, a path joined to a drive letter is searched for on that drive and not in the folder.
-_DRIVE = re.compile(r"[A-Za-z]:")
 # How many separators of a path are examined, from its end: some may be adjacent, or next to dots.
 _MOST_SEPARATORS = 4 * MOST_FOLDERS
 
@@ -118,7 +117,7 @@ def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
     Most checkpoints that a long state file names are gone. Its paths have a few folders in common, so this test takes a
     hundredth of the time of a search for each file.
     """
-    name = _last_part(stored)
+    name = last_part(stored)
     if name in ("", "."):
         return True
     head = stored[: -len(name)]
@@ -136,16 +135,12 @@ def _is_likely(state: Location, stored: str, listings: Listings) -> bool:
     return any(_may_hold(here, name) for here in found for name in names)
 
 
-def _last_part(stored: str) -> str:
-    return stored.replace("\\", "/").rpartition("/")[2]
-
-
 def _parts(stored: str) -> list[str]:
     """Return the last folders and the name in a path, as many as are searched for."""
-    parts = stored.replace("\\", "/").rsplit("/", _MOST_SEPARATORS)
+    parts = split_path(stored, _MOST_SEPARATORS)
     if len(parts) > _MOST_SEPARATORS:
         del parts[0]  # The rest of the path, which may be a megabyte.
-    return [part for part in parts if part not in ("", ".") and not _DRIVE.match(part)]
+    return [part for part in parts if part not in ("", ".") and not has_drive(part)]
 
 
 def _leads_on(listing: Listing, part: str) -> bool:
@@ -170,7 +165,7 @@ def _candidates(state: Location, stored: str, listings: Listings) -> Iterator[Lo
     # also of relative paths and of gs://bucket/model.ckpt, because folders are flattened and downloaded too.
     parts = _parts(stored)
     ends = range(1, min(len(parts), MOST_FOLDERS) + 1)
-    if _last_part(stored) in ("", "."):
+    if last_part(stored) in ("", "."):
         # The prefix ended in a slash ("run/", which is stored as "."), and its files have no name (".index").
         if parts:
             yield folder.join(stored.removesuffix("."), "")
