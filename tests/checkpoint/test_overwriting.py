@@ -17,7 +17,7 @@ import tfbundle
 from tfbundle.checkpoint.v2 import writer
 from tfbundle.checkpoint.v2.index import read_header
 from tfbundle.formats.table.reader import Table
-from tfbundle.storage import staging
+from tfbundle.storage import placing, staging
 from tfbundle.storage.locations import locate
 
 CALLS = ("open", "write", "rename", "replace", "link", "symlink", "unlink", "fsync", "close")
@@ -152,7 +152,7 @@ def test_each_call_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sha
                 def refuse(*_arguments, **_options):
                     raise OSError(errno.EPERM, "no links here")
 
-                patch.setattr(staging.os, "link", refuse)
+                patch.setattr(placing.os, "link", refuse)
             for name in ("open", "write", "rename", "replace", "symlink", *["link"] * links):
                 patch.setattr(staging.os, name, failing(getattr(os, name)))
             try:
@@ -296,7 +296,7 @@ def test_the_index_of_the_detour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def put_in_place(data, index, detour, *, sync):
         seen.extend(Table(locate(file.path).open(), verify=True) for file in (index, detour.index))
-        staging.put_in_place(data, index, detour, sync=sync)
+        placing.put_in_place(data, index, detour, sync=sync)
 
     monkeypatch.setattr(writer, "put_in_place", put_in_place)
     save(tmp_path / "model", 1, count)

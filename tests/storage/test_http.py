@@ -17,7 +17,7 @@ import pytest
 import tfbundle
 from tests.support.expected import FIXTURES
 from tests.support.http_server import Handler, Server, serving
-from tfbundle.storage import http_objects
+from tfbundle.storage import http_answers, http_objects
 from tfbundle.storage.addresses import is_public
 from tfbundle.storage.http_objects import HttpObjects
 from tfbundle.storage.locations import locate
@@ -182,7 +182,7 @@ def test_a_server_without_ranges(server: Server, monkeypatch: pytest.MonkeyPatch
     server.misbehave = whole
     assert loads_right(f"{server.url}/{PREFIX}")
     assert loads_right(f"{server.url}/{PREFIX}.index")
-    monkeypatch.setattr(http_objects, "_MOST_WHOLE", SIZE - 1)
+    monkeypatch.setattr(http_answers, "_MOST_WHOLE", SIZE - 1)
     with pytest.raises(tfbundle.UnsupportedError, match=rf"sends the whole file, of {SIZE} bytes.*download"):
         tfbundle.load(f"{server.url}/{PREFIX}")
 

@@ -8,7 +8,8 @@ import pytest
 
 from tfbundle import FormatError, MissingFileError, UnsupportedError
 from tfbundle.storage.folders import LocalLocation
-from tfbundle.storage.locations import locate
+from tfbundle.storage.locations import locate, within
+from tfbundle.storage.stated_paths import last_part, leads_outside, split_path
 
 posix = pytest.mark.skipif(os.name == "nt", reason="paths of Windows have other separators")
 
@@ -149,3 +150,38 @@ def test_what_lies_below(tmp_path: Path) -> None:
     assert folder.join("a").is_below(folder)
     assert not folder.is_below(folder.join("a"))
     assert not folder.join("ab").is_below(folder.join("a"))
+
+
+@pytest.mark.parametrize(
+    ("path", "is_outside"),
+    [
+        ("vocab.txt", False),
+        ("a/b..c/d", False),
+        ("a:/b", True),
+        ("C:vocab.txt", True),
+        ("/etc/passwd", True),
+        ("\\\\host\\share", True),
+        ("a/../b", True),
+        ("a\\..\\..\\b", True),
+        ("..", True),
+        ("a\0b", True),
+        ("s3://bucket/key", True),
+        ("", False),
+    ],
+)
+def test_paths_that_lead_out_of_their_folder(path: str, is_outside: bool) -> None:
+    assert leads_outside(path) is is_outside
+
+
+def test_parts_of_paths_of_any_system() -> None:
+    assert split_path("a\\b/c") == ["a", "b", "c"]
+    assert split_path("a\\b/c", 1) == ["a\\b".replace("\\", "/"), "c"]
+    assert [last_part(text) for text in ("a\\b", "a/b", "b", "a/")] == ["b", "b", "b", ""]
+
+
+def test_paths_within_a_folder() -> None:
+    folder = LocalLocation("run")
+    inner = os.path.join("run", "a", "b")
+    assert within(inner, folder) == os.path.join("a", "b")
+    assert within("run", folder) == within(os.path.join("run", ""), folder) == "."
+    assert within("runs/a", folder) == "runs/a"

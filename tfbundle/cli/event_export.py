@@ -128,6 +128,7 @@ audio = _media_command("audio", "Write audio clips, exactly as stored, to FOLDER
 def _write_media(
     kind: str, logdir: str, folder: str, names: tuple[str, ...], tags: tuple[str, ...], salvage: bool, as_json: bool
 ) -> None:
+    from tfbundle.events.files import ROOT, parts_of_run
     from tfbundle.storage.changing import write_in_place_of
     from tfbundle.storage.locations import locate
 
@@ -144,7 +145,7 @@ def _write_media(
             for tag, series in getattr(run, kind).items():
                 if tags and tag not in chosen:
                     continue
-                parts = [_safe(part) for part in (*run.name.split("/"), *tag.split("/"))]
+                parts = [_safe(part) for part in (*(parts_of_run(run.name) or [ROOT]), *tag.split("/"))]
                 place = locate(folder).join(*parts)
                 shared = unicodedata.normalize("NFC", place.path).casefold()
                 for step, element in zip(series.steps.tolist(), series, strict=True):

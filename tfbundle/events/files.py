@@ -25,6 +25,7 @@ from tfbundle.natural_order import natural_key
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate
 
+# The name of a run in the folder itself; other runs are named by the folders that lead to them, with slashes.
 ROOT = "."
 
 # The kinds of file that are opened although they are not named like event files.
@@ -42,6 +43,11 @@ class Found(NamedTuple):
 
     runs: dict[str, list[Location]]
     unreadable: dict[str, OSError]
+
+
+def parts_of_run(run: str) -> list[str]:
+    """Return the names of the folders that lead to a run."""
+    return [] if run == ROOT else run.split("/")
 
 
 def find_runs(path: StrPath) -> Found:

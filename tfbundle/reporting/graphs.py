@@ -16,6 +16,7 @@ from tfbundle.reporting.drawings import Space, draw_graph
 from tfbundle.reporting.facts import Drawing, Facts, Notice, Table
 from tfbundle.reporting.folder import GRAPHS
 from tfbundle.storage.base import Location
+from tfbundle.storage.locations import within
 from tfbundle.tensors.dtypes import python_name
 
 _MOST_GRAPHS = 8
@@ -39,7 +40,7 @@ def read_graphs(location: Location, found: Overview, notices: list[Notice]) -> G
     graphs = Graphs([], [])
     space = Space()
     for path in paths[:_MOST_GRAPHS]:
-        name = location.name if path == location.path else path.removeprefix(location.join("").path)
+        name = location.name if path == location.path else within(path, location)
         try:
             loaded = load_any(path)
             if isinstance(loaded, SavedModel):

@@ -15,7 +15,7 @@ from tfbundle.findings import Report
 from tfbundle.progress import Progress
 from tfbundle.reporting.facts import Stored, TensorFacts, Tensors
 from tfbundle.reporting.reading import Known, Values, read_values
-from tfbundle.storage.folders import common_folder
+from tfbundle.storage.folders import without_common_folder
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.store import Range
@@ -92,10 +92,13 @@ def describe_tensors(opened: Opened, report: Report) -> Tensors:
         )
     for name, problem in opened.problems.items():
         found.append(TensorFacts(name, "?", (), 0, 0, "damaged", problem=problem))
-    folder = common_folder(files)
-    names = tuple(path.removeprefix(folder) for path in files)
     return Tensors(
-        tensors.prefix, tensors.format, names, tuple(found), opened.values is not None, len(tensors) - len(found)
+        tensors.prefix,
+        tensors.format,
+        without_common_folder(files),
+        tuple(found),
+        opened.values is not None,
+        len(tensors) - len(found),
     )
 
 

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from tfbundle.errors import FormatError
 from tfbundle.matching import is_glob, matcher
 from tfbundle.scanning.report import SEVERITIES, ScanFinding, ScanReport
-from tfbundle.storage.locations import StrPath, locate
+from tfbundle.storage.base import Location
+from tfbundle.storage.locations import StrPath, locate, within
 from tfbundle.storage.stated_paths import split_path
 
 _LARGEST = 16 << 20
@@ -103,11 +104,11 @@ def _allowance(entry: Any, path: StrPath) -> Allowance:
 def fingerprints(report: ScanReport) -> list[str]:
     """Return the fingerprint of each finding of a report, in their order, independent of the files' folder."""
     root = locate(report.path)
-    prefix = root.join("").path if root.is_folder() else root.parent.join("").path
-    return [_fingerprint(finding, prefix) for finding in report.findings]
+    folder = root if root.is_folder() else root.parent
+    return [_fingerprint(finding, folder) for finding in report.findings]
 
 
-def _fingerprint(finding: ScanFinding, prefix: str) -> str:
+def _fingerprint(finding: ScanFinding, folder: Location) -> str:
     facts = (
         finding.rule,
         finding.op,
@@ -115,7 +116,7 @@ def _fingerprint(finding: ScanFinding, prefix: str) -> str:
         _GENERATED_NUMBER.sub("", finding.function or ""),
         finding.trigger,
         finding.argument,
-        finding.path.removeprefix(prefix),
+        within(finding.path, folder),
         *finding.within,
     )
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from itertools import takewhile
 
 from tfbundle.errors import MissingFileError
@@ -181,6 +181,13 @@ def _stat(entry: str | os.DirEntry[str]) -> FileStat | None:
     return FileStat(facts.st_size, facts.st_mtime) if stat.S_ISREG(facts.st_mode) else None
 
 
+def local_path(location: Location) -> str:
+    """Return the path of a file of this machine; raise ``ValueError`` for a location elsewhere."""
+    if not isinstance(location, LocalLocation):
+        raise ValueError(f"{location} is not on this machine, where the other files are")
+    return location.path
+
+
 def common_folder(paths: Iterable[str]) -> str:
     """Return the folder that all paths begin with, with its final separator, or ``""`` if there is none."""
     folders = {os.path.dirname(path) for path in paths}
@@ -192,3 +199,9 @@ def common_folder(paths: Iterable[str]) -> str:
         return os.path.join(os.path.commonpath(folders), "") if all(folders) else ""
     except ValueError:  # There are none, or they are on several drives.
         return ""
+
+
+def without_common_folder(paths: Collection[str]) -> tuple[str, ...]:
+    """Return the paths without the folder that all of them begin with."""
+    folder = common_folder(paths)
+    return tuple(path.removeprefix(folder) for path in paths)

@@ -1,16 +1,10 @@
 """Files of an HTTP server, read by ranges with the standard library.
 
-An answer to a range states the size of the file and its ETag, so that no request is made only to ask for these::
-
-    GET /run/model.index             206 Partial Content
-    Range: bytes=-65536              Content-Range: bytes 4000-69535/69536     what was sent, and the size of all
-    If-Match: "5f3c"                 ETag: "5f3c"
-
 A request is repeated if the connection fails, the answer ends early, or the status is one that may pass (408, 429,
-5xx). Each has a time limit that grows with its bytes, so that a server that sends a byte now and then is no endless
-wait. A redirect is followed unless it leads from https to another scheme, or from a public
-address to another host with a private one; the caller's credentials go to the caller's
-host only. The query of a signed URL is sent with each request to that host, and shown in no message.
+5xx). Each has a time limit that grows with its bytes, so that no server is waited for endlessly that sends a byte now
+and then. A redirect is followed unless it leads from https to another scheme, or from a public address to another host
+with a private one; the caller's credentials go to the caller's host only. The query of a signed URL is sent with each
+request to that host, and shown in no message.
 """
 
 from __future__ import annotations
@@ -20,12 +14,10 @@ import errno
 import http.client
 import itertools
 import os
-import re
 import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -33,7 +25,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from tfbundle.errors import AddressError, MissingFileError, UnsupportedError
 from tfbundle.storage.addresses import is_public
-from tfbundle.storage.objects import Answer, ObjectFacts, Objects, overwritten
+from tfbundle.storage.http_answers import BrokenAnswer, FinalError, NoSuffixRangeError, Span, read_answer
+from tfbundle.storage.objects import Answer, ObjectFacts, Objects
 from tfbundle.storage.watch import Watch
 
 MOST_TRIES = 5
@@ -48,19 +41,10 @@ FIRST_WAIT = 0.1
 
 _MOST_REDIRECTS = 5
 _MOST_IDLE = 8
-# A server without ranges sends whole files, which are accepted up to this size.
-_MOST_WHOLE = 64 << 20
-_LONGEST_REASON = 200
 _ESCAPED = "/%:@!$&'()*+,;=~?"
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
-_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
-_NO_RANGE = re.compile(r"bytes \*/(\d{1,19})")
 # What a request to another host than the caller's carries.
 _PUBLIC = frozenset({"accept-encoding", "user-agent", "range", "if-match"})
-
-# The start and the end of what is requested; without a start, the last bytes of the file.
-_Span = tuple[int | None, int]
 
 
 class _Host(NamedTuple):
@@ -74,18 +58,6 @@ class _Host(NamedTuple):
     def authority(self) -> str:
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == (443 if self.scheme == "https" else 80) else f"{name}:{self.port}"
-
-
-class _BrokenAnswer(Exception):
-    """An answer that is worth another attempt; the message says what is wrong with it."""
-
-
-class _NoSuffixRangeError(Exception):
-    """An answer of a server that may have ranges, though none that are counted from the end, as Azure's."""
-
-
-class _FinalError(OSError):
-    """An answer that another attempt would not change."""
 
 
 class HttpObjects(Objects):
@@ -130,7 +102,7 @@ class HttpObjects(Objects):
         """Return the end of a file; see ``Objects.read_tail``."""
         try:
             return self._get(key, {"Range": f"bytes=-{size}"}, (None, size))
-        except _NoSuffixRangeError:
+        except NoSuffixRangeError:
             facts = self._get(key, {"Range": "bytes=0-0"}, None).facts
         if not facts.size:
             return Answer(facts, 0, memoryview(b""))
@@ -171,15 +143,15 @@ class HttpObjects(Objects):
         """Raise ``UnsupportedError``; see ``check_writable``."""
         self.check_writable(self.url(to))
 
-    def _get(self, key: str, headers: dict[str, str], span: _Span | None, into: Sequence[memoryview] = ()) -> Answer:
+    def _get(self, key: str, headers: dict[str, str], span: Span | None, into: Sequence[memoryview] = ()) -> Answer:
         """Request a part of a file, or without ``span`` only its facts, until an answer is whole."""
         url = self.url(key)
         begun = time.monotonic()
         for tries in itertools.count(1):
             try:
                 return self._try(key, headers, span, into)
-            except (_BrokenAnswer, http.client.HTTPException, OSError) as error:
-                if isinstance(error, _FinalError | MissingFileError | PermissionError | ssl.SSLCertVerificationError):
+            except (BrokenAnswer, http.client.HTTPException, OSError) as error:
+                if isinstance(error, FinalError | MissingFileError | PermissionError | ssl.SSLCertVerificationError):
                     raise
                 wait = FIRST_WAIT * 2 ** (tries - 1)
                 if tries == MOST_TRIES or time.monotonic() + wait - begun > RETRY_SECONDS:
@@ -190,7 +162,7 @@ class HttpObjects(Objects):
             time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
-    def _try(self, key: str, headers: dict[str, str], span: _Span | None, into: Sequence[memoryview]) -> Answer:
+    def _try(self, key: str, headers: dict[str, str], span: Span | None, into: Sequence[memoryview]) -> Answer:
         url = self.url(key)
         expected = 0 if span is None else span[1] - (span[0] or 0)
         seconds = REQUEST_SECONDS + expected / SLOWEST_RATE
@@ -206,17 +178,17 @@ class HttpObjects(Objects):
                     connection.connect()
                 if host != self._host and was_public and not connection.is_public:
                     reason = f"the server redirects to {host.name}, an address in a private network, which is refused"
-                    raise _FinalError(errno.EACCES, reason, url)
+                    raise FinalError(errno.EACCES, reason, url)
                 was_public |= connection.is_public
                 connection.request("GET", connection.target(target), headers=sent)
                 response = connection.getresponse()
                 if response.status not in _REDIRECTS:
-                    answer = _read_answer(response, url, span, into)
+                    answer = read_answer(response, url, span, into)
                     done = response.isclosed() and not response.will_close
                     return answer
                 host, target = _redirected(url, host, target, response)
-            except (OSError, http.client.HTTPException, _BrokenAnswer) as error:
-                if watch.is_over and not isinstance(error, _FinalError):
+            except (OSError, http.client.HTTPException, BrokenAnswer) as error:
+                if watch.is_over and not isinstance(error, FinalError):
                     raise TimeoutError(f"the answer was not complete after {seconds:.0f} seconds") from None
                 raise
             finally:
@@ -227,7 +199,7 @@ class HttpObjects(Objects):
                     connection.close()
             if host != self._host:
                 sent = {name: value for name, value in sent.items() if name.lower() in _PUBLIC}
-        raise _FinalError(errno.ELOOP, f"more than {_MOST_REDIRECTS} redirects follow one another", url)
+        raise FinalError(errno.ELOOP, f"more than {_MOST_REDIRECTS} redirects follow one another", url)
 
     def _connect(self, host: _Host) -> _Connection:
         process = os.getpid()
@@ -306,106 +278,14 @@ def _redirected(url: str, host: _Host, target: str, response: http.client.HTTPRe
     """Return where a redirect leads; raises ``OSError`` where it may not be followed."""
     place = response.getheader("Location")
     if not place:
-        raise _BrokenAnswer(f"the server answers {response.status} without a Location")
+        raise BrokenAnswer(f"the server answers {response.status} without a Location")
     try:
         absolute = urljoin(f"{host.scheme}://{host.authority}{target}", place)
         parts = urlsplit(absolute)
         new = _host_of(absolute)
     except ValueError:
-        raise _FinalError(errno.EIO, "the server redirects to something that is not an HTTP URL", url) from None
+        raise FinalError(errno.EIO, "the server redirects to something that is not an HTTP URL", url) from None
     if host.scheme == "https" != new.scheme:
-        raise _FinalError(errno.EACCES, f"the server redirects from https to {new.scheme}, which is refused", url)
+        raise FinalError(errno.EACCES, f"the server redirects from https to {new.scheme}, which is refused", url)
     query = f"?{quote(parts.query, safe=_ESCAPED)}" if parts.query else ""
     return new, quote(parts.path or "/", safe=_ESCAPED) + query
-
-
-def _read_answer(
-    response: http.client.HTTPResponse, url: str, span: _Span | None, into: Sequence[memoryview]
-) -> Answer:
-    status = response.status
-    said = f"the server answers {status} {response.reason}"[:_LONGEST_REASON]
-    if span is not None and span[0] is None and _lacks_suffix_ranges(response, span[1]):
-        raise _NoSuffixRangeError
-    if status in (404, 410):
-        raise MissingFileError(f"there is no file {url}", path=url)
-    if status == 412:
-        raise overwritten(url)
-    if status in (401, 403, 407):
-        raise PermissionError(errno.EACCES, f"access is denied: {said}", url)
-    if status == 416:
-        none = _NO_RANGE.fullmatch(response.getheader("Content-Range") or "")
-        if none is None:
-            raise _BrokenAnswer(said)
-        return Answer(_facts(response, int(none[1])), int(none[1]), memoryview(b""))
-    if status in _PASSING:
-        raise _BrokenAnswer(said)
-    if status not in (200, 206):
-        raise _FinalError(errno.EIO, said, url)
-    coding = (response.getheader("Content-Encoding") or "identity").lower()
-    if coding != "identity":
-        raise UnsupportedError(f"the server sends {url} as {coding}, whose ranges are not those of the file", path=url)
-    first, size, total = _announced(response, url, span)
-    if span is None or size < 0:
-        if size == 1:
-            response.read()  # Then the connection can be used again.
-        return Answer(_facts(response, total), 0, memoryview(b""))
-    is_placed = bool(into) and (first, size) == (span[0], sum(map(len, into)))
-    data = memoryview(b"" if is_placed else bytearray(size))
-    received = 0
-    for buffer in into if is_placed else [data]:
-        done = 0
-        while done < len(buffer):
-            count = response.readinto(buffer[done:])
-            if not count:
-                raise _BrokenAnswer(f"the answer ends after {received + done} of {size} bytes")
-            done += count
-        received += done
-    if response.read(1):
-        raise _BrokenAnswer(f"{size} bytes were announced, and more were sent")
-    return Answer(_facts(response, total), first, data, is_placed)
-
-
-def _lacks_suffix_ranges(response: http.client.HTTPResponse, size: int) -> bool:
-    """Return whether an answer to a request for the last ``size`` bytes is that of a server without such ranges."""
-    if response.status == 200:
-        return response.length is None or response.length > size
-    if response.status == 416:
-        return not (response.getheader("Content-Range") or "").endswith("*/0")
-    return response.status in (400, 500, 501)
-
-
-def _announced(response: http.client.HTTPResponse, url: str, span: _Span | None) -> tuple[int, int, int]:
-    """Return where the bytes of an answer begin, how many they are, and how many the file has.
-
-    Where a server has no ranges and the file is large, only the last is known, and the second is -1.
-    """
-    length = response.length
-    start, end = span or (0, 1)
-    if response.status == 200:
-        if length is None:
-            raise _FinalError(errno.EIO, "the server does not state the size of the file", url)
-        if length <= _MOST_WHOLE or (start == 0 and length <= end):
-            return 0, length, length
-        if span is None or start is None:
-            return 0, -1, length
-        raise UnsupportedError(
-            f"the server of {url} sends the whole file, of {length} bytes, in place of a range; download it", path=url
-        )
-    sent = _RANGE.fullmatch(response.getheader("Content-Range") or "")
-    if sent is None:
-        raise _BrokenAnswer("the server sends a part of the file, and does not state which one")
-    first, stop, total = int(sent[1]), int(sent[2]) + 1, int(sent[3])
-    expected = max(0, total - end) if start is None else start
-    if (first, stop) != (expected, total if start is None else min(end, total)):
-        raise _BrokenAnswer(f"the server sends bytes {first} to {stop} of {total}, which are not those requested")
-    if length is not None and length != stop - first:
-        raise _BrokenAnswer(f"the server announces {stop - first} bytes, and sends {length}")
-    return first, stop - first, total
-
-
-def _facts(response: http.client.HTTPResponse, size: int) -> ObjectFacts:
-    try:
-        mtime = parsedate_to_datetime(response.getheader("Last-Modified") or "").timestamp()
-    except (ValueError, OverflowError):
-        mtime = 0.0
-    return ObjectFacts(size, mtime, response.getheader("ETag") or None)

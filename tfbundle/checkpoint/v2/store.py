@@ -4,8 +4,8 @@
 
     PREFIX.data-00003-of-00008     shard 3: the bytes of tensors, one after the other, C order
 
-The index is the authority; a shard is nothing but bytes. Bytes become arrays in ``stored_slices``; here the slices of
-a tensor are put together.
+The index is the authority; a shard is nothing but bytes. Bytes become arrays in ``stored_slices``, and slices become
+tensors in ``assembly``.
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import repeat
-from math import prod
 
 import numpy as np
 
+from tfbundle.checkpoint.v2.assembly import assemble, assemble_part, check_complete, stream, whole_of
 from tfbundle.checkpoint.v2.bulk import find_places, read_small
 from tfbundle.checkpoint.v2.entry import Location as StoredPlace
 from tfbundle.checkpoint.v2.index import BundleIndex, Slices
 from tfbundle.checkpoint.v2.segments import Segments
 from tfbundle.checkpoint.v2.shards import Shards
 from tfbundle.checkpoint.v2.stored_slices import Room, SliceReader, StoredSlice, stream_slice
-from tfbundle.errors import FormatError, TfBundleError
+from tfbundle.errors import TfBundleError
 from tfbundle.findings import Check, Place
 from tfbundle.formats.checksum import unmask
 from tfbundle.storage.base import Location
 from tfbundle.storage.copying import Sink
-from tfbundle.tensors.arrays import Array, allocate, split
-from tfbundle.tensors.dtypes import numpy_dtype
+from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.parts import VariablePart
-from tfbundle.tensors.selection import Selection, intersect
+from tfbundle.tensors.selection import Selection
 from tfbundle.tensors.shared_stores import SharedStores
-from tfbundle.tensors.slices import TensorSlice, find_gap, incomplete
+from tfbundle.tensors.slices import TensorSlice
 from tfbundle.tensors.store import Copyable, Facts, Range, Reopening, StoredArray
-from tfbundle.tensors.streaming import in_order, stream_bands
 from tfbundle.tensors.threads import run_together
 
 
@@ -161,8 +159,8 @@ class BundleStore:
         if any(stored.is_objects for _, stored in slices):
             return []
         try:
-            if _whole(slices) is None:
-                self._check_complete(self.index.facts_of(record), slices)
+            if whole_of(slices) is None:
+                check_complete(self.index.facts_of(record), slices)
             return [
                 StoredArray(self.reader.full_path(stored), stored.location.offset, box, self.reader.byteorder)
                 for box, stored in slices
@@ -240,69 +238,33 @@ class BundleStore:
 
     def _read(self, name: str, record: bytes, slices: Slices) -> Array:
         try:
-            whole = _whole(slices)
-            return self._assemble(self.index.facts_of(record), slices) if whole is None else self.reader.read(whole)
+            whole = whole_of(slices)
+            if whole is None:
+                return assemble(self.reader, self.index.facts_of(record), slices)
+            return self.reader.read(whole)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
-
-    def _assemble(self, facts: Facts, slices: Slices) -> Array:
-        self._check_complete(facts, slices)
-        self._check_room([stored for _, stored in slices])
-        array = allocate(facts.data_type, facts.shape)
-        for part, stored in slices:
-            array[_box(part).index] = self.reader.read(stored)
-        return array
 
     def read_selection(self, name: str, record: bytes, selection: Selection) -> Array:
         """Return the selected elements of a tensor in ascending order; unverified, but for strings and variants."""
         slices = self.stored_slices(name, record)
         try:
-            whole = _whole(slices)
+            whole = whole_of(slices)
             if whole is None:
-                return self._assemble_part(self.index.facts_of(record), slices, selection)
+                return assemble_part(self.reader, self.index.facts_of(record), slices, selection)
             return self.reader.read_part(whole, selection)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
-
-    def _assemble_part(self, facts: Facts, slices: Slices, selection: Selection) -> Array:
-        found = []
-        for part, stored in slices:
-            box = intersect(selection, _box(part).starts, _box(part).lengths)
-            if box is not None:
-                found.append((stored, *box))
-        if sum(prod(inner.counts) for _, inner, _ in found) != prod(selection.counts):
-            self._check_complete(facts, slices)
-        self._check_room([stored for stored, _, _ in found])
-        array = allocate(facts.data_type, selection.counts)
-        for stored, inner, target in found:
-            # The checksum covers a stored slice as a whole, so that one that is read whole is verified.
-            is_whole = inner.counts == stored.shape
-            array[target] = self.reader.read(stored) if is_whole else self.reader.read_part(stored, inner)
-        return array
 
     def chunks(self, name: str, record: bytes) -> Iterator[Array]:
         """Yield the elements of a tensor in C order, as flat arrays of bounded size (see ``streaming``)."""
         slices = self.stored_slices(name, record)
         try:
-            whole = _whole(slices)
+            whole = whole_of(slices)
             if whole is not None:
                 yield from stream_slice(self.reader, whole)
                 return
-            facts = self.index.facts_of(record)
-            self._check_complete(facts, slices)
-            self._check_room([stored for _, stored in slices])
-            order = in_order([_box(part) for part, _ in slices], facts.shape)
-            if order is not None:
-                for number in order:
-                    yield from stream_slice(self.reader, slices[number][1])
-            elif slices[0][1].is_objects:
-                yield from split(self._assemble(facts, slices))
-            else:
-                for _, stored in slices:
-                    if self.verify:
-                        self.reader.check(stored)
-                itemsize = numpy_dtype(facts.data_type).itemsize
-                yield from stream_bands(facts.shape, itemsize, partial(self._assemble_part, facts, slices))
+            yield from stream(self.reader, self.index.facts_of(record), slices)
         except TfBundleError as error:
             raise error.locate(path=self.path, tensor=name) from None
 
@@ -310,20 +272,8 @@ class BundleStore:
         """Return the segments in which threads can read a tensor of numbers; ``None`` for a partitioned one, strings
         and variants.
         """
-        whole = _whole(self.stored_slices(name, record))
+        whole = whole_of(self.stored_slices(name, record))
         return None if whole is None or whole.is_objects else Segments(self.reader, whole, self.path, name)
-
-    def _check_complete(self, facts: Facts, slices: Slices) -> None:
-        gap = find_gap([_box(part) for part, _ in slices], facts.shape)
-        if gap is not None:
-            raise incomplete(gap, len(slices))
-
-    def _check_room(self, slices: Iterable[StoredSlice]) -> None:
-        room = Room(self.reader)
-        for stored in slices:
-            room.take(stored)
-            if stored.is_objects and prod(stored.shape) > stored.location.size:
-                raise FormatError(f"{prod(stored.shape)} elements cannot be stored in {stored.location.size} bytes")
 
     def read_many(self, names: list[str], *, mmap: bool) -> dict[str, Array]:
         """Return many tensors by name, each of which must be there; with ``mmap`` read-only, and views where there are.
@@ -346,7 +296,7 @@ class BundleStore:
                     for _, stored in slices:
                         room.take(stored)
                         nbytes += stored.location.size
-                    whole = None if mmap else _whole(slices)
+                    whole = None if mmap else whole_of(slices)
                     if whole is not None and not whole.is_objects:
                         plain[whole.location.shard].append((name, whole, len(jobs)))
                     else:
@@ -386,7 +336,7 @@ class BundleStore:
             yield
 
     def _view(self, name: str, record: bytes, slices: Slices) -> Array:
-        whole = _whole(slices)
+        whole = whole_of(slices)
         if whole is not None:
             try:
                 view = self.reader.view(whole)
@@ -403,19 +353,9 @@ class BundleStore:
         slices = self.stored_slices(name, record)
         facts = self.facts(name, record)
         if facts.slices:
-            yield Check(0, None, partial(self._check_complete, facts, slices))
+            yield Check(0, None, partial(check_complete, facts, slices))
         for _, stored in slices:
             shard, offset, size, _ = stored.location
             if shard not in absent:
                 place = Place(self.shards.path(shard), shard, offset, size)
                 yield Check(size, place, partial(self.reader.check, stored))
-
-
-def _whole(slices: Slices) -> StoredSlice | None:
-    """Return the only slice of a tensor that is not partitioned; ``None`` for a partitioned one."""
-    return slices[0][1] if slices and slices[0][0] is None else None
-
-
-def _box(part: TensorSlice | None) -> TensorSlice:
-    assert part is not None  # Only an unpartitioned tensor's slice has none, and that has no need of one.
-    return part

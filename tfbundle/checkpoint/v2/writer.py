@@ -47,7 +47,8 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.copying import CountingSink
 from tfbundle.storage.locations import StorageOptions, StrPath, locate
-from tfbundle.storage.staging import Detour, StagedFile, check_replaceable, put_in_place, sync_folder
+from tfbundle.storage.placing import Detour, put_in_place, sync_folder
+from tfbundle.storage.staging import StagedFile, check_replaceable
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, data_type_number, numpy_dtype
 from tfbundle.tensors.parts import Tiling, find_part, tiling

@@ -25,7 +25,7 @@ from tfbundle.conversion.renaming import Rename
 from tfbundle.errors import MissingFileError
 from tfbundle.events.by_name import Names
 from tfbundle.events.file import EventFile, Options
-from tfbundle.events.files import ROOT, find_runs
+from tfbundle.events.files import find_runs, parts_of_run
 from tfbundle.events.unusual import UnusualBudget
 from tfbundle.formats.records.reader import Loss, Truncation
 from tfbundle.plurals import plural
@@ -33,7 +33,8 @@ from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folders, make_folders_below, remove_empty_folder
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
-from tfbundle.storage.staging import OpenFiles, StagedFile, replace_all
+from tfbundle.storage.placing import replace_all
+from tfbundle.storage.staging import OpenFiles, StagedFile
 
 __all__ = ["EditItem", "EditedEvents", "edit_events"]
 
@@ -225,7 +226,7 @@ def _make_folder(out: Location, target: Target, stack: ExitStack) -> None:
     folder = target.location.parent
     if folder.is_folder():
         return
-    parts = [] if target.run == ROOT else target.run.split("/")
+    parts = parts_of_run(target.run)
     if target.location != out and parts:
         make_folders_below(out, parts)
     else:

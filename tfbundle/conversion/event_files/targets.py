@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.find.names import is_sidecar
 from tfbundle.checkpoint.find.owned import check_replaceable
-from tfbundle.events.files import ROOT
+from tfbundle.events.files import ROOT, parts_of_run
 from tfbundle.identification.files import is_event_file_name
 from tfbundle.storage.base import Location
 
@@ -90,7 +90,7 @@ def _targets(out: Location, runs: Mapping[str, Sequence[Location]], *, merge: bo
         return [Target(out, run, tuple(range(len(files))))]
     targets = []
     for run, files in runs.items():
-        folder = out if run == ROOT else out.join(*run.split("/"))
+        folder = out.join(*parts_of_run(run))
         groups = [tuple(range(len(files)))] if merge else [(number,) for number in range(len(files))]
         targets += [Target(folder.join(files[group[0]].name), run, group) for group in groups]
     return targets

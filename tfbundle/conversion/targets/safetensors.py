@@ -36,8 +36,9 @@ from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file
 from tfbundle.storage.copying import CountingSink, FileSink, Sink
 from tfbundle.storage.early_sync import EarlySync
+from tfbundle.storage.placing import Detour, put_in_place
 from tfbundle.storage.replacing import replacement
-from tfbundle.storage.staging import Detour, OpenFiles, StagedFile, put_in_place
+from tfbundle.storage.staging import OpenFiles, StagedFile
 
 # The library refuses to read a longer header.
 _LARGEST_HEADER = 100_000_000
