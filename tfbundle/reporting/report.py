@@ -32,6 +32,7 @@ from tfbundle.reporting.tensors import describe_tensors, read_tensors
 from tfbundle.scanning.report import ScanReport
 from tfbundle.scanning.scan import scan
 from tfbundle.storage.base import Location
+from tfbundle.storage.folders import LocalLocation
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.replacing import replacement
 from tfbundle.tensors.mapping import TensorMapping
@@ -72,7 +73,8 @@ def report(
     other = with_options(other, storage_options)
     location, target = locate(path), locate(out)
     check_output(target, overwrite=overwrite, sources=[location])
-    if not target.parent.is_folder():  # Reading may take long, so this is not left to the end.
+    # Reading may take long, so this is not left to the end. Object stores have no folders that could be missing.
+    if isinstance(target, LocalLocation) and not target.parent.is_folder():
         raise MissingFileError(f"there is no folder {target.parent} to write {target.name} to", path=target.path)
     page = render_report(path, other=other, statistics=statistics, progress=progress)
     with replacement(target) as file:
