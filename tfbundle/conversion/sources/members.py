@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 # The overhead of a short string in memory, in bytes.
 _STRING_SIZE = 48
-# The variables of an optimizer in .weights.h5 and .keras, and in the older .h5.
-_KERAS_OPTIMIZER = re.compile(r"optimizer/vars/|optimizer_weights/")
+# The variables of an optimizer, and of one that it wraps (as LossScaleOptimizer does), in .weights.h5 and .keras, and in
+# the older .h5.
+_KERAS_OPTIMIZER = re.compile(r"optimizer/(?:\w+/)*vars/|optimizer_weights/")
+# The statistics of metrics, and the states of random generators of layers.
+_KERAS_STATE = re.compile(r"metrics/(?:\w+/)*vars/|(?:.*/)?seed_generator(?:_\d+)?/vars/", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -308,7 +311,8 @@ class MemberTensors(TensorMapping):
 
         if self._model is not None:
             return self._model.weights
-        return find_weights(self, self.slots, None).difference(self._of_optimizer())
+        of_keras = frozenset(filter(_KERAS_STATE.match, self)) if self._format == "hdf5" else frozenset()
+        return find_weights(self, self.slots, None).difference(self._of_optimizer(), of_keras)
 
     def _of_optimizer(self) -> frozenset[str]:
         """Return the names of the variables of an optimizer that Keras stored in HDF5."""
