@@ -232,6 +232,10 @@ class TestSlots:
             "Adam/" * 200_000 + "m",
             "a/" * 500_000 + "w_slot_v",
             "0/" * 500_000 + "Adam",
+            "_A" * 500_000 + "_mht_1of1-keys",
+            "Adam" * 250_000 + "Optimizer_",
+            "w/" + "Adam_m" * 100_000,
+            "/Adam" * 200_000 + "/x",
         ]
         start = time.monotonic()
         assert find_slots(names, None) == frozenset()
@@ -257,12 +261,39 @@ def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
         *("adam_m", "adam_v", "lamb_m", "lamb_v", "lans_m", "lans_v", "lars_m", "adafactor_v", "adafactor_vr"),
         *("adafactor_vc", "adafactor_m", "momentum", "Adam", "Adam_1", "AdamAsync", "AdamWeightDecayOptimizer_1"),
         *("LAMB", "LazyAdam", "RAdamOptimizer", "AdaBelief_1", "lion_m", "adamax_v", "sgd_momentum"),
+        *("LARS", "MLPerfLARSOptimizer", "DistributedAdam", "HorovodAdam_1", "DistributedMomentumOptimizer", "SM3_1"),
+        *("AdaMaxOptimizer", "AMSGrad_2", "QHAdam", "nvlamb_v", "lazyadam_m", "novograd_v", "adam_vhat", "adam_v_1"),
+        *("Adafactor_vr", "GGTOptimizer", "AGNOptimizer", "SomeoneElsesOptimizer_3"),
     ],
 )
 def test_slots_of_bert_and_its_descendants(slot: str) -> None:
     """The name behind that of a variable is a slot's; where there is no such variable it is a weight's."""
     names = ["lm/w", f"lm/w/{slot}", f"other/{slot}", slot, f"lm/w/{slot}/w", f"lm/w/x{slot}"]
     assert find_slots(names, None) == {f"lm/w/{slot}"}
+
+
+def test_slots_of_unknown_forks() -> None:
+    """Only both names of a pair are known: one alone may be a weight, as may be an average."""
+    assert find_slots(["w", "w/electra_m", "w/electra_v", "a/w/new_m", "a/w/new_v"], None) == {
+        *("w/electra_m", "w/electra_v", "a/w/new_m", "a/w/new_v"),
+    }
+    others = ["w", "w/conv_m", "v/gate_m", "v/gate_v", "w/ModelAverageOptimizer", "w/MovingAverage", "w/optimizer"]
+    assert find_slots(others, None) == frozenset()
+
+
+def test_optimizers_of_keras_that_are_wrapped_or_forked() -> None:
+    scopes = ("LazyAdam", "Addons>AdamW", "AdaBeliefOptimizer", "ProximalAdagrad", "DistributedAdam", "LossScaleAdam_1")
+    slots = {f"training/{scope}/w/{slot}" for scope in scopes for slot in ("m", "accumulator")}
+    slots |= {"training/Lookahead/w/slow", "training/ConditionalGradient/w/conditional_gradient"}
+    averages = ["training/MovingAverage/w/average", "training/SWA/w/average", "training/adams/w/m"]
+    assert find_slots(["w", *slots, *averages], None) == slots
+
+
+def test_tables_of_tensorflow_recommenders_addons() -> None:
+    ends = [f"_mht_{number}of2-{table}" for number in (1, 2) for table in ("keys", "values")]
+    slots = {f"emb_{slot}{end}" for slot in ("Adam_m", "Adam_v", "Adagrad_accumulator") for end in ends}
+    others = [f"{name}{end}" for name in ("emb", "alone_Adam_m", "emb_gate_m") for end in ends]
+    assert find_slots([*slots, *others, "emb_Adam_m_mht_1of3-keys"], None) == slots
 
 
 def test_embeddings_of_deeprec() -> None:

@@ -10,7 +10,9 @@
     training/Adam/Variable_3  SGD/moment_0 ...    Keras up to 2.3, which numbers them
     w/adam_m  w/lamb_v  w/lans_m                  optimizers of BERT and its descendants
     w/adafactor_v  w/adafactor_vr  w/momentum     the same with Adafactor, and with momentum
+    w/custom_m  w/custom_v                        the same with any other name, if there are both
     w/Adam-keys  w/Adam-values  w/Adam-freqs ...  DeepRec, which saves embeddings and their slots as tables
+    w_Adam_m_mht_1of2-keys ...-values             TensorFlow Recommenders Addons, which does the same
     w_slot_v  w_slot_vr  w_slot_vc  w_slot_m      Mesh TensorFlow's, such as T5's
     beta1_power  beta2_power                      powers of Adam's decay rates; not of any single variable
 
@@ -45,23 +47,31 @@ AVERAGE = "/ExponentialMovingAverage"
 OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
 
 BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
-KERAS_OPTIMIZER = re.compile(
-    r"(?:Adadelta|Adafactor|Adagrad|Adam|AdamW|AdamWeightDecay|Adamax|Ftrl|LAMB|LazyAdam|Lion|Nadam|NovoGrad"
-    r"|RMSprop|RectifiedAdam|SGD|SGDW|Yogi)(?:_\d+)?"
+# The names of optimizers, as their classes and by default their scopes have them: wrappers such as Horovod's put a word
+# before them, and forks one after them. An optimizer of averages keeps averages.
+_NAMES = (
+    r"(?:[A-Z][A-Za-z0-9]*)?"
+    r"(?:AMSGrad|AddSign|Ada(?:Belief|Bound|Delta|Grad|Max|Mod)|Ada(?:delta|factor|max)|Adagrad(?:DA|Decay)?(?:V2)?"
+    r"|Adam(?:Async|Delta|GS|P|W|WeightDecay)?|COCOB|ConditionalGradient|Ftrl|GGT|LAMB|LARS|Lamb|Lars|Lion|Lookahead"
+    r"|MomentumW?|Muon|Na[dD]am|Novo[gG]rad|Padam|PowerSign|R[aA]dam|RMS[Pp]rop|Ranger|SGDW?|SM3|Shampoo|Yogi)"
+    r"(?:Optimizer)?|(?![A-Za-z0-9]*Average)[A-Z][A-Za-z0-9]*Optimizer"
 )
+KERAS_OPTIMIZER = re.compile(rf"(?:Addons>)?(?:{_NAMES})(?:_\d+)?")
 _KERAS_SCOPE = re.compile(f"/{KERAS_OPTIMIZER.pattern}/")
 # The settings that each of them saves in its scope, unless a schedule replaces the rate.
 _DECAY, _RATE = "/decay", "/learning_rate"
 
 _SAVER_SLOT = re.compile(
-    r"(?:AdaMax|Adadelta|Adafactor|Adagrad|AdagradDA|Adam|AdamW|AddSignOptimizer|Ftrl|LARSOptimizer|Momentum|MomentumW"
-    r"|Nadam|PowerSignOptimizer|ProximalAdagrad|RMSProp|RegAdagrad|Shampoo|AdamAsync|AdagradDecay|AdagradDecayV2"
-    r"|AdaBelief(?:Optimizer)?|AdaBound(?:Optimizer)?|AdafactorOptimizer|AdamOptimizer|AdamWeightDecay(?:Optimizer)?"
-    r"|AdamWOptimizer|LAMB|LAMBOptimizer|LazyAdam(?:Optimizer)?|Lion|MomentumWOptimizer|NadamOptimizer|NovoGrad"
-    r"|RAdam(?:Optimizer)?|RectifiedAdam|Yogi)(?:_\d+)?"
-    r"|(?:adabelief|adam|adamax|adamw|lamb|lans|lars|lion|nadam|radam|sgd|yogi)_(?:m|v|momentum)|adafactor_(?:m|v|vr|vc)"
+    rf"(?:{_NAMES})(?:_\d+)?"
+    rf"|(?:{_NAMES}|adabelief|adabound|adafactor|adagrad|adam|adamax|adamw|amsgrad|lamb|lans|lars|lazy_?adam|lion|nadam|novograd"
+    r"|nvlamb|radam|ranger|rmsprop|sgd|sm3|yogi)_(?:m|v|vr|vc|vhat|momentum|accumulator)(?:_\d+)?"
 )
-_KERAS_SLOT = r"accum_grad|accum_var|accumulator|linear|m|mg|momentum|rms|v|vhat"
+# The slots of any other fork of Adam, which are known by both of their names.
+_PAIR = re.compile(r"[a-z][a-z0-9_]*_[mv]")
+_KERAS_SLOT = (
+    r"accum_grad|accum_var|accumulator|conditional_gradient|grad_norm_sum|gradients_sum|linear|lipschitz|m|mg|momentum"
+    r"|reward|rms|slow|sma_threshold|tilde_w|v|vhat"
+)
 # The slots that Keras up to 2.3 numbers in the scope of an optimizer, with names of their own since 2.3.
 _KERAS_NUMBERED = r"Variable(?:_\d+)?|(?:accumulator|delta_accumulator|m|moment|u|v|vhat)_\d+"
 _MESH_SLOT = "_slot_"
@@ -71,6 +81,9 @@ _EMBEDDING_TABLE = re.compile(
     r"-(?:keys|values|freqs|versions|partition_offset|partition_filter_offset"
     r"|(?:keys|freqs|versions)_filtered)(?:-partition_\d+)?\Z"
 )
+
+# The end of the name of such a table in TensorFlow Recommenders Addons, which joins scopes by underscores.
+_HASH_TABLE = re.compile(rf"_(?:{_NAMES})(?:_\d+)?_(?:{_KERAS_SLOT})(_mht_\d+of\d+-(?:keys|values))\Z")
 
 # What precedes the name of a slot in its key, and the name of a list in the key of a member.
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
@@ -91,6 +104,8 @@ class _Form(Enum):
     NUMBERED = auto()
     MESH = auto()
     EMBEDDING = auto()
+    HASH_TABLE = auto()
+    PAIR = auto()
     KEY = auto()
 
 
@@ -133,6 +148,14 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
         elif form is _Form.EMBEDDING:
             others[name] = owner
             tables[name] = owner + end
+        elif form is _Form.HASH_TABLE:
+            variable = name.removesuffix(end) + end[end.index("_mht_") :]
+            if variable in stored:
+                found.add(name)
+        elif form is _Form.PAIR:
+            other = "v" if name.endswith("m") else "m"
+            if f"{name[:-1]}{other}" in stored:
+                others[name] = owner
         elif (
             form is _Form.BETA_POWER
             or (form is _Form.NUMBERED and KERAS_OPTIMIZER.fullmatch(owner.rpartition("/")[2]))
@@ -153,13 +176,16 @@ def _form_of(last: str) -> tuple[_Form | None, str]:
     match = _LAST_PART.fullmatch(last)
     if match is not None:
         return _Form[str(match.lastgroup)], ""
+    table = _HASH_TABLE.search(last)
+    if table is not None:
+        return _Form.HASH_TABLE, table[0]
     _, mark, kind = last.rpartition(_MESH_SLOT)
     if mark and kind in _MESH_SLOTS:
         return _Form.MESH, mark + kind
     table = _EMBEDDING_TABLE.search(last)
     if table is not None and _SAVER_SLOT.fullmatch(last, 0, table.start()):
         return _Form.EMBEDDING, table[0]
-    return None, ""
+    return (_Form.PAIR if _PAIR.fullmatch(last) else None), ""
 
 
 def _keras_slots(owners: Mapping[str, str], names: AbstractSet[str]) -> Iterator[str]:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 # The overhead of a short string in memory, in bytes.
 _STRING_SIZE = 48
-# The variables of an optimizer, and of one that it wraps (as LossScaleOptimizer does), in .weights.h5 and .keras, and in
-# the older .h5.
+# The variables of an optimizer in .weights.h5 and .keras, and in the older .h5; LossScaleOptimizer wraps another one.
 _KERAS_OPTIMIZER = re.compile(r"optimizer/(?:\w+/)*vars/|optimizer_weights/")
 # The statistics of metrics, and the states of random generators of layers.
 _KERAS_STATE = re.compile(r"metrics/(?:\w+/)*vars/|(?:.*/)?seed_generator(?:_\d+)?/vars/", re.DOTALL)
