@@ -38,6 +38,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE
+from tfbundle.checkpoint.optimizer_names import is_named_after_optimizer, is_optimizer_name
 from tfbundle.checkpoint.scoped_names import find_ends, starting_with
 
 # The end of the name under which the moving average of a variable is saved.
@@ -47,33 +48,19 @@ AVERAGE = "/ExponentialMovingAverage"
 OTHER_LISTS = ("_model_variables_moving_average", "_trainable_variables")
 
 BETA_POWER = re.compile(r"beta[12]_power(?:_\d+)?")
-# The names of optimizers, as their classes and by default their scopes have them: wrappers such as Horovod's put a word
-# before them, and forks one after them. An optimizer of averages keeps averages.
-_NAMES = (
-    r"(?:[A-Z][A-Za-z0-9]*)?"
-    r"(?:AMSGrad|AddSign|Ada(?:Belief|Bound|Delta|Grad|Max|Mod)|Ada(?:delta|factor|max)|Adagrad(?:DA|Decay)?(?:V2)?"
-    r"|Adam(?:Async|Delta|GS|P|W|WeightDecay)?|COCOB|ConditionalGradient|Ftrl|GGT|LAMB|LARS|Lamb|Lars|Lion|Lookahead"
-    r"|MomentumW?|Muon|Na[dD]am|Novo[gG]rad|Padam|PowerSign|R[aA]dam|RMS[Pp]rop|Ranger|SGDW?|SM3|Shampoo|Yogi)"
-    r"(?:Optimizer)?|(?![A-Za-z0-9]*Average)[A-Z][A-Za-z0-9]*Optimizer"
-)
-KERAS_OPTIMIZER = re.compile(rf"(?:Addons>)?(?:{_NAMES})(?:_\d+)?")
-_KERAS_SCOPE = re.compile(f"/{KERAS_OPTIMIZER.pattern}/")
 # The settings that each of them saves in its scope, unless a schedule replaces the rate.
 _DECAY, _RATE = "/decay", "/learning_rate"
 
-_SAVER_SLOT = re.compile(
-    rf"(?:{_NAMES})(?:_\d+)?"
-    rf"|(?:{_NAMES}|adabelief|adabound|adafactor|adagrad|adam|adamax|adamw|amsgrad|lamb|lans|lars|lazy_?adam|lion|nadam|novograd"
-    r"|nvlamb|radam|ranger|rmsprop|sgd|sm3|yogi)_(?:m|v|vr|vc|vhat|momentum|accumulator)(?:_\d+)?"
-)
 # The slots of any other fork of Adam, which are known by both of their names.
 _PAIR = re.compile(r"[a-z][a-z0-9_]*_[mv]")
-_KERAS_SLOT = (
-    r"accum_grad|accum_var|accumulator|conditional_gradient|grad_norm_sum|gradients_sum|linear|lipschitz|m|mg|momentum"
-    r"|reward|rms|slow|sma_threshold|tilde_w|v|vhat"
-)
+# fmt: off
+_KERAS_SLOTS = frozenset({
+    "accum_grad", "accum_var", "accumulator", "conditional_gradient", "grad_norm_sum", "gradients_sum", "linear",
+    "lipschitz", "m", "mg", "momentum", "reward", "rms", "slow", "sma_threshold", "tilde_w", "v", "vhat",
+})
+# fmt: on
 # The slots that Keras up to 2.3 numbers in the scope of an optimizer, with names of their own since 2.3.
-_KERAS_NUMBERED = r"Variable(?:_\d+)?|(?:accumulator|delta_accumulator|m|moment|u|v|vhat)_\d+"
+_KERAS_NUMBERED = re.compile(r"Variable(?:_\d+)?|(?:accumulator|delta_accumulator|m|moment|u|v|vhat)_\d+")
 _MESH_SLOT = "_slot_"
 _MESH_SLOTS = ("m", "v", "vr", "vc")
 # The tables of an embedding in DeepRec, with and without filters, partitions and versions.
@@ -83,7 +70,7 @@ _EMBEDDING_TABLE = re.compile(
 )
 
 # The end of the name of such a table in TensorFlow Recommenders Addons, which joins scopes by underscores.
-_HASH_TABLE = re.compile(rf"_(?:{_NAMES})(?:_\d+)?_(?:{_KERAS_SLOT})(_mht_\d+of\d+-(?:keys|values))\Z")
+_HASH_TABLE = re.compile(r"_mht_\d+of\d+-(?:keys|values)\Z")
 
 # What precedes the name of a slot in its key, and the name of a list in the key of a member.
 _OBJECT_SLOT = "/.OPTIMIZER_SLOT/"
@@ -107,20 +94,6 @@ class _Form(Enum):
     HASH_TABLE = auto()
     PAIR = auto()
     KEY = auto()
-
-
-_LAST_PART = re.compile(
-    "|".join(
-        f"(?P<{form.name}>{pattern})"
-        for form, pattern in (
-            (_Form.SAVER, _SAVER_SLOT.pattern),
-            (_Form.KERAS, _KERAS_SLOT),
-            (_Form.NUMBERED, _KERAS_NUMBERED),
-            (_Form.BETA_POWER, BETA_POWER.pattern),
-            (_Form.KEY, VARIABLE_VALUE),
-        )
-    )
-)
 
 
 def find_slot_names(names: Collection[str]) -> frozenset[str]:
@@ -149,8 +122,7 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
             others[name] = owner
             tables[name] = owner + end
         elif form is _Form.HASH_TABLE:
-            variable = name.removesuffix(end) + end[end.index("_mht_") :]
-            if variable in stored:
+            if name.removesuffix(end) + end[end.index("_mht_") :] in stored:
                 found.add(name)
         elif form is _Form.PAIR:
             other = "v" if name.endswith("m") else "m"
@@ -158,7 +130,7 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
                 others[name] = owner
         elif (
             form is _Form.BETA_POWER
-            or (form is _Form.NUMBERED and KERAS_OPTIMIZER.fullmatch(owner.rpartition("/")[2]))
+            or (form is _Form.NUMBERED and is_optimizer_name(owner.rpartition("/")[2]))
             or (form is _Form.KEY and _is_slot_key(name, stored))
         ):
             found.add(name)
@@ -173,19 +145,37 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
 @lru_cache
 def _form_of(last: str) -> tuple[_Form | None, str]:
     """Return the form of a slot whose name has this last part, and the end that follows the variable's name in it."""
-    match = _LAST_PART.fullmatch(last)
-    if match is not None:
-        return _Form[str(match.lastgroup)], ""
+    if is_named_after_optimizer(last):
+        return _Form.SAVER, ""
+    if last in _KERAS_SLOTS:
+        return _Form.KERAS, ""
+    if _KERAS_NUMBERED.fullmatch(last):
+        return _Form.NUMBERED, ""
+    if BETA_POWER.fullmatch(last):
+        return _Form.BETA_POWER, ""
+    if last == VARIABLE_VALUE:
+        return _Form.KEY, ""
     table = _HASH_TABLE.search(last)
     if table is not None:
-        return _Form.HASH_TABLE, table[0]
+        end = _slot_before(last[: table.start()])
+        return (_Form.HASH_TABLE, end + table[0]) if end else (None, "")
     _, mark, kind = last.rpartition(_MESH_SLOT)
     if mark and kind in _MESH_SLOTS:
         return _Form.MESH, mark + kind
     table = _EMBEDDING_TABLE.search(last)
-    if table is not None and _SAVER_SLOT.fullmatch(last, 0, table.start()):
+    if table is not None and is_named_after_optimizer(last[: table.start()]):
         return _Form.EMBEDDING, table[0]
     return (_Form.PAIR if _PAIR.fullmatch(last) else None), ""
+
+
+def _slot_before(name: str) -> str:
+    """Return the end of a name such as ``embedding_Adam_m`` that names an optimizer and its slot, or ``""``."""
+    for kind in _KERAS_SLOTS:
+        if name.endswith(f"_{kind}"):
+            variable, _, optimizer = name.removesuffix(f"_{kind}").rpartition("_")
+            if variable and is_optimizer_name(optimizer):
+                return f"_{optimizer}_{kind}"
+    return ""
 
 
 def _keras_slots(owners: Mapping[str, str], names: AbstractSet[str]) -> Iterator[str]:
@@ -199,7 +189,7 @@ def _keras_slots(owners: Mapping[str, str], names: AbstractSet[str]) -> Iterator
     for slot, owner in owners.items():
         # Scopes may be named "momentum" as well, so the variable must be stored under its full name.
         is_plain = owner in names and slot.endswith("/momentum")
-        if is_plain or owner in beside or _KERAS_SCOPE.search(f"/{owner}"):
+        if is_plain or owner in beside or any(map(is_optimizer_name, owner.split("/"))):
             yield slot
 
 

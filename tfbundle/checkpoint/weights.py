@@ -33,7 +33,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from tfbundle.checkpoint.objects import VALUE_SUFFIX, VARIABLE_VALUE, ObjectGraph
-from tfbundle.checkpoint.slot_names import AVERAGE, KERAS_OPTIMIZER
+from tfbundle.checkpoint.optimizer_names import is_optimizer_name
+from tfbundle.checkpoint.slot_names import AVERAGE
 from tfbundle.errors import TfBundleError
 from tfbundle.tensors.tensor import Tensor
 
@@ -105,7 +106,7 @@ def _bookkeeping_by_name(tensors: Mapping[str, Tensor]) -> Iterator[str]:
         is_setting = (
             any(pattern.fullmatch(last) for pattern in (_COUNTER, _RATE, _LOSS_SCALE))
             or (scope and scope in counted)
-            or KERAS_OPTIMIZER.fullmatch(scope.rpartition("/")[2])
+            or is_optimizer_name(scope.rpartition("/")[2])
             or (_SETTING.fullmatch(last) and (scope in counted or scope in rated))
         )
         is_state = name.startswith(_METRICS) or (name.endswith(VALUE_SUFFIX) and _RANDOM_STATE.fullmatch(last))
