@@ -28,37 +28,39 @@ pytest.importorskip("obstore", reason="object stores are read by obstore, which 
 TAGS = ["loss", "accuracy"]
 
 
-class Bucket:
-    """A bucket that has the files of a local folder."""
-
-    def __init__(self, served: Served, local: Path) -> None:
-        self._served = served
-        self.local = local
-        self.url = served.url
-
-    def put(self, path: Path) -> None:
-        self._served.put_bytes(path.relative_to(self.local).as_posix(), path.read_bytes())
-
-
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(params=KINDS)
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """An empty bucket."""
     with open_bucket(request.param) as served:
         yield served
 
 
 @pytest.fixture
-def bucket(served: Served, tmp_path: Path) -> Iterator[Bucket]:
-    found = Bucket(served, tmp_path / "local")
+def logs(tmp_path: Path) -> Path:
+    """A local folder of runs and checkpoints."""
     for number in range(4):
-        write_run(found.local / f"logs/run{number}", records(points(TAGS, range(5 + number))))
+        write_run(tmp_path / f"local/logs/run{number}", records(points(TAGS, range(5 + number))))
     for step in (1, 2):
-        tfbundle.save(found.local / f"logs/run1/model.ckpt-{step}", {"w": np.ones((2, 3), np.float32)})
-    for path in found.local.rglob("*"):
-        if path.is_file():
-            found.put(path)
-    yield found
-    for key in served.list_keys():
-        served.delete(key)
+        tfbundle.save(tmp_path / f"local/logs/run1/model.ckpt-{step}", {"w": np.ones((2, 3), np.float32)})
+    return tmp_path / "local/logs"
+
+
+class Bucket:
+    """A bucket that has the files of a local folder."""
+
+    def __init__(self, served: Served, logs: Path) -> None:
+        self._served = served
+        self.local = logs.parent
+        self.url = served.url
+        served.put(logs, "logs")
+
+    def put(self, path: Path) -> None:
+        self._served.put_bytes(path.relative_to(self.local).as_posix(), path.read_bytes())
+
+
+@pytest.fixture
+def bucket(served: Served, logs: Path) -> Bucket:
+    return Bucket(served, logs)
 
 
 @pytest.mark.parametrize("workers", [None, 2])
@@ -119,11 +121,11 @@ def rows(folder: Any) -> list[str]:
 class Written:
     """A data set in the bucket, which ``rows`` reads from a local copy of its objects."""
 
-    def __init__(self, bucket: Bucket, served: Served, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._bucket = bucket
+    def __init__(self, served: Served, logs: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._served = served
+        self._logs = logs
         self._copy = copy
-        self.url = f"{bucket.url}/out"
+        self.url = f"{served.url}/out"
         self.sent: list[str] = []
         self.failing: str | None = None
         real = ObstoreObjects.upload
@@ -141,27 +143,27 @@ class Written:
 
     def export(self, **settings: Any) -> tfbundle.EventDataset:
         self.sent.clear()
-        return tfbundle.export_events(self._bucket.local / "logs", self.url, **settings)
+        return tfbundle.export_events(self._logs, self.url, **settings)
 
     def rows(self) -> list[str]:
         shutil.rmtree(self._copy, ignore_errors=True)
         for key in self.list_keys():
             path = self._copy / key
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(locate(f"{self._bucket.url}/{key}").read(1 << 30))
+            path.write_bytes(locate(f"{self._served.url}/{key}").read(1 << 30))
         return rows(self._copy / "out")
 
     def expected(self, **settings: Any) -> list[str]:
-        return sorted(map(str, tfbundle.event_batches(self._bucket.local / "logs", **settings).read_all().to_pylist()))
+        return sorted(map(str, tfbundle.event_batches(self._logs, **settings).read_all().to_pylist()))
 
 
 @pytest.fixture
-def written(bucket: Bucket, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
-    return Written(bucket, served, tmp_path / "copy", monkeypatch)
+def written(served: Served, logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    return Written(served, logs, tmp_path / "copy", monkeypatch)
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-def test_a_data_set_in_a_bucket(bucket: Bucket, written: Written, workers: int | None) -> None:
+def test_a_data_set_in_a_bucket(logs: Path, written: Written, workers: int | None) -> None:
     done = written.export(workers=workers)
     assert (done.path, done.runs, done.runs_read) == (written.url, 4, 4)
     assert written.sent[-1] == f"out/{NAME}"
@@ -172,9 +174,9 @@ def test_a_data_set_in_a_bucket(bucket: Bucket, written: Written, workers: int |
     assert written.export(workers=workers) == done._replace(runs_read=0, troubles=mock.ANY)
     assert written.sent == []
     # One run has grown, one was replaced, one is gone.
-    append(bucket.local / "logs/run2/events.out.tfevents.1", records(points(TAGS, range(7, 9))))
-    write_run(bucket.local / "logs/run3", records(points(TAGS, range(3))))
-    shutil.rmtree(bucket.local / "logs/run0")
+    append(logs / "run2/events.out.tfevents.1", records(points(TAGS, range(7, 9))))
+    write_run(logs / "run3", records(points(TAGS, range(3))))
+    shutil.rmtree(logs / "run0")
     done = written.export(workers=workers)
     assert (done.runs, done.runs_read, done.runs_removed) == (3, 2, 1)
     assert written.sent[1:] in ([*pair, f"out/{NAME}"] for pair in permutations(written.sent[1:3]))
@@ -190,7 +192,7 @@ def test_a_data_set_from_bucket_to_bucket(bucket: Bucket, written: Written) -> N
 
 
 @pytest.mark.parametrize("failing", ["_pending", "run1/", "run3/", NAME])
-def test_a_failure_leaves_the_objects_that_were_there(bucket: Bucket, written: Written, failing: str) -> None:
+def test_a_failure_leaves_the_objects_that_were_there(logs: Path, written: Written, failing: str) -> None:
     written.failing = failing
     with pytest.raises(OSError, match="the line broke"):
         written.export()
@@ -199,7 +201,7 @@ def test_a_failure_leaves_the_objects_that_were_there(bucket: Bucket, written: W
     written.export()
     before, keys = written.rows(), written.list_keys()
     for number in range(4):
-        write_run(bucket.local / f"logs/run{number}", records(points(TAGS, range(2))))
+        write_run(logs / f"run{number}", records(points(TAGS, range(2))))
     written.failing = failing
     with pytest.raises(OSError, match="the line broke"):
         written.export()
@@ -210,11 +212,11 @@ def test_a_failure_leaves_the_objects_that_were_there(bucket: Bucket, written: W
 
 
 def test_an_answer_that_is_lost_leaves_the_new_data_set(
-    bucket: Bucket, written: Written, monkeypatch: pytest.MonkeyPatch
+    logs: Path, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest is there although its upload has failed, and counts on the other objects."""
     written.export()
-    append(bucket.local / "logs/run2/events.out.tfevents.1", records(points(TAGS, range(7, 9))))
+    append(logs / "run2/events.out.tfevents.1", records(points(TAGS, range(7, 9))))
     real = ObstoreObjects.upload
 
     def lose(objects: ObstoreObjects, key: str, file: Any) -> None:
@@ -235,12 +237,12 @@ def test_an_answer_that_is_lost_leaves_the_new_data_set(
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.parametrize("stop", ["_pending", "run1/", "run3/", NAME])
 def test_a_stop_is_completed_by_the_next_call(
-    bucket: Bucket, written: Written, monkeypatch: pytest.MonkeyPatch, stop: str, is_first: bool
+    logs: Path, written: Written, monkeypatch: pytest.MonkeyPatch, stop: str, is_first: bool
 ) -> None:
     if not is_first:
         written.export()
         for number in range(4):
-            write_run(bucket.local / f"logs/run{number}", records(points(TAGS, range(2))))
+            write_run(logs / f"run{number}", records(points(TAGS, range(2))))
     is_killed = False
 
     def until_killed(name: str) -> Any:
@@ -273,32 +275,32 @@ def test_a_stop_is_completed_by_the_next_call(
     assert written.export().runs_read == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'["../logs/run0/events.out.tfevents.1"]', b"[1]", b"[" * 100_000])
-def test_names_of_a_stopped_update_are_checked(
-    bucket: Bucket, served: Served, written: Written, content: bytes
-) -> None:
+def test_names_of_a_stopped_update_are_checked(served: Served, written: Written) -> None:
     written.export()
-    served.put_bytes("out/_pending.json", content)
-    with pytest.raises(tfbundle.FormatError, match=r"_pending\.json does not have the names of objects; remove it"):
-        written.export()
+    for content in (b"", b"{}", b'["../logs/run0/events.out.tfevents.1"]', b"[1]", b"[" * 100_000):
+        served.put_bytes("out/_pending.json", content)
+        with pytest.raises(tfbundle.FormatError, match=r"_pending\.json does not have the names of objects; remove it"):
+            written.export()
 
 
-def test_a_folder_of_a_bucket_that_is_not_a_data_set(bucket: Bucket, served: Served, written: Written) -> None:
+def test_a_folder_of_a_bucket_that_is_not_a_data_set(
+    bucket: Bucket, served: Served, logs: Path, written: Written
+) -> None:
     with pytest.raises(ValueError, match="is not empty, and not a data set of this kind"):
-        tfbundle.export_events(bucket.local / "logs", f"{bucket.url}/logs")
+        tfbundle.export_events(logs, f"{bucket.url}/logs")
     with pytest.raises(ValueError, match="is a file; name a folder"):
-        tfbundle.export_events(bucket.local / "logs", f"{bucket.url}/logs/run1/model.ckpt-1.index")
+        tfbundle.export_events(logs, f"{bucket.url}/logs/run1/model.ckpt-1.index")
     served.put_bytes("out/README.txt", b"mine")
     with pytest.raises(ValueError, match="is not empty, and not a data set of this kind"):
         written.export()
     served.delete("out/README.txt")
     written.export()
     served.put_bytes("out/README.txt", b"mine")
-    write_run(bucket.local / "logs/run3", records(points(TAGS, range(3))))
+    write_run(logs / "run3", records(points(TAGS, range(3))))
     written.export()
     assert "out/README.txt" in written.list_keys()
 
 
-def test_a_data_set_is_not_written_to_a_server_that_is_read_only(bucket: Bucket) -> None:
+def test_a_data_set_is_not_written_to_a_server_that_is_read_only(logs: Path) -> None:
     with pytest.raises(tfbundle.UnsupportedError, match="read"):
-        tfbundle.export_events(bucket.local / "logs", "http://127.0.0.1:9/out")
+        tfbundle.export_events(logs, "http://127.0.0.1:9/out")
