@@ -194,7 +194,7 @@ def test_batches_are_equal_everywhere(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_a_scheduler_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="dask is not installed")
-    monkeypatch.setattr(dask_cluster, "_PATIENCE", 1)
+    monkeypatch.setattr(dask_cluster, "_PATIENCE", 0.2)
     with pytest.raises(tfbundle.TfBundleError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
         list(choose_engine(None, "tcp://127.0.0.1:9").map(tasks.square, range(3)))
     with pytest.raises(tfbundle.TfBundleError, match="no dask scheduler answers at nonsense://x"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,9 @@ def test_statuses_that_are_tried_again(status: int, is_retried: bool) -> None:
     with open_bucket("az") as bucket:
         assert isinstance(bucket, AzureBucket)
         bucket.put_bytes("run/x", b"data")
-        objects = locate(f"{bucket.url}/run").objects  # type: ignore[attr-defined]
+        quickly = {"backoff": {"init_backoff": timedelta(milliseconds=1)}}
+        location = locate(f"{bucket.url}/run", {**bucket.options, "retry_config": quickly})
+        objects = location.objects  # type: ignore[attr-defined]
         for use in (
             lambda: objects.list("run"),
             lambda: objects.read("run/x", 0, 2, None),

@@ -96,7 +96,7 @@ def test_functions_on_folders_take_them(bucket: Bucket, options: dict[str, Any],
     pytest.importorskip("jinja2", reason="pages are made by jinja2, which is not installed")
     page = tfbundle.report(run, tmp_path / "page.html", other=f"{run}/model.ckpt-20", storage_options=options)
     assert Path(page).read_bytes()
-    remote = tfbundle.report(TRAINING, f"{bucket.url}/out/page.html", storage_options=options)
+    remote = tfbundle.report(TRAINING, f"{bucket.url}/page.html", storage_options=options)
     assert tfbundle.locate(remote).is_file()
     pytest.importorskip("pyarrow", reason="tables are made by pyarrow, which is not installed")
     assert tfbundle.event_batches(events, workers=2, storage_options=options).read_all().num_rows
