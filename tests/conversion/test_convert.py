@@ -99,10 +99,13 @@ def export_fixture(expected: Expected, out: Path) -> dict[str, np.ndarray[Any, A
 
 
 CHECKPOINTS = [expected for format in ("v1", "v2") for expected in expected_checkpoints(format) if not expected.error]
+# numpy takes seconds to read an archive of 20,000 arrays.
+EXPORTS = [
+    (one, format) for one in CHECKPOINTS for format in FORMATS if (one.path.parent.name, format) != ("many-keys", "npz")
+]
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("expected", CHECKPOINTS, ids=lambda one: f"{one}-{one.format}")
+@pytest.mark.parametrize(("expected", "format"), EXPORTS, ids=str)
 def test_fixtures_come_back_as_tensorflow_read_them(tmp_path: Path, expected: Expected, format: str) -> None:
     out = tmp_path / f"out.{format}"
     wanted = export_fixture(expected, out)
@@ -633,11 +636,11 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("format", "tensors", "size", "columns", "cast"),
     [
-        ("safetensors", 2, 1 << 30, False, ""),
+        ("safetensors", 2, 1 << 27, False, ""),
         ("npz", 1, 1 << 27, False, ""),
         ("npz", 1, 1 << 27, True, "float16"),
     ],
-    ids=["2 GB", "npz", "cut in columns and cast"],
+    ids=["safetensors", "npz", "cut in columns and cast"],
 )
 @pytest.mark.effort
 def test_memory_does_not_grow_with_the_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -181,23 +182,24 @@ def test_what_is_cast_is_restored_into_variables_of_that_type(tf: Any, saved: Pa
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("choices", [{}, {"slots": False}, {"weights": True}, {"shards": 3}], ids=str)
-def test_keras_2_loads_weights(tf: Any, choices: dict[str, Any], tmp_path: Path) -> None:
+def test_keras_2_loads_weights(tf: Any, tmp_path: Path) -> None:
     keras = pytest.importorskip("tf_keras", reason="Keras 2 reads the weights, and tf_keras is not installed")
 
     def layers() -> Any:
         return keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
 
     model = layers()
-    model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer="adam", loss="mse", run_eagerly=True)
     model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
     model.save_weights(str(tmp_path / "weights"))
     saved = tf.train.Checkpoint(model=model).save(str(tmp_path / "saved"))
-    for source, rename in ((tmp_path / "weights", None), (saved, {"^model/": ""})):
+    sources = ((tmp_path / "weights", None), (saved, {"^model/": ""}))
+    all_choices: tuple[dict[str, Any], ...] = ({}, {"slots": False}, {"weights": True}, {"shards": 3})
+    for (source, rename), choices in itertools.product(sources, all_choices):
         done = convert(source, tmp_path / "out", rename=rename, overwrite=True, **choices)
         other = layers()
         if "slots" not in choices and "weights" not in choices:
-            other.compile(optimizer="adam", loss="mse")
+            other.compile(optimizer="adam", loss="mse", run_eagerly=True)
         other.load_weights(done.path).assert_existing_objects_matched()
         for found, wanted in zip(other.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(found, wanted)
@@ -209,7 +211,7 @@ def test_a_keras_model_without_its_optimizer(tf: Any, tmp_path: Path) -> None:
 
     def compiled() -> Any:
         model = keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
-        model.compile(optimizer="adam", loss="mse")
+        model.compile(optimizer="adam", loss="mse", run_eagerly=True)
         return model
 
     model = compiled()
@@ -279,7 +281,7 @@ def test_children_are_renamed_only_where_all_agree() -> None:
 
 @pytest.mark.effort
 def test_many_objects_that_move_take_no_more_than_their_number() -> None:
-    count = 20_000
+    count = 5_000
     nodes: list[dict[str, Any]] = [{"children": [(f"layer_{number}", 1 + number) for number in range(count)]}]
     nodes += [{"children": [("kernel", 1 + count + number)]} for number in range(count)]
     nodes += [{"key": f"layer_{number}/kernel{SUFFIX}"} for number in range(count)]
@@ -287,7 +289,7 @@ def test_many_objects_that_move_take_no_more_than_their_number() -> None:
     names = {f"layer_{number}/kernel{SUFFIX}": f"layers/{number}/kernel{SUFFIX}" for number in range(count)}
     start = time.process_time()
     found = decode_object_graph(rewrite_objects(graph, names), count)
-    assert time.process_time() - start < 5  # It would be minutes if each looked at all.
+    assert time.process_time() - start < 1.25  # It would be minutes if each looked at all.
     assert [child.name for child in found[0].children] == ["layers"]
     (layers,) = (child.number for child in found[0].children)
     assert [(child.name, child.number) for child in found[layers].children] == [
