@@ -281,7 +281,7 @@ def test_children_are_renamed_only_where_all_agree() -> None:
 
 @pytest.mark.effort
 def test_many_objects_that_move_take_no_more_than_their_number() -> None:
-    count = 5_000
+    count = 10_000
     nodes: list[dict[str, Any]] = [{"children": [(f"layer_{number}", 1 + number) for number in range(count)]}]
     nodes += [{"children": [("kernel", 1 + count + number)]} for number in range(count)]
     nodes += [{"key": f"layer_{number}/kernel{SUFFIX}"} for number in range(count)]
@@ -289,7 +289,7 @@ def test_many_objects_that_move_take_no_more_than_their_number() -> None:
     names = {f"layer_{number}/kernel{SUFFIX}": f"layers/{number}/kernel{SUFFIX}" for number in range(count)}
     start = time.process_time()
     found = decode_object_graph(rewrite_objects(graph, names), count)
-    assert time.process_time() - start < 1.25  # It would be minutes if each looked at all.
+    assert time.process_time() - start < 2.5  # It would be minutes if each looked at all.
     assert [child.name for child in found[0].children] == ["layers"]
     (layers,) = (child.number for child in found[0].children)
     assert [(child.name, child.number) for child in found[layers].children] == [
