@@ -26,13 +26,13 @@ from tfbundle.proto import Event, Summary
 from tfbundle.storage.local import LocalSource
 
 
-def events(count: int = 40) -> list[Event]:
-    """Scalars, images and histograms in turn, with a graph."""
+def events(count: int = 40, size: int = 300) -> list[Event]:
+    """Scalars, images of ``size`` bytes and more, and histograms in turn, with a graph."""
     found = [Event(wall_time=1, file_version="brain.Event:2"), Event(graph_def=b"\x0a\x03\x0a\x01x")]
     for step in range(count):
         event = Event(wall_time=step, step=step)
         event.summary.value.add(tag="loss", simple_value=step / 2)
-        event.summary.value.add(tag="image").image.encoded_image_string = b"%d" % step * (300 + step)
+        event.summary.value.add(tag="image").image.encoded_image_string = b"%d" % step * (size + step)
         histo = event.summary.value.add(tag="weights").histo
         histo.min, histo.max = 0, step + 1
         histo.bucket_limit.append(step + 1)
@@ -104,14 +104,14 @@ def test_a_compressed_bomb_takes_time_and_no_memory(tmp_path: Path) -> None:
     event = Event(step=1)
     event.summary.value.add(tag="image").image.encoded_image_string = bytes(1 << 20)
     with gzip.open(path, "wb") as file:
-        for _ in range(100):
+        for _ in range(40):
             file.write(frames([event.SerializeToString()]))
     assert path.stat().st_size < 1 << 20
     tracemalloc.start()
     try:
         images = tfbundle.open_events(path).runs["."].images["image"]
-        assert len(images) == 100
-        assert sum(len(image.encoded[0]) for image in images) == 100 << 20
+        assert len(images) == 40
+        assert sum(len(image.encoded[0]) for image in images) == 40 << 20
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
         tracemalloc.stop()
@@ -270,7 +270,7 @@ def test_reading_elements_of_many_runs_keeps_few_files_open(tmp_path: Path) -> N
 @pytest.mark.parametrize("step", [1, 17, 60, 300] if IS_EXHAUSTIVE else [17, 60, 300])
 @pytest.mark.parametrize("damage", ["header", "payload", "missing bytes"])
 def test_a_damaged_log_that_grows_says_what_a_fresh_one_says(tmp_path: Path, damage: str, step: int) -> None:
-    records = [frame(event.SerializeToString()) for event in events(4)]
+    records = [frame(event.SerializeToString()) for event in events(4, 30)]
     start = sum(map(len, records[:3]))
     data = bytearray(b"".join(records))
     if damage == "missing bytes":
