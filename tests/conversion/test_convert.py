@@ -94,7 +94,9 @@ def export_fixture(expected: Expected, out: Path) -> dict[str, np.ndarray[Any, A
                 name.encode()
                 if tensor.dtype.name not in {*REFUSED[out.suffix[1:]], "object"} and "\0" not in name:
                     wanted[name] = tensor.read()
-        convert(checkpoint, out, names=list(wanted))
+        refusal = pytest.raises(ValueError, match=r"no tensor of .* is left to write")
+        with refusal if set(checkpoint) - {"_CHECKPOINTABLE_OBJECT_GRAPH"} and not wanted else contextlib.nullcontext():
+            convert(checkpoint, out, names=list(wanted))
     return wanted
 
 
@@ -109,7 +111,7 @@ EXPORTS = [
 def test_fixtures_come_back_as_tensorflow_read_them(tmp_path: Path, expected: Expected, format: str) -> None:
     out = tmp_path / f"out.{format}"
     wanted = export_fixture(expected, out)
-    found = read_back(out)
+    found = read_back(out) if out.exists() else {}
     assert found.keys() == wanted.keys()
     for name, array in wanted.items():
         assert_same(found[name], array)
