@@ -116,9 +116,9 @@ def make_plan(source: TensorMapping, choices: Choices, *, keeps_objects: bool = 
         items.append(left_out_item(tensor, left_out.get(name, "left out: not chosen")))
     if problems:
         raise UnsupportedError(_describe(problems), path=source.prefix)
-    if not any(line.tensor.name != OBJECT_GRAPH_KEY for line in planned) and any(
-        name != OBJECT_GRAPH_KEY for name in source
-    ):
+    # A format that has no object graphs refuses one that was chosen.
+    values = [line for line in planned if not keeps_objects or line.tensor.name != OBJECT_GRAPH_KEY]
+    if not values and any(name != OBJECT_GRAPH_KEY for name in source):
         raise ValueError(f"no tensor of {source.prefix} is left to write; leave out fewer of them")
     if source.format == "v2":
         check_shared_bytes(place for line in planned for place in line.places)
