@@ -325,6 +325,7 @@ def test_the_optimizer_of_keras_is_left_out(model: Any, tmp_path: Path, name: st
     kept = contents(tmp_path / "no-slots.npz")
     assert set(kept) == {item.name for item in done.items} - slots
     counters = {array.tobytes() for key, array in kept.items() if "optimizer" in key}
+    optimizer = model.optimizer
     states = [np.asarray(value) for value in (*optimizer.variables, *optimizer.inner_optimizer.variables)]
     assert counters == {array.tobytes() for array in states if not array.shape}
 
