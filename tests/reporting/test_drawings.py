@@ -14,7 +14,7 @@ from tests.support.graphs import ExpectedGraph, expected_graphs
 from tfbundle.graph.graph import Function, Graph
 from tfbundle.graph.loading import load_any
 from tfbundle.graph.meta_graph import MetaGraph
-from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef
+from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedModel
 from tfbundle.reporting.drawing_payload import encode_drawings
 from tfbundle.reporting.drawings import MOST_NODES, Space, draw_graph
 from tfbundle.reporting.facts import Drawing
@@ -191,6 +191,21 @@ class TestPages:
         first, second = drawings_of(render_report(tmp_path))
         assert len(first["bodies"][0]["rest"]) == second["nodesLeftOut"] == MOST_NODES * 2 // 3
         assert second["bodies"] == []
+
+    @pytest.mark.parametrize("name", ["graph.pb", "saved_model.pb", "model.meta"])
+    def test_large_graphs_are_released(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        meta = MetaGraphDef(graph_def=GraphDef(node=[NodeDef(name="a", op="NoOp")]))
+        meta.meta_info_def.tags.append("serve")
+        graphs = {"graph.pb": meta.graph_def, "saved_model.pb": SavedModel(meta_graphs=[meta]), "model.meta": meta}
+        (tmp_path / name).write_bytes(graphs[name].SerializeToString())
+        path = tfbundle.save(tmp_path / "model", {"w": 1.0}) if name == "model.meta" else tmp_path
+        size = (tmp_path / name).stat().st_size
+        for limit, is_released in ((size, False), (size - 1, True)):
+            calls: list[None] = []
+            monkeypatch.setattr("tfbundle.reporting.report._SMALL_GRAPHS", limit)
+            monkeypatch.setattr("gc.collect", lambda calls=calls: calls.append(None))
+            assert len(drawings_of(render_report(path))) == 1
+            assert bool(calls) == is_released
 
     def test_without_a_graph_there_is_nothing_to_draw(self, tmp_path: Path) -> None:
         import numpy as np

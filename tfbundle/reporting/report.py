@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfbundle._version import __version__
+from tfbundle.checkpoint.find.names import META_SUFFIX
 from tfbundle.checkpoint.find.owned import check_output
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.findings import Report
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from tfbundle.reporting.curves import Runs
 
 _MOST_NOTICES = 500
+# The largest total size of graphs, in bytes of their files, that is left to the garbage collector. Graphs are about ten
+# times as large in memory.
+_SMALL_GRAPHS = 1 << 20
 
 
 def report(
@@ -93,11 +97,12 @@ def render_report(
 def _collect(location: Location, other: StrPath | None, *, statistics: bool, progress: Progress | None) -> Page:
     found, listed = overview_with_neighbours(location)
     notices: list[Notice] = []
-    _release(found)
+    size_of_graphs = _size_of_graphs(found)
+    _release(size_of_graphs)
     tensors, checked, changes = _read_tensors(location, found, other, notices, statistics, progress)
-    _release(found)
+    _release(size_of_graphs)
     scanned = _scan(location)
-    _release(found)
+    _release(size_of_graphs)
     verdicts = [verify_verdict(checked)]
     notices[:0] = verify_notices(checked)
     if scanned is not None:
@@ -129,9 +134,19 @@ def _collect(location: Location, other: StrPath | None, *, statistics: bool, pro
     )
 
 
-def _release(found: Overview) -> None:
-    """Release the graphs read so far, so that one at a time is in memory: they refer to themselves."""
-    if any(item.kind in GRAPHS or item.facts.get("graph") for item in found.items):
+def _size_of_graphs(found: Overview) -> int:
+    """Return the size of the files of graphs in bytes; for SavedModels, with that of their variables."""
+    prefixes = (locate(item.path) for item in found.items if item.facts.get("graph"))
+    metas = (prefix.plus(META_SUFFIX).stat() for prefix in prefixes)
+    return sum(item.size or 0 for item in found.items if item.kind in GRAPHS) + sum(stat.size for stat in metas if stat)
+
+
+def _release(size_of_graphs: int) -> None:
+    """Release the graphs read so far, if they are large, so that one at a time is in memory: they refer to themselves.
+
+    The garbage collector visits every object of the process, which may take longer than a page about a small model.
+    """
+    if size_of_graphs > _SMALL_GRAPHS:
         gc.collect()
 
 
