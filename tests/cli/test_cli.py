@@ -96,6 +96,11 @@ def test_any_other_import_error_is_not_hidden() -> None:
     ("arguments", "message"),
     [
         (["lss"], "No such command 'lss'"),
+        (["events", "shwo", "x", "loss"], "No such command or path 'shwo'; did you mean 'show'?"),
+        (["events", "stats", "x"], "No such command or path 'stats'; the commands are list, show,"),
+        (["events", "nowhere"], "there is no file or folder nowhere"),
+        (["verify", "x", "y"], "Got unexpected extra argument"),
+        (["verify", "x", NAMES / "bundle.index"], "they are files: pass one path, and quote patterns"),
         (["ls"], "Missing argument 'PATH'"),
         (["ls", "x", "--sort", "y"], "'y' is not one of"),
         (["ls", "no\nwhere"], "there is no checkpoint no\\nwhere"),

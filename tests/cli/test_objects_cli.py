@@ -20,6 +20,7 @@ from tests.support.object_graphs import (
     write_objects,
 )
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.cli.main import cli
 from tfbundle.proto import SavedModel, TensorProto
 
 
@@ -219,3 +220,20 @@ class TestCommand:
         assert code == 0
         assert len(out.splitlines()) == count + 2
         assert len(out) < 1_000_000
+
+    @pytest.mark.parametrize(("columns", "lines"), [(80, 5), (24, 6)])
+    def test_no_name_is_broken_on_a_terminal(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, columns: int, lines: int
+    ) -> None:
+        pytest.importorskip("rich")
+        long = "layer/" * 10 + "kernel"
+        graph = graph_of({"children": [("v", 1), ("w", 2)]}, {"key": "v", "full_name": "a/b"}, {"key": long})
+        path = write_objects(tmp_path / "model", graph, v=np.zeros((4, 8), "f4"), **{long: np.zeros(2)})
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        with pytest.raises(SystemExit):
+            cli(["objects", str(path)])
+        drawn = capsys.readouterr().out.splitlines()
+        assert all(len(line) <= columns for line in drawn if long not in line)
+        assert sum(long in line for line in drawn) == 1
+        assert len(drawn) == lines

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX, is_incomplete_folder, parse_shard, temporary_token
 from tfbundle.checkpoint.v2.index import BundleIndex
 from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.natural_order import natural_key
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.changing import change_time, remove_tree
 from tfbundle.storage.locations import StorageOptions, StrPath, locate
@@ -63,7 +64,10 @@ def list_leftovers(folder: StrPath, *, storage_options: StorageOptions | None = 
     times: dict[Hashable, float] = {}
     for name, save in found.items():
         times[save] = max(times.get(save, 0.0), facts[name][1])
-    return [Leftover(location.join(name).path, facts[name][0], times[save]) for name, save in sorted(found.items())]
+    return [
+        Leftover(location.join(name).path, facts[name][0], times[save])
+        for name, save in sorted(found.items(), key=lambda item: natural_key(item[0]))
+    ]
 
 
 def remove_leftovers(folder: StrPath, *, storage_options: StorageOptions | None = None) -> list[Leftover]:

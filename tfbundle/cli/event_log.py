@@ -112,7 +112,9 @@ def _what_lies_at(logdir: str) -> str:
     if not found.items and not found.others:
         return f"no event files below {logdir}, which has no files; pass a folder with files named *tfevents*"
     kinds = Counter(item.description for item in found.items)
-    parts = [f"{kind} ({number:,})" if number > 1 else kind for kind, number in islice(kinds.items(), _MOST_KINDS)]
+    parts = [
+        f"{kind} and {number - 1:,} more" if number > 1 else kind for kind, number in islice(kinds.items(), _MOST_KINDS)
+    ]
     if len(kinds) > len(parts):
         parts.append(f"{len(kinds) - len(parts):,} more")
     if found.others:

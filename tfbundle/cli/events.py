@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,12 +48,32 @@ _LONGEST_TEXT = 50
 
 
 class _DefaultGroup(click.Group):
-    """A group that passes its arguments to ``list`` if the first is not a subcommand."""
+    """A group that passes its arguments to ``list`` if the first is not a subcommand; without any, it prints help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        first = args[0]
+        if first not in self.commands and first not in ctx.help_option_names:
+            if not ctx.resilient_parsing and (hint := _missing_command(first, args[1:], self.commands)):
+                ctx.fail(hint)
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+
+def _missing_command(word: str, others: Sequence[str], commands: Collection[str]) -> str | None:
+    """Return an error message if a word is probably a misspelt command and not a path."""
+    from tfbundle.storage.locations import locate
+    from tfbundle.suggestions import closest_names
+
+    if word.startswith("-") or "://" in word or locate(word).is_file() or locate(word).is_folder():
+        return None
+    close = closest_names(word, commands, count=2)
+    if close:
+        return f"No such command or path '{word}'; did you mean {' or '.join(map(repr, close))}?"
+    is_followed = bool(others) and not others[0].startswith("-")
+    return f"No such command or path '{word}'; the commands are {', '.join(commands)}" if is_followed else None
 
 
 _follow_option = click.option("--follow", is_flag=True, help="Keep running, and print each new point of a live run.")

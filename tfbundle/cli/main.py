@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -52,6 +53,8 @@ _PROGRAM = "tfbundle"
 # The variable that a shell sets to request its completion script, or completions.
 _COMPLETION = "_TFBUNDLE_COMPLETE"
 _INTERRUPTED = 130
+# The message of click.
+_EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _BROKEN_PIPE = 141
 
 
@@ -108,6 +111,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             message = error.format_message()
             if isinstance(error, click.UsageError) and error.ctx is not None:
+                message += _expansion_hint(message)
                 end = "" if message.endswith((".", "?", "!")) else "."
                 message += f"{end} See '{error.ctx.command_path} --help'."
             return _refuse(message)
@@ -136,6 +140,17 @@ def _suggest(text: str) -> str:
         return f"; did you mean {' or '.join(map(repr, close))}?"
     location = locate(text)
     return f"; 'tfbundle info {text}' identifies it" if location.is_file() or location.is_folder() else ""
+
+
+def _expansion_hint(message: str) -> str:
+    """Return a hint if arguments are superfluous because a shell has replaced a pattern by the files that match it."""
+    from tfbundle.storage.locations import locate
+
+    extra = _EXTRA.match(message)
+    # The names of several files are separated by spaces, and may contain some.
+    if extra is None or not any(locate(word).is_file() for word in extra[1].split()):
+        return ""
+    return "; they are files: pass one path, and quote patterns, so that the shell does not expand them"
 
 
 def _first_path(arguments: list[str]) -> str | None:

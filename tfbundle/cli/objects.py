@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from tfbundle.cli.arguments import json_option, path_argument
-from tfbundle.cli.output import print_json, print_line, print_lines, render
+from tfbundle.cli.output import cell_width, print_json, print_line, print_lines, render, terminal_width
 from tfbundle.errors import TfBundleError, UnsupportedError
 from tfbundle.printable import count_of, escape_name, format_shape
 
@@ -22,16 +22,23 @@ if TYPE_CHECKING:
 # Lines are not indented beyond this depth, and branches of more lines than this are not drawn.
 _DEEPEST = 100
 _MOST_DRAWN = 2000
+# Between the cells of a line, and the width of what is drawn for each level of the tree.
+_GAP = "  "
+_GUIDE = 4
 # The most tensors that one value may consist of; a table has two.
 _MOST_PARTS = 16
 
 
 class Line(NamedTuple):
-    """A line of the tree: its depth, its text, and whether it shows a value."""
+    """A line of the tree: its depth, its cells, and whether it shows a value."""
 
     depth: int
-    text: str
+    cells: tuple[str, ...]
     has_value: bool
+
+    @property
+    def text(self) -> str:
+        return _GAP.join(self.cells)
 
 
 @click.command()
@@ -73,7 +80,7 @@ def _lines(checkpoint: TensorMapping, graph: ObjectGraph) -> Iterator[Line]:
     for depth, name, number, is_first in graph.walk():
         label = escape_name(name) if depth else "(root)"
         if not is_first:
-            yield Line(depth, f"{label} -> #{number}", False)
+            yield Line(depth, (f"{label} -> #{number}",), False)
             continue
         node = graph[number]
         yield _value_line(checkpoint, names, depth, label, node)
@@ -84,18 +91,20 @@ def _lines(checkpoint: TensorMapping, graph: ObjectGraph) -> Iterator[Line]:
 
 
 def _value_line(checkpoint: TensorMapping, names: Sequence[str], depth: int, label: str, node: Node) -> Line:
-    texts = [f"{label} #{node.number}", *(_describe(checkpoint, names, attribute) for attribute in node.attributes)]
-    return Line(depth, "  ".join(texts), bool(node.attributes))
+    cells = [f"{label} #{node.number}"]
+    for attribute in node.attributes:
+        cells += _describe(checkpoint, names, attribute)
+    return Line(depth, tuple(cells), bool(node.attributes))
 
 
-def _describe(checkpoint: TensorMapping, names: Sequence[str], attribute: Attribute) -> str:
+def _describe(checkpoint: TensorMapping, names: Sequence[str], attribute: Attribute) -> list[str]:
     texts = [escape_name(attribute.full_name)]
     keys = _keys(names, attribute.key)
     for key in keys or [attribute.key]:
         facts = _tensor_facts(checkpoint, key)
         kind = f"{facts['dtype']} {format_shape(facts['shape'])}" if facts["dtype"] else "(no such tensor)"
         texts += (kind, "slot" if key in checkpoint.slots else "", escape_name(key))
-    return "  ".join(filter(None, texts))
+    return list(filter(None, texts))
 
 
 def _keys(names: Sequence[str], key: str) -> Sequence[str]:
@@ -146,9 +155,26 @@ def _draw(lines: list[Line]) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(Text(lines[0].text))
+    edge = terminal_width()
+
+    def label(line: Line) -> Text:
+        return Text(_fold(line.cells, edge - _GUIDE * line.depth))
+
+    tree = Tree(label(lines[0]))
     branches = [tree]
     for line in lines[1:]:
         del branches[line.depth :]
-        branches.append(branches[-1].add(Text(line.text)))
+        branches.append(branches[-1].add(label(line)))
     print_lines(render(tree))
+
+
+def _fold(cells: Sequence[str], room: int) -> str:
+    """Return cells in lines of this width; none is broken, so that each can be copied whole."""
+    lines = [cells[0]]
+    for cell in cells[1:]:
+        longer = f"{lines[-1]}{_GAP}{cell}"
+        if cell_width(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(f"{_GAP}{cell}")
+    return "\n".join(lines)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # A longer cell does not widen its column for the other rows, whose columns would move out of sight.
 _WIDEST_COLUMN = 160
+# Wider than the names in any drawing, so that none is broken.
+_WIDEST_DRAWING = 1 << 20
 _GAP = "  "
 _INDENT = "    "
 _PIPE_SIZE = 1 << 12
@@ -205,7 +207,7 @@ def _print_rows(
     right = [header in numbers for header in headers]
     bands = [range(len(headers))]
     if sys.stdout.isatty():
-        edge = _console(stderr=False).width
+        edge = terminal_width()
         if max(_line_width(line, widths) for line in lines) > edge:
             bands = _fold(widths, 1 if headers[0] else 2, edge)
     _print_line_of(head, bands, widths, right, is_header=True)
@@ -266,11 +268,18 @@ def _print_row(text: str, *, is_header: bool) -> None:
         _write(text + "\n")
 
 
+def terminal_width() -> int:
+    """Return the number of columns of the terminal, or of COLUMNS if this is set."""
+    return _console(stderr=False).width
+
+
 def render(drawing: object) -> str:
-    """Return the text of a rich object, such as a tree, without colours, for ``print_lines``."""
+    """Return the text of a rich object, such as a tree, without colours, for ``print_lines``; no line is broken."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, color_system=None)
+    console = Console(
+        file=sys.stdout, width=_WIDEST_DRAWING, highlight=False, markup=False, emoji=False, color_system=None
+    )
     with console.capture() as capture:
         console.print(drawing)
     return capture.get().rstrip("\n")

@@ -26,6 +26,7 @@ from tfbundle.formats.message_budget import check_message
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
+from tfbundle.natural_order import natural_key
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
@@ -118,7 +119,8 @@ def find_graph(path: StrPath) -> Location:
 
 def _graphs_in(folder: Location) -> list[str]:
     listing = folder.list()
-    files = [folder.join(name) for name in listing.names[:_MOST_LOOKED_INTO] if not listing.is_folder(name)]
+    names = sorted(listing.names[:_MOST_LOOKED_INTO], key=natural_key)
+    files = [folder.join(name) for name in names if not listing.is_folder(name)]
     return [file.path for file in files if holds_graph(file)]
 
 
