@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import permutations
+from itertools import cycle, permutations, product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -191,7 +191,11 @@ def test_a_data_set_from_bucket_to_bucket(bucket: Bucket, written: Written) -> N
     assert tfbundle.export_events(f"{bucket.url}/logs", written.url).runs_read == 0
 
 
-@pytest.mark.parametrize("failing", ["_pending", "run1/", "run3/", NAME])
+STAGES = ["_pending", "run1/", "run3/", NAME]
+
+
+# The stores differ in each request, which the tests above make to all of them, and not in which one fails.
+@pytest.mark.parametrize(("served", "failing"), list(zip(cycle(KINDS), STAGES)), indirect=["served"])
 def test_a_failure_leaves_the_objects_that_were_there(logs: Path, written: Written, failing: str) -> None:
     written.failing = failing
     with pytest.raises(OSError, match="the line broke"):
@@ -234,8 +238,11 @@ def test_an_answer_that_is_lost_leaves_the_new_data_set(
     assert not any("_pending" in key for key in written.list_keys())
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-@pytest.mark.parametrize("stop", ["_pending", "run1/", "run3/", NAME])
+@pytest.mark.parametrize(
+    ("served", "stop", "is_first"),
+    [(kind, *case) for kind, case in zip(cycle(KINDS), product(STAGES, [True, False]))],
+    indirect=["served"],
+)
 def test_a_stop_is_completed_by_the_next_call(
     logs: Path, written: Written, monkeypatch: pytest.MonkeyPatch, stop: str, is_first: bool
 ) -> None:
