@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import click
 
 from tfbundle._version import __version__
-from tfbundle.cli.output import ESCAPE_UNENCODABLE, OutputError, flush, print_warning
+from tfbundle.cli.output import ESCAPE_UNENCODABLE, flush, print_warning
 from tfbundle.cli.wording import describe_system_error, for_command
 from tfbundle.errors import AddressError, TfBundleError
 
@@ -87,7 +87,12 @@ class Commands(click.Group):
             from tfbundle.cli.completion import run_completion
 
             sys.exit(run_completion(self, _PROGRAM, _COMPLETION, instruction))
-        sys.exit(self._run(list(sys.argv[1:] if args is None else args)))
+        status = self._run(list(sys.argv[1:] if args is None else args))
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try it again at exit, report the failure and change the status.
+            _drop_output()
+        sys.exit(status)
 
     def _run(self, arguments: list[str]) -> int:
         if sys.stdout is None:  # The parent process closed it.
@@ -105,9 +110,6 @@ class Commands(click.Group):
             except click.exceptions.Exit as leaving:
                 status = leaving.exit_code
             flush()
-        except OutputError as error:
-            _drop_output()
-            return _refuse(error.format_message())
         except click.ClickException as error:
             message = error.format_message()
             if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -118,7 +120,6 @@ class Commands(click.Group):
         except (KeyboardInterrupt, click.Abort):
             return _INTERRUPTED
         except BrokenPipeError:
-            _drop_output()
             return _BROKEN_PIPE
         except AddressError as error:
             return _refuse(str(error))
@@ -159,7 +160,7 @@ def _first_path(arguments: list[str]) -> str | None:
 
 
 def _drop_output() -> None:
-    """Discard what stdout still buffers; otherwise Python would try to write it at exit, and report the failure."""
+    """Discard what stdout still buffers."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # noqa: TID251 - it is a device.
 
