@@ -23,6 +23,7 @@ from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, STRING, Saved, write_bundle
 from tests.support.command import on_terminal, refusal, run, run_json
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
+from tests.support.processes import read_and_leave, run_process
 from tfbundle.cli.index import parse_index
 from tfbundle.cli.main import COMMANDS
 from tfbundle.printable import escape_name, format_shape, format_size, unescape_name
@@ -33,7 +34,7 @@ MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 
 
 def process(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """The command in a new interpreter."""
     return subprocess.run(
         [sys.executable, "-m", "tfbundle", *map(str, arguments)],
         capture_output=True, text=True, encoding="utf-8", cwd=ROOT, check=False, **settings,
@@ -155,14 +156,8 @@ def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("extra", [[], ["--json"]])
 def test_a_broken_pipe_is_quiet(tmp_path: Path, extra: list[str]) -> None:
     write_bundle(tmp_path / "b", {f"tensor{number:05}": MATRIX[0, 0] for number in range(5000)})
-    command = [sys.executable, "-m", "tfbundle", "ls", str(tmp_path / "b"), *extra]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        running.stdout.read(10)
-        running.stdout.close()
-        assert running.stderr.read() == b""
-    assert running.returncode == 141
+    status, _, said = read_and_leave("ls", tmp_path / "b", *extra, size=10)
+    assert (status, said) == (141, "")
 
 
 # Names.
@@ -183,7 +178,7 @@ def test_every_name_is_listed_and_can_be_shown() -> None:
     wanted = list(json.loads((NAMES / "EXPECTED.json").read_text(encoding="utf-8"))["tensors"])
     wanted.sort(key=lambda name: name.encode("utf-8", "surrogateescape"))
     assert [tensor["name"] for tensor in run_json("ls", NAMES)["tensors"]] == wanted
-    lines = process("ls", NAMES, env={**os.environ, "PYTHONUTF8": "1"}).stdout.splitlines()[1:-1]
+    lines = run_process("ls", NAMES).stdout.splitlines()[1:-1]
     printed = [re.split(r" +\[\] ", line)[0] for line in lines]
     assert printed == list(map(escape_name, wanted))
     for text, name in zip(printed, wanted, strict=True):
@@ -194,10 +189,10 @@ def test_every_name_is_listed_and_can_be_shown() -> None:
 def test_a_checkpoint_without_tensors(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {}, num_shards=0)
     assert run_json("ls", tmp_path / "b")["total"] == {"tensors": 0, "parameters": 0, "nbytes": 0, "shards": 0}
-    assert process("ls", tmp_path / "b").stdout.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"
+    assert run("ls", tmp_path / "b").stdout.splitlines()[-1] == "0 tensors, 0 parameters, 0 B"
     assert run_json("verify", tmp_path / "b")["ok"]
     for name in ("out.npz", "out.safetensors"):
-        assert process("convert", tmp_path / "b", tmp_path / name).returncode == 0
+        assert run("convert", tmp_path / "b", tmp_path / name).exit_code == 0
     with np.load(tmp_path / "out.npz") as written:
         assert written.files == []
 
@@ -704,7 +699,7 @@ def test_progress_is_for_terminals(tmp_path: Path) -> None:
     assert "converting" in written
     assert "\x1b" not in other
     for command in ("verify",), ("show", "m"):
-        done = process(command[0], tmp_path / "b", *command[1:])
+        done = run_process(command[0], tmp_path / "b", *command[1:])
         assert (done.returncode, done.stderr) == (0, "")
         assert "\x1b" not in done.stdout
 

@@ -16,8 +16,8 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 from tests.support.bundle_writer import write_bundle
-from tests.support.command import ROOT
 from tests.support.expected import FIXTURES
+from tests.support.processes import ROOT, run_process
 from tests.support.records import frames
 from tfbundle.cli.main import COMMANDS
 from tfbundle.proto import Event, Summary
@@ -56,11 +56,8 @@ def complete(line: list[str], folder: Path) -> list[str]:
         "_TFBUNDLE_COMPLETE": "bash_complete",
         "COMP_WORDS": " ".join(["tfbundle", *line]),
         "COMP_CWORD": str(len(line)),
-        "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tfbundle"], env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = run_process(env=environment, cwd=folder)
     assert done.stderr == ""
     return [line for line in done.stdout.splitlines() if line]
 
@@ -176,7 +173,5 @@ def test_bash_inserts_what_it_reads_as_the_name(tmp_path: Path, program: dict[st
 
 def test_an_unknown_shell_is_no_crash(program: dict[str, str]) -> None:
     environment = {**program, "_TFBUNDLE_COMPLETE": "tcsh_source"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tfbundle"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_process(env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

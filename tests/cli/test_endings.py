@@ -17,8 +17,9 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 from tests.support.bundle_writer import write_bundle
-from tests.support.command import ROOT, on_terminal, refusal
+from tests.support.command import on_terminal, refusal
 from tests.support.expected import FIXTURES
+from tests.support.processes import ROOT, run_process
 from tfbundle import UnsupportedError
 from tfbundle.cli.wording import describe_system_error, for_command
 
@@ -31,12 +32,9 @@ MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 def test_a_full_disk(tmp_path: Path, extra: list[str], count: int) -> None:
     write_bundle(tmp_path / "b", {f"tensor{number:05}": MATRIX[0, 0] for number in range(count)})
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "tfbundle", "ls", str(tmp_path / "b"), *extra],
-            stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False,
-        )  # fmt: skip
+        done = run_process("ls", tmp_path / "b", *extra, stdout=full.fileno())
     assert done.returncode == 2
-    assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n".encode()
+    assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
@@ -44,10 +42,9 @@ def test_a_full_disk(tmp_path: Path, extra: list[str], count: int) -> None:
 def test_help_on_a_full_disk(arguments: list[str]) -> None:
     """The path is not to blame."""
     with open("/dev/full", "wb") as full:
-        command = [sys.executable, "-m", "tfbundle", *arguments]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+        done = run_process(*arguments, stdout=full.fileno())
     assert done.returncode == 2
-    assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n".encode()
+    assert done.stderr == f"tfbundle: cannot write to stdout: {os.strerror(errno.ENOSPC)}\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only a POSIX shell closes it so")

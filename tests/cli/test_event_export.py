@@ -5,11 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +14,8 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 from tests.support.bundle_writer import write_bundle
-from tests.support.command import ROOT, on_terminal, refusal, run
+from tests.support.command import on_terminal, refusal, run
+from tests.support.processes import read_and_leave, run_process
 from tests.support.records import frames
 from tfbundle.proto import Event, Summary
 
@@ -38,23 +36,19 @@ def logs(tmp_path: Path) -> Path:
     return folder
 
 
-def export(*arguments: Any, **settings: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "tfbundle", "events", "export", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, check=False, **{"capture_output": True, **settings})
-
-
 @pytest.mark.parametrize("out", ["-", pytest.param("/dev/stdout", marks=needs_devices)])
 def test_stdout(logs: Path, tmp_path: Path, out: str) -> None:
     """Nothing but the table goes there, whether it is a pipe or a file."""
-    done = export(logs, "-o", out, "--format", "csv")
-    assert (done.returncode, done.stdout, done.stderr) == (0, CSV.encode(), b"")
+    arguments = ["events", "export", logs, "-o", out, "--format", "csv"]
+    done = run_process(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, CSV, "")
     with open(tmp_path / "out", "wb") as file:
         file.write(b"before\n")
         file.flush()
-        assert export(logs, "-o", out, "--format", "csv", capture_output=False, stdout=file).returncode == 0
+        assert run_process(*arguments, stdout=file.fileno()).returncode == 0
     assert (tmp_path / "out").read_text() == f"before\n{CSV}"
-    done = export(logs, "-o", out, "--format", "csv", "--json")
-    assert (done.returncode, done.stdout) == (2, b"")
+    done = run_process(*arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @needs_fifo
@@ -81,22 +75,16 @@ def test_a_full_disk(logs: Path) -> None:
         said = refusal("events", "export", logs, "-o", "/dev/full", "--format", extra)
         assert said == f"tfbundle: /dev/full: {full}\n"
     with open("/dev/full", "wb") as device:
-        done = export(logs, "-o", "-", "--format", "csv", capture_output=False, stdout=device, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (2, f"tfbundle: cannot write to stdout: {full}\n".encode())
+        done = run_process("events", "export", logs, "-o", "-", "--format", "csv", stdout=device.fileno())
+    assert (done.returncode, done.stderr) == (2, f"tfbundle: cannot write to stdout: {full}\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of other systems end in other ways")
 @pytest.mark.parametrize("out", ["-", "/dev/stdout"])
 def test_a_pipe_whose_reader_left(tmp_path: Path, out: str) -> None:
     (tmp_path / "events.out.tfevents.1").write_bytes(frames(scalar("loss", step, 0.5) for step in range(20_000)))
-    command = [sys.executable, "-m", "tfbundle", "events", "export", str(tmp_path), "-o", out, "--format", "csv"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        assert running.stdout.read(10) == b"run,tag,st"
-        running.stdout.close()
-        assert running.stderr.read() == b""
-    assert running.returncode == 141
+    done = read_and_leave("events", "export", tmp_path, "-o", out, "--format", "csv", size=10)
+    assert done == (141, b"run,tag,st", "")
 
 
 @needs_fifo

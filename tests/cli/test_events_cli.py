@@ -21,7 +21,8 @@ pytest.importorskip("click", reason="the command needs click, which is not insta
 pytest.importorskip("rich", reason="the command needs rich, which is not installed")
 
 import tfbundle
-from tests.support.command import ROOT, documents, on_terminal, run
+from tests.support.command import documents, on_terminal, run
+from tests.support.processes import ROOT
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 

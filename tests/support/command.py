@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.processes import start
+
 if TYPE_CHECKING:
     from click.testing import Result
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: Any, answer: str = "") -> Result:
@@ -77,23 +74,22 @@ def on_terminal(*arguments: Any, stream: str, columns: int = 80, status: int = 0
     for name in ("NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
     environment |= settings
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: slave}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tfbundle", *map(str, arguments)], cwd=ROOT, env=environment, **streams
-    ) as running:
-        os.close(slave)
-        written = b""
-        while True:
-            try:
-                data = os.read(master, 4096)
-            except OSError:  # Linux says so when the other side is closed.
-                break
-            if not data:
-                break
-            written += data
-        other = running.stdout or running.stderr
-        assert other is not None
-        rest = other.read()
+    other, pipe = os.pipe()
+    streams = {"stdout": pipe, "stderr": pipe, stream: slave}
+    wait = start(*arguments, env=environment, **streams)
+    os.close(slave)
+    os.close(pipe)
+    written = b""
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:  # Linux says so when the other side is closed.
+            break
+        if not data:
+            break
+        written += data
     os.close(master)
-    assert running.returncode == status
+    with open(other, "rb") as file:
+        rest = file.read()
+    assert wait() == status
     return written.decode(), rest.decode()
