@@ -101,7 +101,7 @@ def test_any_other_import_error_is_not_hidden() -> None:
         (["events", "stats", "x"], "No such command or path 'stats'; the commands are list, show,"),
         (["events", "nowhere"], "there is no file or folder nowhere"),
         (["verify", "x", "y"], "Got unexpected extra argument"),
-        (["verify", "x", NAMES / "bundle.index"], "they are files: pass one path, and quote patterns"),
+        (["verify", "x", NAMES / "bundle.index"], "a file of this name exists: quote patterns"),
         (["ls"], "Missing argument 'PATH'"),
         (["ls", "x", "--sort", "y"], "'y' is not one of"),
         (["ls", "no\nwhere"], "there is no checkpoint no\\nwhere"),

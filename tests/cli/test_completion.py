@@ -76,6 +76,8 @@ def complete(line: list[str], folder: Path) -> list[str]:
         (["show", "damaged", "c"], []),
         (["show", "nowhere", "c"], []),
         (["show", "logs", "c"], []),
+        (["events", "sh"], ["plain,show"]),
+        (["events", "lo"], ["file,lo"]),
         (["events", "show", "logs", ""], ["plain,loss", "plain,recall", "plain,accuracy"]),
         (["events", "show", "--run", "train", "logs", "a"], ["plain,accuracy"]),
         (["events", "show", "logs", "loss", "--run", ""], ["plain,eval", "plain,train"]),

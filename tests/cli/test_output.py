@@ -132,3 +132,10 @@ def test_every_command_with_json_has_its_fields_described() -> None:
         assert document.version >= 1
         assert document.fields
         assert "schema" not in document.fields
+
+
+def test_no_progress_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no stderr if the parent process closed it."""
+    monkeypatch.setattr("sys.stderr", None)
+    with output.progress_bar("reading") as progress:
+        assert progress is None

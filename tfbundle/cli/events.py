@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tfbundle.cli.arguments import hint_of_expansion, json_option
 from tfbundle.cli.completion import complete_tags
@@ -52,14 +53,20 @@ class _DefaultGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:
-            click.echo(ctx.get_help())
-            ctx.exit()
+            if not ctx.resilient_parsing:  # Otherwise a shell completes the first word.
+                click.echo(ctx.get_help())
+                ctx.exit()
+            return super().parse_args(ctx, args)
         first = args[0]
         if first not in self.commands and first not in ctx.help_option_names:
             if not ctx.resilient_parsing and (hint := _missing_command(first, args[1:], self.commands)):
                 ctx.fail(hint)
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the subcommands that begin with a word, or leave it to the shell to complete it as a path."""
+        return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def _missing_command(word: str, others: Sequence[str], commands: Collection[str]) -> str | None:

@@ -144,14 +144,12 @@ def _suggest(text: str) -> str:
 
 
 def _expansion_hint(message: str) -> str:
-    """Return a hint if arguments are superfluous because a shell has replaced a pattern by the files that match it."""
-    from tfbundle.storage.locations import locate
+    """Return a hint if arguments are superfluous because a shell may have expanded a pattern to file names."""
+    from tfbundle.cli.arguments import hint_of_expansion
 
     extra = _EXTRA.match(message)
-    # The names of several files are separated by spaces, and may contain some.
-    if extra is None or not any(locate(word).is_file() for word in extra[1].split()):
-        return ""
-    return "; they are files: pass one path, and quote patterns, so that the shell does not expand them"
+    words = [] if extra is None else extra[1].split()
+    return next(filter(None, map(hint_of_expansion, words)), "")
 
 
 def _first_path(arguments: list[str]) -> str | None:

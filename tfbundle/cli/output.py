@@ -288,7 +288,7 @@ def render(drawing: object) -> str:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress | None]:
     """Yield a function to call with the bytes done and the total bytes; ``None`` if stderr is not a terminal."""
-    if not sys.stderr.isatty() or _is_plain_terminal():
+    if sys.stderr is None or not sys.stderr.isatty() or _is_plain_terminal():  # Without, the parent process closed it.
         yield None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
