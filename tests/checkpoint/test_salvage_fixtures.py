@@ -15,6 +15,7 @@ import pytest
 import tfbundle
 from tests.support.arrays import assert_same
 from tests.support.expected import FIXTURES
+from tests.support.overwriting import overwrite
 from tests.support.sampling import rounds
 from tfbundle import MissingFileError, TfBundleError
 from tfbundle.formats.slice_keys import decode_slice_key
@@ -82,6 +83,9 @@ TABLE_WAYS: dict[str, Callable[[bytes, int], bytes]] = {
     "first block and footer lost": lambda data, meta: bytes(8) + data[8:-FOOTER_SIZE],
 }
 
+# Of so many tensors the values are read.
+_MOST_READ = 500
+
 
 class Good:
     """A copy of a fixture, and what it holds while it is whole."""
@@ -133,21 +137,26 @@ class Good:
         source.close()
         return self.arrays.keys() - touched
 
-    def check(self, survivors: set[str], what: str) -> None:
-        """Salvage hands out the survivors, no wrong value, and says that something is lost."""
+    def check(self, survivors: set[str], what: str) -> tuple[int, bool] | None:
+        """Salvage hands out the survivors, no wrong value, and says that something is lost.
+
+        Returns how many there are, and whether anything is lost, or ``None`` if the whole checkpoint is refused.
+        """
         try:
             checkpoint = tfbundle.open_checkpoint(self.prefix, format=self.format, salvage=True)
         except TfBundleError:
             if survivors:
                 raise
-            return
+            return None
         with checkpoint:
             assert set(checkpoint) >= survivors, what
-            for name in checkpoint:
+            # A block has thousands of names where there are very many, and some of them are as wrong as all.
+            for name in list(checkpoint)[:: max(1, len(checkpoint) // _MOST_READ)]:
                 assert_same(checkpoint[name].read(), self.arrays[name])
             lost = {finding.tensor for finding in checkpoint.lost}
             assert not lost & set(checkpoint), what
             assert None in lost or lost >= self.arrays.keys() - set(checkpoint), what
+            return len(checkpoint), bool(lost)
 
 
 def owner_of(key: bytes) -> str:
@@ -174,9 +183,9 @@ def test_damaged_data_files(tmp_path: Path, name: str) -> None:
             if damaged == data:
                 continue
             survivors = good.survivors_of_data(path, damaged)
-            path.unlink() if damaged is None else path.write_bytes(damaged)
+            path.unlink() if damaged is None else overwrite(path, damaged)
             good.check(survivors, f"{path.name}: {way}")
-            path.write_bytes(data)
+            overwrite(path, data)
 
 
 @pytest.mark.parametrize(("name", "format"), [*((name, "v2") for name in V2), *((name, "v1") for name in V1)])
@@ -185,19 +194,21 @@ def test_damaged_tables(tmp_path: Path, name: str, format: str) -> None:
     for path in good.tables:
         data = path.read_bytes()
         meta = meta_of(path)
-        ways: dict[str, bytes | None] = {way: damage(data) for way, damage in WAYS.items()}
+        # A table with very many names takes long, and what it has alone are blocks as large as TensorFlow makes them.
+        some = list(WAYS.items())[:: 2 if len(good.arrays) > _MOST_READ else 1]
+        ways: dict[str, bytes | None] = {way: damage(data) for way, damage in some}
         ways.update((way, damage(data, meta)) for way, damage in TABLE_WAYS.items())
         if format == "v2" or len(good.tables) == 1:
-            del ways["absent"]  # Nothing is left then.
+            ways.pop("absent", None)  # Nothing is left then.
         for way, damaged in rounds(list(ways.items())):
             if damaged == data:
                 continue
             survivors = good.survivors_of_table(path, damaged)
             if format == "v2" and name in RANDOM and damaged is not None and data[:20] not in damaged:
                 survivors = set()  # With the header the byte order is lost, of which noise tells nothing.
-            path.unlink() if damaged is None else path.write_bytes(damaged)
+            path.unlink() if damaged is None else overwrite(path, damaged)
             good.check(survivors, f"{path.name}: {way}")
-            path.write_bytes(data)
+            overwrite(path, data)
 
 
 def test_no_index(tmp_path: Path) -> None:
@@ -232,14 +243,14 @@ def test_several_damages_at_once(tmp_path: Path, name: str, format: str) -> None
         if all(files[path] == data for path, data in damaged.items()):
             continue
         for path, data in damaged.items():
-            path.write_bytes(data)
+            overwrite(path, data)
         report = tfbundle.verify(good.prefix, format=good.format)
-        good.check(set(), f"round {number}")
-        try:
-            with tfbundle.open_checkpoint(good.prefix, format=good.format, salvage=True) as checkpoint:
-                assert report.recoverable == len(checkpoint), number
-                assert not (report.ok and checkpoint.lost)
-        except TfBundleError:
+        found = good.check(set(), f"round {number}")
+        if found is None:
             assert not report.ok
+        else:
+            count, has_losses = found
+            assert report.recoverable == count, number
+            assert not (report.ok and has_losses)
         for path in damaged:
-            path.write_bytes(files[path])
+            overwrite(path, files[path])

@@ -25,6 +25,7 @@ from tests.support.bundle_writer import (
     numpy_type,
 )
 from tests.support.expected import FIXTURES
+from tests.support.overwriting import overwrite
 from tests.support.table_writer import encode_table, seal_block
 from tests.support.v1_stores import numbers, store_of, tensor_of
 from tests.support.v1_writer import V1Saved, encode_slice, encode_statement, encode_values, write_v1
@@ -231,7 +232,7 @@ def test_every_flipped_byte(tmp_path: Path, compress: bool) -> None:
     assert read_all(path, arrays, verify=True) == len(arrays)
     survived = 0
     for pos in sampling.places(len(whole)):
-        path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
+        overwrite(path, whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
         survived += read_all(path, arrays, verify=True) == len(arrays)
     # Only the padding of the footer and the empty metaindex block mean nothing to a reader.
     assert survived < 60
@@ -243,7 +244,7 @@ def test_every_flipped_byte_without_checksums(tmp_path: Path, compress: bool) ->
     arrays = small_file(path, block_size=120, compress=compress)
     whole = path.read_bytes()
     for pos in sampling.places(len(whole)):
-        path.write_bytes(whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
+        overwrite(path, whole[:pos] + bytes([whole[pos] ^ (1 << pos % 8)]) + whole[pos + 1 :])
         read_all(path, arrays, verify=False)
 
 
@@ -252,7 +253,7 @@ def test_every_truncation(tmp_path: Path) -> None:
     arrays = small_file(path)
     whole = path.read_bytes()
     for size in sampling.places(len(whole)):
-        path.write_bytes(whole[:size])
+        overwrite(path, whole[:size])
         with pytest.raises(TfBundleError):
             store_of(path)
     path.write_bytes(whole + b"\0")
@@ -274,7 +275,7 @@ def test_nonsense_under_right_checksums(tmp_path: Path) -> None:
         contents = bytearray(whole[offset : offset + size])
         for _ in range(chance.randint(1, 3)):
             contents[chance.randrange(size)] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])
-        path.write_bytes(whole[:offset] + seal_block(bytes(contents)) + whole[offset + size + 5 :])
+        overwrite(path, whole[:offset] + seal_block(bytes(contents)) + whole[offset + size + 5 :])
         read_all(path, arrays, verify=False)
 
 
@@ -295,7 +296,7 @@ def test_nonsense_around_a_large_value(tmp_path: Path, chosen: str) -> None:
     for pos in places:
         for byte in (0, 0xFF, whole[pos] ^ 1):
             damaged = whole[:pos] + bytes([byte]) + whole[pos + 1 :]
-            path.write_bytes(damaged)
+            overwrite(path, damaged)
             try:
                 store = store_of(path, verify=False)
                 if store.find("t") is not None:
@@ -303,7 +304,7 @@ def test_nonsense_around_a_large_value(tmp_path: Path, chosen: str) -> None:
             except TfBundleError:
                 continue
         if pos % 10 == 0:
-            path.write_bytes(whole[:pos] + bytes([whole[pos] ^ 1]) + whole[pos + 1 :])
+            overwrite(path, whole[:pos] + bytes([whole[pos] ^ 1]) + whole[pos + 1 :])
             with pytest.raises(TfBundleError):
                 store_of(path)  # The meta is in the same block.
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import tfbundle
 from tests.hostile.exercise_others import look_everywhere
 from tests.support.expected import FIXTURES
+from tests.support.overwriting import overwrite
 from tests.support.sampling import places
 from tfbundle.graph.reading import decode_message
 from tfbundle.limits import MOST_OUTPUTS
@@ -160,7 +161,7 @@ def test_damage_gives_our_errors(path: Path, tmp_path: Path) -> None:
         for _ in range(generator.choice([1, 1, 3, 20])):
             if damaged:
                 damaged[generator.randrange(len(damaged))] = generator.randrange(256)
-        target.write_bytes(damaged)
+        overwrite(target, damaged)
         for load in LOADERS:
             try:
                 loaded: Any = load(target)

@@ -33,6 +33,8 @@ Buffer = bytes | memoryview
 
 def decode_varint(data: Buffer, pos: int, end: int, bits: int = 64) -> tuple[int, int]:
     """Return an unsigned varint of at most ``bits`` bits."""
+    if pos < end and data[pos] < 0x80:  # Most are a single byte.
+        return data[pos], pos + 1
     value = shift = 0
     start = pos
     while True:

@@ -30,20 +30,20 @@ def verify_model(
     """
     path = location.path
     try:
-        prefix = find_checkpoint(location, format).prefix
+        files = find_checkpoint(location, format)
     except (TfBundleError, OSError) as error:
         other = None
         with suppress(TfBundleError, OSError):  # verify_checkpoint reports irregular files.
             other = _verify_other(location, error, progress) if format is None else None
         return verify_checkpoint(path, format, progress, verified) if other is None else other
-    if not is_saved_model(path):
-        return _with_graphs(verify_checkpoint(path, format, progress, verified), _meta_of(prefix))
-    folder = location if location.is_folder() else location.parent
-    if prefix.absolute() == variables_prefix(folder).absolute():
-        return verify_saved_model(location, progress, verified)
-    # A state file names another checkpoint, or the SavedModel's file is of another kind.
-    report = _with_graphs(verify_checkpoint(path, format, progress, verified), _meta_of(prefix))
-    return joined(report, verify_saved_model(location, progress))
+    is_model = is_saved_model(path)
+    if is_model:
+        folder = location if location.is_folder() else location.parent
+        if files.prefix.absolute() == variables_prefix(folder).absolute():
+            return verify_saved_model(location, progress, verified)
+    report = _with_graphs(verify_files(path, files, progress, verified=verified), _meta_of(files.prefix))
+    # The file of a SavedModel with a checkpoint elsewhere: a state file names it, or the file is of another kind.
+    return joined(report, verify_saved_model(location, progress)) if is_model else report
 
 
 def verify_saved_model(location: Location, progress: Progress, verified: Container[Bytes] = frozenset()) -> Report:

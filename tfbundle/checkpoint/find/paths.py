@@ -113,12 +113,12 @@ def _from_file(location: Location, format: Format | None) -> CheckpointFiles:
             path=location.path,
         )
     if kind is FileKind.V1_TABLE:
-        found = find_files(location, format)
-        if found is None:
+        if format == "v2":
             raise MissingFileError(f"{location} is a v1 checkpoint, but v2 was requested", path=location.path)
         # A file of a sharded set represents the whole set.
         whole = v1_prefix_of(location)
-        return (find_files(whole, "v1") if whole is not None else None) or found
+        found = find_files(whole, "v1") if whole is not None else None
+        return found or CheckpointFiles(location, "v1", (location,))
     if format != "v2" and (found := find_shards_beside(location)) is not None:
         return found
     if kind is FileKind.STATE or (kind is FileKind.TEXT and location.name == STATE_NAME):

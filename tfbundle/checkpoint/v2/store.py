@@ -351,8 +351,7 @@ class BundleStore:
     def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
         """Yield what there is to check of a tensor; slices in the shards ``absent`` are left out."""
         slices = self.stored_slices(name, record)
-        facts = self.facts(name, record)
-        if facts.slices:
+        if whole_of(slices) is None and (facts := self.facts(name, record)).slices:
             yield Check(0, None, partial(check_complete, facts, slices))
         for _, stored in slices:
             shard, offset, size, _ = stored.location

@@ -134,8 +134,10 @@ class _Scanner:
 
     def _bytes_at(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from ``offset``, or fewer at the end of the file."""
-        size = max(0, min(size, self._source.size - offset))
         pos = offset - self._window_offset
+        if 0 <= pos <= len(self._window) - size:  # As for nearly all.
+            return self._window[pos : pos + size]
+        size = max(0, min(size, self._source.size - offset))
         if not 0 <= pos <= len(self._window) - size:
             if size > _CHUNK:
                 return self._source.read_at(offset, size)
@@ -221,6 +223,8 @@ class _Scanner:
     def _end_of_restarts(self, offset: int, entries: int) -> int | None:
         """Return the end of a block of so many entries whose restart offsets begin at ``offset``, or ``None``."""
         data = self._bytes_at(offset, 4 * (max(entries, 1) + 1))
+        if data[4:8] == b"\0\0\0\0":
+            return None  # The offsets ascend, so that these are other zeros.
         numbers = np.frombuffer(data, "<u4", len(data) // 4)
         places = np.flatnonzero(numbers[1:] == np.arange(1, len(numbers)))
         return offset + 4 * (int(places[0]) + 2) if len(places) else None
