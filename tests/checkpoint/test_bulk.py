@@ -25,6 +25,7 @@ def _even_few() -> Iterator[None]:
     """Take the way of the many from the first tensor on, so that small files will do for the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bulk, "_FEWEST", 1)
+        patch.setattr(bulk, "_FEWEST_IN_ALL", 1)
         yield
 
 
@@ -179,6 +180,17 @@ def test_few_are_left_to_the_ordinary_way(tmp_path: Path, monkeypatch: pytest.Mo
     assert sorted(reads) == sorted([8] * 9 + [160_000] + [11 * 8 + 9 * 12] + [12] * 9)
     for name, array in arrays.items():
         assert_same(loaded[name], array)
+
+
+@pytest.mark.parametrize("count", [63, 64])
+def test_few_in_all_are_read_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], count: int
+) -> None:
+    monkeypatch.setattr(bulk, "_FEWEST_IN_ALL", 64)
+    write_bundle(tmp_path / "b", {f"t{number:02}": np.full(2, number, np.float32) for number in range(count)})
+    loaded = tfbundle.load(tmp_path / "b")
+    assert len(reads) == (count if count < 64 else 1)
+    assert [int(array[0]) for array in loaded.values()] == list(range(count))
 
 
 def test_stretches_are_bounded(tmp_path: Path, reads: list[int]) -> None:

@@ -128,17 +128,19 @@ class LocalSource(Source):
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer``, a writable view of plain bytes, from ``offset``; a ``TruncatedError`` if the file ends."""
-        self._check(offset, len(buffer))
+        descriptor = self._check(offset, len(buffer))
         done = 0
         while done < len(buffer):
-            done += self.read_some(offset + done, buffer[done:])
+            done += self._fill_start(descriptor, offset + done, buffer[done:])
 
     def read_some(self, offset: int, buffer: memoryview) -> int:
         """Fill the start of ``buffer`` with what one read returns, and return the number of bytes, at least one.
 
         A read ends before bytes that the device cannot read. Raises as ``read_into`` does.
         """
-        descriptor = self._check(offset, len(buffer))
+        return self._fill_start(self._check(offset, len(buffer)), offset, buffer)
+
+    def _fill_start(self, descriptor: _Descriptor, offset: int, buffer: memoryview) -> int:
         try:
             got = _read_into(descriptor, buffer[:_LARGEST_READ], offset)
         except OSError as error:

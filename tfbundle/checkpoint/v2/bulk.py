@@ -12,7 +12,7 @@ way, which has one place for every error.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import count, islice, pairwise
 from math import prod
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Fewer entries of a kind than this are decoded, and fewer neighbours of a kind read, sooner one by one.
 _FEWEST = 16
+# So are fewer entries of all kinds together.
+_FEWEST_IN_ALL = 64
 # So many entries are decoded at once, so that what that takes stays in the processor's cache.
 _BATCH = 1 << 14
 # The usual form has no entry that is longer, not even with the largest numbers.
@@ -119,20 +121,23 @@ def read_small(reader: SliceReader, records: Collection[bytes], room: Room) -> l
     for heads, places in _groups(records):
         kind_of[places.number] = np.fromiter(map(numbers.__getitem__, heads), np.int64, len(heads))
         found.append(places)
-    kinds = list(map(_kind, numbers))
-    sizes = np.array([kind.size for kind in kinds] or [0])
+    if not numbers:
+        return arrays
     places = Places(*map(np.concatenate, zip(*found, strict=True)))
-    wanted = sizes[kind_of[places.number]]
+    kinds = list(map(_kind, numbers))
+    wanted = np.array([kind.size for kind in kinds])[kind_of[places.number]]
     for stretch in _stretches(places.rows((wanted > 0) & (places.size == wanted))):
         for number, array in _read_stretch(reader, room, stretch, kind_of, kinds):
             arrays[number] = array
     return arrays
 
 
-def _groups(records: Iterable[bytes]) -> Iterator[tuple[list[bytes], Places]]:
+def _groups(records: Collection[bytes]) -> Iterator[tuple[list[bytes], Places]]:
     """Yield the first bytes and the places of entries in the usual form, together as far as these have the same
     length.
     """
+    if len(records) < _FEWEST_IN_ALL:
+        return
     remaining, done = iter(records), 0
     while some := list(islice(remaining, _BATCH)):
         for heads, places in _groups_of_batch(some):
@@ -218,7 +223,8 @@ def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dty
 def _alike(column: Column) -> list[Column]:
     """Return the rows that have the same number in a column, together."""
     order = column.argsort(kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(column[order])) + 1)
+    bounds = [0, *(np.flatnonzero(np.diff(column[order])) + 1).tolist(), len(order)]
+    return [order[start:end] for start, end in pairwise(bounds)]
 
 
 def _stretches(places: Places) -> Iterator[Places]:
