@@ -1,9 +1,13 @@
 """Importing tfbundle: quick, free of what is not needed yet, and with every public name."""
 
+import inspect
+import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tfbundle
@@ -89,3 +93,32 @@ def test_version() -> None:
 
 def test_package_is_typed() -> None:
     assert (Path(tfbundle.__file__).parent / "py.typed").is_file()
+
+
+def test_properties_that_jedi_can_read() -> None:
+    """jedi 0.20 fails at a property whose type is an alias of a ``Literal``; IPython then completes no attribute."""
+    public = [getattr(module, name) for module in (tfbundle, tfbundle.train) for name in module.__all__]
+    properties = {
+        f"{base.__name__}.{name}": value.fget
+        for cls in public
+        if inspect.isclass(cls)
+        for base in cls.__mro__
+        for name, value in vars(base).items()
+        if isinstance(value, property) and base.__module__.startswith("tfbundle")
+    }
+    assert len(properties) > 50
+    for name, getter in properties.items():
+        words = re.findall(r"\w+", getter.__annotations__["return"])
+        assert not [word for word in words if typing.get_origin(getter.__globals__.get(word)) is typing.Literal], name
+
+
+def test_objects_have_short_reprs(tmp_path: Path) -> None:
+    tfbundle.save(tmp_path / "m", {"v": [1.0, 2.0]})
+    (tmp_path / "r").write_bytes(b"")
+    with tfbundle.CheckpointWriter(tmp_path / "n") as writer:
+        writer.add("v", np.float32(1))
+        assert repr(writer) == f"<CheckpointWriter {str(tmp_path / 'n')!r}, 4 bytes>"
+    reader = tfbundle.train.load_checkpoint(tmp_path / "m")
+    assert repr(reader) == f"<CheckpointReader {str(tmp_path / 'm')!r}, 1 tensor>"
+    assert repr(tfbundle.read_records(tmp_path / "r")) == f"<RecordIterator {str(tmp_path / 'r')!r}, at offset 0>"
+    assert repr(tfbundle.train.EventAccumulator(tmp_path)) == f"<EventAccumulator {str(tmp_path)!r}>"

@@ -57,7 +57,7 @@ class Checkpoint(TensorMapping):
         return self._files.prefix.path
 
     @property
-    def format(self) -> Format:
+    def format(self) -> str:
         """``"v2"`` for an index with data files, ``"v1"`` for tables that contain the values themselves."""
         return self._files.format
 

@@ -115,6 +115,9 @@ class EventAccumulator:
         self._encoded: dict[tuple[str, int], TensorProto] | None = None
         self._lock = threading.RLock()
 
+    def __repr__(self) -> str:
+        return f"<EventAccumulator {self.path!r}>"
+
     def Reload(self) -> EventAccumulator:  # noqa: N802 - as TensorBoard's, like all that follow
         """Read what was written since the last time; return the accumulator."""
         with self._lock:

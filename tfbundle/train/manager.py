@@ -17,6 +17,7 @@ from typing import Any
 
 from tfbundle.checkpoint.find.names import step_of
 from tfbundle.checkpoint.saving import save as save_checkpoint
+from tfbundle.plurals import plural
 from tfbundle.storage.changing import make_folders
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.train.reading import get_checkpoint_state
@@ -71,7 +72,7 @@ class CheckpointManager:
         self._number = (step_of(self._latest) or 0) if self._latest is not None else 0
 
     def __repr__(self) -> str:
-        return f"<CheckpointManager of {self.directory!r}, {len(self._saved)} checkpoints>"
+        return f"<CheckpointManager of {self.directory!r}, {plural(len(self._saved), 'checkpoint')}>"
 
     @property
     def directory(self) -> str:

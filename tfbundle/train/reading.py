@@ -12,6 +12,7 @@ from tfbundle.checkpoint.v2.index import HEADER_KEY
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import decode_name, encode_name
+from tfbundle.plurals import plural
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
@@ -28,6 +29,9 @@ class CheckpointReader:
     def __init__(self, checkpoint: Checkpoint) -> None:
         """Read from an open checkpoint."""
         self._checkpoint = checkpoint
+
+    def __repr__(self) -> str:
+        return f"<CheckpointReader {self._checkpoint.prefix!r}, {plural(len(self._checkpoint), 'tensor')}>"
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
         """Return the shape of each tensor, as a list of lengths."""

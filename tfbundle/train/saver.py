@@ -20,6 +20,7 @@ from tfbundle.errors import UnsupportedError
 from tfbundle.graph.loading import load_meta_graph
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.required_variables import required_variables
+from tfbundle.plurals import plural
 from tfbundle.proto import MetaGraphDef, SaverDef
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder
@@ -97,7 +98,7 @@ class Saver:
         self._rotation = Rotation(self.saver_def)
 
     def __repr__(self) -> str:
-        names = "all variables" if self._names is None else f"{len(self._names)} variables"
+        names = "all variables" if self._names is None else plural(len(self._names), "variable")
         return f"<Saver of {names}, max_to_keep {self.saver_def.max_to_keep}>"
 
     def save(

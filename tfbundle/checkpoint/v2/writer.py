@@ -43,6 +43,7 @@ from tfbundle.checkpoint.v2.values import plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
+from tfbundle.plurals import plural
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder
 from tfbundle.storage.copying import CountingSink
@@ -103,6 +104,9 @@ class CheckpointWriter:
         self._partitioned: dict[bytes, tuple[int, tuple[int, ...], list[TensorSlice]]] = {}
         self._first_shards: dict[bytes, int] = {}
         self._open = self._broken = False
+
+    def __repr__(self) -> str:
+        return f"<CheckpointWriter {self.prefix!r}, {plural(self.nbytes, 'byte')}>"
 
     @property
     def nbytes(self) -> int:

@@ -64,6 +64,9 @@ class RecordIterator(Iterator[Item]):
         self.number = self.offset = 0
         self._items = self._read()
 
+    def __repr__(self) -> str:
+        return f"<RecordIterator {self._path!r}, at offset {self.offset}>"
+
     @property
     def truncation(self) -> Truncation | None:
         """The incomplete record at the end, or ``None``."""
