@@ -94,17 +94,17 @@ def test_key_error_suggests(checkpoint: tfbundle.Checkpoint) -> None:
 
 @pytest.mark.effort
 def test_absent_names_among_a_great_many(tmp_path: Path) -> None:
-    names = [f"encoder/layer_{number}/attention/query/kernel" for number in range(20_000)]
+    names = [f"encoder/layer_{number}/attention/query/kernel" for number in range(5_000)]
     write_bundle(tmp_path / "model", dict.fromkeys(names, np.zeros(1, np.float32)))
     with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(KeyError, match="did you mean 'encoder/layer_17/attention/query/kernel'"):
             checkpoint["encoder/layer_17/attention/query/kernle"]
         assert [checkpoint.get(name.upper()) for name in names] == [None] * len(names)
         found = checkpoint.get(names[3])
         assert found is not None
         assert found.name == names[3]
-        assert time.perf_counter() - start < 10
+        assert time.process_time() - start < 2.5
 
 
 def test_attributes(prefix: Path) -> None:

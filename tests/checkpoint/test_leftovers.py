@@ -87,11 +87,15 @@ def test_a_folder_with_a_young_file_is_kept(folder: Path) -> None:
     assert tfbundle.remove_leftovers(folder) == []
 
 
-@pytest.mark.parametrize(("old_shards", "new_shards"), [(1, 1), (3, 3)])
-def test_whatever_a_stopped_save_left_is_removed(tmp_path: Path, old_shards: int, new_shards: int) -> None:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], list[Path]]:
+    return run_stopping(tmp_path_factory.mktemp("stopped"), (1, 1), (3, 3))
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_whatever_a_stopped_save_left_is_removed(stopped: dict[tuple[int, int], list[Path]], shards: int) -> None:
     seen = 0
-    for number in range(run_stopping(tmp_path, old_shards, new_shards) + 1):
-        here = tmp_path / str(number)
+    for here in stopped[shards, shards]:
         step = step_of(here / "model")
         for path in here.iterdir():
             age(path, 2 * YOUNGEST_AGE)
@@ -99,7 +103,7 @@ def test_whatever_a_stopped_save_left_is_removed(tmp_path: Path, old_shards: int
         assert step_of(here / "model") == step
         names = {path.name.split(".")[1] for path in here.iterdir()}
         assert not any(".tempstate" in path.name for path in here.iterdir())
-        assert len(names) in (old_shards + 1, old_shards + 2)
+        assert len(names) in (shards + 1, shards + 2)
     assert seen > 10
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,8 @@ class TestWalk:
 
     @pytest.mark.effort
     def test_deep_and_wide(self) -> None:
-        count = 50_000
+        count = 10_000
+        start = time.process_time()
         chain = graph_of(*({"children": [("next", number + 1)]} for number in range(count)), {"key": "end"})
         assert sum(1 for _ in ObjectGraph(chain).walk()) == count + 1
         star = graph_of({"children": [(str(number), number + 1) for number in range(count)]}, *[{}] * count)
@@ -279,6 +281,7 @@ class TestWalk:
             {"key": "w"},
         )
         assert find_slots(["w"], ObjectGraph(claimed)) == {"w"}
+        assert time.process_time() - start < 3
 
     @given(st.lists(st.lists(st.integers(0, 7), max_size=5), min_size=8, max_size=8))
     def test_any_graph(self, children: list[list[int]]) -> None:

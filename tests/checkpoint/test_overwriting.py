@@ -29,19 +29,22 @@ import numpy as np
 import tfbundle
 from tests.checkpoint.test_overwriting import CALLS, save
 from tests.support.stopping import exit_before
-folder, old_shards, new_shards = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-save(folder + "/old/model", 0, old_shards)
-for number in range(1000):
-    here = f"{folder}/{number}"
-    shutil.copytree(folder + "/old", here)
-    child = os.fork()
-    if not child:
-        exit_before(CALLS, number)
-        save(here + "/model", 1, new_shards)
-        os._exit(0)
-    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
-        break
-print(number)
+for shards in sys.argv[2:]:
+    folder = f"{sys.argv[1]}/{shards}"
+    old_shards, new_shards = map(int, shards.split("-"))
+    os.mkdir(folder)
+    save(folder + "/old/model", 0, old_shards)
+    for number in range(1000):
+        here = f"{folder}/{number}"
+        shutil.copytree(folder + "/old", here)
+        child = os.fork()
+        if not child:
+            exit_before(CALLS, number)
+            save(here + "/model", 1, new_shards)
+            os._exit(0)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+            break
+    shutil.rmtree(folder + "/old")
 """
 
 # Each child saves one step after the other, on top of what those before it left, until it is killed.
@@ -87,28 +90,39 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def run_stopping(folder: Path, old_shards: int, new_shards: int) -> int:
-    command = [sys.executable, "-c", STOPPING, str(folder), str(old_shards), str(new_shards)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return int(done.stdout)
+def run_stopping(folder: Path, *shards: tuple[int, int]) -> dict[tuple[int, int], list[Path]]:
+    """For the numbers of old and new shards, the folders of saves that were stopped, each one call later."""
+    names = {counts: f"{counts[0]}-{counts[1]}" for counts in shards}
+    command = [sys.executable, "-c", STOPPING, str(folder), *names.values()]
+    subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return {
+        counts: sorted((folder / name).iterdir(), key=lambda path: int(path.name)) for counts, name in names.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], list[Path]]:
+    return run_stopping(tmp_path_factory.mktemp("stopped"), (1, 1), (3, 3), (2, 1))
 
 
 @pytest.mark.parametrize(("old_shards", "new_shards"), [(1, 1), (3, 3), (2, 1)])
-def test_stopped_at_every_system_call(tmp_path: Path, old_shards: int, new_shards: int) -> None:
-    count = run_stopping(tmp_path, old_shards, new_shards)
-    steps = [step_of(tmp_path / str(number) / "model") for number in range(count + 1)]
+def test_stopped_at_every_system_call(
+    stopped: dict[tuple[int, int], list[Path]], old_shards: int, new_shards: int
+) -> None:
+    folders = stopped[old_shards, new_shards]
+    steps = [step_of(folder / "model") for folder in folders]
     assert steps == sorted(steps)  # First the old one, and from some call on the new one.
     assert (steps[0], steps[-1]) == (0, 1)
     assert steps.count(0) >= 4
-    names = {path.name for path in (tmp_path / str(count)).iterdir()}
+    names = {path.name for path in folders[-1].iterdir()}
     assert len(names) == 1 + len({(i, n) for n in (old_shards, new_shards) for i in range(n)})
 
 
-def test_tensorflow_reads_what_is_there_at_every_system_call(tmp_path: Path) -> None:
+def test_tensorflow_reads_what_is_there_at_every_system_call(stopped: dict[tuple[int, int], list[Path]]) -> None:
     train = pytest.importorskip("tensorflow").train
     steps = []
-    for number in range(run_stopping(tmp_path, 1, 1) + 1):
-        reader = train.load_checkpoint(str(tmp_path / str(number) / "model"))
+    for folder in stopped[1, 1]:
+        reader = train.load_checkpoint(str(folder / "model"))
         found = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
         steps.append(int(found["v0"][0]) // 10)
         for name, value in values(steps[-1]).items():
@@ -243,14 +257,14 @@ def test_more_shards_than_descriptors(tmp_path: Path) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, limits[1]))
         for step in (0, 1):
-            with tfbundle.CheckpointWriter(prefix, shards=1000) as writer:
-                for number in range(2000):
-                    writer.add(f"v{number}", np.full(1500, number + step, np.int64), shard=number % 1000)
+            with tfbundle.CheckpointWriter(prefix, shards=200) as writer:
+                for number in range(400):
+                    writer.add(f"v{number}", np.full(1500, number + step, np.int64), shard=number % 200)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     found = tfbundle.load(prefix)
     assert all((value == int(name[1:]) + 1).all() for name, value in found.items())
-    assert len(list(tmp_path.iterdir())) == 1001
+    assert len(list(tmp_path.iterdir())) == 201
 
 
 def test_an_open_reader_has_the_old_values_or_an_error(tmp_path: Path) -> None:

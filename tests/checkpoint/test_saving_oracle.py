@@ -113,7 +113,7 @@ def test_both_readers_have_what_was_written(values: dict[str, Any], shards: int,
 
 
 def test_several_blocks_of_entries(tmp_path: Path) -> None:
-    names = [f"model/block_{number // 10}/variable_{number % 10}" for number in range(25_000)]
+    names = [f"model/block_{number // 10}/variable_{number % 10}/{'x' * 150}" for number in range(4_000)]
     values = np.arange(len(names), dtype=np.float32)
     tf.raw_ops.SaveV2(
         prefix=str(tmp_path / "theirs" / "model"),
@@ -122,6 +122,7 @@ def test_several_blocks_of_entries(tmp_path: Path) -> None:
         tensors=tf.unstack(tf.constant(values)),
     )
     tfbundle.save(tmp_path / "ours" / "model", zip(names, values, strict=True))
+    assert (tmp_path / "theirs" / "model.index").stat().st_size > 2 << 18  # A block has a quarter of a megabyte.
     assert contents(tmp_path / "ours") == contents(tmp_path / "theirs")
     with tfbundle.open_checkpoint(tmp_path / "theirs" / "model") as checkpoint:
         tfbundle.save(tmp_path / "copy" / "model", checkpoint)

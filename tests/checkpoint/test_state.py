@@ -439,7 +439,7 @@ class TestWrittenByHand:
 class TestEffort:
     """A state file may name any number of checkpoints, by any number of spellings."""
 
-    def check(self, folder: Path, error: str | None = None) -> None:
+    def check(self, folder: Path, error: str | None = None, seconds: float = 1) -> None:
         for call in (
             lambda: tfbundle.list_checkpoints(folder),
             lambda: tfbundle.read_checkpoint_state(folder).all_resolved,
@@ -448,7 +448,7 @@ class TestEffort:
             start = time.process_time()
             with pytest.raises(FormatError, match=error) if error else nullcontext():
                 call()
-            assert time.process_time() - start < 1
+            assert time.process_time() - start < seconds
 
     def test_paths_longer_than_any_system_opens(self, tmp_path: Path) -> None:
         """Longer and longer ends of a path are looked for, but not those of one that never was a file's."""
@@ -492,9 +492,9 @@ class TestEffort:
     @pytest.mark.parametrize("form", ["m-{}", "/old/a/b/c/d/e/f/g/h/m-{}", "C:\\\\old\\\\m-{}", "same"])
     def test_many_checkpoints(self, tmp_path: Path, form: str) -> None:
         write_checkpoint(tmp_path / "same")
-        lines = "".join(f'all_model_checkpoint_paths: "{form.format(step)}"\n' for step in range(30_000))
+        lines = "".join(f'all_model_checkpoint_paths: "{form.format(step)}"\n' for step in range(10_000))
         (tmp_path / "checkpoint").write_text('model_checkpoint_path: "m-1"\n' + lines)
-        self.check(tmp_path)
+        self.check(tmp_path, seconds=1 / 3)
 
     def test_spellings_of_one_folder(self, tmp_path: Path) -> None:
         for number in range(3000):

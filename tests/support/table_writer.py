@@ -26,8 +26,12 @@ Pair = tuple[bytes, bytes]
 def encode_varint(number: int) -> bytes:
     """A number, negative ones as 64-bit two's complement, in groups of seven bits."""
     number &= (1 << 64) - 1
-    groups = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
-    return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
+    groups = bytearray()
+    while number >= 0x80:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
 
 
 def masked_crc(data: bytes) -> int:

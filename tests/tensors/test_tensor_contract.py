@@ -112,6 +112,13 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Written:
     return result
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[ProcessPoolExecutor]:
+    """A spawned process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
 @pytest.fixture
 def checkpoint(written: Written) -> Iterator[tfbundle.Checkpoint]:
     with tfbundle.open_checkpoint(written.prefix) as opened:
@@ -400,27 +407,21 @@ def read_tensor(tensor: tfbundle.Tensor) -> bytes:
     return tensor.read().tobytes()
 
 
-def test_workers(written: Written) -> None:
+def test_workers(written: Written, worker: ProcessPoolExecutor) -> None:
     """Tensors go to spawned workers."""
-    with (
-        tfbundle.open_checkpoint(written.prefix) as checkpoint,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
-    ):
-        assert pool.submit(read_tensor, checkpoint["cube"]).result() == ARRAYS["cube"].tobytes()
+    with tfbundle.open_checkpoint(written.prefix) as checkpoint:
+        assert worker.submit(read_tensor, checkpoint["cube"]).result() == ARRAYS["cube"].tobytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not rename over open files")
-def test_errors_of_workers(written: Written) -> None:
+def test_errors_of_workers(written: Written, worker: ProcessPoolExecutor) -> None:
     """Errors come back from spawned workers, though they have the replaced files open."""
-    with (
-        tfbundle.open_checkpoint(written.prefix) as checkpoint,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
-    ):
+    with tfbundle.open_checkpoint(written.prefix) as checkpoint:
         tensor = checkpoint["integers"]
-        pool.submit(read_tensor, tensor).result()
+        worker.submit(read_tensor, tensor).result()
         written.replace({name: array[::-1] if array.ndim else array for name, array in ARRAYS.items()})
         with pytest.raises(FormatError, match="replaced") as caught:
-            pool.submit(read_tensor, tensor).result()
+            worker.submit(read_tensor, tensor).result()
         assert caught.value.tensor == "integers"
 
 
