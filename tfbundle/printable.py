@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _UNESCAPES = {escaped[1]: character for character, escaped in _ESCAPES.items()}
@@ -31,6 +32,7 @@ def escape_name(name: str) -> str:
     return r"\x20" * start + "".join(map(_escape, inner)) + r"\x20" * (len(name) - start - len(inner))
 
 
+@lru_cache(1 << 12)  # A text has few different characters, and may have millions of them.
 def _escape(character: str) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]
