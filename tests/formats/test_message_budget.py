@@ -74,7 +74,7 @@ def test_graphs_as_tensorflow_writes_them_are_accepted(number: int) -> None:
 def test_bytes_of_values_do_not_count() -> None:
     graph = GraphDef()
     node = graph.node.add(name="w", op="Const")
-    node.attr["value"].tensor.tensor_content = b"\x0a\x00" * (16 << 20)  # What many empty nodes would be.
+    node.attr["value"].tensor.tensor_content = b"\x0a\x00" * (SIZE // 2)  # What many empty nodes would be.
     check_message(graph.SerializeToString(), GraphDef)
 
 
