@@ -132,8 +132,9 @@ LARGEST_RECORD = 1 << 60
 # as many, and a record has to be in memory as a whole.
 LARGEST_INFLATED = 32 << 20
 LARGEST_INFLATED_GROWTH = 64
-# Records of a compressed file, and values in those of events: so many, and one more for each byte of the file. Times
-# and values that differ take several bytes each, however well the rest compresses; equal ones take a fifth of a byte.
+# Records of a compressed file, and values in those of events: so many, and one more for each byte of the file; and so
+# many beyond one for each byte in all event files of a log together. Times and values that differ take several bytes
+# each, however well the rest compresses; equal ones take a fifth of a byte.
 MOST_INFLATED_RECORDS = 100_000
 # Values in one record of events; a merged summary has one a tag. An empty one takes two bytes in the file.
 MOST_VALUES = 100_000

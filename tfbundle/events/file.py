@@ -87,6 +87,7 @@ class EventFile:
         self._unusual = unusual or UnusualBudget()
         self._unusual.start(self.path)
         self._value_count = 0
+        self._surplus = 0  # Records and values beyond one for each byte of a compressed file.
         self._small: dict[tuple[int, int], bytes] | None = None  # Small values of a compressed file.
         self._version: object = None
         self._stored_size = 0
@@ -145,9 +146,11 @@ class EventFile:
             done = stream.done()
             self._passed = []
             for window in reader.windows():
+                self._count_inflated(reader.count)
                 self._is_given_up = True  # Until the whole window is decoded; a part would be decoded twice.
                 self._take(window)
                 self._is_given_up = False
+                self._count_inflated(reader.count)
                 if progress is not None:
                     progress(stream.done() - done)
                     done = stream.done()
@@ -336,6 +339,12 @@ class EventFile:
             else:
                 place = Place(len(data), order, len(data), crc32c(data))
             points.add_single((value.form, None), Single(order, step, wall, None, place))
+
+    def _count_inflated(self, records: int) -> None:
+        surplus = records + self._value_count - self._stored_size
+        if self._is_packed and surplus > self._surplus:
+            self._unusual.take_inflated(self.path, surplus - self._surplus)
+            self._surplus = surplus
 
     def _count_values(self, count: int) -> None:
         self._value_count += count

@@ -2,7 +2,8 @@
 
 An event whose fields are repeated or out of order is parsed by protobuf and kept in reserialized form, because its
 values are not contiguous bytes in the file. A value without content is skipped, and with ``salvage``, so is a record
-that is not an event. A small compressed file can hold gigabytes of these, so the files of a log share a budget.
+that is not an event. A small compressed file can hold gigabytes of these, or hundreds of thousands of equal records,
+so the files of a log share a budget.
 """
 
 from __future__ import annotations
@@ -11,27 +12,34 @@ import threading
 from typing import NamedTuple
 
 from tfbundle.errors import UnsupportedError
-from tfbundle.limits import LARGEST_UNUSUAL_EVENTS, MOST_EMPTY_VALUES, MOST_UNUSUAL_EVENTS
+from tfbundle.limits import (
+    LARGEST_UNUSUAL_EVENTS,
+    MOST_EMPTY_VALUES,
+    MOST_INFLATED_RECORDS,
+    MOST_UNUSUAL_EVENTS,
+)
 
 # Memory that an event takes in addition to its bytes.
 _EVENT_SIZE = 500
 
 
 class _Amount(NamedTuple):
-    """Unusual events, the bytes of memory that they take, values without content, and records that are not events."""
+    """Unusual events, the bytes of memory that they take, values without content, and records that are not events.
+
+    ``inflated`` counts records and values of compressed files beyond one for each byte.
+    """
 
     events: int = 0
     size: int = 0
     empty: int = 0
     others: int = 0
+    inflated: int = 0
 
     def plus(self, other: _Amount) -> _Amount:
-        return _Amount(
-            self.events + other.events, self.size + other.size, self.empty + other.empty, self.others + other.others
-        )
+        return _Amount(*(one + another for one, another in zip(self, other, strict=True)))
 
     def minus(self, other: _Amount) -> _Amount:
-        return self.plus(_Amount(-other.events, -other.size, -other.empty, -other.others))
+        return _Amount(*(one - another for one, another in zip(self, other, strict=True)))
 
 
 class UnusualBudget:
@@ -74,6 +82,15 @@ class UnusualBudget:
             raise UnsupportedError(
                 f"{path} has more than {MOST_UNUSUAL_EVENTS} records that are not events; tfbundle.read_records reads "
                 "a file of other records",
+                path=path,
+            )
+
+    def take_inflated(self, path: str, count: int) -> None:
+        """Count records and values beyond one for each compressed byte; raises ``UnsupportedError`` for too many."""
+        if self._take(path, _Amount(inflated=count)).inflated > MOST_INFLATED_RECORDS:
+            raise UnsupportedError(
+                f"{path} has far more records than its compressed bytes can hold if they differ, or other files "
+                "of the log have; unpack the file to read them anyway",
                 path=path,
             )
 
