@@ -21,6 +21,7 @@ from tests.support.sampling import places
 from tests.support.table_writer import encode_varint
 from tfbundle.events.plugins import KINDS
 from tfbundle.formats.records.unpacked import Unpacked
+from tfbundle.overview.walk import overview
 from tfbundle.proto import Event, Summary, SummaryMetadata, TensorProto
 from tfbundle.tensors.dtypes import numpy_dtype
 from tfbundle.tensors.tensor_proto import decode_tensor
@@ -511,6 +512,28 @@ def test_values_without_content_in_all_files_share_a_budget(tmp_path: Path, coun
         else:
             with pytest.raises(tfbundle.UnsupportedError, match="more than 100000 values without content"):
                 log.load()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_compressed_records_in_all_files_share_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """Those beyond one for each compressed byte count, in all runs of a log and of an overview."""
+    data = gzip.compress(frames([scalar("loss", 5, 0.5).SerializeToString()] * 900))
+    for number in range(2):
+        (tmp_path / f"run{number}").mkdir()
+        (tmp_path / f"run{number}" / "a.tfevents").write_bytes(data)
+    monkeypatch.setattr("tfbundle.events.unusual.MOST_INFLATED_RECORDS", 2 * (900 - len(data)) - more)
+    problems = {Path(item.path).name: item.problem or "" for item in overview(tmp_path).items}
+    with tfbundle.open_events(tmp_path) as log:
+        assert log.runs["run0"].event_count == 900
+        if more:
+            with pytest.raises(tfbundle.UnsupportedError, match="far more records"):
+                log.load()
+            assert "far more records" in problems["run1"]
+        else:
+            log.load()
+            assert problems == {"run0": "", "run1": ""}
 
 
 def test_a_tag_whose_length_is_written_in_two_bytes_is_no_empty_value(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from tfbundle.verification.suffixes import contradiction
 
 if TYPE_CHECKING:
     from tfbundle.events.run import Run
+    from tfbundle.events.unusual import UnusualBudget
 
 _MOST_FOLDERS = 10_000
 _MOST_FILES = 20_000
@@ -121,6 +122,7 @@ class _Walk:
         self.is_complete = True
         self._files = _MOST_FILES
         self._events = _MOST_EVENTS if events is None else events
+        self._unusual: UnusualBudget | None = None  # What all runs may have together.
         self._graphs = _MOST_GRAPHS
         self._folders = 0
         self._others = 0
@@ -273,8 +275,11 @@ class _Walk:
         self._events -= size
         from tfbundle.events.file import Options  # Most folders of checkpoints have no runs.
         from tfbundle.events.run import Run
+        from tfbundle.events.unusual import UnusualBudget
 
-        run = Run(".", files, Options(salvage=True))
+        if self._unusual is None:
+            self._unusual = UnusualBudget()
+        run = Run(".", files, Options(salvage=True), self._unusual)
         try:
             run.load()
             tags, highest = _tags(run)
