@@ -23,7 +23,7 @@ from tests.support.arrays import DTYPES, object_array, sample_array
 from tests.support.bundle_writer import FULL, STRING, Saved, write_bundle
 from tests.support.command import on_terminal, refusal, run, run_json
 from tests.support.expected import FIXTURES, Expected, expected_checkpoints, numpy_name
-from tests.support.processes import read_and_leave, run_process
+from tests.support.processes import read_output, run_process
 from tfbundle.cli.index import parse_index
 from tfbundle.cli.main import COMMANDS
 from tfbundle.printable import escape_name, format_shape, format_size, unescape_name
@@ -156,7 +156,7 @@ def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("extra", [[], ["--json"]])
 def test_a_broken_pipe_is_quiet(tmp_path: Path, extra: list[str]) -> None:
     write_bundle(tmp_path / "b", {f"tensor{number:05}": MATRIX[0, 0] for number in range(5000)})
-    status, _, said = read_and_leave("ls", tmp_path / "b", *extra, size=10)
+    status, _, said = read_output("ls", tmp_path / "b", *extra, size=10)
     assert (status, said) == (141, "")
 
 

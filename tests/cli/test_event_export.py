@@ -15,7 +15,7 @@ pytest.importorskip("rich", reason="the command needs rich, which is not install
 
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import on_terminal, refusal, run
-from tests.support.processes import read_and_leave, run_process
+from tests.support.processes import read_output, run_process
 from tests.support.records import frames
 from tfbundle.proto import Event, Summary
 
@@ -83,7 +83,7 @@ def test_a_full_disk(logs: Path) -> None:
 @pytest.mark.parametrize("out", ["-", "/dev/stdout"])
 def test_a_pipe_whose_reader_left(tmp_path: Path, out: str) -> None:
     (tmp_path / "events.out.tfevents.1").write_bytes(frames(scalar("loss", step, 0.5) for step in range(20_000)))
-    done = read_and_leave("events", "export", tmp_path, "-o", out, "--format", "csv", size=10)
+    done = read_output("events", "export", tmp_path, "-o", out, "--format", "csv", size=10)
     assert done == (141, b"run,tag,st", "")
 
 

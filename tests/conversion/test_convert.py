@@ -435,25 +435,19 @@ def test_interruption_leaves_the_old_file(tmp_path: Path, format: str) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, format: str) -> None:
     """A limit on the size of files has the effect of a disk that fills up."""
-    pytest.importorskip("resource", reason="this system has no limit on the size of files")
+    resource = pytest.importorskip("resource", reason="this system has no limit on the size of files")
     write_bundle(tmp_path / "b", {"a": np.zeros((1000, 1000), np.float32)})
     out = tmp_path / f"out.{format}"
     out.write_bytes(b"old")
     before = sorted(os.listdir(tmp_path))
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, 2_500_000))\n"
-        "from tfbundle.conversion.convert import convert\n"
-        "try: convert(*sys.argv[1:])\n"
-        "except OSError as error: print(type(error).__name__, error.filename)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "b"), str(out)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=True,
-    )
-    assert done.stdout.split() == ["OSError", str(out)], done.stderr
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            convert(tmp_path / "b", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (type(caught.value), caught.value.filename) == (OSError, str(out))
     assert out.read_bytes() == b"old"
     assert sorted(os.listdir(tmp_path)) == before
 

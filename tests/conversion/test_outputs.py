@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -16,10 +14,10 @@ import tfbundle
 from tests.support.bundle_writer import write_bundle
 from tests.support.command import refusal, run
 from tests.support.expected import FIXTURES
+from tests.support.processes import read_output, run_process
 from tests.support.records import frame
 from tfbundle.conversion.convert import convert
 
-ROOT = Path(__file__).resolve().parents[2]
 MATRIX = np.arange(24, dtype=np.float32).reshape(6, 4)
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and devices are those of POSIX")
 
@@ -154,29 +152,27 @@ def test_a_pipe_gets_what_a_file_would(folder: Path, format: str) -> None:
 
 @posix
 def test_stdout_gets_the_output_alone(folder: Path) -> None:
-    command = [sys.executable, "-m", "tfbundle", "convert", folder / "model.ckpt-1", "/dev/stdout", "--to", "npz"]
-    done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True)
-    (folder / "copy.npz").write_bytes(done.stdout)
+    command = ["convert", folder / "model.ckpt-1", "/dev/stdout", "--to", "npz"]
+    status, written, said = read_output(*command)
+    assert status == 0
+    (folder / "copy.npz").write_bytes(written)
     with np.load(folder / "copy.npz") as found:
         assert found["a"].tolist() == MATRIX.tolist()
-    assert b"1 tensor, 96 B" in done.stderr
+    assert "1 tensor, 96 B" in said
     # A file that the shell opened for appending keeps what it had.
     (folder / "kept").write_bytes(b"kept")
     with (folder / "kept").open("ab") as file:
-        subprocess.run(command, stdout=file, stderr=subprocess.DEVNULL, cwd=ROOT, check=True)
-    assert (folder / "kept").read_bytes() == b"kept" + done.stdout
+        assert run_process(*command, stdout=file.fileno()).returncode == 0
+    assert (folder / "kept").read_bytes() == b"kept" + written
     assert zipfile.is_zipfile(folder / "kept")
 
 
 @posix
 def test_a_reader_that_leaves(folder: Path) -> None:
     write_bundle(folder / "big", {"a": np.zeros(1 << 20, np.float32)})
-    command = f"{sys.executable} -m tfbundle convert {folder}/big /dev/stdout --to npz | head -c 10 >/dev/null"
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 141
+    status, _, said = read_output("convert", folder / "big", "/dev/stdout", "--to", "npz", size=10)
+    assert "Traceback" not in said
+    assert status == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

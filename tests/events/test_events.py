@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frames
-from tests.support.sampling import places
+from tests.support.sampling import IS_EXHAUSTIVE, places
 from tests.support.table_writer import encode_varint
 from tfbundle.events.plugins import KINDS
 from tfbundle.formats.records.unpacked import Unpacked
@@ -117,7 +117,7 @@ def assert_same(one: Any, other: Any) -> None:
     assert one.tobytes() == other.tobytes()
 
 
-@settings(max_examples=80)
+@settings(max_examples=80 if IS_EXHAUSTIVE else 15)
 @given(
     st.lists(st.tuples(event_shapes, st.sampled_from([1, 3, 40, 90])), min_size=1, max_size=4),
     st.integers(0, 1 << 32).map(random.Random),
@@ -483,6 +483,7 @@ def test_unusual_events_of_all_files_share_a_budget(tmp_path: Path, count: int) 
 
 
 @pytest.mark.parametrize("count", [100_000, 100_001])
+@pytest.mark.effort
 def test_values_of_one_record_are_limited(tmp_path: Path, count: int) -> None:
     value = Event(summary=Summary(value=[Summary.Value(tag="t")])).SerializeToString()[2:]
     size = len(value) * count
@@ -547,6 +548,7 @@ def test_a_tag_whose_length_is_written_in_two_bytes_is_no_empty_value(tmp_path: 
 
 
 @pytest.mark.parametrize("count", [10_000, 10_001])
+@pytest.mark.effort
 def test_unusual_events_are_limited_in_number(tmp_path: Path, count: int) -> None:
     unusual = b"\x10\x05" + scalar("loss", 5, 0.5).SerializeToString() + b"\x10\x07"
     (tmp_path / "a.tfevents").write_bytes(frames([unusual] * count))

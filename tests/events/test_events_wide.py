@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tfbundle
 from tests.support.records import frames
+from tests.support.sampling import IS_EXHAUSTIVE
 from tfbundle.events.plugins import KINDS
 from tfbundle.proto import Event, Summary, TensorProto
 
@@ -95,7 +96,7 @@ lists_of_kinds = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60 if IS_EXHAUSTIVE else 15)
 @given(lists_of_kinds, st.integers(1, 60), st.integers(0, 1 << 32).map(random.Random))
 def test_the_same_as_the_messages(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[tuple[str, ...]], count: int, draw: random.Random
@@ -128,7 +129,7 @@ def test_the_same_as_the_messages(
                 assert series[place].tobytes() == held.tensor_content
 
 
-@settings(max_examples=150)
+@settings(max_examples=150 if IS_EXHAUSTIVE else 15)
 @given(lists_of_kinds, st.integers(1, 4), st.integers(0, 1 << 32).map(random.Random))
 def test_damaged_messages_give_what_they_give_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[tuple[str, ...]], times: int, draw: random.Random

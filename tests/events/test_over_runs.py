@@ -343,6 +343,7 @@ def test_a_table_that_is_full_is_never_too_large(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("count", "refused"), [(300, False), (1100, True)])
+@pytest.mark.effort
 def test_a_table_of_holes_is_refused(tmp_path: Path, count: int, refused: bool) -> None:
     """Sessions that have a name each of their own."""
     for number in range(count):

@@ -58,6 +58,7 @@ def test_longer_forms_of_a_tag_and_a_length_count_too() -> None:
 
 
 @pytest.mark.parametrize("number", [100_000, 10_000])
+@pytest.mark.effort
 def test_graphs_as_tensorflow_writes_them_are_accepted(number: int) -> None:
     nodes = (
         NodeDef(
@@ -112,6 +113,7 @@ def test_one_large_message_among_many() -> None:
 
 @pytest.mark.parametrize("large", [1, 10, 300])
 @pytest.mark.parametrize("widest", [1, 100])
+@pytest.mark.effort
 def test_large_dense_messages_among_small_ones_of_any_sizes(large: int, widest: int) -> None:
     """The fewer they are, the less likely they are drawn; the more the others differ, the less their sizes explain."""
     nodes = [_field(1, _field(1, b"x" * (50 + number * 7919 % widest))) for number in range(30_000)]
@@ -129,6 +131,7 @@ def test_sizes_that_are_drawn_explain_the_list_or_do_not() -> None:
 
 
 @pytest.mark.parametrize("dense", ["first", "last"])
+@pytest.mark.effort
 def test_dense_levels_are_split_across_large_fields(dense: str) -> None:
     """A field that is longer than what is split at a time is before or after many empty ones."""
     large, empty = _field(1, _field(1, bytes(1 << 20))), b"\x0a\x00" * (8 << 20)

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.sampling import IS_EXHAUSTIVE, places
+from tests.support.sampling import IS_EXHAUSTIVE, places, rounds
 from tfbundle import proto
 from tfbundle.errors import FormatError
 from tfbundle.formats.text import blocks as textproto_blocks
@@ -350,7 +350,7 @@ class TestErrors:
     def test_agrees_with_text_format_on_the_place(self) -> None:
         text = text_format.MessageToString(small_graph()).encode()
         lines = text.split(b"\n")
-        for number in range(0, len(lines), 23):
+        for number in rounds(range(0, len(lines), 23)):
             for damage in (b"x: 1", b"name: ?", b'"'):
                 damaged = b"\n".join([*lines[:number], lines[number] + damage, *lines[number + 1 :]])
                 try:

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _SERVER = """
@@ -69,6 +71,8 @@ def start(
     *arguments: Any, stdout: int, stderr: int, cwd: Path = ROOT, env: Mapping[str, str] | None = None
 ) -> Callable[[], int]:
     """Start the command with two open files; return a function that waits until it ends, and returns its status."""
+    for package in ("click", "rich"):
+        pytest.importorskip(package, reason=f"the command needs {package}, which is not installed")
     texts = list(map(str, arguments))
     if not hasattr(os, "fork"):
         command = [sys.executable, "-m", "tfbundle", *texts]
@@ -97,11 +101,12 @@ def run_process(
     return subprocess.CompletedProcess(arguments, wait(), *texts)
 
 
-def read_and_leave(*arguments: Any, size: int) -> tuple[int, bytes, str]:
-    """Return the status of the command if its reader leaves after ``size`` bytes, what was read, and stderr."""
+def read_output(*arguments: Any, size: int = -1) -> tuple[int, bytes, str]:
+    """Return the status, what a reader that leaves after ``size`` bytes gets from stdout, and stderr."""
     (out, our_stdout), (err, our_stderr) = os.pipe(), os.pipe()
     with open(err, encoding="utf-8") as err_file:
-        with open(out, "rb", buffering=0) as out_file, open(our_stdout, "wb"), open(our_stderr, "wb"):
-            wait = start(*arguments, stdout=our_stdout, stderr=our_stderr)
+        with open(out, "rb", buffering=0) as out_file:
+            with open(our_stdout, "wb"), open(our_stderr, "wb"):
+                wait = start(*arguments, stdout=our_stdout, stderr=our_stderr)
             data = out_file.read(size)
         return wait(), data, err_file.read()
