@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tfbundle
+from tests.support.command import outcome, refusal, run
 from tests.support.expected import FIXTURES
 
 pytest.importorskip("jinja2", reason="reports need jinja2, which is not installed")
@@ -238,26 +239,17 @@ class TestTheOutput:
 
 
 class TestTheCommand:
-    def run(self, *arguments: str) -> Any:
-        return subprocess.run([sys.executable, "-m", "tfbundle", *arguments], capture_output=True, check=False)
-
     def test_a_file(self, checkpoint: str, tmp_path: Path) -> None:
         out = tmp_path / "report.html"
-        done = self.run("report", checkpoint, "-o", str(out))
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert done.stdout.decode() == f"written: {out}\n"
+        assert outcome("report", checkpoint, "-o", out) == (0, f"written: {out}\n", "")
 
     def test_stdout(self, checkpoint: str, tmp_path: Path) -> None:
-        done = self.run("report", checkpoint, "-o", "-")
-        out = tmp_path / "report.html"
-        tfbundle.report(checkpoint, out)
-        assert done.stdout == out.read_bytes()
+        done = run("report", checkpoint, "-o", "-")
+        tfbundle.report(checkpoint, tmp_path / "report.html")
+        assert done.stdout_bytes == (tmp_path / "report.html").read_bytes()
 
     def test_a_file_of_the_checkpoint(self, checkpoint: str) -> None:
-        done = self.run("report", checkpoint, "-o", f"{checkpoint}.index")
-        assert done.returncode == 2
-        assert done.stderr.startswith(b"tfbundle: ")
-        assert b"--overwrite" in done.stderr
+        assert "--overwrite" in refusal("report", checkpoint, "-o", f"{checkpoint}.index")
 
 
 class TestManyTensors:
