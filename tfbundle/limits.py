@@ -92,7 +92,7 @@ MOST_OBJECTS_A_TENSOR = 8
 LARGEST_NOTE = 4 << 20
 # Characters of a path in a state file: twice as many as Windows opens, and sixteen times as many as Linux.
 LONGEST_PATH = 1 << 16
-# Bytes of a state file in which single backslashes are taken for separators. Nobody writes a longer one by hand.
+# Bytes of a state file in which single backslashes are taken for separators. None that is written by hand is longer.
 LARGEST_BY_HAND = 1 << 20
 # How many components of a stale path in a state file are tried, each with one call to the file system.
 MOST_FOLDERS = 16

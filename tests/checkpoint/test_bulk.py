@@ -102,7 +102,7 @@ def test_neighbours_are_one_read(tmp_path: Path, reads: list[int]) -> None:
 
 
 def test_offsets_that_continue_in_another_shard(tmp_path: Path) -> None:
-    """They are neighbours in number alone; without checksums nothing else would tell."""
+    """They are neighbours in number alone; without checksums nothing else would show it."""
     a, b = np.arange(5, dtype=np.float32), np.arange(5, 10, dtype=np.float32)
     tensors = {
         "a": Saved(a, shards=[1]),

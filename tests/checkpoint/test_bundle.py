@@ -1,4 +1,4 @@
-"""V2 checkpoints: held against TensorFlow, against numpy, and against entries that lie."""
+"""V2 checkpoints: compared with TensorFlow and numpy, and entries that are inconsistent."""
 
 import hashlib
 import re

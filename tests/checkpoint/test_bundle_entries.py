@@ -71,7 +71,7 @@ def test_any_bytes_are_an_entry_or_an_error(data: bytes) -> None:
     assert all(length >= 0 for length in facts.shape)
 
 
-# Entries that lie.
+# Entries that are inconsistent.
 
 
 def corrupt(saved: Any = MATRIX, **lies: Any) -> Saved:
@@ -364,7 +364,7 @@ def test_variants_that_lie(tmp_path: Path, lies: dict[str, Any], error_class: ty
     assert caught.value.tensor == "v"
 
 
-def test_variant_that_is_no_message(tmp_path: Path) -> None:
+def test_variant_that_is_not_a_message(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"v": Saved(object_array([b"\xff"]), data_type=VARIANT)})
     with pytest.raises(FormatError, match="VariantTensorDataProto"):
         tfbundle.load(tmp_path / "b")

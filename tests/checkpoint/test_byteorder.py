@@ -12,7 +12,7 @@ from tfbundle.tensors.arrays import swap_bytes
 
 
 class Reader:
-    """Hands out arrays as a reader of slices does, and counts them; ``None`` is damaged."""
+    """Returns arrays as a reader of slices does, and counts them; ``None`` is damaged."""
 
     def __init__(self) -> None:
         self.count = 0

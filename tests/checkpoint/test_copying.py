@@ -60,7 +60,7 @@ def test_damage_that_was_not_verified_stays_detectable(tmp_path: Path) -> None:
 
 
 def test_slices_of_several_tensors_may_alternate(tmp_path: Path) -> None:
-    """Each slice goes where the source has it, whatever lies between two of one tensor."""
+    """Each slice goes where the source has it, whatever is between two of one tensor."""
     with tfbundle.CheckpointWriter(tmp_path / "source" / "model") as writer:
         for start in (0, 2, 4):
             writer.add_slice("w", (6, 2), np.s_[start : start + 2, :], np.full((2, 2), start, np.float32))

@@ -74,7 +74,7 @@ def check(prefix: Path, *, mmap: bool = False) -> set[str] | None:
     refused = set()
     try:
         with tfbundle.open_checkpoint(prefix) as checkpoint:
-            # Some are asked for by name before the list of names is known.
+            # Some are requested by name before the list of names is known.
             for name in ("step", "parts"):
                 with suppress(TfBundleError):
                     assert_same(checkpoint[name].read(), ARRAYS[name])
@@ -185,7 +185,7 @@ def test_lost_stretches(damaged: Damaged) -> None:
 
 
 def test_longer_files(damaged: Damaged) -> None:
-    """Bytes behind the end of a data file belong to nothing; behind an index they hide its footer."""
+    """Bytes after the end of a data file belong to nothing; after an index they hide its footer."""
     for path, _ in damaged.variants(lambda data: iter([data + b"\0", data + data])):
         refused = check(damaged.prefix)
         assert (refused == set()) == (".data-" in path.name or path.read_bytes().endswith(damaged.good[path]))

@@ -83,7 +83,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, write: Writing, *errors: type[BaseException], **options: Any) -> BaseException:
-    """The error with which a checkpoint is refused; the old one stays, and nothing lies beside it."""
+    """The error with which a checkpoint is refused; the old one stays, and nothing is beside it."""
     before = contents(folder)
     expected = pytest.raises(errors or (ValueError, TypeError))
     with expected as caught, tfbundle.CheckpointWriter(folder / "model", **options) as writer:
@@ -95,7 +95,7 @@ def refused(folder: Path, write: Writing, *errors: type[BaseException], **option
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_values_that_are_no_tensors(folder: Path, value: Any) -> None:
+def test_values_that_are_not_tensors(folder: Path, value: Any) -> None:
     error = refused(folder, lambda writer: writer.add("name of it", value))
     assert "name of it" in str(error)
     assert "name of it" in str(refused(folder, lambda writer: writer.add_slice("name of it", (9,), np.s_[:1], value)))
@@ -280,7 +280,7 @@ def test_a_slice_that_was_refused_may_be_given_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tensors", [None, 3, "text", [1], [("a",)], [("a", 1, 2)], {"a"}], ids=repr)
-def test_what_is_no_mapping_and_no_pairs(folder: Path, tensors: Any) -> None:
+def test_what_is_neither_a_mapping_nor_pairs(folder: Path, tensors: Any) -> None:
     before = contents(folder)
     with pytest.raises((ValueError, TypeError)):
         tfbundle.save(folder / "model", tensors)

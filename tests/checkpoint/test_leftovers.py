@@ -71,7 +71,7 @@ def test_only_old_leftovers_are_removed(folder: Path, run: Any, seconds: float, 
 
 
 def test_a_young_file_keeps_the_others_of_its_save(folder: Path) -> None:
-    """A shard that was complete early is part of a save that goes on."""
+    """A shard that was complete early is part of a save that continues."""
     with tfbundle.CheckpointWriter(folder / "model-3", shards=2) as writer:
         names = sorted(folder.glob("model-3.*"))
         assert len(names) == 2
@@ -107,7 +107,7 @@ def test_whatever_a_stopped_save_left_is_removed(stopped: dict[tuple[int, int], 
     assert seen > 10
 
 
-def test_data_files_of_their_own_are_no_leftovers(tmp_path: Path) -> None:
+def test_data_files_of_their_own_are_not_leftovers(tmp_path: Path) -> None:
     save(tmp_path / "model", 0)
     (tmp_path / "model.data-00000-of-00003").write_bytes(b"perhaps of value")
     (tmp_path / "model.data-00001-of-00003").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Lists of checkpoints: what lies in a folder, whether it is complete, and the command that shows it."""
+"""Lists of checkpoints: what is in a folder, whether it is complete, and the command that shows it."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def test_a_folder_of_many_is_listed_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 def test_what_to_do_is_said_of_the_first_missing_files(tmp_path: Path, suffix: str) -> None:
-    """Each is looked for among all names of the folder, which for thousands would take minutes."""
+    """Each is searched for among all names of the folder, which for thousands would take minutes."""
     for step in range(21):
         write_bundle(tmp_path / f"model-{step:02}", {"w": ARRAY})
         (tmp_path / f"model-{step:02}{suffix}").rename(tmp_path / f"model-{step:02}{suffix}.txt")
@@ -274,7 +274,7 @@ class TestWhatIsACheckpoint:
         try:
             (tmp_path / "link").symlink_to(tmp_path / "run", target_is_directory=True)
         except OSError:
-            pytest.skip("this system lets nobody make links")
+            pytest.skip("this system does not allow links")
         write_bundle(tmp_path / "run" / "model-1", {"a": ARRAY})
         write_state(tmp_path / "run", str(tmp_path / "link" / "model-1"))
         assert listed(tmp_path / "run") == {"model-1": ("v2", 1, True, True)}

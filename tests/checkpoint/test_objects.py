@@ -98,7 +98,7 @@ class TestNames:
         path = TRAINED[0]
         assert set(tfbundle.load(path, names="conv/*")) == {"conv/kernel", "conv/bias"}
         assert set(tfbundle.load(path, names="logits/kernel")) == {"logits/kernel"}
-        keys = tfbundle.load(path, names="*kernel" + SUFFIX)  # Keys match, so that names are not looked at.
+        keys = tfbundle.load(path, names="*kernel" + SUFFIX)  # Keys match, so that names are not examined.
         assert all(key.endswith(SUFFIX) for key in keys)
         with pytest.raises(KeyError, match="matches 'conv2/"):
             tfbundle.load(path, names="conv2/*")
@@ -185,7 +185,7 @@ class TestNames:
             assert list(found) == ["classifier/conv/kernel"]
             assert_same(found["classifier/conv/kernel"], own)
 
-    def test_what_is_no_copy(self, tmp_path: Path) -> None:
+    def test_what_is_not_a_copy(self, tmp_path: Path) -> None:
         names = {"variables/0": "v", "_all_variables/0": "v"}
         graph = graph_of(
             {"children": [("variables", 1), ("_all_variables", 2)]},

@@ -118,7 +118,7 @@ def test_links(tmp_path: Path) -> None:
         for path in sorted((tmp_path / "store").iterdir()):
             (tmp_path / path.name.replace("model", "other")).symlink_to(path)
     except OSError:
-        pytest.skip("this system lets nobody make links")
+        pytest.skip("this system does not allow links")
     assert value_of(tmp_path / "linked" / "model") == 7
     assert value_of(tmp_path / "other") == 7
 
@@ -442,7 +442,7 @@ def test_index_that_is_a_dangling_link(tmp_path: Path) -> None:
     try:
         (tmp_path / "model.index").symlink_to(tmp_path / "gone")
     except OSError:
-        pytest.skip("this system lets nobody make links")
+        pytest.skip("this system does not allow links")
     with pytest.raises(MissingFileError):
         tfbundle.open_checkpoint(tmp_path / "model")
     with pytest.raises(MissingFileError, match=r"model\.index is a link to .*gone, which does not exist"):
@@ -791,7 +791,7 @@ def test_relative_paths_stay_relative(tmp_path: Path, monkeypatch: pytest.Monkey
     ("data", "words"),
     [(b"<!doctype html><html>", "HTML page"), (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer")],
 )
-def test_what_only_is_called_an_index_is_no_candidate(tmp_path: Path, data: bytes, words: str) -> None:
+def test_what_only_is_called_an_index_is_not_a_candidate(tmp_path: Path, data: bytes, words: str) -> None:
     for name in ("page", "other"):
         (tmp_path / f"{name}.index").write_bytes(data)
     with pytest.raises(MissingFileError, match="there is no checkpoint in the folder") as raised:

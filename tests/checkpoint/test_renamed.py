@@ -1,4 +1,4 @@
-"""Files that lie beside their place under another name: the error says which one it is and what to call it."""
+"""Files that are beside their place under another name: the error says which one it is and what to call it."""
 
 import bz2
 import gzip
@@ -159,7 +159,7 @@ def test_by_its_size_alone(prefix: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "is_found"), [(63, False), (64, True)])
-def test_few_bytes_are_no_proof(tmp_path: Path, size: int, is_found: bool) -> None:
+def test_few_bytes_are_not_proof(tmp_path: Path, size: int, is_found: bool) -> None:
     write_bundle(tmp_path / "m", {"v": np.ones(size, np.uint8)})
     os.rename(tmp_path / DATA, tmp_path / "f3a9c")
     assert (f"f3a9c has the {size} bytes that the index lists" in missing(tmp_path / "m")) is is_found
@@ -316,7 +316,7 @@ FORMS += [".~{}", ".in.{}", ".azDownload-0a1b-{}", "{}.rclone_chunk.001", "{}.gd
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("state", [False, True])
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_sidecars_are_no_checkpoints(tmp_path: Path, form: str, state: bool, version: str) -> None:
+def test_sidecars_are_not_checkpoints(tmp_path: Path, form: str, state: bool, version: str) -> None:
     (write_bundle if version == "v2" else write_v1)(tmp_path / "m-7", {"v": VALUE})
     files = [*tmp_path.iterdir()]
     if state:

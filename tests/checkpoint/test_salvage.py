@@ -270,7 +270,7 @@ def test_missing_data_files(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_partitioned_tensor(tmp_path: Path) -> None:
-    """It is lost as a whole, and what its other slices have can be read where they are asked for."""
+    """It is lost as a whole, and what its other slices have can be read where they are requested."""
     write_v2(tmp_path / "model")
     data_file(tmp_path / "model", 1, 2).unlink()
     with tfbundle.open_checkpoint(tmp_path / "model", salvage=True) as checkpoint:
@@ -319,7 +319,7 @@ def test_a_damaged_slice_is_not_handed_out(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("junk", [b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n", bytes(5000)], ids=len)
 def test_junk_in_front(tmp_path: Path, kind: str, junk: bytes) -> None:
-    """The footer tells by how much the first block was moved, which no other block stands in front of."""
+    """The footer shows by how much the first block was moved, which no other block stands in front of."""
     table = write_table(tmp_path / "model", kind)
     table.path.write_bytes(junk + table.good)
     assert salvage(tmp_path / "model") == (set(ARRAYS), {None})
@@ -335,7 +335,7 @@ def test_junk_in_front(tmp_path: Path, kind: str, junk: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["v2", "v2-one-block", "v1"])
 def test_text_mode(tmp_path: Path, kind: str) -> None:
-    """CR LF for LF: what lies before the first line feed is as it was."""
+    """CR LF for LF: what is before the first line feed is as it was."""
     prefix = tmp_path / "model"
     WRITERS[kind](prefix)
     for path in sorted(tmp_path.iterdir()):
@@ -389,7 +389,7 @@ NUMBERS = {
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 @pytest.mark.parametrize("names", [["step"], ["half", "weights"], ["weights"], list(NUMBERS)])
 def test_lost_header_without_strings(tmp_path: Path, byteorder: str, names: list[str]) -> None:
-    """The numbers tell the byte order."""
+    """The numbers determine the byte order."""
     arrays = {name: NUMBERS[name] for name in names}
     write_bundle(tmp_path / "model", arrays, byteorder=byteorder, block_size=1)
     lose_header(tmp_path / "model")
@@ -481,13 +481,13 @@ def test_a_block_that_lies_outside_of_the_file(tmp_path: Path) -> None:
     found, lost = salvage(tmp_path / "model")
     assert found == set(ARRAYS) - {"words"}
     assert lost == {None}
-    # The last block is claimed by none, and what is behind the file does not exist to be claimed.
+    # The last block is claimed by none, and what is after the file does not exist to be claimed.
     unclaimed = [finding for finding in tfbundle.verify(path).findings if finding.kind == "unclaimed"]
     assert [(finding.offset, finding.size) for finding in unclaimed] == [(table.handles[-1].offset, len(blocks[-1][1]))]
 
 
 def test_slices_without_their_tensor(tmp_path: Path) -> None:
-    """The slices alone do not tell a tensor's shape."""
+    """The slices alone do not determine a tensor's shape."""
     write_v2(tmp_path / "model", block_size=1)
     path = tmp_path / "model.index"
     data = bytearray(path.read_bytes())

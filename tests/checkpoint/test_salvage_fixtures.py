@@ -129,7 +129,7 @@ class Good:
         touched: set[str] = set()
         for number, (keys, _) in enumerate(table.blocks()):
             offset, size = table.handles[number]
-            # Where the way to it is lost, a block is found behind the trailer of the one before.
+            # Where the way to it is lost, a block is found after the trailer of the one before.
             if damaged is None or good[max(offset - TRAILER_SIZE, 0) : offset + size + TRAILER_SIZE] not in damaged:
                 touched.update(map(owner_of, keys))
                 if self.format == "v1" and number == 0:  # It says what all others in the file are.
@@ -138,7 +138,7 @@ class Good:
         return self.arrays.keys() - touched
 
     def check(self, survivors: set[str], what: str) -> tuple[int, bool] | None:
-        """Salvage hands out the survivors, no wrong value, and says that something is lost.
+        """Salvage returns the survivors, no wrong value, and says that something is lost.
 
         Returns how many there are, and whether anything is lost, or ``None`` if the whole checkpoint is refused.
         """
@@ -205,7 +205,7 @@ def test_damaged_tables(tmp_path: Path, name: str, format: str) -> None:
                 continue
             survivors = good.survivors_of_table(path, damaged)
             if format == "v2" and name in RANDOM and damaged is not None and data[:20] not in damaged:
-                survivors = set()  # With the header the byte order is lost, of which noise tells nothing.
+                survivors = set()  # With the header the byte order is lost, of which noise shows nothing.
             path.unlink() if damaged is None else overwrite(path, damaged)
             good.check(survivors, f"{path.name}: {way}")
             overwrite(path, data)

@@ -120,7 +120,7 @@ def test_a_slot_of_a_part_is_a_slice_of_its_variable(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "start"), [("other/t_1/Ftrl", 3), ("w/t_1/Ftrl", 2)])
-def test_one_slice_that_is_no_part_of_a_variable_is_a_hole(tmp_path, name, start):
+def test_one_slice_that_is_not_a_part_of_a_variable_is_a_hole(tmp_path, name, start):
     def write(*, partial):
         with tfbundle.CheckpointWriter(tmp_path / "model", partial=partial) as writer:
             writer.add_slice("w", (5,), slice(0, 3), np.zeros(3))
@@ -176,7 +176,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("prefix", ["", "model.index", "model.data-00000-of-00001"])
-def test_a_name_that_is_no_prefix_is_refused(prefix):
+def test_a_name_that_is_not_a_prefix_is_refused(prefix):
     with pytest.raises(ValueError, match="prefix"):
         tfbundle.save(prefix, {})
 

@@ -1,6 +1,6 @@
 """Keras reads what is saved here: weights in TensorFlow's format (Keras 2), and checkpoints of its models (Keras 3).
 
-Keras 2 is the package ``tf_keras``. It asks for the package ``tensorflow``, where the tests use ``tensorflow-cpu``;
+Keras 2 is the package ``tf_keras``. It requests the package ``tensorflow``, where the tests use ``tensorflow-cpu``;
 ``pip install --no-deps tf_keras`` installs it beside that.
 """
 

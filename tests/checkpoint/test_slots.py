@@ -267,7 +267,7 @@ def is_weight(key: str, name: str, checkpoint: tfbundle.Checkpoint) -> bool:
     ],
 )
 def test_slots_of_bert_and_its_descendants(slot: str) -> None:
-    """The name behind that of a variable is a slot's; where there is no such variable it is a weight's."""
+    """The name after that of a variable is a slot's; where there is no such variable it is a weight's."""
     names = ["lm/w", f"lm/w/{slot}", f"other/{slot}", slot, f"lm/w/{slot}/w", f"lm/w/x{slot}"]
     assert find_slots(names, None) == {f"lm/w/{slot}"}
 

@@ -1,4 +1,4 @@
-"""State files: what they say, and what lies today where they point."""
+"""State files: their contents, and what is now at the places that they name."""
 
 import json
 import ntpath
@@ -121,7 +121,7 @@ class TestResolving:
         "stored", ["C:\\run\\model", "C:/run/model", "C:\\run\\", "\\\\host\\run\\model", "/run/model"]
     )
     def test_on_windows(self, monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
-        """Apart from where it was stored, nothing is looked for but in the state file's folder."""
+        """Apart from where it was stored, nothing is searched for but in the state file's folder."""
         asked: list[str] = []
         monkeypatch.setattr("tfbundle.storage.folders.os", SimpleNamespace(path=ntpath, curdir=ntpath.curdir))
         monkeypatch.setattr("tfbundle.checkpoint.find.listings.Asked.__contains__", lambda *_: True)
@@ -249,7 +249,7 @@ class TestFilesWithoutAName:
             tfbundle.open_checkpoint(tmp_path)
         assert str(tmp_path / ".index") in str(caught.value)
 
-    def test_what_to_pass_is_no_stranger(self, tmp_path: Path) -> None:
+    def test_what_to_pass_is_not_a_stranger(self, tmp_path: Path) -> None:
         # A web page and a note of that suffix are no checkpoints; a damaged index that has its data is one.
         for name in ("whole-1", "damaged-2"):
             write_checkpoint(tmp_path / name)
@@ -451,7 +451,7 @@ class TestEffort:
             assert time.process_time() - start < seconds
 
     def test_paths_longer_than_any_system_opens(self, tmp_path: Path) -> None:
-        """Longer and longer ends of a path are looked for, but not those of one that never was a file's."""
+        """Longer and longer ends of a path are searched for, but not those of one that never was a file's."""
         write_checkpoint(tmp_path / "m-7")
         state = CheckpointState(str(tmp_path / "checkpoint"), "", [], [], 0.0)
         assert state.resolve("/" * (LONGEST_PATH - 3) + "m-7") == str(tmp_path / "m-7")
@@ -461,7 +461,7 @@ class TestEffort:
             tfbundle.open_checkpoint(tmp_path)
 
     def test_separators_at_the_end_of_a_path(self, tmp_path: Path) -> None:
-        """As many are looked at as any folder that is looked for has room for."""
+        """As many are examined as any folder that is searched for has room for."""
         write_checkpoint(tmp_path / "m-7")
         state = CheckpointState(str(tmp_path / "checkpoint"), "", [], [], 0.0)
         (tmp_path / "run").mkdir()

@@ -1,4 +1,4 @@
-"""V1 checkpoints that lie or are damaged: a right value, or an error of the tensor that it is about."""
+"""V1 checkpoints that are inconsistent or damaged: a right value, or an error of the tensor that it is about."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_nonsense_around_a_large_value(tmp_path: Path, chosen: str) -> None:
                 store_of(path)  # The meta is in the same block.
 
 
-def test_files_that_are_no_tables(tmp_path: Path) -> None:
+def test_files_that_are_not_tables(tmp_path: Path) -> None:
     contents: dict[str, Callable[[], bytes]] = {
         "empty": lambda: b"",
         "html": lambda: b"<html>" * 100,

@@ -1,4 +1,4 @@
-"""The command: what it prints, to people and to programs, and how it ends."""
+"""The command: what it prints, to users and to programs, and how it ends."""
 
 from __future__ import annotations
 
@@ -458,7 +458,7 @@ def test_show_reads_a_part(tmp_path: Path, text: str, index: tuple[Any, ...], da
         "9" * 20,
     ],
 )
-def test_what_is_no_index(tmp_path: Path, text: str) -> None:
+def test_what_is_not_an_index(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError, match=r"is not an index|step 0"):
         parse_index(text)
     write_bundle(tmp_path / "b", {"m": MATRIX})

@@ -173,7 +173,7 @@ def test_bash_inserts_what_it_reads_as_the_name(tmp_path: Path, program: dict[st
     assert offered("'a") == ["a*"]  # Within quotes nothing has to be quoted.
 
 
-def test_an_unknown_shell_is_no_crash(program: dict[str, str]) -> None:
+def test_an_unknown_shell_is_not_a_crash(program: dict[str, str]) -> None:
     environment = {**program, "_TFBUNDLE_COMPLETE": "tcsh_source"}
     done = run_process(env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

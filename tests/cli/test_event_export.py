@@ -1,4 +1,4 @@
-"""Where ``tfbundle events export`` may write to: files, pipes, devices, and nothing that somebody else needs."""
+"""Where ``tfbundle events export`` may write to: files, pipes, devices, and nothing that another program needs."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def owned(folder: Path) -> dict[str, Path]:
 def test_what_a_run_or_checkpoint_owns_is_replaced_only_on_demand(logs: Path, what: str) -> None:
     path = owned(logs).get(what)
     if path is None:
-        pytest.skip("the system lets nobody make links")
+        pytest.skip("the system does not allow links")
     before = path.read_bytes()
     said = refusal("events", "export", logs, "-o", path, "--format", "csv", "--run", ".")
     assert "--overwrite" in said

@@ -1,4 +1,4 @@
-"""Tables and plots of events: what people see, on terminals and in pipes, and what they are not shown."""
+"""Tables and plots of events: what users see, on terminals and in pipes, and what they are not shown."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_tables_fit_a_terminal_and_break_no_number(tmp_path: Path, command: list
 
 @pytest.mark.parametrize("command", ["list", "show", "export", "images", "audio"])
 @pytest.mark.parametrize("with_files", [False, True])
-def test_a_folder_without_runs_says_what_lies_there(tmp_path: Path, command: str, with_files: bool) -> None:
+def test_a_folder_without_runs_reports_its_contents(tmp_path: Path, command: str, with_files: bool) -> None:
     logs = tmp_path / "logs"
     (logs / "below").mkdir(parents=True)
     if with_files:
@@ -95,7 +95,7 @@ def test_a_folder_without_runs_says_what_lies_there(tmp_path: Path, command: str
 
 
 @pytest.mark.parametrize("salvage", [[], ["--salvage"]])
-def test_what_is_no_regular_file_is_named_and_the_others_are_listed(tmp_path: Path, salvage: list[str]) -> None:
+def test_what_is_not_a_regular_file_is_named_and_the_others_are_listed(tmp_path: Path, salvage: list[str]) -> None:
     write_run(tmp_path / "good", loss=[(1, 0.5)])
     write_run(tmp_path / "mixed", loss=[(1, 0.25)])
     names = []
@@ -195,7 +195,7 @@ class TestPlots:
         assert text.splitlines()[len(drawn)].split()[0] == "tag/run"
 
     @pytest.mark.parametrize("settings", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {}], ids=str)
-    def test_colours_are_for_those_who_want_them(self, tmp_path: Path, settings: dict[str, str]) -> None:
+    def test_colours_are_optional(self, tmp_path: Path, settings: dict[str, str]) -> None:
         for number in range(2):
             write_run(tmp_path / f"run{number}", loss=[(0, number), (10, 0)])
         written, _ = on_terminal("events", "show", tmp_path, "loss", stream="stdout", **settings)
@@ -287,7 +287,7 @@ def test_whatever_is_wrong_with_a_run_the_others_are_shown(tmp_path: Path, what:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_records_that_are_no_events_are_passed(tmp_path: Path) -> None:
+def test_records_that_are_not_events_are_passed(tmp_path: Path) -> None:
     make_bad(tmp_path / "a.tfevents", "no event")
     line = run("events", tmp_path).stdout.splitlines()[2]
     assert line.split() == ["loss", "scalars", "2", "1..2", "2"]
@@ -312,7 +312,7 @@ def test_a_message_lists_so_many_names(tmp_path: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [5, 6])
-def test_what_lies_in_a_folder_is_summed_up(tmp_path: Path, count: int) -> None:
+def test_the_contents_of_a_folder_are_summarized(tmp_path: Path, count: int) -> None:
     contents = [b"\x89HDF\r\n\x1a\n" + bytes(30), POINTER, b"<!doctype html><html></html>", b"PK\x03\x04" + bytes(30)]
     contents += [b"\x1f\x8b\x08" + bytes(30), bz2.compress(b"x")]
     for number, content in enumerate(contents[:count]):

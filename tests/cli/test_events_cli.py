@@ -143,7 +143,7 @@ def test_every_subcommand_names_damage_and_goes_on(logs: Path, tmp_path: Path, a
     result = run("events", *arguments, "--salvage")
     assert result.exit_code == 1
     assert "record 8" in result.stderr
-    # What lies in other runs alone does not need the damaged one.
+    # What is in other runs alone does not need the damaged one.
     assert run("events", *arguments, "--run", "eval").exit_code == 0
 
 
@@ -239,7 +239,7 @@ def test_a_tag_that_is_nowhere(logs: Path, tmp_path: Path, command: str) -> None
     assert "no tag 'lozz' in the" in result.stderr
 
 
-def test_numbers_that_are_no_float64(tmp_path: Path) -> None:
+def test_numbers_that_are_not_float64(tmp_path: Path) -> None:
     metadata = {"plugin_data": {"plugin_name": "scalars"}}
     records = [
         scalar("mixed", 1, 1.5),
@@ -253,7 +253,7 @@ def test_numbers_that_are_no_float64(tmp_path: Path) -> None:
     assert statistics == [".", "1", "7", "7", "(1+2j)", "(1+2j)", "-", "-", "-"]
 
 
-def test_a_run_whose_name_is_no_unicode(tmp_path: Path) -> None:
+def test_a_run_whose_name_is_not_unicode(tmp_path: Path) -> None:
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/logs/\xff")
     try:
         os.makedirs(folder)
@@ -439,7 +439,7 @@ def test_tags_that_are_called_as_columns_are(tmp_path: Path) -> None:
     assert [row[name] for name in ("step (tag) (tag)", "step (tag)", "run (tag)", "value")] == [0, 1, 2, 3]
 
 
-def test_complex_numbers_are_no_column(tmp_path: Path) -> None:
+def test_complex_numbers_are_not_a_column(tmp_path: Path) -> None:
     pytest.importorskip("pandas", reason="makes a table of pandas, which is not installed")
     metadata = {"plugin_data": {"plugin_name": "scalars"}}
     record = blob("wave", tensor={"dtype": 8, "scomplex_val": [1, 2]}, metadata=metadata)
@@ -472,7 +472,7 @@ def test_media_follow_no_link_and_cut_long_names(logs: Path, tmp_path: Path) -> 
     try:
         (out / "train").symlink_to(elsewhere, target_is_directory=True)
     except OSError:
-        pytest.skip("the system lets nobody make links")
+        pytest.skip("the system does not allow links")
     result = run("events", "images", logs, out)
     assert result.exit_code == 2
     assert "is a link" in result.stderr

@@ -383,7 +383,7 @@ def test_what_check_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hours", [float("inf"), float("-inf"), float("nan")])
-def test_hours_that_are_no_number_in_json(hours: float, tmp_path: Path) -> None:
+def test_hours_that_are_not_a_number_in_json(hours: float, tmp_path: Path) -> None:
     meta = MetaGraphDef()
     meta.graph_def.node.add(name="a", op="NoOp")
     meta.saver_def.keep_checkpoint_every_n_hours = hours

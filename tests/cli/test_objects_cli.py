@@ -35,7 +35,7 @@ class TestOtherCommands:
             assert row["variable"] == names.get(row["name"])
         lines = outcome("ls", TRAINED[0], "conv/*")[1].splitlines()
         assert [line.split()[-1] for line in lines[:-1]] == ["variable", "conv/bias", "conv/kernel"]
-        # Keys come first: no name of a variable is looked at where one of them matches.
+        # Keys come first: no name of a variable is examined where one of them matches.
         assert len(outcome("ls", TRAINED[0], "*kernel*")[1].splitlines()) == 2 + 9
         assert outcome("ls", TRAINED[0], "conv/kernels")[0] == 2
 
@@ -181,7 +181,7 @@ class TestCommand:
         ]
 
     def test_tables_and_iterators(self, run: Any, tmp_path: Path) -> None:
-        """What they save has keys that go on behind that of the attribute, as TensorFlow makes them."""
+        """What they save has keys that continue after that of the attribute, as TensorFlow makes them."""
         graph = graph_of({"children": [("t", 1), ("it", 2)]}, {"key": "t/table"}, {"key": "it/ITERATOR"})
         tensors = {"t/table-keys": np.arange(2), "t/table-values": np.zeros(2, "f4"), "t/tablet": np.arange(3)}
         path = write_objects(tmp_path / "model", graph, **tensors, **{"it/ITERATOR_STATE": np.arange(4)})
@@ -203,7 +203,7 @@ class TestCommand:
         assert len(error.splitlines()) == 1
 
     def test_a_saved_model_without_variables(self, run: Any, tmp_path: Path) -> None:
-        """Its tensors are the constants of its graph, but objects it has all the same."""
+        """Its tensors are the constants of its graph, but objects it has nevertheless."""
         model = SavedModel(saved_model_schema_version=1)
         constant = model.meta_graphs.add().graph_def.node.add(name="c", op="Const")
         constant.attr["value"].tensor.CopyFrom(TensorProto(dtype=1, float_val=[1.0]))

@@ -80,7 +80,7 @@ def test_storage_makes_no_difference(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["int4", "int2", "uint4", "uint2", "float4_e2m1fn"])
-def test_bits_that_are_no_part_of_the_value(tmp_path: Path, name: str) -> None:
+def test_bits_that_are_not_part_of_the_value(tmp_path: Path, name: str) -> None:
     array = sample_array(name, (8,))
     write_bundle(tmp_path / "a", {"v": array})
     dirty = (array.view(np.uint8) | 0xF0).view(array.dtype)

@@ -78,7 +78,7 @@ def test_shapes_and_types_that_differ() -> None:
     assert "'global_step' is DT_INT64 [], but the graph requires DT_INT32 []" in str(result)
 
 
-def test_a_frozen_graph_wants_nothing() -> None:
+def test_a_frozen_graph_requires_nothing() -> None:
     result = tfbundle.compare_graph(FIXTURES / "tf-1.15.5" / "frozen" / "frozen.pb", TRAINING)
     assert result.ok
     assert result.matched == ()
@@ -165,7 +165,7 @@ def test_a_partitioned_variable_is_one(tmp_path: Path) -> None:
     assert (item.shape, item.found_shape) == ((4, 3), (2, 3))
 
 
-def test_parts_that_nothing_but_their_names_tells(tmp_path: Path) -> None:
+def test_parts_that_only_their_names_identify(tmp_path: Path) -> None:
     """As in a ``graph.pbtxt`` that was written before there was a saver."""
     parts = [("w/part_0", 2, 3), ("w/part_1", 1, 3), ("w/part_0/Adam", 2, 3), ("w/part_1/Adam", 1, 3)]
     graph = graph_of(*(variable(name, *shape) for name, *shape in parts), variable("b/part_0", 2))

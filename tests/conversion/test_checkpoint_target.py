@@ -205,14 +205,14 @@ def test_a_name_without_a_suffix_is_a_prefix(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.pt", "out.txt", "model.ckpt.bin", "model.ckpts", "x.h6"])
-def test_another_suffix_is_no_prefix(name: str, tmp_path: Path) -> None:
+def test_another_suffix_is_not_a_prefix(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not have the suffix of an output format"):
         convert({"a": np.zeros(1)}, tmp_path / name)
     convert({"a": np.zeros(1)}, tmp_path / name, to="checkpoint")
     assert (tmp_path / f"{name}.index").is_file()
 
 
-def test_a_folder_or_a_file_of_a_checkpoint_is_no_prefix(tmp_path: Path) -> None:
+def test_a_folder_or_a_file_of_a_checkpoint_is_not_a_prefix(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not have the suffix of an output format"):
         convert({"a": np.zeros(1)}, tmp_path)
     for name in ("m.index", "m.data-00000-of-00001"):

@@ -506,7 +506,7 @@ def test_nor_by_way_of_a_link(tmp_path: Path, own: str, link: str) -> None:
             (tmp_path / own).rename(out)
             (tmp_path / own).symlink_to(out)
     except OSError:
-        pytest.skip("this system lets nobody make links")
+        pytest.skip("this system does not allow links")
     before = out.read_bytes()
     with pytest.raises(ValueError, match="file of a checkpoint"):
         convert(tmp_path / "b", out)

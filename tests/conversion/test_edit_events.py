@@ -32,7 +32,7 @@ CASES = [
     if case.name not in ("compressed-records", "truncated-tails", "empty-files")
 ]
 NAME = "events.out.tfevents.1"
-# Fields that nobody knows: a varint 100, and bytes 2000.
+# Fields that are unknown: a varint 100, and bytes 2000.
 UNKNOWN = bytes.fromhex("a00605") + bytes.fromhex("827d03") + b"new"
 
 
@@ -73,7 +73,7 @@ def test_a_run_that_does_not_change_is_the_same_bytes(case: Path, tmp_path: Path
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
 def test_every_other_event_is_the_same_bytes(case: Path, tmp_path: Path) -> None:
-    """One tag of each run is renamed, and what TensorFlow's writers wrote beside it stays as it lies there."""
+    """One tag of each run is renamed, and what TensorFlow's writers wrote beside it stays as it is."""
     tags = {tag: f"new/{tag}" for run in tfbundle.open_events(case).runs.values() for tag in list(run.scalars)[:1]}
     done = edit_events(case, tmp_path / "out", rename=tags)
     changed = 0
@@ -344,7 +344,7 @@ def test_steps_are_cut_at_both_ends(logs: Path, tmp_path: Path) -> None:
     done = edit_events(logs, tmp_path / "none", first_step=1 << 70)
     assert done.points == 0
     assert [item.new_tag for item in done.items] == [None] * 4
-    # What is no curve is there all the same.
+    # What is no curve is there nevertheless.
     assert [event.WhichOneof("what") for event in messages(done.files[1])] == ["file_version", "graph_def"]
 
 
@@ -591,7 +591,7 @@ def test_padding_of_an_old_writer_does_not_stay(tmp_path: Path) -> None:
     assert (tmp_path / "out" / NAME).read_bytes() == frame(payload) * 3
 
 
-def test_a_record_that_is_no_event_is_named(tmp_path: Path) -> None:
+def test_a_record_that_is_not_an_event_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "in" / NAME, [scalar("loss", 1), b"\xff\xff", scalar("loss", 2)])
     with pytest.raises(tfbundle.FormatError, match="not an Event message") as caught:
         edit_events(path, tmp_path / "out")

@@ -290,7 +290,7 @@ def test_the_name_chosen_for_an_average_is_kept(tmp_path: Path) -> None:
         ({"w/part_2/ExponentialMovingAverage": WHOLE[3:]}, {}, r"has shape \[2, 2\], unlike that part"),
     ],
 )
-def test_parts_that_are_no_variable(tmp_path: Path, changed: Any, choices: Any, match: str) -> None:
+def test_parts_that_are_not_a_variable(tmp_path: Path, changed: Any, choices: Any, match: str) -> None:
     write_bundle(tmp_path / "m", by_part(**changed))
     for dry_run in (True, False):
         with pytest.raises(UnsupportedError, match=match):

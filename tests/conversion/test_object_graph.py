@@ -71,7 +71,7 @@ def test_the_size_of_a_changed_graph_is_that_of_the_new_one(saved: Path, tmp_pat
     assert size == len(tfbundle.load(tmp_path / "out", names=[OBJECT_GRAPH_KEY])[OBJECT_GRAPH_KEY][()])
 
 
-def test_keys_that_are_no_paths_are_found_by_the_graph(tf: Any, saved: Path, tmp_path: Path) -> None:
+def test_keys_that_are_not_paths_are_found_by_the_graph(tf: Any, saved: Path, tmp_path: Path) -> None:
     path = rewritten(saved, tmp_path / "flat", lambda name: name.removesuffix(SUFFIX).replace("/", "_") + SUFFIX)
     root = make(tf, 5.0)
     tf.train.Checkpoint(model=root).restore(str(path)).assert_consumed()
@@ -289,7 +289,7 @@ def test_many_objects_that_move_take_no_more_than_their_number() -> None:
     names = {f"layer_{number}/kernel{SUFFIX}": f"layers/{number}/kernel{SUFFIX}" for number in range(count)}
     start = time.process_time()
     found = decode_object_graph(rewrite_objects(graph, names), count)
-    assert time.process_time() - start < 2.5  # It would be minutes if each looked at all.
+    assert time.process_time() - start < 2.5  # It would be minutes if each examined all.
     assert [child.name for child in found[0].children] == ["layers"]
     (layers,) = (child.number for child in found[0].children)
     assert [(child.name, child.number) for child in found[layers].children] == [

@@ -26,7 +26,7 @@ OUTPUTS = ["out", "out.npz", "out.safetensors", "out.h5", "out.zarr"]
 LIBRARIES = {"out.h5": "h5py", "out.zarr": "zarr"}
 VARIANTS = FIXTURES / "tf-2.21.0/variants/bundle"
 
-# What is asked for: as arguments, what is raised, and as options of the command.
+# What is requested: as arguments, what is raised, and as options of the command.
 MISTAKES: dict[str, tuple[dict[str, Any], type[Exception], str, list[str]]] = {
     "names that match nothing": ({"names": "conv/*"}, KeyError, r"conv/\*", ["--names=conv/*"]),
     "a name that does not exist": ({"names": ["a/kernle"]}, KeyError, "a/kernel", ["--names=a/kernle"]),

@@ -163,7 +163,7 @@ def test_copies_are_the_same_however_they_are_made(
         assert_same(found[name], array)
 
 
-def test_damage_behind_a_copy_by_the_system_is_found(tmp_path: Path) -> None:
+def test_damage_after_a_copy_by_the_system_is_found(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"a": LARGE})
     path = tmp_path / "b.data-00000-of-00001"
     data = bytearray(path.read_bytes())

@@ -37,7 +37,7 @@ def points(log: tfbundle.EventLog, run: str = ".") -> list[tuple[int, float]]:
     return list(zip(series.steps.tolist(), series.values.tolist(), strict=True))
 
 
-def test_what_other_programs_put_beside_files_is_no_event_file(tmp_path: Path) -> None:
+def test_what_other_programs_put_beside_files_is_not_an_event_file(tmp_path: Path) -> None:
     path = write(tmp_path / "run" / "events.out.tfevents.1.h", range(10))
     for name in ("._NAME", ".NAME.crc", ".NAME.XyZ123", "NAME_.gstmp", ".NAME.icloud", "../__MACOSX/run/._NAME"):
         beside = path.parent / name.replace("NAME", path.name)
@@ -66,7 +66,7 @@ def link(target: Path, path: Path) -> None:
     try:
         path.symlink_to(target, target_is_directory=True)
     except OSError:
-        pytest.skip("the system lets nobody make links")
+        pytest.skip("the system does not allow links")
 
 
 def test_a_folder_with_two_names_is_two_runs(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_refresh_notices_another_file_in_the_place_of_the_old_one(
         if count:
             assert points(log) == points(tfbundle.open_events(tmp_path))
             assert {value for _, value in points(log)} == {2.0}
-            # It goes on from there.
+            # It continues from there.
             path.write_bytes(content + frames([scalar(1000, 3.0)]))
             assert log.refresh()
             assert points(log)[count - 1 :] == [(count - 1, 2.0), (1000, 3.0)]
@@ -187,7 +187,7 @@ def test_an_iterator_reads_on_in_no_other_file(tmp_path: Path, how: str, count: 
 
 
 def test_threads_that_refresh_and_read_see_one_state_at_a_time(tmp_path: Path) -> None:
-    """Each state of the file has points of one value; whoever reads sees one of the states, whole."""
+    """Each state of the file has points of one value; a reader sees one of the states, whole."""
     path = tmp_path / "events.out.tfevents.1"
     states = [frames(scalar(step, float(number)) for step in range(100 + 10 * number)) for number in range(20)]
     path.write_bytes(states[0])
@@ -359,7 +359,7 @@ def test_what_stands_before_damage_is_kept_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_salvage_passes_records_that_are_no_events(tmp_path: Path, partial: bool) -> None:
+def test_salvage_passes_records_that_are_not_events(tmp_path: Path, partial: bool) -> None:
     path = tmp_path / "a.tfevents"
     records = [scalar(1), b"\xff\xff", scalar(2), b"\x2a\x05", b"\xff\xff"]
     path.write_bytes(frames(records))

@@ -272,7 +272,7 @@ def test_a_plugin_may_hold_any_tensor(tmp_path: Path, plugin: str, name: str) ->
         assert caught.tensor == value.tag
 
 
-def test_hashes_that_collide_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_that_collide_are_distinguished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfbundle.events.stacks._FACTOR", np.uint64(0))
     events = [scalar(f"tag{i % 7}", i, float(i)) for i in range(300)]
     run = tfbundle.open_events(write(tmp_path / "a.tfevents", events)).runs["."]
@@ -381,7 +381,7 @@ def test_runs_of_a_tree(tmp_path: Path) -> None:
     write(tmp_path / "train" / "events.out.tfevents.2.host.profile-empty", [version()])
     write(tmp_path / "eval" / "fold 1" / "my.tfevents", [])
     (tmp_path / "empty" / "notes.txt").write_text("none")
-    with suppress(OSError):  # Where the system lets nobody make links, there is one case less.
+    with suppress(OSError):  # Where the system does not allow links, there is one case less.
         (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     log = tfbundle.open_events(tmp_path)
     assert list(log.runs) == [".", "eval/fold 1", "train"]
@@ -410,7 +410,7 @@ def test_folders_of_a_drive_that_numbers_nothing(tmp_path: Path, monkeypatch: py
     assert list(tfbundle.open_events(tmp_path).runs) == ["a", "b/c"]
 
 
-def test_what_is_no_event_file(tmp_path: Path) -> None:
+def test_what_is_not_an_event_file(tmp_path: Path) -> None:
     with pytest.raises(tfbundle.MissingFileError):
         tfbundle.open_events(tmp_path / "nothing")
     (tmp_path / "page").write_text("<html><body>")
@@ -537,7 +537,7 @@ def test_compressed_records_in_all_files_share_a_budget(
             assert problems == {"run0": "", "run1": ""}
 
 
-def test_a_tag_whose_length_is_written_in_two_bytes_is_no_empty_value(tmp_path: Path) -> None:
+def test_a_tag_whose_length_is_written_in_two_bytes_is_not_an_empty_value(tmp_path: Path) -> None:
     """The first of the two is what it would be if the tag were all of the value."""
     tensor = b"\x22\x7b" + bytes(123)
     value = b"\x0a\x81\x00t" + b"\x42\x7d" + tensor
@@ -610,7 +610,7 @@ def appended(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def test_refresh_says_what_a_log_opened_anew_says(tmp_path: Path) -> None:
+def test_refresh_gives_the_same_as_opening_again(tmp_path: Path) -> None:
     path = tmp_path / "a.tfevents"
     data = frames(event.SerializeToString() for event in SMALL)
     path.write_bytes(b"")

@@ -289,7 +289,7 @@ def tensorboard_server(folder: Path) -> Iterator[str]:
 
 
 def ask(address: str) -> Any:
-    """The JSON that lies at an address, once the server is up."""
+    """The JSON that is at an address, once the server is up."""
     for _ in range(3000):
         try:
             with urllib.request.urlopen(address, timeout=10) as answer:

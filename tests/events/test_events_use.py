@@ -1,4 +1,4 @@
-"""What people do with logs, runs and series: look, index, iterate, pickle, complete; also of compressed files."""
+"""How users work with logs, runs and series: look, index, iterate, pickle, complete; also of compressed files."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def test_runs_lie_deeper_than_calls_can_nest(tmp_path: Path, monkeypatch: pytest
     Path("events.out.tfevents.1.x").write_bytes(frame(Event(wall_time=1.0).SerializeToString()))
     found = [name.count("/") for name in tfbundle.open_events(tmp_path).runs]
     os.remove("events.out.tfevents.1.x")
-    for _ in range(1200):  # What clears up behind pytest would nest too many calls.
+    for _ in range(1200):  # What clears up after pytest would nest too many calls.
         os.chdir("..")
         os.rmdir("d")
     assert found == [1199]

@@ -224,7 +224,7 @@ def test_hparams_as_tensorboards_api_writes_them(tmp_path: Path) -> None:
 
 
 def ask_for_sessions(address: str) -> list[Any]:
-    """What TensorBoard's hparams page asks for."""
+    """What TensorBoard's hparams page requests."""
     body = {"startIndex": 0, "sliceSize": 100, "colParams": [], "includeMetrics": True}
     body["allowedStatuses"] = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
     request = urllib.request.Request(

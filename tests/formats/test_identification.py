@@ -30,7 +30,7 @@ def identify_bytes(data: bytes, folder: Path, name: str = "file") -> FileKind:
     return kind_of(str(folder / name))
 
 
-# Files of TensorFlow's, under a name that tells nothing.
+# Files of TensorFlow's, under a name that means nothing.
 
 
 def fixture_files(*patterns: str) -> list[Path]:
@@ -495,7 +495,7 @@ def test_cut_files_are_some_kind(tmp_path: Path, kind: FileKind) -> None:
         assert isinstance(identify_bytes(data[:size], tmp_path), FileKind)
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         kind_of(str(tmp_path / "gone"))
     with pytest.raises(MissingFileError):

@@ -79,7 +79,7 @@ def test_bytes_of_values_do_not_count() -> None:
     check_message(graph.SerializeToString(), GraphDef)
 
 
-def test_what_is_no_message_is_left_to_the_decoder() -> None:
+def test_what_is_not_a_message_is_left_to_the_decoder() -> None:
     check_message(b"\xff" * SIZE, GraphDef)
     check_message(b"\x0a\xff\xff\xff\xff\x0f" + bytes(SIZE), GraphDef)
 
@@ -94,7 +94,7 @@ _DENSE_NODE = _field(1, b"\x2a\x00" * 200)
 
 @pytest.mark.parametrize(("every", "refused"), [(10, True), (1000, False)])
 def test_dense_messages_between_honest_ones(every: int, refused: bool) -> None:
-    """A list of a hundred thousand messages is sampled; what hides in it is found all the same."""
+    """A list of a hundred thousand messages is sampled; what hides in it is found nevertheless."""
     nodes = [_DENSE_NODE if number % every == 0 else _honest_node(number) for number in range(100_000)]
     data = b"".join(nodes)
     if refused:

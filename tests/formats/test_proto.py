@@ -302,7 +302,7 @@ def rounds(descriptor: Any) -> int:
 
 @pytest.mark.parametrize("descriptor", MESSAGES, ids=full_name)
 def test_filled_message_is_the_same_in_both(descriptor: Any) -> None:
-    """Bytes alone would not do: a binding that does not know a field hands its bytes on all the same."""
+    """Bytes alone would not do: a binding that does not know a field hands its bytes on nevertheless."""
     ours = message_factory.GetMessageClass(descriptor)
     original = message_factory.GetMessageClass(counterpart(descriptor))
     rng = random.Random(descriptor.full_name)

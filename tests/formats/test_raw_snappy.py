@@ -76,7 +76,7 @@ def test_identification_decompresses_no_block(tmp_path: Path, monkeypatch: pytes
     ("key", "kind"), [(1000, "bundle-index"), (1 << 16, "bundle-index"), ((1 << 16) + 1, "v1-table")]
 )
 def test_identification_reads_the_start_of_a_compressed_index(tmp_path: Path, key: int, kind: str) -> None:
-    """A first key of up to 64 KiB is passed; beyond, the table is a damaged one, whose name tells the formats apart."""
+    """A first key of up to 64 KiB is passed; beyond, the table is damaged, and its name decides."""
     block = seal_block(encode_pairs([(b"", (b"\x08\1"))]))
     index = encode_pairs([(b"k" * key, encode_handle(0, len(block) - 5))], 1) + bytes(1 << 24)
     metaindex = seal_block(encode_block(b""))

@@ -1,4 +1,4 @@
-"""The sorted table, held against a dict for every way to write one, and every way in which one can be broken."""
+"""The sorted table, compared with a dict for every way to write one, and every way in which one can be broken."""
 
 import itertools
 import struct
@@ -61,7 +61,7 @@ def open_data(data: bytes, path: Path, *, verify: bool = True) -> Table:
 
 
 def neighbours(key: bytes) -> set[bytes]:
-    """Keys right before and behind ``key``, and its beginnings."""
+    """Keys right before and after ``key``, and its beginnings."""
     return {key + b"\0", key[:-1], key[:-1] + bytes([max(key[-1], 1) - 1]) if key else b"", key + b"\xff", key[:1]}
 
 
@@ -197,7 +197,7 @@ def test_without_verification_checksums_do_not_matter(open_table: OpenTable) -> 
 
 
 def one_block(entries: bytes, **settings: object) -> bytes:
-    """A table of one block, whose key in the index block is behind all others."""
+    """A table of one block, whose key in the index block is after all others."""
     return join_blocks([(b"\xff" * 9, seal_block(encode_block(entries, **settings)))])  # type: ignore[arg-type]
 
 
@@ -282,7 +282,7 @@ def test_snappy_sizes_are_doubted_before_memory_is_taken(open_table: OpenTable) 
 
 @pytest.mark.parametrize("name", BROKEN_BLOCKS)
 def test_search_in_broken_block_finds_or_refuses(open_table: OpenTable, name: str) -> None:
-    """What ``find`` hands out is an entry's value; whatever else it does is an error of ours."""
+    """What ``find`` returns is an entry's value; whatever else it does is an error of ours."""
     table = open_table(BROKEN_BLOCKS[name])
     for key in (b"", b"\0", b"a", b"aa", b"b", b"c", b"zz"):
         with suppress(FormatError):

@@ -1,4 +1,4 @@
-"""Text protobuf, held against google.protobuf.text_format: the same messages, and the same texts refused."""
+"""Text protobuf, compared with google.protobuf.text_format: the same messages, and the same texts refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def dump(message: Message) -> bytes:
 
 
 def check(text: bytes, message_class: type[Message]) -> bool:
-    """Assert that both readers agree, and tell whether they accept."""
+    """Assert that both readers agree, and return whether they accept."""
     expected = reference(text, message_class)
     if expected is None:
         with pytest.raises(FormatError, match=r"line \d+, column \d+: ."):

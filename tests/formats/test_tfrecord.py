@@ -117,7 +117,7 @@ def test_truncation_at_every_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB", "SNAPPY"])
-def test_truncated_compressed_stream_ends_behind_a_whole_record(compression: str) -> None:
+def test_truncated_compressed_stream_ends_after_a_whole_record(compression: str) -> None:
     data = COMPRESS[compression](frames(PAYLOADS))
     for size in places(len(data)):
         records = tfbundle.read_records(io.BytesIO(data[:size]), compression=compression)
@@ -138,7 +138,7 @@ def test_truncated_compressed_stream_ends_behind_a_whole_record(compression: str
     ],
     ids=["gzip-1", "gzip-8", "gzip-member", "zlib", "snappy"],
 )
-def test_cut_behind_the_last_record_is_a_truncation(tmp_path: Path, data: bytes) -> None:
+def test_cut_after_the_last_record_is_a_truncation(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "records"
     path.write_bytes(data)
     records = tfbundle.read_records(path)
@@ -205,7 +205,7 @@ def test_salvage_skips_strange_bytes(monkeypatch: pytest.MonkeyPatch, window: in
     assert [(loss.offset, loss.size) for loss in records.losses] == [(37, 5000)]
 
 
-# The last ones are longer than what was lost, so that a record ends in another one, or would end behind the file.
+# The last ones are longer than what was lost, so that a record ends in another one, or would end after the file.
 LONG = [bytes([number]) * size for number, size in enumerate([700, 20, 900, 30, 2000, 40, 50])]
 
 
@@ -442,7 +442,7 @@ def test_snappy_as_tensorflow_reads_it(tf: Any, tmp_path: Path) -> None:
     assert [record.numpy() for record in dataset] == list(tfbundle.read_records(path)) == PAYLOADS
 
 
-def test_headers_without_records_are_no_padded_records(tmp_path: Path) -> None:
+def test_headers_without_records_are_not_padded_records(tmp_path: Path) -> None:
     """The checksum of a header is right for its own first bytes, which are not the padding of the one before it."""
     path = tmp_path / "headers"
     path.write_bytes(header(300) * 100)

@@ -177,7 +177,7 @@ def test_text_and_binary_are_the_same() -> None:
     assert text.proto == binary.proto
 
 
-# What a person does with a graph.
+# What a user does with a graph.
 
 
 def test_variables_are_names_to_load() -> None:
@@ -321,7 +321,7 @@ def test_an_unknown_op_stays_unknown() -> None:
     assert repr(output) == "<Output 'n:3', unknown type, shape ?>"
 
 
-def test_a_definition_in_the_file_tells() -> None:
+def test_a_definition_in_the_file_decides() -> None:
     definition = OpDef(
         name="MadeUpOp",
         output_arg=[

@@ -119,7 +119,7 @@ def test_outputs_that_restores_claim_together(ops: int, refused: bool, tmp_path:
 
 
 @pytest.mark.parametrize(("variables", "refused"), [(3, False), (5, True)])
-def test_keys_of_variables_behind_long_names(variables: int, refused: bool, tmp_path: Path) -> None:
+def test_keys_of_variables_after_long_names(variables: int, refused: bool, tmp_path: Path) -> None:
     meta = MetaGraphDef()
     meta.graph_def.node.add(name="n", op="NoOp")
     nodes = meta.object_graph_def.nodes
@@ -164,7 +164,7 @@ def test_fields_are_read_in_blocks(reads: list[int]) -> None:
 
 @pytest.mark.parametrize("size", [9, 200, 5000, 100_000])
 def test_fields_apart_from_each_other(size: int, reads: list[int], tmp_path: Path) -> None:
-    """Where a value is long, the block behind it begins at the next field, whatever its size is."""
+    """Where a value is long, the block after it begins at the next field, whatever its size is."""
     data = GraphDef(node=[NodeDef(name="a" * size), NodeDef(name="b"), NodeDef(name="c" * size)]).SerializeToString()
     (tmp_path / "graph.pb").write_bytes(data)
     source = LocalSource(str(tmp_path / "graph.pb"))

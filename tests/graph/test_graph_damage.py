@@ -222,7 +222,7 @@ def test_a_message_that_is_too_large(tmp_path: Path) -> None:
     path.write_bytes((FROZEN / "frozen.pb").read_bytes())
     head = path.read_bytes()
     with path.open("r+b") as file:
-        # An unknown field of 2 GiB behind the nodes, in a file that takes no room.
+        # An unknown field of 2 GiB after the nodes, in a file that takes no room.
         file.write(head + b"\x0a\x80\x80\x80\x80\x08")
         file.truncate(len(head) + 6 + (1 << 31))
     with pytest.raises((tfbundle.UnsupportedError, tfbundle.FormatError), match=str(path)):
@@ -305,7 +305,7 @@ def test_restoring_in_circles() -> None:
 
 
 def test_more_names_than_tensors_to_restore() -> None:
-    """A constant may repeat one name for ever."""
+    """A constant may repeat one name forever."""
     names: Any = {"dtype": 7, "tensor_shape": {"dim": [{"size": 1 << 40}]}, "string_val": [b"w"]}
     nodes = [NodeDef(name="names", op="Const", attr={"value": AttrValue(tensor=names), "dtype": AttrValue(type=7)})]
     nodes += [NodeDef(name=f"r{number}", op="RestoreV2", input=["a", "names", "names"]) for number in range(1000)]
@@ -363,7 +363,7 @@ def test_objects_in_a_chain() -> None:
         tfbundle.MetaGraph(proto, path="a.meta").variables()
 
 
-def test_collections_that_are_no_messages() -> None:
+def test_collections_that_are_not_messages() -> None:
     proto = MetaGraphDef()
     proto.collection_def["variables"].bytes_list.value.append(b"\xff")
     proto.collection_def["empty"].SetInParent()

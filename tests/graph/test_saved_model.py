@@ -59,7 +59,7 @@ def test_folder_and_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tfhub_module.pb", "fingerprint.pb", "keras_metadata.pb"])
-def test_what_lies_beside_the_file_means_the_model(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_beside_it_mean_the_model(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "model"
     shutil.copytree(FIXTURES / "tf-2.15.1" / "keras-saved-model" / "model", folder)
     (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")  # All that TensorFlow Hub writes there.

@@ -229,7 +229,7 @@ def test_frozen_graphs_are_compared(tmp_path: Path) -> None:
 
 
 def test_a_saved_model_without_variables(tf: Any, tmp_path: Path) -> None:
-    """TensorFlow 2 gives it a checkpoint all the same, with nothing but the object graph."""
+    """TensorFlow 2 gives it a checkpoint nevertheless, with nothing but the object graph."""
 
     class Module(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -281,7 +281,7 @@ def test_a_checkpoint_comes_first(tmp_path: Path) -> None:
     write(tmp_path / "model.pb", make_graph(w=MATRIX))
     with open_tensors(tmp_path / "model.pb") as checkpoint:
         assert isinstance(checkpoint, tfbundle.Checkpoint)
-    # Whoever asks for a format means a checkpoint.
+    # Whoever requests a format means a checkpoint.
     for format in ("v1", "v2"):
         with pytest.raises(UnsupportedError, match=r"load_graph\(path\)\.constants has its weights"):
             open_tensors(FROZEN, format=format)  # type: ignore[arg-type]

@@ -234,7 +234,7 @@ def exercise_salvage(path: str | os.PathLike[str], found: Found) -> None:
         lost = {finding.tensor: finding.message for finding in checkpoint.lost}
         for name, value in found.values.items():
             if name not in checkpoint and "many times" in lost.get(name, ""):
-                continue  # What lies over others is read one by one, but not all of it at once.
+                continue  # What is over others is read one by one, but not all of it at once.
             demand(name in checkpoint, f"salvaging loses {name!r}, which can be read")
             again = attempt(checkpoint[name].read)
             demand(not isinstance(again, TfBundleError) and same(value, again), f"{name!r} salvaged differs: {again!r}")

@@ -24,7 +24,7 @@ def _add_state(
     """A folder with a checkpoint ``model`` and a state file.
 
     ``latest`` is the name of what it has to lead to. Without it nothing opens, unless ``opens`` says that the folder
-    does all the same.
+    does nevertheless.
     """
 
     def build(folder: Path) -> Wanted:

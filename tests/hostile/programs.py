@@ -1,4 +1,4 @@
-"""Graphs and archives that make a scan take long, or much memory, or hide something behind a lot."""
+"""Graphs and archives that make a scan take long, or much memory, or hide something after a lot."""
 
 from __future__ import annotations
 

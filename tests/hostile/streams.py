@@ -149,7 +149,7 @@ def _add_events(
     loss: Sequence[float] | None = None,
     opens: bool = True,
 ) -> None:
-    """An event file with these records behind that of the version; ``loss`` is what has to be read of it."""
+    """An event file with these records after that of the version; ``loss`` is what has to be read of it."""
 
     def build(folder: Path) -> Wanted:
         path = folder / "events.out.tfevents.1"
@@ -175,7 +175,7 @@ def _plugin(name: str, content: bytes = b"", data_class: int = 0) -> SummaryMeta
 
 
 def _raw(value: bytes, tag: bytes = b"loss") -> bytes:
-    """An event of a summary whose value's fields behind the tag are given."""
+    """An event of a summary whose value's fields after the tag are given."""
     return encode_field(2, 1) + encode_field(5, encode_field(1, encode_field(1, tag) + value))
 
 

@@ -1,4 +1,4 @@
-"""What a path is, and what lies below a folder."""
+"""What a path is, and what is below a folder."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_graphs_that_begin_with_other_fields(tmp_path: Path, kind: str, name: st
     assert "WriteFile" in [item.op for item in tfbundle.scan(tmp_path / name).findings]
 
 
-def test_what_is_no_message(tmp_path: Path) -> None:
+def test_what_is_not_a_message(tmp_path: Path) -> None:
     for data in (b"\xff" * 40, b"\x0a\x7f", b"\0\0", b"\x07", b"\x0c\x0a\0", b"\x0a" + b"\x80" * 12):
         (tmp_path / "x").write_bytes(data)
         source = tfbundle.storage.locations.locate(tmp_path / "x").open()
@@ -55,7 +55,7 @@ def test_what_is_no_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("second", "is_one"), [(b"pytorch", False), (b"", False), (field(1, b"x"), True), (field(2, b"x"), True)]
 )
-def test_strings_of_other_formats_are_no_messages(tmp_path: Path, second: bytes, is_one: bool) -> None:
+def test_strings_of_other_formats_are_not_messages(tmp_path: Path, second: bytes, is_one: bool) -> None:
     (tmp_path / "x").write_bytes(b"\x08\x08" + field(2, second) + field(7, b"graph"))
     source = tfbundle.storage.locations.locate(tmp_path / "x").open()
     try:
@@ -128,7 +128,7 @@ def test_what_other_programs_leave_is_read_too(tmp_path: Path, name: str) -> Non
     assert [item.op for item in tfbundle.scan(tmp_path).findings] == ["WriteFile"]
 
 
-def test_notes_of_macos_are_no_graphs(tmp_path: Path) -> None:
+def test_notes_of_macos_are_not_graphs(tmp_path: Path) -> None:
     (tmp_path / "._saved_model.pb").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00" + bytes(100))
     assert tfbundle.scan(tmp_path).complete
 

@@ -90,7 +90,7 @@ def test_a_signature_of_parts(tmp_path: Path) -> None:
     assert triggers(model, tmp_path) == {"read": "call"}
 
 
-def test_graphs_that_are_no_saved_models(tmp_path: Path) -> None:
+def test_graphs_that_are_not_saved_models(tmp_path: Path) -> None:
     """Whoever runs these may fetch any node."""
     graph = GraphDef(node=[PATH, READ, node("y", "NoOp")])
     assert triggers(graph, tmp_path, name="graph.pb") == {"read": "call"}

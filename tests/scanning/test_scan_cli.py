@@ -132,7 +132,7 @@ def test_baseline_counts_what_is_there_twice(tmp_path: Path) -> None:
     assert outcome("scan", "--baseline", file, READS)[0] == 1
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     """A path in a graph may hold anything; none of it reaches a terminal or a parser as it is."""
     path = constant("path", b"/tmp/\xff\x1b[31m\n\xe2\x80\xae")
     graph = GraphDef(node=[path, node("write\n", "WriteFile", "path", "path")])
@@ -173,7 +173,7 @@ def test_sarif() -> None:
     assert "chunks" in notification["toolExecutionNotifications"][0]["message"]["text"]
 
 
-def test_fingerprints_do_not_change_where_a_model_lies(tmp_path: Path) -> None:
+def test_fingerprints_do_not_depend_on_the_folder(tmp_path: Path) -> None:
     shutil.copytree(WRITES, tmp_path / "copy")
     prints = [sarif(path)["runs"][0]["results"][0]["partialFingerprints"] for path in (WRITES, tmp_path / "copy")]
     assert prints[0] == prints[1]

@@ -148,7 +148,7 @@ def test_the_oldest_is_dropped(code: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "left"), [(errno.EMFILE, 0), (errno.EACCES, 2)])
-def test_what_no_room_mends(code: int, left: int) -> None:
+def test_errors_that_closing_files_does_not_fix(code: int, left: int) -> None:
     opened = {1: "first", 2: "second"}
 
     def open_file() -> str:

@@ -37,7 +37,7 @@ def test_file_urls(url: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["C:\\runs", "model:0", "a:b://c".replace("://", ":/"), "./file:///x", ""])
-def test_what_is_no_url(path: str) -> None:
+def test_what_is_not_a_url(path: str) -> None:
     assert locate(path).path == path
 
 
@@ -47,7 +47,7 @@ def test_other_urls_are_refused_by_name(url: str) -> None:
         locate(url)
 
 
-def test_what_is_no_path() -> None:
+def test_what_is_not_a_path() -> None:
     with pytest.raises(TypeError):
         locate(3)  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def test_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["absent", "file", "a\0b", "x" * 300, "loop"])
-def test_what_is_no_folder(tmp_path: Path, name: str) -> None:
+def test_what_is_not_a_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(MissingFileError, match="folder"):
@@ -144,7 +144,7 @@ def test_a_location_that_is_anchored(tmp_path: Path, monkeypatch: pytest.MonkeyP
         anchored.plus("x").open()
 
 
-def test_what_lies_below(tmp_path: Path) -> None:
+def test_what_is_below(tmp_path: Path) -> None:
     folder = locate(tmp_path).real()
     assert folder.is_below(folder)
     assert folder.join("a").is_below(folder)

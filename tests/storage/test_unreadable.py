@@ -34,7 +34,7 @@ def write(prefix: Path) -> dict[str, list[Any]]:
 
 
 def assert_salvaged(prefix: Path, lost: set[str], path: Path, reason: int) -> None:
-    """Salvage hands out all but the ``lost``, and says of these that the system did not read ``path``."""
+    """Salvage returns all but the ``lost``, and says of these that the system did not read ``path``."""
     with tfbundle.open_checkpoint(prefix, salvage=True) as checkpoint:
         assert set(checkpoint) == ARRAYS.keys() - lost
         for name, tensor in checkpoint.items():
@@ -260,7 +260,7 @@ def test_records_on_a_broken_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_folders_of_logs_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that was asked for is an error; one below may be somebody else's, such as a disk's lost+found."""
+    """The one that was requested is an error; one below may be another program else's, such as a disk's lost+found."""
     make_runs(tmp_path)
     with monkeypatch.context() as patch:
         forbid(patch, tmp_path)

@@ -20,7 +20,7 @@ def indexes(draw: st.DrawFn, shape: tuple[int, ...]) -> Any:
         for length in shape[: draw(st.integers(0, len(shape)))]
     ]
     if draw(st.booleans()):
-        # What is left out in the middle keeps its place if the items behind it belong to the last dimensions.
+        # What is left out in the middle keeps its place if the items after it belong to the last dimensions.
         kept = draw(st.integers(0, len(items)))
         behind = [draw(slices) for _ in shape[len(shape) - draw(st.integers(0, len(shape) - kept)) :]]
         items = [*items[:kept], Ellipsis, *behind]

@@ -152,7 +152,7 @@ def encode_table(
 
 
 def shortest_separator(last: bytes, after: bytes | None) -> bytes:
-    """A short key that is at or behind ``last`` and before ``after`` (``None`` if nothing follows)."""
+    """A short key that is at or after ``last`` and before ``after`` (``None`` if nothing follows)."""
     shared = 0 if after is None else shared_length(last, after)
     for pos in range(shared, len(last)):
         if last[pos] == 0xFF:

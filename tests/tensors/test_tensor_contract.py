@@ -539,7 +539,7 @@ def test_ranges_of_v2(tmp_path: Path) -> None:
 
 
 def test_ranges_of_v1(tmp_path: Path) -> None:
-    """A slice of a V1 checkpoint lies somewhere in a block, whose checksum covers the type byte behind it too."""
+    """A slice of a V1 checkpoint lies somewhere in a block, whose checksum covers the type byte after it too."""
     write_v1_partitioned(tmp_path / "model", ARRAYS)
     with tfbundle.open_checkpoint(tmp_path / "model") as checkpoint:
         data = (tmp_path / "model").read_bytes()

@@ -250,7 +250,7 @@ def test_only_the_tags_are_needed_to_find_an_array() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x0b", b"\x00\x01", b"\x0a\x05abc", b"\x0d\0\0", b"\x80", b"\x0e"])
-def test_bytes_that_are_no_message(data: bytes) -> None:
+def test_bytes_that_are_not_a_message(data: bytes) -> None:
     with pytest.raises(FormatError):
         list(message_fields(data, 0, len(data)))
 

@@ -198,7 +198,7 @@ class TestAssignment:
 
 
 class Sleeper:
-    """Time that passes while somebody sleeps, and what happens meanwhile."""
+    """Time that passes while another program sleeps, and what happens in the meantime."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.now = 1000.0

@@ -152,7 +152,7 @@ class TestRotation:
             pair.save("m", step)
         assert not (pair.folders[0] / "m-1.data-00003-of-00009").exists()
 
-    def test_a_prefix_is_no_pattern(self, tmp_path: Path) -> None:
+    def test_a_prefix_is_not_a_pattern(self, tmp_path: Path) -> None:
         """TensorFlow would remove ``m1-1`` and ``m2-1`` as well."""
         saver = Saver(max_to_keep=1)
         for name in ("m1-1", "m2-1"):
@@ -178,7 +178,7 @@ class TestPaths:
     def test_state_file(
         self, theirs: Theirs, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, path: str, relative: bool
     ) -> None:
-        # TensorFlow leaves the data files of what it removes behind a doubled slash.
+        # TensorFlow leaves the data files of what it removes after a doubled slash.
         pair = Both(theirs, tmp_path, save_relative_paths=relative, max_to_keep=3 if "//" in path else 2)
         for step in range(3):
             for folder, saver, values in zip(

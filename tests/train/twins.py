@@ -25,7 +25,7 @@ class Clock:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Return what lies below a folder: the content of each file by its path."""
+    """Return what is below a folder: the content of each file by its path."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 

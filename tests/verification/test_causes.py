@@ -130,7 +130,7 @@ def test_a_file_that_is_merely_packed_was_not_cut_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"<!DOCTYPE html><html></html>", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_what_stands_in_place_of_an_event_file(tmp_path: Path, data: bytes) -> None:
+def test_what_takes_the_place_of_an_event_file(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "events.out.tfevents.1"
     path.write_bytes(data)
     assert [finding.kind for finding in tfbundle.verify(path).findings] == ["wrong-file"]

@@ -100,7 +100,7 @@ def test_without_a_state_file_all_are_checked(tmp_path: Path) -> None:
     assert [finding.kind for finding in report.findings] == ["checksum"]
 
 
-def test_what_lies_below_is_listed_and_checked(tmp_path: Path) -> None:
+def test_what_is_below_is_listed_and_checked(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", "m-1", latest="m-1")
     make(folder / "best", "m-7", latest="m-7")
     shutil.copytree(SAVED_MODEL, folder / "export" / "1")
@@ -122,7 +122,7 @@ def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
     try:
         (folder / "again").symlink_to(folder, target_is_directory=True)
     except OSError:
-        pytest.skip("this system lets nobody make links")
+        pytest.skip("this system does not allow links")
     assert len(tfbundle.verify(folder, all=True).checkpoints) == 1
     assert tfbundle.verify(folder).not_checked == ()
 
@@ -263,7 +263,7 @@ def agreed_problems(folder: Path) -> set[str]:
     return {os.path.relpath(path, folder) for path in state}
 
 
-def test_placeholders_are_found_and_are_no_checkpoints(tmp_path: Path) -> None:
+def test_placeholders_are_found_and_are_not_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "a.index").write_bytes(PAGE)
     (tmp_path / "b.index").write_bytes(POINTER)
     report = tfbundle.verify(tmp_path)
@@ -339,7 +339,7 @@ def test_one_checkpoint_without_an_index(tmp_path: Path) -> None:
     assert len(json.loads(run("state", "--json", folder).stdout)["checkpoints"]) == 1
 
 
-def test_what_a_state_file_names_in_vain(tmp_path: Path) -> None:
+def test_a_state_file_that_names_a_missing_checkpoint(tmp_path: Path) -> None:
     folder = make(tmp_path / "run", "m-1", latest="gone-2")
     for every in (False, True):
         report = tfbundle.verify(folder, all=every)
@@ -372,7 +372,7 @@ def test_many_incomplete_checkpoints_take_no_more_than_each(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("other", ["b.index", "b.data-00000-of-00001"])
-def test_placeholders_of_data_files_are_no_checkpoints(tmp_path: Path, other: str) -> None:
+def test_placeholders_of_data_files_are_not_checkpoints(tmp_path: Path, other: str) -> None:
     names = ("a.data-00000-of-00001", other)
     for name, content in zip(names, (PAGE, POINTER), strict=True):
         (tmp_path / name).write_bytes(content)

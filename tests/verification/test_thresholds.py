@@ -164,7 +164,7 @@ def test_how_much_is_searched_for_zeros(tmp_path: Path, size: int, expected: boo
 
 
 @pytest.mark.parametrize(("behind", "expected"), [((1 << 20) - 48, True), ((1 << 20) - 47, False)])
-def test_how_far_behind_a_table_its_end_is_found(tmp_path: Path, behind: int, expected: bool) -> None:
+def test_how_far_after_a_table_its_end_is_found(tmp_path: Path, behind: int, expected: bool) -> None:
     write_bundle(tmp_path / "m", {"a": take(100)})
     footer = (tmp_path / "m.index").read_bytes()[-48:]
     (tmp_path / "file").write_bytes(footer + b"x" * behind)

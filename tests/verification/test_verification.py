@@ -117,7 +117,7 @@ def test_absent_data_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wrong-file", "missing"])
-def test_what_is_no_data_file_is_told_once(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_a_data_file_is_reported_once(tmp_path: Path, kind: str) -> None:
     write_bundle(tmp_path / "b", {name: Saved(np.arange(3.0)) for name in "abc"})
     path = data_file(tmp_path / "b")
     path.unlink()
@@ -127,7 +127,7 @@ def test_what_is_no_data_file_is_told_once(tmp_path: Path, kind: str) -> None:
         try:
             path.symlink_to("gone")
         except OSError:
-            pytest.skip("this system lets nobody make links")
+            pytest.skip("this system does not allow links")
     finding = only_finding(tmp_path / "b")
     assert (finding.kind, finding.path, finding.shard) == (kind, str(path), 0)
     report = tfbundle.verify(tmp_path / "b")
@@ -144,7 +144,7 @@ def test_thousands_of_absent_data_files(tmp_path: Path) -> None:
 
 
 def test_damaged_block_of_an_index(tmp_path: Path) -> None:
-    """The tensors in the other blocks are checked all the same."""
+    """The tensors in the other blocks are checked nevertheless."""
     write_bundle(tmp_path / "b", {f"t{number}": MATRIX for number in range(8)}, block_size=60)
     source = LocalSource(tmp_path / "b.index")
     table = Table(source)
@@ -475,7 +475,7 @@ def test_what_is_said_of_each_file(tmp_path: Path) -> None:
     assert [(file.path, file.kind) for file in shards] == [(str(path), "data") for path in paths]
     assert [file.size for file in shards] == [64 + 128 + 96, None, 128 + 96]
     assert [file.whole for file in shards] == [3, 0, 1]
-    # 12 bytes up to 64, and 96 up to 128; nothing is aligned behind the last tensor.
+    # 12 bytes up to 64, and 96 up to 128; nothing is aligned after the last tensor.
     assert [file.padding for file in shards] == [52 + 32, 0, 32]
 
 
@@ -568,7 +568,7 @@ def test_bytes_of_an_index_that_no_block_claims(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("alignment", [3, 64, 4096])
-def test_padding_is_no_finding(tmp_path: Path, alignment: int) -> None:
+def test_padding_is_not_a_finding(tmp_path: Path, alignment: int) -> None:
     arrays = {f"t{number}": np.arange(number, number + 7, dtype=np.int8) for number in range(6)}
     write_bundle(tmp_path / "b", arrays, alignment=alignment)
     assert tfbundle.verify(tmp_path / "b").ok

@@ -137,7 +137,7 @@ def test_damaged_records(tmp_path: Path) -> None:
     assert (finding.kind, finding.offset, finding.size) == ("checksum", 0, first + second)
 
 
-def test_records_that_are_no_events(tmp_path: Path) -> None:
+def test_records_that_are_not_events(tmp_path: Path) -> None:
     path = tmp_path / "events.out.tfevents.1.host"
     good = frame(b"\x09" + bytes(8))
     path.write_bytes(good + frame(b"\xff\xff") + good)
@@ -207,7 +207,7 @@ def test_a_folder_means_all_of_a_run(tmp_path: Path) -> None:
     assert report.nbytes == checkpoint.nbytes + 2 * events.nbytes
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {checkpoint.nbytes + 2 * EVENT_FILE.stat().st_size}
-    # Its parts are checked alone where they are asked for alone.
+    # Its parts are checked alone where they are requested alone.
     assert len(checkpoint.files) == len(tfbundle.verify(folder, format="v2").files) == 3
 
 

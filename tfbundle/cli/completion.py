@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Files that can be read within a fraction of a second, in bytes.
 _LARGEST = 16 << 20
-# Nobody chooses among more names than these.
+# More names than these are of no use to choose from.
 _MOST_NAMES = 500
 # What the commands call the argument that leads to the names.
 _PATHS = ("path", "logdir", "a", "graph")
@@ -70,7 +70,7 @@ def _completer(names_at: Callable[[str, dict[str, Any]], Iterable[str]]) -> Comp
     """Return a function that completes names; ``names_at`` accepts the path and all given parameters."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-        # Behind an option that still lacks its value, click has not given the arguments their names.
+        # After an option that still lacks its value, click has not given the arguments their names.
         given = [*(context.params[name] for name in _PATHS if context.params.get(name)), *context.args]
         path = given[0] if given else None
         if path is None:

@@ -42,7 +42,7 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
     complete; whatever goes wrong before leaves it as it is. With --salvage the exit status is 1 if something is lost.
 
     A GLOB that matches no stored name is compared with the names of variables of TensorFlow 2, such as dense/kernel,
-    and what --names chooses by such a name is called so.
+    and a tensor that --names selects by such a name is written under it.
 
     \b
     tfbundle convert run/model.ckpt-1000 model.safetensors

@@ -145,7 +145,7 @@ def rename_children(proto: TrackableObjectGraph, objects: ObjectGraph, names: Ma
 
 
 def _path(key: str) -> list[str] | None:
-    """Return the names of the children on the way to the object of a key, or ``None`` for what is no such key."""
+    """Return the names of the children on the way to the object of a key, or ``None`` for any other key."""
     owner, sign, _ = key.partition(_SLOT)
     if not sign:
         owner, sign, _ = key.rpartition(_ATTRIBUTES)

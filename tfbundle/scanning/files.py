@@ -1,8 +1,8 @@
 """The scan of a file: by its name if loaders rely on that, and otherwise by its content.
 
 A file that a loader would open is read as that loader reads it, whatever else it may look like: ``saved_model.pb`` is a
-SavedModel, and ``.meta`` a MetaGraphDef. Everything else is what its bytes say. What is called as a graph is and cannot
-be read as one is left out, and the scan is not complete.
+SavedModel, and ``.meta`` a MetaGraphDef. The kind of any other file is determined by its bytes. A file that is
+named like a graph but cannot be read as one is left out, and the scan is not complete.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _LARGEST_CONFIGURATION = 64 << 20
 
 
 def scan_file(content: Content, found: Collection, depth: int = 0) -> None:
-    """Look at one file, and add to ``found``."""
+    """Scan one file, and add to ``found``."""
     try:
         _scan(content, found, depth)
     except TfBundleError as error:
@@ -119,7 +119,7 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
 def _is_disguised(content: Content, kind: FileKind, found: Collection, depth: int) -> bool:
     """Scan a file whose first bytes hide its kind, and return whether it contains programs.
 
-    Messages and texts may begin with fields and comments that nobody knows, and archives with anything.
+    Messages and texts may begin with fields and comments that are not known, and archives with anything.
     """
     if is_zip(content) and (kind is FileKind.UNKNOWN or content.name.endswith(_ZIP_NAMES)):
         _archive(content, found, depth, is_zip=True)
@@ -148,7 +148,7 @@ def _has_class(text: memoryview) -> bool:
 
 
 def _read_as_any(content: Content, found: Collection, *, text: bool) -> bool:
-    """Look at a file as each of the three messages, and return whether it is one with nodes."""
+    """Scan a file as each of the three messages, and return whether it is one with nodes."""
     data = content.read()
     if text:
         # Comments may be any bytes.
@@ -192,7 +192,7 @@ def _check_text_size(data: bytes, path: str) -> None:
 
 
 def _guess(content: Content, kind: FileKind, found: Collection) -> None:
-    """Look at a file that is called as a graph is, and looks like none, as each of the three."""
+    """Scan a file that is named like a graph but does not look like one, as each of the three."""
     if not _read_as_any(content, found, text=False):
         found.leave_out(content.path, f"its name is that of a graph, but it is {kind.value}")
 
@@ -263,7 +263,7 @@ def _compressed(content: Content, kind: FileKind, found: Collection, depth: int)
 
 
 def _events(content: Content, found: Collection) -> None:
-    """Look at the graphs and models that a program logged."""
+    """Scan the graphs and models that a program logged."""
     found.files.append(content.path)
     plugins: dict[str, str] = {}
     with read_events(content.stream(), salvage=True) as events:

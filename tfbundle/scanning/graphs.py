@@ -71,7 +71,7 @@ class GraphScan:
         self.problems: list[str] = list(program.problems)
 
     def run(self) -> None:
-        """Look at every node."""
+        """Scan every node."""
         known = effects()
         for block in self._program.blocks:
             for node in self._program.notable(block):
@@ -255,7 +255,7 @@ class GraphScan:
         )
 
     def _scan_inside(self, data: bytes, graph: GraphDef | None, node: NodeDef, trigger: str) -> None:
-        """Look at the graph that the value of a node is, decoded or not."""
+        """Scan the graph that the value of a node is, decoded or not."""
         found = self._embedded.take(data, graph, trigger, len(self._within))
         if not isinstance(found, Program):
             if found is not None:

@@ -53,7 +53,7 @@ class Judgement(NamedTuple):
 def judge(effect: Effect, texts: list[Text], *, is_open: bool) -> Judgement | None:
     """Return the judgement of an op with these values, or ``None`` if they are harmless.
 
-    ``is_open`` says that the graph is none of a model that is loaded as a whole, but one that a program of its own
+    ``is_open`` means that the graph is not part of a model that is loaded as a whole, but one that a separate program
     runs, as when it trains.
     """
     rule, called, loaded = RULE_OF_CLASS[effect.op_class], effect.called, effect.loaded

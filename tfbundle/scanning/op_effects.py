@@ -93,8 +93,8 @@ class Effect(NamedTuple):
     """What an op does beyond the graph.
 
     ``called`` and ``loaded`` are severities. ``inputs`` are the numbers of the inputs, or ``attribute`` the name of the
-    attribute, that say on what; ``is_queue`` means that the names of files come from a queue. ``judged`` names the rule
-    by which the value is judged, where not every value is equally bad.
+    attribute, that determine on what; ``is_queue`` means that the names of files come from a queue. ``judged``
+    names the rule by which the value is judged, if not every value is equally bad.
     """
 
     op_class: str

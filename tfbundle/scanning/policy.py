@@ -74,7 +74,7 @@ def _argument_matches(pattern: str, finding: ScanFinding) -> bool:
 
 
 def load_policy(path: StrPath) -> Policy:
-    """Read a policy; raises ``FormatError`` for one that is none, or has a field that is not known."""
+    """Read a policy; raises ``FormatError`` if it is not valid, or has an unknown field."""
     document = _read(path)
     if not isinstance(document, dict) or not document.keys() <= {"threshold", "allow"}:
         raise FormatError(

@@ -214,7 +214,7 @@ class Location(ABC):
 
     @abstractmethod
     def stat(self) -> FileStat | None:
-        """Return size and time of a regular file, or ``None`` where there is none."""
+        """Return size and time of a regular file, or ``None`` if there is none."""
 
     @abstractmethod
     def list(self) -> Listing:

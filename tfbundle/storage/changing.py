@@ -123,7 +123,7 @@ def copy_file(source: Location, target: Location) -> None:
 
 
 def open_in_place(location: Location, mode: Mode) -> BinaryIO:
-    """Open a file to write to it where it lies; what is written is there at once, complete or not."""
+    """Open a file to change it in place; written bytes are visible immediately, complete or not."""
     if isinstance(location, RemoteLocation):
         raise UnsupportedError(f"{location} cannot be written in place; objects appear whole", path=location.path)
     with _as_given(location):

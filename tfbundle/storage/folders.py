@@ -136,7 +136,7 @@ class LocalLocation(Location):
         return self._is_valid() and os.path.isdir(self._full)
 
     def stat(self) -> FileStat | None:
-        """Return size and time of a regular file, or ``None`` where there is none."""
+        """Return size and time of a regular file, or ``None`` if there is none."""
         return _stat(self._full)
 
     def list(self) -> LocalListing:

@@ -1,6 +1,6 @@
 """Files of a file system of fsspec that the caller made.
 
-fsspec states no version along with the bytes, so that the facts of a file are asked for again after each read, and what
+fsspec states no version along with the bytes, so that the facts of a file are requested again after each read, and what
 was read is dropped if they have changed.
 """
 

@@ -33,7 +33,7 @@ Span = tuple[int | None, int]
 
 
 class BrokenAnswer(Exception):
-    """An answer that is worth another attempt; the message says what is wrong with it."""
+    """An answer that is worth another attempt; the message describes the problem."""
 
 
 class NoSuffixRangeError(Exception):

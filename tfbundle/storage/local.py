@@ -262,7 +262,7 @@ def _kind(mode: int) -> str:
 
 def _absence(path: str, full: str) -> str:
     """Return a message that there is no file, or that it is a dangling link, which listings show as a file."""
-    with suppress(OSError):  # It may be deleted meanwhile.
+    with suppress(OSError):  # It may be deleted in the meantime.
         if os.path.islink(full):
             return f"{path} is a link to {os.readlink(full)}, which does not exist"
     return f"there is no file {path or repr(path)}"

@@ -243,7 +243,7 @@ def _translate(error: Exception, url: str) -> Exception:
 
 
 def _reason(error: Exception) -> str:
-    """Return the message of an error: of XML only what it says, and of URLs no query, which may have a signature."""
+    """Return the message of an error: of XML only the text, and of URLs no query, which may have a signature."""
     text = str(error).partition("\n\nDebug source")[0]
     body = _XML_ERROR.search(text)
     if body is not None:

@@ -48,7 +48,7 @@ class Detour:
 def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour | None, *, sync: bool) -> None:
     """Rename finished files. Without ``detour``, no data file may replace one.
 
-    Raises the system's ``OSError``; then what was there is there again.
+    Raises the system's ``OSError``; then the former files are restored.
     """
     if index.remote is not None:
         put_objects(data, index, None if detour is None else (detour.index, detour.names, detour.empty))
@@ -92,8 +92,8 @@ def put_in_place(data: Sequence[StagedFile], index: StagedFile, detour: Detour |
 def replace_all(files: Sequence[StagedFile], removed: Sequence[Location] = (), *, sync: bool) -> None:
     """Rename finished files, each of which may replace one, whose permissions it takes, and then remove ``removed``.
 
-    Raises the system's ``OSError``; then what was there is there again. Whatever stops the process, each file is there
-    as it was or as it is to be, and until all are as they are to be none is removed.
+    Raises the system's ``OSError``; then the former files are restored. Whatever stops the process, each file is the
+    former or the new one, and none is removed until all are new.
     """
     if files and files[0].remote is not None:
         replace_objects(files, removed)

@@ -6,7 +6,7 @@ that were made. Each ``locate`` begins without any, unless it is of a path that 
 servers list nothing; there each name costs a request, and a folder is a name that ends in a slash or that another name
 was joined to.
 
-A name that leads out of the store, such as one in a state file that somebody else wrote, is a location at which nothing
+A name that leads out of the store, such as one in a state file from elsewhere, is a location at which nothing
 exists, and no request is made for it.
 """
 
@@ -168,13 +168,13 @@ class RemoteLocation(Location):
         return not self._is_outside and self._store.facts(self._key) is not None
 
     def is_folder(self) -> bool:
-        """Return whether keys begin with this name; on an HTTP server, whether the name says so."""
+        """Return whether keys begin with this name; on an HTTP server, whether the name ends in a slash."""
         if self._is_outside:
             return False
         return self._store.has_folder(self._key.rstrip("/")) if self._store.can_list else self._said_folder
 
     def stat(self) -> FileStat | None:
-        """Return size and time of an object, or ``None`` where there is none."""
+        """Return size and time of an object, or ``None`` if there is none."""
         facts = None if self._is_outside else self._store.facts(self._key)
         return None if facts is None else FileStat(facts.size, facts.mtime, facts.e_tag)
 

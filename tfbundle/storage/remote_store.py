@@ -70,7 +70,7 @@ class RemoteStore:
         return self.can_list and folder not in self._unlisted
 
     def _notice_changes(self) -> None:
-        """Forget what was learned if this process has written to the store since."""
+        """Drop what is known if this process has written to the store since."""
         if self._changes != self.objects.changes:
             self._changes = self.objects.changes
             self._listings, self._facts, self._tails = {}, {}, {}

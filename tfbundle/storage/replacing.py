@@ -139,7 +139,7 @@ def _renamed(path: str) -> Iterator[BinaryIO]:
     try:
         number = os.open(temporary, flags, 0o666)
     except OSError as error:
-        error.filename = path  # Nobody knows the temporary one.
+        error.filename = path  # The temporary one means nothing to the caller.
         raise
     try:
         with io.BufferedRandom(_NamedFile(number, path, mode="r+")) as file:

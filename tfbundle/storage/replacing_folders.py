@@ -52,7 +52,7 @@ def folder_replacement(location: Location) -> Iterator[Location]:
     try:
         os.mkdir(new)
     except OSError as error:
-        error.filename = location.path  # Nobody knows the temporary one.
+        error.filename = location.path  # The temporary one means nothing to the caller.
         raise
     try:
         yield locate(new)

@@ -51,7 +51,7 @@ def _ranges(parts: Sequence[Part]) -> list[_Range]:
         offset, buffer = parts[number]
         pos = 0
         while pos < len(buffer):
-            # Parts that overlap are requested separately, because each has a buffer of its own.
+            # Parts that overlap are requested separately, because each has a separate buffer.
             gap = offset + pos - end
             if not ranges or not 0 <= gap <= GAP or filled >= RANGE:
                 ranges.append(_Range(offset + pos, [], []))

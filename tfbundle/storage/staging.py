@@ -23,8 +23,8 @@ from tfbundle.storage.folders import local_path
 from tfbundle.storage.remote_folders import RemoteLocation
 from tfbundle.storage.uploads import check_writable, send
 
-# So many bytes are collected before the system is called: of one file, of all, and of each of very many. Linux looks
-# for memory in one piece for what a single call writes; with a megabyte and more, that may take longer than the copy.
+# So many bytes are collected before the system is called: of one file, of all, and of each of very many. Linux
+# searches for contiguous memory for a single call; with a megabyte and more, that may take longer than the copy.
 _BUFFER = 256 << 10
 _ALL_BUFFERS = 8 << 20
 _SMALLEST_BUFFER = 1 << 12
@@ -42,7 +42,7 @@ class _Descriptor:
         self.number: int | None = os.open(path, flags | os.O_RDWR | _BINARY, 0o666)
 
     def close(self) -> None:
-        """Close it, which is when some network drives report what they could not write."""
+        """Close it, which is when some network drives report failed writes."""
         number, self.number = self.number, None
         if number is not None:
             os.close(number)
@@ -59,7 +59,7 @@ class OpenFiles:
     def __init__(self, count: int, base: str | None = None, *, sync: bool) -> None:
         """``count`` is how many files there will be; with ``sync``, their bytes are on disk when they are finished.
 
-        ``base`` is what temporary names begin with, for files whose own names mean something to who lists a folder.
+        ``base`` is what temporary names begin with, for files whose names have a meaning in a listing of the folder.
         """
         self.early = EarlySync() if sync else None
         self._base = base
@@ -165,7 +165,7 @@ class StagedFile:
             raise self._named(error) from None
 
     def close(self) -> None:
-        """Write what is left, and close the file until more is written."""
+        """Write the remaining bytes, and close the file until more is written."""
         self._flush()
         try:
             self.opened.close(id(self))
@@ -173,7 +173,7 @@ class StagedFile:
             raise self._named(error) from None
 
     def finish(self) -> None:
-        """Write what is left and close the file."""
+        """Write the remaining bytes and close the file."""
         self._flush()
         if self.opened.early is not None:
             try:

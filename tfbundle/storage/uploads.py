@@ -101,7 +101,7 @@ def _send_all(files: Sequence[tuple[Staged, RemoteLocation]], empty: Sequence[Re
 def replace_objects(files: Sequence[Staged], removed: Sequence[Location]) -> None:
     """Send files, each of which may replace an object, and then remove ``removed``.
 
-    Raises ``OSError``; then what was there is there again.
+    Raises ``OSError``; then the former objects are restored.
     """
     suffix = f".tempstate{secrets.randbits(60):020d}"
     copies: list[tuple[RemoteLocation, RemoteLocation]] = []

@@ -150,7 +150,7 @@ class Saver:
         ``None``, ``KeyError`` if a variable does not exist, and the errors of ``open_checkpoint`` and ``Tensor.read``.
         """
         if save_path is None:
-            raise ValueError("save_path is None; latest_checkpoint returns that where there is no checkpoint")
+            raise ValueError("save_path is None; latest_checkpoint returns None if there is no checkpoint")
         prefix = locate(save_path)
         index = prefix.plus(INDEX_SUFFIX)
         return load(index if index.is_file() else prefix, names=self._names)

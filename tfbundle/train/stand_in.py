@@ -157,7 +157,7 @@ class _StandIn(ModuleType):
         target = self._names.get(name)
         if target is None:
             raise AttributeError(
-                f"tfbundle stands in for {self.__name__.partition('.')[0]} here, and has no {self.__name__}.{name}"
+                f"tfbundle takes the place of {self.__name__.partition('.')[0]} here, and has no {self.__name__}.{name}"
             )
         module_name, _, attribute = target.partition(":")
         module = importlib.import_module(module_name)

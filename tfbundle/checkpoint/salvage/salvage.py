@@ -55,7 +55,7 @@ def find_damaged(path: StrPath, format: Format | None) -> CheckpointFiles:
 
 
 class Remains(NamedTuple):
-    """A store of the remaining tensors, whose values are not yet verified, and findings about what is lost."""
+    """A store of the remaining tensors, whose values are not yet verified, and findings about the losses."""
 
     store: BundleStore | V1Store
     findings: list[Finding]

@@ -36,7 +36,7 @@ _shared: SharedStores[V1Store] = SharedStores()
 
 
 def salvage_v1(prefix: Location, files: Sequence[Location]) -> tuple[V1Store, list[Finding]]:
-    """Return the remains of a checkpoint, whose values are not yet verified, and findings about what is lost.
+    """Return the remains of a checkpoint, whose values are not yet verified, and findings about the losses.
 
     Raises ``TfBundleError`` only if no file exists, or one cannot be opened at all.
     """
@@ -91,7 +91,7 @@ def _name_lost(files: V1Files, number: int) -> Iterator[Finding]:
 
 
 class _TableOpener:
-    """Opens tables, also without a footer, and adds to ``findings`` what is lost of each, once."""
+    """Opens tables, also without a footer, and adds the losses of each to ``findings``, once."""
 
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = findings

@@ -51,7 +51,7 @@ _shared: SharedStores[BundleStore] = SharedStores()
 
 
 def salvage_bundle(prefix: Location) -> tuple[BundleStore, list[Finding]]:
-    """Return the remains of a checkpoint, whose values are not yet verified, and findings about what is lost.
+    """Return the remains of a checkpoint, whose values are not yet verified, and findings about the losses.
 
     Raises ``MissingFileError`` if there is no index, and ``UnsupportedError`` if the header requires a newer reader.
     """

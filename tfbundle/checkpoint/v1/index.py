@@ -62,7 +62,7 @@ class V1Index:
         records: dict[str, Record],
         damaged: Mapping[str, frozenset[int]] | None = None,
     ) -> None:
-        """``open`` makes these, and ``salvage`` from what is left of one.
+        """``open`` makes these, and ``salvage`` makes them from the remains of one.
 
         ``damaged`` has the numbers of slices that are left out of what their tensors have.
         """
@@ -82,9 +82,9 @@ class V1Index:
 
     @classmethod
     def open(cls, prefix: Location, files: Sequence[Location], *, verify: bool) -> V1Index:
-        """Open ``files`` and read their metas; ``prefix`` is what the person calls the checkpoint.
+        """Open ``files`` and read their metas; ``prefix`` is the name that the caller uses for the checkpoint.
 
-        Raises ``MissingFileError`` where one of the set does not exist, ``FormatError`` where a file is no V1
+        Raises ``MissingFileError`` if one of the set does not exist, ``FormatError`` if a file is not a V1
         checkpoint, and ``UnsupportedError`` for a newer format.
         """
         check_set(prefix.path, [file.path for file in files])
@@ -117,11 +117,11 @@ class V1Index:
         return self.stored_slices(name, record)[0]
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """Return ``None`` for each tensor: nothing is gained by asking for all at once."""
+        """Return ``None`` for each tensor: reading all of them together is not faster."""
         return repeat(None, len(self._records))
 
     def stored_slices(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
-        """Return what is known of a tensor, and its stored slices but damaged ones.
+        """Return the facts of a tensor, and its stored slices without damaged ones.
 
         Raises ``FormatError`` where its files contradict each other.
         """

@@ -100,7 +100,7 @@ class V1Store:
         return self.index.facts(name, record)
 
     def all_facts(self) -> Iterable[Facts | None]:
-        """Return ``None`` for each tensor: nothing is gained by asking for all at once."""
+        """Return ``None`` for each tensor: reading all of them together is not faster."""
         return self.index.all_facts()
 
     def part(self, name: str, record: Record) -> VariablePart | None:
@@ -143,7 +143,7 @@ class V1Store:
         return
 
     def stored_slices(self, name: str, record: Record) -> tuple[Facts, list[StoredSlice]]:
-        """Return what is known of a tensor, and its stored slices; ``FormatError`` where its files contradict."""
+        """Return the facts of a tensor, and its stored slices; ``FormatError`` if its files contradict each other."""
         return self.index.stored_slices(name, record)
 
     def ranges(self, name: str, record: Record) -> tuple[Range, ...]:
@@ -215,7 +215,7 @@ class V1Store:
         return {name: arrays[name] for name in names}
 
     def checks(self, name: str, record: Record, absent: Collection[int]) -> Iterator[Check]:
-        """Yield what there is to check of a tensor; files of a V1 checkpoint are never ``absent``."""
+        """Yield the checks of a tensor; files of a V1 checkpoint are never ``absent``."""
         facts, slices = self.stored_slices(name, record)
         yield Check(0, None, partial(self._check_complete, name, facts, slices))
         itemsize = 0 if numpy_dtype(facts.data_type).hasobject else numpy_dtype(facts.data_type).itemsize

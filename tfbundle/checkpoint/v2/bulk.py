@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _FEWEST = 16
 # So are fewer entries of all kinds together.
 _FEWEST_IN_ALL = 64
-# So many entries are decoded at once, so that what that takes stays in the processor's cache.
+# The number of entries that are decoded together, so that they stay in the processor's cache.
 _BATCH = 1 << 14
 # The usual form has no entry that is longer, not even with the largest numbers.
 _LONGEST = 255
@@ -186,7 +186,7 @@ def _kind(head: bytes) -> _Kind:
 
 def _decode_tails(numbers: Column, tails: Bytes) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], Places]:
     """Decode fields 3 to 6 of entries, a row each, and return which rows have them in the usual form."""
-    # Behind each row follow bytes that end any varint, so that reading past its end is harmless.
+    # After each row follow bytes that end any varint, so that reading past its end is harmless.
     count, length = tails.shape
     padded = np.zeros((count, length + 11), np.uint8)
     padded[:, :length] = tails

@@ -75,7 +75,7 @@ class DataFiles:
         self.files.append(StagedFile(self.location(number, number + 1), self.opened))
 
     def finish(self) -> None:
-        """Write what is left, and settle the names."""
+        """Write the remaining bytes, and determine the names."""
         for number, file in enumerate(self.files):
             file.finish()
             file.retarget(self.location(number, len(self.files)))

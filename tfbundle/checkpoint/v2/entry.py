@@ -90,7 +90,7 @@ def decode_location(value: bytes, facts: Facts) -> Location:
 
 
 def _decode_entry(value: bytes) -> BundleEntryProto:
-    """Return the message itself; raises ``FormatError`` where the bytes are none."""
+    """Return the message itself; raises ``FormatError`` if the bytes are not one."""
     if len(value) > LARGEST_ENTRY:
         raise UnsupportedError(f"its entry has {len(value)} bytes, and more than {LARGEST_ENTRY} are not read")
     try:

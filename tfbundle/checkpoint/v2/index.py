@@ -135,7 +135,7 @@ class BundleIndex:
         records: dict[str, bytes] | None = None,
         damaged: Mapping[str, frozenset[int]] | None = None,
     ) -> None:
-        """``open`` makes these, and ``salvage`` from what is left of one.
+        """``open`` makes these, and ``salvage`` makes them from the remains of one.
 
         ``records`` are all tensors' entries, where they are known already. ``damaged`` has the numbers of slices that
         are left out of what their tensors have.
@@ -153,7 +153,7 @@ class BundleIndex:
 
     @classmethod
     def open(cls, prefix: Location, *, verify: bool) -> BundleIndex:
-        """Open the index; raises ``FormatError`` where it is none, and ``UnsupportedError`` for a newer format."""
+        """Open the index; raises ``FormatError`` if it is not valid, and ``UnsupportedError`` for a newer format."""
         table = Table(prefix.plus(INDEX_SUFFIX).open(), verify=verify)
         return cls(table, read_header(table))
 
@@ -298,7 +298,7 @@ def _stored_slice(value: bytes, facts: Facts, part: TensorSlice) -> StoredSlice:
 def read_header(table: Table) -> Header:
     """Return what the header of an index states.
 
-    Raises ``FormatError`` where there is none, and ``UnsupportedError`` for a newer format.
+    Raises ``FormatError`` if there is none, and ``UnsupportedError`` for a newer format.
     """
     path = table.source.path
     value = table.find(HEADER_KEY)
@@ -341,7 +341,7 @@ def slice_names(names: Iterable[str], find: Callable[[str], bytes | None], paren
     A tensor's own name may open with NUL too, so that its parent has to vouch for a slice.
     """
     found = []
-    # The entry of each parent; ``None`` where there is none.
+    # The entry of each parent; ``None`` if there is none.
     records: dict[bytes, bytes | None] = {}
     for name in names:
         if not name.startswith("\0"):

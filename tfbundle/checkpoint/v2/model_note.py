@@ -22,7 +22,7 @@ from tfbundle.storage.base import Location
 
 
 def find_note(prefix: Location) -> tuple[Location, FingerprintDef] | None:
-    """Return the note of the SavedModel whose variables have this prefix; ``None`` where there is none to read."""
+    """Return the note of the SavedModel whose variables have this prefix; ``None`` if there is none to read."""
     model = model_of_variables(prefix)
     location = None if model is None else model.join(FINGERPRINT_NAME)
     if location is None or not location.is_file():

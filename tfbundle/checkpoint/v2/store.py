@@ -64,7 +64,7 @@ class BundleStore:
     def open(cls, prefix: Location, *, verify: bool) -> BundleStore:
         """Open the checkpoint.
 
-        Raises ``FormatError`` where its index is none, and ``UnsupportedError`` for a newer format.
+        Raises ``FormatError`` if its index is not valid, and ``UnsupportedError`` for a newer format.
         """
         prefix = prefix.anchored()
         index = BundleIndex.open(prefix, verify=verify)
@@ -349,7 +349,7 @@ class BundleStore:
         return array
 
     def checks(self, name: str, record: bytes, absent: Collection[int]) -> Iterator[Check]:
-        """Yield what there is to check of a tensor; slices in the shards ``absent`` are left out."""
+        """Yield the checks of a tensor; slices in the shards ``absent`` are left out."""
         slices = self.stored_slices(name, record)
         if whole_of(slices) is None and (facts := self.facts(name, record)).slices:
             yield Check(0, None, partial(check_complete, facts, slices))

@@ -101,7 +101,7 @@ class FilePlan:
         return not self.count and bool(len(self.lost))
 
     def changes_between(self, start: int, first: int, last: int) -> dict[int, Change]:
-        """Return what happens to the values ``first`` to ``last`` (excluded), by their places behind ``start``."""
+        """Return what happens to the values ``first`` to ``last`` (excluded), by their places after ``start``."""
         found = {}
         for place, code in zip(self.places[first:last].tolist(), self.codes[first:last].tolist(), strict=True):
             metadata = self.described.get(place)
@@ -129,7 +129,7 @@ def plan_runs(runs: Mapping[str, list[EventFile]], choices: Choices) -> list[Run
     have the same name, for invalid names, and for steps that would not fit into 64 bits.
     """
     if choices.first_step is not None and choices.last_step is not None and choices.first_step > choices.last_step:
-        raise ValueError(f"first_step is {choices.first_step}, which is behind last_step, {choices.last_step}")
+        raise ValueError(f"first_step is {choices.first_step}, which is after last_step, {choices.last_step}")
     assemblies = {name: Assembly(files, _no_origin, purge=False) for name, files in runs.items()}
     known = dict.fromkeys(tag for assembly in assemblies.values() for tag in assembly.stretches)
     left_out: dict[str, str] = {}

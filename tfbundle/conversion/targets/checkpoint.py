@@ -205,7 +205,7 @@ def _values_of(planned: Planned, tilings: dict[str, Tiling | None]) -> Iterator[
     first = ranges[0] if ranges else None
     # A tensor that does not keep its slices is assembled before it is written.
     whole = copyable[0] if len(copyable) == 1 else None
-    # The stored array of a part has a box, so that the others need not be asked for their regions.
+    # The stored array of a part has a box, so that the regions of the others need not be read.
     region = tensor.region if whole is None or whole.box is not None else None
     if region is not None and _keeps_slices(planned):
         facts = Facts(0, tensor.whole_shape, (region,))
