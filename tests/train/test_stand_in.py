@@ -103,7 +103,7 @@ for name, module in (("keras", tf), ("Session", tf.compat.v1), ("AdamOptimizer",
     try:
         getattr(module, name)
     except AttributeError as error:
-        assert f"has no {module.__name__}.{name}" in str(error) and "tfbundle stands in" in str(error)
+        assert f"has no {module.__name__}.{name}" in str(error) and "tfbundle takes the place" in str(error)
     else:
         raise SystemExit(name)
 assert not hasattr(tf, "__version__")
