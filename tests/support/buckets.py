@@ -154,7 +154,6 @@ def _serving_moto_bucket(kind: str) -> Iterator[Bucket]:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
