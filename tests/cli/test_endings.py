@@ -85,6 +85,11 @@ def test_an_error_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("x is damaged; salvage=True reads what is whole", "--salvage reads"),
         ("(slots=False or --no-slots if it is an optimizer's)", "(--no-slots if"),
         ('pass format="v1"', "pass --format v1"),
+        ("first_step is 5, which is after last_step, 3", "--first-step is 5, which is after --last-step, 3"),
+        ("last is 9, but run has 3 complete checkpoints", "--last is 9, but"),
+        ("group is not a valid regular expression", "--group is not"),
+        ("group by the last step", "group by the last step"),
+        ("output in the format npz is not divided into shards; leave out shards", "leave out --shards"),
         ("to_pandas requires pandas: pip install pandas", 'pip install "tfbundle[tables]"'),
         ("to_arrow requires pyarrow: pip install pyarrow", 'pip install "tfbundle[tables]"'),
         ("tfbundle.read_records reads it", "'tfbundle records' reads it"),
@@ -102,6 +107,15 @@ def test_messages_in_the_words_of_the_command(message: str, words: str) -> None:
     said = for_command(message)
     assert words in said
     assert not re.search(r"\b\w+=(?:True|False|None)\b|\.constants", said)
+
+
+def test_damage_names_the_way_to_what_is_intact(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "m", {"a": np.ones(4), "b": np.ones(4)})
+    data = tmp_path / "m.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1])
+    assert refusal("convert", tmp_path / "m", tmp_path / "out.npz").endswith(
+        "; add --salvage to write what is intact\n"
+    )
 
 
 def test_a_message_at_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

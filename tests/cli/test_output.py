@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ pytest.importorskip("rich", reason="the command needs rich, which is not install
 import click
 from click.testing import CliRunner
 
+from tests.support.bundle_writer import write_bundle
+from tests.support.command import run
 from tfbundle.cli import output
 from tfbundle.cli.main import COMMANDS, cli
 from tfbundle.cli.schemas import DOCUMENTS
@@ -139,3 +142,20 @@ def test_no_progress_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", None)
     with output.progress_bar("reading") as progress:
         assert progress is None
+
+
+def test_names_with_numbers_are_in_natural_order(tmp_path: Path) -> None:
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        write_bundle(tmp_path / name, {f"v/{number}": np.float32(value) for number in (1, 2, 10)})
+    write_bundle(tmp_path / "c", {})
+    natural = ["v/1", "v/2", "v/10"]
+    for command, column in (
+        (["diff", tmp_path / "a", tmp_path / "b"], 1),
+        (["diff", tmp_path / "c", tmp_path / "b"], 1),
+        (["diff", tmp_path / "b", tmp_path / "c"], 1),
+        (["fingerprint", tmp_path / "a"], 1),
+        (["convert", tmp_path / "a", tmp_path / "out.npz", "--dry-run"], 0),
+        (["ls", tmp_path / "a"], 0),
+    ):
+        lines = [line.split() for line in run(*command).stdout.splitlines()]
+        assert [words[column] for words in lines if words[column : column + 1] and words[column] in natural] == natural

@@ -9,6 +9,7 @@ import click
 from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import print_json, print_line, print_table
+from tfbundle.natural_order import natural_key
 from tfbundle.printable import escape_name, one_line
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def command(graph: str, checkpoint: str, as_json: bool) -> None:
     if as_json:
         print_json(_facts(result))
     else:
+        unexpected = sorted(result.unexpected, key=natural_key)
         rows = [_missing_cells(item) for item in result.missing]
         rows += [_mismatched_cells(item) for item in result.mismatched]
-        rows += [("unexpected", escape_name(name), "-", "") for name in result.unexpected[:_MOST_UNEXPECTED]]
+        rows += [("unexpected", escape_name(name), "-", "") for name in unexpected[:_MOST_UNEXPECTED]]
         if rows:
             print_table(_HEADERS, rows)
         if len(result.unexpected) > _MOST_UNEXPECTED:

@@ -12,6 +12,7 @@ from tfbundle.cli.arguments import choose_copies, exclude_option, match_names, n
 from tfbundle.cli.output import print_line, print_table
 from tfbundle.cli.wording import for_command
 from tfbundle.errors import TfBundleError
+from tfbundle.natural_order import natural_key
 from tfbundle.printable import count_of, escape_name, format_shape, format_size, one_line
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def print_plan(done: Converted) -> None:
             f"{item.nbytes:,}",
             item.action,
         ]
-        for item in done.items
+        for item in sorted(done.items, key=lambda item: natural_key(item.name))
     ]
     print_table(_HEADERS, rows, ["bytes"])
 

@@ -21,6 +21,8 @@ from tfbundle.cli.choices import (
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.findings import common_folder, print_findings
 from tfbundle.cli.output import print_json, print_line, print_warning, progress_bar
+from tfbundle.cli.wording import for_command
+from tfbundle.errors import ChecksumError, TruncatedError
 
 if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
@@ -62,7 +64,11 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
         progress_bar("converting") as progress,
         refusals(),
     ):
-        done = convert(source, out, progress=progress, **choose_names(source, choices))
+        try:
+            done = convert(source, out, progress=progress, **choose_names(source, choices))
+        except (ChecksumError, TruncatedError) as error:
+            hint = "" if salvage else "; add --salvage to write what is intact"
+            raise click.ClickException(for_command(str(error)) + hint) from None
     lost = source.lost
     if as_json:
         facts = facts_of(done, no_slots=no_slots)

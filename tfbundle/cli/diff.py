@@ -19,6 +19,7 @@ from tfbundle.cli.arguments import (
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
+from tfbundle.natural_order import natural_key
 from tfbundle.printable import count_of, escape_name, format_shape, one_line
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ def command(
     if as_json:
         print_json(asdict(found))
     else:
-        for name in found.removed:
+        for name in sorted(found.removed, key=natural_key):
             print_line(f"- {escape_name(name)}")
-        for name in found.added:
+        for name in sorted(found.added, key=natural_key):
             print_line(f"+ {escape_name(name)}")
-        for change in found.changed:
+        for change in sorted(found.changed, key=lambda change: natural_key(change.name)):
             print_line(f"~ {escape_name(change.name)}  {_describe(change)}")
         for finding in found.unreadable:
             print_line(

@@ -18,6 +18,7 @@ from tfbundle.cli.arguments import (
 )
 from tfbundle.cli.output import print_json, print_line, progress_bar
 from tfbundle.cli.wording import for_command
+from tfbundle.natural_order import natural_key
 from tfbundle.printable import escape_name, one_line
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def command(path: str, as_json: bool, format: Format | None, names: tuple[str, .
     if as_json:
         print_json(asdict(found))
     else:
-        for name, sha256 in found.tensors.items():
-            print_line(f"{sha256}  {escape_name(name)}")
+        for name in sorted(found.tensors, key=natural_key):
+            print_line(f"{found.tensors[name]}  {escape_name(name)}")
         for finding in found.unreadable:
             print_line(
                 f"! {escape_name(finding.tensor or '')}  {finding.kind}: {one_line(for_command(finding.message))}"
