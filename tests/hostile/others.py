@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.hostile.catalogue import Wanted, add, case
 from tests.support.bundle_writer import encode_field, encode_shape, write_bundle
+from tests.support.repeats import numbered
 from tests.support.table_writer import encode_varint
 from tfbundle.proto import AttrValue, GraphDef, MetaGraphDef, NodeDef, OpDef, SavedModel
 
@@ -275,10 +276,8 @@ _add_graph(
 def _functions(count: int, *, named: bool) -> bytes:
     """A node and many functions without bodies."""
     graph = GraphDef(node=[_node("a")])
-    if not named:
-        return graph.SerializeToString() + encode_field(2, b"\x0a\0" * count)
-    functions = (encode_field(1, encode_field(1, encode_field(1, b"f%06d" % n))) for n in range(count))
-    return graph.SerializeToString() + encode_field(2, b"".join(functions))
+    function = encode_field(1, encode_field(1, encode_field(1, b"f#######")))
+    return graph.SerializeToString() + encode_field(2, numbered(function, count) if named else b"\x0a\0" * count)
 
 
 _add_graph("functions-600-000", "600,000 empty functions", lambda: _functions(600_000, named=False), opens=False)
@@ -292,12 +291,8 @@ def _among_honest(dense: bytes) -> Callable[[], bytes]:
     """100,000 nodes as TensorFlow writes them, and dense fields after them."""
 
     def make() -> bytes:
-        types = AttrValue(type=1)
-        nodes = (
-            _node(f"model/layer_{number}/MatMul", "MatMul", T=types, transpose_a=AttrValue(b=False))
-            for number in range(100_000)
-        )
-        return _graph(*nodes) + dense
+        node = _node("model/layer_#######/MatMul", "MatMul", T=AttrValue(type=1), transpose_a=AttrValue(b=False))
+        return numbered(_graph(node), 100_000) + dense
 
     return make
 
@@ -467,7 +462,7 @@ _add_model(
     "graphs-300-000",
     "300,000 graphs that have only tags",
     lambda model: (model / "saved_model.pb").write_bytes(
-        b"\x08\1" + b"".join(encode_field(2, encode_field(1, encode_field(4, b"t%06d" % n))) for n in range(300_000))
+        b"\x08\1" + numbered(encode_field(2, encode_field(1, encode_field(4, b"t#######"))), 300_000)
     ),
     opens=False,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tests.hostile.catalogue import Wanted, add
 from tests.support.programs import call, constant, function, node, saved_model
+from tests.support.repeats import gzip_of, numbered
 from tfbundle.proto import GraphDef, MetaGraphDef, NodeDef, SavedMetadata, SavedModel
 
 _PATH = b"/tmp/hidden"
@@ -98,15 +98,18 @@ def _nested(depth: int) -> GraphDef:
     return graph
 
 
-def _constants(count: int) -> GraphDef:
+def _numbered(one: NodeDef, count: int) -> bytes:
+    return numbered(GraphDef(node=[one]).SerializeToString(), count)
+
+
+def _constants(count: int) -> bytes:
     """Constants that begin as a graph does, and are none."""
-    return GraphDef(node=[constant(f"c{n}", b"\n\x05hello world text\n") for n in range(count)])
+    return _numbered(constant("c#######", b"\n\x05hello world text\n"), count)
 
 
-def _graphs(count: int) -> GraphDef:
-    return GraphDef(
-        node=[constant(f"c{n}", GraphDef(node=[node(f"n{n}", "Abort")]).SerializeToString()) for n in range(count)]
-    )
+def _graphs(count: int) -> bytes:
+    """Constants that are graphs, each another one."""
+    return _numbered(constant("c#######", GraphDef(node=[node("n#######", "Abort")]).SerializeToString()), count)
 
 
 def _queues(count: int) -> GraphDef:
@@ -165,7 +168,7 @@ def _two_of_a_name() -> SavedModel:
 _add(
     "a-million-nodes",
     "a graph of 1,000,000 nodes",
-    lambda: GraphDef(node=[node(str(n), "NoOp") for n in range(1_000_000)]),
+    lambda: _numbered(node("#######", "NoOp"), 1_000_000),
     complete=False,
 )
 _add(
@@ -207,21 +210,16 @@ _add(
 
 def _zip(name: str, data: bytes, count: int = 1) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number in range(count):
             archive.writestr(name if count == 1 else f"{number}-{name}", data)
     return file.getvalue()
 
 
 def _tar(size: int) -> bytes:
-    file = io.BytesIO()
     info = tarfile.TarInfo("saved_model.pb")
     info.size = size
-    file.write(gzip.compress(info.tobuf() + bytes(1 << 20), 1))
-    rest = gzip.compress(bytes(16 << 20), 1)
-    for _ in range(size >> 24):
-        file.write(rest)
-    return file.getvalue()
+    return gzip_of(info.tobuf() + bytes(1 << 20)) + gzip_of(bytes(1 << 20), 16) * (size >> 24)
 
 
 def _metadata(text: str) -> bytes:
@@ -256,7 +254,7 @@ _add(
 _add(
     "gzip-bomb",
     "a compressed file of 300 MB of zeros",
-    lambda: gzip.compress(bytes(300 << 20), 1),
+    lambda: gzip_of(bytes(1 << 20), 300),
     file="graph.pb.gz",
     complete=False,
 )

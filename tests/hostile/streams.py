@@ -12,6 +12,7 @@ from typing import Any
 from tests.hostile.catalogue import Wanted, add
 from tests.support.bundle_writer import encode_field, encode_shape
 from tests.support.records import frame, frames, header
+from tests.support.repeats import gzip_of
 from tests.support.table_writer import encode_varint
 from tfbundle.proto import Event, HistogramProto, SessionLog, Summary, SummaryMetadata, TensorProto
 
@@ -80,16 +81,15 @@ _add_records(
 )
 
 
-def _bomb(data: bytes, count: int) -> bytes:
-    """GZIP of the same bytes, repeated."""
-    squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join([squeezer.compress(data) for _ in range(count)]) + squeezer.flush()
-
-
 _ZEROS = bytes(1 << 20)
-_add_records("gzip-bomb-of-zeros", "50 MB of zeros in 50 KB of GZIP", lambda: _bomb(_ZEROS, 50))
-_add_records("gzip-bomb-of-records", "20 MB of records in 20 KB of GZIP", lambda: _bomb(frame(_ZEROS), 20), None)
-_add_records("gzip-bomb-of-one", "one record of 1 GB in 1 MB of GZIP", lambda: _bomb_of_one(1000), [])
+_add_records("gzip-bomb-of-zeros", "50 MB of zeros in 50 KB of GZIP", lambda: gzip_of(_ZEROS, 50))
+_add_records("gzip-bomb-of-records", "20 MB of records in 20 KB of GZIP", lambda: gzip_of(frame(_ZEROS), 20), None)
+_add_records(
+    "gzip-bomb-of-one",
+    "one record of 1 GB in 1 MB of GZIP",
+    lambda: gzip_of(_ZEROS, 1000, start=header(1000 << 20), end=bytes(4)),
+    [],
+)
 _add_records(
     "gzip-length-2-40",
     "a record of 2^40 bytes in GZIP",
@@ -97,13 +97,6 @@ _add_records(
     _THREE,
 )
 _add_records("zlib-bomb-of-zeros", "50 MB of zeros in 50 KB of ZLIB", lambda: zlib.compress(bytes(50 << 20)))
-
-
-def _bomb_of_one(megabytes: int) -> bytes:
-    squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = [squeezer.compress(header(megabytes << 20))]
-    parts += [squeezer.compress(_ZEROS) for _ in range(megabytes)]
-    return b"".join(parts) + squeezer.compress(bytes(4)) + squeezer.flush()
 
 
 def _snappy_block(size: int, stored: bytes) -> bytes:
@@ -347,9 +340,7 @@ def _far_apart() -> bytes:
             for n in range(1000)
         )
 
-    squeezer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    parts = [values(1), *[frame(encode_field(6, _ZEROS))] * 20, values(2)]
-    return b"".join(map(squeezer.compress, parts)) + squeezer.flush()
+    return gzip_of(frame(encode_field(6, _ZEROS)), 20, start=values(1), end=values(2))
 
 
 def _layouts_reversed() -> bytes:
@@ -360,7 +351,7 @@ def _layouts_reversed() -> bytes:
         return _summary(1, f"t{tag}", tensor=tensor, metadata=_plugin("custom_scalars"))
 
     records = [*(value(tag, 0) for tag in range(1000)), *(value(tag, 10_000) for tag in reversed(range(1000)))]
-    return _bomb(frames(records), 1)
+    return gzip_of(frames(records))
 
 
 def _unusual(size: int) -> bytes:
@@ -377,12 +368,12 @@ _add_packed(
     opens=True,
 )
 _add_packed("tags-far-apart", "1,000 tags at both ends of 20 MB in GZIP", _far_apart, opens=True)
-_add_records("gzip-empty", "8 million empty records in GZIP", lambda: _bomb(frame(b"") * 80_000, 100), None)
-_add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: _bomb(frame(_unusual(1 << 20)), 40))
+_add_records("gzip-empty", "8 million empty records in GZIP", lambda: gzip_of(frame(b"") * 80_000, 100), None)
+_add_packed("unusual", "40 MB of events of unusual form in GZIP", lambda: gzip_of(frame(_unusual(1 << 20)), 40))
 _add_events("others-many", "100,000 records that are not events", lambda: [b"\xff\xff"] * 100_000, opens=False)
 _add_events("unusual-small", "10,001 small events of unusual form", lambda: [_unusual(0)] * 10_001, opens=False)
 _add_packed(
-    "unusual-small", "50,000 small events of unusual form in GZIP", lambda: _bomb(frame(_unusual(0)) * 1000, 50)
+    "unusual-small", "50,000 small events of unusual form in GZIP", lambda: gzip_of(frame(_unusual(0)) * 1000, 50)
 )
 _add_events(
     "values-empty",
@@ -402,7 +393,7 @@ _add_events(
 _add_packed(
     "values-empty",
     "5,000 empty values in each of 400 records in GZIP",
-    lambda: _bomb(frame(encode_field(5, b"\x0a\0" * 5_000)), 400),
+    lambda: gzip_of(frame(encode_field(5, b"\x0a\0" * 5_000)), 400),
 )
 _add_events(
     "custom-scalars-many",

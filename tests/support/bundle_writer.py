@@ -255,13 +255,10 @@ def encode_entry(
 
 def encode_slice_key(name: bytes, extents: Extents) -> bytes:
     """The key of a slice, in ordered code."""
-    key = b"\0" + b"".join(_escape(byte) for byte in name) + b"\0\1"
+    escaped = b"\0\xff".join(part.replace(b"\xff", b"\xff\0") for part in name.split(b"\0"))
+    key = b"\0" + escaped + b"\0\1"
     key += bytes([1, len(extents)]) if extents else b"\0"
     return key + b"".join(ordered_signed(start) + ordered_signed(length) for start, length in extents)
-
-
-def _escape(byte: int) -> bytes:
-    return {0: b"\0\xff", 255: b"\xff\0"}.get(byte, bytes([byte]))
 
 
 def ordered_signed(number: int) -> bytes:
