@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import tfbundle
+from tests.hostile.effort import some
 from tests.hostile.exercise import Found, attempt, demand, exercise_command, exercise_tensor
 from tfbundle import TfBundleError
 from tfbundle.conversion.sources.opening import open_source
 
-# Of how many tensors all ways of reading are tried.
-_MOST_TENSORS = 24
 # A plan has a line for every tensor; what has more is not converted.
 _MOST_CONVERTED = 1000
 
@@ -26,7 +25,7 @@ def exercise_foreign(path: Path) -> Found:
             repr(source)
             found.names = list(source)
             demand(len(found.names) == len(set(found.names)) == len(source), "names are listed more or less than once")
-            for name in found.names[:: max(1, len(found.names) // _MOST_TENSORS)]:
+            for name in some(found.names, path):
                 exercise_tensor(source[name], name, found, verify=True)
             attempt(lambda: source.slots)
     attempt(lambda: tfbundle.identify(path))

@@ -310,10 +310,10 @@ _add_hdf5(
 )
 _add_hdf5("strings", "100,000 strings that are the same megabyte", _make_strings, refused=frozenset({"w"}))
 _add_hdf5(
-    "datasets-5-000",
-    "5,000 datasets in as many groups",
-    lambda h5py, file: [file.create_dataset(f"g{number}/w", data=A) for number in range(5000)],
-    values={f"g{number}/w": A for number in range(5000)},
+    "datasets-2-500",
+    "2,500 datasets in as many groups",
+    lambda h5py, file: [file.create_dataset(f"g{number}/w", data=A) for number in range(2500)],
+    values={f"g{number}/w": A for number in range(2500)},
 )
 
 

@@ -395,9 +395,9 @@ _add_text("brackets", "a text graph of 100,000 brackets", b"node " + b"<" * 100_
 _add_text("string-endless", "a string of a megabyte that does not end", b'node { name: "' + b"a" * (1 << 20))
 _add_text(
     "strings-joined",
-    "100,000 strings in a row",
-    b"node { name: " + b'"a" ' * 100_000 + b"}",
-    GraphDef(node=[NodeDef(name="a" * 100_000)]),
+    "20,000 strings in a row",
+    b"node { name: " + (b'"' + b"a" * 50 + b'" ') * 20_000 + b"}",
+    GraphDef(node=[NodeDef(name="a" * 1_000_000)]),
 )
 _add_text("number-long", "a number of 100,000 digits", b"versions { producer: " + b"9" * 100_000 + b" }")
 _add_text("number-2-63", "a number beyond its type", b"versions { producer: 9223372036854775808 }")

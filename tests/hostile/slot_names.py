@@ -1,4 +1,4 @@
-"""Checkpoints with 100,000 names in many scopes, which might be optimizer slots, and a few that are."""
+"""Checkpoints with 50,000 names in many scopes, which might be optimizer slots, and a few that are."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.hostile.catalogue import Wanted, add
 from tfbundle.checkpoint.objects import ObjectGraph
 from tfbundle.proto import TrackableObjectGraph
 
-_COUNT = 100_000
-_DEEP = 50_000
-_SCOPES = "a/" * 40
-_MORE_SCOPES = "/".join(f"s{number}" for number in range(40))
+_COUNT = 50_000
+_DEEP = 25_000
+_SCOPES = "a/" * 80
+_MORE_SCOPES = "/".join(f"s{number}" for number in range(80))
 
 
 def _add(name: str, title: str, of_one: Callable[[int], Iterable[str]], others: Iterable[str] = ()) -> None:
@@ -31,28 +31,28 @@ def _add(name: str, title: str, of_one: Callable[[int], Iterable[str]], others: 
 
 _SLOTS = ("w/Adam", "w/Adam_1", "Adam/w/m", "w/part_0/Ftrl", "w_slot_v")
 
-_add("deep-parts", "parts of variables in 40 scopes", lambda i: [f"{_MORE_SCOPES}/w{i}/part_{i}/Adam"])
-_add("repeated-scope", "parts of variables in one scope 40 times", lambda i: [f"{i}/{_SCOPES}part_{i}/Adam"], ["a"])
+_add("deep-parts", "parts of variables in 80 scopes", lambda i: [f"{_MORE_SCOPES}/w{i}/part_{i}/Adam"])
+_add("repeated-scope", "parts of variables in one scope 80 times", lambda i: [f"{i}/{_SCOPES}part_{i}/Adam"], ["a"])
 _add(
     "same-last-part",
-    "variables in 40 scopes with the last part of other variables",
+    "variables in 80 scopes with the last part of other variables",
     lambda i: [f"{_SCOPES}{i}/v/Adam", f"b/{i}/v"],
 )
 _add(
     "other-scopes",
-    "variables in 40 scopes that other variables are stored in",
+    "variables in 80 scopes that other variables are stored in",
     lambda i: [f"{_SCOPES}Adam/v{i}/m", f"b/v{i}"],
 )
 _add(
     "tables",
-    "tables of embeddings in 40 scopes",
+    "tables of embeddings in 80 scopes",
     lambda i: [f"{_SCOPES}v{i}/Adam-keys", f"b/v{i}", f"b/v{i}-keys"],
 )
 _add(
     "settings",
-    "variables in 40 scopes, each with an optimizer's settings",
+    "variables in 80 scopes, each with an optimizer's settings",
     lambda i: [f"{_SCOPES}v{i}/m", f"b/v{i}"],
-    [f"{'a/' * depth}{setting}" for depth in range(1, 41) for setting in ("decay", "learning_rate")],
+    [f"{'a/' * depth}{setting}" for depth in range(1, 81) for setting in ("decay", "learning_rate")],
 )
 _add("digits", "names of 1,000 digits", lambda i: [f"{'1' * 1000}_{i}_/Adam"] if i < 20_000 else [])
 
@@ -109,7 +109,7 @@ def _shared_list(proto: TrackableObjectGraph) -> dict[str, str]:
     return {"x/w/m": "w"}
 
 
-_add_graph("ends", "50,000 slots in 40 scopes", lambda proto: _deep(proto, f"{_MORE_SCOPES}/{{}}/v/m", "v"), "b/v")
-_add_graph("starts", "50,000 slots with 40 scopes", lambda proto: _deep(proto, f"{_MORE_SCOPES}/{{}}/m", "s0"), "s0/v")
-_add_graph("same", "100,000 slots that are one object of 50,000 keys", _same)
+_add_graph("ends", "25,000 slots in 80 scopes", lambda proto: _deep(proto, f"{_MORE_SCOPES}/{{}}/v/m", "v"), "b/v")
+_add_graph("starts", "25,000 slots with 80 scopes", lambda proto: _deep(proto, f"{_MORE_SCOPES}/{{}}/m", "s0"), "s0/v")
+_add_graph("same", "50,000 slots that are one object of 25,000 keys", _same)
 _add_graph("shared-list", "5,000 optimizers with one list of 20,000 variables", _shared_list)

@@ -50,7 +50,7 @@ _add_records("zeros", "a file of zeros", lambda: bytes(1 << 20))
 _add_records("zeros-behind", "zeros behind the records", lambda: _GOOD + bytes(1 << 20), _THREE)
 _add_records("empty", "an empty record file", lambda: b"", whole=True)
 _add_records("text", "a text in place of records", lambda: b"It is no record file.\n" * 1000)
-_add_records("headers-alone", "20,000 headers without records", lambda: header(3) * 20_000, [])
+_add_records("headers-alone", "10,000 headers without records", lambda: header(3) * 10_000, [])
 _add_records("headers-too-long", "20,000 headers of records longer than the file", lambda: header(1 << 25) * 20_000, [])
 _add_records("headers-false", "a megabyte of headers with wrong checksums", lambda: _flipped(header(3), 9) * 80_000, [])
 _add_records(
@@ -217,7 +217,6 @@ _add_events(
     lambda: [*_scalars(1, 2), _raw(b"\x15\0\0\x80\x3f", b"\xff\xfe")],
     loss=[1, 2],
 )
-_add_events("tags-many", "5,000 tags", lambda: [_summary(tag=f"t{n}", simple_value=n) for n in range(5000)])
 _add_events(
     "restarts",
     "1,000 restarts, each at an earlier step",

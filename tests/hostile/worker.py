@@ -11,6 +11,7 @@ Where processes can be forked (POSIX) the imports are made once. Elsewhere cases
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -48,6 +49,9 @@ def main() -> None:
 
     fill_catalogue()
     prepare()
+    # What has been imported is not searched for garbage again in each process, which copies the pages that it marks.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         print(json.dumps(_run_apart(line.strip())), flush=True)
 
