@@ -85,7 +85,7 @@ Times = Mapping[tuple[Location, str], float | None]
 
 def list_checkpoints(
     folder: StrPath,
-    latest_filename: str | None = None,
+    latest_filename: str | bytes | None = None,
     *,
     storage_options: StorageOptions | None = None,
 ) -> list[ListedCheckpoint]:

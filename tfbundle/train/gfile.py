@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -127,9 +128,9 @@ def _matcher(part: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(unescaped)).match
 
 
-def join(path: StrPath, *paths: str) -> str:
+def join(path: StrPath, *paths: str | bytes) -> str:
     """Return a folder joined with ``paths``; an absolute path replaces everything before it."""
-    return locate(path).join(*paths).path
+    return locate(path).join(*map(os.fsdecode, paths)).path
 
 
 def stat(path: StrPath) -> FileStatistics:

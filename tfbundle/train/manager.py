@@ -10,6 +10,7 @@ The state file stores the times, so that a manager that is created later continu
 from __future__ import annotations
 
 import operator
+import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ class CheckpointManager:
         directory: StrPath,
         max_to_keep: int | None,
         keep_checkpoint_every_n_hours: float | None = None,
-        checkpoint_name: str = "ckpt",
+        checkpoint_name: str | bytes = "ckpt",
     ) -> None:
         """Continue with the state file in ``directory``; the folder is created when something is saved.
 
@@ -55,7 +56,7 @@ class CheckpointManager:
         self._folder = locate(directory)
         self._max_to_keep = max_to_keep
         self._hours = keep_checkpoint_every_n_hours
-        self._name = checkpoint_name
+        self._name = os.fsdecode(checkpoint_name)
         now = time.time()
         self._saved: dict[str, float] = {}
         self._latest: str | None = None

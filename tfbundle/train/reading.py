@@ -104,9 +104,9 @@ def open_latest(ckpt_dir_or_file: StrPath) -> Checkpoint:
     return open_checkpoint(location if found is None else found.prefix)
 
 
-def load_variable(ckpt_dir_or_file: StrPath, name: str) -> Any:
+def load_variable(ckpt_dir_or_file: StrPath, name: str | bytes) -> Any:
     """Return the values of one tensor, as ``get_tensor`` returns them; ``:0`` at the end of the name is ignored."""
-    return load_checkpoint(ckpt_dir_or_file).get_tensor(name.removesuffix(":0"))
+    return load_checkpoint(ckpt_dir_or_file).get_tensor(_name(name).removesuffix(":0"))
 
 
 def list_variables(ckpt_dir_or_file: StrPath) -> list[tuple[str, list[int]]]:
@@ -114,7 +114,9 @@ def list_variables(ckpt_dir_or_file: StrPath) -> list[tuple[str, list[int]]]:
     return sorted(load_checkpoint(ckpt_dir_or_file).get_variable_to_shape_map().items())
 
 
-def get_checkpoint_state(checkpoint_dir: StrPath, latest_filename: str | None = None) -> CheckpointStateProto | None:
+def get_checkpoint_state(
+    checkpoint_dir: StrPath, latest_filename: str | bytes | None = None
+) -> CheckpointStateProto | None:
     """Return the message in a folder's state file, with paths from the current folder, or ``None`` if there is none.
 
     Raises ``FormatError`` if the file is not a ``CheckpointState`` or names no checkpoint.
@@ -143,7 +145,7 @@ def _place(folder: Location, state: CheckpointState, stored: str, listings: List
     return location.path if is_prefix else state.resolve(stored, listings) or location.path
 
 
-def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | None = None) -> str | None:
+def latest_checkpoint(checkpoint_dir: StrPath, latest_filename: str | bytes | None = None) -> str | None:
     """Return the prefix of a folder's latest checkpoint, or ``None`` without a state file or checkpoint.
 
     For a sharded V1 checkpoint it is the pattern ``PREFIX-?????-of-00004``, which all functions here accept.

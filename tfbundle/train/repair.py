@@ -13,7 +13,7 @@ A file of another kind with the name of the state file, such as a checkpoint, is
 from __future__ import annotations
 
 from tfbundle.checkpoint.find.listings import Listings
-from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state
+from tfbundle.checkpoint.find.state import CheckpointState, find_state, state_name
 from tfbundle.checkpoint.listing import list_with_state
 from tfbundle.errors import FormatError, MissingFileError
 from tfbundle.identification.files import kind_of
@@ -29,7 +29,7 @@ _BROKEN = (FileKind.STATE, FileKind.TEXT, FileKind.UNKNOWN, FileKind.EMPTY, File
 
 
 def plan_repair(
-    folder: StrPath, latest_filename: str | None = None, *, storage_options: StorageOptions | None = None
+    folder: StrPath, latest_filename: str | bytes | None = None, *, storage_options: StorageOptions | None = None
 ) -> str | None:
     """Return the text that the state file of a folder should have, or ``None`` if it needs no repair.
 
@@ -42,7 +42,7 @@ def plan_repair(
 
 
 def repair_state(
-    folder: StrPath, latest_filename: str | None = None, *, storage_options: StorageOptions | None = None
+    folder: StrPath, latest_filename: str | bytes | None = None, *, storage_options: StorageOptions | None = None
 ) -> bool:
     """Write the text that ``plan_repair`` returns, and return whether there is any; raises as it does."""
     location = locate(folder, storage_options)
@@ -52,7 +52,7 @@ def repair_state(
     return message is not None
 
 
-def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateProto | None:
+def _repaired(folder: Location, latest_filename: str | bytes | None) -> CheckpointStateProto | None:
     state = _read_state(folder, latest_filename)
     if state is None:
         return _made(folder, latest_filename)
@@ -79,9 +79,9 @@ def _repaired(folder: Location, latest_filename: str | None) -> CheckpointStateP
     )
 
 
-def _read_state(folder: Location, latest_filename: str | None) -> CheckpointState | None:
+def _read_state(folder: Location, latest_filename: str | bytes | None) -> CheckpointState | None:
     """Return the content of the state file, or ``None`` if it does not exist or has nothing to keep."""
-    location = folder.join(latest_filename or STATE_NAME)
+    location = folder.join(state_name(latest_filename))
     try:
         state = find_state(folder, latest_filename)
     except FormatError:
@@ -107,10 +107,10 @@ def _led_to(state: CheckpointState, folder: Location, stored: str, listings: Lis
     return locate(found).relative_to(folder)
 
 
-def _made(folder: Location, latest_filename: str | None) -> CheckpointStateProto:
+def _made(folder: Location, latest_filename: str | bytes | None) -> CheckpointStateProto:
     listed = [item for item in list_with_state(folder, None) if item.complete]
     if not listed:
-        name = latest_filename or STATE_NAME
+        name = state_name(latest_filename)
         raise MissingFileError(f"{folder} has no complete checkpoint that {name} could name", path=folder.path)
     listed.sort(key=lambda item: (-1 if item.step is None else item.step, item.time))
     paths = list(dict.fromkeys(locate(item.prefix).relative_to(folder) for item in listed))

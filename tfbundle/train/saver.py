@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfbundle.checkpoint.find.names import INDEX_SUFFIX
-from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.find.state import state_name
 from tfbundle.checkpoint.loading import load
 from tfbundle.checkpoint.saving import save as save_checkpoint
 from tfbundle.errors import UnsupportedError
@@ -106,7 +106,7 @@ class Saver:
         values: Mapping[str, Any],
         save_path: StrPath,
         global_step: Any = None,
-        latest_filename: str | None = None,
+        latest_filename: str | bytes | None = None,
         meta_graph: MetaGraph | MetaGraphDef | None = None,
         meta_graph_suffix: str = "meta",
         write_meta_graph: bool = True,
@@ -123,8 +123,8 @@ class Saver:
         the names collide, ``UnsupportedError`` for the old format, ``OSError`` if a file cannot be written, and the
         errors of ``tfbundle.save``.
         """
-        latest_filename = STATE_NAME if latest_filename is None else latest_filename
-        prefix = self._prefix(values, locate(save_path), global_step, latest_filename)
+        state_file = state_name(latest_filename)
+        prefix = self._prefix(values, locate(save_path), global_step, state_file)
         if write_state:
             check_name(prefix)
         chosen = self._choose(values)
@@ -135,7 +135,7 @@ class Saver:
             save_checkpoint(prefix, chosen)
             if write_state:
                 self._rotation.add(prefix.path)
-                self._write_state(folder, prefix.path, latest_filename)
+                self._write_state(folder, prefix.path, state_file)
                 self._rotation.sweep(meta_graph_suffix)
         if write_meta_graph and graph is not None:
             message = graph.proto if isinstance(graph, MetaGraph) else graph

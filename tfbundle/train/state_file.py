@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.find.state import state_name
 from tfbundle.proto import CheckpointState
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
@@ -69,7 +69,7 @@ def update_checkpoint_state(
     save_dir: StrPath,
     model_checkpoint_path: StrPath,
     all_model_checkpoint_paths: Sequence[StrPath] | None = None,
-    latest_filename: str | None = None,
+    latest_filename: str | bytes | None = None,
     all_model_checkpoint_timestamps: Sequence[float] | None = None,
     last_preserved_timestamp: float | None = None,
 ) -> None:
@@ -103,9 +103,9 @@ def check_name(prefix: Location) -> None:
         raise ValueError(f"{prefix.path!r} is not UTF-8, and a state file cannot name it; save under another") from None
 
 
-def write_state(folder: Location, message: CheckpointState, latest_filename: str | None = None) -> None:
+def write_state(folder: Location, message: CheckpointState, latest_filename: str | bytes | None = None) -> None:
     """Write ``message`` to the state file of a folder; raises as ``update_checkpoint_state`` does."""
-    target = folder.join(latest_filename or STATE_NAME)
+    target = folder.join(state_name(latest_filename))
     if target == folder.join(message.model_checkpoint_path):
         raise RuntimeError(
             f"{target} would be both a checkpoint and the state file; save under another name, or pass latest_filename"

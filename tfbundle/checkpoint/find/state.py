@@ -14,6 +14,7 @@ copied folder still lead to the original, although the files of the copy are mea
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -213,7 +214,7 @@ def _is_of_another_run(state: Location, prefix: Location, listings: Listings) ->
 
 def read_checkpoint_state(
     path: StrPath,
-    latest_filename: str | None = None,
+    latest_filename: str | bytes | None = None,
     *,
     storage_options: StorageOptions | None = None,
 ) -> CheckpointState:
@@ -227,7 +228,7 @@ def read_checkpoint_state(
     path = with_options(path, storage_options)
     location = locate(path)
     if location.is_folder():
-        location = location.join(latest_filename or STATE_NAME)
+        location = location.join(state_name(latest_filename))
     data = location.read(LARGEST_NOTE)
     try:
         message = _parse(data, location.path)
@@ -238,7 +239,7 @@ def read_checkpoint_state(
                 path=location.path,
             ) from None
         kind = kind_of(location)
-        is_called_so = location.name == (latest_filename or STATE_NAME)
+        is_called_so = location.name == state_name(latest_filename)
         if kind is FileKind.STATE or (kind in (FileKind.UNKNOWN, FileKind.TEXT) and is_called_so):
             raise
         raise FormatError(
@@ -275,13 +276,18 @@ def _parse(data: bytes, path: str) -> CheckpointStateProto:
         raise
 
 
-def find_state(folder: Location, latest_filename: str | None = None) -> CheckpointState | None:
+def state_name(latest_filename: str | bytes | None = None) -> str:
+    """Return the name of a folder's state file: ``latest_filename`` as text, or ``checkpoint`` without one."""
+    return os.fsdecode(latest_filename or STATE_NAME)
+
+
+def find_state(folder: Location, latest_filename: str | bytes | None = None) -> CheckpointState | None:
     """Return the content of a folder's state file, or ``None`` if it has none.
 
     A V1 checkpoint with the name of a state file does not count as one; TensorFlow writes no state file next to it.
     Raises ``FormatError`` if the file is of another kind.
     """
-    location = folder.join(latest_filename or STATE_NAME)
+    location = folder.join(state_name(latest_filename))
     if not location.is_file():
         return None
     try:
@@ -298,7 +304,7 @@ def find_state(folder: Location, latest_filename: str | None = None) -> Checkpoi
 
 def latest_checkpoint(
     checkpoint_dir: StrPath,
-    latest_filename: str | None = None,
+    latest_filename: str | bytes | None = None,
     *,
     storage_options: StorageOptions | None = None,
 ) -> str | None:
