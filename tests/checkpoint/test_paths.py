@@ -784,7 +784,8 @@ def test_relative_paths_stay_relative(tmp_path: Path, monkeypatch: pytest.Monkey
     with pickle.loads(pickle.dumps(checkpoint)) as copy:
         assert (copy.prefix, copy["v"].read()) == (checkpoint.prefix, 7)
     checkpoint.close()
-    assert error_of("gone", MissingFileError) == "there is no checkpoint gone: gone.index does not exist"
+    expected = "there is no checkpoint gone: gone.index does not exist; the folder has model"
+    assert error_of("gone", MissingFileError) == expected
 
 
 @pytest.mark.parametrize(

@@ -353,3 +353,35 @@ def test_variables_that_may_not_be_listed(model: Path, monkeypatch: pytest.Monke
         path.unlink()
     forbid(monkeypatch, model / "variables")
     assert missing(model).endswith("variables.index does not exist")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (f"below/{DATA}", "below{sep}{name} exists: move it next to the index"),
+        (f"../{DATA}", "{name} exists: move it next to the index"),
+        (f".{DATA}.icloud", "is only in iCloud: download it there"),
+        (f".{DATA}.XyZ123", "probably of an interrupted transfer: copy {name} again"),
+        (f".{DATA}.crc", "copy it next to the index"),
+        (f"below/.{DATA}", "copy it next to the index"),
+    ],
+)
+def test_data_files_elsewhere(tmp_path: Path, name: str, advice: str) -> None:
+    folder = tmp_path / "run"
+    (folder / "below").mkdir(parents=True)
+    write_bundle(folder / "m", {"v": VALUE})
+    (folder / DATA).rename(folder / name)
+    assert missing(folder / "m").endswith(advice.format(sep=os.sep, name=DATA))
+
+
+def test_an_index_that_is_only_in_icloud(prefix: Path) -> None:
+    (prefix.parent / "m.index").rename(prefix.parent / ".m.index.icloud")
+    assert "is only in iCloud" in missing(prefix)
+
+
+def test_the_contents_of_a_folder_without_the_checkpoint(prefix: Path) -> None:
+    """Under names that have nothing in common with the requested one, the content counts."""
+    assert missing(prefix.parent / "weights").endswith(f"the folder has {prefix}")
+    (prefix.parent / "m.index").rename(prefix.parent / "a.bin")
+    (prefix.parent / DATA).rename(prefix.parent / "b.bin")
+    assert "a.bin is the index of a V2 checkpoint" in missing(prefix.parent / "weights")

@@ -352,6 +352,10 @@ def _raise_missing(location: Location, format: Format | None) -> NoReturn:
         hint = f"; {renamed}"
     elif close:
         hint = f"; did you mean {_listed(prefix.beside(name) for name in close)}?"
+    elif others := _without_strangers([*there.v2], folder):
+        hint = f"; the folder has {_to_pass(prefix.beside(others[0].name))}" if len(others) == 1 else ""
+    elif not there.v1:
+        hint = _describe_others(folder)
     raise MissingFileError(
         f"there is no checkpoint {location}: {prefix}.index does not exist{hint}", path=location.path
     )

@@ -12,7 +12,9 @@ An index must also have matching content, and a data file a matching size.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
 from urllib.parse import unquote
 
 from tfbundle.checkpoint.find.names import (
@@ -55,6 +57,8 @@ _UNFINISHED = re.compile(
 )
 # How many files with another suffix are opened to find an index.
 _MOST_OPENED = 20
+# How many folders below are searched for a data file.
+_MOST_SEARCHED = 20
 # Smaller files have the same size by chance.
 _FEWEST_BYTES = 64
 
@@ -126,7 +130,29 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
         same = [name for name in _free_names(listing) if _size(listing, name) == needed]
         if len(same) == 1 and prefix_of_member(same[0]) is None:
             return f"{same[0]} has the {needed} bytes that the index lists: if it is this file, rename it to {wanted}"
-    return otherwise
+    return _describe_placeholder(wanted, listing) or _find_elsewhere(prefix.parent, wanted, listing) or otherwise
+
+
+def _describe_placeholder(wanted: str, listing: Listing) -> str:
+    """Return advice about a hidden file that represents ``wanted``: iCloud's, or an interrupted transfer."""
+    start = f".{wanted}."
+    for name in listing.names[bisect_left(listing.names, start) :]:
+        if not name.startswith(start):
+            break
+        if name == f"{start}icloud":
+            return f"{name} exists, so the file is only in iCloud: download it there"
+        if name != f"{start}crc":  # Hadoop's checksum of a file that is not there.
+            return f"{name} exists, probably of an interrupted transfer: copy {wanted} again"
+    return ""
+
+
+def _find_elsewhere(folder: Location, wanted: str, listing: Listing) -> str:
+    """Return advice about a file of this name in the folder above, or in a folder below."""
+    below = (folder.join(name) for name in listing.names if listing.is_folder(name))
+    for other in (folder.parent, *islice(below, _MOST_SEARCHED)):
+        if (location := other.join(wanted)).is_file():
+            return f"{location} exists: move it next to the index"
+    return ""
 
 
 def _advise_renaming(location: Location, listing: Listing, wanted: str, needed: int | None) -> str:
@@ -211,7 +237,8 @@ def describe_renamed_index(prefix: Location, listing: Listing) -> str:
             data = _data_to_rename(prefix, name, listing)
             text = f"{name} is an index: rename it to {wanted}"
             return f"{text}, and {data[0]}{_and_others(len(data) - 1)}" if data else text
-    return next(filter(None, (describe_packed(prefix.beside(name), wanted) for name in alike)), "")
+    packed = (describe_packed(prefix.beside(name), wanted) for name in alike)
+    return next(filter(None, packed), "") or _describe_placeholder(wanted, listing)
 
 
 def _data_to_rename(prefix: Location, index: str, listing: Listing) -> list[str]:
