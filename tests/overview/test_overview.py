@@ -183,6 +183,16 @@ def test_a_prefix_comes_before_a_state_file_and_a_folder(tree: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes are otherwise on this system")
+@pytest.mark.parametrize("name", ["._m", "~", "m-1 (conflicted copy 2024-01-02)"])
+def test_a_prefix_with_the_name_of_a_sidecar(tmp_path: Path, name: str) -> None:
+    """In the folder it is left aside; a caller who passes its path means it."""
+    tfbundle.save(tmp_path / name, {"v": [1.0]})
+    tfbundle.save(tmp_path / "m-1", {"v": [1.0]})
+    assert [Path(item.path).name for item in overview(tmp_path).items] == ["m-1"]
+    found = overview(tmp_path / name)
+    assert [(item.kind, item.problem) for item in found.items] == [("checkpoint", None)]
+
+
 def test_links_pipes_and_circles(tree: Path) -> None:
     before = by_path(tree)
     (tree / "run" / "up").symlink_to(tree)

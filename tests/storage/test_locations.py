@@ -27,6 +27,7 @@ def test_kinds_of_paths(path: object) -> None:
     [
         ("file:///runs/m.ckpt", "/runs/m.ckpt"),
         ("file://localhost/runs/m.ckpt", "/runs/m.ckpt"),
+        ("file:/runs/m%20a.ckpt", "/runs/m a.ckpt"),
         ("FILE:///a%20b", "/a b"),
         ("file:///a?b#c", "/a?b#c"),
         ("file:///%ff", "/\udcff"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
     INDEX_SUFFIX,
+    find_files,
     find_shards_beside,
     is_incomplete_folder,
     is_sidecar,
@@ -24,7 +25,7 @@ from tfbundle.checkpoint.find.names import (
 from tfbundle.checkpoint.find.renamed import is_stray_copy
 from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
 from tfbundle.checkpoint.find.state import STATE_NAME
-from tfbundle.checkpoint.listing import ListedCheckpoint, expect_small
+from tfbundle.checkpoint.listing import ListedCheckpoint, describe_checkpoint, expect_small
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.identification.files import is_event_file_name, kind_of
 from tfbundle.identification.folders import identify_folder
@@ -111,6 +112,9 @@ def _of_prefix(location: Location) -> tuple[Item | None, list[ListedCheckpoint]]
     listed, _ = read_checkpoints(location.parent)
     found = [item for item in listed if locate(item.prefix).name in bases and is_in(item, location.parent)]
     found.sort(key=lambda item: (locate(item.prefix).name != name, item.format != "v2"))
+    if not found and is_prefix and (files := find_files(location)) is not None:
+        # In its folder, it would be a sidecar by its name.
+        found = [describe_checkpoint(files)]
     return (checkpoint_item(found[0], location.parent) if found else None), listed
 
 

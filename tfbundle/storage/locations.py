@@ -65,6 +65,8 @@ def locate(path: StrPath, storage_options: StorageOptions | None = None, *, stor
         return found
     if storage_options is not None:
         raise ValueError(f"storage options are for the URLs of object stores, and {text} is not one")
+    if scheme is None and text[:6].lower() == "file:/":  # As Java and Spark write them.
+        scheme, text = "file", f"file://{text[5:]}"
     if scheme is None:
         return LocalLocation(text)
     if scheme != "file":
