@@ -271,7 +271,7 @@ def test_nonsense_under_right_checksums(tmp_path: Path) -> None:
     (table,) = store_of(path).files
     offset, size = table.handles[0]
     chance = random.Random(5)
-    for _ in sampling.rounds(range(1500)):
+    for _ in sampling.rounds(range(750)):
         contents = bytearray(whole[offset : offset + size])
         for _ in range(chance.randint(1, 3)):
             contents[chance.randrange(size)] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)])

@@ -328,7 +328,7 @@ def test_one_of_a_great_many_outputs() -> None:
 
 @pytest.mark.effort
 def test_a_saver_of_a_great_many_variables() -> None:
-    count = 20_000
+    count = 5_000
     names: Any = {"dtype": 7, "string_val": [b"v%d" % number for number in range(count)]}
     names["tensor_shape"] = {"dim": [{"size": count}]}
     nodes = [
@@ -341,9 +341,9 @@ def test_a_saver_of_a_great_many_variables() -> None:
         nodes.append(NodeDef(name=f"set{number}", op="Assign", input=[f"v{number}", f"r:{number}"]))
     meta = tfbundle.MetaGraph(MetaGraphDef(graph_def={"node": nodes}, saver_def=SaverDef(restore_op_name="all")))
     assert meta.saver is not None
-    start = time.perf_counter()
+    start = time.process_time()
     assert [tensor.variable for tensor in meta.saver.tensors] == [f"v{number}" for number in range(count)]
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 7.5
 
 
 def test_objects_in_a_chain() -> None:
@@ -412,7 +412,7 @@ def hold_against_protobuf(
     read = tried = 0
     for bad in changed_bytes(data):
         tried += 1
-        path.write_bytes(bad)
+        overwrite(path, bad)
         try:
             graph = load(path)
         except tfbundle.TfBundleError:

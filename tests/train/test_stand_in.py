@@ -152,8 +152,9 @@ try:
 except RuntimeError as error:
     print(error, [key for key in sys.modules if key not in before and key.startswith("tensorflow")])
 """
-        assert run(script, stands_in=False).startswith("tensorflow is imported already; call")
-        assert run(script, stands_in=False).endswith("[]\n")
+        printed = run(script, stands_in=False)
+        assert printed.startswith("tensorflow is imported already; call")
+        assert printed.endswith("[]\n")
 
 
 def test_tensorboard() -> None:
