@@ -40,7 +40,8 @@ _INCOMPLETE = re.compile(r"_temp(?:_[0-9a-f]{32})?\Z")
 # backups and notes. Most are suffixes of the file's own name; host names, which event files may end with, have none.
 _SIDECAR = re.compile(
     r"""
-    _?\.gstmp\Z                                             # gsutil, gcloud
+    (?=[._:(\[~#]) (?:                                      # Nothing else is tried at most characters.
+      _?\.gstmp\Z                                             # gsutil, gcloud
     | \._COPYING_\Z                                         # Hadoop
     | \.(?i:part|partial|filepart|incomplete|inprogress|aria2|tmp|temp)\Z  # curl, rclone, WinSCP, Hugging Face, others
     | \.(?i:crdownload|opdownload|download|gdownload|fdmdownload|downloading|uploading|copying)\Z  # browsers, others
@@ -58,6 +59,7 @@ _SIDECAR = re.compile(
       [^()\[\]]{0,120}[)\]] | \[conflicted\]              # Dropbox, Nextcloud, Seafile, pCloud
     | \.(?i:lock|lck|bak|orig|rej|sw[a-p]|kate-swp)\Z | [~#]\Z | \A[~#]   # locks; editors, Syncthing
     | \.(?i:md5|md5sum|sha1|sha256|sha512|crc|crc32c?|sig|asc|torrent|metalink|dvc)\Z  # sums and notes about a file
+    )
     """,
     re.VERBOSE,
 )
