@@ -385,3 +385,14 @@ def test_the_contents_of_a_folder_without_the_checkpoint(prefix: Path) -> None:
     (prefix.parent / "m.index").rename(prefix.parent / "a.bin")
     (prefix.parent / DATA).rename(prefix.parent / "b.bin")
     assert "a.bin is the index of a V2 checkpoint" in missing(prefix.parent / "weights")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are otherwise on this system")
+@pytest.mark.parametrize("name", [DATA, "m.index"])
+def test_links_that_git_annex_has_not_fetched(prefix: Path, name: str) -> None:
+    (prefix.parent / name).unlink()
+    (prefix.parent / name).symlink_to(f".git/annex/objects/Xx/8k/{name}")
+    assert missing(prefix).endswith(f"{name}, which does not exist; fetch it with 'git annex get'")
+    (prefix.parent / name).unlink()
+    (prefix.parent / name).symlink_to("gone")
+    assert missing(prefix).endswith("is a link to gone, which does not exist")

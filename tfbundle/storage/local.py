@@ -264,5 +264,7 @@ def _absence(path: str, full: str) -> str:
     """Return a message that there is no file, or that it is a dangling link, which listings show as a file."""
     with suppress(OSError):  # It may be deleted in the meantime.
         if os.path.islink(full):
-            return f"{path} is a link to {os.readlink(full)}, which does not exist"
+            target = os.readlink(full)
+            advice = "; fetch it with 'git annex get'" if "annex/objects/" in target.replace("\\", "/") else ""
+            return f"{path} is a link to {target}, which does not exist{advice}"
     return f"there is no file {path or repr(path)}"

@@ -25,7 +25,7 @@ from tfbundle.checkpoint.find.names import (
     prefix_of_member,
     shard_path,
 )
-from tfbundle.errors import TfBundleError
+from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import PACKED, FileKind
 from tfbundle.storage.base import Listing, Location
@@ -106,6 +106,11 @@ def advise_missing_shard(prefix: Location, shard: int, count: int, needed: int |
     except OSError:
         return otherwise
     wanted = shard_path(prefix.name, shard, count)
+    if wanted in listing.names:
+        try:
+            prefix.beside(wanted).open().close()
+        except MissingFileError as error:  # It is a broken link.
+            return str(error)
     begin = prefix.name + ".data" if count == 1 else wanted
 
     def is_wanted(name: str) -> bool:
