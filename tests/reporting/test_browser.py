@@ -253,11 +253,10 @@ class TestThePage:
         window.open(page, width)
         assert window.evaluate("document.documentElement.scrollWidth") <= width
 
-    @pytest.mark.parametrize("theme", ["light", "dark"])
     @pytest.mark.parametrize("width", [390, 1280])
-    def test_axe_finds_no_barriers(self, window: Window, page: Path, theme: str, width: int) -> None:
+    def test_axe_finds_no_barriers(self, window: Window, page: Path, width: int) -> None:
         # The page's own policy would not let it run.
-        window.open(page, width, theme, bypass_policy=True)
+        window.open(page, width, bypass_policy=True)
         window.page.locator("#curves").scroll_into_view_if_needed()
         assert find_barriers(window) == []
 

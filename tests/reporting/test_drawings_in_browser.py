@@ -267,10 +267,9 @@ class TestFunctions:
 
 
 class TestThePage:
-    @pytest.mark.parametrize("theme", ["light", "dark"])
     @pytest.mark.parametrize("width", [360, 800, 1400])
-    def test_fits_and_has_no_barriers(self, window: Window, model_page: Path, width: int, theme: str) -> None:
-        window.open(model_page, width, theme, bypass_policy=True)
+    def test_fits_and_has_no_barriers(self, window: Window, model_page: Path, width: int) -> None:
+        window.open(model_page, width, bypass_policy=True)
         window.page.locator("#nodes").scroll_into_view_if_needed()
         window.page.locator("#graph-search").fill("kernel")
         assert window.evaluate("document.scrollingElement.scrollWidth") <= width

@@ -67,12 +67,18 @@ def open_window() -> Iterator[Window]:
 
 
 def find_barriers(window: Window) -> list[Any]:
-    """Return what axe finds on a page, opened with ``bypass_policy``; skip where there is no axe."""
+    """Return what axe finds on a page in light and dark colours; skip where there is no axe.
+
+    The page must have been opened with ``bypass_policy``.
+    """
     axe = pytest.importorskip("axe_core_python", reason="needs the scripts of axe-core, which are not installed")
     window.evaluate(next(Path(axe.__file__).parent.glob("*axe.min.js")).read_text("utf-8"))
-    # Of the rules that a page follows, one element each is enough.
-    found = window.evaluate("axe.run({resultTypes: ['violations']})")
-    assert len(found["passes"]) > 20
-    return [
-        (item["id"], item["impact"], [node["target"] for node in item["nodes"]][:3]) for item in found["violations"]
-    ]
+    barriers = []
+    for theme in ("light", "dark"):
+        window.page.emulate_media(color_scheme=theme)
+        # Of the rules that a page follows, one element each is enough.
+        found = window.evaluate("axe.run({resultTypes: ['violations']})")
+        assert len(found["passes"]) > 20
+        for item in found["violations"]:
+            barriers.append((theme, item["id"], item["impact"], [node["target"] for node in item["nodes"]][:3]))
+    return barriers
