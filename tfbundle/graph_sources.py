@@ -18,8 +18,9 @@ from tfbundle.checkpoint.find.names import scan_folder
 from tfbundle.errors import MissingFileError, UnsupportedError
 from tfbundle.graph.graph import Graph
 from tfbundle.graph.loading import Loaded, load_any
-from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import is_event_file_name
 from tfbundle.proto import GraphDef
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate

@@ -54,3 +54,12 @@ def test_paths_are_taken_apart_in_storage(kind: str) -> None:
         if OF_PATHS[kind].search(line)
     }
     assert not found
+
+
+def test_names_of_files_are_stated_in_one_place() -> None:
+    name = re.compile(r"""["'](\.index|\.meta|saved_model\.(pb|pbtxt|cpb)|fingerprint\.pb|keras_metadata\.pb)["']""")
+    places = {
+        place for place, text in SOURCES.items() for line in text.splitlines() if name.search(line.partition("#")[0])
+    }
+    # The second has the suffix in a sentence.
+    assert places == {"identification/names.py", "identification/kinds.py"}

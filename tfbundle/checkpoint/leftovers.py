@@ -18,9 +18,10 @@ from collections.abc import Hashable
 from contextlib import suppress
 from typing import NamedTuple
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, is_incomplete_folder, parse_shard, temporary_token
+from tfbundle.checkpoint.find.names import is_incomplete_folder, parse_shard, temporary_token
 from tfbundle.checkpoint.v2.index import BundleIndex
 from tfbundle.errors import MissingFileError, TfBundleError
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.natural_order import natural_key
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.changing import change_time, remove_tree

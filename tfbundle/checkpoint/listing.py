@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.names import (
-    INDEX_SUFFIX,
-    META_SUFFIX,
     CheckpointFiles,
     Format,
     find_files,
@@ -36,6 +34,7 @@ from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.formats.table.reader import MAGIC
 from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import INDEX_SUFFIX, META_SUFFIX
 from tfbundle.storage.base import FileStat, Listing, Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.stated_paths import last_part

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 # The name of the attribute that is the value of a variable.
 VARIABLE_VALUE = "VARIABLE_VALUE"
+# The part that all keys have in common that TensorFlow restores by the object graph.
+ATTRIBUTES = "/.ATTRIBUTES/"
 # The end of the key of a variable's value.
-VALUE_SUFFIX = f"/.ATTRIBUTES/{VARIABLE_VALUE}"
+VALUE_SUFFIX = f"{ATTRIBUTES}{VARIABLE_VALUE}"
 
 _CHILDREN = TrackableObjectGraph.TrackableObject.CHILDREN_FIELD_NUMBER
 _ATTRIBUTES = TrackableObjectGraph.TrackableObject.ATTRIBUTES_FIELD_NUMBER

@@ -93,7 +93,8 @@ def _check_kind(path: str) -> None:
     """Raise ``ClickException`` for a file of another kind, naming the command that reads it."""
     from tfbundle.cli.next_commands import next_step
     from tfbundle.events.files import READABLE
-    from tfbundle.identification.files import is_event_file_name, kind_of
+    from tfbundle.identification.files import kind_of
+    from tfbundle.identification.names import is_event_file_name
     from tfbundle.storage.locations import locate
 
     location = locate(path)

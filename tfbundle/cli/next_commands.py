@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from tfbundle.identification.files import is_event_file_name
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import INDEX_SUFFIX, is_event_file_name
 from tfbundle.storage.locations import locate
 
 # By the kind that ``identify`` or an overview returns.
@@ -73,5 +73,5 @@ def next_step(kind: FileKind, path: str) -> str:
 def _checkpoint_beside(path: str) -> str:
     """Return the prefix of the checkpoint to which a file of arrays can be converted."""
     location = locate(path)
-    name = location.name.removesuffix(".json").removesuffix(".index")
+    name = location.name.removesuffix(".json").removesuffix(INDEX_SUFFIX)
     return location.beside(f"{name.rpartition('.')[0] or name}.ckpt").path

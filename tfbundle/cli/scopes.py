@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfbundle.checkpoint.objects import VALUE_SUFFIX
 from tfbundle.natural_order import natural_key
 
 _SEPARATOR = "/"
-# The end of every key of a TensorFlow 2 variable, which is not informative here.
-_KEY_END = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Scope:
 def build_scopes(tensors: Sequence[tuple[str, int, int]]) -> Scope:
     """Return the tree of a list of names, parameters and bytes; ``item`` is the place of a tensor in the list."""
     leaves = [
-        Scope(name.removesuffix(_KEY_END), item, 1, parameters, nbytes)
+        Scope(name.removesuffix(VALUE_SUFFIX), item, 1, parameters, nbytes)
         for item, (name, parameters, nbytes) in enumerate(tensors)
     ]
     leaves.sort(key=lambda leaf: leaf.name.replace(_SEPARATOR, "\0"))

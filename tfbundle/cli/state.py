@@ -11,6 +11,7 @@ from tfbundle.cli.arguments import json_option
 from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import print_json, print_line, print_table
 from tfbundle.cli.wording import for_command
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.printable import count_of, escape_name, format_size, one_line
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ def command(path: str, clean: bool, repair: bool, dry_run: bool, yes: bool, as_j
     name, if a checkpoint that the state file lists does not exist, or if DIR has no checkpoints.
     """
     from tfbundle.checkpoint.find.names import scan_folder
-    from tfbundle.checkpoint.find.state import STATE_NAME, find_state
+    from tfbundle.checkpoint.find.state import find_state
     from tfbundle.checkpoint.leftovers import list_leftovers
     from tfbundle.checkpoint.listing import list_checkpoints
+    from tfbundle.identification.names import STATE_NAME
     from tfbundle.overview.walk import folder_problems
     from tfbundle.storage.locations import locate
 
@@ -222,7 +224,7 @@ def _cells(item: ListedCheckpoint, folder: Location, *, is_latest: bool) -> tupl
     return (
         "*" if is_latest else "",
         # Files of a prefix that ends in a slash have no name but their suffix.
-        escape_name(prefix.name if is_here and prefix.name else ".index" if is_here else item.prefix),
+        escape_name(prefix.name if is_here and prefix.name else INDEX_SUFFIX if is_here else item.prefix),
         item.format,
         "-" if item.step is None else str(item.step),
         _format_time(item.time),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME
 from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.findings import brief, common_folder, print_findings
 from tfbundle.cli.output import print_json, print_line, print_table, progress_bar
 from tfbundle.findings import verdict
+from tfbundle.identification.names import FINGERPRINT_NAME
 from tfbundle.printable import count_of, format_size, one_line
 from tfbundle.storage.locations import locate
 

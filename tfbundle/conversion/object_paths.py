@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from tfbundle.checkpoint.objects import ObjectGraph
+from tfbundle.checkpoint.objects import ATTRIBUTES, ObjectGraph
 from tfbundle.proto import TrackableObjectGraph
 
-_ATTRIBUTES = "/.ATTRIBUTES/"
 _SLOT = "/.OPTIMIZER_SLOT/"
 _Path: TypeAlias = "tuple[str, ...]"
 
@@ -148,7 +147,7 @@ def _path(key: str) -> list[str] | None:
     """Return the names of the children on the way to the object of a key, or ``None`` for any other key."""
     owner, sign, _ = key.partition(_SLOT)
     if not sign:
-        owner, sign, _ = key.rpartition(_ATTRIBUTES)
+        owner, sign, _ = key.rpartition(ATTRIBUTES)
     if not sign:
         return None
     # TensorFlow escapes dots by a dot, and slashes as ".S".

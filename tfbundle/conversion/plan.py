@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfbundle.checkpoint.chosen_names import Names, match_names, select_names
-from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
+from tfbundle.checkpoint.objects import ATTRIBUTES, OBJECT_GRAPH_KEY
 from tfbundle.conversion.averages import Averages, averages_of
 from tfbundle.conversion.casting import Cast, Casts, check_values, may_lose
 from tfbundle.conversion.object_graph import rewrite_objects
@@ -40,8 +40,6 @@ from tfbundle.tensors.tensor import Tensor
 Transpose: TypeAlias = "Mapping[Any, Sequence[int]]"
 
 _EXCLUDED = "left out: excluded"
-# The part that all keys have in common that TensorFlow restores by the object graph.
-_ATTRIBUTES = "/.ATTRIBUTES/"
 _MOST_LISTED = 3
 
 
@@ -137,12 +135,12 @@ def _plan_graph(
         return Planned(tensor.name, tensor, tensor.dtype, tensor.shape)
     assert source.objects is not None  # The tensor that contains it exists.
     keys = {value.key for node in source.objects for value in node.attributes}
-    refused = [new for old, new in names.items() if old in keys and _ATTRIBUTES in old and _ATTRIBUTES not in new]
+    refused = [new for old, new in names.items() if old in keys and ATTRIBUTES in old and ATTRIBUTES not in new]
     if refused:
         raise ValueError(
-            f"TensorFlow restores objects only by names that contain {_ATTRIBUTES}, unlike "
+            f"TensorFlow restores objects only by names that contain {ATTRIBUTES}, unlike "
             f"{', '.join(map(repr, refused[:_MOST_LISTED]))}{' ...' if len(refused) > _MOST_LISTED else ''}; end new "
-            f"names with {_ATTRIBUTES}VARIABLE_VALUE, or exclude {OBJECT_GRAPH_KEY} to write a name-based checkpoint"
+            f"names with {ATTRIBUTES}VARIABLE_VALUE, or exclude {OBJECT_GRAPH_KEY} to write a name-based checkpoint"
         )
     array = np.empty((), object)
     array[()] = rewrite_objects(source.objects, names)

@@ -19,8 +19,9 @@ from typing import NamedTuple
 from tfbundle.checkpoint.find.names import is_sidecar, is_sidecar_folder, prefix_of_member
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.formats.records.compression import HEADER_SIZE, is_header
-from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
+from tfbundle.identification.files import identify_source, kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import is_event_file_name
 from tfbundle.natural_order import natural_key
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate

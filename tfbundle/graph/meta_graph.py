@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from tfbundle.checkpoint.find.names import META_SUFFIX, step_of
+from tfbundle.checkpoint.find.names import step_of
 from tfbundle.errors import TfBundleError
 from tfbundle.frozen_dict import FrozenDict
 from tfbundle.graph.attributes import Expansion
@@ -16,6 +16,7 @@ from tfbundle.graph.graph import Graph
 from tfbundle.graph.restoring import RestoredTensor, find_restored
 from tfbundle.graph.signatures import Signature, decode_signature
 from tfbundle.graph.variables import Variable, listed_variables, saved_variables
+from tfbundle.identification.names import META_SUFFIX
 from tfbundle.notebook import Table, render, safe_view
 from tfbundle.plurals import plural
 from tfbundle.proto import MetaGraphDef, SavedObjectGraph, SaverDef

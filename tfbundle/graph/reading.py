@@ -13,18 +13,14 @@ from typing import NoReturn, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from tfbundle.checkpoint.find.names import META_SUFFIX, find_files, prefix_of_member
+from tfbundle.checkpoint.find.names import find_files, prefix_of_member
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.find.saved_models import (
-    SAVED_MODEL_NAMES,
-    is_saved_model,
-    is_saved_model_note,
-    variables_prefix,
-)
+from tfbundle.checkpoint.find.saved_models import is_saved_model, is_saved_model_note, variables_prefix
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.formats.message_budget import check_message
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import META_SUFFIX, SAVED_MODEL_CHUNKED_NAME, SAVED_MODEL_NAMES
 from tfbundle.limits import LARGEST_MESSAGE, LARGEST_TEXT_GROWTH
 from tfbundle.natural_order import natural_key
 from tfbundle.proto import GraphDef, MetaGraphDef, SavedModel
@@ -37,7 +33,6 @@ AnyGraph = GraphDef | MetaGraphDef | SavedModel
 # The number of bytes from which the encoding of a text is detected.
 _HEAD_SIZE = 64
 # TensorFlow writes this file instead of saved_model.pb for a model that exceeds protobuf's size limit.
-_CHUNKED_NAME = "saved_model.cpb"
 _EXPECTED = "a graph's file (.meta, .pb, .pbtxt) or a SavedModel's folder"
 # Servers keep each version of a model in a separate folder. At most so many are examined, and so many listed.
 _MOST_LOOKED_INTO = 100
@@ -84,7 +79,7 @@ def find_saved_model(path: StrPath) -> Location:
     for name in SAVED_MODEL_NAMES:
         if location.join(name).is_file():
             return location.join(name)
-    chunked = location.join(_CHUNKED_NAME)
+    chunked = location.join(SAVED_MODEL_CHUNKED_NAME)
     if chunked.is_file():
         _refuse(chunked, FileKind.SAVED_MODEL_CHUNKED)
     below = [location.join(name) for name in location.list().names[:_MOST_LOOKED_INTO]]

@@ -19,6 +19,7 @@ from tfbundle.checkpoint.find.saved_models import variables_prefix
 from tfbundle.errors import FormatError, UnsupportedError
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.reading import decode_message
+from tfbundle.identification.names import ASSETS, FINGERPRINT_NAME
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.notebook import Table, render, safe_view
 from tfbundle.plurals import plural
@@ -111,14 +112,14 @@ class SavedModel:
                 name = definition.filename
                 if leads_outside(name):
                     raise FormatError(f"the asset {name!r} would be outside of the SavedModel", path=self.path)
-                path = locate(self.folder).join("assets", name).path
+                path = locate(self.folder).join(ASSETS, name).path
                 assets.setdefault(name, Asset(name, path, definition.tensor_info.name))
         return tuple(assets.values())
 
     @cached_property
     def fingerprint(self) -> FingerprintDef | None:
         """The contents of ``fingerprint.pb``, or ``None`` if it does not exist."""
-        file = locate(self.folder).join("fingerprint.pb")
+        file = locate(self.folder).join(FINGERPRINT_NAME)
         return decode_message(file.read(LARGEST_NOTE), FingerprintDef, path=file.path) if file.is_file() else None
 
     def open_checkpoint(self, *, verify: bool = True) -> Checkpoint:

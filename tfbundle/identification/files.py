@@ -29,6 +29,7 @@ from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileFacts, FileKind
 from tfbundle.identification.messages import Content, first_fields, identify_message
 from tfbundle.identification.msgpack import is_state_tree
+from tfbundle.identification.names import INDEX_SUFFIX, is_event_file_name
 from tfbundle.identification.texts import identify_text
 from tfbundle.storage.base import Source
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
@@ -139,14 +140,6 @@ def identify_source(source: Source) -> FileKind:
     )
 
 
-def is_event_file_name(name: str) -> bool:
-    """Return whether a file of this base name is an event file, by TensorBoard's rule.
-
-    This includes ``.v2`` and ``.profile-empty`` files (TensorBoard, ``backend/event_processing/io_wrapper``).
-    """
-    return "tfevents" in name
-
-
 def _identify_zip(source: Source, head: bytes) -> FileKind:
     # Names are uncompressed in each member's header, and again in the directory at the end.
     names = head + _tail(source)
@@ -172,7 +165,7 @@ def _identify_table(source: Source, head: bytes) -> FileKind | None:
         shared, unshared, value_size, pos = decode_sizes(start, 0, len(start))
     except FormatError:
         # It ends like a table, so it is a damaged one. Only the name can tell the formats apart.
-        return FileKind.BUNDLE_INDEX if source.path.endswith(".index") else FileKind.V1_TABLE
+        return FileKind.BUNDLE_INDEX if source.path.endswith(INDEX_SUFFIX) else FileKind.V1_TABLE
     if shared or unshared:
         return FileKind.TABLE
     # SavedTensorSlices contains one message, while the header of a bundle begins with numbers.

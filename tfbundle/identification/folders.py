@@ -16,12 +16,13 @@ from __future__ import annotations
 import re
 
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import SAVED_MODEL_CHUNKED_NAME, SAVED_MODEL_NAME, SAVED_MODEL_TEXT_NAME, STATE_NAME
 from tfbundle.storage.base import Listing
 
 _MARKS = (
-    ("saved_model.pb", FileKind.SAVED_MODEL_FOLDER),
-    ("saved_model.pbtxt", FileKind.SAVED_MODEL_FOLDER),
-    ("saved_model.cpb", FileKind.SAVED_MODEL_CHUNKED_FOLDER),
+    (SAVED_MODEL_NAME, FileKind.SAVED_MODEL_FOLDER),
+    (SAVED_MODEL_TEXT_NAME, FileKind.SAVED_MODEL_FOLDER),
+    (SAVED_MODEL_CHUNKED_NAME, FileKind.SAVED_MODEL_CHUNKED_FOLDER),
     ("orbax.checkpoint", FileKind.ORBAX_FOLDER),
     ("_CHECKPOINT_METADATA", FileKind.ORBAX_FOLDER),
     ("_METADATA", FileKind.ORBAX_FOLDER),
@@ -38,7 +39,7 @@ def identify_folder(listing: Listing) -> FileKind:
     for name, kind in _MARKS:
         if listing.is_file(name):
             return kind
-    if listing.is_file("checkpoint") and any(
+    if listing.is_file(STATE_NAME) and any(
         _T5X_ARRAY.match(name) and listing.is_folder(name) for name in listing.names
     ):
         return FileKind.T5X_FOLDER

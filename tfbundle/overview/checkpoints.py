@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfbundle.checkpoint.find.state import STATE_NAME, read_checkpoint_state
+from tfbundle.checkpoint.find.state import read_checkpoint_state
 from tfbundle.checkpoint.listing import ListedCheckpoint, list_checkpoints
 from tfbundle.errors import TfBundleError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import STATE_NAME
 from tfbundle.overview.items import Item, file_item
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import locate

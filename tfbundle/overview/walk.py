@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
-    INDEX_SUFFIX,
     find_files,
     find_shards_beside,
     is_incomplete_folder,
@@ -23,13 +22,23 @@ from tfbundle.checkpoint.find.names import (
     prefix_of_v1_shard,
 )
 from tfbundle.checkpoint.find.renamed import is_stray_copy
-from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, variables_prefix
-from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.find.saved_models import variables_prefix
 from tfbundle.checkpoint.listing import ListedCheckpoint, describe_checkpoint, expect_small
 from tfbundle.errors import MissingFileError, TfBundleError
-from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import (
+    ASSETS,
+    EXTRA_ASSETS,
+    INDEX_SUFFIX,
+    SAVED_MODEL_CHUNKED_NAME,
+    SAVED_MODEL_NAMES,
+    SAVED_MODEL_NOTES,
+    STATE_NAME,
+    VARIABLES,
+    is_event_file_name,
+)
 from tfbundle.overview.checkpoints import checkpoint_item, is_in, read_checkpoints, state_items
 from tfbundle.overview.items import Item, Overview, file_item, unreadable_item
 from tfbundle.storage.base import Listing, Location
@@ -60,12 +69,8 @@ _WHOLE_FOLDERS = (
 # Kinds that are only counted, unless the content contradicts the name.
 _OTHERS = (FileKind.UNKNOWN, FileKind.TEXT, FileKind.EMPTY, FileKind.HTML, FileKind.APPLE_DOUBLE)
 _SAVED_MODELS = (FileKind.SAVED_MODEL_FOLDER, FileKind.SAVED_MODEL_CHUNKED_FOLDER)
-_SAVED_MODEL_FILES = (
-    *SAVED_MODEL_NAMES,
-    "saved_model.cpb",
-    *SAVED_MODEL_NOTES,
-)
-_SAVED_MODEL_FOLDERS = ("variables", "assets", "assets.extra")
+_SAVED_MODEL_FILES = (*SAVED_MODEL_NAMES, SAVED_MODEL_CHUNKED_NAME, *SAVED_MODEL_NOTES)
+_SAVED_MODEL_FOLDERS = (VARIABLES, ASSETS, EXTRA_ASSETS)
 
 
 def overview(path: StrPath) -> Overview:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tfbundle.checkpoint.objects import VALUE_SUFFIX
 from tfbundle.comparison.diff import Change, Diff
 from tfbundle.printable import count_of, escape_name, format_shape
 from tfbundle.reporting.facts import Facts, Table
 from tfbundle.tensors.dtypes import python_name
 
 _MOST_ROWS = 2000
-_VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 @dataclass
@@ -54,7 +54,7 @@ def describe_changes(path: str, other: str, found: Diff, variables: Mapping[str,
 
 
 def _layer_of(name: str) -> str:
-    return name.removesuffix(_VALUE_SUFFIX).rpartition("/")[0] or "(top)"
+    return name.removesuffix(VALUE_SUFFIX).rpartition("/")[0] or "(top)"
 
 
 def _layers(found: Diff) -> Table:
@@ -89,9 +89,9 @@ def _changes(changes: Sequence[Change], variables: Mapping[str, str]) -> Table:
     named = any(change.name in variables for change in changes)
     rows = []
     for change in changes:
-        name = escape_name(change.name.removesuffix(_VALUE_SUFFIX))
+        name = escape_name(change.name.removesuffix(VALUE_SUFFIX))
         if change.other_name is not None:
-            name += f" → {escape_name(change.other_name.removesuffix(_VALUE_SUFFIX))}"
+            name += f" → {escape_name(change.other_name.removesuffix(VALUE_SUFFIX))}"
         types = tuple(dict.fromkeys(map(python_name, change.data_types)))
         shapes = tuple(dict.fromkeys(map(format_shape, change.shapes)))
         rows.append(

@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfbundle._version import __version__
-from tfbundle.checkpoint.find.names import META_SUFFIX
 from tfbundle.checkpoint.find.owned import check_output
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.findings import Report
+from tfbundle.identification.names import META_SUFFIX
 from tfbundle.open_tensors import open_tensors
 from tfbundle.overview.items import Overview
 from tfbundle.overview.walk import overview_with_neighbours

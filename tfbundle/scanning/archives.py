@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.scanning.contents import BytesSource, Content
 from tfbundle.scanning.report import ScanFinding
 from tfbundle.storage.base import Source
@@ -244,4 +245,4 @@ def _decompress(content: Content) -> bz2.BZ2File | lzma.LZMAFile | gzip.GzipFile
 def is_worth_reading(name: str) -> bool:
     """Return whether a file that is left out may hold a program, by its name; the data of checkpoints hold none."""
     lower = name.lower()
-    return not (".data-" in lower or lower.endswith((".npy", ".safetensors", ".index")))
+    return not (".data-" in lower or lower.endswith((".npy", ".safetensors", INDEX_SUFFIX)))

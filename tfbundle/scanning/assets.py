@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tfbundle.identification.names import ASSETS, EXTRA_ASSETS
 from tfbundle.proto import MetaGraphDef
 from tfbundle.scanning.contents import Content
 from tfbundle.scanning.report import ScanFinding
@@ -20,7 +21,7 @@ _BINARIES = (
 _SCRIPTS = (".py", ".pyc", ".sh", ".bat", ".ps1", ".js", ".so", ".dll", ".dylib")
 _PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
 # Folders of a SavedModel that hold files for the model.
-_ASSET_FOLDERS = ("assets", "assets.extra")
+_ASSET_FOLDERS = (ASSETS, EXTRA_ASSETS)
 
 
 def asset_findings(meta: MetaGraphDef, path: str) -> Iterator[ScanFinding]:

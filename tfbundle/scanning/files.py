@@ -18,8 +18,16 @@ from tfbundle.errors import FormatError, TfBundleError
 from tfbundle.events.messages import read_events
 from tfbundle.formats.text.textproto import parse_text
 from tfbundle.graph.reading import decode_message
-from tfbundle.identification.files import identify_source, is_event_file_name
+from tfbundle.identification.files import identify_source
 from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.identification.names import (
+    KERAS_METADATA_NAME,
+    META_SUFFIX,
+    SAVED_MODEL_CHUNKED_NAME,
+    SAVED_MODEL_NAME,
+    SAVED_MODEL_TEXT_NAME,
+    is_event_file_name,
+)
 from tfbundle.proto import Event, GraphDef, MetaGraphDef, RunMetadata, SavedMetadata, SavedModel
 from tfbundle.scanning.archives import is_compressed_tar, is_zip, tar_contents, unpacked, zip_contents
 from tfbundle.scanning.assets import code_findings
@@ -44,8 +52,7 @@ _TEXT: dict[FileKind, _Graph] = {
 _PICKLES = (FileKind.PICKLE, FileKind.JAX_PICKLE, FileKind.PYTORCH)
 # Other messages that are called .pb.
 _NOTES = (FileKind.FINGERPRINT, FileKind.HUB_MODULE, FileKind.KERAS_METADATA)
-_SAVED_MODELS = {"saved_model.pb": FileKind.SAVED_MODEL, "saved_model.pbtxt": FileKind.SAVED_MODEL_TEXT}
-_CHUNKED = "saved_model.cpb"
+_SAVED_MODELS = {SAVED_MODEL_NAME: FileKind.SAVED_MODEL, SAVED_MODEL_TEXT_NAME: FileKind.SAVED_MODEL_TEXT}
 # Archives in archives in archives.
 _DEEPEST = 4
 _ZIPS = (FileKind.ZIP, FileKind.KERAS, FileKind.NUMPY_ARCHIVE)
@@ -81,7 +88,7 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
         found.ignored += 1
         return
     found.findings += code_findings(content, is_pickle=kind in _PICKLES)
-    if name == _CHUNKED or kind is FileKind.SAVED_MODEL_CHUNKED:
+    if name == SAVED_MODEL_CHUNKED_NAME or kind is FileKind.SAVED_MODEL_CHUNKED:
         found.leave_out(content.path, "it is a SavedModel in chunks, which only TensorFlow reads")
     elif name in _SAVED_MODELS:
         _graph(content, _SAVED_MODELS[name], found)
@@ -89,9 +96,9 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
             _graph(content, kind, found)
     elif kind in _BINARY or kind in _TEXT:
         _graph(content, kind, found)
-        if name.endswith(".meta") and kind in (FileKind.GRAPH, FileKind.SAVED_MODEL):
+        if name.endswith(META_SUFFIX) and kind in (FileKind.GRAPH, FileKind.SAVED_MODEL):
             _graph(content, FileKind.META_GRAPH, found)
-    elif name == "keras_metadata.pb" or kind is FileKind.KERAS_METADATA:
+    elif name == KERAS_METADATA_NAME or kind is FileKind.KERAS_METADATA:
         _keras_metadata(content, found)
     elif kind is FileKind.EVENTS or is_event_file_name(name):
         _events(content, found)
@@ -110,7 +117,7 @@ def _scan(content: Content, found: Collection, depth: int) -> None:
             _is_disguised(content, kind, found, depth)
     elif kind is FileKind.KERAS_JSON or name == _KERAS_CONFIGURATION:
         _configuration(content, found)
-    elif name.endswith((".pb", ".meta")) and kind not in _NOTES:
+    elif name.endswith((".pb", META_SUFFIX)) and kind not in _NOTES:
         _guess(content, kind, found)
     elif not _is_disguised(content, kind, found, depth):
         found.ignored += 1

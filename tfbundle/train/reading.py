@@ -6,12 +6,13 @@ from typing import Any
 
 from tfbundle.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tfbundle.checkpoint.find.listings import Asking, Listings
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, find_files, prefix_of, v1_prefix_of
+from tfbundle.checkpoint.find.names import find_files, prefix_of, v1_prefix_of
 from tfbundle.checkpoint.find.state import CheckpointState, find_state
 from tfbundle.checkpoint.v2.index import HEADER_KEY
 from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError
 from tfbundle.formats.slice_keys import decode_name, encode_name
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.plurals import plural
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Location

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, v1_prefix_of
+from tfbundle.checkpoint.find.names import parse_shard, v1_prefix_of
 from tfbundle.errors import MissingFileError
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.proto import SaverDef
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.checkpoint.find.state import state_name
 from tfbundle.checkpoint.loading import load
 from tfbundle.checkpoint.saving import save as save_checkpoint
@@ -20,6 +19,7 @@ from tfbundle.errors import UnsupportedError
 from tfbundle.graph.loading import load_meta_graph
 from tfbundle.graph.meta_graph import MetaGraph
 from tfbundle.graph.required_variables import required_variables
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.plurals import plural
 from tfbundle.proto import MetaGraphDef, SaverDef
 from tfbundle.storage.base import Location

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfbundle.checkpoint.find.listings import Listings
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, META_SUFFIX, CheckpointFiles, Format
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.find.renamed import advise_missing_index
 from tfbundle.checkpoint.salvage.salvage import find_damaged, open_remains
@@ -23,6 +23,7 @@ from tfbundle.checkpoint.v2.store import BundleStore
 from tfbundle.errors import FormatError, TfBundleError, UnsupportedError
 from tfbundle.findings import CheckedCheckpoint, CheckedFile, Finding, Report, finding_of
 from tfbundle.formats.table.reader import FOOTER_SIZE, TRAILER_SIZE, Table, read_block
+from tfbundle.identification.names import INDEX_SUFFIX, META_SUFFIX
 from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location

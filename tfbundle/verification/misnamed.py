@@ -8,7 +8,8 @@ from tfbundle.checkpoint.find.names import is_sidecar, prefix_of_member, prefix_
 from tfbundle.checkpoint.find.renamed import is_stray_copy
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, finding_of
-from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.files import kind_of
+from tfbundle.identification.names import is_event_file_name
 from tfbundle.storage.base import Location
 from tfbundle.verification.suffixes import contradiction
 

@@ -9,11 +9,12 @@ from functools import reduce
 
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, META_SUFFIX, CheckpointFiles, Format, find_files
+from tfbundle.checkpoint.find.names import CheckpointFiles, Format, find_files
 from tfbundle.checkpoint.find.paths import find_checkpoint
 from tfbundle.checkpoint.find.saved_models import is_saved_model, variables_prefix
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.findings import Report, finding_of
+from tfbundle.identification.names import INDEX_SUFFIX, META_SUFFIX
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.verification.checkpoints import verify_checkpoint, verify_files

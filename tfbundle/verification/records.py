@@ -11,8 +11,9 @@ from tfbundle.events.messages import decode_event
 from tfbundle.findings import CheckedFile, Finding, Report, finding_of
 from tfbundle.formats.records.reader import Loss
 from tfbundle.formats.records.tfrecord import read_records
-from tfbundle.identification.files import identify_source, is_event_file_name, kind_of
+from tfbundle.identification.files import identify_source, kind_of
 from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
+from tfbundle.identification.names import is_event_file_name
 from tfbundle.plurals import plural
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location, Source

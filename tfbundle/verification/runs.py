@@ -14,11 +14,11 @@ from typing import NamedTuple
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.names import CheckpointFiles, Format, is_incomplete_folder, is_sidecar_folder
 from tfbundle.checkpoint.find.paths import find_checkpoint
-from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, VARIABLES, is_saved_model
-from tfbundle.checkpoint.find.state import STATE_NAME
+from tfbundle.checkpoint.find.saved_models import is_saved_model
 from tfbundle.checkpoint.listing import find_all
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, Report, finding_of
+from tfbundle.identification.names import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, STATE_NAME, VARIABLES
 from tfbundle.progress import Progress
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import locate

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, temporary_token
-from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME
+from tfbundle.checkpoint.find.names import temporary_token
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, Report, finding_of
 from tfbundle.formats.farmhash import fingerprint64
+from tfbundle.identification.names import FINGERPRINT_NAME, INDEX_SUFFIX
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import FingerprintDef
 from tfbundle.storage.base import Location

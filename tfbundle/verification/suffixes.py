@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
+from tfbundle.checkpoint.find.names import parse_shard
 from tfbundle.checkpoint.find.renamed import index_name_for, original_name
-from tfbundle.checkpoint.find.saved_models import SAVED_MODEL_NAMES
-from tfbundle.identification.files import is_event_file_name
 from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.identification.names import (
+    INDEX_SUFFIX,
+    META_SUFFIX,
+    SAVED_MODEL_CHUNKED_NAME,
+    SAVED_MODEL_NAME,
+    SAVED_MODEL_NAMES,
+    SAVED_MODEL_TEXT_NAME,
+    is_event_file_name,
+)
 from tfbundle.storage.base import Listing
 
 _RECORDS = (FileKind.TFRECORD, FileKind.EVENTS, FileKind.GZIP)
@@ -30,8 +37,8 @@ _TEXTS = (
 )
 # The kinds of content that are expected for each suffix.
 _EXPECTED = {
-    ".index": (FileKind.BUNDLE_INDEX, FileKind.TABLE),
-    ".meta": (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT),
+    INDEX_SUFFIX: (FileKind.BUNDLE_INDEX, FileKind.TABLE),
+    META_SUFFIX: (FileKind.META_GRAPH, FileKind.META_GRAPH_TEXT),
     ".pb": _PROTOBUFS,
     ".pbtxt": _TEXTS,
     ".tfrecord": _RECORDS,
@@ -53,12 +60,12 @@ _PAGES = (".html", ".htm", ".xhtml")
 # Placeholders for any file. An empty file may be intended, unless its suffix promises content.
 _PLACEHOLDERS = (FileKind.GIT_LFS, FileKind.GIT_ANNEX, FileKind.HTML, FileKind.STORE_ERROR, FileKind.ZEROS)
 _SAVED_MODEL_NAMES = {
-    FileKind.SAVED_MODEL: "saved_model.pb",
-    FileKind.SAVED_MODEL_TEXT: "saved_model.pbtxt",
-    FileKind.SAVED_MODEL_CHUNKED: "saved_model.cpb",
+    FileKind.SAVED_MODEL: SAVED_MODEL_NAME,
+    FileKind.SAVED_MODEL_TEXT: SAVED_MODEL_TEXT_NAME,
+    FileKind.SAVED_MODEL_CHUNKED: SAVED_MODEL_CHUNKED_NAME,
 }
 # Other programs use these suffixes, too, but not for files with such names.
-_AMBIGUOUS = (".index", ".meta")
+_AMBIGUOUS = (INDEX_SUFFIX, META_SUFFIX)
 _CHECKPOINT_NAME = re.compile(r"ckpt|\Avariables\.", re.IGNORECASE)
 
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.checkpoint.find.renamed import (
     describe_packed,
     describe_renamed_index,
@@ -18,7 +17,8 @@ from tfbundle.checkpoint.find.renamed import (
     is_alike,
     may_be_renamed,
 )
-from tfbundle.checkpoint.find.saved_models import VARIABLES, variables_prefix
+from tfbundle.checkpoint.find.saved_models import variables_prefix
+from tfbundle.identification.names import INDEX_SUFFIX, VARIABLES
 from tfbundle.storage.base import Listing, Location
 
 _INDEX = VARIABLES + INDEX_SUFFIX

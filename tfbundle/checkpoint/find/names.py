@@ -22,12 +22,10 @@ from tfbundle.checkpoint.find.listings import Asked, Asking, Listings
 from tfbundle.errors import TfBundleError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import INDEX_SUFFIX, META_SUFFIX
 from tfbundle.storage.base import Listing, Location
 
 Format = Literal["v1", "v2"]
-
-INDEX_SUFFIX = ".index"
-META_SUFFIX = ".meta"
 
 # TensorFlow writes at least five digits.
 _SHARD = re.compile(r"\.data-(\d{5,18})-of-(\d{5,18})\Z", re.ASCII)

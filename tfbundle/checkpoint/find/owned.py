@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfbundle.checkpoint.find.names import prefix_of_member, prefix_of_v1_shard
-from tfbundle.checkpoint.find.state import STATE_NAME
 from tfbundle.errors import TfBundleError
-from tfbundle.identification.files import is_event_file_name, kind_of
+from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import STATE_NAME, is_event_file_name
 from tfbundle.storage.base import Location
 
 _OWNED_KINDS = frozenset(

@@ -15,8 +15,6 @@ from tfbundle.checkpoint.find.likely_names import likely_names
 from tfbundle.checkpoint.find.listings import Listings
 from tfbundle.checkpoint.find.misplaced import describe_missing_variables
 from tfbundle.checkpoint.find.names import (
-    INDEX_SUFFIX,
-    META_SUFFIX,
     CheckpointFiles,
     Folder,
     Format,
@@ -40,17 +38,13 @@ from tfbundle.checkpoint.find.renamed import (
     is_alike,
     may_be_renamed,
 )
-from tfbundle.checkpoint.find.saved_models import (
-    SAVED_MODEL_NAMES,
-    is_placeholder_of_saved_model,
-    is_saved_model,
-    variables_prefix,
-)
-from tfbundle.checkpoint.find.state import STATE_NAME, CheckpointState, find_state, read_checkpoint_state
+from tfbundle.checkpoint.find.saved_models import is_placeholder_of_saved_model, is_saved_model, variables_prefix
+from tfbundle.checkpoint.find.state import CheckpointState, find_state, read_checkpoint_state
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.folders import identify_folder
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import INDEX_SUFFIX, META_SUFFIX, SAVED_MODEL_NAMES, STATE_NAME
 from tfbundle.limits import LONGEST_PATH
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StrPath, locate

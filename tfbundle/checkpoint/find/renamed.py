@@ -17,17 +17,11 @@ from collections.abc import Iterator
 from itertools import islice
 from urllib.parse import unquote
 
-from tfbundle.checkpoint.find.names import (
-    INDEX_SUFFIX,
-    index_path,
-    is_sidecar,
-    parse_shard,
-    prefix_of_member,
-    shard_path,
-)
+from tfbundle.checkpoint.find.names import index_path, is_sidecar, parse_shard, prefix_of_member, shard_path
 from tfbundle.errors import MissingFileError, TfBundleError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import PACKED, FileKind
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.storage.base import Listing, Location
 
 _QUERY = re.compile(r"\?.*\Z", re.DOTALL)

@@ -12,13 +12,9 @@ from __future__ import annotations
 from tfbundle.errors import TfBundleError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import PLACEHOLDERS, FileKind
+from tfbundle.identification.names import SAVED_MODEL_NAMES, SAVED_MODEL_NOTES, VARIABLES
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
-
-SAVED_MODEL_NAMES = ("saved_model.pb", "saved_model.pbtxt")
-VARIABLES = "variables"
-FINGERPRINT_NAME = "fingerprint.pb"
-SAVED_MODEL_NOTES = (FINGERPRINT_NAME, "keras_metadata.pb", "tfhub_module.pb")
 
 
 def is_saved_model(path: StrPath) -> bool:

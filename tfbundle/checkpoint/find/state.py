@@ -25,13 +25,12 @@ from tfbundle.checkpoint.find.names import CheckpointFiles, find_files, prefix_o
 from tfbundle.errors import FormatError, MissingFileError, UnsupportedError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import STATE_NAME
 from tfbundle.limits import LARGEST_BY_HAND, LARGEST_NOTE, LARGEST_TEXT_GROWTH, LONGEST_PATH, MOST_FOLDERS
 from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Listing, Location
 from tfbundle.storage.locations import StorageOptions, StrPath, locate, with_options
 from tfbundle.storage.stated_paths import has_drive, last_part, split_path
-
-STATE_NAME = "checkpoint"
 
 # The control characters that result if backslashes are taken for escapes, with the letter after the backslash.
 _CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}

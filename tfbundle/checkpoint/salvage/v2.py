@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard
+from tfbundle.checkpoint.find.names import parse_shard
 from tfbundle.checkpoint.salvage.byteorder import ask_numbers, ask_strings, has_byteorder
 from tfbundle.checkpoint.v2.entry import decode_facts
 from tfbundle.checkpoint.v2.index import BundleIndex, Header, Parents, decode_tensors, read_header
@@ -27,6 +27,7 @@ from tfbundle.findings import Finding, finding_of
 from tfbundle.formats.slice_keys import decode_name, decode_slice_key, encode_name
 from tfbundle.formats.table.damaged import list_keys, scan_table
 from tfbundle.formats.table.reader import BlockHandle, Directory, Table
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.limits import MOST_SHARDS
 from tfbundle.plurals import plural
 from tfbundle.storage.base import Location, Source

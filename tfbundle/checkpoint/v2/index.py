@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX
 from tfbundle.checkpoint.v2.bulk import known_facts
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.checkpoint.v2.payload import ByteOrder
@@ -33,6 +32,7 @@ from tfbundle.formats.slice_keys import (
 )
 from tfbundle.formats.table.reader import Table
 from tfbundle.formats.versions import check_version
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.limits import FREE_SLICE_LISTS, MOST_BYTES_A_KEY_BYTE, MOST_SHARDS, MOST_SLICES
 from tfbundle.proto import BundleHeaderProto
 from tfbundle.storage.base import Location

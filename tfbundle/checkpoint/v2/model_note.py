@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from google.protobuf.message import DecodeError
 
-from tfbundle.checkpoint.find.saved_models import FINGERPRINT_NAME, model_of_variables
+from tfbundle.checkpoint.find.saved_models import model_of_variables
 from tfbundle.errors import FormatError
 from tfbundle.formats.farmhash import fingerprint64
+from tfbundle.identification.names import FINGERPRINT_NAME
 from tfbundle.limits import LARGEST_NOTE
 from tfbundle.proto import FingerprintDef
 from tfbundle.storage.base import Location

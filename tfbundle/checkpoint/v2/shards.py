@@ -17,11 +17,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, shard_path
+from tfbundle.checkpoint.find.names import shard_path
 from tfbundle.checkpoint.find.renamed import advise_missing_shard
 from tfbundle.checkpoint.v2.entry import decode_facts, decode_location
 from tfbundle.errors import FormatError, MissingFileError, TfBundleError
 from tfbundle.formats.table.reader import Table
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.storage.base import Location, Source
 from tfbundle.storage.descriptors import most_open_files, open_making_room
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, prefix_of_member
+from tfbundle.checkpoint.find.names import prefix_of_member
 from tfbundle.checkpoint.v2.arguments import (
     check_chunk_type,
     check_name,
@@ -43,6 +43,7 @@ from tfbundle.checkpoint.v2.values import plain_number, stored_bytes, to_array
 from tfbundle.errors import FormatError
 from tfbundle.formats.checksum import crc32c
 from tfbundle.formats.slice_keys import decode_name, encode_name, encode_slice_key
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.plurals import plural
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import make_folder, remove_empty_folder

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tfbundle.checkpoint.find.names import is_sidecar
 from tfbundle.checkpoint.find.owned import check_replaceable
 from tfbundle.events.files import ROOT, parts_of_run
-from tfbundle.identification.files import is_event_file_name
+from tfbundle.identification.names import is_event_file_name
 from tfbundle.storage.base import Location
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, Format
+from tfbundle.checkpoint.find.names import Format
 from tfbundle.errors import FormatError
 from tfbundle.identification.files import kind_of
 from tfbundle.identification.kinds import FileKind
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.open_tensors import open_tensors
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate

@@ -22,13 +22,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbundle.checkpoint.find.names import INDEX_SUFFIX, parse_shard, prefix_of_member, shard_path
+from tfbundle.checkpoint.find.names import parse_shard, prefix_of_member, shard_path
 from tfbundle.checkpoint.v2.writer import CheckpointWriter
 from tfbundle.conversion.casting import converted
 from tfbundle.conversion.planned import Plan, Planned
 from tfbundle.conversion.targets.shards import divide
 from tfbundle.conversion.targets.target import Count, Layout
 from tfbundle.formats.slice_keys import FULL, encode_name
+from tfbundle.identification.names import INDEX_SUFFIX
 from tfbundle.storage.base import Location
 from tfbundle.storage.changing import remove_file
 from tfbundle.tensors.dtypes import data_type_of
