@@ -29,6 +29,9 @@ KINDS = {
 }
 """The meaning of each kind of finding, by its stable word."""
 
+RENEWED = ("index", "checksum", "truncated", "record", "graph")
+"""Kinds of findings that a new copy of the file fixes, and whose messages give no advice."""
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -12,7 +12,7 @@ import click
 from tfbundle.cli.arguments import format_option, json_option, path_argument
 from tfbundle.cli.findings import brief, common_folder, print_findings
 from tfbundle.cli.output import print_json, print_line, print_table, progress_bar
-from tfbundle.findings import verdict
+from tfbundle.findings import RENEWED, verdict
 from tfbundle.identification.names import FINGERPRINT_NAME
 from tfbundle.printable import count_of, format_size, one_line
 from tfbundle.storage.locations import locate
@@ -30,8 +30,6 @@ _MOST_NAMED = 3
 _CONTENT = {"index": "block", "data": "stored tensor", "v1": "stored tensor", "graph": "node", "events": "event"}
 _RECORDS = ("events", "records")
 _WORDS = {True: "ok", False: "damaged"}
-# Kinds of findings that a new copy of the file fixes, and whose messages give no advice.
-_RENEWED = ("index", "checksum", "truncated", "record", "graph")
 # Kinds of findings that make tensors of a checkpoint unreadable, and the kinds of files to which this applies.
 _SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "unreadable", "wrong-file")
 _OF_CHECKPOINT = ("index", "data", "v1")
@@ -156,7 +154,7 @@ def _content_of(file: CheckedFile) -> str:
 
 
 def _next_steps(path: str, report: Report, folder: str) -> Iterator[str]:
-    again = dict.fromkeys(finding.path for finding in report.findings if finding.path and finding.kind in _RENEWED)
+    again = dict.fromkeys(finding.path for finding in report.findings if finding.path and finding.kind in RENEWED)
     if again:
         names = [brief(name, folder) for name in again][:_MOST_NAMED]
         if len(again) > len(names):

@@ -5,15 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 
-from tfbundle.findings import KINDS, Report
+from tfbundle.findings import KINDS, RENEWED, Report
 from tfbundle.printable import count_of, escape_name, format_size
 from tfbundle.reporting.facts import Notice, Verdict
 from tfbundle.scanning.report import ScanReport
 from tfbundle.scanning.rules import RULES
 
 _MOST_NAMED = 3
-# Kinds of findings that a new copy of the file fixes.
-_RENEWED = ("index", "checksum", "truncated", "record", "graph")
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 
 
@@ -85,7 +83,7 @@ def advice_of(path: str, report: Report) -> Iterator[str]:
     """Yield the probable causes of damage, and the steps that lead out of it."""
     for cause in report.causes:
         yield f"Probably: {cause}"
-    again = dict.fromkeys(finding.path for finding in report.findings if finding.path and finding.kind in _RENEWED)
+    again = dict.fromkeys(finding.path for finding in report.findings if finding.path and finding.kind in RENEWED)
     if again:
         yield f"Copy or download {_named(again)} again from the original location."
     missing = dict.fromkeys(finding.path for finding in report.findings if finding.path and finding.kind == "missing")
