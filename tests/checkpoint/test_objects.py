@@ -281,7 +281,7 @@ class TestWalk:
             {"key": "w"},
         )
         assert find_slots(["w"], ObjectGraph(claimed)) == {"w"}
-        assert time.process_time() - start < 3
+        assert time.process_time() - start < 2
 
     @given(st.lists(st.lists(st.integers(0, 7), max_size=5), min_size=8, max_size=8))
     def test_any_graph(self, children: list[list[int]]) -> None:

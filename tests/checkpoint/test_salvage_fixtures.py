@@ -14,7 +14,7 @@ import pytest
 
 import tfbundle
 from tests.support.arrays import assert_same
-from tests.support.expected import FIXTURES
+from tests.support.expected import FIXTURES, MOST_READ, read_of
 from tests.support.overwriting import overwrite
 from tests.support.sampling import rounds
 from tfbundle import MissingFileError, TfBundleError
@@ -83,9 +83,6 @@ TABLE_WAYS: dict[str, Callable[[bytes, int], bytes]] = {
     "first block and footer lost": lambda data, meta: bytes(8) + data[8:-FOOTER_SIZE],
 }
 
-# Of so many tensors the values are read.
-_MOST_READ = 500
-
 
 class Good:
     """A copy of a fixture, and what it holds while it is whole."""
@@ -150,8 +147,7 @@ class Good:
             return None
         with checkpoint:
             assert set(checkpoint) >= survivors, what
-            # A block has thousands of names where there are very many, and some of them are as wrong as all.
-            for name in list(checkpoint)[:: max(1, len(checkpoint) // _MOST_READ)]:
+            for name in read_of(checkpoint):
                 assert_same(checkpoint[name].read(), self.arrays[name])
             lost = {finding.tensor for finding in checkpoint.lost}
             assert not lost & set(checkpoint), what
@@ -195,7 +191,7 @@ def test_damaged_tables(tmp_path: Path, name: str, format: str) -> None:
         data = path.read_bytes()
         meta = meta_of(path)
         # A table with very many names takes long, and what it has alone are blocks as large as TensorFlow makes them.
-        some = list(WAYS.items())[:: 2 if len(good.arrays) > _MOST_READ else 1]
+        some = list(WAYS.items())[:: 2 if len(good.arrays) > MOST_READ else 1]
         ways: dict[str, bytes | None] = {way: damage(data) for way, damage in some}
         ways.update((way, damage(data, meta)) for way, damage in TABLE_WAYS.items())
         if format == "v2" or len(good.tables) == 1:

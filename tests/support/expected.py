@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+# Of the fixture with very many tensors, which are all alike, so many are read.
+MOST_READ = 500
 
 
 class Expected(NamedTuple):
@@ -38,6 +41,12 @@ def expected_checkpoints(format: str) -> Iterator[Expected]:
             if checkpoint.get("format") == format:
                 path = file.parent / checkpoint["path"]
                 yield Expected(path, format, checkpoint.get("tensors", {}), checkpoint.get("error"))
+
+
+def read_of(names: Iterable[str]) -> list[str]:
+    """All names; of very many, those at equal distances."""
+    every = list(names)
+    return every[:: max(1, len(every) // MOST_READ)]
 
 
 # Names that numpy has for TensorFlow's; the quantised types are stored as plain integers.
