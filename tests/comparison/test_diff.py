@@ -376,7 +376,7 @@ def test_many_small_tensors_take_little_memory(tmp_path: Path) -> None:
     """No more than the two indexes, some hundred bytes for each tensor, and a batch."""
     import tracemalloc
 
-    count = 10_000
+    count = 14_000
     value = np.float32([1])
     write_bundle(tmp_path / "a", {f"layer/{number:06}": value for number in range(count)})
     tfbundle.diff(tmp_path / "a", tmp_path / "a", names="layer/000000")  # Imports what it needs.
