@@ -135,7 +135,7 @@ def test_copies_are_the_same_however_they_are_made(
 ) -> None:
     if out.endswith("h5"):
         pytest.importorskip("h5py")
-    arrays = {"large": LARGE, "small": LARGE[0, :10], "wide": LARGE.astype(np.float64)}
+    arrays = {"large": LARGE, "small": LARGE[0, :10], "wide": LARGE[0].astype(np.float64)}
     write_bundle(tmp_path / "b", arrays)
     calls = []
     copy = getattr(os, "copy_file_range", None)
