@@ -46,8 +46,12 @@ class TestOtherCommands:
             (tmp_path / name).write_bytes((TRAINED[0].parent / name).read_bytes())
         assert "conv/kernel" in outcome("ls", tmp_path)[1]
         (tmp_path / "weights.data-00000-of-00001").unlink()
-        code, out, _ = outcome("ls", tmp_path)
+        code, out, error = outcome("ls", tmp_path)
         assert code == 0
+        assert error == (
+            f"tfbundle: the values cannot be read: {tmp_path / 'weights.data-00000-of-00001'} does not exist; "
+            f"'tfbundle verify {tmp_path}' lists what is missing\n"
+        )
         assert "conv/kernel" not in out
         assert "layer_with_weights-0/kernel" in out
 

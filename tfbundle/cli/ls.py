@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +13,7 @@ import click
 
 from tfbundle.cli.arguments import format_option, json_option, match_names, open_tensors, path_argument, variable_names
 from tfbundle.cli.completion import complete_tensors
-from tfbundle.cli.output import print_json, print_line, print_table
+from tfbundle.cli.output import print_json, print_line, print_table, print_warning
 from tfbundle.errors import TfBundleError
 from tfbundle.natural_order import natural_key
 from tfbundle.printable import count_of, escape_name, format_shape, format_size, one_line
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # The number of a data file in its name, in both formats.
 _SHARD = re.compile(r"-(\d+)-of-\d+\Z")
 _INDENT = "  "
+# The most data files that are searched for.
+_MOST_FILES = 100
 # Lines of a tree are not indented beyond this depth.
 _DEEPEST = 30
 
@@ -152,8 +156,23 @@ def command(
             + (f", {count_of(total['shards'], 'shard')}" if total["shards"] else "")
             + (f"; {count_of(len(chosen) - len(names), kind)} left out" if no_slots or weights else "")
         )
+        _warn_of_missing(rows, path)
     if any(row.error for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _warn_of_missing(rows: Sequence[Row], path: str) -> None:
+    """Print a warning if data files do not exist, because names and shapes are read from the index alone."""
+    from tfbundle.storage.locations import locate
+
+    files = dict.fromkeys(file for row in rows for file in row.files)
+    missing = [file for file in islice(files, _MOST_FILES) if locate(file).stat() is None]
+    if missing:
+        others = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        print_warning(
+            f"tfbundle: the values cannot be read: {missing[0]}{others} {'do' if others else 'does'} not exist; "
+            f"'tfbundle verify {shlex.quote(path)}' lists what is missing"
+        )
 
 
 def describe(tensor: Tensor, variable: str | None) -> Row:
