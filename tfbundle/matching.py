@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
 Pattern: TypeAlias = "str | re.Pattern[str] | Callable[[str], bool]"
 
 _WILDCARDS = frozenset("*?[")
+
+
+def check_names(names: object) -> None:
+    """Raise ``TypeError`` unless ``names`` is a name, a pattern, or a collection."""
+    is_iterable = isinstance(names, Iterable) and not isinstance(names, bytes)
+    if not is_iterable and not isinstance(names, re.Pattern) and not callable(names):
+        raise TypeError(f"expected a name, a glob, a compiled pattern, a function or a list of names, not {names!r}")
 
 
 def is_glob(text: str) -> bool:

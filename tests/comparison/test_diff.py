@@ -1,6 +1,7 @@
 """``tfbundle.diff``: values are compared, not how they are stored."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -385,3 +386,27 @@ def test_many_small_tensors_take_little_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1000 * count
+
+
+def test_an_iterator_of_names_selects_them_in_both(tmp_path: Path) -> None:
+    for name, value in (("a", 0), ("b", 1)):
+        write_bundle(tmp_path / name, {"v": MATRIX + value, "w": MATRIX})
+    found = tfbundle.diff(tmp_path / "a", tmp_path / "b", names=iter(["v", "w"]), exclude=iter(["w"]))  # type: ignore[arg-type]
+    assert (found.removed, found.added, found.same, [change.name for change in found.changed]) == ((), (), 0, ["v"])
+    with pytest.raises(KeyError, match="names in a list or dict are exact"):
+        tfbundle.diff(tmp_path / "a", tmp_path / "b", names=["v*"])
+
+
+@pytest.mark.parametrize("names", [5, b"v", 1.5, [5], [b"v"]])
+def test_names_that_are_not_names(tmp_path: Path, names: Any) -> None:
+    write_bundle(tmp_path / "a", {"v": MATRIX})
+    checks: list[Callable[[], object]] = [
+        lambda: tfbundle.load(tmp_path / "a", names=names),
+        lambda: tfbundle.diff(tmp_path / "a", tmp_path / "a", names=names),
+        lambda: tfbundle.fingerprint(tmp_path / "a", names=names),
+        lambda: tfbundle.convert(tmp_path / "a", tmp_path / "o.npz", exclude=names),
+        lambda: tfbundle.zarr_references(tmp_path / "a", names=names),
+    ]
+    for check in checks:
+        with pytest.raises(TypeError, match=r"^expected a (name, a glob|list of names, which are str)"):
+            check()

@@ -20,7 +20,7 @@ from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from tfbundle.errors import TfBundleError
-from tfbundle.matching import Pattern, describe, is_glob, select
+from tfbundle.matching import Pattern, check_names, describe, is_glob, select
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.tensor import Tensor
 
@@ -44,6 +44,7 @@ def select_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
     """
     if names is None:
         return dict(zip(tensors, tensors, strict=True))
+    check_names(names)
     if isinstance(names, str | re.Pattern) or callable(names):
         chosen: dict[str, str] = {}
         for called, keys in _by_name(_match(tensors, names)).items():
@@ -68,6 +69,7 @@ def match_names(tensors: TensorMapping, names: Names) -> dict[str, str]:
     """
     if names is None:
         return dict(zip(tensors, tensors, strict=True))
+    check_names(names)
     if isinstance(names, str | re.Pattern) or callable(names):
         return _match(tensors, names)
     found: dict[str, str] = {}
@@ -106,6 +108,8 @@ def _keys_of(tensors: TensorMapping, name: str) -> list[str]:
     """Return the stored names that ``name`` denotes; raise a ``KeyError`` with suggestions if there is none."""
     if name in tensors:
         return [name]
+    if not isinstance(name, str):
+        raise TypeError(f"expected a list of names, which are str, not {name!r}")
     variables = _Variables(tensors)
     keys = variables.keys_of(name)
     if keys:

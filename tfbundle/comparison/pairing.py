@@ -7,6 +7,7 @@ stores each variable twice; one of the two copies is compared.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from tfbundle.checkpoint.chosen_names import Names, key_of, match_names
 from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, finding_of
+from tfbundle.matching import check_names
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.tensor import Tensor
 
@@ -128,8 +130,12 @@ def _match(first: TensorMapping, second: TensorMapping, names: Names) -> tuple[d
     """Return the names of each that ``names`` match."""
     found: list[dict[str, str]] = []
     error = None
-    # Each exact name of a list may be in only one of the two.
-    wanted = [names] if names is None or isinstance(names, str) or not isinstance(names, Collection) else list(names)
+    wanted: list[Names]
+    if names is None or isinstance(names, str | re.Pattern) or callable(names):
+        wanted = [names]
+    else:
+        check_names(names)
+        wanted = [[name] for name in names]  # Each of them may be in only one of the two.
     missing = [0] * len(wanted)
     for tensors in (first, second):
         chosen: dict[str, str] = {}

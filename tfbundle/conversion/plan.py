@@ -232,7 +232,7 @@ def _axes(source: TensorMapping, transpose: Transpose | None) -> dict[str, tuple
 
 def _find(source: TensorMapping, pattern: Any, purpose: str) -> Collection[str]:
     """Return the stored names that a pattern matches; raise ``KeyError`` if there are none."""
-    if not (isinstance(pattern, str | re.Pattern) or callable(pattern)):
+    if not isinstance(pattern, str | re.Pattern) and not callable(pattern):
         raise ValueError(f"{purpose} expects a name, a glob, a compiled pattern or a function, not {pattern!r}")
     return match_names(source, pattern)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from tfbundle.matching import Pattern, describe, is_glob, select
+from tfbundle.matching import Pattern, check_names, describe, is_glob, select
 from tfbundle.suggestions import suggest_names
 
 Item = TypeVar("Item")
@@ -69,6 +69,7 @@ def choose(what: str, known: Collection[str], names: Names) -> list[str]:
     """
     if names is None:
         return list(known)
+    check_names(names)
     found: set[str] = set()
     for pattern in [names] if isinstance(names, str | re.Pattern) or callable(names) else names:
         matches = select(pattern, known)

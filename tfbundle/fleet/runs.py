@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from tfbundle.events.by_name import Names, choose
 from tfbundle.events.files import find_runs
 from tfbundle.fleet.troubles import EventTrouble, trouble_of
-from tfbundle.matching import Pattern
+from tfbundle.matching import Pattern, check_names
 from tfbundle.storage.base import FileStat, Location
 from tfbundle.storage.locations import StrPath, locate
 
@@ -57,6 +57,7 @@ def as_patterns(names: Names) -> tuple[Pattern, ...] | None:
     """Return one or several patterns as a tuple that can be used, and sent, more than once."""
     if names is None:
         return None
+    check_names(names)
     if isinstance(names, str | re.Pattern) or callable(names):
         return (names,)
     return tuple(names)
