@@ -27,6 +27,7 @@ from tfbundle.errors import FormatError, TruncatedError, UnsupportedError
 from tfbundle.formats.coding import decode_varint
 from tfbundle.formats.wire import BYTES, Field, message_fields
 from tfbundle.limits import LARGEST_EXPANSION, LARGEST_EXPANSION_GROWTH, LONGEST_VARINT
+from tfbundle.plurals import plural
 from tfbundle.proto import TensorProto
 from tfbundle.tensors.arrays import Array
 from tfbundle.tensors.dtypes import DT_STRING, DT_VARIANT, data_type_name, numpy_dtype
@@ -137,7 +138,8 @@ def _decode_content(content: bytes, dtype: np.dtype[Any], count: int) -> Array:
     if dtype.hasobject:
         return _decode_strings(content, count)
     if len(content) != count * dtype.itemsize:
-        raise FormatError(f"a tensor holds {len(content)} bytes for {count} elements of {dtype.itemsize}")
+        stored, elements = plural(len(content), "byte"), plural(count, "element")
+        raise FormatError(f"a tensor holds {stored} for {elements} of {plural(dtype.itemsize, 'byte')}")
     return _view(content, 0, len(content), dtype)
 
 
