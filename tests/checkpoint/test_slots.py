@@ -236,6 +236,7 @@ class TestSlots:
             "Adam" * 250_000 + "Optimizer_",
             "w/" + "Adam_m" * 100_000,
             "/Adam" * 200_000 + "/x",
+            "a/" * 500_000 + "part_0/Adam",
         ]
         start = time.monotonic()
         assert find_slots(names, None) == frozenset()
@@ -279,6 +280,56 @@ def test_slots_of_unknown_forks() -> None:
     }
     others = ["w", "w/conv_m", "v/gate_m", "v/gate_v", "w/ModelAverageOptimizer", "w/MovingAverage", "w/optimizer"]
     assert find_slots(others, None) == frozenset()
+
+
+def test_slots_of_adam_with_any_name() -> None:
+    """It has powers and two slots for each variable; without the powers, or next to a known optimizer, they stay."""
+    powers = ["beta1_power", "beta2_power"]
+    pairs = ["w/opt", "w/opt_1", "a/v/opt", "a/v/opt_1", "scope/w/opt", "scope/w/opt_1"]
+    others = [
+        "w",
+        "a/v",
+        "w/b",
+        "a/v/c_1",
+        "w/ExponentialMovingAverage",
+        "w/ExponentialMovingAverage_1",
+        "d/e",
+        "d/e_1",
+    ]
+    assert find_slots([*others, *pairs, *powers], None) == {*pairs, *powers}
+    assert find_slots([*others, *pairs], None) == frozenset()
+    usual = ["w/Adam", "w/Adam_1"]
+    assert find_slots([*others, *pairs, *powers, *usual], None) == {*powers, *usual}
+
+
+@pytest.mark.parametrize(
+    ("slot", "is_slot"),
+    [
+        ("x/c/s/x/c/part_0/Momentum", True),
+        ("x/c/OptimizeLoss/x/c/part_1/Adam_1", True),
+        ("x/c/a/b/x/c/part_1/Adam", True),
+        ("x/c/sx/c/part_1/Adam", False),
+        ("x/c/s/x/d/part_1/Adam", False),
+        ("x/d/s/x/d/part_1/Adam", False),
+        ("x/c/s/x/c/t_1/Adam", False),
+    ],
+)
+def test_parts_in_scopes_longer_than_the_variable(slot: str, is_slot: bool) -> None:
+    assert find_slots(["x/c", slot], None) == ({slot} if is_slot else frozenset())
+
+
+@pytest.mark.parametrize("name", ["Adam", "opt"])
+def test_parts_as_tensorflow_stores_them(tf: Any, tmp_path: Path, name: str) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        with v1.variable_scope("x", partitioner=v1.fixed_size_partitioner(2)):
+            parts = v1.get_variable("c", [4, 3], initializer=v1.zeros_initializer(), use_resource=False)
+        with v1.variable_scope("OptimizeLoss") if name == "Adam" else v1.name_scope(""):
+            v1.train.AdamOptimizer(name=name).minimize(tf.reduce_sum(parts.as_tensor()))
+        session.run(v1.global_variables_initializer())
+        v1.train.Saver().save(session, str(tmp_path / "m"), write_meta_graph=False)
+    assert set(tfbundle.load(tmp_path / "m", slots=False)) == {"x/c"}
+    assert len(tfbundle.load(tmp_path / "m")) == (7 if name == "Adam" else 5)
 
 
 def test_optimizers_of_keras_that_are_wrapped_or_forked() -> None:

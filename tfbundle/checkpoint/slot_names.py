@@ -21,9 +21,9 @@ Keys of an object-based checkpoint may also have lost their object graph::
     w/.OPTIMIZER_SLOT/optimizer/m/.ATTRIBUTES/VARIABLE_VALUE      TensorFlow, and Keras up to 2.10
     optimizer/_variables/3/.ATTRIBUTES/VARIABLE_VALUE             Keras, next to optimizer/_iterations/...
 
-``w`` may also be stored only as ``w/ExponentialMovingAverage``, if averages were saved in place of weights. A slot of a
-TensorFlow 1 optimizer with a custom name is not recognised, because nothing distinguishes it from a moving average with
-a custom name.
+``w`` may also be stored only as ``w/ExponentialMovingAverage``, if averages were saved in place of weights. Of the
+TensorFlow 1 optimizers with a custom name, only Adam's slots are recognised, which are pairs (``w/opt``, ``w/opt_1``)
+next to the powers. Nothing distinguishes others from a moving average with a custom name.
 
 The last part of a name determines the form that the rest must have. Mostly, the rest has to be the name of a variable
 after a scope or two; see ``scoped_names``.
@@ -80,6 +80,8 @@ _LIST = re.compile(r"_\w+")
 # variable may end. Names of real programs have one of each.
 _MOST_NESTED = 4
 _MOST_PLACES = 4
+# How many scopes the name of a variable may have that precedes the whole name of a slot of its part.
+_MOST_SCOPES = 16
 
 
 class _Form(Enum):
@@ -139,7 +141,22 @@ def find_slot_names(names: Collection[str]) -> frozenset[str]:
         found.update(slot for slot, owner in candidates.items() if owner in known)
     found.update(slot for slot, owner in saver.items() if owner not in known and _is_part(owner, stored))
     found.update(_keras_slots({slot: owner for slot, owner in keras.items() if owner in known}, stored))
+    if any(BETA_POWER.fullmatch(name.rpartition("/")[2]) for name in found):
+        found.update(_slots_of_unknown_adam(saver.keys(), stored, variables))
     return frozenset(found)
+
+
+def _slots_of_unknown_adam(known: Container[str], stored: AbstractSet[str], variables: AbstractSet[str]) -> set[str]:
+    """Return the pairs of slots of an optimizer with a custom name, whose powers are stored: ``w/opt``, ``w/opt_1``.
+
+    There are none if an optimizer with a usual name has such pairs.
+    """
+    pairs = {name: name.rpartition("/")[0] for name in stored if name.endswith("_1") and name[:-2] in stored}
+    if any(name in known for name in pairs):
+        return set()
+    owners = find_ends({owner for owner in pairs.values() if owner}, variables)
+    seconds = {name for name, owner in pairs.items() if owner in owners and not name[:-2].endswith(AVERAGE)}
+    return seconds | {name[:-2] for name in seconds}
 
 
 @lru_cache
@@ -225,7 +242,8 @@ def _is_part(owner: str, names: Container[str]) -> bool:
 
     ``Saver`` removes as many characters from the slot's name ``dnn/dnn/w/part_0/Adam`` as ``dnn/w/part_0/`` has, and
     appends the rest, here ``t_0/Adam``, to the variable's name. The length of the rest depends on the scope's length:
-    ``scope/long/dnn/w/part_0/Adam`` becomes ``dnn/w/nn/w/part_0/Adam``.
+    ``scope/long/dnn/w/part_0/Adam`` becomes ``dnn/w/nn/w/part_0/Adam``. If the scope is longer than what is removed,
+    its end remains: ``OptimizeLoss/x/c/part_0/Adam`` becomes ``x/c/s/x/c/part_0/Adam``.
     """
     variable, _, last = owner.rpartition("/")
     number = last[len(last.rstrip("0123456789")) :]
@@ -236,6 +254,13 @@ def _is_part(owner: str, names: Container[str]) -> bool:
         return True
     if last != part:
         return False
+    end = -1
+    for _ in range(_MOST_SCOPES):
+        end = variable.find("/", end + 1)
+        if end < 0 or 2 * end >= len(variable):
+            break
+        if variable.endswith(variable[:end]) and variable[-end - 1] == "/" and variable[:end] in names:
+            return True
     # The end of the variable's name is repeated after it, at least its last scope.
     repeated = f"{variable}/"
     scope = repeated[repeated.rfind("/", 0, -1) + 1 :]
