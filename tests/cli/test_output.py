@@ -68,6 +68,25 @@ def test_long_names_in_a_pipe(length: int, aligned: bool) -> None:
     assert lines[2] == "y".ljust(length if aligned else 4) + "  2"
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_two_columns_of_long_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    """In a pipe each tensor is one line for other programs; a terminal shows it in several, with no name broken."""
+    key = "model/_functional/_operations/2/moving_variance/.ATTRIBUTES/VARIABLE_VALUE"
+    rows = [(key, "[8]", "float32", "32 B", "0", "sequential/batch_normalization/moving_variance")] * 3
+    headers = ("name", "shape", "dtype", "size", "shard", "variable")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output.print_table(headers, rows, ("size",))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["name", "shape"], *[[key, "[8]"]] * 3]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    output.print_table(headers, rows, ("size",))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert sum(key in line for line in lines) == sum(rows[0][-1] in line for line in lines) == 3
+
+
 @pytest.mark.parametrize(
     "function", [output.print_line, output.print_warning, lambda text: output.print_fact("f", text)]
 )
