@@ -31,9 +31,11 @@ tfbundle.open_checkpoint, tfbundle.open_events
 gc.freeze()
 requests = socket.socket(fileno=int(sys.argv[1]))
 while True:
-    request, files, _, _ = socket.recv_fds(requests, 1 << 20, 4)
+    request, files, _, _ = socket.recv_fds(requests, 1 << 16, 4)
     if not request:
         os._exit(0)
+    while not request.endswith(b"\\n"):
+        request += requests.recv(1 << 16)
     child = os.fork()
     if not child:
         break
@@ -59,7 +61,7 @@ runpy.run_module("tfbundle", run_name="__main__", alter_sys=True)
 
 @cache
 def _server() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
     with theirs:
         command = [sys.executable, "-W", "ignore", "-c", _SERVER, str(theirs.fileno())]
         server = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
@@ -76,11 +78,13 @@ def start(
     texts = list(map(str, arguments))
     if not hasattr(os, "fork"):
         command = [sys.executable, "-m", "tfbundle", *texts]
+        env = {**(os.environ if env is None else env), "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=env).wait
     end, status = os.pipe()
     with open(os.devnull, "rb") as nothing, open(status, "wb"):
-        request = json.dumps([texts, str(cwd), dict(os.environ if env is None else env)]).encode()
-        socket.send_fds(_server(), [request], [status, nothing.fileno(), stdout, stderr])
+        request = json.dumps([texts, str(cwd), dict(os.environ if env is None else env)]).encode() + b"\n"
+        sent = socket.send_fds(_server(), [request], [status, nothing.fileno(), stdout, stderr])
+        _server().sendall(request[sent:])
 
     def wait() -> int:
         with open(end, "rb") as file:
