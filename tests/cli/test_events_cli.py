@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ pytest.importorskip("rich", reason="the command needs rich, which is not install
 
 import tfbundle
 from tests.support.command import documents, on_terminal, run
-from tests.support.processes import ROOT
+from tests.support.processes import read_output
 from tests.support.records import frame, frames
 from tfbundle.proto import Event, SessionLog, Summary, TensorProto
 
@@ -219,14 +218,10 @@ def test_statistics_without_a_plot(logs: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
 def test_a_plot_has_only_what_the_encoding_has(logs: Path, encoding: str) -> None:
     pytest.importorskip("plotext", reason="plots are drawn by plotext, which is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "tfbundle", "events", "show", str(logs), "loss", "--run", "train"],
-        capture_output=True,
-        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
-        cwd=ROOT,
-        check=True,
-    )
-    text = done.stdout.decode(encoding)
+    environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    status, written, _ = read_output("events", "show", logs, "loss", "--run", "train", env=environment)
+    assert status == 0
+    text = written.decode(encoding)
     assert ("*" in text) == text.isascii() == (encoding != "utf-8")
     assert "\\u" not in text
 

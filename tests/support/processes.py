@@ -53,7 +53,7 @@ os.chdir(folder)
 os.environ.clear()
 os.environ.update(environment)
 sys.stdin = open(0, encoding="utf-8", closefd=False)
-sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+sys.stdout = open(1, "w", encoding=environment.get("PYTHONIOENCODING", "utf-8"), closefd=False)
 sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 runpy.run_module("tfbundle", run_name="__main__", alter_sys=True)
 """
@@ -105,12 +105,12 @@ def run_process(
     return subprocess.CompletedProcess(arguments, wait(), *texts)
 
 
-def read_output(*arguments: Any, size: int = -1) -> tuple[int, bytes, str]:
+def read_output(*arguments: Any, size: int = -1, env: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
     """Return the status, what a reader that leaves after ``size`` bytes gets from stdout, and stderr."""
     (out, our_stdout), (err, our_stderr) = os.pipe(), os.pipe()
     with open(err, encoding="utf-8") as err_file:
         with open(out, "rb", buffering=0) as out_file:
             with open(our_stdout, "wb"), open(our_stderr, "wb"):
-                wait = start(*arguments, stdout=our_stdout, stderr=our_stderr)
+                wait = start(*arguments, stdout=our_stdout, stderr=our_stderr, env=env)
             data = out_file.read(size)
         return wait(), data, err_file.read()
