@@ -442,13 +442,13 @@ if os.name == "posix":
     )
 
 
-@case("checkpoint", "500 data files, each with a damaged slice of the same tensor")
+@case("checkpoint", "250 data files, each with a damaged slice of the same tensor")
 def files_of_damaged_slices(folder: Path) -> Wanted:
-    array = np.arange(4000, dtype=np.float32)
-    slices = [((8 * number, 8),) for number in range(500)]
-    write_bundle(folder / MODEL, {"x": Saved(array, slices=slices, shards=range(500))}, num_shards=500)
-    for number in range(500):
-        data_file(folder / MODEL, number, 500).write_bytes(bytes(31) + b"\1")
+    array = np.arange(2000, dtype=np.float32)
+    slices = [((8 * number, 8),) for number in range(250)]
+    write_bundle(folder / MODEL, {"x": Saved(array, slices=slices, shards=range(250))}, num_shards=250)
+    for number in range(250):
+        data_file(folder / MODEL, number, 250).write_bytes(bytes(31) + b"\1")
     return Wanted(folder / MODEL, {}, frozenset({"x"}))
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # A file is large beyond so many bytes, and so are all that a case has together.
-_SMALL = 1 << 16
+_SMALL = 1 << 15
 # What a file takes in any case: hundreds of files are large even if each is tiny.
 _LEAST = 1 << 10
 # Of how many tensors all ways of reading are tried.
@@ -25,7 +25,7 @@ _MOST_TENSORS_IF_LARGE = 2
 
 
 def is_large(path: str | os.PathLike[str]) -> bool:
-    """Return whether the files that are ``path``, begin with it or are below it have more than 64 KB, decompressed."""
+    """Return whether the files that are ``path``, begin with it or are below it have more than 32 KB, decompressed."""
     path = Path(path)
     files = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.name}*")
     return sum(max(_LEAST, _size(file)) for file in files) > _SMALL

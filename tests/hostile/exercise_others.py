@@ -43,7 +43,9 @@ def exercise_graph(path: Path) -> tuple[str | None, bytes | None]:
             refused.append(str(loaded))
         else:
             found.append(loaded)
-            look_everywhere(loaded)
+    # A meta graph has a graph, and a SavedModel has meta graphs, so that the last one has all that there is.
+    for loaded in found[-1:] if is_large(path) else found:
+        look_everywhere(loaded)
     attempt(lambda: tfbundle.scan(path))
     exercise_command("info", path)
     is_small = not is_large(path)

@@ -267,16 +267,16 @@ def _make_links(h5py: Any, file: Any) -> None:
 
 
 def _make_strings(h5py: Any, file: Any) -> None:
-    """A hundred thousand strings, each of which is the same megabyte."""
+    """Thirty thousand strings, each of which is the same megabyte."""
     kind = h5py.string_dtype()
-    dataset = file.create_dataset("w", (100_000,), kind)
+    dataset = file.create_dataset("w", (30_000,), kind)
     dataset[0] = b"x" * 1_000_000
     file.flush()
     offset = dataset.id.get_offset()
     path = file.filename
     file.close()
     data = bytearray(Path(path).read_bytes())
-    data[offset : offset + 16 * 100_000] = data[offset : offset + 16] * 100_000
+    data[offset : offset + 16 * 30_000] = data[offset : offset + 16] * 30_000
     Path(path).write_bytes(data)
 
 
@@ -308,7 +308,7 @@ _add_hdf5(
     ),
     refused=frozenset({"w"}),
 )
-_add_hdf5("strings", "100,000 strings that are the same megabyte", _make_strings, refused=frozenset({"w"}))
+_add_hdf5("strings", "30,000 strings that are the same megabyte", _make_strings, refused=frozenset({"w"}))
 _add_hdf5(
     "datasets-2-500",
     "2,500 datasets in as many groups",

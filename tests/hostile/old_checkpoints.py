@@ -174,7 +174,8 @@ def v1_slices_in_many_tensors(folder: Path) -> Wanted:
 def v1_snappy_bomb_of_strings(folder: Path) -> Wanted:
     count = 1 << 20
     array = np.array([b""] * count, object)
-    write_v1(folder / MODEL, {"a": A, "x": array}, compress=True)
+    slices = encode_slice(b"x", [FULL], encode_field(8, b"") * count)
+    write_v1(folder / MODEL, {"a": A, "x": V1Saved(array, values={0: slices})}, compress=True)
     return Wanted(folder / MODEL, {"a": A, "x": array})
 
 

@@ -23,9 +23,14 @@ RAW, SNAPPY = 0, 1
 Pair = tuple[bytes, bytes]
 
 
+_SINGLE_BYTES = [bytes([number]) for number in range(0x80)]
+
+
 def encode_varint(number: int) -> bytes:
     """A number, negative ones as 64-bit two's complement, in groups of seven bits."""
     number &= (1 << 64) - 1
+    if number < 0x80:
+        return _SINGLE_BYTES[number]
     groups = bytearray()
     while number >= 0x80:
         groups.append(number & 0x7F | 0x80)

@@ -73,7 +73,10 @@ def write_v1(
         statements += encode_field(1, encode_statement(**{**facts, **saved.lies}))
         for number, extents in enumerate(slices):
             part = array[box_index(extents)]
-            value = saved.values.get(number, encode_slice(key, extents, encode_values(part, data_type)))
+            if number in saved.values:
+                value = saved.values[number]
+            else:
+                value = encode_slice(key, extents, encode_values(part, data_type))
             if value is not None:
                 entries[encode_slice_key(key, extents)] = value
     if meta is None:
