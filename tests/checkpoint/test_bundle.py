@@ -26,6 +26,7 @@ from tests.support.bundle_writer import (
     write_bundle,
 )
 from tests.support.expected import Expected, expected_checkpoints, numpy_name, sha256_of
+from tests.support.sampling import IS_EXHAUSTIVE
 from tests.support.strategies import Extents, indexes, tilings
 from tests.support.table_writer import encode_table
 from tfbundle import FormatError, UnsupportedError
@@ -201,7 +202,7 @@ def bundles(draw: st.DrawFn) -> tuple[dict[str, Saved], dict[str, Any]]:
     return tensors, settings
 
 
-@settings(max_examples=100)
+@settings(max_examples=100 if IS_EXHAUSTIVE else 15)
 @given(bundles(), st.data())
 def test_tensors_are_the_arrays_that_were_written(
     tmp_path_factory: pytest.TempPathFactory, bundle: tuple[dict[str, Saved], dict[str, Any]], data: st.DataObject

@@ -194,6 +194,7 @@ def test_a_partitioned_variable_without_its_saver(tf: Any, tmp_path: Path) -> No
     assert result.unexpected == ()
 
 
+@pytest.mark.effort
 def test_a_great_many_names_take_no_time(tmp_path: Path) -> None:
     """Each of them is like each other, and may be as long as the file."""
     stored = {f"encoder/layer_{number}/attention/query/kernel": (2,) for number in range(5000)}

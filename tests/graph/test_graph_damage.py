@@ -21,7 +21,7 @@ import tfbundle
 from tests.hostile.exercise_others import look_everywhere
 from tests.support.expected import FIXTURES
 from tests.support.overwriting import overwrite
-from tests.support.sampling import places
+from tests.support.sampling import places, rounds
 from tfbundle.graph.reading import decode_message
 from tfbundle.limits import MOST_OUTPUTS
 from tfbundle.proto import AttrValue, FunctionDef, GraphDef, MetaGraphDef, NodeDef, SaverDef
@@ -154,7 +154,7 @@ def test_damage_gives_our_errors(path: Path, tmp_path: Path) -> None:
     data = path.read_bytes()
     target = tmp_path / "saved_model.pb"
     refused = []
-    for _ in range(150):
+    for _ in rounds(range(150)):
         damaged = bytearray(data)
         if generator.random() < 0.2:
             damaged = damaged[: generator.randrange(len(data))]

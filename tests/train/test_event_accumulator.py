@@ -281,6 +281,7 @@ def test_one_reading_path(tmp_path: Path) -> None:
     assert train.EventAccumulator(hostile).Reload().Tags()["scalars"] == []
 
 
+@pytest.mark.effort
 def test_many_restarts_in_little_time(tmp_path: Path) -> None:
     """Purges do not cost the product of their number and that of the values."""
     for number, make in enumerate((start, lambda step: scalar(step, 0.0))):

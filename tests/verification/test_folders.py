@@ -359,6 +359,7 @@ def test_a_pipe_in_place_of_an_event_file(tmp_path: Path) -> None:
     assert "is a named pipe, not a regular file" in refusal("verify", tmp_path / "pipe")
 
 
+@pytest.mark.effort
 def test_many_incomplete_checkpoints_take_no_more_than_each(tmp_path: Path) -> None:
     write_bundle(tmp_path / "m-0", {"v": MATRIX})
     (tmp_path / "m-0.data-00000-of-00001").unlink()
