@@ -213,6 +213,18 @@ def test_what_ls_prints_wins_over_what_it_looks_like(tmp_path: Path) -> None:
     assert run_json("show", tmp_path / "b", "c\\t")["name"] == "c\\t"
 
 
+def test_help_fits_80_columns_and_cuts_nothing() -> None:
+    groups = run("--help").stdout, run("events", "--help").stdout
+    for text in groups:
+        commands = text.partition("Commands:\n")[2]
+        assert commands
+        assert "..." not in commands
+    # A shell would run the two halves of a broken line.
+    assert '\n      eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)"\n' in groups[0]
+    for name in COMMANDS:
+        assert max(map(len, run(name, "--help").stdout.splitlines())) <= 80
+
+
 def test_an_unknown_name_brings_a_suggestion(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", {"conv1/weights": MATRIX})
     assert "did you mean 'conv1/weights'" in refusal("show", tmp_path / "b", "conv/weights")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfbundle.conversion.averaging import Input
 
 
-@click.command()
+@click.command(short_help="Average checkpoints, or the last of a folder.")
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.argument("out", type=PATH)
 @click.option("--last", type=int, help="Of a folder, average this many checkpoints of the highest steps.")
@@ -50,7 +50,7 @@ def command(
 
     \b
     tfbundle average run/ --last 10 averaged.safetensors
-    tfbundle average run/model.ckpt-1000 run/model.ckpt-2000 averaged.npz --weight 1 --weight 3
+    tfbundle average model.ckpt-1 model.ckpt-2 out.npz --weight 1 --weight 3
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.conversion.averaging import open_average
     from tfbundle.conversion.convert import convert

@@ -20,7 +20,7 @@ _HEADERS = ("", "name", "graph", "checkpoint")
 _MOST_UNEXPECTED = 20
 
 
-@click.command()
+@click.command(short_help="Compare the variables of GRAPH with those in CHECKPOINT.")
 @click.argument("graph", type=PATH)
 @click.argument("checkpoint", type=PATH)
 @json_option

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
 
 
-@click.command()
+@click.command(short_help="Write tensors to another format, selected and renamed.")
 @path_argument
 @click.argument("out", type=PATH)
 @conversion_options
@@ -50,7 +50,7 @@ def command(path: str, out: str, salvage: bool, as_json: bool, format: Format | 
     tfbundle convert run/model.ckpt-1000 model.safetensors
     tfbundle convert run/ stripped.ckpt --no-slots
     tfbundle convert run/ weights.npz --cast bfloat16=float32
-    tfbundle convert run/ out.npz --rename '^bert/=' --rename 'layer_(\\d+)=h\\1' --dry-run
+    tfbundle convert run/ out.npz --rename 'layer_(\\d+)=h\\1' --dry-run
     """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     from tfbundle.conversion.convert import convert
     from tfbundle.conversion.sources.opening import open_source

@@ -106,7 +106,7 @@ def _rows(chosen: list[tuple[Run, ScalarSeries]]) -> Iterator[tuple[Any, ...]]:
 def _media_command(kind: str, about: str) -> click.Command:
     """Return a command that writes the values of a kind to files, exactly as they are stored."""
 
-    @click.command(kind, help=about)
+    @click.command(kind, help=about, short_help=about.replace(", exactly as stored,", ""))
     @logdir_argument
     @click.argument("folder")
     @run_option

@@ -43,7 +43,7 @@ def _table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command(short_help="Average scalars over groups of runs.")
 @logdir_argument
 @click.option(
     "--group",
@@ -73,7 +73,7 @@ def aggregate(logdir: str, group: str, **options: Any) -> None:
     _answer(logdir, lambda runs, tags: aggregate_runs(runs, group, tags), **options)
 
 
-@click.command()
+@click.command(short_help="List hyperparameters and last metrics, one row for each run.")
 @logdir_argument
 @run_option
 @tag_option

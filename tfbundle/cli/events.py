@@ -86,7 +86,7 @@ def _missing_command(word: str, others: Sequence[str], commands: Collection[str]
 _follow_option = click.option("--follow", is_flag=True, help="Keep running, and print each new point of a live run.")
 
 
-@click.group(cls=_DefaultGroup)
+@click.group(cls=_DefaultGroup, short_help="Read and edit event files.")
 def command() -> None:
     """Read and edit event files: list, show, export, dataset, images, audio, edit, aggregate, hparams.
 
@@ -125,7 +125,7 @@ def list_command(logdir: str, runs: tuple[str, ...], purge: bool, salvage: bool,
         report_troubles(opened, salvage=salvage)
 
 
-@command.command()
+@command.command(short_help="Plot scalars; print texts, histograms and others.")
 @logdir_argument
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True, shell_complete=complete_tags)
 @run_option

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tfbundle.checkpoint.find.names import Format
 
 
-@click.command()
+@click.command(short_help="Print a SHA-256 of each tensor, and of the checkpoint.")
 @path_argument
 @json_option
 @format_option

@@ -38,7 +38,7 @@ _TRAINABLE = {True: "yes", False: "no", None: "?"}
 _KINDS = {"graph": "GraphDef", "meta_graph": "MetaGraphDef", "saved_model": "SavedModel"}
 
 
-@click.command()
+@click.command(short_help="Show a graph: ops, variables, signatures, functions.")
 @path_argument
 @click.argument("node", required=False, shell_complete=complete_nodes)
 @click.option(

@@ -38,7 +38,7 @@ _MOST_PROBLEMS = 50
 _MOST_ROWS = 1000
 
 
-@click.command()
+@click.command(short_help="Identify PATH or its contents; name the next command.")
 @path_argument
 @json_option
 def command(path: str, as_json: bool) -> None:

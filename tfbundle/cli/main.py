@@ -178,8 +178,9 @@ def cli(context: click.Context) -> None:
     commands, PATH is the prefix of a checkpoint, any of its files, its folder, or a SavedModel. The commands ls, show,
     verify, diff, fingerprint and convert also accept a frozen graph.
 
-    To enable completion in bash: eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)". For other shells, use zsh_source or
-    fish_source instead.
-    """
+    \b
+    Completion of a shell, such as bash (or zsh_source, fish_source):
+        eval "$(_TFBUNDLE_COMPLETE=bash_source tfbundle)"
+    """  # noqa: D301 - click takes a line with this character alone for one that must not be wrapped.
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

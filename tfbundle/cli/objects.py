@@ -41,7 +41,7 @@ class Line(NamedTuple):
         return _GAP.join(self.cells)
 
 
-@click.command()
+@click.command(short_help="Show the objects that a checkpoint was saved from.")
 @path_argument
 @click.option("--all", "show_all", is_flag=True, help="Also show objects without values, and every reference.")
 @json_option

@@ -14,7 +14,7 @@ from tfbundle.formats.records.compression import COMPRESSIONS
 from tfbundle.printable import count_of, format_size
 
 
-@click.command()
+@click.command(short_help="Count the records of a TFRecord file; verify checksums.")
 @click.argument("file", type=PATH)
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="The compression.  [default: detected]")
 @click.option("--salvage", is_flag=True, help="Skip damaged records and continue after them.")

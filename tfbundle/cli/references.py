@@ -13,7 +13,7 @@ from tfbundle.cli.output import print_line
 from tfbundle.printable import escape_name
 
 
-@click.command()
+@click.command(short_help="Write kerchunk references, with which Zarr reads tensors.")
 @path_argument
 @click.option("-o", "--output", "out", type=PATH, default="-", help="The file to write.  [default: stdout]")
 @click.option("--chunk-bytes", type=Size(), help="Divide tensors into chunks of about this size, such as 64M.")

@@ -12,7 +12,7 @@ from tfbundle.cli.completion import PATH
 from tfbundle.cli.output import print_bytes, print_line, print_warning, progress_bar
 
 
-@click.command()
+@click.command(short_help="Write one HTML page about PATH.")
 @path_argument
 @click.option("-o", "--out", type=PATH, required=True, help="The HTML file to write, or - for stdout.")
 @click.option(

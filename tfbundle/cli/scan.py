@@ -27,7 +27,7 @@ _WIDEST = 60
 _WHEN = {"load": "load", "call": "call", "unreachable": "-"}
 
 
-@click.command()
+@click.command(short_help="Report what a model could do when loaded or called.")
 @path_argument
 @json_option
 @click.option(

@@ -35,7 +35,7 @@ _SALVAGED = ("index", "entry", "checksum", "truncated", "missing", "unreadable",
 _OF_CHECKPOINT = ("index", "data", "v1")
 
 
-@click.command()
+@click.command(short_help="Verify every checksum; report damage with its cause.")
 @path_argument
 @json_option
 @format_option
