@@ -114,7 +114,8 @@ def exercise_record_file(path: Path) -> tuple[str | None, list[bytes]]:
     problem, found = exercise_records(path)
     salvaged = exercise_records(path, salvage=True)[1]
     demand(len(salvaged) >= len(found), "salvaging gives fewer records")
-    for compression in ("NONE", "GZIP", "ZLIB", "SNAPPY", "DEFLATE"):
+    # Large files are plain or GZIP, which has been recognised, or are read with what they are not.
+    for compression in ("ZLIB", "SNAPPY") if is_large(path) else ("NONE", "GZIP", "ZLIB", "SNAPPY", "DEFLATE"):
         exercise_records(path, compression)
     exercise_command("records", path)
     exercise_command("records", path, "--salvage")

@@ -7,6 +7,7 @@ runs tests does other things too; and what takes longer may try again, for even 
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ pytest.importorskip("click", reason="the cases try the command, which needs clic
 pytest.importorskip("rich", reason="the cases try the command, which needs rich; it is not installed")
 
 from tests.hostile.catalogue import CASES
+from tests.hostile.effort import is_large
 from tests.hostile.worker import MEMORY, SECONDS, fill_catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +96,26 @@ def test_worker_notices_what_it_is_for(worker: Worker) -> None:
     if sys.platform.startswith("linux"):
         assert "MemoryError" in worker.run("self-test-memory")["problem"]
     assert worker.run("self-test-time")["seconds"] > 1
+
+
+def test_large_files(tmp_path: Path) -> None:
+    """A case is large by all its files together, by what they hold decompressed, or by their number."""
+    prefix = tmp_path / "model"
+    (tmp_path / "other").write_bytes(bytes(1 << 20))
+    (tmp_path / "model.index").write_bytes(bytes(1 << 14))
+    (tmp_path / "model.data").write_bytes(bytes(1 << 14))
+    assert not is_large(prefix)
+    (tmp_path / "model.data").write_bytes(bytes((1 << 14) + 1))
+    assert is_large(prefix)
+    for size in (1 << 15, (1 << 15) + 1):
+        (tmp_path / "packed").write_bytes(gzip.compress(bytes(size)))
+        assert is_large(tmp_path / "packed") == (size > 1 << 15)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(33):
+        assert not is_large(folder)
+        (folder / str(number)).touch()
+    assert is_large(folder)
 
 
 def test_table_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
