@@ -171,11 +171,11 @@ def prepare() -> None:
 
     for name in (
         "entry-slice-twice",
-        "v1-slices-2-000",
+        "v1-slices-with-a-hole",
         "state-moved",
         *(name for name in ("folder-many-indexes",) if name in CASES),
         "graph-cycle",
-        "records-many-empty",
+        "records-gzip-behind",
         "events-empty",
         "npz-void",
         "program-two-functions-of-a-name",

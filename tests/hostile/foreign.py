@@ -57,8 +57,8 @@ def _add_npz(
 
 _add_npz(
     "bomb",
-    "200 MB of zeros in a compressed archive",
-    lambda: {"w": _npy("'|u1'", "(200000000,)", bytes(200_000_000))},
+    "100 MB of zeros in a compressed archive",
+    lambda: {"w": _npy("'|u1'", "(100000000,)", bytes(100_000_000))},
     method=zipfile.ZIP_DEFLATED,
 )
 _add_npz(
@@ -348,5 +348,5 @@ if _HAS_H5PY:
     add("hdf5-deep", "foreign", _build_deep, "300 groups in each other")
 _add_keras("stored", "a .keras archive", 1000, zipfile.ZIP_STORED)
 _add_keras("packed", "a .keras archive that is compressed", 1 << 24, zipfile.ZIP_DEFLATED)
-_add_keras("bomb", "a .keras archive that inflates to 200 MB", 200_000_000, zipfile.ZIP_DEFLATED, opens=False)
+_add_keras("bomb", "a .keras archive that inflates to 100 MB", 100_000_000, zipfile.ZIP_DEFLATED, opens=False)
 _add_keras("bzip2", "a .keras archive compressed by bzip2", 1 << 20, zipfile.ZIP_BZIP2, opens=False)
