@@ -376,23 +376,29 @@ def test_pickle_of_a_relative_path(written: Written, monkeypatch: pytest.MonkeyP
     assert_same(pickle.loads(data).read(), ARRAYS["cube"])
 
 
-def test_pickle_in_another_process_and_folder(
-    written: Written, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(written.prefix.parent)
-    with tfbundle.open_checkpoint(written.prefix.name) as checkpoint:
-        (tmp_path / "tensor.pickle").write_bytes(pickle.dumps([checkpoint["cube"], checkpoint]))
+def test_pickle_in_another_process_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every format, in a process that has imported nothing."""
+    pickles = []
+    for kind, write in WRITERS.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        write(folder / "model", ARRAYS)
+        monkeypatch.chdir(folder)
+        with tfbundle.open_checkpoint("model") as checkpoint:
+            pickles.append(folder / "tensor.pickle")
+            pickles[-1].write_bytes(pickle.dumps([checkpoint["cube"], checkpoint]))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     script = (
         "import pickle, sys\n"
-        "tensor, checkpoint = pickle.load(open(sys.argv[1], 'rb'))\n"
-        "assert tensor.read().tobytes() == checkpoint['cube'].read().tobytes()\n"
-        "sys.stdout.write(tensor.read().tobytes().hex())\n"
+        "for path in sys.argv[1:]:\n"
+        "    tensor, checkpoint = pickle.load(open(path, 'rb'))\n"
+        "    assert tensor.read().tobytes() == checkpoint['cube'].read().tobytes()\n"
+        "    print(tensor.read().tobytes().hex())\n"
     )
     path = os.pathsep.join([str(Path(tfbundle.__file__).parents[1]), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "tensor.pickle")],
+        [sys.executable, "-c", script, *map(str, pickles)],
         cwd=elsewhere,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -400,7 +406,7 @@ def test_pickle_in_another_process_and_folder(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert bytes.fromhex(done.stdout) == ARRAYS["cube"].tobytes()
+    assert done.stdout.split() == [ARRAYS["cube"].tobytes().hex()] * len(WRITERS)
 
 
 def read_tensor(tensor: tfbundle.Tensor) -> bytes:
