@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,22 @@ def test_names_that_are_not_there() -> None:
     for name in ("", ":0", "^fc1/weights", "fc1/weights:-1", "fc1/weights:x", 0):
         assert name not in graph
     assert "fc1/weights" in graph
+
+
+def test_a_graph_is_freed_without_the_garbage_collector() -> None:
+    """A message takes much memory in few objects, so that the collector would not run while many are read."""
+    graph = Graph(GraphDef(node=[NodeDef(name="a", op="Const"), NodeDef(name="b", op="NoOp")]))
+    gc.disable()
+    try:
+        assert list(graph.nodes) == [*graph.constants, "b"] == list(graph)
+        assert graph.nodes == graph.nodes
+        nodes, freed = graph.nodes, weakref.ref(graph)
+        del graph
+        assert nodes["b"].op == "NoOp"
+        del nodes
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_functions() -> None:

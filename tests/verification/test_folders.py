@@ -1,12 +1,15 @@
 """``tfbundle.verify`` of folders: which checkpoints it reads, and which it says that it did not."""
 
+import gc
 import gzip
 import json
 import os
 import re
 import shutil
 import time
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -404,3 +407,27 @@ def test_files_that_are_still_compressed(tmp_path: Path, name: str) -> None:
         path.unlink()
     assert agreed_problems(folder) == {packed.name}
     assert f"is a gzip file: unpack it to {name}" in run("info", folder).stdout
+
+
+def test_one_model_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the garbage collector does not run."""
+    from tfbundle.verification import graphs
+
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(path: str) -> Any:
+        assert [one() for one in loaded] == [None] * len(loaded)
+        model = load_any(path)
+        loaded.extend(weakref.ref(meta.graph) for meta in model.meta_graphs)
+        return model
+
+    for number in range(3):
+        shutil.copytree(SAVED_MODEL, tmp_path / f"model-{number}")
+    load_any = graphs.load_any
+    monkeypatch.setattr(graphs, "load_any", load)
+    gc.disable()
+    try:
+        assert tfbundle.verify(tmp_path, all=True).ok
+    finally:
+        gc.enable()
+    assert len(loaded) == 3

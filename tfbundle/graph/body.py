@@ -25,12 +25,10 @@ from tfbundle.suggestions import suggest_names
 class Nodes(Mapping[str, Node]):
     """The nodes by name, in the order of the file."""
 
-    def __init__(self, protos: Sequence[NodeDef], body: Body) -> None:
-        """Index the nodes; raises ``FormatError`` if two have the same name."""
+    def __init__(self, protos: NamedMessages[NodeDef], body: Body) -> None:
+        """Wrap the index of the nodes of ``body``."""
         self._body = body
-        self._protos: NamedMessages[NodeDef] = NamedMessages(protos, attrgetter("name"))
-        if self._protos.repeated is not None:
-            raise FormatError(f"two nodes of {body} have the name {self._protos.repeated!r}", path=body.path)
+        self._protos = protos
 
     def __getitem__(self, name: str) -> Node:
         proto = self._protos.get(name)
@@ -89,10 +87,18 @@ class Body(ABC):
         self.graph_version = graph_version
         self.path = path
 
-    @cached_property
+    @property
     def nodes(self) -> Nodes:
         """The nodes by name; ``FormatError`` if two have the same name."""
-        return Nodes(self._protos, self)
+        # It refers to this object, which would not be freed at once if it referred to the nodes.
+        return Nodes(self._named, self)
+
+    @cached_property
+    def _named(self) -> NamedMessages[NodeDef]:
+        named: NamedMessages[NodeDef] = NamedMessages(self._protos, attrgetter("name"))
+        if named.repeated is not None:
+            raise FormatError(f"two nodes of {self} have the name {named.repeated!r}", path=self.path)
+        return named
 
     @cached_property
     def op_counts(self) -> Counter[str]:

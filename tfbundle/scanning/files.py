@@ -291,10 +291,11 @@ def _events(content: Content, found: Collection) -> None:
 def _logged_graphs(event: Event, plugins: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """Yield the values of TensorBoard's plugin of graphs; the first of a tag states that it belongs to it."""
     for value in event.summary.value:
-        plugin = value.metadata.plugin_data.plugin_name
-        if plugin.startswith(_GRAPH_PLUGIN):
-            plugins[value.tag] = plugin
-        if value.tag in plugins:
+        if value.HasField("metadata"):  # Millions of empty values fit into a compressed file.
+            plugin = value.metadata.plugin_data.plugin_name
+            if plugin.startswith(_GRAPH_PLUGIN):
+                plugins[value.tag] = plugin
+        if plugins and value.tag in plugins:
             for data in value.tensor.string_val:
                 yield plugins[value.tag], data
 
