@@ -86,11 +86,29 @@ def _write(zarr: Any, group: Any, tensor: Planned, count: Count) -> None:
     )
     values = iter([tensor.read().reshape(-1)]) if is_text else tensor.chunks()
     for region, block in _blocks(values, tensor.shape, chunk):
-        array[region] = block
+        if is_text and not region:
+            array.set_basic_selection(region, block, prototype=_scalar_objects())
+        else:
+            array[region] = block
         if not is_text:
             count(block.nbytes)
     if is_text:
         count(tensor.nbytes)
+
+
+def _scalar_objects() -> Any:
+    """Return buffers for zarr that assign a scalar object.
+
+    Those of zarr 3.4 assign it at the index ``()``, where numpy stores the array as an object, and not what is in it.
+    """
+    from zarr.abc.buffer import BufferPrototype  # type: ignore[import-not-found, unused-ignore]
+    from zarr.buffer import cpu  # type: ignore[import-not-found, unused-ignore]
+
+    class Scalars(cpu.NDBuffer):  # type: ignore[misc, unused-ignore]
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key or ..., value)
+
+    return BufferPrototype(cpu.Buffer, Scalars)
 
 
 def _is_text(dtype: np.dtype[Any]) -> bool:
