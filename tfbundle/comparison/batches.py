@@ -8,7 +8,7 @@ from itertools import islice
 from tfbundle.comparison.pairing import Pair
 from tfbundle.errors import TfBundleError
 from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.mapping import TensorMapping, store_of
 
 # Larger tensors are compared chunk by chunk. At most so many small ones are in memory at a time: up to 1 GiB for both
 # checkpoints, but rarely more than a few MiB.
@@ -33,6 +33,6 @@ def read_batches(
 def _read(tensors: TensorMapping, names: list[str]) -> dict[str, Array]:
     """Return the values of many tensors; empty if one of them is damaged."""
     try:
-        return tensors._store.read_many(names, mmap=False) if names else {}
+        return store_of(tensors).read_many(names, mmap=False) if names else {}
     except (TfBundleError, OSError):
         return {}

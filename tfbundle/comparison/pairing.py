@@ -17,7 +17,7 @@ from tfbundle.checkpoint.objects import OBJECT_GRAPH_KEY
 from tfbundle.errors import TfBundleError
 from tfbundle.findings import Finding, finding_of
 from tfbundle.matching import check_names
-from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.mapping import TensorMapping, store_of
 from tfbundle.tensors.tensor import Tensor
 
 
@@ -117,7 +117,7 @@ def _chosen(
 ) -> tuple[Collection[str], Collection[str]]:
     if names is None and exclude is None:
         # There may be millions, and a copy would take as much memory as the index.
-        return first._store.records().keys(), second._store.records().keys()
+        return store_of(first).records().keys(), store_of(second).records().keys()
     ours, theirs = _match(first, second, names)
     if exclude is not None:
         left_out, others = _match(first, second, exclude)

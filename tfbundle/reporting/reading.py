@@ -25,7 +25,7 @@ from tfbundle.errors import TfBundleError
 from tfbundle.progress import Progress
 from tfbundle.reporting.crew import Task, run_tasks
 from tfbundle.tensors.arrays import Array
-from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.mapping import TensorMapping, store_of
 from tfbundle.tensors.row_statistics import summarize_rows
 from tfbundle.tensors.statistics import Part, Plan, Statistics, join, make_plan, summarize
 from tfbundle.tensors.store import Range
@@ -66,7 +66,7 @@ def read_values(tensors: TensorMapping, known: Sequence[Known], progress: Progre
     reading = _Reading(tensors, sum(item.nbytes for item in known), progress)
     run_tasks(reading.tasks(known), reading.report)
     reading.report()
-    if isinstance(tensors._store, BundleStore):
+    if isinstance(store_of(tensors), BundleStore):
         for item in known:
             if item.tensor.name not in reading.found.problems:
                 reading.found.verified.update((path, offset, size) for path, offset, size, _ in item.ranges)
@@ -85,7 +85,7 @@ class _Reading:
 
     def tasks(self, known: Sequence[Known]) -> Iterator[Task]:
         """Yield what is to be done: a batch of small tensors each, a segment of a large one, or a tensor."""
-        store = self._tensors._store
+        store = store_of(self._tensors)
         budget = None if self._tensors.format == "graph" else Budget(cast(Any, store), Listings())
         for batch in _batches(known):
             name = batch[0].tensor.name
@@ -206,7 +206,7 @@ def _read_together(tensors: TensorMapping, batch: list[Known]) -> dict[str, Arra
     if len(batch) < 2:
         return {}
     try:
-        return tensors._store.read_many([item.tensor.name for item in batch], mmap=False)
+        return store_of(tensors).read_many([item.tensor.name for item in batch], mmap=False)
     except (TfBundleError, OSError):
         return {}
 

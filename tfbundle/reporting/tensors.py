@@ -17,7 +17,7 @@ from tfbundle.reporting.facts import Stored, TensorFacts, Tensors
 from tfbundle.reporting.reading import Known, Values, read_values
 from tfbundle.storage.folders import without_common_folder
 from tfbundle.tensors.dtypes import python_name
-from tfbundle.tensors.mapping import TensorMapping
+from tfbundle.tensors.mapping import TensorMapping, store_of
 from tfbundle.tensors.store import Range
 
 # A page of more tensors would be too large for a browser.
@@ -39,7 +39,7 @@ def read_tensors(tensors: TensorMapping, *, statistics: bool, progress: Progress
     """Return the tensors with their metadata, and with ``statistics`` what their values reveal."""
     known: list[Known] = []
     problems: dict[str, str] = {}
-    store = tensors._store
+    store = store_of(tensors)
     all_ranges: Iterable[tuple[Range, ...] | None] = (
         store.all_ranges() if isinstance(store, BundleStore) else repeat(None)
     )

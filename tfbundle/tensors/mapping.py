@@ -178,3 +178,8 @@ class _Values(ValuesView[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         for _, tensor in self._mapping.items():
             yield tensor
+
+
+def store_of(tensors: TensorMapping) -> TensorStore:
+    """Return the store of an open mapping, for reading many of its tensors together."""
+    return tensors._store

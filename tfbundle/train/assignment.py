@@ -8,6 +8,7 @@ from tfbundle.checkpoint.checkpoint import Checkpoint
 from tfbundle.storage.locations import StrPath
 from tfbundle.suggestions import suggest_names
 from tfbundle.tensors.arrays import Array
+from tfbundle.tensors.mapping import store_of
 from tfbundle.train.reading import open_latest
 
 
@@ -38,7 +39,7 @@ def init_from_checkpoint(
                 raise ValueError(f"a scope becomes a scope, and a tensor a tensor, not {old!r} {new!r}")
             chosen.update(_below(checkpoint, old, new) if old.endswith("/") else {new: _known(checkpoint, old)})
         stored = dict.fromkeys(chosen.values())
-        arrays = checkpoint._store.read_many(list(stored), mmap=False)
+        arrays = store_of(checkpoint).read_many(list(stored), mmap=False)
         seen: set[str] = set()
         result = {}
         for new, old in chosen.items():

@@ -18,6 +18,7 @@ from tfbundle.proto import CheckpointState as CheckpointStateProto
 from tfbundle.storage.base import Location
 from tfbundle.storage.locations import StrPath, locate
 from tfbundle.tensors.dtypes import data_type_name
+from tfbundle.tensors.mapping import store_of
 from tfbundle.train.data_types import DType, number_of
 
 # The files of so few checkpoints are checked by name; for more, the folder is listed.
@@ -60,7 +61,7 @@ class CheckpointReader:
         As in TensorFlow, V2 lists the slices of a partitioned tensor in its place, by the keys under which they are
         stored, and V1 states their number.
         """
-        store = self._checkpoint._store
+        store = store_of(self._checkpoint)
         lines = []
         if isinstance(store, BundleStore):
             for keys, values in store.index.table.blocks():
