@@ -28,7 +28,7 @@ from tfbundle.tensors.selection import Selection, intersect
 from tfbundle.tensors.slices import TensorSlice, check_count, check_disjoint, find_gap
 from tfbundle.tensors.store import Range
 from tfbundle.tensors.streaming import in_order, stream_bands
-from tfbundle.tensors.tensor import Tensor
+from tfbundle.tensors.tensor import Tensor, facts_of, part_of
 
 # The name of a part, of which a scope may leave the end: "part_0", "art_0", ..., "_0", "0".
 _PART = re.compile(r"(?:(?:(?:(?:p?a)?r)?t)?_)?(?P<number>\d{1,9})")
@@ -69,7 +69,7 @@ def parts_of(tensor: Tensor, scopes: str, source: TensorMapping) -> list[Part]:
     part of a variable, but its shape is not.
     """
     name = tensor.name
-    place = tensor._open().part(name, tensor._record)
+    place = part_of(tensor)
     if place is not None:
         return [Part(tensor, place.variable, place.shape, place.region, is_apart=True)]
     if tensor.slices:
@@ -134,9 +134,8 @@ def join_parts(parts: Sequence[Part], path: str) -> Tensor:
             tensor=first.tensor.name,
         )
     whole = _Whole({(part.box.starts, part.box.lengths): part for part in ordered}, first)
-    known = first.tensor._known()
     member = Member(
-        known.data_type,
+        facts_of(first.tensor).data_type,
         first.shape,
         partial(whole.chunks, boxes),
         slices=boxes,
@@ -182,7 +181,7 @@ class _Whole:
             part = self._parts.get((selection.starts, selection.counts))
             if part is not None:
                 return part.read()
-        array = allocate(self._first.tensor._known().data_type, selection.counts)
+        array = allocate(facts_of(self._first.tensor).data_type, selection.counts)
         for part in self._parts.values():
             found = intersect(selection, part.box.starts, part.box.lengths)
             if found is not None:

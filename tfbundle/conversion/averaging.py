@@ -33,7 +33,7 @@ from tfbundle.tensors.arrays import CHUNK, Array, split
 from tfbundle.tensors.dtypes import python_name
 from tfbundle.tensors.mapping import TensorMapping
 from tfbundle.tensors.selection import Selection
-from tfbundle.tensors.tensor import Tensor
+from tfbundle.tensors.tensor import Tensor, facts_of, part_of, read_selection
 
 Source: TypeAlias = "StrPath | TensorMapping | Mapping[str, Any]"
 
@@ -221,19 +221,17 @@ class _Averaged:
             return mean_of(streams, weights, newest.dtype, ahead=newest.nbytes > CHUNK)
 
         def select(selection: Selection) -> Array:
-            parts = [tensor._open().read_selection(name, tensor._record, selection) for tensor in tensors]
+            parts = [read_selection(tensor, selection) for tensor in tensors]
             flat = np.concatenate(list(mean_of([split(part) for part in parts], weights, newest.dtype)))
             return flat.reshape(selection.counts)
 
         # A slice that is not stored as such in each source would be read without its checksum.
         slices = newest.slices if all(tensor.slices == newest.slices for tensor in tensors) else ()
         return Member(
-            newest._known().data_type,
+            facts_of(newest).data_type,
             newest.shape,
             chunks if is_averaged else newest.chunks,
-            part=newest._open().part(name, newest._record),
+            part=part_of(newest),
             slices=slices,
-            select=(select if is_averaged else partial(newest._open().read_selection, name, newest._record))
-            if slices
-            else None,
+            select=(select if is_averaged else partial(read_selection, newest)) if slices else None,
         )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import dask.array
     import matplotlib.axes
 
+    from tfbundle.tensors.parts import VariablePart
+    from tfbundle.tensors.selection import Selection
     from tfbundle.tensors.slices import TensorSlice
     from tfbundle.tensors.store import Facts, StoredArray
 
@@ -329,6 +331,21 @@ class Tensor:
                 )
             self._store = store
         return store
+
+
+def facts_of(tensor: Tensor) -> Facts:
+    """Return the data type, shape and slices that the index states."""
+    return tensor._known()
+
+
+def part_of(tensor: Tensor) -> VariablePart | None:
+    """Return where a tensor belongs that is a slot of a part of a variable; ``None`` for any other."""
+    return tensor._open().part(tensor.name, tensor._record)
+
+
+def read_selection(tensor: Tensor, selection: Selection) -> Array:
+    """Return the selected elements of a tensor, as ``TensorStore.read_selection`` does."""
+    return tensor._open().read_selection(tensor.name, tensor._record, selection)
 
 
 def _size_of(element: Any) -> int:
