@@ -1,4 +1,4 @@
-"""Runs cases, each in a process of its own that can take 256 MB more than its imports have.
+"""Runs cases in processes that can take 256 MB more than they have, and that end with a case that is large or fails.
 
     python -m tests.hostile.worker
 
@@ -6,7 +6,8 @@ reads names of cases from standard input, a line each, and answers each with a l
 processor's time that the slowest call took, and ``slowest``, which one it was; ``megabytes`` by which the resident
 memory grew; ``problem``, a traceback or how the process died; and ``said``, what the library said.
 
-Where processes can be forked (POSIX) the imports are made once. Elsewhere cases run in this process, without limits.
+Where processes can be forked (POSIX) the imports are made once; small cases share a process, for copying one takes as
+long as most of them. Elsewhere cases run in this process, without limits.
 """
 
 from __future__ import annotations
@@ -52,36 +53,76 @@ def main() -> None:
     # What has been imported is not searched for garbage again in each process, which copies the pages that it marks.
     gc.collect()
     gc.freeze()
+    copies: list[_Copy] = []
     for line in sys.stdin:
-        print(json.dumps(_run_apart(line.strip())), flush=True)
+        print(json.dumps(_run_apart(line.strip(), copies)), flush=True)
 
 
-def _run_apart(name: str) -> dict[str, Any]:
+class _Copy:
+    """A copy of this process, which runs cases until one is large, fails, or ends it."""
+
+    def __init__(self) -> None:
+        reading, self._names = os.pipe()
+        self._answers, writing = os.pipe()
+        self._process = os.fork()
+        if not self._process:
+            os.close(self._names)
+            os.close(self._answers)
+            _serve(reading, writing)
+            os._exit(0)
+        os.close(reading)
+        os.close(writing)
+
+    def run(self, name: str) -> dict[str, Any] | None:
+        """Return the answer, or ``None`` if the process died."""
+        os.write(self._names, f"{name}\n".encode())
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = os.read(self._answers, 1 << 16)
+            if not part:
+                return None
+            answer += part
+        result: dict[str, Any] = json.loads(answer)
+        return result
+
+    def close(self) -> int:
+        """End the process, and return its exit code."""
+        os.close(self._names)
+        os.close(self._answers)
+        return os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+
+
+def _serve(reading: int, writing: int) -> None:
+    with open(reading, encoding="utf-8") as names, open(writing, "wb") as answers:
+        for name in names:
+            signal.alarm(SECONDS)
+            answer = _run(name.strip())
+            signal.alarm(0)
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+
+
+def _run_apart(name: str, copies: list[_Copy]) -> dict[str, Any]:
+    """Run a case in the last of the ``copies``, or in a new one, which replaces it."""
     if not hasattr(os, "fork"):
         return _run(name)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        signal.alarm(SECONDS)
-        answer = json.dumps(_run(name)).encode()
-        with open(writing, "wb") as pipe:
-            pipe.write(answer)
-        os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        answer = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status or not answer:
+    copy = copies.pop() if copies else _Copy()
+    result = copy.run(name)
+    if result is None:
+        status = copy.close()
         reason = f"it took more than {SECONDS} s" if status == -signal.SIGALRM else f"the process died: {status}"
-        return {"seconds": 0.0, "megabytes": 0.0, "slowest": "", "problem": reason, "said": ""}
-    result: dict[str, Any] = json.loads(answer)
+        return {"seconds": 0.0, "megabytes": 0.0, "slowest": "", "problem": reason, "said": "", "is_large": True}
+    if result["problem"] or result["is_large"]:
+        copy.close()
+    else:
+        copies.append(copy)
     return result
 
 
 def _run(name: str) -> dict[str, Any]:
     from tests.hostile.cases import run
     from tests.hostile.catalogue import CASES
+    from tests.hostile.effort import is_large
     from tests.hostile.exercise import WATCH
     from tests.hostile.self_tests import SELF_TESTS
 
@@ -89,18 +130,22 @@ def _run(name: str) -> dict[str, Any]:
     WATCH.seconds = 0.0
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         wanted = case.build(Path(folder))
+        is_last = is_large(wanted.path)
         before = _limit_memory()
         problem = said = ""
         try:
             said = run(case, wanted)
         except BaseException:
             problem = traceback.format_exc()
+        megabytes = _resident("VmHWM") - before
+        _lift_limit()
         return {
             "seconds": WATCH.seconds,
-            "megabytes": _resident("VmHWM") - before,
+            "megabytes": megabytes,
             "slowest": WATCH.line,
             "problem": problem,
             "said": said[:300],
+            "is_large": is_last,
         }
 
 
@@ -112,9 +157,17 @@ def _limit_memory() -> float:
 
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Sets the peak back.
     return _resident("VmRSS")
+
+
+def _lift_limit() -> None:
+    if sys.platform.startswith("linux"):
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _resident(what: str) -> float:

@@ -1,7 +1,7 @@
 """Every file of the catalogue in ``tests/hostile``: a right value, or one of our errors, in bounded time and memory.
 
-Each case runs in a process of its own, which cannot take more than 256 MB beyond what its imports take (where the
-system can limit that), and each single call in it has a second. The seconds are the processor's own, for a machine that
+A case runs in a process that cannot take more than 256 MB beyond what it has (where the system can limit that), and
+each single call in it has a second. The seconds are the processor's own, for a machine that
 runs tests does other things too; and what takes longer may try again, for even these depend on what else is running.
 """
 
