@@ -18,6 +18,7 @@ from tests.support.expected import FIXTURES
 from tests.support.programs import constant, node, saved_model
 from tfbundle.proto import Event, GraphDef, RunMetadata, SavedMetadata
 from tfbundle.scanning.collecting import MOST_NODES
+from tfbundle.scanning.folding import Effort
 
 GRAPH = GraphDef(node=[constant("path", b"/tmp/x"), node("write", "WriteFile", "path", "path")])
 MODEL = saved_model(GRAPH, {"serve": ["write"]}).SerializeToString()
@@ -281,3 +282,27 @@ def test_what_cannot_be_opened_is_not_clean(tmp_path: Path) -> None:
         assert not tfbundle.scan(tmp_path).complete
     finally:
         file.chmod(0o600)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_graphs_of_a_scan_share_the_steps_of_tracing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    model = FIXTURES / "programs-tf-2.21.0" / "hidden-paths" / "model"
+    efforts: list[Effort] = []
+
+    def make() -> Effort:
+        efforts.append(Effort())
+        return efforts[-1]
+
+    monkeypatch.setattr("tfbundle.scanning.collecting.Effort", make)
+    monkeypatch.setattr("tfbundle.scanning.folding._STEPS_A_NODE", 0)
+    monkeypatch.setattr("tfbundle.scanning.folding._FREE_STEPS", 1000)
+    tfbundle.scan(model)
+    steps = copies * (1000 - efforts[0].left)
+    assert steps > 0
+    for number in range(copies):
+        shutil.copytree(model, tmp_path / f"model-{number}")
+    for free in (steps + 1, steps):
+        monkeypatch.setattr("tfbundle.scanning.folding._FREE_STEPS", free)
+        assert tfbundle.scan(tmp_path).complete is (free > steps)

@@ -9,6 +9,7 @@ from tfbundle.scanning.archives import Budget
 from tfbundle.scanning.assets import asset_findings
 from tfbundle.scanning.embedded import EmbeddedGraphs
 from tfbundle.scanning.entry_points import entry_points, no_entry_points
+from tfbundle.scanning.folding import Effort
 from tfbundle.scanning.graphs import GraphScan
 from tfbundle.scanning.keras_code import metadata_findings
 from tfbundle.scanning.program import Program
@@ -27,6 +28,7 @@ class Collection:
         self.not_scanned: list[NotScanned] = []
         self.files: list[str] = []
         self.archives = Budget()
+        self._effort = Effort()
         self.nodes = 0
         self.ignored = 0
 
@@ -60,6 +62,7 @@ class Collection:
     def _graph(self, graph: GraphDef, meta: MetaGraphDef | None, path: str, *, is_served: bool) -> None:
         count = len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
         self.nodes += count
+        self._effort.add(count)
         definitions = () if meta is None else meta.meta_info_def.stripped_op_list.op
         scan = GraphScan(
             Program(graph, definitions),
@@ -67,6 +70,7 @@ class Collection:
             path,
             is_served=is_served,
             embedded=EmbeddedGraphs(),
+            effort=self._effort,
         )
         if count <= MOST_NODES:
             scan.run()

@@ -36,6 +36,10 @@ from tfbundle.tensors.tensor_proto import decode_tensor
 
 _DEEPEST = 60
 _MOST_STEPS = 20_000
+# Steps in all graphs of a scan together: so many take half a second, and so many more for each node. Models that
+# TensorFlow writes take about one for each.
+_FREE_STEPS = 50_000
+_STEPS_A_NODE = 4
 # Bytes of all strings that are made.
 _MOST_BYTES = 16 << 20
 
@@ -64,15 +68,31 @@ _SAME_ELEMENTS = frozenset(_SAME_ELEMENTS_NAMES.split())
 _MAPS = frozenset(("MapDataset", "ParallelMapDataset", "ParallelMapDatasetV2", "ExperimentalMapDataset"))
 
 
+class Effort:
+    """The steps that are left for all graphs of a scan together; each graph adds some for its nodes."""
+
+    def __init__(self) -> None:
+        """Start with the steps that are free."""
+        self.left = _FREE_STEPS
+
+    def add(self, nodes: int) -> None:
+        """Add what a graph with so many nodes may take."""
+        self.left = max(self.left, 0) + nodes * _STEPS_A_NODE
+
+
 class Folder:
     """Traces tensors of a program."""
 
-    def __init__(self, program: Program, entries: EntryPoints, *, saves: bool, loads: bool) -> None:
+    def __init__(
+        self, program: Program, entries: EntryPoints, *, saves: bool, loads: bool, effort: Effort | None = None
+    ) -> None:
         """Prepare a tracer for the nodes that run together.
 
         ``saves`` states that savers are given their path, and ``loads`` that assets are given theirs, which loaders do
-        while they initialise a model; otherwise these tensors are what the graph has.
+        while they initialise a model; otherwise these tensors are what the graph has. ``effort`` is that of the scan.
         """
+        self._effort = effort or Effort()
+        self._is_cut = False
         self._program = program
         self._entries = entries
         self._saves = saves
@@ -84,13 +104,20 @@ class Folder:
     @property
     def is_exhausted(self) -> bool:
         """Whether something was left unknown because tracing it would have taken too long."""
-        return self._steps <= 0 or self._bytes <= 0
+        return self._is_cut or self._bytes <= 0
+
+    def _take_step(self) -> bool:
+        """Count a step, and return whether it may be taken."""
+        self._steps -= 1
+        self._effort.left -= 1
+        if self._steps <= 0 or self._effort.left <= 0:
+            self._is_cut = True
+        return not self._is_cut
 
     def fold(self, block: Block, reference: str, context: Context | None, depth: int = 0) -> Value:
         """Return the value of the tensor that ``reference`` names in a block."""
         while True:
-            self._steps -= 1
-            if self._steps <= 0 or depth > _DEEPEST:
+            if not self._take_step() or depth > _DEEPEST:
                 return unknown()
             found = block.find(reference)
             if found is None:
@@ -285,9 +312,8 @@ class Folder:
     def _element(self, block: Block, reference: str, component: int, context: Context | None, depth: int) -> Value:
         """Return a component of the elements of a dataset, of all of them at once."""
         while True:
-            self._steps -= 1
             found = block.find(reference)
-            if self._steps <= 0 or depth > _DEEPEST or not isinstance(found, Tensor):
+            if not self._take_step() or depth > _DEEPEST or not isinstance(found, Tensor):
                 return unknown()
             node = found.node
             inputs = data_inputs(node)

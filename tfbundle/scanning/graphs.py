@@ -10,7 +10,7 @@ from tfbundle.proto import GraphDef, NodeDef
 from tfbundle.scanning.contexts import Ways
 from tfbundle.scanning.embedded import EmbeddedGraphs, string_constants
 from tfbundle.scanning.entry_points import EntryPoints, no_entry_points
-from tfbundle.scanning.folding import Folder
+from tfbundle.scanning.folding import Effort, Folder
 from tfbundle.scanning.judging import RULE_OF_CLASS, Judgement, judge
 from tfbundle.scanning.op_effects import CLASSES, Effect, effects
 from tfbundle.scanning.program import OTHERS, Block, Context, Program, data_inputs, is_known
@@ -50,12 +50,14 @@ class GraphScan:
         *,
         is_served: bool,
         embedded: EmbeddedGraphs,
+        effort: Effort,
         trigger: str | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
         """Prepare a scan; ``find_entries`` returns the entry points of the program.
 
-        ``is_served`` means that a loader runs these and no other nodes, as in a SavedModel.
+        ``is_served`` means that a loader runs these and no other nodes, as in a SavedModel. ``embedded`` and ``effort``
+        are what graphs inside it, and all graphs, may still take.
 
         ``trigger`` is when all of it runs, of a graph that a node runs, and ``within`` the nodes that hold it.
         """
@@ -64,6 +66,7 @@ class GraphScan:
         self._path = path
         self._is_served = is_served
         self._embedded = embedded
+        self._effort = effort
         self._trigger = trigger
         self._within = within
         self._ways: dict[int, Ways] = {}
@@ -128,10 +131,10 @@ class GraphScan:
         program, entries = self._program, self._entries
         fed = entries._replace(filename_tensors=entries.filename_tensors | undeclared_filename_tensors(program))
         return (
-            Folder(program, entries, saves=False, loads=True),
-            Folder(program, fed, saves=True, loads=True),
-            Folder(program, entries, saves=False, loads=False),
-            Folder(program, fed, saves=True, loads=False),
+            Folder(program, entries, saves=False, loads=True, effort=self._effort),
+            Folder(program, fed, saves=True, loads=True, effort=self._effort),
+            Folder(program, entries, saves=False, loads=False, effort=self._effort),
+            Folder(program, fed, saves=True, loads=False, effort=self._effort),
         )
 
     @cached_property
@@ -267,6 +270,7 @@ class GraphScan:
             self._path,
             is_served=True,
             embedded=self._embedded,
+            effort=self._effort,
             trigger=trigger,
             within=(*self._within, node.name),
         )
