@@ -162,10 +162,12 @@ def command(
 
 
 def _warn_of_missing(rows: Sequence[Row], path: str) -> None:
-    """Print a warning if data files do not exist, because names and shapes are read from the index alone."""
+    """Print a warning if local data files do not exist, because names and shapes are read from the index alone."""
     from tfbundle.storage.locations import locate
+    from tfbundle.storage.object_stores import scheme_of
 
-    files = dict.fromkeys(file for row in rows for file in row.files)
+    # Asking for an object would be a request.
+    files = dict.fromkeys(file for row in rows for file in row.files if scheme_of(file) is None)
     missing = [file for file in islice(files, _MOST_FILES) if locate(file).stat() is None]
     if missing:
         others = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
