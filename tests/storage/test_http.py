@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +144,16 @@ def test_an_answer_of_another_version(server: Server, monkeypatch: pytest.Monkey
     tfbundle.save(server.root / "large", {"x": values})
     monkeypatch.setattr(Server, "etag", lambda self, path: '"first"')
     for changed in ({"ETag": '"other"'}, {"ETag": 'W/"other"'}, {"total": 8}):
-        seen = []
+        numbers = count()  # Requests come at the same time, and exactly one of them is the first.
 
-        def later(handler: Handler, name: str, start: int, end: int, changed: Any = changed, seen: Any = seen) -> bool:
+        def later(
+            handler: Handler, name: str, start: int, end: int, changed: Any = changed, numbers: Any = numbers
+        ) -> bool:
             if "data-" not in name:
                 return False
-            seen.append(start)
             data = (server.root / name).read_bytes()
-            headers = {"ETag": '"first"', **changed} if len(seen) > 1 else {"ETag": '"first"'}
-            total = len(data) + int(headers.pop("total", 0)) if len(seen) > 1 else len(data)
+            headers = {"ETag": '"first"', **(changed if next(numbers) else {})}
+            total = len(data) + int(headers.pop("total", 0))
             handler._head(206, end - start, {"Content-Range": f"bytes {start}-{end - 1}/{total}", **headers})
             handler.wfile.write(data[start:end])
             return True
@@ -159,7 +161,7 @@ def test_an_answer_of_another_version(server: Server, monkeypatch: pytest.Monkey
         server.misbehave = later
         with pytest.raises(tfbundle.FormatError, match="was overwritten"):
             tfbundle.load(f"{server.url}/large")
-        assert len(seen) > 1
+        assert next(numbers) > 1
 
 
 @pytest.mark.parametrize("etag", ['W/"weak"', "", None])

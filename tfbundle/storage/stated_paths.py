@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from tfbundle.storage.locations import locate
+from tfbundle.storage.object_stores import SCHEMES, scheme_of
 
 # On Windows, a path joined to a drive letter is searched for on that drive and not in the folder.
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -36,5 +37,6 @@ def leads_outside(text: str) -> bool:
         or has_drive(text)
         or ".." in split_path(text)
         or "\0" in text
+        or scheme_of(text) in SCHEMES
         or locate(text).is_absolute
     )
